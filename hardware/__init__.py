@@ -1,0 +1,1 @@
+"""How long a model file takes on a device."""

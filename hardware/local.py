@@ -1,0 +1,118 @@
+"""Measuring on this machine: every model in a fresh process of its own."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hardware.environment import Environment, read_environment
+from hardware.measurement import Measurement, Workload
+from hardware.runner import RunnerError
+
+# What the process holds at most beside the weights' file: a packed copy of them, and activations.
+_MEMORY_FACTOR = 2.5
+_LAST_LINES = 3
+
+
+class LocalRunner:
+    """onnxruntime's CPU provider in this machine's own processes.
+
+    seconds: how long a workload is sampled, once it has its fewest samples.
+    timeout_s: when a process that has not answered is given up.
+    Raises ValueError for more threads than this machine has cores.
+    """
+
+    def __init__(self, *, threads: int = 1, seconds: float = 3.0, timeout_s: float = 600.0) -> None:
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        if not 1 <= threads <= cores:
+            raise ValueError(f"threads: {threads} is not between 1 and {cores}, the cores here")
+        self.threads = threads
+        self.seconds = seconds
+        self.timeout_s = timeout_s
+
+    @property
+    def fingerprint(self) -> str:
+        environment = read_environment(f"onnxruntime {version('onnxruntime')}")
+        facts = (platform.node(), environment.cpu, environment.cores, environment.runtime_version)
+        return " ".join(map(str, (*facts, f"threads {self.threads} seconds {self.seconds:g}")))
+
+    def measure(self, model: Path, workloads: Sequence[Workload]) -> tuple[Measurement, ...]:
+        _check_memory(model)
+        request = {
+            "model": str(model),
+            "workloads": [asdict(workload) for workload in workloads],
+            "threads": self.threads,
+            "seconds": self.seconds,
+        }
+        answer = json.loads(self._run(json.dumps(request)))
+        environment = Environment(**answer["environment"])
+        return tuple(
+            Measurement(
+                workload=workload,
+                runtime="onnxruntime",
+                threads=self.threads,
+                cores=tuple(answer["cores"]),
+                samples_ns=tuple(result["samples_ns"]),
+                warmup_ns=tuple(result["warmup_ns"]),
+                load_ns=answer["load_ns"],
+                peak_memory_bytes=result["peak_memory_bytes"],
+                environment=environment,
+            )
+            for workload, result in zip(workloads, answer["results"], strict=True)
+        )
+
+    def _run(self, request: str) -> str:
+        """The last line that the measuring process prints."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "hardware.bench"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+        ) as process:
+            try:
+                output, errors = process.communicate(request, timeout=self.timeout_s)
+            except subprocess.TimeoutExpired:
+                reason = f"no answer within {self.timeout_s:g} s"
+                raise RunnerError("timed out", reason) from None
+            finally:
+                process.kill()
+        if process.returncode != 0 or not output.strip():
+            raise _crash(process.returncode, errors)
+        return output.strip().splitlines()[-1]
+
+
+def _crash(returncode: int, errors: str) -> RunnerError:
+    heard = "; ".join(errors.strip().splitlines()[-_LAST_LINES:]) or "it said nothing"
+    if returncode < 0:
+        return RunnerError("crashed", f"the process was ended by signal {-returncode}: {heard}")
+    if "bad_alloc" in errors or "MemoryError" in errors:
+        return RunnerError("out of memory", heard)
+    return RunnerError("crashed", f"exit code {returncode}: {heard}")
+
+
+def _check_memory(model: Path) -> None:
+    description: dict[str, Any] = json.loads(model.with_name("model.json").read_text())
+    needed = int(_MEMORY_FACTOR * description["data_bytes"])
+    available = _available_memory_bytes()
+    if needed > available:
+        raise RunnerError(
+            "out of memory",
+            f"measuring takes about {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free",
+        )
+
+
+def _available_memory_bytes() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    line = next(line for line in lines if line.startswith("MemAvailable:"))
+    return 1024 * int(line.split()[1])

@@ -1,0 +1,103 @@
+"""What was timed and what came out: a workload, and its raw samples with their evidence."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from hardware.environment import Environment
+
+Phase: TypeAlias = Literal["prefill", "decode"]
+
+_WORKLOAD = re.compile(r"(?P<phase>pp|tg)(?P<tokens>[1-9]\d{0,6})(?:@(?P<depth>\d{1,7}))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A prompt of `tokens` read at once, or `tokens` written one by one, behind `depth` tokens."""
+
+    phase: Phase
+    tokens: int
+    depth: int = 0
+
+    def __str__(self) -> str:
+        letters = "pp" if self.phase == "prefill" else "tg"
+        return f"{letters}{self.tokens}" + (f"@{self.depth}" if self.depth else "")
+
+
+def parse_workload(text: str) -> Workload:
+    """`pp512` or `tg128@1024`, as llama-bench writes them; ValueError for anything else."""
+    match = _WORKLOAD.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            f"workload: '{text}' is not ppN (prefill), tgN (decode) or either @DEPTH, "
+            "such as pp512 or tg128@1024"
+        )
+    return Workload(
+        phase="prefill" if match["phase"] == "pp" else "decode",
+        tokens=int(match["tokens"]),
+        depth=int(match["depth"] or 0),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One workload on one device.
+
+    cores: the cores that threads were pinned to; empty where the system pins none.
+    samples_ns: every counted sample in order; one a prompt in prefill, one a token in decode.
+    warmup_ns: the samples before them, which are not counted.
+    peak_memory_bytes: most resident memory of the measuring process during this workload.
+    load_ns: from an empty process to a session that is ready, weights included.
+    """
+
+    workload: Workload
+    runtime: str
+    threads: int
+    cores: tuple[int, ...]
+    samples_ns: tuple[int, ...]
+    warmup_ns: tuple[int, ...]
+    load_ns: int
+    peak_memory_bytes: int
+    environment: Environment
+
+    def __post_init__(self) -> None:
+        if not self.samples_ns:
+            raise ValueError(f"samples_ns: {self.workload} has no sample")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    low: float
+    high: float
+
+
+def quantile_ms(measurement: Measurement, share: float) -> float:
+    """The sample below which `share` of the samples lie, in ms."""
+    return float(np.quantile(np.asarray(measurement.samples_ns), share)) / 1e6
+
+
+def median_interval_ms(measurement: Measurement) -> Interval | None:
+    """The 95 % interval of the median, in ms, from order statistics; None below six samples.
+
+    It holds for samples drawn independently: what drifts between two runs is not in it.
+    """
+    ordered = sorted(measurement.samples_ns)
+    count = len(ordered)
+    # The median lies outside the k lowest and highest with 2 P(Binomial(n, 1/2) < k) <= 5 %.
+    tail, outside = 0.5**count, 0
+    below = tail
+    while 2 * below <= 0.05:
+        outside += 1
+        tail *= (count - outside + 1) / outside
+        below += tail
+    if outside == 0:
+        return None
+    return Interval(low=ordered[outside - 1] / 1e6, high=ordered[-outside] / 1e6)
+
+
+def tokens_per_second(measurement: Measurement) -> float:
+    """From the median sample."""
+    tokens = measurement.workload.tokens if measurement.workload.phase == "prefill" else 1
+    return tokens * 1e3 / quantile_ms(measurement, 0.5)

@@ -1,0 +1,1 @@
+"""What a person touches: commands and views, and where the parts are assembled."""

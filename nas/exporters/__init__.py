@@ -1,0 +1,1 @@
+"""One module a file format that a winner can leave in."""

@@ -1,0 +1,1 @@
+"""What can be built: architectures, their costs, and their torch and ONNX form."""

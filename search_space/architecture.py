@@ -1,0 +1,213 @@
+"""The architecture of a language model: facts, checked on construction, with one canonical text.
+
+A model is an embedding, a stack of layers, a final norm and a head. A layer is a mixer (how tokens
+see each other) and a SwiGLU feed-forward, each behind an RMS norm and added to the residual stream.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias, assert_never
+
+Activation: TypeAlias = Literal["silu", "gelu_tanh"]
+
+# Files are parsed without coercion, and a field that is not known is a mistake, not a comment.
+_STRICT_FIELDS: dict[str, object] = {"extra": "forbid", "strict": True}
+
+_LIMITS = {
+    "vocab_size": 1_048_576,
+    "width": 65_536,
+    "embedding_width": 65_536,
+    "feed_forward_width": 262_144,
+    "kernel": 256,
+    "heads": 1_024,
+    "kv_heads": 1_024,
+    "head_dim": 1_024,
+    "key_dim": 1_024,
+    "value_dim": 1_024,
+    "window": 1_048_576,
+}
+_MOST_LAYERS = 256
+
+# Divides the log-decay of gated linear attention (arXiv 2312.06635, section 4.4: tau = 16).
+DECAY_TEMPERATURE = 16.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortConv:
+    """Gated short convolution of LFM2 (arXiv 2511.23404): `C * conv(B * x)`, depthwise, causal."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT_FIELDS
+    kind: Literal["short_conv"] = "short_conv"
+    kernel: int
+
+    def __post_init__(self) -> None:
+        _check_limits(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Grouped-query softmax attention with rotary positions.
+
+    window: a token sees this many tokens, itself included; None sees all before it.
+    head_gate: a sigmoid gate per head on the heads' outputs (LFM3).
+    rope_share: the share of each head, from its first pair on, that rotates.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT_FIELDS
+    kind: Literal["attention"] = "attention"
+    heads: int
+    kv_heads: int
+    head_dim: int
+    window: int | None = None
+    qk_norm: bool = True
+    head_gate: bool = False
+    qkv_bias: bool = False
+    rope_base: float = 1e6
+    rope_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_limits(self)
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads: {self.kv_heads} does not divide heads = {self.heads}")
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim: {self.head_dim} is odd; rotary positions turn pairs")
+        if not 1.0 < self.rope_base <= 1e9:
+            raise ValueError(f"rope_base: {self.rope_base} is not above 1 and at most 1e9")
+        if not 0.0 <= self.rope_share <= 1.0:
+            raise ValueError(f"rope_share: {self.rope_share} is not between 0 and 1")
+        if self.head_dim * self.rope_share % 2:
+            raise ValueError(
+                f"rope_share: {self.rope_share} of head_dim = {self.head_dim} is not a whole "
+                "number of pairs"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearAttention:
+    """Gated linear attention with one decay per head (arXiv 2312.06635, scalar decay).
+
+    `S_t = exp(g_t) S_{t-1} + k_t v_t^T`, `o_t = q_t S_t / sqrt(key_dim)`, then an RMS norm per head
+    and a SiLU output gate.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT_FIELDS
+    kind: Literal["linear_attention"] = "linear_attention"
+    heads: int
+    key_dim: int
+    value_dim: int
+
+    def __post_init__(self) -> None:
+        _check_limits(self)
+
+
+Mixer: TypeAlias = ShortConv | Attention | LinearAttention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A mixer, or none, and a gated feed-forward of `feed_forward_width` hidden channels."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT_FIELDS
+    mixer: Mixer | None
+    feed_forward_width: int
+
+    def __post_init__(self) -> None:
+        _check_limits(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """Everything that fixes a model's shape and its arithmetic, and nothing else.
+
+    embedding_width: below `width`, tokens are embedded narrow and projected up, and the head
+        projects down before it scores (a factorised embedding).
+    sandwich_norm: a second norm on each sub-layer's output, before the residual add.
+    embedding_multiplier: what an embedded token is multiplied by (Gemma: the root of the width).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT_FIELDS
+    vocab_size: int
+    width: int
+    embedding_width: int
+    layers: tuple[Layer, ...]
+    tied_head: bool = True
+    sandwich_norm: bool = False
+    activation: Activation = "silu"
+    norm_eps: float = 1e-5
+    embedding_multiplier: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_limits(self)
+        if not 1 <= len(self.layers) <= _MOST_LAYERS:
+            raise ValueError(f"layers: {len(self.layers)} layers are not 1 to {_MOST_LAYERS}")
+        if self.embedding_width > self.width:
+            raise ValueError(
+                f"embedding_width: {self.embedding_width} is above the width, {self.width}"
+            )
+        if not 0.0 < self.norm_eps <= 0.1:
+            raise ValueError(f"norm_eps: {self.norm_eps} is not above 0 and at most 0.1")
+        if not 0.0 < self.embedding_multiplier <= 1e4:
+            raise ValueError(
+                f"embedding_multiplier: {self.embedding_multiplier} is not above 0 and at most 1e4"
+            )
+
+    @property
+    def layout(self) -> str:
+        """One letter a layer, from the first: `ccaccaccacacacac` is LFM2-350M."""
+        return "".join(layout_letter(layer.mixer) for layer in self.layers)
+
+    @property
+    def factorised(self) -> bool:
+        return self.embedding_width < self.width
+
+
+def layout_letter(mixer: Mixer | None) -> str:
+    """`c` short convolution, `a` full and `s` sliding-window attention, `l` linear, `-` none."""
+    match mixer:
+        case None:
+            return "-"
+        case ShortConv():
+            return "c"
+        case Attention(window=window):
+            return "a" if window is None else "s"
+        case LinearAttention():
+            return "l"
+        case _:
+            assert_never(mixer)
+
+
+def to_json(architecture: Architecture, *, indent: int | None = None) -> str:
+    """The canonical text: sorted keys, and options that stand at their default left out.
+
+    Leaving defaults out keeps every hash when a later version learns a new option.
+    """
+    separators = (",", ":") if indent is None else None
+    plain = _plain(architecture)
+    return json.dumps(plain, sort_keys=True, indent=indent, separators=separators)
+
+
+def architecture_hash(architecture: Architecture) -> str:
+    """16 hex digits of the SHA-256 over the canonical text; equal on every machine, for ever."""
+    return hashlib.sha256(to_json(architecture).encode()).hexdigest()[:16]
+
+
+def _plain(facts: object) -> object:
+    if isinstance(facts, tuple):
+        return [_plain(item) for item in facts]
+    if not dataclasses.is_dataclass(facts):
+        return facts
+    return {
+        field.name: _plain(value)
+        for field in dataclasses.fields(facts)
+        if (value := getattr(facts, field.name)) != field.default or field.name == "kind"
+    }
+
+
+def _check_limits(facts: ShortConv | Attention | LinearAttention | Layer | Architecture) -> None:
+    for field in dataclasses.fields(facts):
+        most = _LIMITS.get(field.name)
+        value = getattr(facts, field.name)
+        if most is not None and value is not None and not 1 <= value <= most:
+            raise ValueError(f"{field.name}: {value} is not between 1 and {most:,}")

@@ -1,0 +1,212 @@
+"""What an Architecture costs in closed form: parameters, FLOPs, bytes of weights and of state.
+
+No tensor is built. d width, E embedding width, V vocabulary, H query heads, G key/value heads,
+h head size, F feed-forward width, k kernel.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, assert_never
+
+from search_space.architecture import (
+    Architecture,
+    Attention,
+    Layer,
+    LinearAttention,
+    Mixer,
+    ShortConv,
+)
+from search_space.quantization import Quantization, matrix_bytes, vector_bytes
+
+Part: TypeAlias = Literal["embedding", "mixers", "feed_forward", "norms"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterCounts:
+    """Parameters by part. A tied head is counted once; a norm inside a mixer counts as a norm."""
+
+    embedding: int
+    mixers: int
+    feed_forward: int
+    norms: int
+
+    @property
+    def total(self) -> int:
+        return self.embedding + self.mixers + self.feed_forward + self.norms
+
+    @property
+    def embedding_share(self) -> float:
+        return self.embedding / self.total
+
+
+def parameter_counts(architecture: Architecture) -> ParameterCounts:
+    counts: dict[Part, int] = {"embedding": 0, "mixers": 0, "feed_forward": 0, "norms": 0}
+    for weight in _weights(architecture):
+        counts[weight.part] += weight.rows * weight.columns
+    return ParameterCounts(**counts)
+
+
+def weight_bytes(architecture: Architecture, quantization: Quantization) -> int:
+    """Bytes of all weights as the model file holds them, the scales of quantised blocks included.
+
+    A quantised model keeps norms, biases and convolution kernels in fp32.
+    """
+    return sum(
+        vector_bytes(weight.rows * weight.columns, quantization)
+        if weight.is_vector
+        else matrix_bytes(weight.rows, weight.columns, quantization)
+        for weight in _weights(architecture)
+    )
+
+
+def state_bytes(architecture: Architecture, depth: int) -> int:
+    """Bytes of one sequence's decoding state behind `depth` tokens: caches and memories in fp32."""
+    return 4 * sum(
+        _state_elements(layer.mixer, architecture, depth) for layer in architecture.layers
+    )
+
+
+def decode_flops(architecture: Architecture, depth: int) -> int:
+    """FLOPs (a multiply-add is two) of writing one token that sees `depth` tokens before it."""
+    return 2 * _matrix_multiplies(architecture, with_head=True) + sum(
+        _mixing_flops(layer.mixer, architecture, start=depth, tokens=1)
+        for layer in architecture.layers
+    )
+
+
+def prefill_flops(architecture: Architecture, tokens: int, depth: int = 0) -> int:
+    """FLOPs of reading `tokens` behind `depth` others; the head scores the last token only."""
+    head = architecture.vocab_size * architecture.embedding_width
+    if architecture.factorised:
+        head += architecture.width * architecture.embedding_width
+    return (
+        2 * tokens * _matrix_multiplies(architecture, with_head=False)
+        + 2 * head
+        + sum(
+            _mixing_flops(layer.mixer, architecture, start=depth, tokens=tokens)
+            for layer in architecture.layers
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weight:
+    """A tensor of `rows` outputs and `columns` inputs; a vector is never quantised."""
+
+    part: Part
+    rows: int
+    columns: int = 1
+    is_vector: bool = False
+
+
+def _weights(architecture: Architecture) -> Iterator[_Weight]:
+    width, narrow = architecture.width, architecture.embedding_width
+    yield _Weight(part="embedding", rows=architecture.vocab_size, columns=narrow)
+    if architecture.factorised:
+        yield _Weight(part="embedding", rows=width, columns=narrow)
+        yield _Weight(part="embedding", rows=narrow, columns=width)
+    if not architecture.tied_head:
+        yield _Weight(part="embedding", rows=architecture.vocab_size, columns=narrow)
+    for layer in architecture.layers:
+        yield from _layer_weights(layer, architecture)
+    yield _Weight(part="norms", rows=width, is_vector=True)
+
+
+def _layer_weights(layer: Layer, architecture: Architecture) -> Iterator[_Weight]:
+    width, hidden = architecture.width, layer.feed_forward_width
+    norms = (1 if layer.mixer is None else 2) * (2 if architecture.sandwich_norm else 1)
+    yield _Weight(part="norms", rows=norms * width, is_vector=True)
+    if layer.mixer is not None:
+        yield from _mixer_weights(layer.mixer, width)
+    yield _Weight(part="feed_forward", rows=hidden, columns=width)
+    yield _Weight(part="feed_forward", rows=hidden, columns=width)
+    yield _Weight(part="feed_forward", rows=width, columns=hidden)
+
+
+def _mixer_weights(mixer: Mixer, width: int) -> Iterator[_Weight]:
+    match mixer:
+        case ShortConv(kernel=kernel):
+            yield _Weight(part="mixers", rows=3 * width, columns=width)
+            yield _Weight(part="mixers", rows=width * kernel, is_vector=True)
+            yield _Weight(part="mixers", rows=width, columns=width)
+        case Attention():
+            heads_width = mixer.heads * mixer.head_dim
+            kv_width = mixer.kv_heads * mixer.head_dim
+            for rows in (heads_width, kv_width, kv_width):
+                yield _Weight(part="mixers", rows=rows, columns=width)
+            if mixer.qkv_bias:
+                yield _Weight(part="mixers", rows=heads_width + 2 * kv_width, is_vector=True)
+            if mixer.qk_norm:
+                yield _Weight(part="norms", rows=2 * mixer.head_dim, is_vector=True)
+            if mixer.head_gate:
+                yield _Weight(part="mixers", rows=mixer.heads, columns=width)
+            yield _Weight(part="mixers", rows=width, columns=heads_width)
+        case LinearAttention():
+            keys_width = mixer.heads * mixer.key_dim
+            values_width = mixer.heads * mixer.value_dim
+            for rows in (keys_width, keys_width, values_width, mixer.heads, values_width):
+                yield _Weight(part="mixers", rows=rows, columns=width)
+            yield _Weight(part="mixers", rows=mixer.heads, is_vector=True)
+            yield _Weight(part="norms", rows=mixer.value_dim, is_vector=True)
+            yield _Weight(part="mixers", rows=width, columns=values_width)
+        case _:
+            assert_never(mixer)
+
+
+def _matrix_multiplies(architecture: Architecture, *, with_head: bool) -> int:
+    """Multiply-adds a token of all matrices; looking a token up in the embedding is none."""
+    layers = sum(
+        weight.rows * weight.columns
+        for layer in architecture.layers
+        for weight in _layer_weights(layer, architecture)
+        if not weight.is_vector
+    )
+    width, narrow = architecture.width, architecture.embedding_width
+    projection = width * narrow if architecture.factorised else 0
+    head = architecture.vocab_size * narrow + projection if with_head else 0
+    return layers + projection + head
+
+
+def _mixing_flops(mixer: Mixer | None, architecture: Architecture, start: int, tokens: int) -> int:
+    """FLOPs of what happens between tokens, projections apart."""
+    match mixer:
+        case None:
+            return 0
+        case ShortConv(kernel=kernel):
+            return 2 * tokens * architecture.width * (kernel + 1)
+        case Attention():
+            seen = _tokens_seen(mixer.window, start, tokens)
+            return 4 * mixer.heads * mixer.head_dim * seen
+        case LinearAttention():
+            # Decay, outer product and read-out of the (key, value) memory of every head.
+            return 5 * tokens * mixer.heads * mixer.key_dim * mixer.value_dim
+        case _:
+            assert_never(mixer)
+
+
+def _tokens_seen(window: int | None, start: int, tokens: int) -> int:
+    """How many tokens, itself included, each position from `start` on sees; summed."""
+    end = start + tokens
+    if window is None:
+        return (end * (end + 1) - start * (start + 1)) // 2
+
+    def clipped(length: int) -> int:
+        ramp = min(length, window)
+        return ramp * (ramp + 1) // 2 + (length - ramp) * window
+
+    return clipped(end) - clipped(start)
+
+
+def _state_elements(mixer: Mixer | None, architecture: Architecture, depth: int) -> int:
+    match mixer:
+        case None:
+            return 0
+        case ShortConv(kernel=kernel):
+            return architecture.width * (kernel - 1)
+        case Attention():
+            rows = depth if mixer.window is None else min(depth, mixer.window)
+            return 2 * rows * mixer.kv_heads * mixer.head_dim
+        case LinearAttention():
+            return mixer.heads * mixer.key_dim * mixer.value_dim
+        case _:
+            assert_never(mixer)

@@ -1,0 +1,1 @@
+"""Declare, run, remember and compare a study."""
