@@ -1,0 +1,119 @@
+"""One model for people and for scripts: its layout, its parameters by part, and its memory."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from nas.models import NamedModel
+from nas.terminal import bar, layout_legend, layout_strip, megabytes, output, table
+from search_space.architecture import (
+    Architecture,
+    Attention,
+    LinearAttention,
+    Mixer,
+    ShortConv,
+    architecture_hash,
+    to_json,
+)
+from search_space.costs import ParameterCounts, parameter_counts, state_bytes, weight_bytes
+from search_space.quantization import QUANTIZATIONS
+
+
+def model_document(architecture: Architecture, context: int) -> dict[str, Any]:
+    """What `nas show --json` prints."""
+    counts = parameter_counts(architecture)
+    return {
+        "architecture": json.loads(to_json(architecture)),
+        "hash": architecture_hash(architecture),
+        "layout": architecture.layout,
+        "parameters": {"total": counts.total, **asdict(counts)},
+        "context": context,
+        "state_bytes": state_bytes(architecture, context),
+        "weight_bytes": {name: weight_bytes(architecture, name) for name in QUANTIZATIONS},
+    }
+
+
+def print_model(model: NamedModel, context: int) -> None:
+    architecture = model.architecture
+    counts = parameter_counts(architecture)
+    title = Text.assemble(
+        (model.name, "bold"), f"  {counts.total:,} parameters  {architecture_hash(architecture)}"
+    )
+    output().print(
+        Group(
+            title,
+            Text(),
+            layout_strip(architecture.layout),
+            layout_legend(architecture.layout),
+            Text(),
+            _shape(architecture),
+            _split(counts),
+            _memory(architecture, context),
+        )
+    )
+
+
+def _shape(architecture: Architecture) -> Text:
+    lines = [
+        f"width {architecture.width}, {len(architecture.layers)} layers, "
+        f"feed-forward {_values({layer.feed_forward_width for layer in architecture.layers})}",
+        f"vocabulary {architecture.vocab_size:,}, embedded in {architecture.embedding_width}"
+        + (" (factorised)" if architecture.factorised else "")
+        + (", tied head" if architecture.tied_head else ", head of its own"),
+    ]
+    mixers = {layer.mixer: None for layer in architecture.layers if layer.mixer is not None}
+    lines += [_describe(mixer) for mixer in mixers]
+    return Text("\n".join(lines))
+
+
+def _describe(mixer: Mixer) -> str:
+    match mixer:
+        case ShortConv(kernel=kernel):
+            return f"short convolution: kernel {kernel}"
+        case Attention():
+            extras = [
+                f"window {mixer.window}" if mixer.window else "full",
+                *(["QK-norm"] if mixer.qk_norm else []),
+                *(["gate a head"] if mixer.head_gate else []),
+                *(["bias"] if mixer.qkv_bias else []),
+                f"rotary base {mixer.rope_base:g}",
+                *([f"on {mixer.rope_share:.0%} of a head"] if mixer.rope_share < 1 else []),
+            ]
+            return (
+                f"attention: {mixer.heads} heads of {mixer.head_dim}, {mixer.kv_heads} key/value "
+                f"heads, {', '.join(extras)}"
+            )
+        case LinearAttention():
+            return (
+                f"gated linear attention: {mixer.heads} heads, keys of {mixer.key_dim}, "
+                f"values of {mixer.value_dim}"
+            )
+
+
+def _split(counts: ParameterCounts) -> Table:
+    split = table("part", "parameters", "share", "", left=("part", ""))
+    for part, count in asdict(counts).items():
+        share = count / counts.total
+        split.add_row(part.replace("_", "-"), f"{count:,}", f"{100 * share:.1f} %", bar(share))
+    return split
+
+
+def _memory(architecture: Architecture, context: int) -> Table:
+    memory = table(
+        "stored as", "weights MB", f"state at {context:,} MB", "together MB", left=("stored as",)
+    )
+    state = state_bytes(architecture, context)
+    for quantization in QUANTIZATIONS:
+        weights = weight_bytes(architecture, quantization)
+        memory.add_row(
+            quantization, megabytes(weights), megabytes(state), megabytes(weights + state)
+        )
+    return memory
+
+
+def _values(numbers: set[int]) -> str:
+    return " to ".join(f"{value:,}" for value in sorted({min(numbers), max(numbers)}))

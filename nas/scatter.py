@@ -1,0 +1,91 @@
+"""A scatter of marks in plain characters, legible in 80 columns and without colour."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_NOTHING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A symbol at a point, and a label that is written behind it where there is room."""
+
+    x: float
+    y: float
+    symbol: str
+    label: str = ""
+
+
+def scatter(
+    marks: Sequence[Mark], *, x_title: str, y_title: str, columns: int = 78, rows: int = 16
+) -> str:
+    """Later marks stand over earlier ones; axes are linear and end at round numbers.
+
+    Marks must be finite, and there must be one at least.
+    """
+    x_ticks = _ticks([mark.x for mark in marks], most=5)
+    y_ticks = _ticks([mark.y for mark in marks], most=4)
+    y_labels = [f"{tick:g}" for tick in y_ticks]
+    margin = max(map(len, y_labels)) + 1
+    plot_columns = columns - margin - 1
+    grid = [[" "] * plot_columns for _ in range(rows)]
+
+    def column(x: float) -> int:
+        return round((x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0]) * (plot_columns - 1))
+
+    def row(y: float) -> int:
+        return rows - 1 - round((y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0]) * (rows - 1))
+
+    for mark in marks:
+        grid[row(mark.y)][column(mark.x)] = mark.symbol
+    for mark in marks:
+        _label(grid[row(mark.y)], column(mark.x), mark.label)
+
+    edge = [" " * margin + "│"] * rows
+    for tick, label in zip(y_ticks, y_labels, strict=True):
+        edge[row(tick)] = f"{label:>{margin - 1}} ┤"
+    lines = [f"{y_title}"]
+    lines += [left + "".join(cells).rstrip() for left, cells in zip(edge, grid, strict=True)]
+    lines.append(_x_axis(margin, plot_columns, [column(tick) for tick in x_ticks]))
+    lines.append(_x_labels(margin, columns, x_ticks, [column(tick) for tick in x_ticks]))
+    lines.append(x_title.rjust(columns))
+    return "\n".join(lines)
+
+
+def _label(cells: list[str], column: int, label: str) -> None:
+    """Writes the label right of its mark, or left of it, if those cells are empty."""
+    length = len(label)
+    for start in (column + 2, column - 1 - length):
+        if start >= 0 and length and cells[start : start + length] == [" "] * length:
+            cells[start : start + length] = label
+            return
+
+
+def _x_axis(margin: int, plot_columns: int, ticks: Sequence[int]) -> str:
+    line = ["─"] * plot_columns
+    for tick in ticks:
+        line[tick] = "┬"
+    return " " * margin + "└" + "".join(line)
+
+
+def _x_labels(margin: int, columns: int, ticks: Sequence[float], places: Sequence[int]) -> str:
+    line = [" "] * (columns + 1)
+    for tick, place in zip(ticks, places, strict=True):
+        label = f"{tick:g}"
+        start = min(margin + 1 + place - len(label) // 2, columns - len(label))
+        line[start : start + len(label)] = label
+    return "".join(line).rstrip()
+
+
+def _ticks(values: Sequence[float], most: int) -> list[float]:
+    """Up to `most` + 2 round numbers in equal steps that enclose the values."""
+    low, high = min(values), max(values)
+    size = max(abs(low), abs(high))
+    span = high - low
+    if span < 1e-5 * size or size < _NOTHING:  # as good as one value: a tenth of it, or one
+        span = size / 10 if size >= _NOTHING else 1.0
+    magnitude = 10.0 ** math.floor(math.log10(span / most))
+    step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude * most >= span)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [index * step for index in range(first, max(last, first + 1) + 1)]

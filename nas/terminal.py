@@ -1,0 +1,78 @@
+"""What the terminal shows: consoles, tables, layout strips and bars, legible without colour."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+# Okabe and Ito's palette: told apart by the colour-blind, and on dark and light ground.
+LAYER_STYLES: Mapping[str, str] = {
+    "c": "black on #56b4e9",
+    "a": "black on #e69f00",
+    "s": "black on #f0e442",
+    "l": "black on #009e73",
+    "-": "black on #b0b0b0",
+}
+LAYER_NAMES: Mapping[str, str] = {
+    "c": "short convolution",
+    "a": "attention",
+    "s": "sliding-window attention",
+    "l": "gated linear attention",
+    "-": "no mixer",
+}
+_BAR_CELLS = 32
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def output() -> Console:
+    """Results go to standard output."""
+    return Console(highlight=False)
+
+
+def notices() -> Console:
+    """Progress and remarks go to standard error, so that results can be piped."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(document: object) -> None:
+    json.dump(document, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def table(*columns: str, left: Sequence[str] = (), fold: Sequence[str] = ()) -> Table:
+    """Columns hold numbers, set to the right, but for those in `left`; those in `fold` may wrap."""
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for column in columns:
+        justify: JustifyMethod = "left" if column in left else "right"
+        grid.add_column(column, justify=justify, no_wrap=column not in fold, overflow="fold")
+    return grid
+
+
+def layout_strip(layout: str) -> Text:
+    """One coloured letter a layer, from the first."""
+    return Text.assemble(*((letter, LAYER_STYLES[letter]) for letter in layout))
+
+
+def layout_legend(layout: str) -> Text:
+    counts = {letter: layout.count(letter) for letter in LAYER_NAMES if letter in layout}
+    parts = [f"{letter} {LAYER_NAMES[letter]} x {count}" for letter, count in counts.items()]
+    return Text(", ".join(parts), style="dim")
+
+
+def bar(share: float, cells: int = _BAR_CELLS) -> str:
+    """A bar of `share` (0 to 1) of `cells` character cells, to an eighth of a cell."""
+    eighths = round(share * cells * 8)
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f}"
+
+
+def number(value: float) -> str:
+    """Four significant digits, or whole thousands with commas."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

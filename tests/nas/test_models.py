@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+from nas.models import find_model
+from search_space.architecture import to_json
+from search_space.presets import PRESETS
+
+
+def test_a_preset_goes_by_its_name() -> None:
+    assert find_model("lfm2-350m").architecture == PRESETS["lfm2-350m"]
+
+
+def test_a_file_goes_by_its_stem(tmp_path: Path) -> None:
+    path = tmp_path / "winner.json"
+    path.write_text(to_json(PRESETS["lfm3-1.7b"], indent=2))
+    found = find_model(str(path))
+    assert (found.name, found.architecture) == ("winner", PRESETS["lfm3-1.7b"])
+
+
+def test_what_is_neither_is_named_with_what_is_allowed() -> None:
+    with pytest.raises(ValueError, match=r"model: 'lfm9' is neither a preset \(lfm2.5-230m, "):
+        find_model("lfm9")
+
+
+def test_a_file_that_is_no_architecture_names_its_field(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.json"
+    path.write_text('{"vocab_size": 10, "width": "wide", "embedding_width": 8, "layers": []}')
+    with pytest.raises(ValueError, match=r"wrong.json: width: 'wide' is not a whole number"):
+        find_model(str(path))
+
+
+def test_a_file_that_is_too_large_to_build_names_its_field(tmp_path: Path) -> None:
+    path = tmp_path / "huge.json"
+    path.write_text(to_json(PRESETS["lfm2-350m"]).replace('"width":1024', '"width":1000000000'))
+    with pytest.raises(ValueError, match=r"width: 1000000000 is not between 1 and 65,536"):
+        find_model(str(path))
