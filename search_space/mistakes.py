@@ -1,0 +1,198 @@
+"""What pydantic finds wrong with data, as one sentence in the words of whoever wrote the data."""
+
+import dataclasses
+import difflib
+import json
+import re
+import types
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+_Type: TypeAlias = Any  # whatever may stand in an annotation
+
+_MOST_SHOWN = 60
+
+_NO_TABLE = "is not a table of named fields"
+_NOT = {
+    "int_type": "is not a whole number",
+    "int_from_float": "is not a whole number",
+    "float_type": "is not a number",
+    "string_type": "is not text",
+    "bool_type": "is not true or false",
+    "tuple_type": "is not a list",
+    "list_type": "is not a list",
+    "dataclass_type": _NO_TABLE,
+    "model_type": _NO_TABLE,
+    "dict_type": _NO_TABLE,
+}
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+def first_mistake(details: Sequence[ErrorDetails], type_: _Type, data: object) -> str:
+    """One sentence about one of pydantic's errors in taking `data` for a `type_`."""
+    # A name that is not known comes first: it is often why another one is missing.
+    for detail in sorted(details, key=lambda detail: detail["type"] not in _UNKNOWN):
+        try:
+            place = _locate(type_, detail["loc"], data)
+        except _WrongKindError as wrong:
+            return str(wrong)
+        if place is not None:
+            return _sentence(detail, place)
+    raise AssertionError(f"no place for {details}")
+
+
+def one_of(names: Sequence[object]) -> str:
+    """The names that are allowed, as the end of a sentence."""
+    return f"one of {', '.join(map(str, names))}" if names else "one of none"
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """`did you mean trials?`, or the allowed names where none is like the one given."""
+    near = difflib.get_close_matches(name[:_MOST_SHOWN], names, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
+
+
+def joined(path: str, step: object) -> str:
+    """A path one step on, as a user writes it: `layers[3].mixer`."""
+    if isinstance(step, int):
+        return f"{path}[{step}]"
+    return f"{path}.{_step(step)}" if path else _step(step)
+
+
+def shown(value: object) -> str:
+    """A value as a sentence shows it: printable, and cut short where it is long."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a mistake is: its path as the user writes it, and the type that stands there."""
+
+    path: str
+    type_: _Type
+    owner: _Type = None
+
+
+class _WrongKindError(Exception):
+    """The data chooses none of the variants that may stand at a place."""
+
+
+def _sentence(detail: ErrorDetails, place: _Place) -> str:
+    kind, path = detail["type"], place.path
+    value = f"{path}: {shown(detail['input'])}" if path else shown(detail["input"])
+    if kind in _UNKNOWN:
+        name = str(detail["loc"][-1])
+        return f"{path} is not a known field; {nearest(name, _field_names(place.owner))}"
+    if kind == "missing" and _fixed_length(place.owner):
+        owner_path = path.rpartition("[")[0]
+        return f"{owner_path} is not a list of {_fixed_length(place.owner)} values"
+    if kind == "missing":
+        return f"{path} is missing"
+    if kind == "too_long" and _fixed_length(place.type_):
+        return f"{value} is not a list of {_fixed_length(place.type_)} values"
+    if kind == "literal_error":
+        return f"{value} is not {one_of(get_args(place.type_))}"
+    if kind == "value_error":
+        reason = re.sub(r"\S{80,}", lambda long: f"{long[0][:40]}...", str(detail["ctx"]["error"]))
+        # A whole table's mistake begins with the name of one of its fields.
+        joint = "." if _field_names(place.type_) else ": "
+        return f"{path}{joint}{reason}" if path else reason
+    if kind.startswith(("greater_than", "less_than")):
+        return f"{value} is not {_bounds(place.owner.model_fields[detail['loc'][-1]].metadata)}"
+    return f"{value} {_NOT.get(kind) or 'is refused: ' + detail['msg'].lower()}"
+
+
+def _bounds(metadata: list[object]) -> str:
+    """What pydantic's `Field(ge=1, le=9)` allows, in words."""
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    limits = {
+        name: getattr(mark, name) for name in words for mark in metadata if hasattr(mark, name)
+    }
+    if limits.keys() == {"ge", "le"}:
+        return f"between {limits['ge']:,} and {limits['le']:,}"
+    return " and ".join(f"{words[name]} {limit:,}" for name, limit in limits.items())
+
+
+def _locate(type_: _Type, steps: Sequence[str | int], data: object) -> _Place | None:
+    """The place of pydantic's location; None where it lies in a variant that was not meant."""
+    path, owner = "", None
+    for step in steps:
+        options = _options(type_)
+        if len(options) > 1:
+            # Here the step is no field: it names the variant of a union that was tried.
+            meant = _meant(options, path, data)
+            if step != meant.__name__:
+                return None
+            type_ = meant
+            continue
+        path, owner, type_ = joined(path, step), options[0], _inner(options[0], step)
+        data = _value_at(data, step)
+    options = _options(type_)
+    return _Place(path=path, type_=options[0] if len(options) == 1 else type_, owner=owner)
+
+
+def _options(type_: _Type) -> list[_Type]:
+    """What an annotation allows beside None."""
+    if _origin(type_) is Annotated:
+        return _options(get_args(type_)[0])
+    if _origin(type_) not in (Union, types.UnionType):
+        return [type_]
+    return [option for option in get_args(type_) if option is not types.NoneType]
+
+
+def _origin(type_: _Type) -> object:
+    return get_origin(type_)
+
+
+def _meant(options: list[_Type], path: str, data: object) -> _Type:
+    """The variant whose `kind` the data names."""
+    kinds = {get_args(get_type_hints(option)["kind"])[0]: option for option in options}
+    if not isinstance(data, Mapping):
+        raise _WrongKindError(f"{path}: {shown(data)} {_NO_TABLE}")
+    if "kind" not in data:
+        raise _WrongKindError(f"{path}.kind is missing; it is {one_of(list(kinds))}")
+    kind = data["kind"]
+    if not isinstance(kind, str) or kind not in kinds:
+        raise _WrongKindError(f"{path}.kind: {shown(kind)} is not {one_of(list(kinds))}")
+    return kinds[kind]
+
+
+def _inner(type_: _Type, step: str | int) -> _Type:
+    if isinstance(step, str) and _field_names(type_):
+        return get_type_hints(type_).get(step)
+    arguments = get_args(type_)
+    if isinstance(step, int) and step < _fixed_length(type_):
+        return arguments[step]
+    return arguments[0] if arguments else None
+
+
+def _value_at(data: object, step: str | int) -> object:
+    if isinstance(data, Mapping):
+        return data.get(step)
+    if isinstance(data, list) and isinstance(step, int) and step < len(data):
+        return data[step]
+    return None
+
+
+def _field_names(type_: _Type) -> list[str]:
+    if dataclasses.is_dataclass(type_):
+        return [field.name for field in dataclasses.fields(type_)]
+    if isinstance(type_, type) and issubclass(type_, BaseModel):
+        return list(type_.model_fields)
+    return []
+
+
+def _fixed_length(type_: _Type) -> int:
+    """How many values a tuple of fixed length has; 0 for whatever else."""
+    arguments = get_args(type_)
+    return len(arguments) if _origin(type_) is tuple and Ellipsis not in arguments else 0
+
+
+def _step(name: object) -> str:
+    """A field's name in a path; quoted where it is no plain word."""
+    text = str(name)
+    return text if re.fullmatch(rf"[\w-]{{1,{_MOST_SHOWN}}}", text) else shown(text)

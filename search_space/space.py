@@ -1,0 +1,317 @@
+"""The choices on offer to a search, how they build an Architecture, and what they reach."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
+
+from search_space.architecture import (
+    Architecture,
+    Attention,
+    Layer,
+    LinearAttention,
+    Mixer,
+    ShortConv,
+)
+from search_space.costs import parameter_counts, weight_bytes
+from search_space.quantization import BLOCK, Quantization
+from search_space.rules import LayoutLetter as LayoutLetter
+from search_space.rules import Rules as Rules
+from search_space.rules import check_layout, check_size, layout_counts, least_costs, written
+
+_FULL_ROPE_BASE = 1e6
+_WINDOW_ROPE_BASE = 1e4  # LFM3 and Gemma 3 turn windowed layers faster: they see no far token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Choices, each in its natural order; mixers are chosen layer by layer, the rest once a model.
+
+    mixers: `c` gated short convolution, `a` full attention, `s` sliding-window attention,
+        `l` gated linear attention, `-` none.
+    feed_forward: hidden channels of the feed-forward as multiples of the width.
+    kernel: of the short convolution, in tokens.
+    kv_heads: key/value heads; a choice that does not divide the heads is rounded down to one that
+        does.
+    embedding_share: embedding width as a share of the width; below 1 the embedding is factorised.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    depth: tuple[int, ...]
+    width: tuple[int, ...]
+    mixers: tuple[LayoutLetter, ...]
+    feed_forward: tuple[float, ...]
+    vocab_size: tuple[int, ...]
+    kernel: tuple[int, ...] = (3,)
+    head_dim: tuple[int, ...] = (64,)
+    kv_heads: tuple[int, ...] = (8,)
+    window: tuple[int, ...] = (512,)
+    embedding_share: tuple[float, ...] = (1.0,)
+    rules: Rules = field(default_factory=Rules)
+
+    def __post_init__(self) -> None:
+        _check_choices("depth", self.depth, 1, 128)
+        _check_choices("width", self.width, BLOCK, 16_384, multiple_of=BLOCK)
+        _check_choices("feed_forward", self.feed_forward, 0.1, 16)
+        _check_choices("vocab_size", self.vocab_size, 256, 1_048_576)
+        _check_choices("kernel", self.kernel, 1, 256)
+        # onnxruntime's GroupQueryAttention rotates heads of 16, 32, 48, ... only.
+        _check_choices("head_dim", self.head_dim, 16, 1_024, multiple_of=16)
+        _check_choices("kv_heads", self.kv_heads, 1, 1_024)
+        _check_choices("window", self.window, 1, 1_048_576)
+        _check_choices("embedding_share", self.embedding_share, 0.01, 1)
+        if not 0 < len(self.mixers) == len(set(self.mixers)):
+            raise ValueError(f"mixers: {list(self.mixers)} is not one or more different letters")
+        if has_heads(self.mixers):
+            for width, head_dim in itertools.product(self.width, self.head_dim):
+                if width % head_dim:
+                    raise ValueError(f"width: {width} is not a multiple of head_dim = {head_dim}")
+        _check_layouts(self)
+        if self.rules.parameters is not None:
+            reached = parameter_range(self)
+            _check_reached("parameters", self.rules.parameters, reached.least, reached.most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One value for every choice of a Space, in its words."""
+
+    layout: str
+    width: int
+    feed_forward: float
+    vocab_size: int
+    kernel: int
+    head_dim: int
+    kv_heads: int
+    window: int
+    embedding_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    least: int
+    most: int
+
+
+def build(point: Point) -> Architecture:
+    """Feed-forward and embedding widths are rounded to whole quantisation blocks."""
+    hidden = feed_forward_width(point.width, point.feed_forward)
+    return Architecture(
+        vocab_size=point.vocab_size,
+        width=point.width,
+        embedding_width=embedding_width(point.width, point.embedding_share),
+        layers=tuple(
+            Layer(mixer=_mixer(letter, point), feed_forward_width=hidden) for letter in point.layout
+        ),
+    )
+
+
+def feed_forward_width(width: int, multiple: float) -> int:
+    return _whole_blocks(width * multiple)
+
+
+def embedding_width(width: int, share: float) -> int:
+    return _whole_blocks(width * share)
+
+
+def divisor_at_most(heads: int, kv_heads: int) -> int:
+    """The most key/value heads, up to `kv_heads`, that share `heads` evenly."""
+    return next(count for count in range(min(heads, kv_heads), 0, -1) if heads % count == 0)
+
+
+def has_heads(letters: Sequence[str]) -> bool:
+    return any(letter in letters for letter in "asl")
+
+
+def has_attention(letters: Sequence[str]) -> bool:
+    return any(letter in letters for letter in "as")
+
+
+def broken_rule(architecture: Architecture, space: Space, quantization: Quantization) -> str | None:
+    """The first rule that is broken, as a sentence; `quantization` is the target's."""
+    checks = (
+        *check_layout(architecture.layout, space.rules),
+        *check_size(architecture, space.rules, quantization),
+    )
+    return next((str(check) for check in checks if check.excess > 0), None)
+
+
+def parameter_range(space: Space) -> Range:
+    """Fewest and most parameters of what the choices and the rules of layouts reach; exact."""
+    return _range(space, lambda architecture: parameter_counts(architecture).total)
+
+
+def weight_range(space: Space, quantization: Quantization) -> Range:
+    """Fewest and most bytes of weights, likewise."""
+    return _range(space, lambda architecture: weight_bytes(architecture, quantization))
+
+
+def check_weight_rule(space: Space, quantization: Quantization) -> None:
+    """ValueError where no architecture of the space can obey `rules.weight_mb`."""
+    if space.rules.weight_mb is not None:
+        reached = weight_range(space, quantization)
+        _check_reached("weight_mb", space.rules.weight_mb, reached.least / 1e6, reached.most / 1e6)
+
+
+def space_size(space: Space) -> int:
+    """How many different architectures the space draws, rules of sizes aside; exact.
+
+    A choice counts only in layouts that use it, so layouts are counted for each set of letters.
+    """
+    subsets = [
+        letters
+        for size in range(1, len(space.mixers) + 1)
+        for letters in itertools.combinations(space.mixers, size)
+    ]
+    within = {letters: layout_counts(space.depth, letters, space.rules) for letters in subsets}
+    total = 0
+    for letters in subsets:
+        # Layouts that use each of these letters, by inclusion and exclusion.
+        layouts = sum(
+            (-1) ** (len(letters) - len(fewer)) * sum(counts.values())
+            for fewer, counts in within.items()
+            if set(fewer) <= set(letters)
+        )
+        total += layouts * sum(
+            len({feed_forward_width(width, multiple) for multiple in space.feed_forward})
+            * len({embedding_width(width, share) for share in space.embedding_share})
+            * len(space.vocab_size)
+            * _mixer_choices(letters, width, space)
+            for width in space.width
+        )
+    return total
+
+
+def _mixer(letter: str, point: Point) -> Mixer | None:
+    heads = point.width // point.head_dim
+    match letter:
+        case "-":
+            return None
+        case "c":
+            return ShortConv(kernel=point.kernel)
+        case "a" | "s":
+            return Attention(
+                heads=heads,
+                kv_heads=divisor_at_most(heads, point.kv_heads),
+                head_dim=point.head_dim,
+                window=point.window if letter == "s" else None,
+                rope_base=_WINDOW_ROPE_BASE if letter == "s" else _FULL_ROPE_BASE,
+            )
+        case "l":
+            # Keys of half a head make it as large as the convolution: about 4 width^2 parameters.
+            return LinearAttention(
+                heads=heads, key_dim=point.head_dim // 2, value_dim=point.head_dim
+            )
+    raise AssertionError(f"no mixer is written {letter}")
+
+
+def _whole_blocks(channels: float) -> int:
+    return max(1, round(channels / BLOCK)) * BLOCK
+
+
+def _mixer_choices(letters: Sequence[str], width: int, space: Space) -> int:
+    """How many mixers a layout of exactly these letters may be made of."""
+    choices = len(space.kernel) if "c" in letters else 1
+    if "s" in letters:
+        choices *= len(space.window)
+    if has_attention(letters):
+        return choices * sum(
+            len({divisor_at_most(width // head_dim, count) for count in space.kv_heads})
+            for head_dim in space.head_dim
+        )
+    return choices * len(space.head_dim) if has_heads(letters) else choices
+
+
+def _range(space: Space, cost: Callable[[Architecture], int]) -> Range:
+    """Bounds of a cost that is a sum over layers and grows with every choice but two.
+
+    Those two are tried one by one: a factorised embedding adds projections, and the size of a head
+    pulls both ways in linear attention.
+    """
+    return Range(
+        least=min(_cheapest(space, point, cost) for point in _points(space, 0)),
+        most=-min(
+            _cheapest(space, point, lambda architecture: -cost(architecture))
+            for point in _points(space, -1)
+        ),
+    )
+
+
+def _points(space: Space, end: Literal[0, -1]) -> Iterator[Point]:
+    """Points without a layout whose growing choices are all the first or all the last."""
+    for width, head_dim, share in itertools.product(
+        space.width, space.head_dim, space.embedding_share
+    ):
+        yield Point(
+            layout="",
+            width=width,
+            feed_forward=space.feed_forward[end],
+            vocab_size=space.vocab_size[end],
+            kernel=space.kernel[end],
+            head_dim=head_dim,
+            kv_heads=space.kv_heads[end],
+            window=space.window[end],
+            embedding_share=share,
+        )
+
+
+def _cheapest(space: Space, point: Point, cost: Callable[[Architecture], int]) -> int:
+    def of(layout: str) -> int:
+        return cost(build(replace(point, layout=layout)))
+
+    one_layer = of("-")
+    layer_costs = {letter: of(f"-{letter}") - one_layer for letter in space.mixers}
+    no_layer = 2 * one_layer - of("--")
+    return no_layer + min(least_costs(space.depth, layer_costs, space.rules).values())
+
+
+def _check_choices(
+    name: str, values: Sequence[float], least: float, most: float, multiple_of: int = 0
+) -> None:
+    if not values:
+        raise ValueError(f"{name}: [] is not one or more choices")
+    for value in values:
+        if not least <= value <= most:
+            raise ValueError(f"{name}: {value} is not between {least} and {most:,}")
+        if multiple_of and value % multiple_of:
+            raise ValueError(f"{name}: {value} is not a multiple of {multiple_of}")
+    if list(values) != sorted(set(values)):
+        raise ValueError(f"{name}: {list(values)} is not in rising order, each value once")
+
+
+def _check_layouts(space: Space) -> None:
+    """Every depth must have a legal layout; the rule that leaves none is named."""
+    rules, letters = space.rules, ", ".join(space.mixers)
+    for name, ends in (("first", rules.first), ("last", rules.last)):
+        for letter in ends or ():
+            if letter not in space.mixers:
+                raise ValueError(f"rules.{name}: '{letter}' is not among the mixers, {letters}")
+    possible = layout_counts(space.depth, space.mixers, rules)
+    for depth in space.depth:
+        if depth not in possible:
+            rule = _contradictory_rule(space, depth)
+            raise ValueError(f"rules{rule} is not possible with {depth} layers of {letters}")
+
+
+def _contradictory_rule(space: Space, depth: int) -> str:
+    """The first rule without which the depth has a legal layout, and what it asks for."""
+    rules = space.rules
+    without = {
+        "attention_layers": replace(rules, attention_layers=None),
+        "longest_run_without_attention": replace(rules, longest_run_without_attention=None),
+        "first": replace(rules, first=None),
+        "last": replace(rules, last=None),
+    }
+    for name, others in without.items():
+        if layout_counts([depth], space.mixers, others):
+            asked = getattr(rules, name)
+            return f".{name}: {asked if isinstance(asked, int) else list(asked)}"
+    return ": keeping all of them"
+
+
+def _check_reached(rule: str, bounds: tuple[float, float], least: float, most: float) -> None:
+    if most < bounds[0] or least > bounds[1]:
+        raise ValueError(
+            f"rules.{rule}: {written(bounds[0])} to {written(bounds[1])} is not within reach of "
+            f"the choices, which give {written(least)} to {written(most)}"
+        )

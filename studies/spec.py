@@ -1,0 +1,295 @@
+"""The study file: what is searched, for which target, by which objectives, and where it is kept."""
+
+import importlib.resources
+import importlib.util
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from evaluators.corpus import check_corpus
+from search_space.mistakes import nearest
+from search_space.presets import PRESETS
+from search_space.space import Space, check_weight_rule
+from search_space.strict import parse_json, parse_strict, read_text
+
+ScoreName: TypeAlias = Literal["loss", "decode", "prefill", "memory", "parameters"]
+SamplerKind: TypeAlias = Literal["tpe", "nsga2", "gp", "random"]
+
+
+class StrictModel(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Target(StrictModel):
+    """What is deployed: weights so quantised, decoding at this depth, this long a prompt."""
+
+    quantization: Literal["fp32", "int8", "int4"] = "int4"
+    context_depth: int = Field(default=1024, ge=0, le=1_048_576)
+    prompt_length: int = Field(default=512, ge=1, le=1_048_576)
+
+
+class Objective(StrictModel):
+    """A score to make small; `max` is the budget above which a candidate is infeasible.
+
+    loss is in bits per byte, decode in ms a token, prefill in ms a prompt, memory in MB (1e6
+    bytes); parameters is their number.
+    """
+
+    name: ScoreName
+    max: float | None = Field(default=None, gt=0)
+
+
+class Constraint(StrictModel):
+    """A score that must stay at or below `max` but is not optimised."""
+
+    name: ScoreName
+    max: float = Field(gt=0)
+
+
+class ProxySettings(StrictModel):
+    """The short training that stands for quality.
+
+    corpus: `python` (the standard library's sources) or the path of a text file or folder.
+    width_share: the proxy's width as a share of the candidate's.
+    rungs: shares of the token budget at which a candidate that cannot reach the front stops.
+    rung_margin: bits per byte by which it must be behind to be stopped.
+    """
+
+    corpus: str = "python"
+    width_share: float = Field(default=0.125, gt=0, le=1)
+    context_length: int = Field(default=256, ge=16, le=8_192)
+    batch_size: int = Field(default=4, ge=1, le=1_024)
+    token_budget: int = Field(default=400_000, ge=1_000, le=1_000_000_000_000)
+    rungs: tuple[float, ...] = (0.5,)
+    rung_margin: float = Field(default=0.02, ge=0, le=10)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = Field(default=1, ge=1, le=1_024)
+
+    @field_validator("rungs")
+    @classmethod
+    def _check_rungs(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if list(rungs) != sorted(set(rungs)) or not all(0 < rung < 1 for rung in rungs):
+            raise ValueError(f"{list(rungs)} is not in rising order between 0 and 1, both left out")
+        return rungs
+
+    @model_validator(mode="after")
+    def _check_token_budget(self) -> Self:
+        batch = self.context_length * self.batch_size
+        if self.token_budget < 10 * batch:
+            raise ValueError(
+                f"token_budget: {self.token_budget:,} is not 10 or more batches of "
+                f"context_length * batch_size = {batch:,} tokens"
+            )
+        return self
+
+
+class DeviceSettings(StrictModel):
+    """Where latency is measured, and with how many threads."""
+
+    runner: Literal["local", "fake"] = "local"
+    threads: int = Field(default=1, ge=1, le=1_024)
+
+
+class SamplerSettings(StrictModel):
+    """Who proposes candidates.
+
+    startup_trials: those drawn at random before the sampler learns; in nsga2 it is also the size of
+        a generation.
+    """
+
+    kind: SamplerKind = "tpe"
+    startup_trials: int = Field(default=10, ge=2, le=10_000)
+
+
+class StudySpec(StrictModel):
+    """A study file, every default filled in.
+
+    references: presets that are scored beside the candidates.
+    """
+
+    name: str
+    trials: int = Field(ge=1, le=1_000_000)
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    storage: str = "sqlite:///nas.db"
+    space: Space
+    target: Target = Target()
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...] = ()
+    proxy: ProxySettings = ProxySettings()
+    device: DeviceSettings = DeviceSettings()
+    sampler: SamplerSettings = SamplerSettings()
+    references: tuple[str, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
+            raise ValueError(
+                f"{name!r} is not 1 to 64 small letters, digits, dots, dashes or underscores, "
+                "the first a letter or a digit"
+            )
+        return name
+
+    @field_validator("storage")
+    @classmethod
+    def _check_storage(cls, storage: str) -> str:
+        # Only the scheme is ever shown: what follows it may hold a password.
+        scheme, separator, rest = storage.partition("://")
+        if not separator or scheme not in _DATABASES:
+            shown = f"'{scheme[:20]}'" if separator else "a text without ://"
+            raise ValueError(f"{shown} is not sqlite:///FILE or postgresql://USER@HOST/NAME")
+        if scheme == "sqlite" and (rest in ("/", "/:memory:") or not rest.startswith("/")):
+            raise ValueError(f"'{storage}' is not sqlite:///FILE, and a study is kept in a file")
+        return storage
+
+    @field_validator("objectives")
+    @classmethod
+    def _check_objectives(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        if len(objectives) < 2:
+            raise ValueError(f"{len(objectives)} is not two or more, which a front is made of")
+        _check_different([objective.name for objective in objectives])
+        return objectives
+
+    @field_validator("constraints")
+    @classmethod
+    def _check_constraints(cls, constraints: tuple[Constraint, ...]) -> tuple[Constraint, ...]:
+        _check_different([constraint.name for constraint in constraints])
+        return constraints
+
+    @field_validator("references")
+    @classmethod
+    def _check_references(cls, references: tuple[str, ...]) -> tuple[str, ...]:
+        for name in references:
+            if name not in PRESETS:
+                raise ValueError(f"{name!r} is not a preset; {nearest(name, list(PRESETS))}")
+        _check_different(references)
+        return references
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        objectives = [objective.name for objective in self.objectives]
+        for index, constraint in enumerate(self.constraints):
+            if constraint.name in objectives:
+                place = objectives.index(constraint.name)
+                raise ValueError(
+                    f"constraints[{index}].name: {constraint.name} is an objective, "
+                    f"whose budget is objectives[{place}].max"
+                )
+        try:
+            check_weight_rule(self.space, self.target.quantization)
+        except ValueError as error:
+            raise ValueError(f"space.{error}") from None
+        return self
+
+
+def read_spec(source: str | Path) -> StudySpec:
+    """The study of a TOML file, or the shipped one of that name; ValueError with one sentence."""
+    return parse_strict(StudySpec, _toml_data(spec_text(source), str(source)), str(source))
+
+
+def spec_text(source: str | Path) -> str:
+    """The text of that file or shipped study, comments and all."""
+    path, shipped = Path(source), _shipped()
+    if path.is_file() or path.suffix == ".toml":
+        return read_text(path)
+    if str(source) in shipped:
+        return shipped[str(source)].read_text(encoding="utf-8")
+    near = nearest(str(source), list(shipped))
+    raise ValueError(f"study: '{source}' is neither a file nor a shipped study; {near}")
+
+
+def shipped_studies() -> tuple[str, ...]:
+    """The names of the studies that ship with the program."""
+    return tuple(_shipped())
+
+
+def check_machine(spec: StudySpec) -> None:
+    """ValueError for what the study needs and this machine lacks: its text, a sampler's package."""
+    try:
+        check_corpus(spec.proxy.corpus)
+    except ValueError as error:
+        raise ValueError(f"proxy.{error}") from None
+    check_sampler(spec.sampler.kind)
+
+
+def check_sampler(kind: SamplerKind) -> None:
+    """ValueError where a package that the sampler needs is not installed."""
+    for package in _SAMPLER_NEEDS.get(kind, ()):
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(
+                f"sampler.kind: '{kind}' is not possible without {package}: pip install {package}"
+            )
+
+
+def to_json(spec: StudySpec) -> str:
+    """The canonical text, defaults included, so that a stored study keeps what it was run with."""
+    return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+
+
+def from_json(text: str) -> StudySpec:
+    """What `to_json` wrote, by this version or an earlier one."""
+    return parse_json(StudySpec, text, "the stored study")
+
+
+def difference(old: StudySpec, new: StudySpec) -> tuple[str, ...]:
+    """`proxy.token_budget: 400000 in the study, 200000 in the file`, for each field that differs.
+
+    A study may be given more trials, or moved to another database, and remain the same study.
+    """
+    before, after = (dict(_flat(spec.model_dump(mode="json"))) for spec in (old, new))
+    paths = dict.fromkeys([*before, *after])
+    return tuple(
+        f"{path}: {old_value} in the study, {new_value} in the file"
+        for path in paths
+        if (old_value := before.get(path, "nothing")) != (new_value := after.get(path, "nothing"))
+        and path not in ("trials", "storage")
+    )
+
+
+# Optuna's own dependencies lack what its Gaussian process needs.
+_SAMPLER_NEEDS: Mapping[SamplerKind, tuple[str, ...]] = {"gp": ("scipy", "torch")}
+_DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")
+
+
+def _check_different(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is given twice")
+
+
+def _shipped() -> dict[str, Traversable]:
+    folder = importlib.resources.files("studies") / "presets"
+    files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
+    return {file.name.removesuffix(".toml"): file for file in sorted(files, key=lambda f: f.name)}
+
+
+def _toml_data(text: str, source: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = re.fullmatch(r"(.*) \(at (line \d+|end of document).*\)", str(error))
+        what, where = message.groups() if message else (str(error), "the text")
+        raise ValueError(f"{source}: {where} is not TOML: {what.lower()}") from None
+    except RecursionError:
+        raise ValueError(f"{source}: lists nest deeper than any field does") from None
+    except ValueError:
+        # The only other one: Python's limit on the digits of a whole number.
+        raise ValueError(f"{source}: a number has too many digits") from None
+
+
+def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every leaf by its path, as a file would show it; a list of plain values is one leaf."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _flat(item, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for index, item in enumerate(value):
+            yield from _flat(item, f"{path}[{index}]")
+    else:
+        yield path, repr(value) if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,227 @@
+import copy
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_space.architecture import Architecture, to_json
+from search_space.presets import PRESETS
+from search_space.rules import Rules
+from search_space.strict import parse_json, parse_strict, read_architecture, read_text
+
+GOOD = {
+    "vocab_size": 512,
+    "width": 64,
+    "embedding_width": 64,
+    "layers": [
+        {"mixer": {"kind": "short_conv", "kernel": 3}, "feed_forward_width": 128},
+        {"mixer": None, "feed_forward_width": 128},
+    ],
+}
+
+
+def sentence(data: object, type_: type = Architecture) -> str:
+    with pytest.raises(ValueError, match=r"^m\.json: ") as caught:
+        parse_strict(type_, data, "m.json")
+    return str(caught.value).removeprefix("m.json: ")
+
+
+def with_mixer(mixer: object) -> object:
+    data = copy.deepcopy(GOOD)
+    data["layers"][0]["mixer"] = mixer
+    return data
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_read_back_from_its_canonical_text(name):
+    assert parse_json(Architecture, to_json(PRESETS[name]), "m.json") == PRESETS[name]
+
+
+def test_lists_become_tuples_and_whole_numbers_stand_for_fractions():
+    rules = parse_strict(Rules, {"attention_layers": [1, 2], "weight_mb": [1, 2.5]}, "m.json")
+    assert rules == Rules(attention_layers=(1, 2), weight_mb=(1.0, 2.5))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("width", "12", "width: '12' is not a whole number"),
+        ("width", 12.0, "width: 12.0 is not a whole number"),
+        ("width", True, "width: true is not a whole number"),
+        ("width", None, "width: null is not a whole number"),
+        ("width", 2**63, "width: a number of 65 bits is not one of 64"),
+        ("width", 0, "width: 0 is not between 1 and 65,536"),
+        ("norm_eps", True, "norm_eps: true is not a number"),
+        ("norm_eps", float("nan"), "norm_eps: nan is not a finite number"),
+        ("norm_eps", float("-inf"), "norm_eps: -inf is not a finite number"),
+        ("tied_head", 1, "tied_head: 1 is not true or false"),
+        ("activation", "relu", "activation: 'relu' is not one of silu, gelu_tanh"),
+        ("layers", 3, "layers: 3 is not a list"),
+        ("layers", [3], "layers[0]: 3 is not a table of named fields"),
+        ("layers", [], "layers: 0 layers are not 1 to 256"),
+        ("embedding_width", 65, "embedding_width: 65 is above the width, 64"),
+        ("widht", 64, "widht is not a known field; did you mean width?"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_the_field(field, value, expected):
+    assert sentence({**GOOD, field: value}) == expected
+
+
+@pytest.mark.parametrize(
+    ("mixer", "expected"),
+    [
+        (
+            {"kind": "short_con", "kernel": 3},
+            "layers[0].mixer.kind: 'short_con' is not one of "
+            "short_conv, attention, linear_attention",
+        ),
+        (
+            {"kind": ["attention"]},
+            'layers[0].mixer.kind: ["attention"] is not one of '
+            "short_conv, attention, linear_attention",
+        ),
+        (
+            {"kernel": "wide"},
+            "layers[0].mixer.kind is missing; it is one of short_conv, attention, linear_attention",
+        ),
+        ("short_conv", "layers[0].mixer: 'short_conv' is not a table of named fields"),
+        ({"kind": "short_conv"}, "layers[0].mixer.kernel is missing"),
+        (
+            {"kind": "short_conv", "kernel": 0},
+            "layers[0].mixer.kernel: 0 is not between 1 and 256",
+        ),
+        (
+            {"kind": "attention", "heads": 3, "kv_heads": 2, "head_dim": 16},
+            "layers[0].mixer.kv_heads: 2 does not divide heads = 3",
+        ),
+        (
+            {"kind": "attention", "heads": 4, "kv_heads": 2, "headdim": 16},
+            "layers[0].mixer.headdim is not a known field; did you mean head_dim?",
+        ),
+        (
+            {"kind": "short_conv", "kernel": 3, "heads": 3},
+            "layers[0].mixer.heads is not a known field; known are kind, kernel",
+        ),
+    ],
+)
+def test_a_mixer_is_judged_by_its_kind_and_shown_without_inner_names(mixer, expected):
+    assert sentence(with_mixer(mixer)) == expected
+
+
+def test_names_offered_are_those_of_the_place():
+    data = copy.deepcopy(GOOD)
+    data["layers"][1]["kernel"] = 3
+    assert sentence(data) == (
+        "layers[1].kernel is not a known field; known are mixer, feed_forward_width"
+    )
+
+
+def test_a_missing_field_is_named_and_a_misspelt_one_goes_before_it():
+    data = {name: value for name, value in GOOD.items() if name != "width"}
+    assert sentence(data) == "width is missing"
+    assert sentence({**data, "widths": 64}) == "widths is not a known field; did you mean width?"
+
+
+@pytest.mark.parametrize("bounds", [[1], [1, 2, 3], []])
+def test_a_pair_is_two_values(bounds):
+    expected = "attention_layers" if len(bounds) < 2 else "attention_layers: [1, 2, 3]"
+    found = sentence({"attention_layers": bounds}, Rules)
+    assert found == f"{expected} is not a list of 2 values"
+
+
+@pytest.mark.parametrize("data", [[], "text", 3, None, True])
+def test_a_whole_file_that_is_no_table(data):
+    assert sentence(data).endswith("is not a table of named fields")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {**GOOD, "width": 10**5000},
+        {**GOOD, "width": "w" * 100_000},
+        {**GOOD, "w" * 100_000: 3},
+        {**GOOD, "layers": [list(range(100_000))]},
+        with_mixer({"kind": "k" * 100_000}),
+        {**GOOD, "activation": "\x1b[31m\n" * 1_000},
+    ],
+)
+def test_a_huge_or_hostile_value_is_shortened(data):
+    found = sentence(data)
+    assert len(found) < 300
+    assert found.isprintable()
+
+
+def test_a_whole_file_that_is_not_finite():
+    assert sentence(float("nan")) == "nan is not a finite number"
+
+
+def test_endless_nesting_is_refused():
+    deep: object = 1
+    for _ in range(100_000):
+        deep = [deep]
+    assert "levels" in sentence({**GOOD, "width": deep})
+    with pytest.raises(ValueError, match="levels"):
+        parse_json(Architecture, "[" * 100_000, "m.json")
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["kind", "kernel", "heads", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(field=st.sampled_from([*GOOD, "mixer", "norm_eps", "tied_head", "more"]), value=PLAIN)
+def test_whatever_stands_in_a_field_gives_a_value_or_one_printable_line(field, value):
+    data = with_mixer(value) if field == "mixer" else {**GOOD, field: value}
+    try:
+        parsed = parse_strict(Architecture, data, "m.json")
+    except ValueError as mistake:
+        line = str(mistake)
+    else:
+        assert parse_json(Architecture, to_json(parsed), "m.json") == parsed
+        return
+    assert line.startswith("m.json: ")
+    assert line.isprintable()
+
+
+class TestFiles:
+    def test_an_architecture_is_read_from_its_file(self, tmp_path):
+        path = tmp_path / "model.json"
+        path.write_text(to_json(PRESETS["lfm2-350m"], indent=2))
+        assert read_architecture(path) == PRESETS["lfm2-350m"]
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            (b'{"width": }', "line 1, column 11 is not JSON: expecting value"),
+            (b"", "line 1, column 1 is not JSON: expecting value"),
+            (b'{"width": 1, "width": 2}', "width is given twice"),
+            (b'{"width": NaN}', "width: nan is not a finite number"),
+            (b"\xff\xfe", "byte 0 is not UTF-8 text"),
+            (b" " * 1_000_001, "above 1 MB is not the size of a file written by hand"),
+            (b"1" * 5_000, "a number of 5000 digits is not one of 64 bits"),
+        ],
+    )
+    def test_what_is_no_json_says_so(self, tmp_path, content, expected):
+        path = tmp_path / "model.json"
+        path.write_bytes(content)
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is compared whole
+            read_architecture(path)
+        assert str(caught.value) == f"{path}: {expected}"
+
+    def test_a_path_that_cannot_be_read_says_why(self, tmp_path):
+        with pytest.raises(ValueError, match=r"none\.json: no such file or directory$"):
+            read_text(tmp_path / "none.json")
+        with pytest.raises(ValueError, match=r"is a directory$"):
+            read_text(tmp_path)
+
+
+def test_json_is_what_the_canonical_text_says():
+    # Guards the tests above against a GOOD that drifts from what to_json writes.
+    architecture = parse_strict(Architecture, GOOD, "m.json")
+    assert json.loads(to_json(architecture)) == GOOD

@@ -1,0 +1,307 @@
+import json
+import re
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from search_space.encoding import RandomSuggester, draw, encode
+from search_space.presets import PRESETS
+from search_space.space import broken_rule
+from search_space.strict import parse_strict
+from studies.spec import (
+    SamplerSettings,
+    StudySpec,
+    check_machine,
+    difference,
+    from_json,
+    read_spec,
+    shipped_studies,
+    to_json,
+)
+
+TEXT = """
+name = "small"
+trials = 5
+[[objectives]]
+name = "loss"
+[[objectives]]
+name = "decode"
+max = 20
+[[constraints]]
+name = "memory"
+max = 500
+[space]
+depth = [4, 6]
+width = [64, 128]
+mixers = ["c", "a"]
+feed_forward = [2, 2.5]
+vocab_size = [512]
+"""
+
+
+@pytest.fixture
+def spec(tmp_path) -> StudySpec:
+    path = tmp_path / "small.toml"
+    path.write_text(TEXT)
+    return read_spec(path)
+
+
+def changed(path: str, value: object) -> dict:
+    """The study above with another value at a path such as `space.rules.first`."""
+    data = tomllib.loads(TEXT)
+    place = data
+    *parents, name = path.split(".")
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[name] = value
+    return data
+
+
+def sentence(data: object) -> str:
+    with pytest.raises(ValueError, match=r"^small\.toml: ") as caught:
+        parse_strict(StudySpec, data, "small.toml")
+    return str(caught.value).removeprefix("small.toml: ")
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+class TestShipped:
+    def test_it_parses_and_most_draws_are_of_the_size_it_asks_for(self, name):
+        spec = read_spec(name)
+        assert spec.name == name
+        suggester = RandomSuggester(np.random.default_rng(0))
+        drawn = [draw(spec.space, suggester) for _ in range(100)]
+        broken = [broken_rule(model, spec.space, spec.target.quantization) for model in drawn]
+        assert broken.count(None) > 50
+        assert len(set(drawn)) > 90
+        check_machine(spec)
+
+
+def test_the_shipped_studies():
+    assert shipped_studies() == ("edge-350m", "quickstart")
+    edge, quick = read_spec("edge-350m"), read_spec("quickstart")
+    for name in ("lfm2-350m", "lfm2.5-230m"):
+        assert encode(edge.space, PRESETS[name]) is not None
+        assert broken_rule(PRESETS[name], edge.space, "int4") is None
+    assert quick.space.rules.parameters == (10_000_000, 40_000_000)
+    assert set(quick.space.mixers) == set("casl-")
+
+
+def test_defaults_are_filled_in(spec):
+    assert spec.storage == "sqlite:///nas.db"
+    assert spec.space.feed_forward == (2.0, 2.5)
+    assert spec.objectives[1].max == 20.0
+    assert spec.proxy.rungs == (0.5,)
+    assert spec.sampler == SamplerSettings(kind="tpe", startup_trials=10)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("trials", "many", "trials: 'many' is not a whole number"),
+        ("trials", 0, "trials: 0 is not between 1 and 1,000,000"),
+        ("trails", 5, "trails is not a known field; did you mean trials?"),
+        ("seed", -1, "seed: -1 is not between 0 and 4,294,967,295"),
+        (
+            "name",
+            "My study",
+            "name: 'My study' is not 1 to 64 small letters, digits, dots, dashes or underscores, "
+            "the first a letter or a digit",
+        ),
+        ("proxy.token_budget", "many", "proxy.token_budget: 'many' is not a whole number"),
+        (
+            "proxy.token_bugdet",
+            5,
+            "proxy.token_bugdet is not a known field; did you mean token_budget?",
+        ),
+        ("proxy.width_share", 0, "proxy.width_share: 0 is not above 0 and at most 1"),
+        ("proxy.rung_margin", 11, "proxy.rung_margin: 11 is not between 0 and 10"),
+        (
+            "proxy.rungs",
+            [0.5, 0.25],
+            "proxy.rungs: [0.5, 0.25] is not in rising order between 0 and 1, both left out",
+        ),
+        (
+            "proxy.rungs",
+            [0.5, 1.0],
+            "proxy.rungs: [0.5, 1.0] is not in rising order between 0 and 1, both left out",
+        ),
+        (
+            "proxy",
+            {"token_budget": 5_000, "batch_size": 8},
+            "proxy.token_budget: 5,000 is not 10 or more batches of "
+            "context_length * batch_size = 2,048 tokens",
+        ),
+        (
+            "target.quantization",
+            "fp16",
+            "target.quantization: 'fp16' is not one of fp32, int8, int4",
+        ),
+        ("sampler.kind", "bayes", "sampler.kind: 'bayes' is not one of tpe, nsga2, gp, random"),
+        (
+            "objectives",
+            [{"name": "loss"}],
+            "objectives: 1 is not two or more, which a front is made of",
+        ),
+        ("objectives", [{"name": "loss"}] * 2, "objectives: loss is given twice"),
+        (
+            "objectives",
+            [{"name": "loss"}, {"name": "decod"}],
+            "objectives[1].name: 'decod' is not one of loss, decode, prefill, memory, parameters",
+        ),
+        ("constraints", [{"name": "memory"}], "constraints[0].max is missing"),
+        (
+            "constraints",
+            [{"name": "memory", "max": 0}],
+            "constraints[0].max: 0 is not above 0",
+        ),
+        (
+            "constraints",
+            [{"name": "memory", "max": 1}] * 2,
+            "constraints: memory is given twice",
+        ),
+        (
+            "constraints",
+            [{"name": "memory", "max": 1}, {"name": "decode", "max": 5}],
+            "constraints[1].name: decode is an objective, whose budget is objectives[1].max",
+        ),
+        (
+            "references",
+            ["lfm2-350"],
+            "references: 'lfm2-350' is not a preset; did you mean lfm2-350m?",
+        ),
+        ("references", ["lfm2-350m"] * 2, "references: lfm2-350m is given twice"),
+        ("space.width", [100], "space.width: 100 is not a multiple of 32"),
+        ("space.mixers", ["c", "x"], "space.mixers[1]: 'x' is not one of c, a, s, l, -"),
+        ("space.rules.first", ["l"], "space.rules.first: 'l' is not among the mixers, c, a"),
+        (
+            "space.rules.attention_layers",
+            [3, 2],
+            "space.rules.attention_layers: 3 to 2 is not a range from 0 or more upwards",
+        ),
+        (
+            "space.rules.weight_mb",
+            [50, 60],
+            "space.rules.weight_mb: 50 to 60 is not within reach of the choices, "
+            "which give 0.127232 to 0.763392",
+        ),
+        (
+            "storage",
+            "nas.db",
+            "storage: a text without :// is not sqlite:///FILE or postgresql://USER@HOST/NAME",
+        ),
+        (
+            "storage",
+            "sqlite:///:memory:",
+            "storage: 'sqlite:///:memory:' is not sqlite:///FILE, and a study is kept in a file",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_the_field(path, value, expected):
+    assert sentence(changed(path, value)) == expected
+
+
+def test_a_password_is_never_shown():
+    assert "secret" not in sentence(changed("storage", "mysql://me:secret@host/nas"))
+
+
+@pytest.mark.parametrize(
+    "storage",
+    ["sqlite:////data/nas.db", "postgresql://me@host/nas", "postgresql+psycopg://host/nas"],
+)
+def test_databases_that_can_hold_a_study(storage):
+    assert parse_strict(StudySpec, changed("storage", storage), "small.toml").storage == storage
+
+
+@pytest.mark.parametrize("field", ["name", "trials", "space", "objectives"])
+def test_what_has_no_default_must_be_there(field):
+    data = tomllib.loads(TEXT)
+    del data[field]
+    assert sentence(data) == f"{field} is missing"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name = \ntrials = 5", "line 1 is not TOML: invalid value"),
+        ('name = "a"\nname = "b"\ntrials = 5', "line 2 is not TOML: cannot overwrite a value"),
+        ("[space", "end of document is not TOML: expected ']' at the end of a table declaration"),
+        ("trials = " + "1" * 5_000, "a number has too many digits"),
+        ("name = " + "[" * 5_000, "lists nest deeper than any field does"),
+        ("name = 1979-05-27", "name: '1979-05-27' is not a number or text"),
+        ("seed = nan", "seed: nan is not a finite number"),
+    ],
+)
+def test_a_file_that_is_no_study_says_where(tmp_path, text, expected):
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(f"{path}: {expected}")):
+        read_spec(path)
+
+
+def test_a_study_that_is_nowhere_is_a_sentence(tmp_path):
+    with pytest.raises(ValueError, match=r"'quikstart' .*; did you mean quickstart\?$"):
+        read_spec("quikstart")
+    with pytest.raises(ValueError, match=r"missing\.toml: no such file or directory$"):
+        read_spec(tmp_path / "missing.toml")
+
+
+def test_a_file_goes_before_a_shipped_study_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quickstart").write_text(TEXT)
+    assert read_spec("quickstart").name == "small"
+
+
+def test_it_is_stored_and_read_back_whole(spec):
+    assert from_json(to_json(spec)) == spec
+    assert json.loads(to_json(spec))["proxy"]["rung_margin"] == 0.02
+
+
+def test_it_cannot_be_changed(spec):
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.trials = 6
+
+
+class TestDifference:
+    def test_names_each_field_with_both_values(self, spec):
+        data = changed("proxy.token_budget", 200_000)
+        data["space"]["rules"] = {"first": ["c"]}
+        data["objectives"][1] = {"name": "prefill"}
+        data["objectives"].append({"name": "parameters"})
+        other = parse_strict(StudySpec, data, "small.toml")
+        assert difference(spec, other) == (
+            'space.rules.first: null in the study, ["c"] in the file',
+            "objectives[1].name: 'decode' in the study, 'prefill' in the file",
+            "objectives[1].max: 20.0 in the study, null in the file",
+            "proxy.token_budget: 400000 in the study, 200000 in the file",
+            "objectives[2].name: nothing in the study, 'parameters' in the file",
+            "objectives[2].max: nothing in the study, null in the file",
+        )
+
+    def test_more_trials_and_another_place_are_the_same_study(self, spec):
+        data = changed("trials", 50) | {"storage": "postgresql://host/nas"}
+        assert difference(spec, parse_strict(StudySpec, data, "small.toml")) == ()
+
+
+class TestMachine:
+    def test_text_that_is_not_there(self):
+        data = changed("proxy.corpus", "/nowhere/text")
+        spec = parse_strict(StudySpec, data, "small.toml")
+        with pytest.raises(ValueError, match=r"^proxy\.corpus: '/nowhere/text' is not"):
+            check_machine(spec)
+
+    def test_a_sampler_whose_package_is_not_installed(self, spec, monkeypatch):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        gp = spec.model_copy(update={"sampler": SamplerSettings(kind="gp")})
+        with pytest.raises(ValueError, match=r"^sampler\.kind: 'gp' is not possible without scipy"):
+            check_machine(gp)
+        check_machine(spec)
+
+
+def test_importing_it_loads_neither_torch_nor_optuna():
+    code = "import sys, studies.spec; print({'torch', 'optuna'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
