@@ -24,6 +24,7 @@ from search_space.onnx_model import write_onnx
 _VERSION = 1
 _FAILURES: dict[RunnerErrorKind, FailureKind] = {
     "out of memory": "out of memory",
+    "refused": "build error",
     "crashed": "device lost",
     "timed out": "timed out",
 }
@@ -95,9 +96,10 @@ def measure_architecture(
             model = write_onnx(
                 architecture, Path(folder), quantization=quantization, context_length=longest
             )
-            return runner.measure(model, workloads)
         except ValueError as error:
             raise EvaluationFailed("build error", str(error)) from error
+        try:
+            return runner.measure(model, workloads)
         except RunnerError as error:
             raise EvaluationFailed(_FAILURES[error.kind], error.reason) from error
 

@@ -50,9 +50,15 @@ class Session:
     """
 
     def __init__(self, model: Path, *, cores: Sequence[int], capacity: int | None = None) -> None:
-        """One thread for each of `cores`; `capacity`: the tokens that caches hold at most."""
+        """One thread for each of `cores`; `capacity`: the tokens that caches hold at most.
+
+        Raises ValueError for a capacity beyond the context that the model was written for.
+        """
         self.description = json.loads(model.with_name("model.json").read_text())
-        self.capacity = capacity or self.description["context_length"]
+        most = self.description["context_length"]
+        self.capacity = capacity or most
+        if self.capacity > most:
+            raise ValueError(f"capacity: {capacity} is above {most}, the model's context length")
         self.position = 0
         options = ort.SessionOptions()
         options.intra_op_num_threads = len(cores)
@@ -122,12 +128,14 @@ def write_random_weights(model: Path) -> None:
     """Writes the data file that the model declares, drawn from its seed.
 
     Every tensor has bytes of its own: tensors that shared them would fit a cache and flatter the
-    model.
+    model. Two that are the same bytes in two shapes are drawn once.
     """
     description = json.loads(model.with_name("model.json").read_text())
     generator = np.random.Generator(np.random.SFC64(description["seed"]))
     with _data_file(model).open("wb") as file:
         for weight in description["weights"]:
+            if weight["offset"] < file.tell():
+                continue
             file.seek(weight["offset"])
             elements = int(np.prod(weight["shape"]))
             for start in range(0, elements, _CHUNK_ELEMENTS):
@@ -166,11 +174,13 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     cores = _choose_cores(request["threads"])
     capacity = max(workload["tokens"] + workload["depth"] for workload in workloads)
     drawn = not _data_file(model).exists()
-    if drawn:
-        write_random_weights(model)
-    session = Session(model, cores=cores, capacity=capacity)
-    if drawn:  # the session has mapped what it needs: nothing is left behind if we are killed
-        _data_file(model).unlink()
+    try:
+        if drawn:
+            write_random_weights(model)
+        session = Session(model, cores=cores, capacity=capacity)
+    finally:
+        if drawn:  # the session has mapped what it needs
+            _data_file(model).unlink(missing_ok=True)
     if sys.platform == "linux":
         os.sched_setaffinity(0, cores[:1])
     load_ns = time.perf_counter_ns() - start
@@ -187,8 +197,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    request = json.load(sys.stdin)
     _die_with_parent()
+    request = json.load(sys.stdin)
     print(json.dumps(answer(request)))
 
 
@@ -235,7 +245,7 @@ def _repeat(
 
 def _draw(weight: dict[str, Any], count: int, generator: np.random.Generator) -> NDArray[Any]:
     if weight["dtype"] == "uint8":
-        words = generator.integers(1 << 63, size=-(-count // 8), dtype=np.uint64)
+        words = generator.integers(1 << 64, size=-(-count // 8), dtype=np.uint64)
         return words.view(np.uint8)[:count]
     draw = generator.random(count, dtype=np.float32)
     return draw * np.float32(weight["high"] - weight["low"]) + np.float32(weight["low"])

@@ -8,6 +8,7 @@ import numpy as np
 
 from hardware.environment import Environment
 from hardware.measurement import Measurement, Workload
+from hardware.runner import declared_weight_bytes
 
 
 class FakeRunner:
@@ -23,13 +24,13 @@ class FakeRunner:
     def measure(self, model: Path, workloads: Sequence[Workload]) -> tuple[Measurement, ...]:
         digest = hashlib.sha256(model.read_bytes()).digest()
         generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-        kilobytes = model.stat().st_size // 1000
+        kilobytes = declared_weight_bytes(model) // 1000
         return tuple(_measurement(workload, kilobytes, generator) for workload in workloads)
 
 
 def _measurement(workload: Workload, kilobytes: int, generator: np.random.Generator) -> Measurement:
     at_once = workload.tokens if workload.phase == "prefill" else 1
-    nanoseconds = at_once * (kilobytes * 10_000 + workload.depth * 100)
+    nanoseconds = at_once * (kilobytes * 100 + workload.depth * 100)
     samples = nanoseconds * (1 + 0.05 * generator.random(20))
     return Measurement(
         workload=workload,
@@ -39,7 +40,7 @@ def _measurement(workload: Workload, kilobytes: int, generator: np.random.Genera
         samples_ns=tuple(int(sample) for sample in samples),
         warmup_ns=(),
         load_ns=kilobytes * 1000,
-        peak_memory_bytes=kilobytes * 10_000,
+        peak_memory_bytes=kilobytes * 1_500,
         environment=Environment(
             host="fake",
             system="fake",

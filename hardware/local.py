@@ -3,21 +3,22 @@
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from hardware.environment import Environment, read_environment
 from hardware.measurement import Measurement, Workload
-from hardware.runner import RunnerError
+from hardware.runner import RunnerError, declared_weight_bytes
 
 # What the process holds at most beside the weights' file: a packed copy of them, and activations.
 _MEMORY_FACTOR = 2.5
 _LAST_LINES = 3
+_OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Failed to allocate memory")
 
 
 class LocalRunner:
@@ -50,7 +51,13 @@ class LocalRunner:
             "threads": self.threads,
             "seconds": self.seconds,
         }
-        answer = json.loads(self._run(json.dumps(request)))
+        data = model.with_name(f"{model.name}.data")
+        given = data.exists()
+        try:
+            answer = json.loads(self._run(json.dumps(request)))
+        finally:
+            if not given:  # a process that was killed could not remove the weights it had drawn
+                data.unlink(missing_ok=True)
         environment = Environment(**answer["environment"])
         return tuple(
             Measurement(
@@ -70,7 +77,7 @@ class LocalRunner:
     def _run(self, request: str) -> str:
         """The last line that the measuring process prints."""
         with subprocess.Popen(
-            [sys.executable, "-m", "hardware.bench"],
+            [sys.executable, "-P", "-m", "hardware.bench"],  # -P: no module of the current folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -91,16 +98,17 @@ class LocalRunner:
 
 def _crash(returncode: int, errors: str) -> RunnerError:
     heard = "; ".join(errors.strip().splitlines()[-_LAST_LINES:]) or "it said nothing"
+    if any(sign in errors for sign in _OUT_OF_MEMORY):
+        return RunnerError("out of memory", heard)
+    if returncode == -signal.SIGKILL:  # nobody else kills it: we give up by an exception
+        return RunnerError("out of memory", "the system killed the process, which it does then")
     if returncode < 0:
         return RunnerError("crashed", f"the process was ended by signal {-returncode}: {heard}")
-    if "bad_alloc" in errors or "MemoryError" in errors:
-        return RunnerError("out of memory", heard)
-    return RunnerError("crashed", f"exit code {returncode}: {heard}")
+    return RunnerError("refused", f"exit code {returncode}: {heard}")
 
 
 def _check_memory(model: Path) -> None:
-    description: dict[str, Any] = json.loads(model.with_name("model.json").read_text())
-    needed = int(_MEMORY_FACTOR * description["data_bytes"])
+    needed = int(_MEMORY_FACTOR * declared_weight_bytes(model))
     available = _available_memory_bytes()
     if needed > available:
         raise RunnerError(

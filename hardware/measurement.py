@@ -21,6 +21,12 @@ class Workload:
     tokens: int
     depth: int = 0
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.tokens < 10_000_000:
+            raise ValueError(f"tokens: {self.tokens} is not between 1 and 9,999,999")
+        if not 0 <= self.depth < 10_000_000:
+            raise ValueError(f"depth: {self.depth} is not between 0 and 9,999,999")
+
     def __str__(self) -> str:
         letters = "pp" if self.phase == "prefill" else "tg"
         return f"{letters}{self.tokens}" + (f"@{self.depth}" if self.depth else "")
@@ -85,13 +91,13 @@ def median_interval_ms(measurement: Measurement) -> Interval | None:
     """
     ordered = sorted(measurement.samples_ns)
     count = len(ordered)
-    # The median lies outside the k lowest and highest with 2 P(Binomial(n, 1/2) < k) <= 5 %.
-    tail, outside = 0.5**count, 0
-    below = tail
-    while 2 * below <= 0.05:
+    # The median is below the k-th lowest sample or above the k-th highest with a probability of
+    # 2 P(Binomial(n, 1/2) < k), kept at or below 5 %; whole numbers, out of 2^n, do not underflow.
+    outcomes, below, outside = 1, 1, 0
+    while 40 * below <= 2**count:
         outside += 1
-        tail *= (count - outside + 1) / outside
-        below += tail
+        outcomes = outcomes * (count - outside + 1) // outside
+        below += outcomes
     if outside == 0:
         return None
     return Interval(low=ordered[outside - 1] / 1e6, high=ordered[-outside] / 1e6)

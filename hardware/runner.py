@@ -1,16 +1,21 @@
 """The seam to devices: a model file and workloads in, measurements out."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from hardware.measurement import Measurement, Workload
 
-RunnerErrorKind: TypeAlias = Literal["out of memory", "crashed", "timed out"]
+RunnerErrorKind: TypeAlias = Literal["out of memory", "refused", "crashed", "timed out"]
 
 
 class RunnerError(Exception):
-    """A model that could not be measured, and the last that was heard of it."""
+    """A model that could not be measured, and the last that was heard of it.
+
+    A model is refused when the measuring program ends with an error of its own; it has crashed when
+    something else ended it.
+    """
 
     def __init__(self, kind: RunnerErrorKind, reason: str) -> None:
         super().__init__(f"{kind}: {reason}")
@@ -34,3 +39,12 @@ class Runner(Protocol):
         Raises RunnerError; leaves no process and no file behind, also when it is interrupted.
         """
         ...
+
+
+def declared_weight_bytes(model: Path) -> int:
+    """The size of the weights' file, from the description beside the model; or RunnerError."""
+    path = model.with_name("model.json")
+    try:
+        return int(json.loads(path.read_text())["data_bytes"])
+    except (OSError, ValueError, LookupError, TypeError):
+        raise RunnerError("refused", f"{path} is not the description of a model") from None

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from nas.commands import measure, presets, show
+from nas.commands import export, init, measure, pareto, presets, run, show, status, validate
 
 app = typer.Typer(
     help="Neural architecture search for small language models, with the device in the loop.",
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (presets, show, measure):
+for verb in (init, validate, run, status, pareto, show, export, measure, presets):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 
 _MISTAKE = 2

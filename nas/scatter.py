@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _NOTHING = 1e-9
 
@@ -20,11 +20,17 @@ class Mark:
 def scatter(
     marks: Sequence[Mark], *, x_title: str, y_title: str, columns: int = 78, rows: int = 16
 ) -> str:
-    """Later marks stand over earlier ones; axes are linear and end at round numbers.
+    """Later marks stand over earlier ones.
 
+    Axes end at round numbers; the x axis is logarithmic where its values span more than a decade.
     Marks must be finite, and there must be one at least.
     """
-    x_ticks = _ticks([mark.x for mark in marks], most=5)
+    lowest, highest = min(mark.x for mark in marks), max(mark.x for mark in marks)
+    logarithmic = lowest > 0 and highest > 10 * lowest
+    if logarithmic:
+        marks = [replace(mark, x=math.log10(mark.x)) for mark in marks]
+        x_title = f"{x_title} (log)"
+    x_ticks = (_decades if logarithmic else _ticks)([mark.x for mark in marks], most=5)
     y_ticks = _ticks([mark.y for mark in marks], most=4)
     y_labels = [f"{tick:g}" for tick in y_ticks]
     margin = max(map(len, y_labels)) + 1
@@ -48,7 +54,8 @@ def scatter(
     lines = [f"{y_title}"]
     lines += [left + "".join(cells).rstrip() for left, cells in zip(edge, grid, strict=True)]
     lines.append(_x_axis(margin, plot_columns, [column(tick) for tick in x_ticks]))
-    lines.append(_x_labels(margin, columns, x_ticks, [column(tick) for tick in x_ticks]))
+    x_labels = [f"{10**tick if logarithmic else tick:.3g}" for tick in x_ticks]
+    lines.append(_x_labels(margin, columns, x_labels, [column(tick) for tick in x_ticks]))
     lines.append(x_title.rjust(columns))
     return "\n".join(lines)
 
@@ -69,10 +76,9 @@ def _x_axis(margin: int, plot_columns: int, ticks: Sequence[int]) -> str:
     return " " * margin + "└" + "".join(line)
 
 
-def _x_labels(margin: int, columns: int, ticks: Sequence[float], places: Sequence[int]) -> str:
+def _x_labels(margin: int, columns: int, labels: Sequence[str], places: Sequence[int]) -> str:
     line = [" "] * (columns + 1)
-    for tick, place in zip(ticks, places, strict=True):
-        label = f"{tick:g}"
+    for label, place in zip(labels, places, strict=True):
         start = min(margin + 1 + place - len(label) // 2, columns - len(label))
         line[start : start + len(label)] = label
     return "".join(line).rstrip()
@@ -89,3 +95,17 @@ def _ticks(values: Sequence[float], most: int) -> list[float]:
     step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude * most >= span)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [index * step for index in range(first, max(last, first + 1) + 1)]
+
+
+def _decades(logarithms: Sequence[float], most: int) -> list[float]:
+    """Logarithms of 1, 2, 5, 10, ... that enclose the values; of 1, 10, ... where too many do."""
+    first, last = math.floor(min(logarithms)), math.ceil(max(logarithms))
+    for factors in ((1, 2, 5), (1,)):
+        grid = [
+            power + math.log10(factor) for power in range(first, last + 1) for factor in factors
+        ]
+        start = max(index for index, tick in enumerate(grid) if tick <= min(logarithms) + 1e-9)
+        end = min(index for index, tick in enumerate(grid) if tick >= max(logarithms) - 1e-9)
+        if end - start <= most + 3:
+            break
+    return grid[start : end + 1]

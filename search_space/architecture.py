@@ -77,7 +77,8 @@ class Attention:
             raise ValueError(f"rope_base: {self.rope_base} is not above 1 and at most 1e9")
         if not 0.0 <= self.rope_share <= 1.0:
             raise ValueError(f"rope_share: {self.rope_share} is not between 0 and 1")
-        if self.head_dim * self.rope_share % 2:
+        pairs = self.head_dim // 2 * self.rope_share
+        if abs(pairs - round(pairs)) > 1e-6:  # a third of 96 is not exact in binary
             raise ValueError(
                 f"rope_share: {self.rope_share} of head_dim = {self.head_dim} is not a whole "
                 "number of pairs"
@@ -181,7 +182,8 @@ def layout_letter(mixer: Mixer | None) -> str:
 def to_json(architecture: Architecture, *, indent: int | None = None) -> str:
     """The canonical text: sorted keys, and options that stand at their default left out.
 
-    Leaving defaults out keeps every hash when a later version learns a new option.
+    Leaving defaults out keeps every hash when a later version learns a new option. Equal values
+    have one text: 10000 and 1e4 in a field of fractions are both `10000.0`.
     """
     separators = (",", ":") if indent is None else None
     plain = _plain(architecture)
@@ -199,7 +201,7 @@ def _plain(facts: object) -> object:
     if not dataclasses.is_dataclass(facts):
         return facts
     return {
-        field.name: _plain(value)
+        field.name: float(value) + 0.0 if field.type is float else _plain(value)  # no -0.0
         for field in dataclasses.fields(facts)
         if (value := getattr(facts, field.name)) != field.default or field.name == "kind"
     }

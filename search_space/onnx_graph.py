@@ -99,10 +99,18 @@ class GraphWriter:
             self.constants.append(onnx.numpy_helper.from_array(value, name))
         return name
 
-    def vector(self, name: str, shape: tuple[int, ...], *, low: float, high: float) -> str:
+    def vector(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        *,
+        low: float,
+        high: float,
+        parts: Sequence[str] = (),
+    ) -> str:
         """A norm's, a bias's or a kernel's weights, which stay in float32."""
         if self.given is not None:
-            self.values[name] = self.given[name].reshape(shape)
+            self.values[name] = self._given_rows(name, parts).reshape(shape)
         return self._declare(name, shape, "float32", low=low, high=high)
 
     def linear(
@@ -114,14 +122,18 @@ class GraphWriter:
         columns: int,
         bias: bool = False,
         value: str | None = None,
+        parts: Sequence[str] = (),
     ) -> str:
         """`x W^T + b` with the weight `name.weight` (rows, columns) at the graph's quantisation.
 
         value: what the result is called, where that is not the weight's name.
+        parts: the torch model's layers that this one does at once, their rows one after the other.
         """
-        inputs = [x, *self._matrix(f"{name}.weight", rows, columns)]
-        spread = columns**-0.5
-        bias_name = self.vector(f"{name}.bias", (rows,), low=-spread, high=spread) if bias else ""
+        inputs = [x, *self._matrix(f"{name}.weight", rows, columns, parts)]
+        bias_name = ""
+        if bias:
+            spread = columns**-0.5
+            bias_name = self.vector(f"{name}.bias", (rows,), low=-spread, high=spread, parts=parts)
         if self.quantization == "fp32":
             product = self.add("FusedMatMul", inputs, value or name, domain=FUSED, transB=1)
             return self.add("Add", [product, bias_name], f"{name}.biased") if bias else product
@@ -189,24 +201,32 @@ class GraphWriter:
             graph, opset_imports=_OPSETS, ir_version=_IR_VERSION, producer_name="nas"
         )
 
-    def _matrix(self, name: str, rows: int, columns: int) -> list[str]:
+    def _matrix(self, name: str, rows: int, columns: int, parts: Sequence[str] = ()) -> list[str]:
         """Declares a matrix once and names its tensors: itself, or its blocks and scales."""
         spread = 3**0.5 * columns**-0.5  # an even draw with a variance of 1 / columns
         if self.quantization == "fp32":
             if self.given is not None:
-                self.values[name] = self.given[name]
+                self.values[name] = self._given_rows(name, parts)
             return [self._declare(name, (rows, columns), "float32", low=-spread, high=spread)]
         bits: Literal[4, 8] = 4 if self.quantization == "int4" else 8
         shape = (rows, -(-columns // BLOCK), BLOCK * bits // 8)
         step = spread / (1 << (bits - 1))
         blocks, scales = f"{name}.blocks", f"{name}.scales"
         if self.given is not None and blocks not in self.values:
-            coded = quantize(self.given[name], bits)
+            coded = quantize(self._given_rows(name, parts), bits)
             self.values |= {blocks: coded.blocks, scales: coded.scales}
         return [
             self._declare(blocks, shape, "uint8", low=0, high=256),
             self._declare(scales, shape[:2], "float32", low=step / 2, high=step),
         ]
+
+    def _given_rows(self, name: str, parts: Sequence[str]) -> NDArray[np.float32]:
+        """The given weight of that name, or those of the parts, one after the other."""
+        assert self.given is not None
+        if not parts:
+            return self.given[name]
+        kind = name.rpartition(".")[2]
+        return np.concatenate([self.given[f"{part}.{kind}"] for part in parts])
 
     def _declare(
         self,

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from search_space.architecture import Architecture, Layer
+from search_space.architecture import Architecture, Attention, Layer
 from search_space.onnx_blocks import (
     LAST_POSITION,
     TOKENS,
@@ -46,13 +46,9 @@ def write_onnx(
     are drawn where there is no `model.onnx.data`. Given `weights`, by the torch model's names, are
     written there.
 
-    Raises ValueError when the quantisation cannot hold the embedding.
+    Raises ValueError for sizes that onnxruntime's operators do not take.
     """
-    if quantization != "fp32" and architecture.embedding_width % BLOCK:
-        raise ValueError(
-            f"embedding_width: {architecture.embedding_width} is not a multiple of {BLOCK}, "
-            f"the block in which {quantization} weights are stored"
-        )
+    _check_sizes(architecture, quantization)
     graph = GraphWriter(quantization=quantization, given=weights)
     model = _language_model(graph, architecture, context_length)
     if weights is not None:
@@ -162,9 +158,28 @@ def _post_norm(graph: GraphWriter, update: str, name: str, architecture: Archite
     return graph.norm(update, name, architecture.width, architecture.norm_eps)
 
 
+def _check_sizes(architecture: Architecture, quantization: GraphQuantization) -> None:
+    if quantization != "fp32" and architecture.embedding_width % BLOCK:
+        raise ValueError(
+            f"embedding_width: {architecture.embedding_width} is not a multiple of {BLOCK}, "
+            f"the block in which {quantization} weights are stored"
+        )
+    for layer in architecture.layers:
+        if isinstance(layer.mixer, Attention):
+            # GroupQueryAttention's own limits; it finds out only when it runs.
+            step = 16 if layer.mixer.rope_share else 8
+            if layer.mixer.head_dim % step:
+                raise ValueError(
+                    f"head_dim: {layer.mixer.head_dim} is not a multiple of {step}, as "
+                    "onnxruntime's attention operator needs it"
+                )
+
+
 def _write_data(graph: GraphWriter, path: Path) -> None:
     with path.open("wb") as file:
         for name, value in graph.values.items():
+            assert value.shape == graph.weights[name].shape, name
+            assert value.dtype == graph.weights[name].dtype, name
             file.seek(graph.weights[name].offset)
             file.write(np.ascontiguousarray(value).data)
         file.truncate(graph.data_bytes)

@@ -4,6 +4,7 @@ Shapes are those of the models' own configurations; Llama 3.2's long-context res
 frequencies, which changes no shape and no cost, is left out.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -41,7 +42,7 @@ def _gemma3(width: int, depth: int, feed_forward_width: int) -> Architecture:
         sandwich_norm=True,
         activation="gelu_tanh",
         norm_eps=1e-6,
-        embedding_multiplier=width**0.5,
+        embedding_multiplier=math.sqrt(width),
     )
 
 

@@ -34,6 +34,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
+        x_BTD = x_BTD.to(self.weight.dtype)  # what autocast has made bf16 is normed in float32
         return F.rms_norm(x_BTD, (x_BTD.shape[-1],), self.weight, self.eps)
 
 
@@ -105,13 +106,9 @@ class AttentionBlock(nn.Module):
         q_BHTd, k_BKTd, v_BKTd = self._project(x_BTD, start=0)
         window = self.mixer.window
         if window is None or window >= length:
-            y_BHTd = F.scaled_dot_product_attention(
-                q_BHTd, k_BKTd, v_BKTd, is_causal=True, enable_gqa=True
-            )
+            y_BHTd = _attend(q_BHTd, k_BKTd, v_BKTd, is_causal=True)
         else:
-            y_BHTd = F.scaled_dot_product_attention(
-                q_BHTd, k_BKTd, v_BKTd, attn_mask=_band(length, window, x_BTD), enable_gqa=True
-            )
+            y_BHTd = _attend(q_BHTd, k_BKTd, v_BKTd, visible_TS=_band(length, window, x_BTD))
         return self._finish(x_BTD, y_BHTd)
 
     def initial_state(self, batch: int) -> State:
@@ -123,15 +120,13 @@ class AttentionBlock(nn.Module):
         keep = -(self.mixer.window or position + 1)
         k_BKSd = torch.cat([state[0], k_BKTd], dim=2)[:, :, keep:]
         v_BKSd = torch.cat([state[1], v_BKTd], dim=2)[:, :, keep:]
-        y_BHTd = F.scaled_dot_product_attention(q_BHTd, k_BKSd, v_BKSd, enable_gqa=True)
-        return self._finish(x_B1D, y_BHTd), (k_BKSd, v_BKSd)
+        return self._finish(x_B1D, _attend(q_BHTd, k_BKSd, v_BKSd)), (k_BKSd, v_BKSd)
 
     def _project(self, x_BTD: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
         q_BTHd = self.q_proj(x_BTD).unflatten(-1, (self.mixer.heads, -1))
         k_BTKd = self.k_proj(x_BTD).unflatten(-1, (self.mixer.kv_heads, -1))
         v_BTKd = self.v_proj(x_BTD).unflatten(-1, (self.mixer.kv_heads, -1))
-        # In float32 also under autocast: the bf16 backward of attention is slower on CPUs, and
-        # angles lose their meaning.
+        # Under autocast too: angles in bf16 lose their meaning.
         q_BTHd, k_BTKd, v_BTKd = q_BTHd.float(), k_BTKd.float(), v_BTKd.float()
         if self.q_norm is not None and self.k_norm is not None:
             q_BTHd, k_BTKd = self.q_norm(q_BTHd), self.k_norm(k_BTKd)
@@ -258,6 +253,21 @@ def _activate(x_BTF: Tensor, activation: Activation) -> Tensor:
             return F.gelu(x_BTF, approximate="tanh")
         case _:
             assert_never(activation)
+
+
+def _attend(
+    q_BHTd: Tensor,
+    k_BKSd: Tensor,
+    v_BKSd: Tensor,
+    *,
+    visible_TS: Tensor | None = None,
+    is_causal: bool = False,
+) -> Tensor:
+    # CPUs stay in float32 under autocast: up to some hundred tokens the bf16 backward is slower.
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(
+            q_BHTd, k_BKSd, v_BKSd, attn_mask=visible_TS, is_causal=is_causal, enable_gqa=True
+        )
 
 
 def _band(length: int, window: int, like: Tensor) -> Tensor:

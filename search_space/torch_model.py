@@ -105,9 +105,10 @@ class LanguageModel(nn.Module):
     def initialise(self, seed: int) -> None:
         """Draws every weight from a generator seeded by `seed` and the weight's own name.
 
-        Two models share the initial values of each weight that has the same name and shape.
-        Matrices get a variance of 1 / inputs; those that write to the residual stream are divided
-        by the root of the number of writers (GPT-2's rule), so that depth does not set its scale.
+        Two models of one depth share the initial values of each weight that has the same name and
+        shape. Matrices get a variance of 1 / inputs; those that write to the residual stream are
+        divided by the root of twice the depth (GPT-2's rule), so that it does not set the stream's
+        scale.
         """
         writers = 2 * len(self.layers)
         for name, weight in self.named_parameters():
@@ -149,8 +150,6 @@ def _apply(block: nn.Module | None, x: Tensor) -> Tensor:
 
 
 def _initial_deviation(name: str, weight: Tensor, writers: int) -> float:
-    if name == "embedding.weight":
-        return 0.02
     deviation = 1.0 / math.sqrt(weight.shape[-1])
     return (
         deviation / math.sqrt(writers)

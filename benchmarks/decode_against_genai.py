@@ -1,0 +1,202 @@
+"""Decode with our graph against onnxruntime-genai's graph of the same model, in one process.
+
+    python benchmarks/decode_against_genai.py [--preset lfm2-350m] [--folder KEPT]
+
+Both are int4 in blocks of 32 with int8 activations, on one pinned thread, by plain onnxruntime
+sessions whose caches are bound in place. Windows of decode steps alternate, so that the machine's
+drift falls on both; the spread of their ratio over the windows says what is left of it.
+"""
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from hardware.bench import Session, write_random_weights
+from hardware.environment import read_environment
+from search_space.architecture import Architecture, Attention, ShortConv
+from search_space.onnx_model import write_onnx
+from search_space.presets import preset
+
+_CONTEXT = 1024
+_DEPTH = 512
+_STEPS = 15
+_WINDOWS = 80
+_NEEDED = ("onnx_ir", "onnxruntime_genai", "transformers")
+
+
+class BuiltSession:
+    """A graph of onnxruntime-genai's model builder with its caches bound in place.
+
+    Attention caches are one buffer, past and present; convolution states alternate between two.
+    """
+
+    def __init__(self, model: Path, core: int) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._bindings = [self._session.io_binding(), self._session.io_binding()]
+        self._masks = [
+            ort.OrtValue.ortvalue_from_numpy(np.ones((1, length), dtype=np.int64))
+            for length in range(_CONTEXT + 1)
+        ]
+        token = ort.OrtValue.ortvalue_from_numpy(np.ones((1, 1), dtype=np.int64))
+        for binding in self._bindings:
+            binding.bind_ortvalue_input("input_ids", token)
+            binding.bind_output("logits")
+        for past in self._session.get_inputs():
+            if past.name.startswith("past"):
+                self._bind_state(past.name, past.shape)
+
+    def run(self, position: int) -> None:
+        """One token behind `position` others."""
+        binding = self._bindings[0]
+        binding.bind_ortvalue_input("attention_mask", self._masks[position + 1])
+        self._session.run_with_iobinding(binding)
+        self._bindings.reverse()
+
+    def _bind_state(self, past: str, shape: list[int | str]) -> None:
+        lengths = {"batch_size": 1, "past_sequence_length": _CONTEXT, "kv_cache_dim": 64}
+        zeros = np.zeros([lengths.get(extent, extent) for extent in shape], dtype=np.float32)
+        in_place = past.endswith((".key", ".value"))
+        first = ort.OrtValue.ortvalue_from_numpy(zeros)
+        second = first if in_place else ort.OrtValue.ortvalue_from_numpy(zeros)
+        present = past.replace("past_key_values", "present").replace("past", "present")
+        for binding, before, after in zip(
+            self._bindings, (first, second), (second, first), strict=True
+        ):
+            binding.bind_ortvalue_input(past, before)
+            binding.bind_ortvalue_output(present, after)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--preset", default="lfm2-350m", help="an LFM2 preset")
+    parser.add_argument("--folder", type=Path, help="where both models are kept between runs")
+    arguments = parser.parse_args()
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit("This comparison needs `pip install transformers onnxruntime-genai onnx-ir`.")
+    with tempfile.TemporaryDirectory(prefix="nas-") as temporary:
+        folder = arguments.folder or Path(temporary)
+        architecture = preset(arguments.preset)
+        ours, theirs = folder / "ours" / "model.onnx", folder / "theirs" / "model.onnx"
+        if not ours.exists():
+            _build_ours(architecture, ours.parent)
+        if not theirs.exists():
+            _build_theirs(architecture, theirs.parent, folder / "checkpoint")
+        _compare(ours, theirs, arguments.preset)
+
+
+def _build_ours(architecture: Architecture, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    write_random_weights(
+        write_onnx(architecture, folder, quantization="int4", context_length=_CONTEXT)
+    )
+
+
+def _build_theirs(architecture: Architecture, folder: Path, checkpoint: Path) -> None:
+    """A random checkpoint of the same shape, then the model builder as its users call it."""
+    _write_checkpoint(architecture, checkpoint)
+    options = ["accuracy_level=4", "block_size=32", "prune_lm_head=true"]
+    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", checkpoint]
+    command += ["-o", folder, "-p", "int4", "-e", "cpu", "-c", checkpoint / "cache"]
+    built = subprocess.run(
+        [*map(str, command), "--extra_options", *options],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if built.returncode:
+        sys.exit(f"the model builder failed:\n{built.stderr[-2000:]}")
+
+
+def _write_checkpoint(architecture: Architecture, folder: Path) -> None:
+    import tokenizers
+    import transformers
+
+    mixers = [layer.mixer for layer in architecture.layers]
+    attention = next(mixer for mixer in mixers if isinstance(mixer, Attention))
+    convolution = next(mixer for mixer in mixers if isinstance(mixer, ShortConv))
+    config = transformers.Lfm2Config(
+        vocab_size=architecture.vocab_size,
+        hidden_size=architecture.width,
+        intermediate_size=architecture.layers[0].feed_forward_width,
+        block_auto_adjust_ff_dim=False,
+        num_hidden_layers=len(mixers),
+        num_attention_heads=attention.heads,
+        num_key_value_heads=attention.kv_heads,
+        conv_L_cache=convolution.kernel,
+        layer_types=[
+            "conv" if isinstance(mixer, ShortConv) else "full_attention" for mixer in mixers
+        ],
+        rope_parameters={"rope_type": "default", "rope_theta": attention.rope_base},
+        max_position_embeddings=_CONTEXT,
+    )
+    transformers.utils.logging.disable_progress_bar()
+    transformers.Lfm2ForCausalLM(config).save_pretrained(folder)
+    # The builder wants a tokenizer, whatever it is.
+    empty = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={"a": 0}, merges=[]))
+    transformers.PreTrainedTokenizerFast(tokenizer_object=empty, eos_token="a").save_pretrained(
+        folder
+    )
+
+
+def _compare(ours: Path, theirs: Path, name: str) -> None:
+    core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, [core])
+    session = Session(ours, cores=[core])
+    session.prepare(np.ones(1, dtype=np.int64))
+    built = BuiltSession(theirs, core)
+
+    def run_ours(position: int) -> None:
+        session.position = position
+        session.run(1)
+
+    for run in (run_ours, built.run):
+        _window_ms(run)  # warm-up
+    windows = np.array([(_window_ms(run_ours), _window_ms(built.run)) for _ in range(_WINDOWS)])
+    ratios = windows[:, 0] / windows[:, 1]
+    low, median, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+    environment = read_environment(f"onnxruntime {ort.__version__}")
+    print(f"{name} int4, decode at depth {_DEPTH}, {_WINDOWS} alternating windows of {_STEPS} steps")
+    print(f"{environment.cpu}, {environment.cores} cores, {environment.system}, ", end="")
+    print(f"{environment.runtime_version}, load {environment.load_1min}")
+    for label, model, column in (("ours", ours, 0), ("genai", theirs, 1)):
+        print(
+            f"{label:6} {np.median(windows[:, column]):7.2f} ms/token (median of windows' medians),"
+            f" best {windows[:, column].min():7.2f}; {_operators(model)}"
+        )
+    print(f"ours / genai: {median:.3f} (quartiles {low:.3f} to {high:.3f})")
+
+
+def _window_ms(run: Callable[[int], None]) -> float:
+    samples = []
+    for step in range(_STEPS):
+        start = time.perf_counter_ns()
+        run(_DEPTH + step)
+        samples.append(time.perf_counter_ns() - start)
+    return float(np.median(samples)) / 1e6
+
+
+def _operators(model: Path) -> str:
+    nodes = onnx.load(model, load_external_data=False).graph.node
+    counts = Counter(node.op_type for node in nodes)
+    return f"{len(nodes)} nodes, {counts['MatMulNBits']} MatMulNBits"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""What a study costs beside its evaluations: seconds a trial for sampling, storing and the front.
+
+    python benchmarks/overhead.py [--trials 1000] [--sampler tpe]
+
+Runs a study of 32 parameters and three objectives in a fresh SQLite file with evaluators that take
+no time, and prints the seconds a trial at several ages of the study, and where they go at the end.
+"""
+
+import argparse
+import functools
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "studies"))
+import fakes
+
+from hardware.environment import read_environment
+from search_space.space import Space
+from studies import analysis
+from studies.events import Event, StudyStarted, TrialEnded
+from studies.loop import run_study
+from studies.spec import SamplerSettings
+from studies.store import Store
+
+_SPACE = Space(
+    depth=(8, 12, 16, 24),
+    width=(512, 768, 1_024, 1_536),
+    mixers=("c", "a", "s", "l"),
+    feed_forward=(2.0, 2.5, 3.0, 4.0),
+    vocab_size=(16_384, 32_768, 65_536),
+    kernel=(3, 5, 7),
+    kv_heads=(2, 4, 8),
+    window=(128, 256, 512),
+    embedding_share=(0.25, 0.5, 1.0),
+)
+
+
+_AGES = (50, 100, 200, 500, 1_000, 2_000)
+# What Optuna's cache of a database calls there beside the methods of every storage.
+_FOR_ITS_CACHE = ("_create_new_trial", "_set_trial_param", "_get_trials")
+_STORE = ("claim", "begin", "enter", "leave", "end", "twin", "recall", "remember", "architecture")
+
+
+class Split:
+    """Seconds by part; what a part spends in another one counts for the other one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._parts = ["the rest"]
+        self._since = time.perf_counter()
+
+    def wrap(self, owner: type, names: Iterable[str], part: str) -> None:
+        """Counts calls of these methods for the part."""
+        for name in names:
+            setattr(owner, name, self._timed(getattr(owner, name), part))
+
+    def take(self) -> dict[str, float]:
+        """The seconds since the last time."""
+        self._count()
+        taken = dict(self.seconds)
+        self.seconds.clear()
+        return taken
+
+    def _timed(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def timed(*args: Any, **named: Any) -> Any:
+            self._count()
+            self._parts.append(part)
+            try:
+                return function(*args, **named)
+            finally:
+                self._count()
+                self._parts.pop()
+
+        return timed
+
+    def _count(self) -> None:
+        now = time.perf_counter()
+        self.seconds[self._parts[-1]] += now - self._since
+        self._since = now
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trials", type=int, default=1_000)
+    parser.add_argument("--sampler", choices=("tpe", "nsga2", "gp", "random"), default="tpe")
+    options = parser.parse_args()
+    machine = read_environment(f"Optuna {optuna.__version__}")
+    print(machine.cpu, f"{machine.cores} cores", machine.runtime_version, sep=", ")
+    print(f"load of the last minute {machine.load_1min}")
+
+    split, trials = _instrumented(), []
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/study.db"
+        spec = fakes.small_spec(
+            url,
+            trials=options.trials,
+            space=_SPACE,
+            sampler=SamplerSettings(kind=options.sampler),
+        )
+
+        def listen(event: Event) -> None:
+            if isinstance(event, StudyStarted | TrialEnded):
+                trials.append(split.take())
+
+        with Store.open(url) as store:
+            run_study(spec, evaluators=fakes.all_stages(), store=store, listener=listen)
+            start = time.perf_counter()
+            front = analysis.front(store, spec.name)
+            front_ms = 1e3 * (time.perf_counter() - start)
+
+    print(f"ms a trial ({options.sampler}), median [quartiles] of the 50 up to each age")
+    for age in (age for age in _AGES if age <= options.trials):
+        totals = [1e3 * sum(trial.values()) for trial in trials[age - 49 : age + 1]]
+        print(f"{age:6,}  {_spread(totals)}")
+    print("of the last 50, median ms a trial")
+    for part in trials[-1]:
+        print(f"{part:>18}  {_spread([1e3 * trial.get(part, 0.0) for trial in trials[-50:]])}")
+    print(f"the front of {len(front.members)} among them, read anew: {front_ms:.0f} ms")
+
+
+def _instrumented() -> Split:
+    split = Split()
+    storage = optuna.storages.RDBStorage
+    asks = ("infer_relative_search_space", "sample_relative", "sample_independent")
+    for sampler in ("TPESampler", "NSGAIISampler", "GPSampler"):
+        split.wrap(getattr(optuna.samplers, sampler), asks, "sampler")
+    public = [name for name in dir(optuna.storages.BaseStorage) if not name.startswith("_")]
+    split.wrap(storage, [*public, *_FOR_ITS_CACHE], "Optuna's storage")
+    split.wrap(Store, _STORE, "our storage")
+    return split
+
+
+def _spread(values: Sequence[float]) -> str:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:6.1f} [{low:.1f}, {high:.1f}]"
+
+
+if __name__ == "__main__":
+    main()

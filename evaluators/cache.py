@@ -1,0 +1,54 @@
+"""Any Evaluator, remembered by its fingerprint and the Architecture's hash."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from evaluators.evaluator import Evaluation, EvaluationFailed, Evaluator, Report
+from search_space.architecture import Architecture
+
+
+class Memory(Protocol):
+    """Keeps evaluations for good; what comes back equals what went in."""
+
+    def recall(self, fingerprint: str, architecture: Architecture) -> Evaluation | None:
+        """None for what was never remembered."""
+        ...
+
+    def remember(
+        self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
+    ) -> None:
+        """The first evaluation stays where another process was faster."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """An Evaluator that asks its memory first. Failures are not remembered: they may be luck."""
+
+    evaluator: Evaluator
+    memory: Memory
+
+    @property
+    def stage(self) -> str:
+        return self.evaluator.stage
+
+    @property
+    def fingerprint(self) -> str:
+        return self.evaluator.fingerprint
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        return self.evaluator.score_names
+
+    def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
+        """As the evaluator's; a score that is not a finite number is a failure too."""
+        known = self.memory.recall(self.fingerprint, architecture)
+        if known is not None:
+            return known
+        evaluation = self.evaluator.evaluate(architecture, report)
+        for score in evaluation.scores:
+            if not math.isfinite(score.value):
+                raise EvaluationFailed("diverged", f"{score.name} is {score.value}")
+        self.memory.remember(self.fingerprint, architecture, evaluation)
+        return evaluation

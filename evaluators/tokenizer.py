@@ -1,0 +1,186 @@
+"""Byte-level BPE of a corpus, and token ids whose bytes are known exactly; both kept on disk."""
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+TokenIds: TypeAlias = NDArray[np.uint16]
+Say: TypeAlias = Callable[[str], None]
+
+_BYTES = 256
+_MOST_TOKENS = 65_536
+# More text changes the merges little and costs time: 6 MB are read in a second or two.
+_TRAINING_CHARACTERS = 6_000_000
+_BLOCKS_AT_ONCE = 8
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenizer:
+    """Text to ids and back without loss, whatever the text.
+
+    token_bytes: how many bytes of UTF-8 each id stands for. A small text may fill fewer ids than
+        were asked for.
+    identity: SHA-256 over its merges.
+    """
+
+    token_bytes: NDArray[np.int64]
+    identity: str
+    bpe: tokenizers.Tokenizer
+
+
+def cache_folder() -> Path:
+    """`nas` in $XDG_CACHE_HOME, or in ~/.cache where that is not set to an absolute path."""
+    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (root if root.is_absolute() else Path.home() / ".cache") / "nas"
+
+
+def train_tokenizer(blocks: Sequence[str], vocab_size: int, say: Say) -> Tokenizer:
+    """The BPE of at most `vocab_size` tokens that the first megabytes of `blocks` lead to."""
+    if not _BYTES <= vocab_size <= _MOST_TOKENS:
+        raise ValueError(f"vocab_size: {vocab_size} is not between {_BYTES} and {_MOST_TOKENS:,}")
+    sample = _first_characters(blocks, _TRAINING_CHARACTERS)
+
+    def train() -> bytes:
+        say(f"training a tokenizer of {vocab_size:,} tokens")
+        return _trained(sample, vocab_size).to_str().encode()
+
+    key = _key(tokenizers.__version__, str(vocab_size), *sample)
+    text = _remembered(f"tokenizer-{key}.json", train, say)
+    bpe = tokenizers.Tokenizer.from_str(text.decode())
+    spellings = sorted(bpe.get_vocab().items(), key=lambda item: item[1])
+    return Tokenizer(
+        # A byte-level token is spelled with one character for each of its bytes.
+        token_bytes=np.array([len(spelling) for spelling, _ in spellings], dtype=np.int64),
+        identity=hashlib.sha256(text).hexdigest(),
+        bpe=bpe,
+    )
+
+
+def encode(
+    tokenizer: Tokenizer, blocks: Sequence[str], say: Say, at_least: int | None = None
+) -> TokenIds:
+    """The ids of `blocks`, read in order until `at_least` ids are there; None reads all."""
+
+    def ids() -> bytes:
+        say(f"encoding {'the text' if at_least is None else f'{at_least:,} tokens of text'}")
+        stream = io.BytesIO()
+        np.save(stream, _encoded(tokenizer, blocks, at_least))
+        return stream.getvalue()
+
+    key = _key(tokenizer.identity, str(at_least), *blocks)
+    stored = _remembered(f"tokens-{key}.npy", ids, say)
+    loaded: TokenIds = np.load(io.BytesIO(stored), allow_pickle=False)
+    return loaded
+
+
+def decode(tokenizer: Tokenizer, token_ids: TokenIds) -> str:
+    text: str = tokenizer.bpe.decode(token_ids.tolist(), skip_special_tokens=False)
+    return text
+
+
+def _trained(blocks: Sequence[str], vocab_size: int) -> tokenizers.Tokenizer:
+    bpe = tokenizers.Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    with _one_thread():
+        bpe.train_from_iterator(blocks, trainer)
+    return bpe
+
+
+def _encoded(tokenizer: Tokenizer, blocks: Sequence[str], at_least: int | None) -> TokenIds:
+    parts: list[TokenIds] = []
+    count = 0
+    for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
+        if at_least is not None and count >= at_least:
+            break
+        with _one_thread():
+            encodings = tokenizer.bpe.encode_batch_fast(
+                list(blocks[start : start + _BLOCKS_AT_ONCE])
+            )
+        parts.extend(np.array(encoding.ids, dtype=np.uint16) for encoding in encodings)
+        count += sum(len(encoding.ids) for encoding in encodings)
+    ids = np.concatenate(parts) if parts else np.empty(0, dtype=np.uint16)
+    return ids if at_least is None else ids[:at_least]
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """tokenizers takes every core unless its variable forbids it, also ones a measurement needs."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _first_characters(blocks: Sequence[str], most: int) -> list[str]:
+    taken: list[str] = []
+    for block in blocks:
+        if most <= 0:
+            break
+        taken.append(block[:most])
+        most -= len(block)
+    return taken
+
+
+def _key(*parts: str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    return digest.hexdigest()[:32]
+
+
+def _remembered(name: str, make: Callable[[], bytes], say: Say) -> bytes:
+    """What `make` once returned for `name`; a file that was damaged since is made anew, aloud.
+
+    A file is its content and then the SHA-256 of it, which numpy and most readers pass over.
+    """
+    path = cache_folder() / name
+    if path.is_file():
+        stored = path.read_bytes()
+        content, digest = stored[:-_DIGEST_BYTES], stored[-_DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() == digest:
+            return content
+        say(f"{path} is damaged and is made anew")
+    content = make()
+    try:
+        _write(path, content + hashlib.sha256(content).digest())
+    except OSError as error:
+        say(f"{path} cannot be kept ({error.strerror})")
+    return content
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of it or nothing: another process never reads half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as unfinished:
+        try:
+            unfinished.write(content)
+            unfinished.close()
+            Path(unfinished.name).replace(path)
+        except OSError:
+            Path(unfinished.name).unlink(missing_ok=True)
+            raise

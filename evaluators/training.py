@@ -1,0 +1,364 @@
+"""Trains one model on a budget of tokens and scores it in bits per byte of held-out text.
+
+B batch, T time, V vocabulary, N windows of T tokens.
+"""
+
+import contextlib
+import ctypes
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+
+from evaluators.evaluator import CurvePoint, EvaluationFailed, Progress, Report
+from evaluators.tokenizer import TokenIds
+from search_space.architecture import Architecture
+from search_space.torch_model import LanguageModel
+
+Device: TypeAlias = Literal["cpu", "cuda"]
+
+# Rates of AdamW found at width 96; `parameter_groups` carries them to other sizes.
+_REFERENCE_WIDTH = 96
+_MATRIX_RATE = 6e-3
+_VECTOR_RATE = 6e-3
+_EMBEDDING_RATE = 2e-2
+_WEIGHT_DECAY = 0.1
+_BETAS = (0.9, 0.99)
+_WARM_UP_SHARE = 0.1
+_LARGEST_GRADIENT = 1.0
+
+# A target that `cross_entropy` passes over.
+_UNSCORED = -100
+
+_CURVE_SHARES = (0.25, 0.5, 0.75)
+_REPORTS = 50
+# Times the loss of the first steps: a run that is above has left the rails.
+_DIVERGED = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """How long and on what a model is trained.
+
+    token_budget: tokens read, rounded up to whole steps.
+    rungs: shares of the budget after which the validation loss is taken, beside the quarters.
+    threads: of torch on a CPU; the setting before is put back.
+    """
+
+    context_length: int = 256
+    batch_size: int = 4
+    token_budget: int = 400_000
+    rungs: tuple[float, ...] = (0.5,)
+    device: Device = "cpu"
+    threads: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in ("context_length", "batch_size", "token_budget", "threads"):
+            value = getattr(self, field)
+            if value < 1:
+                raise ValueError(f"{field}: {value} is not at least 1")
+        for rung in self.rungs:
+            if not 0.0 < rung <= 1.0:
+                raise ValueError(f"rungs: {rung} is not above 0 and at most 1")
+
+    @property
+    def step_tokens(self) -> int:
+        return self.batch_size * self.context_length
+
+    @property
+    def steps(self) -> int:
+        return math.ceil(self.token_budget / self.step_tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizedText:
+    """Ids to train on, ids to be scored on, and the bytes of text that each id stands for."""
+
+    training: TokenIds
+    validation: TokenIds
+    token_bytes: NDArray[np.int64]
+
+
+def check_device(device: Device) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: 'cuda' is not available to torch on this machine; cpu is")
+
+
+def precision(device: Device) -> Literal["bf16", "fp32"]:
+    """bf16 under autocast where the hardware multiplies it, otherwise float32."""
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    abilities = torch.cpu.get_capabilities()
+    native = ("avx512_bf16", "amx_bf16", "bf16")
+    return "bf16" if any(abilities.get(ability) for ability in native) else "fp32"
+
+
+def train(
+    architecture: Architecture, text: TokenizedText, settings: TrainingSettings, report: Report
+) -> tuple[CurvePoint, ...]:
+    """The validation losses of a model trained from scratch; the last is that of the whole budget.
+
+    Every architecture of one vocabulary sees the same batches in the same order, and weights of the
+    same name and shape start alike. Raises EvaluationFailed when the loss diverges.
+    """
+    _keep_freed_memory()
+    with _torch_threads(settings.threads):
+        return _train(architecture, text, settings, report)
+
+
+def bits_per_byte(model: nn.Module, text: TokenizedText, settings: TrainingSettings) -> float:
+    """Bits that the model spends on a byte of validation text, in windows of the context length.
+
+    Every token but the first is scored once, behind the tokens of its own window.
+    """
+    tokens = torch.from_numpy(text.validation.astype(np.int64))
+    scored_bytes = int(text.token_bytes[text.validation[1:]].sum())
+    padding = -(len(tokens) - 1) % settings.context_length
+    inputs_NT = F.pad(tokens[:-1], (0, padding)).view(-1, settings.context_length)
+    targets_NT = F.pad(tokens[1:], (0, padding), value=_UNSCORED).view_as(inputs_NT)
+    nats = 0.0
+    with torch.inference_mode():
+        for inputs_BT, targets_BT in zip(
+            inputs_NT.split(settings.batch_size), targets_NT.split(settings.batch_size), strict=True
+        ):
+            with _autocast(settings.device):
+                logits_BTV = model(inputs_BT.to(settings.device))
+            nats += F.cross_entropy(
+                logits_BTV.flatten(0, 1).float(),
+                targets_BT.flatten().to(settings.device),
+                ignore_index=_UNSCORED,
+                reduction="sum",
+            ).item()
+    return nats / math.log(2.0) / scored_bytes
+
+
+def make_optimizer(model: LanguageModel) -> torch.optim.AdamW:
+    """AdamW with a rate of its own for each kind of weight, kept as `peak` in its group."""
+    on_gpu = model.embedding.weight.is_cuda
+    groups = _parameter_groups(model)
+    for group in groups:
+        # A recorded CUDA graph reads the rate from the GPU's memory.
+        group["lr"] = torch.zeros((), device="cuda") if on_gpu else 0.0
+    return torch.optim.AdamW(groups, betas=_BETAS, fused=True, capturable=on_gpu)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, step: int, steps: int) -> None:
+    """Warm-up over the first tenth, then a line to zero; `step` counts from 0."""
+    done = (step + 1) / (steps + 1)
+    share = min(done / _WARM_UP_SHARE, (1.0 - done) / (1.0 - _WARM_UP_SHARE))
+    for group in optimizer.param_groups:
+        rate = share * group["peak"]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def _train(
+    architecture: Architecture, text: TokenizedText, settings: TrainingSettings, report: Report
+) -> tuple[CurvePoint, ...]:
+    model = LanguageModel(architecture)
+    model.initialise(settings.seed)
+    model.to(settings.device)
+    optimizer = make_optimizer(model)
+    bits_per_nat = 1.0 / math.log(2.0) / float(text.token_bytes[text.training].mean())
+    validated = _validated_steps(settings)
+    pause = max(1, settings.steps // _REPORTS)
+    start = 0.0
+    curve: list[CurvePoint] = []
+    recent: list[Tensor] = []
+    clock = _Clock()
+    update = _Update(model, optimizer, settings.device)
+    for step, window_BS in enumerate(_batches(text.training, settings), start=1):
+        set_rate(optimizer, step - 1, settings.steps)
+        recent.append(update(window_BS))
+        if step % pause and step not in validated:
+            continue
+        tokens = step * settings.step_tokens
+        loss = torch.stack(recent).mean().item()
+        start = start or max(loss, math.log(architecture.vocab_size))
+        if not loss < _DIVERGED * start:
+            raise EvaluationFailed("diverged", f"training loss {loss:.3g} nats at token {tokens:,}")
+        rate = clock.lap(len(recent) * settings.step_tokens)
+        recent.clear()
+        point = None
+        if step in validated:
+            point = CurvePoint(tokens=tokens, loss=bits_per_byte(model, text, settings))
+            if not math.isfinite(point.loss):
+                raise EvaluationFailed("diverged", f"validation loss at token {tokens:,}")
+            curve.append(point)
+            clock.lap(0)
+        report(
+            Progress(
+                done=step / settings.steps,
+                text=f"{tokens:,} tokens, {loss * bits_per_nat:.3f} bits/byte in training, "
+                f"{rate:,.0f} tokens/s",
+                point=point,
+            )
+        )
+    return tuple(curve)
+
+
+class _Update:
+    """One step on windows of T + 1 tokens: the loss in nats a token, still on the device.
+
+    A small model keeps a GPU waiting for Python, so that there the fourth step is recorded as a
+    CUDA graph and replayed from then on.
+    """
+
+    _EAGER_STEPS = 3
+
+    def __init__(self, model: LanguageModel, optimizer: torch.optim.AdamW, device: Device) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._device = device
+        self._taken = 0
+        if device == "cuda":
+            self._graph = torch.cuda.CUDAGraph()
+            self._stream = torch.cuda.Stream()
+
+    def __call__(self, window_BS: Tensor) -> Tensor:
+        if self._device == "cpu":
+            return self._step(window_BS)
+        self._taken += 1
+        if self._taken <= self._EAGER_STEPS:
+            # Recording asks for steps on a stream of their own before it.
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                loss = self._step(window_BS)
+            torch.cuda.current_stream().wait_stream(self._stream)
+            return loss
+        if self._taken == self._EAGER_STEPS + 1:
+            self._window_BS = window_BS.clone()
+            self._optimizer.zero_grad(set_to_none=True)
+            with torch.cuda.graph(self._graph):
+                self._loss = self._step(self._window_BS)
+        self._window_BS.copy_(window_BS)
+        self._graph.replay()
+        return self._loss.clone()
+
+    def _step(self, window_BS: Tensor) -> Tensor:
+        with _autocast(self._device):
+            logits_BTV = self._model(window_BS[:, :-1])
+        loss: Tensor = _MeanCrossEntropy.apply(logits_BTV.flatten(0, 1), window_BS[:, 1:].flatten())
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._model.parameters(), _LARGEST_GRADIENT)
+        self._optimizer.step()
+        return loss.detach()
+
+
+class _MeanCrossEntropy(torch.autograd.Function):
+    """Mean of -log softmax(logits)[target], its gradient taken in the forward pass.
+
+    softmax(x) - onehot(target), over N, needs one exponential where log_softmax and its backward
+    need two, and is kept in the logits' own precision; half the time and the memory at a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_NV: Tensor, targets_N: Tensor) -> Tensor:
+        p_NV = torch.softmax(logits_NV, dim=-1, dtype=torch.float32)
+        targets_N1 = targets_N[:, None]
+        p_N1 = p_NV.gather(1, targets_N1)
+        # In float32 a probability below e^-87 is 0.
+        loss = -p_N1.clamp_min(torch.finfo(torch.float32).tiny).log().mean()
+        p_NV.scatter_(1, targets_N1, p_N1 - 1.0)
+        ctx.save_for_backward(p_NV.div_(len(targets_N)).to(logits_NV.dtype))
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (gradient_NV,) = ctx.saved_tensors
+        return gradient_NV * grads[0], None
+
+
+def _parameter_groups(model: LanguageModel) -> list[dict[str, Any]]:
+    """Rates by size: Adam moves every weight by its rate, so a sum of more inputs moves further."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, weight in model.named_parameters():
+        rate, decay = _VECTOR_RATE, 0.0
+        if name == "embedding.weight":
+            rate = _EMBEDDING_RATE
+        elif weight.ndim == 2 and not name.endswith("kernel_DW"):
+            rate, decay = _MATRIX_RATE * _REFERENCE_WIDTH / weight.shape[1], _WEIGHT_DECAY
+        groups.setdefault((rate, decay), []).append(weight)
+    return [
+        {"params": weights, "peak": rate, "weight_decay": decay}
+        for (rate, decay), weights in groups.items()
+    ]
+
+
+def _batches(ids: TokenIds, settings: TrainingSettings) -> Iterator[Tensor]:
+    """Windows of T + 1 tokens in a random order, each once before any comes again."""
+    if len(ids) <= settings.context_length:
+        raise ValueError(
+            f"context_length: {settings.context_length} needs more than the {len(ids)} tokens "
+            "that the corpus holds"
+        )
+    tokens = torch.from_numpy(ids.astype(np.int64)).to(settings.device)
+    windows_NS = tokens.unfold(0, settings.context_length + 1, settings.context_length)
+    generator = np.random.default_rng(settings.seed)
+    wanted = settings.steps * settings.batch_size
+    rounds = math.ceil(wanted / len(windows_NS))
+    order = np.concatenate([generator.permutation(len(windows_NS)) for _ in range(rounds)])
+    indices = torch.from_numpy(order[:wanted]).to(settings.device)
+    for chosen in indices.split(settings.batch_size):
+        yield windows_NS[chosen]
+
+
+def _validated_steps(settings: TrainingSettings) -> frozenset[int]:
+    """The first step at which each share of the budget has been read."""
+    shares = {*_CURVE_SHARES, *settings.rungs, 1.0}
+    return frozenset(
+        math.ceil(share * settings.token_budget / settings.step_tokens) for share in shares
+    )
+
+
+def _autocast(device: Device) -> torch.autocast:
+    return torch.autocast(device, torch.bfloat16, enabled=precision(device) == "bf16")
+
+
+@contextlib.contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _keep_freed_memory() -> None:
+    """Asks glibc to reuse large blocks rather than to return them to the kernel.
+
+    A step allocates the same tensors as the one before. Mapped anew, each of their pages costs a
+    page fault, which is a quarter of the training time on a CPU.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            trim_threshold, mmap_threshold = -1, -3
+            libc.mallopt(mmap_threshold, 32 << 20)
+            libc.mallopt(trim_threshold, 1 << 30)
+
+
+class _Clock:
+    """Tokens per second since the last lap."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    def lap(self, tokens: int) -> float:
+        now = time.perf_counter()
+        rate = tokens / (now - self._started)
+        self._started = now
+        return rate

@@ -1,0 +1,31 @@
+"""`nas init`: a study file to edit, copied from one that ships."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="The study file to write.")] = Path("study.toml"),
+    like: Annotated[str, typer.Option("--from", help="The shipped study to copy.")] = "quickstart",
+) -> None:
+    """Write a study file to edit, with every key explained."""
+    from nas.terminal import notices
+    from studies.spec import spec_text
+
+    text = spec_text(like)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text.replace(f'name = "{like}"', f'name = "{_name(path)}"', 1))
+    except FileExistsError:
+        raise ValueError(f"path: '{path}' exists already and is left as it is") from None
+    except OSError as error:
+        raise ValueError(f"path: '{path}': {(error.strerror or '').lower()}") from None
+    notices().print(f"wrote {path}; next: nas validate {path}")
+
+
+def _name(path: Path) -> str:
+    """The file's stem as the name of a study."""
+    letters = (letter if letter.isalnum() else "-" for letter in path.stem.lower())
+    return "".join(letters).strip("-")[:64] or "study"

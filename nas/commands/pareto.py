@@ -1,0 +1,37 @@
+"""`nas pareto`: the front of a study, as a table and a scatter."""
+
+from typing import Annotated
+
+import typer
+
+
+def pareto(
+    study: Annotated[str, typer.Argument(help="A study file, or a study's name.")],
+    limits: Annotated[
+        list[str] | None,
+        typer.Option("--max", help="NAME=VALUE: pick the best under a budget; may be repeated."),
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Database URL, instead of the study file's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show a study's front of quality against speed, and the best model under a budget."""
+    from nas.front_view import front_document, parse_limits, show_best, show_front
+    from nas.study_place import find_study
+    from nas.terminal import print_json
+    from studies import analysis
+    from studies.store import Store
+
+    budgets = parse_limits(limits or [])
+    place = find_study(study, storage)
+    with Store.open(place.storage, create=False) as store:
+        front = analysis.front(store, place.name)
+    score = front.axes[0].name
+    best = analysis.best(front, score, budgets) if budgets else None
+    if as_json:
+        print_json(front_document(front, best))
+        return
+    show_front(front)
+    if budgets:
+        show_best(best, score, budgets)

@@ -1,0 +1,28 @@
+"""`nas status`: where a study stands, also one that runs elsewhere."""
+
+from typing import Annotated
+
+import typer
+
+
+def status(
+    study: Annotated[str, typer.Argument(help="A study file, or a study's name.")],
+    storage: Annotated[
+        str | None, typer.Option(help="Database URL, instead of the study file's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show how far a study is, what runs now, what failed and where the time went."""
+    from nas.status_view import status_document, status_view
+    from nas.study_place import find_study
+    from nas.terminal import output, print_json
+    from studies import analysis
+    from studies.store import Store
+
+    place = find_study(study, storage)
+    with Store.open(place.storage, create=False) as store:
+        standing = analysis.status(store, place.name)
+    if as_json:
+        print_json(status_document(standing))
+    else:
+        output().print(status_view(standing), soft_wrap=True)

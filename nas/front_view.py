@@ -1,0 +1,158 @@
+"""A study's front for people and for scripts: a table, a scatter, one document."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from nas.scatter import Mark, scatter
+from nas.terminal import layout_strip, number, output, table
+from studies import analysis
+from studies.analysis import Axis, Front
+from studies.records import Trial
+from studies.store import Store
+
+# One sign a row of the table, so that the scatter can say which is which.
+_SIGNS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DOMINATED, _INFEASIBLE, _REFERENCE, _UNSIGNED = "·", "x", "@", "*"
+
+
+def front_document(front: Front, best: Trial | None) -> dict[str, Any]:
+    """What `nas pareto --json` prints."""
+    return {
+        "study": front.study,
+        "objectives": [{"name": axis.name, "unit": axis.unit} for axis in front.axes],
+        "front": [_member(trial) for trial in front.members],
+        "reference_models": [_member(trial) for trial in front.references],
+        "hypervolume": front.hypervolume,
+        "hypervolume_reference": list(front.reference_point),
+        "knee": None if front.knee is None else front.knee.number,
+        "best": None if best is None else _member(best),
+    }
+
+
+def print_front(store: Store, study: str, typed: str) -> None:
+    """The front and how to go on; `typed` is what the user calls the study by."""
+    front = analysis.front(store, study)
+    show_front(front)
+    if front.members:
+        first = front.knee or front.members[0]
+        output().print(
+            f"next: nas show {typed} {first.number}    "
+            f"nas export {typed} {first.number} --format json    nas pareto {typed} --max "
+            f"{front.axes[-1].name}=VALUE",
+            soft_wrap=True,
+        )
+
+
+def show_front(front: Front) -> None:
+    console = output()
+    if not front.members:
+        console.print(f"{front.study}: no candidate has finished yet, so there is no front")
+        return
+    console.print(_table(front))
+    console.print(_picture(front), soft_wrap=True)
+    console.print(_caption(front))
+
+
+def show_best(best: Trial | None, score: str, limits: Mapping[str, float]) -> None:
+    asked = ", ".join(f"{name} at most {limit:g}" for name, limit in limits.items())
+    if best is None:
+        output().print(f"no finished candidate has {asked}")
+        return
+    assert best.model is not None
+    values = ", ".join(f"{each.name} {number(each.value)} {each.unit}" for each in best.scores)
+    output().print(f"lowest {score} with {asked}: trial {best.number}, {values}", soft_wrap=True)
+
+
+def parse_limits(texts: Sequence[str]) -> dict[str, float]:
+    """`decode=20` as a name and a number; ValueError for anything else."""
+    limits: dict[str, float] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            limits[name] = float(value)
+        except ValueError:
+            raise ValueError(f"max: '{text}' is not NAME=VALUE, such as decode=20") from None
+    return limits
+
+
+def _member(trial: Trial) -> dict[str, Any]:
+    assert trial.model is not None
+    return {
+        "trial": trial.number if trial.reference is None else trial.reference,
+        "hash": trial.model.hash,
+        "layout": trial.model.layout,
+        "parameters": trial.model.parameters,
+        "values": trial.values,
+    }
+
+
+def _table(front: Front) -> Table:
+    columns = [f"{axis.name} {axis.unit}".strip() for axis in front.axes]
+    grid = table(
+        "", "trial", "layout", "million", *columns, left=("trial", "layout"), fold=("layout",)
+    )
+    rows = [(_sign(index), trial) for index, trial in enumerate(front.members)]
+    rows += [(_REFERENCE, trial) for trial in front.references]
+    for sign, trial in rows:
+        assert trial.model is not None
+        knee = " (knee)" if trial is front.knee else ""
+        grid.add_row(
+            sign,
+            trial.reference or f"{trial.number}{knee}",
+            layout_strip(trial.model.layout),
+            f"{trial.model.parameters / 1e6:,.1f}",
+            *(number(trial.values[axis.name]) for axis in front.axes),
+        )
+    return grid
+
+
+def _picture(front: Front) -> Text:
+    """The first objective against the second."""
+    y_axis, x_axis = front.axes[0], front.axes[1]
+    marks = [
+        _mark(trial, x_axis, y_axis, symbol)
+        for trials, symbol in ((front.infeasible, _INFEASIBLE), (front.dominated, _DOMINATED))
+        for trial in trials
+        if {x_axis.name, y_axis.name} <= set(trial.values)
+    ]
+    marks += [_mark(trial, x_axis, y_axis, _REFERENCE) for trial in front.references]
+    marks += [
+        _mark(trial, x_axis, y_axis, _sign(index)) for index, trial in enumerate(front.members)
+    ]
+    return Text(scatter(marks, x_title=_title(x_axis), y_title=_title(y_axis)))
+
+
+def _caption(front: Front) -> Text:
+    signs = [
+        "1 2 3 front",
+        *([f"{_DOMINATED} dominated"] if front.dominated else []),
+        *([f"{_INFEASIBLE} over budget"] if any(t.values for t in front.infeasible) else []),
+        *([f"{_REFERENCE} published model"] if front.references else []),
+    ]
+    corner = ", ".join(
+        f"{axis.name} {number(worst)}"
+        for axis, worst in zip(front.axes, front.reference_point, strict=True)
+    )
+    volume = f"hypervolume {front.hypervolume:.4g} below {corner}"
+    return Text(f"{'   '.join(signs)}\n{volume}", style="dim")
+
+
+def _mark(trial: Trial, x_axis: Axis, y_axis: Axis, symbol: str) -> Mark:
+    values = trial.values
+    return Mark(
+        x=values[x_axis.name],
+        y=values[y_axis.name],
+        symbol=symbol,
+        label=trial.reference or "",
+    )
+
+
+def _sign(index: int) -> str:
+    return _SIGNS[index] if index < len(_SIGNS) else _UNSIGNED
+
+
+def _title(axis: Axis) -> str:
+    return f"{axis.name} {axis.unit}".strip()

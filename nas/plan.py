@@ -1,0 +1,179 @@
+"""What running a study would mean: the size of its space, of its models, and the time it takes."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from evaluators.evaluator import EvaluationFailed, Progress
+from evaluators.proxy_loss import ProxyLoss
+from nas.assembly import latency_evaluator, proxy_training
+from nas.terminal import duration, layout_strip, megabytes
+from search_space.architecture import Architecture
+from search_space.costs import parameter_counts
+from search_space.encoding import RandomSuggester, draw
+from search_space.space import broken_rule, parameter_range, space_size, weight_range
+from studies.spec import StudySpec
+
+_DRAWS = 200
+_PROBE_STEPS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a study file asks for, and the time of its stages for one architecture that was drawn.
+
+    architectures: how many different ones the choices and the rules of layouts allow.
+    legal_share: of random draws, those that keep the rules of sizes too.
+    failure: why the drawn architecture could not be timed, if so.
+    """
+
+    spec: StudySpec
+    architectures: int
+    parameters_least: int
+    parameters_most: int
+    weight_bytes_least: int
+    weight_bytes_most: int
+    legal_share: float
+    drawn: Architecture
+    latency_seconds: float | None
+    training_seconds: float | None
+    failure: str | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the whole study, if none of its candidates is stopped or refused on the way."""
+        if self.latency_seconds is None or self.training_seconds is None:
+            return None
+        models = self.spec.trials + len(self.spec.references)
+        return models * (self.latency_seconds + self.training_seconds)
+
+
+def make_plan(spec: StudySpec) -> Plan:
+    """Times one architecture of median size, by measuring it and training it for a few steps.
+
+    Raises ValueError when no random draw keeps the rules of sizes.
+    """
+    space, quantization = spec.space, spec.target.quantization
+    suggester = RandomSuggester(np.random.default_rng(spec.seed))
+    draws = [draw(space, suggester) for _ in range(_DRAWS)]
+    legal = [each for each in draws if broken_rule(each, space, quantization) is None]
+    if not legal:
+        raise ValueError(
+            f"space.rules: none of {_DRAWS} random architectures keeps them; "
+            f"the first breaks this: {broken_rule(draws[0], space, quantization)}"
+        )
+    drawn = sorted(legal, key=lambda each: parameter_counts(each).total)[len(legal) // 2]
+    parameters, weights = parameter_range(space), weight_range(space, quantization)
+    latency_seconds = training_seconds = failure = None
+    try:
+        latency_seconds = latency_evaluator(spec).evaluate(drawn, _ignore).seconds
+        training_seconds = _training_seconds(spec, drawn)
+    except EvaluationFailed as reason:
+        failure = str(reason)
+    return Plan(
+        spec=spec,
+        architectures=space_size(space),
+        parameters_least=parameters.least,
+        parameters_most=parameters.most,
+        weight_bytes_least=weights.least,
+        weight_bytes_most=weights.most,
+        legal_share=len(legal) / len(draws),
+        drawn=drawn,
+        latency_seconds=latency_seconds,
+        training_seconds=training_seconds,
+        failure=failure,
+    )
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """What `nas validate --json` prints."""
+    return {
+        "study": plan.spec.name,
+        "trials": plan.spec.trials,
+        "architectures": plan.architectures,
+        "parameters": {"least": plan.parameters_least, "most": plan.parameters_most},
+        "weight_bytes": {"least": plan.weight_bytes_least, "most": plan.weight_bytes_most},
+        "legal_share_of_draws": plan.legal_share,
+        "latency_seconds": plan.latency_seconds,
+        "training_seconds": plan.training_seconds,
+        "seconds": plan.seconds,
+        "failure": plan.failure,
+        "spec": plan.spec.model_dump(mode="json"),
+    }
+
+
+def plan_view(plan: Plan) -> RenderableType:
+    spec = plan.spec
+    objectives = ", ".join(
+        objective.name + (f" (at most {objective.max:g})" if objective.max else "")
+        for objective in spec.objectives
+    )
+    limits = "".join(f", with {limit.name} at most {limit.max:g}" for limit in spec.constraints)
+    facts = {
+        "small": objectives + limits,
+        "target": f"{spec.target.quantization}, decode behind {spec.target.context_depth} tokens, "
+        f"prompts of {spec.target.prompt_length}",
+        "space": f"{_count(plan.architectures)} architectures; {plan.legal_share:.0%} of random "
+        "draws keep the rules of sizes",
+        "parameters": f"{plan.parameters_least / 1e6:,.1f} to {plan.parameters_most / 1e6:,.1f} "
+        "million by the choices",
+        "weights": f"{megabytes(plan.weight_bytes_least)} to "
+        f"{megabytes(plan.weight_bytes_most)} MB at {spec.target.quantization}",
+        "trials": f"{spec.trials} by {spec.sampler.kind}, beside {len(spec.references)} references",
+        "time": _time(plan),
+    }
+    lines = [Text(f"{name:12}{fact}") for name, fact in facts.items()]
+    timed = Text.assemble(f"{'timed':12}", layout_strip(plan.drawn.layout))
+    timed.append(f" {parameter_counts(plan.drawn).total / 1e6:,.1f} million parameters")
+    return Group(Text(f"{spec.name}: the study file is right\n", style="bold"), *lines, timed)
+
+
+def _time(plan: Plan) -> str:
+    if plan.seconds is None:
+        return f"not known: the architecture that was drawn failed, {plan.failure}"
+    assert plan.latency_seconds is not None
+    assert plan.training_seconds is not None
+    return (
+        f"at most about {duration(plan.seconds)}: a model takes {plan.latency_seconds:.0f} s of "
+        f"measuring and {plan.training_seconds:.0f} s of training"
+    )
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 1_000_000 else f"{number:.1e}"
+
+
+def _training_seconds(spec: StudySpec, architecture: Architecture) -> float:
+    """Extrapolated from a few steps and their validations, which a whole run has as many of."""
+    settings = proxy_training(spec.proxy, spec.target, spec.seed)
+    training = settings.training
+    short = replace(training, token_budget=_PROBE_STEPS * training.step_tokens)
+    watch = _StepTimes()
+    ProxyLoss(replace(settings, training=short)).evaluate(architecture, watch)
+    step_seconds = float(np.median(watch.steps))
+    validation_seconds = sum(max(0.0, each - step_seconds) for each in watch.with_validation)
+    return training.steps * step_seconds + validation_seconds
+
+
+class _StepTimes:
+    """Seconds between reports of training steps, those with a validation apart."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.with_validation: list[float] = []
+        self._last: float | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.perf_counter()
+        if progress.done > 0 and self._last is not None:
+            times = self.steps if progress.point is None else self.with_validation
+            times.append(now - self._last)
+        self._last = now if progress.done > 0 else None
+
+
+def _ignore(progress: Progress) -> None:
+    """Nobody watches the probe."""

@@ -1,0 +1,79 @@
+"""Where a study stands, for people and for scripts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.text import Text
+
+from nas.terminal import bar, duration
+from studies.analysis import Counts, Status
+from studies.records import Trial
+
+
+def status_document(status: Status) -> dict[str, Any]:
+    """What `nas status --json` prints."""
+    counts = status.counts
+    return {
+        "study": status.study,
+        "requested": status.wanted,
+        "trials": {
+            "complete": counts.complete,
+            "infeasible": counts.infeasible,
+            "stopped": counts.stopped,
+            "failed": counts.failed,
+            "running": counts.running,
+            "interrupted": counts.interrupted,
+            "duplicates": counts.duplicates,
+        },
+        "rejected_draws": dict(status.rejections),
+        "stage_seconds": dict(status.stage_seconds),
+        "failures": [
+            {"trial": trial.number, "reason": trial.outcome.reason}
+            for trial in status.failures
+            if trial.outcome is not None
+        ],
+    }
+
+
+def status_view(status: Status) -> Text:
+    return Text("\n").join(_lines(status))
+
+
+def _lines(status: Status) -> Iterator[Text]:
+    counts = status.counts
+    share = min(1.0, counts.ended / status.wanted)
+    yield Text.assemble((status.study, "bold"), f"  {counts.ended} of {status.wanted} trials  ")
+    yield Text(f"{bar(share):░<32} {share:.0%}")
+    yield Text(_counted(counts))
+    for trial in status.running:
+        yield Text(_running(trial))
+    for trial in status.failures:
+        assert trial.outcome is not None
+        yield Text(f"trial {trial.number} failed, {trial.outcome.failure}: {trial.outcome.reason}")
+    for rule, draws in status.rejections.items():
+        yield Text(f"rule {rule} refused {draws} draws before anything was paid for them")
+    spent = ", ".join(f"{stage} {duration(each)}" for stage, each in status.stage_seconds.items())
+    if spent:
+        yield Text(f"time spent: {spent}", style="dim")
+
+
+def _counted(counts: Counts) -> str:
+    named = {
+        "complete": counts.complete,
+        "infeasible": counts.infeasible,
+        "stopped": counts.stopped,
+        "failed": counts.failed,
+        "running": counts.running,
+        "interrupted": counts.interrupted,
+    }
+    text = ", ".join(f"{count} {state}" for state, count in named.items() if count)
+    return text + (f"; {counts.duplicates} of them twice" if counts.duplicates else "")
+
+
+def _running(trial: Trial) -> str:
+    name = trial.reference or f"trial {trial.number}"
+    assert trial.owner is not None
+    where = f"process {trial.owner.pid} on {trial.owner.host}"
+    if trial.progress is None:
+        return f"{name} on {where}"
+    return f"{name} on {where}: {trial.stage}, {trial.progress.done:.0%}, {trial.progress.text}"

@@ -1,0 +1,32 @@
+"""From what a person types to a study: its file, a shipped study, or its name in a database."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from studies.spec import StudySpec, read_spec, shipped_studies
+
+DEFAULT_STORAGE: str = StudySpec.model_fields["storage"].default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyPlace:
+    """A study's name, and the URL of the database that holds it."""
+
+    name: str
+    storage: str
+
+
+def find_study(text: str, storage: str | None) -> StudyPlace:
+    """`storage` goes before the study file's own; ValueError for a study file with a mistake."""
+    if Path(text).suffix == ".toml" or Path(text).is_file() or text in shipped_studies():
+        spec = read_spec(text)
+        return StudyPlace(name=spec.name, storage=storage or spec.storage)
+    return StudyPlace(name=text, storage=storage or DEFAULT_STORAGE)
+
+
+def read_study(text: str, storage: str | None) -> StudySpec:
+    """The study file, or the shipped study of that name, kept in `storage` where that is given."""
+    spec = read_spec(text)
+    if storage is None:
+        return spec
+    return StudySpec.model_validate(spec.model_copy(update={"storage": storage}).__dict__)

@@ -1,0 +1,122 @@
+"""Who works on which trial: claims, signs of life, and what becomes of a dead process's trial.
+
+Every function runs in the caller's transaction, which holds the study against other claims.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from studies.owner import Owner, is_lost, this_process
+from studies.records import Trial, TrialKind
+from studies.schema import TRIALS
+from studies.trials import read_trial, read_trials
+
+# Deaths of the process in one stage of one trial, after which it is taken for their cause.
+_MOST_DEATHS = 3
+
+
+class TrialTaken(Exception):
+    """Another process has taken this trial over; evaluations that are done stay remembered."""
+
+
+def reserve(
+    connection: sa.Connection, study: int, kind: TrialKind, reference: str | None = None
+) -> Trial:
+    """A new trial of this process, with the next number."""
+    siblings = (TRIALS.c.study == study) & (TRIALS.c.kind == kind)
+    largest = connection.scalar(sa.select(sa.func.max(TRIALS.c.number)).where(siblings))
+    now = datetime.now(UTC)
+    row = connection.execute(
+        TRIALS.insert()
+        .values(
+            study=study,
+            kind=kind,
+            number=0 if largest is None else largest + 1,
+            reference=reference,
+            state="running",
+            curve="[]",
+            deaths=0,
+            started_at=now,
+            seen_at=now,
+            **_columns(this_process()),
+        )
+        .returning(TRIALS.c.id)
+    ).one()
+    return read_trial(connection, row.id)
+
+
+def take_up(connection: sa.Connection, trial_id: int) -> Trial:
+    """An interrupted or failed trial becomes this process's and runs again."""
+    connection.execute(
+        TRIALS.update()
+        .where(TRIALS.c.id == trial_id)
+        .values(
+            state="running",
+            stage=None,
+            failure=None,
+            reason=None,
+            ended_at=None,
+            seen_at=datetime.now(UTC),
+            **_columns(this_process()),
+        )
+    )
+    return read_trial(connection, trial_id)
+
+
+def change(connection: sa.Connection, trial: Trial, **columns: Any) -> None:
+    """Changes a running trial of this process, which is also a sign of life."""
+    own = (TRIALS.c[name] == value for name, value in _columns(this_process()).items())
+    changed = connection.execute(
+        TRIALS.update()
+        .where(TRIALS.c.id == trial.id, TRIALS.c.state == "running", *own)
+        .values(seen_at=datetime.now(UTC), **columns)
+    )
+    if changed.rowcount != 1:
+        raise TrialTaken(f"trial {trial.number} of {trial.study} is no longer this process's")
+
+
+def release(connection: sa.Connection, trial: Trial) -> None:
+    """Interrupts a trial; one that has no architecture yet is as if it never was."""
+    row = TRIALS.c.id == trial.id
+    if connection.execute(TRIALS.delete().where(row, TRIALS.c.architecture.is_(None))).rowcount:
+        return
+    connection.execute(
+        TRIALS.update()
+        .where(row)
+        .values(state="interrupted", progress=None, progress_text=None, **_columns(None))
+    )
+
+
+def release_dead(connection: sa.Connection, study: int) -> None:
+    """Interrupts the trials whose process died or fell silent; fails those that keep killing it."""
+    running = (TRIALS.c.study == study) & (TRIALS.c.state == "running")
+    for trial in read_trials(connection, running):
+        assert trial.owner is not None
+        if not is_lost(trial.owner, trial.seen_at):
+            continue
+        row = TRIALS.c.id == trial.id
+        died = TRIALS.update().where(row).values(deaths=TRIALS.c.deaths + 1)
+        deaths = connection.scalar(died.returning(TRIALS.c.deaths))
+        assert deaths is not None
+        if trial.model is None or deaths < _MOST_DEATHS:
+            release(connection, trial)
+            continue
+        where = f"in its {trial.stage} stage" if trial.stage else "before its first stage"
+        connection.execute(
+            TRIALS.update()
+            .where(row)
+            .values(
+                state="failed",
+                failure="process died",
+                reason=f"the process died {deaths} times {where}",
+                ended_at=datetime.now(UTC),
+            )
+        )
+
+
+def _columns(owner: Owner | None) -> dict[str, Any]:
+    if owner is None:
+        return {"host": None, "pid": None, "process_started": None}
+    return {"host": owner.host, "pid": owner.pid, "process_started": owner.started}

@@ -1,0 +1,125 @@
+"""Runs a study: claim, propose, evaluate in stages, store, teach; resumable at any moment."""
+
+import contextlib
+from collections.abc import Sequence
+
+from evaluators.evaluator import Evaluator
+from search_space.presets import preset
+from search_space.strict import one_of
+from studies.claims import TrialTaken
+from studies.events import Listener, StudyStarted, TrialEnded, TrialLost, TrialStarted, ignore
+from studies.proposals import Proposals
+from studies.records import END_STATES, Trial
+from studies.spec import StudySpec, difference, from_json, to_json
+from studies.stages import Stages
+from studies.store import Store
+
+
+def run_study(
+    spec: StudySpec,
+    *,
+    evaluators: Sequence[Evaluator],
+    store: Store,
+    listener: Listener = ignore,
+    trials: int | None = None,
+) -> None:
+    """Begins the study, or goes on with it, until `trials` candidates have ended in all.
+
+    evaluators: the stages, cheap ones first; together they know every score that the spec names.
+    trials: None for the spec's; interrupted candidates and refused draws do not count.
+
+    Several processes may run one study at a time. Whatever a stage or the listener raises, and
+    KeyboardInterrupt, passes on and leaves the trial to the next run, as does the death of the
+    process. Raises ValueError for a spec other than the one the study was begun with, for a score
+    that no evaluator knows, and for a space whose rules refuse draw after draw.
+    """
+    _check_scores(spec, evaluators)
+    _open_study(spec, store)
+    wanted = spec.trials if trials is None else trials
+    ended = len(store.numbers(spec.name, END_STATES))
+    listener(StudyStarted(study=spec.name, wanted=wanted, ended=ended))
+    run = _Run(spec, evaluators, store, listener)
+    run.references()
+    while (trial := store.claim(spec.name, wanted=wanted)) is not None:
+        run.carry_out(trial)
+
+
+class _Run:
+    """What one process needs at hand while it works on a study."""
+
+    def __init__(
+        self, spec: StudySpec, evaluators: Sequence[Evaluator], store: Store, listener: Listener
+    ) -> None:
+        self._spec = spec
+        self._store = store
+        self._listener = listener
+        self._stages = Stages(spec, evaluators, store, listener)
+        self._proposals = Proposals(spec, store)
+        self._proposals.catch_up()
+
+    def references(self) -> None:
+        for name in self._spec.references:
+            trial = self._store.claim_reference(self._spec.name, name)
+            if trial is not None:
+                self.carry_out(trial)
+
+    def carry_out(self, trial: Trial) -> None:
+        """Brings a claimed trial to its end; an exception that passes leaves it for later."""
+        try:
+            ended = self._evaluate(self._begin(trial))
+            self._proposals.learn(ended)
+            self._listener(TrialEnded(trial=ended))
+        except TrialTaken:
+            self._listener(TrialLost(trial=trial))
+        except BaseException:
+            with contextlib.suppress(TrialTaken):
+                self._store.interrupt(trial)
+            raise
+
+    def _begin(self, trial: Trial) -> Trial:
+        """The trial with its architecture: one that was interrupted has it already."""
+        if trial.model is not None:
+            return trial
+        if trial.reference is not None:
+            return self._store.begin(trial, preset(trial.reference))
+        proposal = self._proposals.propose()
+        return self._store.begin(
+            trial,
+            proposal.architecture,
+            optuna_number=proposal.optuna_number,
+            rejections=proposal.rejections,
+        )
+
+    def _evaluate(self, trial: Trial) -> Trial:
+        """The trial as it ended, by way of the stages or of an earlier trial like it."""
+        assert trial.model is not None
+        twin = self._store.twin(trial) if trial.kind == "candidate" else None
+        if twin is not None:
+            assert twin.outcome is not None
+            return self._store.end(trial, twin.outcome, twin=twin)
+        self._listener(TrialStarted(trial=trial))
+        outcome = self._stages.run(trial, self._store.architecture(trial.model.hash))
+        return self._store.end(trial, outcome)
+
+
+def _check_scores(spec: StudySpec, evaluators: Sequence[Evaluator]) -> None:
+    known = [name for evaluator in evaluators for name in evaluator.score_names]
+    named = {f"objectives[{n}].name": item.name for n, item in enumerate(spec.objectives)}
+    named |= {f"constraints[{n}].name": item.name for n, item in enumerate(spec.constraints)}
+    for field, name in named.items():
+        if name not in known:
+            raise ValueError(f"{field}: '{name}' is not a score of an evaluator: {one_of(known)}")
+
+
+def _open_study(spec: StudySpec, store: Store) -> None:
+    # What is stored is shown to many, and the URL of a database may hold a password.
+    nowhere = StudySpec.model_fields["storage"].default
+    text = to_json(spec.model_copy(update={"storage": nowhere}))
+    study = store.add_study(spec.name, text)
+    changes = difference(from_json(study.spec), spec)
+    if changes:
+        raise ValueError(
+            f"name: '{spec.name}' is a study that was begun with other settings: "
+            f"{'; '.join(changes)}"
+        )
+    store.update_spec(spec.name, text)

@@ -1,0 +1,221 @@
+"""The tables of a study database, which share it with Optuna's, and the steps between versions."""
+
+import datetime
+from collections.abc import Callable
+from typing import TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.schema import SchemaItem
+
+Migration: TypeAlias = Callable[[sa.Connection], None]
+
+
+class UtcTime(sa.TypeDecorator[datetime.datetime]):
+    """A moment; kept in UTC, since SQLite has no time zones."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(
+        self, value: datetime.datetime | None, dialect: Dialect
+    ) -> datetime.datetime | None:
+        return None if value is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
+
+    def process_result_value(
+        self, value: datetime.datetime | None, dialect: Dialect
+    ) -> datetime.datetime | None:
+        return None if value is None else value.replace(tzinfo=datetime.UTC)
+
+
+METADATA = sa.MetaData()
+
+VERSION = sa.Table("nas_version", METADATA, sa.Column("version", sa.Integer, primary_key=True))
+
+ARCHITECTURES = sa.Table(
+    "nas_architectures",
+    METADATA,
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("layout", sa.Text, nullable=False),
+    sa.Column("parameters", sa.BigInteger, nullable=False),
+    sa.Column("json", sa.Text, nullable=False),
+)
+
+# Evaluations belong to no study: what was measured or trained once serves every later one.
+EVALUATIONS = sa.Table(
+    "nas_evaluations",
+    METADATA,
+    sa.Column("fingerprint", sa.Text, primary_key=True),
+    sa.Column("architecture", sa.ForeignKey(ARCHITECTURES.c.hash), primary_key=True),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("curve", sa.Text, nullable=False),  # JSON: [[tokens, loss], ...]
+    sa.Column("evaluated_at", UtcTime, nullable=False),
+)
+
+
+def _evaluation_key() -> list[SchemaItem]:
+    """The columns that say which evaluation a row belongs to."""
+    return [
+        sa.Column("fingerprint", sa.Text, primary_key=True),
+        sa.Column("architecture", sa.Text, primary_key=True),
+        sa.ForeignKeyConstraint(
+            ["fingerprint", "architecture"],
+            [EVALUATIONS.c.fingerprint, EVALUATIONS.c.architecture],
+        ),
+        sa.Column("position", sa.Integer, primary_key=True),
+    ]
+
+
+SCORES = sa.Table(
+    "nas_scores",
+    METADATA,
+    *_evaluation_key(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.Column("unit", sa.Text, nullable=False),
+    sa.Column("low", sa.Double),
+    sa.Column("high", sa.Double),
+)
+
+ENVIRONMENTS = sa.Table(
+    "nas_environments",
+    METADATA,
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("json", sa.Text, nullable=False),
+)
+
+MEASUREMENTS = sa.Table(
+    "nas_measurements",
+    METADATA,
+    *_evaluation_key(),
+    sa.Column("workload", sa.Text, nullable=False),
+    sa.Column("runtime", sa.Text, nullable=False),
+    sa.Column("threads", sa.Integer, nullable=False),
+    sa.Column("cores", sa.Text, nullable=False),  # JSON: [core, ...]
+    sa.Column("samples_ns", sa.Text, nullable=False),  # JSON: [ns, ...]
+    sa.Column("warmup_ns", sa.Text, nullable=False),
+    sa.Column("load_ns", sa.BigInteger, nullable=False),
+    sa.Column("peak_memory_bytes", sa.BigInteger, nullable=False),
+    sa.Column("environment", sa.ForeignKey(ENVIRONMENTS.c.hash), nullable=False),
+)
+
+STUDIES = sa.Table(
+    "nas_studies",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+)
+
+# Draws that a rule of the space refused; no trials, so only their number is kept.
+REJECTIONS = sa.Table(
+    "nas_rejections",
+    METADATA,
+    sa.Column("study", sa.ForeignKey(STUDIES.c.id), primary_key=True),
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("draws", sa.Integer, nullable=False),
+)
+
+TRIALS = sa.Table(
+    "nas_trials",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("study", sa.ForeignKey(STUDIES.c.id), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("reference", sa.Text),
+    sa.Column("architecture", sa.ForeignKey(ARCHITECTURES.c.hash)),
+    sa.Column("optuna_number", sa.Integer),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text),
+    sa.Column("failure", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("duplicate_of", sa.Integer),
+    sa.Column("estimated_loss", sa.Double),
+    sa.Column("curve", sa.Text, nullable=False),
+    sa.Column("deaths", sa.Integer, nullable=False),
+    sa.Column("progress", sa.Double),
+    sa.Column("progress_text", sa.Text),
+    sa.Column("host", sa.Text),
+    sa.Column("pid", sa.Integer),
+    sa.Column("process_started", sa.Text),
+    sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    sa.UniqueConstraint("study", "kind", "number"),
+    sa.Index("nas_trials_by_architecture", "study", "architecture"),
+)
+
+STAGES = sa.Table(
+    "nas_stages",
+    METADATA,
+    sa.Column("trial", sa.ForeignKey(TRIALS.c.id), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+)
+
+# Step n leads from version n + 1 to n + 2. A step that was released is never edited.
+MIGRATIONS: tuple[Migration, ...] = ()
+
+# Of Optuna 5; a database that holds these and ours and nothing else is a study database.
+_OPTUNA_TABLES = frozenset(
+    {
+        "alembic_version",
+        "studies",
+        "study_directions",
+        "study_system_attributes",
+        "study_user_attributes",
+        "trial_heartbeats",
+        "trial_intermediate_values",
+        "trial_params",
+        "trial_system_attributes",
+        "trial_user_attributes",
+        "trial_values",
+        "trials",
+        "version_info",
+    }
+)
+
+
+def prepare(connection: sa.Connection) -> None:
+    """Creates the tables in an empty database, or brings those of an older version up to date.
+
+    Runs in the caller's transaction. Raises ValueError, with the end of a sentence about the
+    database, for one of another program or of a newer version.
+    """
+    latest = 1 + len(MIGRATIONS)
+    version = _version(connection)
+    if version is None:
+        METADATA.create_all(connection)
+        connection.execute(VERSION.insert().values(version=latest))
+        return
+    if version > latest:
+        raise ValueError(
+            f"has tables of version {version}, from a newer release than this one, which knows "
+            f"versions up to {latest}"
+        )
+    for step in MIGRATIONS[version - 1 :]:
+        step(connection)
+    if version < latest:
+        connection.execute(VERSION.update().values(version=latest))
+
+
+def _version(connection: sa.Connection) -> int | None:
+    """The version of the tables; None where there are none yet."""
+    tables = set(sa.inspect(connection).get_table_names())
+    foreign = {name for name in tables - _OPTUNA_TABLES if not name.startswith("nas_")}
+    if foreign:
+        raise ValueError(f"belongs to another program: it holds a table '{min(foreign)}'")
+    if not any(name.startswith("nas_") for name in tables):
+        if tables and "version_info" not in tables:
+            raise ValueError(f"belongs to another program: it holds a table '{min(tables)}'")
+        return None
+    versions: list[int] = []
+    if VERSION.name in tables:
+        versions = list(connection.scalars(sa.select(VERSION.c.version)))
+    if len(versions) != 1:
+        raise ValueError("is damaged: it has tables of ours but no version of them")
+    return versions[0]

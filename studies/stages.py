@@ -1,0 +1,173 @@
+"""One trial's way through the stages, cheap ones first, to its outcome."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from evaluators.cache import Remembered
+from evaluators.evaluator import CurvePoint, Evaluation, EvaluationFailed, Evaluator, Progress
+from search_space.architecture import Architecture
+from studies.budgets import over_budget
+from studies.events import Listener, StageEnded, StageProgress, StageStarted
+from studies.records import Outcome, StageRun, Trial
+from studies.rungs import Finisher, Standing, beaten_by, estimated_loss, loss_after
+from studies.spec import StudySpec
+from studies.store import Store
+
+# Those who watch from elsewhere see progress this often; each report is a transaction.
+_REPORT_SECONDS = 2.0
+
+
+class Stages:
+    """A study's evaluators in order; what they find out is stored as soon as it is known."""
+
+    def __init__(
+        self, spec: StudySpec, evaluators: Sequence[Evaluator], store: Store, listener: Listener
+    ) -> None:
+        self._spec = spec
+        self._evaluators = [Remembered(evaluator=each, memory=store) for each in evaluators]
+        self._store = store
+        self._listener = listener
+        self._finishers = _Finishers(spec, store)
+
+    def run(self, trial: Trial, architecture: Architecture) -> Outcome:
+        """Every stage that the trial earns; a reference, which nothing judges, has them all."""
+        judged = trial.kind == "candidate"
+        values: dict[str, float] = {}
+        for evaluator in self._evaluators:
+            ladder = self._ladder(values) if judged else None
+            watch = _Watch(self._store, self._listener, trial, evaluator.stage, ladder)
+            try:
+                evaluation = self._evaluate(evaluator, trial, architecture, watch)
+            except EvaluationFailed as failure:
+                return Outcome(
+                    state="failed",
+                    stage=evaluator.stage,
+                    reason=failure.reason,
+                    failure=failure.kind,
+                    curve=tuple(watch.curve),
+                )
+            except _Stopped as stopped:
+                return Outcome(
+                    state="stopped",
+                    stage=evaluator.stage,
+                    reason=stopped.reason,
+                    curve=tuple(watch.curve),
+                    estimated_loss=stopped.estimated_loss,
+                )
+            reason = over_budget(self._spec, evaluation.scores)
+            if judged and reason is not None:
+                return Outcome(state="infeasible", stage=evaluator.stage, reason=reason)
+            values |= {score.name: score.value for score in evaluation.scores}
+        return Outcome(state="complete")
+
+    def _evaluate(
+        self, evaluator: Evaluator, trial: Trial, architecture: Architecture, watch: "_Watch"
+    ) -> Evaluation:
+        stage, finished = evaluator.stage, False
+        self._store.enter(trial, stage)
+        self._listener(StageStarted(trial=trial, stage=stage))
+        start = time.perf_counter()
+        try:
+            evaluation = evaluator.evaluate(architecture, watch)
+            finished = True
+        finally:
+            seconds = time.perf_counter() - start
+            run = StageRun(stage=stage, fingerprint=evaluator.fingerprint, seconds=seconds)
+            self._store.leave(trial, run, finished=finished)
+        self._listener(StageEnded(trial=trial, stage=stage, evaluation=evaluation, seconds=seconds))
+        return evaluation
+
+    def _ladder(self, values: Mapping[str, float]) -> "_Ladder | None":
+        """The rungs ahead; None while another objective than the loss is still unknown."""
+        names = [objective.name for objective in self._spec.objectives]
+        others = [name for name in names if name != "loss"]
+        if "loss" not in names or not all(name in values for name in others):
+            return None
+        return _Ladder(self._spec, self._finishers, tuple(values[name] for name in others))
+
+
+class _Stopped(Exception):
+    """Raised out of a report; evaluators let it pass."""
+
+    def __init__(self, reason: str, estimated: float) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.estimated_loss = estimated
+
+
+class _Finishers:
+    """The complete candidates of a study, by whichever process; each is read once."""
+
+    def __init__(self, spec: StudySpec, store: Store) -> None:
+        self._spec = spec
+        self._store = store
+        self._trials: dict[int, Trial] = {}
+
+    def at(self, tokens: float) -> list[Finisher]:
+        """Where each of them stood after so many tokens of training."""
+        numbers = self._store.numbers(self._spec.name, ["complete"])
+        new = [number for number in numbers if number not in self._trials]
+        for trial in self._store.trials(self._spec.name, numbers=new):
+            self._trials[trial.number] = trial
+        others = [item.name for item in self._spec.objectives if item.name != "loss"]
+        return [
+            Finisher(
+                number=trial.number,
+                standing=Standing(loss=loss, others=tuple(trial.values[name] for name in others)),
+                final_loss=trial.values["loss"],
+            )
+            for trial in self._trials.values()
+            if (loss := loss_after(trial.curve, tokens)) is not None
+        ]
+
+
+class _Ladder:
+    """The rungs of one candidate's training."""
+
+    def __init__(self, spec: StudySpec, finishers: _Finishers, others: tuple[float, ...]) -> None:
+        self._proxy = spec.proxy
+        self._finishers = finishers
+        self._others = others
+        self._ahead = list(spec.proxy.rungs)
+
+    def climb(self, curve: Sequence[CurvePoint]) -> None:
+        """Judges the candidate at each rung that its curve has come to; raises _Stopped."""
+        while self._ahead:
+            tokens = self._ahead[0] * self._proxy.token_budget
+            loss = loss_after(curve, tokens)
+            if loss is None:
+                return
+            share = self._ahead.pop(0)
+            standing = Standing(loss=loss, others=self._others)
+            rival = beaten_by(standing, self._finishers.at(tokens), self._proxy.rung_margin)
+            if rival is not None:
+                raise _Stopped(
+                    f"at {share:.0%} of its training the loss was {loss:.4g}; trial "
+                    f"{rival.number}, at least as good in all else, had {rival.standing.loss:.4g}",
+                    estimated_loss(standing, rival),
+                )
+
+
+class _Watch:
+    """The Report of one stage: passes progress on, keeps the curve, and stops at a rung."""
+
+    def __init__(
+        self, store: Store, listener: Listener, trial: Trial, stage: str, ladder: _Ladder | None
+    ) -> None:
+        self._store = store
+        self._listener = listener
+        self._trial = trial
+        self._stage = stage
+        self._ladder = ladder
+        self._stored_at = time.monotonic()
+        self.curve: list[CurvePoint] = []
+
+    def __call__(self, progress: Progress) -> None:
+        self._listener(StageProgress(trial=self._trial, stage=self._stage, progress=progress))
+        if time.monotonic() - self._stored_at > _REPORT_SECONDS:
+            self._store.report(self._trial, progress)
+            self._stored_at = time.monotonic()
+        if progress.point is not None:
+            self.curve.append(progress.point)
+            if self._ladder is not None:
+                self._ladder.climb(self.curve)

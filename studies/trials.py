@@ -1,0 +1,124 @@
+"""Trials as the tables hold them, read into records."""
+
+from collections import defaultdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from evaluators.evaluator import CurvePoint, Progress, Score
+from studies.memory import read_curve, read_score
+from studies.owner import Owner
+from studies.records import ModelSummary, Outcome, StageRun, Trial
+from studies.schema import ARCHITECTURES, EVALUATIONS, SCORES, STAGES, STUDIES, TRIALS
+
+
+def read_trials(connection: sa.Connection, where: sa.ColumnElement[bool]) -> tuple[Trial, ...]:
+    """The trials that `where`, a condition on TRIALS, chooses, in the order of their numbers."""
+    trials = connection.execute(
+        sa.select(TRIALS, STUDIES.c.name, ARCHITECTURES.c.layout, ARCHITECTURES.c.parameters)
+        .join(STUDIES)
+        .outerjoin(ARCHITECTURES)
+        .where(where)
+        .order_by(TRIALS.c.kind, TRIALS.c.number)
+    ).all()
+    stages = _stages(connection, where)
+    scores = _scores(connection, where)
+    curves = _curves(connection, where)
+    return tuple(
+        _trial(row, stages[row.id], scores[row.id], curves.get(row.id, ())) for row in trials
+    )
+
+
+def read_trial(connection: sa.Connection, trial_id: int) -> Trial:
+    (trial,) = read_trials(connection, TRIALS.c.id == trial_id)
+    return trial
+
+
+def _stages(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[int, list[StageRun]]:
+    found: dict[int, list[StageRun]] = defaultdict(list)
+    for row in connection.execute(
+        sa.select(STAGES).join(TRIALS).where(where).order_by(STAGES.c.trial, STAGES.c.position)
+    ):
+        run = StageRun(stage=row.stage, fingerprint=row.fingerprint, seconds=row.seconds)
+        found[row.trial].append(run)
+    return found
+
+
+def _scores(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[int, list[Score]]:
+    found: dict[int, list[Score]] = defaultdict(list)
+    for row in connection.execute(
+        _of_stages(sa.select(STAGES.c.trial, SCORES), SCORES)
+        .where(where)
+        .order_by(STAGES.c.trial, STAGES.c.position, SCORES.c.position)
+    ):
+        found[row.trial].append(read_score(row))
+    return found
+
+
+def _curves(
+    connection: sa.Connection, where: sa.ColumnElement[bool]
+) -> dict[int, tuple[CurvePoint, ...]]:
+    """Of finished stages; at most one stage has a curve."""
+    rows = connection.execute(
+        _of_stages(sa.select(STAGES.c.trial, EVALUATIONS.c.curve), EVALUATIONS)
+        .where(where)
+        .where(EVALUATIONS.c.curve != "[]")
+    )
+    return {row.trial: read_curve(row.curve) for row in rows}
+
+
+def _of_stages(select: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
+    """Joined so that each trial meets the evaluations of its stages."""
+    return (
+        select.select_from(STAGES)
+        .join(TRIALS)
+        .join(
+            table,
+            (table.c.fingerprint == STAGES.c.fingerprint)
+            & (table.c.architecture == TRIALS.c.architecture),
+        )
+    )
+
+
+def _trial(
+    row: sa.Row[Any],
+    stages: list[StageRun],
+    scores: list[Score],
+    evaluated_curve: tuple[CurvePoint, ...],
+) -> Trial:
+    partial_curve = read_curve(row.curve)
+    return Trial(
+        id=row.id,
+        study=row.name,
+        kind=row.kind,
+        number=row.number,
+        reference=row.reference,
+        model=None
+        if row.architecture is None
+        else ModelSummary(hash=row.architecture, layout=row.layout, parameters=row.parameters),
+        optuna_number=row.optuna_number,
+        owner=None
+        if row.pid is None
+        else Owner(host=row.host, pid=row.pid, started=row.process_started),
+        stage=row.stage,
+        progress=None
+        if row.progress is None
+        else Progress(done=row.progress, text=row.progress_text),
+        outcome=None
+        if row.ended_at is None
+        else Outcome(
+            state=row.state,
+            stage=row.stage,
+            reason=row.reason,
+            failure=row.failure,
+            curve=partial_curve,
+            estimated_loss=row.estimated_loss,
+        ),
+        duplicate_of=row.duplicate_of,
+        stages=tuple(stages),
+        scores=tuple(scores),
+        curve=evaluated_curve or partial_curve,
+        started_at=row.started_at,
+        seen_at=row.seen_at,
+        ended_at=row.ended_at,
+    )

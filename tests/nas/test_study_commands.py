@@ -1,0 +1,273 @@
+"""A whole study from the command line: a real training on a small text, times from a formula."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+STUDY = """
+name = "tiny"
+trials = 4
+seed = 1
+references = ["smollm2-135m"]
+
+[target]
+context_depth = 64
+prompt_length = 16
+
+[[objectives]]
+name = "loss"
+
+[[objectives]]
+name = "decode"
+
+[space]
+depth = [2, 3]
+width = [64, 128]
+mixers = ["c", "a", "s", "l", "-"]
+feed_forward = [1.0, 2.0]
+vocab_size = [4096, 16384]
+head_dim = [32]
+kv_heads = [1, 2]
+window = [16]
+
+[proxy]
+corpus = "text.txt"
+width_share = 0.125
+context_length = 16
+batch_size = 2
+token_budget = 1280
+
+[device]
+runner = "fake"
+
+[sampler]
+startup_trials = 2
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    sentences = (f"Sentence {n} tells of {n * n} things and {n % 7} more.\n" for n in range(6000))
+    (tmp_path / "text.txt").write_text("".join(sentences))
+    path = tmp_path / "tiny.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def finished(nas, study: Path) -> Path:
+    result = nas("run", "tiny.toml")
+    assert result.returncode == 0, result.stderr
+    return study
+
+
+def test_a_study_runs_and_every_command_tells_of_it(nas, finished: Path, tmp_path: Path) -> None:
+    status = json.loads(nas("status", "tiny.toml", "--json").stdout)
+    assert (status["study"], status["requested"]) == ("tiny", 4)
+    counted = {
+        state: status["trials"][state]
+        for state in ("complete", "infeasible", "stopped", "failed", "running")
+    }
+    assert sum(counted.values()) == 4
+    assert counted["complete"] >= 1
+
+    front = json.loads(nas("pareto", "tiny.toml", "--json").stdout)
+    assert [axis["name"] for axis in front["objectives"]] == ["loss", "decode"]
+    assert [axis["unit"] for axis in front["objectives"]] == ["bits/byte", "ms/token"]
+    (reference,) = front["reference_models"]
+    assert reference["trial"] == "smollm2-135m"
+    assert reference["parameters"] == 134_515_008
+    assert front["hypervolume"] >= 0
+    losses = [member["values"]["loss"] for member in front["front"]]
+    decodes = [member["values"]["decode"] for member in front["front"]]
+    assert losses == sorted(losses)
+    assert decodes == sorted(decodes, reverse=True)
+
+    winner = front["front"][0]
+    shown = json.loads(nas("show", "tiny.toml", str(winner["trial"]), "--json").stdout)
+    assert shown["hash"] == winner["hash"]
+    assert shown["state"] == "complete"
+    assert shown["curve"][-1]["loss"] == winner["values"]["loss"]
+    assert all(measurement["samples_ns"] for measurement in shown["measurements"])
+
+    assert nas("export", "tiny.toml", str(winner["trial"]), "-o", "winner.json").returncode == 0
+    exported = json.loads(nas("show", "winner.json", "--json").stdout)
+    assert exported["hash"] == winner["hash"]
+    refused = nas("export", "tiny.toml", str(winner["trial"]), "-o", "winner.json")
+    assert refused.returncode == 2
+    assert "exists already" in refused.stderr
+
+
+def test_pareto_and_show_fit_80_columns_without_colour(nas, finished: Path) -> None:
+    shown = nas("pareto", "tiny.toml").stdout
+    assert "\x1b" not in shown
+    assert "@ published model" in shown
+    for line in (shown + nas("show", "tiny", "smollm2-135m").stdout).splitlines():
+        assert len(line) <= 80
+
+
+def test_max_picks_the_best_under_a_budget(nas, finished: Path) -> None:
+    front = json.loads(nas("pareto", "tiny.toml", "--json").stdout)["front"]
+    slowest = max(member["values"]["decode"] for member in front)
+    budget = f"decode={slowest}"
+    best = json.loads(nas("pareto", "tiny.toml", "--max", budget, "--json").stdout)["best"]
+    assert best["values"]["loss"] == min(member["values"]["loss"] for member in front)
+    assert json.loads(nas("pareto", "tiny", "--max", "decode=0", "--json").stdout)["best"] is None
+
+
+def test_finished_trials_count_when_more_are_wanted(nas, finished: Path) -> None:
+    def ended() -> int:
+        counts = json.loads(nas("status", "tiny", "--json").stdout)["trials"]
+        return sum(counts[state] for state in ("complete", "infeasible", "stopped", "failed"))
+
+    before = {m["trial"] for m in json.loads(nas("pareto", "tiny", "--json").stdout)["front"]}
+    assert nas("run", "tiny.toml").returncode == 0
+    assert ended() == 4
+    assert nas("run", "tiny.toml", "--trials", "6").returncode == 0
+    assert ended() == 6
+    assert before  # the first front was not empty, so the second run had something to keep
+
+
+def test_the_same_file_finds_the_same_candidates_elsewhere(nas, finished: Path) -> None:
+    elsewhere = "sqlite:///elsewhere.db"
+    assert nas("run", "tiny.toml", "--storage", elsewhere).returncode == 0
+    here = json.loads(nas("pareto", "tiny.toml", "--json").stdout)
+    there = json.loads(nas("pareto", "tiny.toml", "--storage", elsewhere, "--json").stdout)
+    assert here == there
+
+
+def test_a_changed_study_is_refused_with_the_difference(nas, finished: Path) -> None:
+    finished.write_text(STUDY.replace("token_budget = 1280", "token_budget = 1600"))
+    result = nas("run", "tiny.toml")
+    assert result.returncode == 2
+    assert "proxy.token_budget: 1280 in the study, 1600 in the file" in result.stderr
+
+
+def test_ctrl_c_says_how_to_go_on_and_loses_nothing(nas, study: Path, tmp_path: Path) -> None:
+    process = _start(tmp_path)
+    _wait_for_trials(tmp_path / "nas.db", 1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on where it was" in errors
+    assert "Traceback" not in errors
+    kept = _candidates(tmp_path / "nas.db")
+    assert nas("run", "tiny.toml").returncode == 0
+    assert _candidates(tmp_path / "nas.db")[: len(kept)] == kept
+    assert len(_candidates(tmp_path / "nas.db")) == 4
+
+
+def test_kill_loses_at_most_the_trial_in_flight(nas, study: Path, tmp_path: Path) -> None:
+    for wanted in (1, 2, 3):
+        process = _start(tmp_path)
+        _wait_for_trials(tmp_path / "nas.db", wanted)
+        process.kill()
+        process.wait()
+        assert len(_candidates(tmp_path / "nas.db")) >= wanted
+    assert nas("run", "tiny.toml").returncode == 0
+    assert len(_candidates(tmp_path / "nas.db")) == 4
+    with sqlite3.connect(tmp_path / "nas.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_validate_shows_the_plan(nas, study: Path) -> None:
+    plan = json.loads(nas("validate", "tiny.toml", "--json").stdout)
+    assert plan["architectures"] > 1000
+    assert plan["parameters"]["least"] < plan["parameters"]["most"]
+    assert plan["seconds"] > 0
+    assert "the study file is right" in nas("validate", "tiny.toml").stdout
+
+
+def test_init_writes_a_file_that_validates_and_keeps_what_is_there(nas, tmp_path: Path) -> None:
+    assert nas("init", "My Study.toml").returncode == 0
+    text = (tmp_path / "My Study.toml").read_text()
+    assert 'name = "my-study"' in text
+    assert nas("init", "My Study.toml").returncode == 2
+    assert (tmp_path / "My Study.toml").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("trials = 4", 'trials = "4"', "trials: '4' is not a whole number"),
+        ("trials = 4", "trails = 4", "did you mean trials?"),
+        ("trials = 4", "trials = 0", "trials: 0 is not"),
+        ('corpus = "text.txt"', 'corpus = "none.txt"', "none.txt"),
+        ('runner = "fake"', 'runner = "phone"', "device.runner: 'phone' is not"),
+        ('"smollm2-135m"', '"smollm2-135"', "smollm2-135m"),
+        ("width = [64, 128]", "width = [64, 100]", "width: 100 is not a multiple of 32"),
+        ('mixers = ["c", "a", "s", "l", "-"]', 'mixers = ["x"]', "space.mixers[0]: 'x'"),
+        ("trials = 4", 'trials = 4\nstorage = "sqlite:////no/folder/nas.db"', "storage: "),
+        ("[space]", "[space]\nrules = {parameters = [1, 2]}", "is not within reach"),
+        ("trials = 4", "trials = = 4", "is not TOML"),
+    ],
+)
+def test_a_mistake_in_the_study_file_is_one_sentence(nas, study, old, new, sentence) -> None:
+    assert old in STUDY
+    study.write_text(STUDY.replace(old, new))
+    result = nas("run", "tiny.toml")
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("nas: ")
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all", b"SQLite format 3\0" + b"\xff" * 900]
+)
+def test_a_foreign_or_damaged_database_is_refused_and_kept(
+    nas, study: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "nas.db").write_bytes(content)
+    for arguments in (["run", "tiny.toml"], ["status", "tiny.toml"], ["pareto", "tiny.toml"]):
+        result = nas(*arguments)
+        assert result.returncode == 2
+        assert result.stderr.startswith("nas: storage: ")
+    assert (tmp_path / "nas.db").read_bytes() == content
+
+
+def test_reading_commands_make_no_database(nas, study: Path, tmp_path: Path) -> None:
+    result = nas("status", "tiny.toml")
+    assert result.returncode == 2
+    assert "does not exist" in result.stderr
+    assert not (tmp_path / "nas.db").exists()
+
+
+def _start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "nas.cli", "run", "tiny.toml"],
+        cwd=folder,
+        env=os.environ | {"TERM": "dumb"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _wait_for_trials(path: Path, wanted: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists() and len(_candidates(path)) >= wanted:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no {wanted} trials within a minute")
+
+
+def _candidates(path: Path) -> list[tuple[object, ...]]:
+    """Number, state and architecture of every candidate that has ended."""
+    with sqlite3.connect(path, timeout=30) as database:
+        try:
+            return database.execute(
+                "SELECT number, state, architecture FROM nas_trials "
+                "WHERE kind = 'candidate' AND ended_at IS NOT NULL ORDER BY number"
+            ).fetchall()
+        except sqlite3.OperationalError:
+            return []

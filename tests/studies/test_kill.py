@@ -1,0 +1,120 @@
+"""A study whose process is killed again and again ends as if nothing had happened."""
+
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from fakes import all_stages, small_spec
+from optuna.trial import TrialState
+
+from studies.loop import run_study
+from studies.store import Store
+
+_WORKER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from fakes import all_stages, small_spec
+from studies.loop import run_study
+from studies.store import Store
+
+stages = all_stages()
+for stage in stages:
+    stage.seconds = 0.02
+with Store.open(sys.argv[1]) as store:
+    store.optuna_storage()
+    print("ready", flush=True)
+    run_study(small_spec(sys.argv[1], trials=int(sys.argv[3])), evaluators=stages, store=store)
+"""
+
+
+def _start(url: str, trials: int) -> subprocess.Popen[str]:
+    here = Path(__file__).parent
+    return subprocess.Popen(
+        [sys.executable, "-c", _WORKER, url, str(here), str(trials)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=here.parents[1],
+    )
+
+
+def _kill_until_done(url: str, trials: int, generator: random.Random) -> int:
+    """Runs the same command until it ends by itself; says how often it was killed."""
+    kills = 0
+    while True:
+        with _start(url, trials) as worker:
+            assert worker.stdout is not None
+            worker.stdout.readline()
+            try:
+                worker.wait(timeout=generator.uniform(0.0, 0.7))
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                kills += 1
+        if worker.returncode == 0:
+            return kills
+        assert worker.returncode == -signal.SIGKILL
+
+
+def _check(url: str, wanted: int) -> None:
+    with Store.open(url) as store:
+        trials = store.trials("small")
+        states = Counter(trial.state for trial in trials)
+        assert [trial.number for trial in trials] == list(range(wanted))
+        assert states["complete"] + states["stopped"] == wanted
+        for trial in trials:
+            assert [run.stage for run in trial.stages] == ["costs", "latency", "training"]
+        told = optuna.load_study(study_name="small", storage=store.optuna_storage()).trials
+        by_number = {frozen.number: frozen for frozen in told}
+        for trial in trials:
+            assert trial.optuna_number is not None
+            frozen = by_number.pop(trial.optuna_number)
+            assert frozen.state == TrialState.COMPLETE
+            if trial.state == "complete":
+                values = [trial.values[name] for name in ("loss", "decode", "memory")]
+                assert frozen.values == values
+        # What is left was drawn by a process that died before it could say so.
+        assert {frozen.state for frozen in by_number.values()} <= {
+            TrialState.RUNNING,
+            TrialState.FAIL,
+        }
+        # And nothing is left to do or to pay for.
+        stages = all_stages()
+        run_study(small_spec(url, trials=wanted), evaluators=stages, store=store)
+        assert [stage.asked for stage in stages] == [[], [], []]
+
+
+def test_a_killed_study_ends_with_exactly_its_trials(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    kills = _kill_until_done(f"sqlite:///{path}", 12, random.Random(5))
+    assert kills >= 3
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()
+    _check(f"sqlite:///{path}", 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_many_times(url: str, seed: int) -> None:
+    kills = _kill_until_done(url, 30, random.Random(seed))
+    assert kills >= 8
+    _check(url, 30)
+
+
+def test_a_survivor_takes_over_from_one_that_was_killed(url: str) -> None:
+    with _start(url, 14) as survivor, _start(url, 14) as victim:
+        for worker in (survivor, victim):
+            assert worker.stdout is not None
+            worker.stdout.readline()
+        time.sleep(0.4)
+        victim.kill()
+        victim.wait()
+        assert survivor.wait() == 0
+    _check(url, 14)

@@ -1,0 +1,383 @@
+"""One contract for every database: what a Store keeps, and who may work on what."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from fakes import ENVIRONMENT
+
+from evaluators.evaluator import CurvePoint, Evaluation, Progress, Score
+from hardware.measurement import Measurement, parse_workload
+from search_space.architecture import Architecture, Layer, architecture_hash
+from search_space.presets import PRESETS, preset
+from studies import owner as owners
+from studies.claims import TrialTaken
+from studies.owner import Owner
+from studies.records import Outcome, StageRun, Trial
+from studies.schema import TRIALS
+from studies.store import Store
+
+_COMPLETE = Outcome(state="complete")
+_NO_ATTENTION = preset("lfm2-350m-all-conv")
+_ONLY_ATTENTION = preset("lfm2-350m-all-attention")
+_ONE_LAYER = Architecture(
+    vocab_size=256,
+    width=64,
+    embedding_width=32,
+    layers=(Layer(mixer=None, feed_forward_width=64),),
+)
+
+_MEASUREMENT = Measurement(
+    workload=parse_workload("tg128@1024"),
+    runtime="onnxruntime",
+    threads=2,
+    cores=(),
+    samples_ns=tuple(range(20_000_000, 20_000_128)),
+    warmup_ns=(2**40,),
+    load_ns=2**41,
+    peak_memory_bytes=2**42,
+    environment=ENVIRONMENT,
+)
+_EVALUATION = Evaluation(
+    scores=(
+        Score(name="decode", value=0.1 + 0.2, unit="ms", low=1e-300, high=1e300),
+        Score(name="memory", value=4.0, unit="MB"),
+    ),
+    seconds=1 / 3,
+    measurements=(_MEASUREMENT, replace(_MEASUREMENT, workload=parse_workload("pp512"))),
+    curve=(CurvePoint(tokens=1, loss=float("inf")), CurvePoint(tokens=2**40, loss=2.0)),
+)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url) as store:
+        store.add_study("ours", "{}")
+        yield store
+
+
+@pytest.fixture
+def ghost(monkeypatch: pytest.MonkeyPatch) -> "Ghost":
+    return Ghost(monkeypatch)
+
+
+class Ghost:
+    """Lets this process claim in the name of one that is dead by the time anybody asks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def claim(self, store: Store, *, host: str | None = None) -> Trial:
+        with self.in_person(host=host):
+            return store.begin(_claim(store), _NO_ATTENTION, optuna_number=0)
+
+    @contextmanager
+    def in_person(self, *, host: str | None = None) -> Iterator[None]:
+        here = owners.this_process()
+        ghost = replace(here, pid=2**22 + 1) if host is None else replace(here, host=host)
+        with self._monkeypatch.context() as patch:
+            patch.setattr("studies.claims.this_process", lambda: ghost)
+            yield
+
+
+def _claim(store: Store, wanted: int = 10) -> Trial:
+    trial = store.claim("ours", wanted=wanted)
+    assert trial is not None
+    return trial
+
+
+class TestMemory:
+    """The Memory of evaluators.cache."""
+
+    @pytest.mark.parametrize(
+        "architecture", [*PRESETS.values(), _ONE_LAYER], ids=[*PRESETS, "one layer"]
+    )
+    def test_what_is_remembered_comes_back_whole(
+        self, store: Store, architecture: Architecture
+    ) -> None:
+        store.remember("device 1", architecture, _EVALUATION)
+        assert store.recall("device 1", architecture) == _EVALUATION
+        assert store.architecture(architecture_hash(architecture)) == architecture
+
+    def test_neither_another_evaluator_nor_another_architecture_is_answered(
+        self, store: Store
+    ) -> None:
+        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
+        assert store.recall("device 2", _NO_ATTENTION) is None
+        assert store.recall("device 1", _ONLY_ATTENTION) is None
+
+    def test_the_first_of_two_stays(self, store: Store) -> None:
+        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
+        store.remember("device 1", _NO_ATTENTION, replace(_EVALUATION, seconds=9.0))
+        assert store.recall("device 1", _NO_ATTENTION) == _EVALUATION
+
+    def test_an_evaluation_without_evidence(self, store: Store) -> None:
+        bare = Evaluation(scores=(), seconds=0.0)
+        store.remember("costs", _NO_ATTENTION, bare)
+        assert store.recall("costs", _NO_ATTENTION) == bare
+
+    def test_another_process_reads_it(self, store: Store, url: str) -> None:
+        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
+        with Store.open(url) as other:
+            assert other.recall("device 1", _NO_ATTENTION) == _EVALUATION
+
+
+class TestStudies:
+    def test_the_first_specification_of_a_name_stays(self, store: Store) -> None:
+        assert store.add_study("theirs", "{1}").spec == "{1}"
+        assert store.add_study("theirs", "{2}").spec == "{1}"
+        assert [study.name for study in store.studies()] == ["ours", "theirs"]
+
+    def test_an_unknown_study_is_the_users_mistake(self, store: Store) -> None:
+        with pytest.raises(ValueError, match=r"study: 'thiers' is not .* holds ours"):
+            store.study("thiers")
+        with pytest.raises(ValueError, match="thiers"):
+            store.trials("thiers")
+
+    def test_forgetting_a_study_keeps_what_was_measured(self, store: Store) -> None:
+        store.optuna_storage().create_new_study([], "ours")
+        trial = store.begin(_claim(store), _NO_ATTENTION, rejections={"parameters": 2})
+        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
+        run = StageRun(stage="latency", fingerprint="device 1", seconds=1.0)
+        store.leave(trial, run, finished=True)
+        store.end(trial, _COMPLETE)
+        store.forget_study("ours")
+        assert store.studies() == ()
+        assert store.optuna_storage().get_all_studies() == []
+        assert store.recall("device 1", _NO_ATTENTION) == _EVALUATION
+
+
+class TestTrials:
+    def test_a_trial_is_stored_with_all_that_it_went_through(self, store: Store) -> None:
+        claimed = _claim(store)
+        assert (claimed.number, claimed.state, claimed.model) == (0, "running", None)
+        trial = store.begin(claimed, _NO_ATTENTION, optuna_number=3)
+        store.enter(trial, "latency")
+        store.report(trial, Progress(done=0.5, text="half"))
+        (watched,) = store.trials("ours")
+        assert (watched.stage, watched.progress) == ("latency", Progress(done=0.5, text="half"))
+
+        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
+        run = StageRun(stage="latency", fingerprint="device 1", seconds=2.5)
+        store.leave(trial, run, finished=True)
+        ended = store.end(trial, _COMPLETE)
+        assert (ended.state, ended.outcome, ended.progress) == ("complete", _COMPLETE, None)
+        assert ended.optuna_number == 3
+        assert ended.model is not None
+        assert (ended.model.hash, ended.model.layout, ended.model.parameters) == (
+            architecture_hash(_NO_ATTENTION),
+            "c" * 16,
+            360_793_088,
+        )
+        assert (ended.stages, ended.scores, ended.curve) == (
+            (run,),
+            _EVALUATION.scores,
+            _EVALUATION.curve,
+        )
+        assert store.evaluations(ended) == {"latency": _EVALUATION}
+        assert ended.started_at <= ended.seen_at
+        assert ended.ended_at is not None
+        assert datetime.now(UTC) - ended.ended_at < timedelta(minutes=1)
+        assert store.trials("ours") == (ended,)
+
+    @pytest.mark.parametrize(
+        "outcome",
+        [
+            Outcome(state="infeasible", stage="costs", reason="memory: 9 MB is above 8 MB"),
+            Outcome(
+                state="stopped",
+                stage="training",
+                reason="behind",
+                curve=(CurvePoint(tokens=8, loss=3.0),),
+                estimated_loss=2.5,
+            ),
+            Outcome(
+                state="failed",
+                stage="training",
+                reason="loss is nan",
+                failure="diverged",
+                curve=(CurvePoint(tokens=8, loss=float("inf")),),
+            ),
+        ],
+        ids=lambda outcome: outcome.state,
+    )
+    def test_every_end_is_kept_with_its_reason(self, store: Store, outcome: Outcome) -> None:
+        ended = store.end(store.begin(_claim(store), _ONE_LAYER), outcome)
+        assert ended.outcome == outcome
+        assert ended.state == outcome.state
+        assert ended.curve == outcome.curve
+
+    def test_numbers_count_from_zero_in_each_study_and_kind(self, store: Store) -> None:
+        store.add_study("theirs", "{}")
+        assert [_claim(store).number for _ in range(3)] == [0, 1, 2]
+        other = store.claim("theirs", wanted=1)
+        reference = store.claim_reference("ours", "lfm2-350m")
+        assert other is not None
+        assert reference is not None
+        assert (other.number, reference.number) == (0, 0)
+
+    def test_attempts_at_a_stage_add_up(self, store: Store) -> None:
+        trial = store.begin(_claim(store), _NO_ATTENTION)
+        for stage, seconds in (("costs", 1.0), ("training", 2.0), ("costs", 4.0)):
+            run = StageRun(stage=stage, fingerprint=stage, seconds=seconds)
+            store.leave(trial, run, finished=True)
+        (found,) = store.trials("ours")
+        assert [(run.stage, run.seconds) for run in found.stages] == [
+            ("costs", 5.0),
+            ("training", 2.0),
+        ]
+
+    def test_a_duplicate_shares_the_outcome_and_the_scores_for_nothing(self, store: Store) -> None:
+        first = store.begin(_claim(store), _NO_ATTENTION)
+        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
+        run = StageRun(stage="latency", fingerprint="device 1", seconds=2.5)
+        store.leave(first, run, finished=True)
+        first = store.end(first, _COMPLETE)
+
+        again = store.begin(_claim(store), _NO_ATTENTION)
+        assert store.twin(again) == first
+        duplicate = store.end(again, _COMPLETE, twin=first)
+        assert (duplicate.state, duplicate.duplicate_of) == ("complete", 0)
+        assert duplicate.scores == first.scores
+        assert duplicate.stages == (replace(run, seconds=0.0),)
+        third = store.begin(_claim(store), _NO_ATTENTION)
+        assert store.twin(third) == first
+
+    def test_no_twin_is_a_running_trial_a_reference_or_a_failure_of_the_device(
+        self, store: Store
+    ) -> None:
+        reference = store.claim_reference("ours", "lfm2-350m-all-conv")
+        assert reference is not None
+        store.end(store.begin(reference, _NO_ATTENTION), _COMPLETE)
+        store.begin(_claim(store), _NO_ATTENTION)
+        lost = Outcome(state="failed", stage="latency", reason="gone", failure="device lost")
+        store.end(store.begin(_claim(store), _NO_ATTENTION), lost)
+        assert store.twin(store.begin(_claim(store), _NO_ATTENTION)) is None
+        broken = replace(lost, failure="diverged")
+        store.end(store.begin(_claim(store), _ONE_LAYER), broken)
+        assert store.twin(store.begin(_claim(store), _ONE_LAYER)) is not None
+
+    def test_refused_draws_are_counted_by_rule(self, store: Store) -> None:
+        store.begin(_claim(store), _NO_ATTENTION, rejections={"parameters": 2})
+        store.begin(_claim(store), _ONE_LAYER, rejections={"parameters": 1, "weight_mb": 4})
+        assert store.rejections("ours") == {"parameters": 3, "weight_mb": 4}
+
+
+class TestClaims:
+    def test_no_more_than_wanted_are_ended_or_running(self, store: Store) -> None:
+        trials = [store.begin(_claim(store, wanted=2), _NO_ATTENTION) for _ in range(2)]
+        assert store.claim("ours", wanted=2) is None
+        store.end(trials[0], _COMPLETE)
+        assert store.claim("ours", wanted=2) is None
+        store.interrupt(trials[1])
+        assert _claim(store, wanted=2).number == 1
+
+    def test_an_interrupted_trial_is_taken_up_first_and_as_it_was(self, store: Store) -> None:
+        interrupted = store.begin(_claim(store), _NO_ATTENTION, optuna_number=7)
+        store.begin(_claim(store), _ONE_LAYER)
+        store.interrupt(interrupted)
+        assert store.trials("ours")[0].state == "interrupted"
+        again = _claim(store)
+        assert (again.number, again.model, again.optuna_number) == (0, interrupted.model, 7)
+        assert _claim(store).number == 2
+
+    def test_a_trial_without_an_architecture_is_as_if_it_never_was(self, store: Store) -> None:
+        store.interrupt(_claim(store))
+        assert store.trials("ours") == ()
+
+    def test_a_dead_processs_trial_is_taken_over(self, store: Store, ghost: Ghost) -> None:
+        ghost.claim(store)
+        taken = _claim(store)
+        assert (taken.number, taken.owner) == (0, owners.this_process())
+
+    def test_a_process_of_another_host_is_dead_once_it_is_silent(
+        self, store: Store, ghost: Ghost, url: str
+    ) -> None:
+        ghost.claim(store, host="elsewhere")
+        assert _claim(store).number == 1
+        engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        with engine.begin() as connection:
+            two_hours_ago = datetime.now(UTC) - timedelta(hours=2)
+            connection.execute(TRIALS.update().values(seen_at=two_hours_ago))
+        engine.dispose()
+        # Only the one elsewhere is lost: this process is asked, and lives.
+        assert _claim(store).number == 0
+        assert _claim(store).number == 2
+
+    def test_what_kills_its_process_again_and_again_has_failed(
+        self, store: Store, ghost: Ghost
+    ) -> None:
+        for _ in range(3):
+            assert ghost.claim(store).number == 0
+        assert _claim(store).number == 1
+        outcome = store.trials("ours")[0].outcome
+        assert outcome is not None
+        assert (outcome.state, outcome.failure) == ("failed", "process died")
+        assert outcome.reason == "the process died 3 times before its first stage"
+
+    def test_the_former_owner_may_not_write_any_more(self, store: Store, ghost: Ghost) -> None:
+        lost = ghost.claim(store)
+        _claim(store)
+        for write in (
+            lambda: store.enter(lost, "costs"),
+            lambda: store.report(lost, Progress(done=0.1, text="")),
+            lambda: store.end(lost, _COMPLETE),
+            lambda: store.interrupt(lost),
+        ):
+            with ghost.in_person(), pytest.raises(TrialTaken):
+                write()
+        assert store.trials("ours")[0].state == "running"
+
+    def test_a_reference_is_evaluated_once(self, store: Store) -> None:
+        trial = store.claim_reference("ours", "lfm2-350m")
+        assert trial is not None
+        assert store.claim_reference("ours", "lfm2-350m") is None
+        store.end(store.begin(trial, preset("lfm2-350m")), _COMPLETE)
+        assert store.claim_reference("ours", "lfm2-350m") is None
+        assert store.claim("ours", wanted=1) is not None
+
+    def test_a_reference_that_the_device_failed_is_tried_again(self, store: Store) -> None:
+        for failure, again in (("device lost", True), ("build error", False)):
+            name = f"reference {failure}"
+            trial = store.claim_reference("ours", name)
+            assert trial is not None
+            outcome = Outcome(state="failed", stage="latency", reason="?", failure=failure)
+            store.end(store.begin(trial, _ONE_LAYER), outcome)
+            assert (store.claim_reference("ours", name) is not None) == again
+
+    def test_those_who_claim_at_once_get_different_trials(self, url: str, store: Store) -> None:
+        def claim(worker: int) -> list[int]:
+            numbers = []
+            with Store.open(url) as other:
+                while (trial := other.claim("ours", wanted=24)) is not None:
+                    numbers.append(trial.number)
+            return numbers
+
+        with ThreadPoolExecutor(4) as pool:
+            claimed = [number for numbers in pool.map(claim, range(4)) for number in numbers]
+        assert sorted(claimed) == list(range(24))
+
+
+def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
+    here = owners.this_process()
+    now = datetime.now(UTC)
+    assert not owners.is_lost(here, now)
+    assert owners.is_lost(replace(here, started="earlier"), now)
+
+
+def test_a_process_that_ended_is_lost() -> None:
+    code = "from studies.owner import this_process as p; o = p(); print(o.pid, o.started, o.host)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd()
+    )
+    pid, started, host = done.stdout.split()
+    assert owners.is_lost(Owner(host=host, pid=int(pid), started=started), datetime.now(UTC))
+    assert int(pid) != os.getpid()
