@@ -1,6 +1,7 @@
 """Text to train on and text held out of it: the standard library's sources or the user's files."""
 
 import hashlib
+import itertools
 import os
 import random
 import sysconfig
@@ -23,6 +24,7 @@ _HELD_OUT_BLOCK = 4_096
 _SECTION = 16_384
 _MIXING_SEED = 20_000
 
+_LEAST_TEXT = 16_384
 _HELD_OUT_SHARE = 0.03
 _LEAST_HELD_OUT = 131_072
 _MOST_HELD_OUT_SHARE = 0.2
@@ -58,20 +60,17 @@ def read_corpus(name: str) -> Corpus:
     missing, empty or not text.
     """
     check_corpus(name)
-    texts = _texts(name)
-    total = sum(len(text) for text in texts)
-    held_out_size = int(
-        max(_HELD_OUT_SHARE * total, min(_LEAST_HELD_OUT, _MOST_HELD_OUT_SHARE * total))
-    )
+    texts = _distinct(_texts(name))
     documents = _distinct(
-        section for text in texts for section in _sections(text, longest=held_out_size)
+        section for text in texts for section in _sections(text, longest=_held_out_size(texts))
     )
-    if len(documents) < 2:
+    size = _size(documents)
+    if size < _LEAST_TEXT or len(documents) < 2:
         raise ValueError(
-            f"corpus: '{name}' holds {total:,} characters, which is too little to train on some "
-            "and be judged on others"
+            f"corpus: '{name}' holds {size:,} characters of text, copies left out, and at least "
+            f"{_LEAST_TEXT:,} are needed"
         )
-    split = _split(documents, held_out_size)
+    split = _split(documents)
     return Corpus(
         training=_mixed(documents[split:], _TRAINING_BLOCK),
         held_out=_mixed(documents[:split], _HELD_OUT_BLOCK),
@@ -91,10 +90,7 @@ def _texts(name: str) -> list[str]:
     else:
         path = Path(name).expanduser()
         paths = [path] if path.is_file() else list(_files(path))
-    texts = [text for path in paths if (text := _read(path)).strip()]
-    if not texts:
-        raise ValueError(f"corpus: '{name}' holds no text")
-    return texts
+    return [_read(path) for path in paths]
 
 
 def _files(folder: Path, left_out: frozenset[str] = frozenset()) -> Iterator[Path]:
@@ -149,14 +145,21 @@ def _digest(document: str) -> str:
     return hashlib.sha256(document.encode()).hexdigest()
 
 
-def _split(documents: list[str], held_out_size: int) -> int:
-    """How many documents, from the first, are held out; both sides get at least one."""
-    size = 0
-    for index, document in enumerate(documents):
-        size += len(document)
-        if size >= held_out_size:
-            return max(1, min(index + 1, len(documents) - 1))
-    return len(documents) - 1
+def _split(documents: list[str]) -> int:
+    """How many documents, from the first, are held out; the last one never is."""
+    wanted = _held_out_size(documents)
+    sizes = itertools.accumulate(len(document) for document in documents[:-1])
+    reached = (index for index, size in enumerate(sizes, start=1) if size >= wanted)
+    return next(reached, len(documents) - 1)
+
+
+def _held_out_size(documents: list[str]) -> int:
+    size = _size(documents)
+    return int(max(_HELD_OUT_SHARE * size, min(_LEAST_HELD_OUT, _MOST_HELD_OUT_SHARE * size)))
+
+
+def _size(documents: list[str]) -> int:
+    return sum(len(document) for document in documents)
 
 
 def _mixed(documents: list[str], block: int) -> tuple[str, ...]:

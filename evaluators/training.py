@@ -5,11 +5,12 @@ B batch, T time, V vocabulary, N windows of T tokens.
 
 import contextlib
 import ctypes
+import functools
 import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -19,26 +20,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from evaluators.evaluator import CurvePoint, EvaluationFailed, Progress, Report
+from evaluators.recipe import Recipe, make_optimizer, set_rate, start
 from evaluators.tokenizer import TokenIds
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 
 Device: TypeAlias = Literal["cpu", "cuda"]
 
-# Rates of AdamW found at width 96; `parameter_groups` carries them to other sizes.
-_REFERENCE_WIDTH = 96
-_MATRIX_RATE = 6e-3
-_VECTOR_RATE = 6e-3
-_EMBEDDING_RATE = 2e-2
-_WEIGHT_DECAY = 0.1
-_BETAS = (0.9, 0.99)
-_WARM_UP_SHARE = 0.1
-_LARGEST_GRADIENT = 1.0
-
 # A target that `cross_entropy` passes over.
 _UNSCORED = -100
 
-_CURVE_SHARES = (0.25, 0.5, 0.75)
+_CURVE_SHARES = (0.25, 0.5)
 _REPORTS = 50
 # Times the loss of the first steps: a run that is above has left the rails.
 _DIVERGED = 1.5
@@ -49,7 +41,8 @@ class TrainingSettings:
     """How long and on what a model is trained.
 
     token_budget: tokens read, rounded up to whole steps.
-    rungs: shares of the budget after which the validation loss is taken, beside the quarters.
+    rungs: shares of the budget after which the validation loss is taken, beside a quarter, a half
+        and the whole.
     threads: of torch on a CPU; the setting before is put back.
     """
 
@@ -60,12 +53,13 @@ class TrainingSettings:
     device: Device = "cpu"
     threads: int = 1
     seed: int = 0
+    recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
-        for field in ("context_length", "batch_size", "token_budget", "threads"):
-            value = getattr(self, field)
+        for name in ("context_length", "batch_size", "token_budget", "threads"):
+            value = getattr(self, name)
             if value < 1:
-                raise ValueError(f"{field}: {value} is not at least 1")
+                raise ValueError(f"{name}: {value} is not at least 1")
         for rung in self.rungs:
             if not 0.0 < rung <= 1.0:
                 raise ValueError(f"rungs: {rung} is not above 0 and at most 1")
@@ -93,13 +87,15 @@ def check_device(device: Device) -> None:
         raise ValueError("device: 'cuda' is not available to torch on this machine; cpu is")
 
 
+@functools.cache
 def precision(device: Device) -> Literal["bf16", "fp32"]:
     """bf16 under autocast where the hardware multiplies it, otherwise float32."""
     if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    abilities = torch.cpu.get_capabilities()
-    native = ("avx512_bf16", "amx_bf16", "bf16")
-    return "bf16" if any(abilities.get(ability) for ability in native) else "fp32"
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        abilities = torch.cpu.get_capabilities()
+        native = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+    return "bf16" if native else "fp32"
 
 
 def train(
@@ -141,54 +137,32 @@ def bits_per_byte(model: nn.Module, text: TokenizedText, settings: TrainingSetti
     return nats / math.log(2.0) / scored_bytes
 
 
-def make_optimizer(model: LanguageModel) -> torch.optim.AdamW:
-    """AdamW with a rate of its own for each kind of weight, kept as `peak` in its group."""
-    on_gpu = model.embedding.weight.is_cuda
-    groups = _parameter_groups(model)
-    for group in groups:
-        # A recorded CUDA graph reads the rate from the GPU's memory.
-        group["lr"] = torch.zeros((), device="cuda") if on_gpu else 0.0
-    return torch.optim.AdamW(groups, betas=_BETAS, fused=True, capturable=on_gpu)
-
-
-def set_rate(optimizer: torch.optim.Optimizer, step: int, steps: int) -> None:
-    """Warm-up over the first tenth, then a line to zero; `step` counts from 0."""
-    done = (step + 1) / (steps + 1)
-    share = min(done / _WARM_UP_SHARE, (1.0 - done) / (1.0 - _WARM_UP_SHARE))
-    for group in optimizer.param_groups:
-        rate = share * group["peak"]
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
-
-
 def _train(
     architecture: Architecture, text: TokenizedText, settings: TrainingSettings, report: Report
 ) -> tuple[CurvePoint, ...]:
     model = LanguageModel(architecture)
-    model.initialise(settings.seed)
+    start(model, settings.seed)
     model.to(settings.device)
-    optimizer = make_optimizer(model)
+    optimizer = make_optimizer(model, settings.recipe)
     bits_per_nat = 1.0 / math.log(2.0) / float(text.token_bytes[text.training].mean())
     validated = _validated_steps(settings)
     pause = max(1, settings.steps // _REPORTS)
-    start = 0.0
+    first_loss = 0.0
     curve: list[CurvePoint] = []
     recent: list[Tensor] = []
-    clock = _Clock()
-    update = _Update(model, optimizer, settings.device)
+    update = _Update(model, optimizer, settings)
+    since = time.perf_counter()
     for step, window_BS in enumerate(_batches(text.training, settings), start=1):
-        set_rate(optimizer, step - 1, settings.steps)
+        set_rate(optimizer, settings.recipe, step, settings.steps)
         recent.append(update(window_BS))
         if step % pause and step not in validated:
             continue
         tokens = step * settings.step_tokens
         loss = torch.stack(recent).mean().item()
-        start = start or max(loss, math.log(architecture.vocab_size))
-        if not loss < _DIVERGED * start:
+        first_loss = first_loss or max(loss, math.log(architecture.vocab_size))
+        if not loss < _DIVERGED * first_loss:
             raise EvaluationFailed("diverged", f"training loss {loss:.3g} nats at token {tokens:,}")
-        rate = clock.lap(len(recent) * settings.step_tokens)
+        rate = len(recent) * settings.step_tokens / (time.perf_counter() - since)
         recent.clear()
         point = None
         if step in validated:
@@ -196,7 +170,6 @@ def _train(
             if not math.isfinite(point.loss):
                 raise EvaluationFailed("diverged", f"validation loss at token {tokens:,}")
             curve.append(point)
-            clock.lap(0)
         report(
             Progress(
                 done=step / settings.steps,
@@ -205,24 +178,28 @@ def _train(
                 point=point,
             )
         )
+        since = time.perf_counter()
     return tuple(curve)
 
 
 class _Update:
     """One step on windows of T + 1 tokens: the loss in nats a token, still on the device.
 
-    A small model keeps a GPU waiting for Python, so that there the fourth step is recorded as a
-    CUDA graph and replayed from then on.
+    A small model keeps a GPU waiting for Python; there the fourth step is recorded as a CUDA graph,
+    which is replayed from then on.
     """
 
     _EAGER_STEPS = 3
 
-    def __init__(self, model: LanguageModel, optimizer: torch.optim.AdamW, device: Device) -> None:
+    def __init__(
+        self, model: LanguageModel, optimizer: torch.optim.AdamW, settings: TrainingSettings
+    ) -> None:
         self._model = model
         self._optimizer = optimizer
-        self._device = device
+        self._device = settings.device
+        self._largest_gradient = settings.recipe.largest_gradient
         self._taken = 0
-        if device == "cuda":
+        if settings.device == "cuda":
             self._graph = torch.cuda.CUDAGraph()
             self._stream = torch.cuda.Stream()
 
@@ -252,7 +229,7 @@ class _Update:
         loss: Tensor = _MeanCrossEntropy.apply(logits_BTV.flatten(0, 1), window_BS[:, 1:].flatten())
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self._model.parameters(), _LARGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(self._model.parameters(), self._largest_gradient)
         self._optimizer.step()
         return loss.detach()
 
@@ -260,8 +237,8 @@ class _Update:
 class _MeanCrossEntropy(torch.autograd.Function):
     """Mean of -log softmax(logits)[target], its gradient taken in the forward pass.
 
-    softmax(x) - onehot(target), over N, needs one exponential where log_softmax and its backward
-    need two, and is kept in the logits' own precision; half the time and the memory at a CPU.
+    That gradient, softmax(x) - onehot(target) over N, takes one exponential where log_softmax and
+    its backward take two, and is kept in the logits' own precision: half the time on a CPU.
     """
 
     @staticmethod
@@ -279,22 +256,6 @@ class _MeanCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (gradient_NV,) = ctx.saved_tensors
         return gradient_NV * grads[0], None
-
-
-def _parameter_groups(model: LanguageModel) -> list[dict[str, Any]]:
-    """Rates by size: Adam moves every weight by its rate, so a sum of more inputs moves further."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, weight in model.named_parameters():
-        rate, decay = _VECTOR_RATE, 0.0
-        if name == "embedding.weight":
-            rate = _EMBEDDING_RATE
-        elif weight.ndim == 2 and not name.endswith("kernel_DW"):
-            rate, decay = _MATRIX_RATE * _REFERENCE_WIDTH / weight.shape[1], _WEIGHT_DECAY
-        groups.setdefault((rate, decay), []).append(weight)
-    return [
-        {"params": weights, "peak": rate, "weight_decay": decay}
-        for (rate, decay), weights in groups.items()
-    ]
 
 
 def _batches(ids: TokenIds, settings: TrainingSettings) -> Iterator[Tensor]:
@@ -349,16 +310,3 @@ def _keep_freed_memory() -> None:
             trim_threshold, mmap_threshold = -1, -3
             libc.mallopt(mmap_threshold, 32 << 20)
             libc.mallopt(trim_threshold, 1 << 30)
-
-
-class _Clock:
-    """Tokens per second since the last lap."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-
-    def lap(self, tokens: int) -> float:
-        now = time.perf_counter()
-        rate = tokens / (now - self._started)
-        self._started = now
-        return rate

@@ -10,6 +10,8 @@ from hardware.environment import Environment
 from hardware.measurement import Measurement, Workload
 from hardware.runner import declared_weight_bytes
 
+_PROMPTS = 20
+
 
 class FakeRunner:
     """For tests and for trying a study file out: says so in the runtime's name, `fake`.
@@ -31,7 +33,8 @@ class FakeRunner:
 def _measurement(workload: Workload, kilobytes: int, generator: np.random.Generator) -> Measurement:
     at_once = workload.tokens if workload.phase == "prefill" else 1
     nanoseconds = at_once * (kilobytes * 100 + workload.depth * 100)
-    samples = nanoseconds * (1 + 0.05 * generator.random(20))
+    count = workload.tokens if workload.phase == "decode" else _PROMPTS
+    samples = nanoseconds * (1 + 0.05 * generator.random(count))
     return Measurement(
         workload=workload,
         runtime="fake",

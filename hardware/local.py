@@ -91,6 +91,7 @@ class LocalRunner:
                 raise RunnerError("timed out", reason) from None
             finally:
                 process.kill()
+                process.wait()  # which an interrupted `with` leaves out
         if process.returncode != 0 or not output.strip():
             raise _crash(process.returncode, errors)
         return output.strip().splitlines()[-1]

@@ -3,6 +3,7 @@
 Every function runs in the caller's transaction, which holds the study against other claims.
 """
 
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,16 +25,16 @@ class TrialTaken(Exception):
 def reserve(
     connection: sa.Connection, study: int, kind: TrialKind, reference: str | None = None
 ) -> Trial:
-    """A new trial of this process, with the next number."""
+    """A new trial of this process, with the first number that is free."""
     siblings = (TRIALS.c.study == study) & (TRIALS.c.kind == kind)
-    largest = connection.scalar(sa.select(sa.func.max(TRIALS.c.number)).where(siblings))
+    taken = set(connection.scalars(sa.select(TRIALS.c.number).where(siblings)))
     now = datetime.now(UTC)
     row = connection.execute(
         TRIALS.insert()
         .values(
             study=study,
             kind=kind,
-            number=0 if largest is None else largest + 1,
+            number=next(number for number in itertools.count() if number not in taken),
             reference=reference,
             state="running",
             curve="[]",

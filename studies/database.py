@@ -100,7 +100,7 @@ class Database:
 def open_database(url: str, *, create: bool) -> Database:
     """The database of `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
 
-    Nothing is overwritten; without `create`, a SQLite file that is missing is not made. Raises
+    Nothing is overwritten; without `create`, neither a missing file nor tables are made. Raises
     ValueError with one sentence.
     """
     parsed = _parse(url)
@@ -111,15 +111,16 @@ def open_database(url: str, *, create: bool) -> Database:
         with engine.begin() as connection:
             if not _is_sqlite(parsed):
                 _hold_others_off(connection)
-            schema.prepare(connection)
+            schema.prepare(connection, create=create)
         if _is_sqlite(parsed):
             _set_write_ahead(engine)
-    except ValueError as error:
+    except BaseException as error:
         engine.dispose()
-        raise _refusal(parsed, str(error)) from None
-    except sa.exc.DBAPIError as error:
-        engine.dispose()
-        raise _refusal(parsed, _why(error)) from None
+        if isinstance(error, ValueError):
+            raise _refusal(parsed, str(error)) from None
+        if isinstance(error, sa.exc.DBAPIError):
+            raise _refusal(parsed, _why(error)) from None
+        raise
     return Database(url=parsed, engine=engine)
 
 
@@ -127,7 +128,9 @@ def _parse(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
-        raise ValueError(f"storage: '{url}' is not a database URL, {_EXAMPLES}") from None
+        # Whatever it is, it may hold a password.
+        shown = "what is given" if "@" in url else f"'{url}'"
+        raise ValueError(f"storage: {shown} is not a database URL, {_EXAMPLES}") from None
     if parsed.drivername == "sqlite":
         if not parsed.database or parsed.database == ":memory:" or parsed.query:
             raise _refusal(parsed, f"does not name a file and nothing else, {_EXAMPLES}")

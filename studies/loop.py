@@ -34,8 +34,8 @@ def run_study(
     that no evaluator knows, and for a space whose rules refuse draw after draw.
     """
     _check_scores(spec, evaluators)
-    _open_study(spec, store)
     wanted = spec.trials if trials is None else trials
+    _open_study(spec, wanted, store)
     ended = len(store.numbers(spec.name, END_STATES))
     listener(StudyStarted(study=spec.name, wanted=wanted, ended=ended))
     run = _Run(spec, evaluators, store, listener)
@@ -111,10 +111,10 @@ def _check_scores(spec: StudySpec, evaluators: Sequence[Evaluator]) -> None:
             raise ValueError(f"{field}: '{name}' is not a score of an evaluator: {one_of(known)}")
 
 
-def _open_study(spec: StudySpec, store: Store) -> None:
+def _open_study(spec: StudySpec, wanted: int, store: Store) -> None:
     # What is stored is shown to many, and the URL of a database may hold a password.
     nowhere = StudySpec.model_fields["storage"].default
-    text = to_json(spec.model_copy(update={"storage": nowhere}))
+    text = to_json(spec.model_copy(update={"storage": nowhere, "trials": wanted}))
     study = store.add_study(spec.name, text)
     changes = difference(from_json(study.spec), spec)
     if changes:
@@ -122,4 +122,5 @@ def _open_study(spec: StudySpec, store: Store) -> None:
             f"name: '{spec.name}' is a study that was begun with other settings: "
             f"{'; '.join(changes)}"
         )
-    store.update_spec(spec.name, text)
+    if study.spec != text:
+        store.update_spec(spec.name, text)

@@ -1,5 +1,6 @@
 """Where candidates come from: the study's sampler, what it is told, and the space's rules."""
 
+import contextlib
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -57,6 +58,7 @@ class Proposals:
             directions=["minimize"] * len(spec.objectives),
             load_if_exists=True,
         )
+        self._check_ours()
         with warnings.catch_warnings():
             # Names are for Optuna's own dashboards; nothing here depends on them.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -101,7 +103,8 @@ class Proposals:
                 asked.set_constraint(name, excess)
         asked.set_user_attr("nas", _caption(trial))
         values, state = self._lesson(trial)
-        self._study.tell(asked, values, state=state, skip_if_finished=True)
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._study.tell(asked, values, state=state, skip_if_finished=True)
 
     def catch_up(self) -> None:
         """Tells what processes that died did not come to tell."""
@@ -116,6 +119,13 @@ class Proposals:
                     self._study.tell(asked.number, state=TrialState.FAIL)
             elif trial.outcome is not None and _teller_is_gone(trial):
                 self.learn(trial)
+
+    def _check_ours(self) -> None:
+        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        as_ours = len(self._study.directions) == len(self._spec.objectives)
+        if not as_ours or any("nas" not in trial.user_attrs for trial in complete):
+            name = self._spec.name
+            raise ValueError(f"name: '{name}' is a study of another program in this database")
 
     def _learn_reference(self, trial: Trial) -> None:
         assert trial.model is not None

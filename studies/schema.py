@@ -180,14 +180,17 @@ _OPTUNA_TABLES = frozenset(
 )
 
 
-def prepare(connection: sa.Connection) -> None:
+def prepare(connection: sa.Connection, *, create: bool) -> None:
     """Creates the tables in an empty database, or brings those of an older version up to date.
 
     Runs in the caller's transaction. Raises ValueError, with the end of a sentence about the
-    database, for one of another program or of a newer version.
+    database, for one of another program or of a newer version, and for an empty one that is not to
+    be created.
     """
     latest = 1 + len(MIGRATIONS)
     version = _version(connection)
+    if version is None and not create:
+        raise ValueError("holds no study")
     if version is None:
         METADATA.create_all(connection)
         connection.execute(VERSION.insert().values(version=latest))

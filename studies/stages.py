@@ -23,6 +23,8 @@ class Stages:
     def __init__(
         self, spec: StudySpec, evaluators: Sequence[Evaluator], store: Store, listener: Listener
     ) -> None:
+        stages = [each.stage for each in evaluators]
+        assert len(set(stages)) == len(stages), "results are told apart by their stage"
         self._spec = spec
         self._evaluators = [Remembered(evaluator=each, memory=store) for each in evaluators]
         self._store = store
@@ -107,8 +109,9 @@ class _Finishers:
         """Where each of them stood after so many tokens of training."""
         numbers = self._store.numbers(self._spec.name, ["complete"])
         new = [number for number in numbers if number not in self._trials]
-        for trial in self._store.trials(self._spec.name, numbers=new):
-            self._trials[trial.number] = trial
+        if new:
+            found = self._store.trials(self._spec.name, numbers=new if self._trials else None)
+            self._trials |= {trial.number: trial for trial in found if trial.state == "complete"}
         others = [item.name for item in self._spec.objectives if item.name != "loss"]
         return [
             Finisher(

@@ -256,7 +256,10 @@ class Store:
         """Adds what a stage took; `finished` if its evaluation is remembered."""
         with self._database.write() as connection:
             here = (STAGES.c.trial == trial.id) & (STAGES.c.stage == run.stage)
-            again = STAGES.update().where(here).values(seconds=STAGES.c.seconds + run.seconds)
+            again = STAGES.update().where(here)
+            again = again.values(
+                fingerprint=run.fingerprint, seconds=STAGES.c.seconds + run.seconds
+            )
             if connection.execute(again).rowcount:
                 claims.change(connection, trial)
                 return

@@ -15,25 +15,10 @@ def run(
     ] = None,
 ) -> None:
     """Run a study until it has its trials; the same command resumes it after any interruption."""
-    from nas.assembly import evaluators_of
-    from nas.front_view import print_front
-    from nas.live import watching
     from nas.study_place import read_study
-    from nas.terminal import notices
-    from studies.loop import run_study
-    from studies.spec import check_machine
-    from studies.store import Store
 
     spec = read_study(study, storage)
-    check_machine(spec)
-    evaluators = evaluators_of(spec)
-    with Store.open(spec.storage) as store:
-        try:
-            with watching(spec, store) as listener:
-                run_study(
-                    spec, evaluators=evaluators, store=store, listener=listener, trials=trials
-                )
-        except KeyboardInterrupt:
-            notices().print("stopped; the same command goes on where it was")
-            raise
-        print_front(store, spec.name, study)
+    # Takes seconds to import: only once the study file is known to be right.
+    from nas.running import run_and_show
+
+    run_and_show(spec, trials, study)

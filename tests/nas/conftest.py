@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,26 @@ import pytest
 Nas = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def run_nas(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """80 columns wide and without colour."""
+    return subprocess.run(
+        [sys.executable, "-m", "nas.cli", *map(str, arguments)],
+        cwd=folder,
+        env=os.environ | {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 @pytest.fixture
 def nas(tmp_path: Path) -> Nas:
-    """Runs `nas ARGUMENTS` in an empty folder, 80 columns wide and without colour."""
+    """Runs `nas ARGUMENTS` in an empty folder."""
+    return partial(run_nas, tmp_path)
 
-    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "nas.cli", *map(str, arguments)],
-            cwd=tmp_path,
-            env=os.environ | {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
 
-    return run
+@pytest.fixture(scope="session")
+def nas_in() -> Nas:
+    """Runs `nas` in the folder that is its first argument."""
+    return run_nas

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -54,18 +55,24 @@ startup_trials = 2
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    sentences = (f"Sentence {n} tells of {n * n} things and {n % 7} more.\n" for n in range(6000))
-    (tmp_path / "text.txt").write_text("".join(sentences))
-    path = tmp_path / "tiny.toml"
-    path.write_text(STUDY)
-    return path
+    """The study's file and its text in the folder where `nas` runs."""
+    return _write_study(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished_folder(nas_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    _write_study(folder)
+    result = nas_in(folder, "run", "tiny.toml")
+    assert result.returncode == 0, result.stderr
+    return folder
 
 
 @pytest.fixture
-def finished(nas, study: Path) -> Path:
-    result = nas("run", "tiny.toml")
-    assert result.returncode == 0, result.stderr
-    return study
+def finished(finished_folder: Path, tmp_path: Path) -> Path:
+    """A copy of a study that has ended; its file."""
+    shutil.copytree(finished_folder, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "tiny.toml"
 
 
 def test_a_study_runs_and_every_command_tells_of_it(nas, finished: Path, tmp_path: Path) -> None:
@@ -238,6 +245,14 @@ def test_reading_commands_make_no_database(nas, study: Path, tmp_path: Path) -> 
     assert result.returncode == 2
     assert "does not exist" in result.stderr
     assert not (tmp_path / "nas.db").exists()
+
+
+def _write_study(folder: Path) -> Path:
+    sentences = (f"Sentence {n} tells of {n * n} things and {n % 7} more.\n" for n in range(6000))
+    (folder / "text.txt").write_text("".join(sentences))
+    path = folder / "tiny.toml"
+    path.write_text(STUDY)
+    return path
 
 
 def _start(folder: Path) -> subprocess.Popen[str]:

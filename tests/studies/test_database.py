@@ -50,8 +50,9 @@ def test_refuses_in_one_sentence_what_is_no_place_for_a_study(
     assert words.format(folder=tmp_path) in _refused(url.format(folder=tmp_path))
 
 
-def test_shows_no_password() -> None:
-    assert "secret" not in _refused("postgresql://me:secret@127.0.0.1:1/study")
+@pytest.mark.parametrize("slashes", ["://", ":/", ""])
+def test_shows_no_password(slashes: str) -> None:
+    assert "secret" not in _refused(f"postgresql{slashes}me:secret@127.0.0.1:1/study")
 
 
 def test_makes_no_file_where_none_is_wanted(tmp_path: Path) -> None:
@@ -73,6 +74,11 @@ def test_leaves_alone_the_database_of_another_program(tmp_path: Path) -> None:
     assert "another program: it holds a table 'birds'" in _refused(f"sqlite:///{path}")
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_makes_no_tables_where_none_are_wanted(postgresql_url: str) -> None:
+    for _ in range(2):
+        assert "holds no study" in _refused(postgresql_url, create=False)
 
 
 def test_leaves_alone_another_programs_tables_beside_ours(url: str) -> None:

@@ -21,9 +21,11 @@ _WORKER = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from fakes import all_stages, small_spec
+from studies import claims
 from studies.loop import run_study
 from studies.store import Store
 
+claims._MOST_DEATHS = 1_000  # no candidate is to blame here
 stages = all_stages()
 for stage in stages:
     stage.seconds = 0.02
@@ -39,13 +41,17 @@ def _start(url: str, trials: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", _WORKER, url, str(here), str(trials)],
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # Python's last words on an interrupt
         text=True,
         cwd=here.parents[1],
     )
 
 
 def _kill_until_done(url: str, trials: int, generator: random.Random) -> int:
-    """Runs the same command until it ends by itself; says how often it was killed."""
+    """Runs the same command until it ends by itself; says how often it was killed.
+
+    By Ctrl-C, which it may answer, or by what no process can answer.
+    """
     kills = 0
     while True:
         with _start(url, trials) as worker:
@@ -54,11 +60,12 @@ def _kill_until_done(url: str, trials: int, generator: random.Random) -> int:
             try:
                 worker.wait(timeout=generator.uniform(0.0, 0.7))
             except subprocess.TimeoutExpired:
-                worker.kill()
+                kind = generator.choice([signal.SIGKILL, signal.SIGINT])
+                worker.send_signal(kind)
                 kills += 1
         if worker.returncode == 0:
             return kills
-        assert worker.returncode == -signal.SIGKILL
+        assert worker.returncode == -kind
 
 
 def _check(url: str, wanted: int) -> None:
@@ -101,7 +108,7 @@ def test_a_killed_study_ends_with_exactly_its_trials(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_many_times(url: str, seed: int) -> None:
     kills = _kill_until_done(url, 30, random.Random(seed))
     assert kills >= 8

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import fakes
+import optuna
 import pytest
 from fakes import FakeEvaluator, all_stages, small_spec, unlucky
 
@@ -96,7 +97,7 @@ def test_more_trials_may_be_asked_for_and_none_is_paid_twice(spec: StudySpec, st
     assert more[:6] == first
     assert len(more) == 8
     run_study(spec, evaluators=all_stages(), store=store, trials=9)
-    assert len(store.trials(spec.name)) == 9
+    assert len(store.trials(spec.name)) == analysis.status(store, spec.name).wanted == 9
 
 
 def test_the_same_seed_draws_the_same_and_another_seed_does_not(
@@ -369,6 +370,23 @@ class TestInterruptions:
         _run(spec, store, (costs, latency, training))
         assert len(set(latency.asked)) == len(latency.asked) == spec.trials
 
+    def test_an_evaluator_that_changed_meanwhile_is_asked_anew(
+        self, spec: StudySpec, store: Store
+    ) -> None:
+        stages = all_stages()
+        with pytest.raises(KeyboardInterrupt):
+            run_study(
+                spec,
+                evaluators=stages,
+                store=store,
+                listener=Interrupter(StageStarted, 3, KeyboardInterrupt()),
+            )
+        stages[1].fingerprint = "another device"
+        first, *_ = _run(spec, store, stages)
+        assert len(stages[1].asked) == 1 + spec.trials
+        assert [run.fingerprint for run in first.stages][1] == "another device"
+        assert set(first.values) == {"parameters", "memory", "decode", "loss"}
+
     def test_ctrl_c_while_an_evaluator_works(self, spec: StudySpec, store: Store) -> None:
         stages = all_stages()
 
@@ -410,6 +428,16 @@ class TestRefusals:
         assert "seed: 0 in the study, 9 in the file" in str(caught.value)
         assert "proxy.token_budget: 40000 in the study, 50000 in the file" in str(caught.value)
         assert store.trials(spec.name) == before
+
+    def test_a_study_of_that_name_that_another_program_keeps_there(
+        self, spec: StudySpec, store: Store
+    ) -> None:
+        storage = store.optuna_storage()
+        theirs = optuna.create_study(storage=storage, study_name=spec.name)
+        theirs.add_trial(optuna.trial.create_trial(value=1.0))
+        with pytest.raises(ValueError, match="name: 'small' is a study of another program"):
+            _run(spec, store)
+        assert len(theirs.trials) == 1
 
     def test_an_objective_that_no_evaluator_knows(self, spec: StudySpec, store: Store) -> None:
         with pytest.raises(ValueError, match=r"objectives\[0\].name: 'loss' is not a score"):

@@ -293,6 +293,12 @@ class TestClaims:
         store.interrupt(_claim(store))
         assert store.trials("ours") == ()
 
+    def test_its_number_is_given_to_the_next(self, store: Store) -> None:
+        first, second = _claim(store), _claim(store)
+        store.begin(second, _NO_ATTENTION)
+        store.interrupt(first)
+        assert [_claim(store).number for _ in range(2)] == [0, 2]
+
     def test_a_dead_processs_trial_is_taken_over(self, store: Store, ghost: Ghost) -> None:
         ghost.claim(store)
         taken = _claim(store)

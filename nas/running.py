@@ -1,0 +1,25 @@
+"""Running a study while someone watches, and showing the front that it ends with."""
+
+from nas.assembly import evaluators_of
+from nas.front_view import print_front
+from nas.live import watching
+from nas.terminal import notices
+from studies.loop import run_study
+from studies.spec import StudySpec, check_machine
+from studies.store import Store
+
+
+def run_and_show(spec: StudySpec, trials: int | None, typed: str) -> None:
+    """`trials`: wanted in all, None for the file's; `typed`: what the user calls the study by."""
+    check_machine(spec)
+    evaluators = evaluators_of(spec)
+    with Store.open(spec.storage) as store:
+        try:
+            with watching(spec, store) as listener:
+                run_study(
+                    spec, evaluators=evaluators, store=store, listener=listener, trials=trials
+                )
+        except KeyboardInterrupt:
+            notices().print("stopped; the same command goes on where it was")
+            raise
+        print_front(store, spec.name, typed)

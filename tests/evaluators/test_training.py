@@ -1,0 +1,222 @@
+"""The training loop: what it scores, that it repeats, what it leaves behind, when it gives up."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+
+from evaluators.evaluator import EvaluationFailed, Progress
+from evaluators.recipe import Recipe
+from evaluators.training import (
+    TokenizedText,
+    TrainingSettings,
+    _batches,
+    _MeanCrossEntropy,
+    bits_per_byte,
+    check_device,
+    train,
+)
+from search_space.architecture import Architecture
+from search_space.torch_model import LanguageModel
+from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
+
+TINY = stack(CONV, ATTENTION)
+SETTINGS = TrainingSettings(context_length=16, batch_size=2, token_budget=320)
+
+
+def pattern(length: int, vocab_size: int = 64, seed: int = 0) -> np.ndarray:
+    """Ids of which each follows from the one before it, but for one in ten."""
+    draw = np.random.default_rng(seed)
+    ids = [1]
+    while len(ids) < length:
+        ids.append((5 * ids[-1] + 3) % vocab_size)
+        if draw.random() < 0.1:
+            ids[-1] = int(draw.integers(vocab_size))
+    return np.array(ids, dtype=np.uint16)
+
+
+def text_of(vocab_size: int = 64, training: int = 5_000, validation: int = 333) -> TokenizedText:
+    return TokenizedText(
+        training=pattern(training, vocab_size),
+        validation=pattern(validation, vocab_size, seed=1),
+        token_bytes=1 + np.arange(vocab_size) % 5,
+    )
+
+
+TEXT = text_of()
+
+
+def losses(architecture: Architecture, settings: TrainingSettings, text: TokenizedText = TEXT):
+    return [point.loss for point in train(architecture, text, settings, lambda _: None)]
+
+
+class TestBitsPerByte:
+    @pytest.mark.parametrize("validation", [2, 16, 17, 18, 33, 333])
+    @pytest.mark.parametrize("batch_size", [1, 3])
+    def test_a_uniform_model_spends_the_logarithm_of_the_vocabulary(self, validation, batch_size):
+        model = LanguageModel(TINY)
+        model.initialise(0)
+        torch.nn.init.zeros_(model.embedding.weight)
+        text = text_of(validation=validation)
+        settings = TrainingSettings(context_length=16, batch_size=batch_size)
+        scored = text.validation[1:]
+        expected = math.log2(64) * len(scored) / text.token_bytes[scored].sum()
+        assert bits_per_byte(model, text, settings) == pytest.approx(expected, rel=1e-6)
+
+    def test_no_window_sees_the_one_before(self):
+        model = LanguageModel(TINY)
+        model.initialise(0)
+        ids = torch.from_numpy(TEXT.validation[:33].astype(np.int64))
+        nats = sum(
+            F.cross_entropy(model(ids[None, a : a + 16])[0], ids[a + 1 : a + 17], reduction="sum")
+            for a in (0, 16)
+        )
+        text = text_of(validation=33)
+        expected = nats.item() / math.log(2) / text.token_bytes[text.validation[1:]].sum()
+        # Autocast is bf16 where the processor has it.
+        assert bits_per_byte(model, text, SETTINGS) == pytest.approx(expected, rel=1e-2)
+
+
+class TestMeanCrossEntropy:
+    @pytest.mark.parametrize("scale", [1.0, 10.0])
+    def test_loss_and_gradient_are_those_of_torch(self, scale):
+        logits = scale * torch.randn(7, 11, generator=torch.Generator().manual_seed(0))
+        targets = torch.tensor([0, 10, 3, 3, 5, 1, 7])
+        ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+        loss, reference = _MeanCrossEntropy.apply(ours, targets), F.cross_entropy(theirs, targets)
+        (3.0 * loss).backward()
+        (3.0 * reference).backward()
+        torch.testing.assert_close(loss, reference)
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+    def test_a_target_without_any_probability_has_a_finite_loss(self):
+        logits = torch.tensor([[0.0, 1_000.0]], requires_grad=True)
+        loss = _MeanCrossEntropy.apply(logits, torch.tensor([0]))
+        loss.backward()
+        assert 80 < loss.item() < math.inf
+        torch.testing.assert_close(logits.grad, torch.tensor([[-1.0, 1.0]]))
+
+
+class TestTrain:
+    def test_the_loss_falls_below_what_single_tokens_tell(self):
+        settings = TrainingSettings(context_length=16, batch_size=8, token_budget=16_000)
+        bytes_a_token = TEXT.token_bytes[TEXT.validation[1:]].mean()
+        assert losses(TINY, settings)[-1] < 0.5 * math.log2(64) / bytes_a_token
+
+    def test_the_same_seed_gives_the_same_curve_and_another_seed_another(self):
+        first = losses(TINY, SETTINGS)
+        assert losses(TINY, SETTINGS) == first
+        other = TrainingSettings(context_length=16, batch_size=2, token_budget=320, seed=1)
+        assert losses(TINY, other)[-1] != first[-1]
+
+    @pytest.mark.parametrize("name", CORNERS)
+    def test_every_layout_learns(self, name):
+        architecture = CORNERS[name]
+        settings = TrainingSettings(context_length=16, batch_size=2, token_budget=960)
+        curve = losses(architecture, settings, text_of(architecture.vocab_size))
+        assert curve[-1] < curve[0]
+
+    def test_looking_more_often_changes_nothing(self):
+        often = TrainingSettings(
+            context_length=16, batch_size=2, token_budget=320, rungs=(0.1, 0.3, 0.9)
+        )
+        assert losses(TINY, often)[-1] == losses(TINY, SETTINGS)[-1]
+
+    @pytest.mark.parametrize(
+        ("budget", "rungs", "tokens"),
+        [
+            (320, (0.5,), [96, 160, 320]),
+            (321, (0.7,), [96, 192, 256, 352]),
+            (1, (0.5,), [32]),
+        ],
+    )
+    def test_points_lie_at_or_just_after_their_share_of_the_budget(self, budget, rungs, tokens):
+        settings = TrainingSettings(
+            context_length=16, batch_size=2, token_budget=budget, rungs=rungs
+        )
+        told: list[Progress] = []
+        curve = train(TINY, TEXT, settings, told.append)
+        assert [point.tokens for point in curve] == tokens
+        assert [progress.point for progress in told if progress.point] == list(curve)
+        assert told[-1].done == 1.0
+
+    def test_a_short_text_is_read_again(self):
+        curve = train(TINY, text_of(training=100), SETTINGS, lambda _: None)
+        assert curve[-1].tokens == 320
+
+    def test_a_text_below_one_window_is_refused(self):
+        with pytest.raises(ValueError, match="context_length: 16 needs more than the 16 tokens"):
+            losses(TINY, SETTINGS, text_of(training=16))
+
+    @pytest.mark.parametrize("rate", [1e3, math.inf])
+    def test_a_run_that_leaves_the_rails_fails_with_its_token(self, rate):
+        wild = Recipe(matrix_rate=rate, vector_rate=rate, embedding_rate=rate)
+        settings = TrainingSettings(
+            context_length=16, batch_size=2, token_budget=3_200, recipe=wild
+        )
+        with pytest.raises(EvaluationFailed, match=r"diverged: .* at token [\d,]+$") as failure:
+            losses(TINY, settings)
+        assert failure.value.kind == "diverged"
+
+    def test_threads_are_put_back_also_when_a_report_stops_the_run(self):
+        def stop(_: Progress) -> None:
+            assert torch.get_num_threads() == 1
+            raise KeyboardInterrupt
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                train(TINY, TEXT, SETTINGS, stop)
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(before)
+
+
+class TestBatches:
+    def test_every_token_is_read_once_before_any_is_read_again(self):
+        ids = np.arange(16 * 10 + 1, dtype=np.uint16)
+        settings = TrainingSettings(context_length=16, batch_size=2, token_budget=16 * 20)
+        windows = torch.cat(list(_batches(ids, settings)))
+        assert windows.shape == (20, 17)
+        for once in (windows[:10], windows[10:]):
+            assert torch.equal(once[:, :-1].flatten().sort().values, torch.arange(160))
+            assert torch.equal(once[:, 1:], once[:, :-1] + 1)
+        assert not torch.equal(windows[:10], windows[10:])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("context_length", 0), ("batch_size", 0), ("token_budget", -1), ("threads", 0)],
+)
+def test_settings_below_one_are_refused(field, value):
+    with pytest.raises(ValueError, match=f"^{field}: {value} is not at least 1$"):
+        TrainingSettings(**{field: value})
+
+
+@pytest.mark.parametrize("rung", [0.0, 1.5])
+def test_rungs_outside_the_budget_are_refused(rung):
+    with pytest.raises(ValueError, match=f"^rungs: {rung} is not above 0 and at most 1$"):
+        TrainingSettings(rungs=(0.5, rung))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_is_refused_where_there_is_none():
+    with pytest.raises(ValueError, match=r"^device: 'cuda' is not available"):
+        check_device("cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA")
+class TestCuda:
+    SETTINGS = TrainingSettings(context_length=16, batch_size=4, token_budget=4_000, device="cuda")
+
+    @pytest.mark.parametrize("name", CORNERS)
+    def test_a_curve_repeats_and_is_near_that_of_a_cpu(self, name):
+        architecture = CORNERS[name]
+        text = text_of(architecture.vocab_size)
+        curve = losses(architecture, self.SETTINGS, text)
+        assert losses(architecture, self.SETTINGS, text) == curve
+        cpu = TrainingSettings(context_length=16, batch_size=4, token_budget=4_000)
+        assert curve == pytest.approx(losses(architecture, cpu, text), rel=0.1)

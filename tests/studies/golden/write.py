@@ -1,0 +1,52 @@
+"""Writes the golden database of the present schema; run once for each schema, before its release.
+
+python tests/studies/golden/write.py
+"""
+
+import platform
+import sqlite3
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fakes import all_stages, small_spec, unlucky
+
+from search_space.rules import Rules
+from studies import schema
+from studies.loop import run_study
+from studies.spec import Constraint, Objective, StudySpec
+from studies.store import Store
+
+
+def golden_spec(url: str) -> StudySpec:
+    """Its trials end in every way."""
+    rules = Rules(parameters=(1_500_000, 9_000_000))
+    return small_spec(
+        url,
+        trials=16,
+        references=("lfm2-350m",),
+        space=replace(small_spec(url).space, depth=(2, 4), rules=rules),
+        objectives=(Objective(name="loss"), Objective(name="decode", max=3.0)),
+        constraints=(Constraint(name="memory", max=4.0),),
+    )
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "study.db"
+        stages = all_stages()
+        stages[1].failing = lambda architecture: unlucky(architecture, 0.15)
+        with Store.open(f"sqlite:///{path}") as store:
+            run_study(golden_spec(f"sqlite:///{path}"), evaluators=stages, store=store)
+        connection = sqlite3.connect(path)
+        dump = "\n".join(connection.iterdump()).replace(platform.node(), "host")
+        connection.close()
+    name = f"schema_{1 + len(schema.MIGRATIONS)}.sql"
+    Path(__file__).with_name(name).write_text(dump + "\n")
+
+
+if __name__ == "__main__":
+    main()

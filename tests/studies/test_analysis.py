@@ -1,0 +1,248 @@
+"""What a study's numbers say, against studies small enough to know the answer."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+from fakes import ENVIRONMENT, all_stages, small_spec
+
+from evaluators.evaluator import Evaluation, Score
+from search_space.architecture import Architecture, Layer, ShortConv, architecture_hash
+from search_space.presets import preset
+from studies import analysis
+from studies.loop import run_study
+from studies.records import Outcome, StageRun, Trial
+from studies.spec import Objective, StudySpec, to_json
+from studies.store import Store
+
+_UNITS = {"loss": "bits/byte", "decode": "ms", "memory": "MB"}
+
+
+@dataclass
+class Written:
+    """A study whose trials are written as a test wants them."""
+
+    store: Store
+    spec: StudySpec
+    _count: int = field(default=0)
+
+    def trial(
+        self, outcome: str = "complete", *, twin: Trial | None = None, **values: float
+    ) -> Trial:
+        trial = self.store.claim(self.spec.name, wanted=10_000)
+        assert trial is not None
+        self._count += 1
+        architecture = _architecture(self._count)
+        if twin is not None:
+            assert twin.model is not None
+            architecture = self.store.architecture(twin.model.hash)
+        begun = self.store.begin(trial, architecture)
+        if twin is None:
+            self._evaluate(begun, architecture, values)
+        end = Outcome(
+            state=outcome,
+            stage=None if outcome == "complete" else "all",
+            reason=None if outcome == "complete" else "as the test wants it",
+            failure="diverged" if outcome == "failed" else None,
+        )
+        return self.store.end(begun, end, twin=twin)
+
+    def reference(self, name: str, **values: float) -> Trial:
+        trial = self.store.claim_reference(self.spec.name, name)
+        assert trial is not None
+        begun = self.store.begin(trial, preset(name))
+        self._evaluate(begun, preset(name), values)
+        return self.store.end(begun, Outcome(state="complete"))
+
+    def _evaluate(
+        self, trial: Trial, architecture: Architecture, values: Mapping[str, float]
+    ) -> None:
+        scores = tuple(
+            Score(name=name, value=value, unit=_UNITS[name]) for name, value in values.items()
+        )
+        self.store.remember("all 1", architecture, Evaluation(scores=scores, seconds=1.0))
+        run = StageRun(stage="all", fingerprint="all 1", seconds=0.5)
+        self.store.leave(trial, run, finished=True)
+
+
+def _architecture(number: int) -> Architecture:
+    layer = Layer(mixer=ShortConv(kernel=1), feed_forward_width=number)
+    return Architecture(vocab_size=256, width=64, embedding_width=64, layers=(layer,))
+
+
+@pytest.fixture
+def written(sqlite_url: str) -> Iterator[Written]:
+    objectives = (Objective(name="loss"), Objective(name="decode"))
+    spec = small_spec(sqlite_url, objectives=objectives)
+    with Store.open(sqlite_url) as store:
+        store.add_study(spec.name, to_json(spec))
+        yield Written(store, spec)
+
+
+def _numbers(trials: tuple[Trial, ...]) -> list[int]:
+    return [trial.number for trial in trials]
+
+
+def test_a_front_of_known_members(written: Written) -> None:
+    written.trial(loss=2.0, decode=9.0)
+    written.trial(loss=1.0, decode=20.0)
+    written.trial(loss=2.0, decode=10.0)  # dominated by the first
+    written.trial(loss=3.0, decode=5.0)
+    written.trial("infeasible", decode=40.0)
+    written.trial("stopped", decode=1.0)
+    written.trial("failed")
+    found = analysis.front(written.store, "small")
+    assert _numbers(found.members) == [1, 0, 3]
+    assert _numbers(found.dominated) == [2]
+    assert _numbers(found.infeasible) == [4]
+    assert [(axis.name, axis.unit, axis.max) for axis in found.axes] == [
+        ("loss", "bits/byte", None),
+        ("decode", "ms", None),
+    ]
+    assert found.knee is not None
+    assert found.knee.number == 0
+    # A tenth beyond the worst of all: 3 + 0.2 and 20 + 1.5. The area is three steps.
+    assert found.reference_point == pytest.approx((3.2, 21.5))
+    area = (3.2 - 1.0) * (21.5 - 20.0) + (3.2 - 2.0) * (20.0 - 9.0) + (3.2 - 3.0) * (9.0 - 5.0)
+    assert found.hypervolume == pytest.approx(area)
+
+
+def test_equal_scores_are_all_on_the_front_and_an_architecture_is_there_once(
+    written: Written,
+) -> None:
+    first = written.trial(loss=2.0, decode=9.0)
+    written.trial(loss=2.0, decode=9.0)
+    written.trial(twin=first)
+    found = analysis.front(written.store, "small")
+    assert _numbers(found.members) == [0, 1]
+    assert analysis.status(written.store, "small").counts.duplicates == 1
+
+
+def test_references_stand_beside_the_front(written: Written) -> None:
+    written.trial(loss=2.0, decode=9.0)
+    written.reference("lfm2-350m", loss=1.0, decode=1.0)
+    written.reference("lfm2-700m", decode=1.0)  # its loss is not known
+    found = analysis.front(written.store, "small")
+    assert _numbers(found.members) == [0]
+    assert [trial.reference for trial in found.references] == ["lfm2-350m"]
+
+
+def test_a_study_without_a_complete_candidate(written: Written) -> None:
+    written.trial("infeasible", decode=40.0)
+    found = analysis.front(written.store, "small")
+    assert (found.members, found.knee, found.hypervolume) == ((), None, 0.0)
+    assert [axis.name for axis in found.axes] == ["loss", "decode"]
+    assert analysis.best(found, "loss", {}) is None
+    assert analysis.advances(written.store, "small") == ()
+
+
+def test_hypervolumes_compare_over_time(written: Written) -> None:
+    """The corner is set by the first candidates, so that growth is progress."""
+    for number in range(written.spec.sampler.startup_trials):
+        written.trial(loss=5.0 + number, decode=50.0 - number)
+    before = analysis.front(written.store, "small")
+    written.trial(loss=100.0, decode=1.0)
+    written.trial(loss=3.0, decode=30.0)
+    written.trial(loss=4.0, decode=31.0)
+    after = analysis.front(written.store, "small")
+    assert after.reference_point == before.reference_point
+    assert after.hypervolume > before.hypervolume
+    grown = analysis.advances(written.store, "small")
+    # 100 is beyond the corner and the last one dominated: neither adds anything.
+    assert [advance.number for advance in grown] == [*range(10), 11]
+    assert grown[-1].hypervolume == pytest.approx(after.hypervolume)
+
+
+def test_a_budget_is_the_corner(sqlite_url: str) -> None:
+    objectives = (Objective(name="loss"), Objective(name="decode", max=12.0))
+    spec = small_spec(sqlite_url, objectives=objectives)
+    with Store.open(sqlite_url) as store:
+        store.add_study(spec.name, to_json(spec))
+        Written(store, spec).trial(loss=2.0, decode=9.0)
+        found = analysis.front(store, "small")
+    assert found.reference_point == (2.0, 12.0)
+    assert found.axes[1].max == 12.0
+
+
+def test_the_best_under_limits(written: Written) -> None:
+    written.trial(loss=1.0, decode=20.0, memory=5.0)
+    written.trial(loss=2.0, decode=9.0, memory=8.0)
+    written.trial(loss=2.5, decode=9.5, memory=2.0)
+    found = analysis.front(written.store, "small")
+
+    def best(score: str, **limits: float) -> int | None:
+        trial = analysis.best(found, score, limits)
+        return None if trial is None else trial.number
+
+    assert best("loss") == 0
+    assert best("loss", decode=20.0) == 0
+    assert best("loss", decode=19.9) == 1
+    assert best("loss", decode=10.0, memory=4.0) == 2
+    assert best("memory") == 2
+    assert best("loss", decode=1.0) is None
+    with pytest.raises(ValueError, match="score: 'speed' is not one of decode, loss, memory"):
+        best("loss", speed=1.0)
+
+
+def test_the_state_of_a_study(written: Written) -> None:
+    store = written.store
+    first = written.trial(loss=2.0, decode=9.0)
+    written.trial("infeasible", decode=40.0)
+    written.trial("stopped", decode=1.0)
+    written.trial("failed")
+    written.trial(twin=first)
+    running, interrupted = store.claim("small", wanted=99), store.claim("small", wanted=99)
+    assert running is not None
+    assert interrupted is not None
+    store.begin(running, _architecture(900), rejections={"parameters": 3, "weight_mb": 1})
+    store.interrupt(store.begin(interrupted, _architecture(901)))
+    written.reference("lfm2-350m", loss=1.0, decode=1.0)
+
+    found = analysis.status(store, "small")
+    assert found.wanted == 6
+    assert found.counts == analysis.Counts(
+        complete=2,
+        infeasible=1,
+        stopped=1,
+        failed=1,
+        running=1,
+        interrupted=1,
+        duplicates=1,
+        rejected=4,
+    )
+    assert found.counts.ended == 5
+    assert _numbers(found.running) == [5]
+    assert _numbers(found.failures) == [3]
+    assert [trial.reference for trial in found.references] == ["lfm2-350m"]
+    assert found.rejections == {"parameters": 3, "weight_mb": 1}
+    assert found.stage_seconds == {"all": 5 * 0.5}
+
+
+def test_everything_about_one_trial(sqlite_url: str) -> None:
+    spec = small_spec(sqlite_url, trials=2, references=("lfm2-350m",))
+    with Store.open(sqlite_url) as store:
+        run_study(spec, evaluators=all_stages(), store=store)
+        found = analysis.detail(store, "small", "1")
+        assert found.trial == store.trials("small")[1]
+        assert found.architecture is not None
+        assert found.trial.model is not None
+        assert architecture_hash(found.architecture) == found.trial.model.hash
+        (measurement,) = found.evaluations["latency"].measurements
+        assert measurement.environment == ENVIRONMENT
+        assert len(measurement.samples_ns) == 3
+        decode = next(score for score in found.trial.scores if score.name == "decode")
+        assert decode.low is not None
+        assert len(found.trial.curve) == 8
+        assert [run.stage for run in found.trial.stages] == ["costs", "latency", "training"]
+        assert analysis.detail(store, "small", "lfm2-350m").architecture == preset("lfm2-350m")
+        for name in ("2", "lfm2-700m", "-1", "²"):
+            with pytest.raises(ValueError, match=f"trial: '{name}' is not a candidate's number"):
+                analysis.detail(store, "small", name)
+
+
+def test_an_unknown_study_is_the_users_mistake(written: Written) -> None:
+    for ask in (analysis.status, analysis.front, analysis.advances):
+        with pytest.raises(ValueError, match="study: 'thiers' is not in this database"):
+            ask(written.store, "thiers")
+    with pytest.raises(ValueError, match="thiers"):
+        analysis.detail(written.store, "thiers", "0")
