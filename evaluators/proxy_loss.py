@@ -115,4 +115,5 @@ def _memory_errors_as_results() -> Iterator[None]:
         if type(error) is RuntimeError and "DefaultCPUAllocator" not in str(error):
             raise
         torch.cuda.empty_cache()
-        raise EvaluationFailed("out of memory", str(error).partition("\n")[0]) from error
+        reason = str(error).partition("\n")[0].rpartition("DefaultCPUAllocator: ")[2]
+        raise EvaluationFailed("out of memory", reason) from error

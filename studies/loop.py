@@ -1,13 +1,14 @@
 """Runs a study: claim, propose, evaluate in stages, store, teach; resumable at any moment."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from evaluators.evaluator import Evaluator
 from search_space.presets import preset
 from search_space.strict import one_of
 from studies.claims import TrialTaken
 from studies.events import Listener, StudyStarted, TrialEnded, TrialLost, TrialStarted, ignore
+from studies.interrupts import Interrupts
 from studies.proposals import Proposals
 from studies.records import END_STATES, Trial
 from studies.spec import StudySpec, difference, from_json, to_json
@@ -38,30 +39,33 @@ def run_study(
     _open_study(spec, wanted, store)
     ended = len(store.numbers(spec.name, END_STATES))
     listener(StudyStarted(study=spec.name, wanted=wanted, ended=ended))
-    run = _Run(spec, evaluators, store, listener)
-    run.references()
-    while (trial := store.claim(spec.name, wanted=wanted)) is not None:
-        run.carry_out(trial)
+    interrupts = Interrupts()
+    with interrupts.held_back():
+        run = _Run(spec, Stages(spec, evaluators, store, listener, interrupts), store, listener)
+        for trial in _claimed(spec, wanted, store):
+            run.carry_out(trial)
+            interrupts.check()
+
+
+def _claimed(spec: StudySpec, wanted: int, store: Store) -> Iterator[Trial]:
+    """The trials that are left for this process, references first."""
+    for name in spec.references:
+        reference = store.claim_reference(spec.name, name)
+        if reference is not None:
+            yield reference
+    while (candidate := store.claim(spec.name, wanted=wanted)) is not None:
+        yield candidate
 
 
 class _Run:
     """What one process needs at hand while it works on a study."""
 
-    def __init__(
-        self, spec: StudySpec, evaluators: Sequence[Evaluator], store: Store, listener: Listener
-    ) -> None:
-        self._spec = spec
+    def __init__(self, spec: StudySpec, stages: Stages, store: Store, listener: Listener) -> None:
+        self._stages = stages
         self._store = store
         self._listener = listener
-        self._stages = Stages(spec, evaluators, store, listener)
         self._proposals = Proposals(spec, store)
         self._proposals.catch_up()
-
-    def references(self) -> None:
-        for name in self._spec.references:
-            trial = self._store.claim_reference(self._spec.name, name)
-            if trial is not None:
-                self.carry_out(trial)
 
     def carry_out(self, trial: Trial) -> None:
         """Brings a claimed trial to its end; an exception that passes leaves it for later."""

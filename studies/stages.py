@@ -4,10 +4,18 @@ import time
 from collections.abc import Mapping, Sequence
 
 from evaluators.cache import Remembered
-from evaluators.evaluator import CurvePoint, Evaluation, EvaluationFailed, Evaluator, Progress
+from evaluators.evaluator import (
+    CurvePoint,
+    Evaluation,
+    EvaluationFailed,
+    Evaluator,
+    Progress,
+    Report,
+)
 from search_space.architecture import Architecture
 from studies.budgets import over_budget
 from studies.events import Listener, StageEnded, StageProgress, StageStarted
+from studies.interrupts import Interrupts
 from studies.records import Outcome, StageRun, Trial
 from studies.rungs import Finisher, Standing, beaten_by, estimated_loss, loss_after
 from studies.spec import StudySpec
@@ -21,12 +29,20 @@ class Stages:
     """A study's evaluators in order; what they find out is stored as soon as it is known."""
 
     def __init__(
-        self, spec: StudySpec, evaluators: Sequence[Evaluator], store: Store, listener: Listener
+        self,
+        spec: StudySpec,
+        evaluators: Sequence[Evaluator],
+        store: Store,
+        listener: Listener,
+        interrupts: Interrupts,
     ) -> None:
         stages = [each.stage for each in evaluators]
         assert len(set(stages)) == len(stages), "results are told apart by their stage"
         self._spec = spec
-        self._evaluators = [Remembered(evaluator=each, memory=store) for each in evaluators]
+        self._evaluators = [
+            Remembered(evaluator=_Interruptible(each, interrupts), memory=store)
+            for each in evaluators
+        ]
         self._store = store
         self._listener = listener
         self._finishers = _Finishers(spec, store)
@@ -86,6 +102,25 @@ class Stages:
         if "loss" not in names or not all(name in values for name in others):
             return None
         return _Ladder(self._spec, self._finishers, tuple(values[name] for name in others))
+
+
+class _Interruptible:
+    """An Evaluator that Ctrl-C reaches while it works, though not while it reports."""
+
+    def __init__(self, evaluator: Evaluator, interrupts: Interrupts) -> None:
+        self.stage = evaluator.stage
+        self.fingerprint = evaluator.fingerprint
+        self.score_names = evaluator.score_names
+        self._evaluator = evaluator
+        self._interrupts = interrupts
+
+    def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
+        def calmly(progress: Progress) -> None:
+            with self._interrupts.held_back_again():
+                report(progress)
+
+        with self._interrupts.let_through():
+            return self._evaluator.evaluate(architecture, calmly)
 
 
 class _Stopped(Exception):

@@ -160,12 +160,14 @@ def test_a_measuring_process_dies_with_its_parent(large_model):
         f"LocalRunner().measure(Path({str(large_model)!r}), (workload,))\n"
     )
     with subprocess.Popen([sys.executable, "-c", script]) as parent:
-        # The weights are gone when it has loaded them: then it measures.
-        data = large_model.with_name("model.onnx.data")
-        wait_for(data.exists)
-        wait_for(lambda: not data.exists())
-        (bench,) = children_of(parent.pid)
-        parent.kill()
+        try:
+            # The weights are gone when it has loaded them: then it measures.
+            data = large_model.with_name("model.onnx.data")
+            wait_for(data.exists)
+            wait_for(lambda: not data.exists())
+            (bench,) = children_of(parent.pid)
+        finally:
+            parent.kill()
     wait_for(lambda: not Path(f"/proc/{bench}/exe").exists())
 
 

@@ -47,25 +47,21 @@ def _start(url: str, trials: int) -> subprocess.Popen[str]:
     )
 
 
-def _kill_until_done(url: str, trials: int, generator: random.Random) -> int:
-    """Runs the same command until it ends by itself; says how often it was killed.
+def _run(url: str, trials: int, *, kills: int, generator: random.Random) -> None:
+    """Gives the same command again and again; all but the last time it is killed on its way.
 
     By Ctrl-C, which it may answer, or by what no process can answer.
     """
-    kills = 0
-    while True:
+    for _ in range(kills):
         with _start(url, trials) as worker:
             assert worker.stdout is not None
             worker.stdout.readline()
-            try:
-                worker.wait(timeout=generator.uniform(0.0, 0.7))
-            except subprocess.TimeoutExpired:
-                kind = generator.choice([signal.SIGKILL, signal.SIGINT])
-                worker.send_signal(kind)
-                kills += 1
-        if worker.returncode == 0:
-            return kills
-        assert worker.returncode == -kind
+            time.sleep(generator.uniform(0.2, 0.9))
+            kind = generator.choice([signal.SIGKILL, signal.SIGINT])
+            worker.send_signal(kind)
+        assert worker.returncode in (-kind, 0)
+    with _start(url, trials) as worker:
+        assert worker.wait() == 0
 
 
 def _check(url: str, wanted: int) -> None:
@@ -98,21 +94,19 @@ def _check(url: str, wanted: int) -> None:
 
 def test_a_killed_study_ends_with_exactly_its_trials(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
-    kills = _kill_until_done(f"sqlite:///{path}", 12, random.Random(5))
-    assert kills >= 3
+    _run(f"sqlite:///{path}", 20, kills=5, generator=random.Random(5))
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     connection.close()
-    _check(f"sqlite:///{path}", 12)
+    _check(f"sqlite:///{path}", 20)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_killed_many_times(url: str, seed: int) -> None:
-    kills = _kill_until_done(url, 30, random.Random(seed))
-    assert kills >= 8
-    _check(url, 30)
+    _run(url, 80, kills=25, generator=random.Random(seed))
+    _check(url, 80)
 
 
 def test_a_survivor_takes_over_from_one_that_was_killed(url: str) -> None:

@@ -1,14 +1,10 @@
 """One contract for every database: what a Store keeps, and who may work on what."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -20,7 +16,6 @@ from search_space.architecture import Architecture, Layer, architecture_hash
 from search_space.presets import PRESETS, preset
 from studies import owner as owners
 from studies.claims import TrialTaken
-from studies.owner import Owner
 from studies.records import Outcome, StageRun, Trial
 from studies.schema import TRIALS
 from studies.store import Store
@@ -370,20 +365,3 @@ class TestClaims:
         with ThreadPoolExecutor(4) as pool:
             claimed = [number for numbers in pool.map(claim, range(4)) for number in numbers]
         assert sorted(claimed) == list(range(24))
-
-
-def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
-    here = owners.this_process()
-    now = datetime.now(UTC)
-    assert not owners.is_lost(here, now)
-    assert owners.is_lost(replace(here, started="earlier"), now)
-
-
-def test_a_process_that_ended_is_lost() -> None:
-    code = "from studies.owner import this_process as p; o = p(); print(o.pid, o.started, o.host)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd()
-    )
-    pid, started, host = done.stdout.split()
-    assert owners.is_lost(Owner(host=host, pid=int(pid), started=started), datetime.now(UTC))
-    assert int(pid) != os.getpid()
