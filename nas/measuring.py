@@ -18,7 +18,7 @@ from hardware.measurement import (
 )
 from hardware.runner import Runner
 from nas.models import NamedModel
-from nas.terminal import megabytes, notices, table
+from nas.views.terminal import megabytes, notices, table
 from search_space.costs import weight_bytes
 from search_space.onnx_graph import GraphQuantization
 

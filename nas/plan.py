@@ -11,7 +11,7 @@ from rich.text import Text
 from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.proxy_loss import ProxyLoss
 from nas.assembly import latency_evaluator, proxy_training
-from nas.terminal import duration, layout_strip, megabytes
+from nas.views.terminal import duration, layout_strip, megabytes
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
 from search_space.encoding import RandomSuggester, draw

@@ -1,9 +1,9 @@
 """Running a study while someone watches, and showing the front that it ends with."""
 
 from nas.assembly import evaluators_of
-from nas.front_view import print_front
-from nas.live import watching
-from nas.terminal import notices
+from nas.views.front import print_front
+from nas.views.live import watching
+from nas.views.terminal import notices
 from studies.loop import run_study
 from studies.spec import StudySpec, check_machine
 from studies.store import Store

@@ -28,7 +28,7 @@ def export(
     """Export a trial's architecture."""
     from nas.exporters.architecture_json import write_architecture
     from nas.study_place import find_study
-    from nas.terminal import notices
+    from nas.views.terminal import notices
     from studies import analysis
     from studies.store import Store
 

@@ -11,7 +11,7 @@ def init(
     like: Annotated[str, typer.Option("--from", help="The shipped study to copy.")] = "quickstart",
 ) -> None:
     """Write a study file to edit, with every key explained."""
-    from nas.terminal import notices
+    from nas.views.terminal import notices
     from studies.spec import spec_text
 
     text = spec_text(like)

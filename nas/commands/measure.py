@@ -19,7 +19,7 @@ def measure(
     from hardware.measurement import parse_workload
     from nas.measuring import measure_models, measurement_documents, measurement_table
     from nas.models import find_model
-    from nas.terminal import output, print_json
+    from nas.views.terminal import output, print_json
 
     found = [find_model(model) for model in models]
     workloads = tuple(parse_workload(text) for text in workload)

@@ -17,9 +17,9 @@ def pareto(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show a study's front of quality against speed, and the best model under a budget."""
-    from nas.front_view import front_document, parse_limits, show_best, show_front
     from nas.study_place import find_study
-    from nas.terminal import print_json
+    from nas.views.front import front_document, parse_limits, show_best, show_front
+    from nas.views.terminal import print_json
     from studies import analysis
     from studies.store import Store
 

@@ -9,7 +9,7 @@ def presets(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """List the published models and what each spends on its embedding."""
-    from nas.terminal import bar, layout_strip, output, print_json, table
+    from nas.views.terminal import bar, layout_strip, output, print_json, table
     from search_space.costs import parameter_counts
     from search_space.presets import PRESETS
 

@@ -21,11 +21,11 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show a model's layout, the split of its parameters, its memory, and a trial's scores."""
-    from nas.model_view import model_document, print_model
     from nas.models import NamedModel, find_model
     from nas.study_place import find_study
-    from nas.terminal import output, print_json
-    from nas.trial_view import trial_document, trial_view
+    from nas.views.model import model_document, print_model
+    from nas.views.terminal import output, print_json
+    from nas.views.trial import trial_document, trial_view
     from studies import analysis
     from studies.store import Store
 

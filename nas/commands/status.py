@@ -13,9 +13,9 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show how far a study is, what runs now, what failed and where the time went."""
-    from nas.status_view import status_document, status_view
     from nas.study_place import find_study
-    from nas.terminal import output, print_json
+    from nas.views.status import status_document, status_view
+    from nas.views.terminal import output, print_json
     from studies import analysis
     from studies.store import Store
 

@@ -11,7 +11,7 @@ def validate(
 ) -> None:
     """Check a study file and show its plan: the space, the sizes, the time it takes."""
     from nas.plan import make_plan, plan_document, plan_view
-    from nas.terminal import notices, output, print_json
+    from nas.views.terminal import notices, output, print_json
     from studies.spec import check_machine, read_spec
 
     spec = read_spec(study)

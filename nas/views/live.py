@@ -1,4 +1,4 @@
-"""The live view of a running study; lines, one a trial, where there is no terminal to draw on."""
+"""The live view of a running study; a line for each trial where there is no terminal to draw on."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.terminal import duration, layout_strip, notices, number, table
+from nas.views.terminal import duration, layout_strip, notices, number, table
 from studies.events import (
     Event,
     Listener,
@@ -40,6 +40,8 @@ def watching(spec: StudySpec, store: Store) -> Iterator[Listener]:
 
         def write(event: Event) -> None:
             _follow(progress, event, store)
+            if isinstance(event, StudyStarted):
+                console.print(f"{event.study}: {event.ended} of {event.wanted} trials are done")
             if isinstance(event, TrialEnded):
                 console.print(ending(event.trial, spec), soft_wrap=True)
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from evaluators.evaluator import CurvePoint, Score
 from hardware.measurement import Measurement, quantile_ms
-from nas.terminal import bar, duration, number, table
+from nas.views.terminal import bar, duration, number, table
 from studies.analysis import TrialDetail
 
 

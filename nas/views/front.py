@@ -6,8 +6,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from nas.scatter import Mark, scatter
-from nas.terminal import layout_strip, number, output, table
+from nas.views.scatter import Mark, scatter
+from nas.views.terminal import layout_strip, number, output, table
 from studies import analysis
 from studies.analysis import Axis, Front
 from studies.records import Trial

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.models import NamedModel
-from nas.terminal import bar, layout_legend, layout_strip, megabytes, output, table
+from nas.views.terminal import bar, layout_legend, layout_strip, megabytes, output, table
 from search_space.architecture import (
     Architecture,
     Attention,

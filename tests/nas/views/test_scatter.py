@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.scatter import Mark, scatter
+from nas.views.scatter import Mark, scatter
 
 FINITE = st.floats(min_value=-1e6, max_value=1e6)
 MARKS = st.lists(

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from nas.terminal import bar, duration
+from nas.views.terminal import bar, duration
 from studies.analysis import Counts, Status
 from studies.records import Trial
 
