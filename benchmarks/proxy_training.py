@@ -36,7 +36,7 @@ FOURTEEN = (
     *("cscscsca", "ccccccaa", "cclcclca", "cacacaca", "ccsccscc", "aaaacccc", "ccaccacc"),
     *("aacccccc", "ccccccca", "ccccaccc", "accccccc", "aaaaaaaa", "cccccccc", "llllllll"),
 )
-RATES = ("matrix_rate", "vector_rate", "embedding_rate", "weight_decay")
+RATES = ("matrix_rate", "vector_rate", "embedding_rate", "decay")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,15 @@ class Recipe:
 
     matrix_rate: falls with a matrix's inputs. vector_rate: of norms, biases and convolutions.
     embedding_rate: falls with the root of the embedding's width, as its initial values do.
-    weight_decay: of matrices.
+    decay: a matrix that gets no gradient ends the run at e^-decay of its size, however long the
+        run and whatever the rate (the time scale of arXiv 2405.13698, as a share of the run).
     warm_up_share: of the steps. largest_gradient: norm above which gradients are scaled down.
     """
 
     matrix_rate: float = 4e-3
     vector_rate: float = 2e-2
     embedding_rate: float = 2e-2
-    weight_decay: float = 0.5
+    decay: float = 0.6
     betas: tuple[float, float] = (0.8, 0.99)
     warm_up_share: float = 0.1
     largest_gradient: float = 1.0
@@ -51,10 +52,10 @@ def start(model: LanguageModel, seed: int) -> None:
                 weight.zero_()
 
 
-def make_optimizer(model: LanguageModel, recipe: Recipe) -> torch.optim.AdamW:
+def make_optimizer(model: LanguageModel, recipe: Recipe, steps: int) -> torch.optim.AdamW:
     """Each group of weights keeps the rate that it reaches after the warm-up as `peak`."""
     on_gpu = model.embedding.weight.is_cuda
-    groups = _parameter_groups(model, recipe)
+    groups = _parameter_groups(model, recipe, steps)
     for group in groups:
         # A recorded CUDA graph reads the rate from the GPU's memory.
         group["lr"] = torch.zeros((), device="cuda") if on_gpu else 0.0
@@ -73,7 +74,7 @@ def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, steps:
             group["lr"] = rate
 
 
-def _parameter_groups(model: LanguageModel, recipe: Recipe) -> list[dict[str, Any]]:
+def _parameter_groups(model: LanguageModel, recipe: Recipe, steps: int) -> list[dict[str, Any]]:
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, weight in model.named_parameters():
         peak, decay = recipe.vector_rate, 0.0
@@ -83,7 +84,8 @@ def _parameter_groups(model: LanguageModel, recipe: Recipe) -> list[dict[str, An
             # Adam moves every weight by its rate, so a sum over more inputs moves further:
             # maximal update parametrisation, arXiv 2203.03466, table 3.
             peak = recipe.matrix_rate * _REFERENCE_WIDTH / weight.shape[1]
-            decay = recipe.weight_decay
+            # AdamW shrinks by rate times decay a step, and the mean rate is half of the peak.
+            decay = recipe.decay / (peak * steps / 2)
         groups.setdefault((peak, decay), []).append(weight)
     return [
         {"params": weights, "peak": peak, "weight_decay": decay}

@@ -27,12 +27,15 @@ from search_space.torch_model import LanguageModel
 
 Device: TypeAlias = Literal["cpu", "cuda"]
 
+# Scored in one pass: enough to keep a core busy, few enough to stay in its cache.
+_SCORED_TOKENS = 1_024
+
 # A target that `cross_entropy` passes over.
 _UNSCORED = -100
 
 _CURVE_SHARES = (0.25, 0.5)
 _REPORTS = 50
-# Times the loss of the first steps: a run that is above has left the rails.
+# Times the loss before the first step: a run that is above has left the rails.
 _DIVERGED = 1.5
 
 
@@ -121,10 +124,11 @@ def bits_per_byte(model: nn.Module, text: TokenizedText, settings: TrainingSetti
     padding = -(len(tokens) - 1) % settings.context_length
     inputs_NT = F.pad(tokens[:-1], (0, padding)).view(-1, settings.context_length)
     targets_NT = F.pad(tokens[1:], (0, padding), value=_UNSCORED).view_as(inputs_NT)
+    at_once = max(1, _SCORED_TOKENS // settings.context_length)
     nats = 0.0
     with torch.inference_mode():
         for inputs_BT, targets_BT in zip(
-            inputs_NT.split(settings.batch_size), targets_NT.split(settings.batch_size), strict=True
+            inputs_NT.split(at_once), targets_NT.split(at_once), strict=True
         ):
             with _autocast(settings.device):
                 logits_BTV = model(inputs_BT.to(settings.device))
@@ -143,7 +147,7 @@ def _train(
     model = LanguageModel(architecture)
     start(model, settings.seed)
     model.to(settings.device)
-    optimizer = make_optimizer(model, settings.recipe)
+    optimizer = make_optimizer(model, settings.recipe, settings.steps)
     bits_per_nat = 1.0 / math.log(2.0) / float(text.token_bytes[text.training].mean())
     validated = _validated_steps(settings)
     pause = max(1, settings.steps // _REPORTS)
@@ -159,7 +163,7 @@ def _train(
             continue
         tokens = step * settings.step_tokens
         loss = torch.stack(recent).mean().item()
-        first_loss = first_loss or max(loss, math.log(architecture.vocab_size))
+        first_loss = first_loss or max(recent[0].item(), math.log(architecture.vocab_size))
         if not loss < _DIVERGED * first_loss:
             raise EvaluationFailed("diverged", f"training loss {loss:.3g} nats at token {tokens:,}")
         rate = len(recent) * settings.step_tokens / (time.perf_counter() - since)

@@ -41,10 +41,15 @@ def run_study(
     listener(StudyStarted(study=spec.name, wanted=wanted, ended=ended))
     interrupts = Interrupts()
     with interrupts.held_back():
-        run = _Run(spec, Stages(spec, evaluators, store, listener, interrupts), store, listener)
+        stages = Stages(spec, evaluators, store, listener, interrupts)
+        proposals = Proposals(spec, store)
+        proposals.catch_up()
+        run = _Run(stages, proposals, store, listener)
         for trial in _claimed(spec, wanted, store):
             run.carry_out(trial)
             interrupts.check()
+        # For those who died beside this process meanwhile.
+        proposals.catch_up()
 
 
 def _claimed(spec: StudySpec, wanted: int, store: Store) -> Iterator[Trial]:
@@ -60,12 +65,13 @@ def _claimed(spec: StudySpec, wanted: int, store: Store) -> Iterator[Trial]:
 class _Run:
     """What one process needs at hand while it works on a study."""
 
-    def __init__(self, spec: StudySpec, stages: Stages, store: Store, listener: Listener) -> None:
+    def __init__(
+        self, stages: Stages, proposals: Proposals, store: Store, listener: Listener
+    ) -> None:
         self._stages = stages
+        self._proposals = proposals
         self._store = store
         self._listener = listener
-        self._proposals = Proposals(spec, store)
-        self._proposals.catch_up()
 
     def carry_out(self, trial: Trial) -> None:
         """Brings a claimed trial to its end; an exception that passes leaves it for later."""

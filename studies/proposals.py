@@ -95,16 +95,9 @@ class Proposals:
         if trial.kind == "reference":
             self._learn_reference(trial)
             return
-        assert trial.optuna_number is not None
-        asked = self._trial(trial.optuna_number)
-        known = asked.constraints
-        for name, excess in self._constraints(trial).items():
-            if name not in known:
-                asked.set_constraint(name, excess)
-        asked.set_user_attr("nas", _caption(trial))
-        values, state = self._lesson(trial)
+        # A process that caught up may have told it before.
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-            self._study.tell(asked, values, state=state, skip_if_finished=True)
+            self._learn_candidate(trial)
 
     def catch_up(self) -> None:
         """Tells what processes that died did not come to tell."""
@@ -126,6 +119,17 @@ class Proposals:
         if not as_ours or any("nas" not in trial.user_attrs for trial in complete):
             name = self._spec.name
             raise ValueError(f"name: '{name}' is a study of another program in this database")
+
+    def _learn_candidate(self, trial: Trial) -> None:
+        assert trial.optuna_number is not None
+        asked = self._trial(trial.optuna_number)
+        known = asked.constraints
+        for name, excess in self._constraints(trial).items():
+            if name not in known:
+                asked.set_constraint(name, excess)
+        asked.set_user_attr("nas", _caption(trial))
+        values, state = self._lesson(trial)
+        self._study.tell(asked, values, state=state, skip_if_finished=True)
 
     def _learn_reference(self, trial: Trial) -> None:
         assert trial.model is not None

@@ -126,7 +126,7 @@ class TestFingerprint:
                     "token_budget": 641,
                     "rungs": (0.25,),
                     "threads": 2,
-                    "recipe": Recipe(weight_decay=0.0),
+                    "recipe": Recipe(decay=0.0),
                 }.items()
             ),
         ]

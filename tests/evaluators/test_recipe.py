@@ -1,5 +1,6 @@
 """Where weights start and how fast each of them moves."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ def peaks(architecture) -> dict[str, tuple[float, float]]:
     names = {id(weight): name for name, weight in model.named_parameters()}
     return {
         names[id(weight)]: (group["peak"], group["weight_decay"])
-        for group in make_optimizer(model, RECIPE).param_groups
+        for group in make_optimizer(model, RECIPE, steps=100).param_groups
         for weight in group["params"]
     }
 
@@ -74,7 +75,7 @@ def test_rates_follow_the_size():
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 391])
 def test_the_rate_rises_for_a_tenth_and_then_falls_to_just_above_zero(steps):
-    optimizer = make_optimizer(LanguageModel(stack(None)), RECIPE)
+    optimizer = make_optimizer(LanguageModel(stack(None)), RECIPE, steps)
     shares = []
     for step in range(1, steps + 1):
         set_rate(optimizer, RECIPE, step, steps)
@@ -87,3 +88,19 @@ def test_the_rate_rises_for_a_tenth_and_then_falls_to_just_above_zero(steps):
     if steps == 391:
         assert top + 1 in (39, 40)
         assert shares[-1] < 0.003
+
+
+@pytest.mark.parametrize("steps", [1, 10, 391, 5_000])
+def test_a_matrix_without_gradient_shrinks_by_the_same_share_in_every_run(steps):
+    model = LanguageModel(stack(None))
+    optimizer = make_optimizer(model, RECIPE, steps)
+    kept = dict.fromkeys(range(len(optimizer.param_groups)), 1.0)
+    for step in range(1, steps + 1):
+        set_rate(optimizer, RECIPE, step, steps)
+        for index, group in enumerate(optimizer.param_groups):
+            kept[index] *= 1.0 - group["lr"] * group["weight_decay"]
+    shares = sorted(set(kept.values()))
+    assert shares[-1] == 1.0
+    assert shares[:-1] == pytest.approx([math.exp(-RECIPE.decay)] * len(shares[:-1]), rel=0.4)
+    if steps > 100:
+        assert shares[:-1] == pytest.approx([math.exp(-RECIPE.decay)] * len(shares[:-1]), rel=0.01)

@@ -16,7 +16,7 @@ STUDY = """
 name = "tiny"
 trials = 4
 seed = 1
-references = ["smollm2-135m"]
+references = ["lfm2.5-230m"]
 
 [target]
 context_depth = 64
@@ -89,8 +89,8 @@ def test_a_study_runs_and_every_command_tells_of_it(nas, finished: Path, tmp_pat
     assert [axis["name"] for axis in front["objectives"]] == ["loss", "decode"]
     assert [axis["unit"] for axis in front["objectives"]] == ["bits/byte", "ms/token"]
     (reference,) = front["reference_models"]
-    assert reference["trial"] == "smollm2-135m"
-    assert reference["parameters"] == 134_515_008
+    assert reference["trial"] == "lfm2.5-230m"
+    assert reference["parameters"] == 229_693_184
     assert front["hypervolume"] >= 0
     losses = [member["values"]["loss"] for member in front["front"]]
     decodes = [member["values"]["decode"] for member in front["front"]]
@@ -116,7 +116,7 @@ def test_pareto_and_show_fit_80_columns_without_colour(nas, finished: Path) -> N
     shown = nas("pareto", "tiny.toml").stdout
     assert "\x1b" not in shown
     assert "@ published model" in shown
-    for line in (shown + nas("show", "tiny", "smollm2-135m").stdout).splitlines():
+    for line in (shown + nas("show", "tiny", "lfm2.5-230m").stdout).splitlines():
         assert len(line) <= 80
 
 
@@ -208,7 +208,11 @@ def test_init_writes_a_file_that_validates_and_keeps_what_is_there(nas, tmp_path
         ("trials = 4", "trials = 0", "trials: 0 is not"),
         ('corpus = "text.txt"', 'corpus = "none.txt"', "none.txt"),
         ('runner = "fake"', 'runner = "phone"', "device.runner: 'phone' is not"),
-        ('"smollm2-135m"', '"smollm2-135"', "smollm2-135m"),
+        (
+            '"lfm2.5-230m"',
+            '"lfm2.5-230"',
+            "'lfm2.5-230' is not a preset; did you mean lfm2.5-230m?",
+        ),
         ("width = [64, 128]", "width = [64, 100]", "width: 100 is not a multiple of 32"),
         ('mixers = ["c", "a", "s", "l", "-"]', 'mixers = ["x"]', "space.mixers[0]: 'x'"),
         ("trials = 4", 'trials = 4\nstorage = "sqlite:////no/folder/nas.db"', "storage: "),
@@ -248,7 +252,7 @@ def test_reading_commands_make_no_database(nas, study: Path, tmp_path: Path) -> 
 
 
 def _write_study(folder: Path) -> Path:
-    sentences = (f"Sentence {n} tells of {n * n} things and {n % 7} more.\n" for n in range(6000))
+    sentences = (f"Sentence {n} tells of {n * n} things and {n % 7} more.\n" for n in range(2000))
     (folder / "text.txt").write_text("".join(sentences))
     path = folder / "tiny.toml"
     path.write_text(STUDY)

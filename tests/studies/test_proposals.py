@@ -103,6 +103,14 @@ def test_optunas_own_front_is_of_complete_candidates(ran: Ran) -> None:
     assert {ran.trials[frozen.number].state for frozen in study.best_trials} == {"complete"}
 
 
+def test_being_told_twice_is_being_told_once(ran: Ran) -> None:
+    before = _told(ran.store, ran.spec)
+    proposals = Proposals(ran.spec, ran.store)
+    for trial in ran.trials.values():
+        proposals.learn(trial)
+    assert _told(ran.store, ran.spec) == before
+
+
 def test_only_references_of_the_space_are_told(url: str, store: Store) -> None:
     spec = small_spec(url, trials=1, references=("lfm2-350m", "gemma-3-270m"))
     lfm2 = preset("lfm2-350m")
