@@ -176,7 +176,7 @@ def test_kill_loses_at_most_the_trial_in_flight(nas, study: Path, tmp_path: Path
         process = _start(tmp_path)
         _wait_for_trials(tmp_path / "nas.db", wanted)
         process.kill()
-        process.wait()
+        process.communicate()
         assert len(_candidates(tmp_path / "nas.db")) >= wanted
     assert nas("run", "tiny.toml").returncode == 0
     assert len(_candidates(tmp_path / "nas.db")) == 4
