@@ -28,7 +28,7 @@ from studies import analysis
 from studies.events import Event, StudyStarted, TrialEnded
 from studies.loop import run_study
 from studies.spec import SamplerSettings
-from studies.store import Store
+from studies.storage.store import Store
 
 _SPACE = Space(
     depth=(8, 12, 16, 24),

@@ -6,7 +6,7 @@ from nas.views.live import watching
 from nas.views.terminal import notices
 from studies.loop import run_study
 from studies.spec import StudySpec, check_machine
-from studies.store import Store
+from studies.storage.store import Store
 
 
 def run_and_show(spec: StudySpec, trials: int | None, typed: str) -> None:

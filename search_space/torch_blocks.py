@@ -26,6 +26,9 @@ from search_space.rotary import rotary_table
 
 State: TypeAlias = tuple[Tensor, ...]
 
+# Tokens that linear attention mixes at once; 16 and 32 were the fastest on a CPU.
+_CHUNK = 32
+
 
 class RMSNorm(nn.Module):
     def __init__(self, width: int, eps: float) -> None:
@@ -175,16 +178,28 @@ class LinearAttentionBlock(nn.Module):
         self.out_proj = nn.Linear(mixer.heads * mixer.value_dim, width, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        # The parallel form: scores (q k^T) weighted by the decay from s to t. Quadratic in T, which
-        # at the lengths of a proxy is faster than chunks.
+        # N chunks of C tokens: inside one, scores (q k^T) weighted by the decay from s to t; from
+        # before it, what the memory holds (arXiv 2312.06635, section 4). With all 256 tokens in one
+        # chunk it takes five times as long.
         q_BHTk, k_BHTk, v_BHTv, log_decay_BHT = self._project(x_BTD)
-        total_BHT = log_decay_BHT.cumsum(dim=-1)
-        between_BHTT = total_BHT.unsqueeze(-1) - total_BHT.unsqueeze(-2)
         length = x_BTD.shape[1]
-        future_TT = torch.ones(length, length, dtype=torch.bool, device=x_BTD.device).triu(1)
-        decay_BHTT = between_BHTT.masked_fill(future_TT, -torch.inf).exp()
-        scores_BHTT = (q_BHTk @ k_BHTk.transpose(-1, -2)) * decay_BHTT
-        return self._finish(x_BTD, scores_BHTT.to(v_BHTv.dtype) @ v_BHTv)
+        pad = -length % _CHUNK
+        q_BHNCk = _chunks(F.pad(q_BHTk, (0, 0, 0, pad)))
+        k_BHNCk = _chunks(F.pad(k_BHTk, (0, 0, 0, pad)))
+        v_BHNCv = _chunks(F.pad(v_BHTv, (0, 0, 0, pad)))
+        log_decay_BHNC = _chunks(F.pad(log_decay_BHT, (0, pad))[..., None])[..., 0].cumsum(-1)
+        future_CC = torch.ones(_CHUNK, _CHUNK, dtype=torch.bool, device=x_BTD.device).triu(1)
+        between_BHNCC = log_decay_BHNC.unsqueeze(-1) - log_decay_BHNC.unsqueeze(-2)
+        decay_BHNCC = between_BHNCC.masked_fill(future_CC, -torch.inf).exp()
+        scores_BHNCC = (q_BHNCk @ k_BHNCk.transpose(-1, -2)) * decay_BHNCC
+        y_BHNCv = scores_BHNCC.to(v_BHNCv.dtype) @ v_BHNCv
+        whole_BHN1 = log_decay_BHNC[..., -1:]
+        to_end_BHNC1 = (whole_BHN1 - log_decay_BHNC).exp().unsqueeze(-1)
+        written_BHNkv = (k_BHNCk * to_end_BHNC1).transpose(-1, -2) @ v_BHNCv.float()
+        memory_BHNkv = _memories(written_BHNkv, whole_BHN1.exp())
+        read_BHNCv = (q_BHNCk * log_decay_BHNC.exp().unsqueeze(-1)) @ memory_BHNkv
+        y_BHTv = (y_BHNCv + read_BHNCv).flatten(2, 3)[:, :, :length]
+        return self._finish(x_BTD, y_BHTv)
 
     def initial_state(self, batch: int) -> State:
         mixer = self.mixer
@@ -243,6 +258,21 @@ def mixer_block(mixer: Mixer, architecture: Architecture) -> MixerBlock:
             return LinearAttentionBlock(mixer, architecture)
         case _:
             assert_never(mixer)
+
+
+def _chunks(x_BHTd: Tensor) -> Tensor:
+    return x_BHTd.unflatten(2, (-1, _CHUNK))
+
+
+def _memories(written_BHNkv: Tensor, kept_BHN1: Tensor) -> Tensor:
+    """What each chunk finds: all that the chunks before it wrote, decayed since."""
+    memory_BHkv = torch.zeros_like(written_BHNkv[:, :, 0])
+    found = []
+    for chunk in range(written_BHNkv.shape[2]):
+        found.append(memory_BHkv)
+        kept_BH11 = kept_BHN1[:, :, chunk].unsqueeze(-1)
+        memory_BHkv = kept_BH11 * memory_BHkv + written_BHNkv[:, :, chunk]
+    return torch.stack(found, dim=2)
 
 
 def _activate(x_BTF: Tensor, activation: Activation) -> Tensor:

@@ -11,7 +11,7 @@ from search_space.strict import one_of
 from studies import pareto
 from studies.records import Trial
 from studies.spec import StudySpec, from_json
-from studies.store import Store
+from studies.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from evaluators.evaluator import Evaluator
 from search_space.presets import preset
 from search_space.strict import one_of
-from studies.claims import TrialTaken
 from studies.events import Listener, StudyStarted, TrialEnded, TrialLost, TrialStarted, ignore
 from studies.interrupts import Interrupts
 from studies.proposals import Proposals
 from studies.records import END_STATES, Trial
 from studies.spec import StudySpec, difference, from_json, to_json
 from studies.stages import Stages
-from studies.store import Store
+from studies.storage.claims import TrialTaken
+from studies.storage.store import Store
 
 
 def run_study(

@@ -18,7 +18,7 @@ from studies.owner import is_lost, this_process
 from studies.records import Trial
 from studies.samplers import sampler
 from studies.spec import StudySpec
-from studies.store import Store
+from studies.storage.store import Store
 
 _MOST_REJECTIONS = 500
 

@@ -19,7 +19,7 @@ from studies.interrupts import Interrupts
 from studies.records import Outcome, StageRun, Trial
 from studies.rungs import Finisher, Standing, beaten_by, estimated_loss, loss_after
 from studies.spec import StudySpec
-from studies.store import Store
+from studies.storage.store import Store
 
 # Those who watch from elsewhere see progress this often; each report is a transaction.
 _REPORT_SECONDS = 2.0

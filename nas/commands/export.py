@@ -30,7 +30,7 @@ def export(
     from nas.study_place import find_study
     from nas.views.terminal import notices
     from studies import analysis
-    from studies.store import Store
+    from studies.storage.store import Store
 
     assert file_format is Format.JSON
     place = find_study(study, storage)

@@ -21,7 +21,7 @@ def pareto(
     from nas.views.front import front_document, parse_limits, show_best, show_front
     from nas.views.terminal import print_json
     from studies import analysis
-    from studies.store import Store
+    from studies.storage.store import Store
 
     budgets = parse_limits(limits or [])
     place = find_study(study, storage)

@@ -27,7 +27,7 @@ def show(
     from nas.views.terminal import output, print_json
     from nas.views.trial import trial_document, trial_view
     from studies import analysis
-    from studies.store import Store
+    from studies.storage.store import Store
 
     if trial is None:
         found = find_model(model)

@@ -17,7 +17,7 @@ def status(
     from nas.views.status import status_document, status_view
     from nas.views.terminal import output, print_json
     from studies import analysis
-    from studies.store import Store
+    from studies.storage.store import Store
 
     place = find_study(study, storage)
     with Store.open(place.storage, create=False) as store:

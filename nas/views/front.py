@@ -11,7 +11,7 @@ from nas.views.terminal import layout_strip, number, output, table
 from studies import analysis
 from studies.analysis import Axis, Front
 from studies.records import Trial
-from studies.store import Store
+from studies.storage.store import Store
 
 # One sign a row of the table, so that the scatter can say which is which.
 _SIGNS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"

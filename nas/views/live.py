@@ -24,7 +24,7 @@ from studies.events import (
 from studies.pareto import front
 from studies.records import Trial
 from studies.spec import StudySpec
-from studies.store import Store
+from studies.storage.store import Store
 
 _REFRESHES_PER_SECOND = 4
 _MOST_FRONT_ROWS = 8

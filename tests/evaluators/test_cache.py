@@ -17,7 +17,7 @@ from evaluators.evaluator import (
 )
 from search_space.architecture import Architecture, architecture_hash
 from search_space.presets import preset
-from studies.store import Store
+from studies.storage.store import Store
 
 _ONE, _OTHER = preset("smollm2-135m"), preset("lfm2-350m")
 

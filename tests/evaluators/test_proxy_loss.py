@@ -24,6 +24,8 @@ BRIEF = TrainingSettings(context_length=32, batch_size=2, token_budget=640)
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # torch makes this folder with the first optimizer, by default among the temporary files.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))
 
 
 @pytest.fixture

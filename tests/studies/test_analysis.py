@@ -13,7 +13,7 @@ from studies import analysis
 from studies.loop import run_study
 from studies.records import Outcome, StageRun, Trial
 from studies.spec import Objective, StudySpec, to_json
-from studies.store import Store
+from studies.storage.store import Store
 
 _UNITS = {"loss": "bits/byte", "decode": "ms", "memory": "MB"}
 

@@ -15,15 +15,15 @@ from fakes import all_stages, small_spec
 from optuna.trial import TrialState
 
 from studies.loop import run_study
-from studies.store import Store
+from studies.storage.store import Store
 
 _WORKER = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from fakes import all_stages, small_spec
-from studies import claims
+from studies.storage import claims
 from studies.loop import run_study
-from studies.store import Store
+from studies.storage.store import Store
 
 claims._MOST_DEATHS = 1_000  # no candidate is to blame here
 stages = all_stages()

@@ -28,7 +28,7 @@ from studies.events import (
 from studies.loop import run_study
 from studies.records import Trial
 from studies.spec import Constraint, SamplerSettings, StudySpec
-from studies.store import Store
+from studies.storage.store import Store
 
 _Stages = tuple[FakeEvaluator, FakeEvaluator, FakeEvaluator]
 

@@ -16,7 +16,7 @@ from studies.loop import run_study
 from studies.proposals import Proposals
 from studies.records import Trial
 from studies.spec import Constraint, Objective, StudySpec
-from studies.store import Store
+from studies.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from studies import analysis
 from studies.loop import run_study
 from studies.records import Trial
 from studies.spec import Constraint, Objective, StudySpec
-from studies.store import Store
+from studies.storage.store import Store
 
 _Stages = tuple[FakeEvaluator, FakeEvaluator, FakeEvaluator]
 

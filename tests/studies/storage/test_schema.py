@@ -7,10 +7,11 @@ import pytest
 import sqlalchemy as sa
 from fakes import all_stages
 
-from studies import analysis, schema
+from studies import analysis
 from studies.loop import run_study
 from studies.spec import from_json
-from studies.store import Store
+from studies.storage import schema
+from studies.storage.store import Store
 
 _GOLDEN = Path(__file__).parent / "golden"
 

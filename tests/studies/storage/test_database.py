@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from studies import schema
-from studies.store import Store
+from studies.storage import schema
+from studies.storage.store import Store
 
 
 def _refused(url: str, *, create: bool = True) -> str:
@@ -173,7 +173,7 @@ def test_says_that_a_user_may_not_write(tmp_path: Path, mode: int) -> None:
         folder.chmod(0o555)
     else:
         folder.chmod(mode)
-    code = f"from studies.store import Store\nStore.open('sqlite:///{path}')"
+    code = f"from studies.storage.store import Store\nStore.open('sqlite:///{path}')"
     command = [sys.executable, "-c", code]
     if os.getuid() == 0:
         if shutil.which("setpriv") is None:

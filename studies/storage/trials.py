@@ -6,10 +6,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from evaluators.evaluator import CurvePoint, Progress, Score
-from studies.memory import read_curve, read_score
 from studies.owner import Owner
 from studies.records import ModelSummary, Outcome, StageRun, Trial
-from studies.schema import ARCHITECTURES, EVALUATIONS, SCORES, STAGES, STUDIES, TRIALS
+from studies.storage.memory import read_curve, read_score
+from studies.storage.schema import ARCHITECTURES, EVALUATIONS, SCORES, STAGES, STUDIES, TRIALS
 
 
 def read_trials(connection: sa.Connection, where: sa.ColumnElement[bool]) -> tuple[Trial, ...]:

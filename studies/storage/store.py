@@ -11,9 +11,6 @@ import sqlalchemy as sa
 from evaluators.evaluator import Evaluation, Progress
 from search_space.architecture import Architecture
 from search_space.strict import parse_json
-from studies import claims
-from studies.database import Database, open_database
-from studies.memory import EvaluationMemory, curve_text, keep_architecture, read_evaluation
 from studies.records import (
     END_STATES,
     TRANSIENT_FAILURES,
@@ -24,8 +21,11 @@ from studies.records import (
     TrialKind,
     TrialState,
 )
-from studies.schema import ARCHITECTURES, REJECTIONS, STAGES, STUDIES, TRIALS
-from studies.trials import read_trial, read_trials
+from studies.storage import claims
+from studies.storage.database import Database, open_database
+from studies.storage.memory import EvaluationMemory, curve_text, keep_architecture, read_evaluation
+from studies.storage.schema import ARCHITECTURES, REJECTIONS, STAGES, STUDIES, TRIALS
+from studies.storage.trials import read_trial, read_trials
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage

@@ -14,8 +14,8 @@ from hardware.environment import Environment
 from hardware.measurement import Measurement, parse_workload
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.costs import parameter_counts
-from studies.database import Database
-from studies.schema import ARCHITECTURES, ENVIRONMENTS, EVALUATIONS, MEASUREMENTS, SCORES
+from studies.storage.database import Database
+from studies.storage.schema import ARCHITECTURES, ENVIRONMENTS, EVALUATIONS, MEASUREMENTS, SCORES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

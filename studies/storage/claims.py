@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from studies.owner import Owner, is_lost, this_process
 from studies.records import Trial, TrialKind
-from studies.schema import TRIALS
-from studies.trials import read_trial, read_trials
+from studies.storage.schema import TRIALS
+from studies.storage.trials import read_trial, read_trials
 
 # Deaths of the process in one stage of one trial, after which it is taken for their cause.
 _MOST_DEATHS = 3

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from studies import schema
+from studies.storage import schema
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage

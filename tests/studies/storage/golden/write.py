@@ -1,6 +1,6 @@
 """Writes the golden database of the present schema; run once for each schema, before its release.
 
-python tests/studies/golden/write.py
+python tests/studies/storage/golden/write.py
 """
 
 import platform
@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fakes import all_stages, small_spec, unlucky
 
 from search_space.rules import Rules
-from studies import schema
 from studies.loop import run_study
 from studies.spec import Constraint, Objective, StudySpec
-from studies.store import Store
+from studies.storage import schema
+from studies.storage.store import Store
 
 
 def golden_spec(url: str) -> StudySpec:

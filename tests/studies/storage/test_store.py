@@ -15,10 +15,10 @@ from hardware.measurement import Measurement, parse_workload
 from search_space.architecture import Architecture, Layer, architecture_hash
 from search_space.presets import PRESETS, preset
 from studies import owner as owners
-from studies.claims import TrialTaken
 from studies.records import Outcome, StageRun, Trial
-from studies.schema import TRIALS
-from studies.store import Store
+from studies.storage.claims import TrialTaken
+from studies.storage.schema import TRIALS
+from studies.storage.store import Store
 
 _COMPLETE = Outcome(state="complete")
 _NO_ATTENTION = preset("lfm2-350m-all-conv")
@@ -79,7 +79,7 @@ class Ghost:
         here = owners.this_process()
         ghost = replace(here, pid=2**22 + 1) if host is None else replace(here, host=host)
         with self._monkeypatch.context() as patch:
-            patch.setattr("studies.claims.this_process", lambda: ghost)
+            patch.setattr("studies.storage.claims.this_process", lambda: ghost)
             yield
 
 

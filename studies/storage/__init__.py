@@ -1,0 +1,1 @@
+"""What a study leaves behind, and the only door to the database that keeps it."""
