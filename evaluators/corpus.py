@@ -45,7 +45,11 @@ class Corpus:
 
 def check_corpus(name: str) -> None:
     """ValueError when `name` is neither `python` nor an existing file or folder; reads nothing."""
-    if name != PYTHON and not Path(name).expanduser().exists():
+    try:
+        found = name == PYTHON or Path(name).expanduser().exists()
+    except (OSError, RuntimeError):  # too long for a name; the home of nobody
+        found = False
+    if not found:
         raise ValueError(
             f"corpus: '{name}' is not '{PYTHON}' and no file or folder of that name exists"
         )

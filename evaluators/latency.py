@@ -98,6 +98,9 @@ def measure_architecture(
             )
         except ValueError as error:
             raise EvaluationFailed("build error", str(error)) from error
+        except OSError as error:
+            reason = f"{folder} cannot be written ({error.strerror})"
+            raise EvaluationFailed("build error", reason) from error
         try:
             return runner.measure(model, workloads)
         except RunnerError as error:

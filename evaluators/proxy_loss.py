@@ -111,9 +111,17 @@ def _memory_errors_as_results() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # On a CPU torch raises a plain RuntimeError.
-        if type(error) is RuntimeError and "DefaultCPUAllocator" not in str(error):
+        if not _is_out_of_memory(error):
             raise
         torch.cuda.empty_cache()
         reason = str(error).partition("\n")[0].rpartition("DefaultCPUAllocator: ")[2]
         raise EvaluationFailed("out of memory", reason) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Also where it is the cause: a recording that breaks off ends with an error of its own."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if "DefaultCPUAllocator" in str(error):  # a plain RuntimeError on a CPU
+        return True
+    return error.__context__ is not None and _is_out_of_memory(error.__context__)

@@ -181,6 +181,6 @@ def _write(path: Path, content: bytes) -> None:
             unfinished.write(content)
             unfinished.close()
             Path(unfinished.name).replace(path)
-        except OSError:
+        except BaseException:
             Path(unfinished.name).unlink(missing_ok=True)
             raise

@@ -2,7 +2,7 @@
 
 import json
 import os
-import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +13,10 @@ from pathlib import Path
 
 from hardware.environment import Environment, read_environment
 from hardware.measurement import Measurement, Workload
-from hardware.runner import RunnerError, declared_weight_bytes
+from hardware.runner import RunnerError, declared_state_bytes, declared_weight_bytes
 
-# What the process holds at most beside the weights' file: a packed copy of them, and activations.
-_MEMORY_FACTOR = 2.5
+# What the process holds at most of the weights: their file, a packed copy, and activations.
+_WEIGHTS_FACTOR = 2.5
 _LAST_LINES = 3
 _OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Failed to allocate memory")
 
@@ -40,11 +40,11 @@ class LocalRunner:
     @property
     def fingerprint(self) -> str:
         environment = read_environment(f"onnxruntime {version('onnxruntime')}")
-        facts = (platform.node(), environment.cpu, environment.cores, environment.runtime_version)
+        facts = (environment.host, environment.cpu, environment.cores, environment.runtime_version)
         return " ".join(map(str, (*facts, f"threads {self.threads} seconds {self.seconds:g}")))
 
     def measure(self, model: Path, workloads: Sequence[Workload]) -> tuple[Measurement, ...]:
-        _check_memory(model)
+        _check_memory(model, max(workload.tokens + workload.depth for workload in workloads))
         request = {
             "model": str(model),
             "workloads": [asdict(workload) for workload in workloads],
@@ -53,6 +53,8 @@ class LocalRunner:
         }
         data = model.with_name(f"{model.name}.data")
         given = data.exists()
+        if not given:
+            _check_disk(model)
         try:
             answer = json.loads(self._run(json.dumps(request)))
         finally:
@@ -108,13 +110,24 @@ def _crash(returncode: int, errors: str) -> RunnerError:
     return RunnerError("refused", f"exit code {returncode}: {heard}")
 
 
-def _check_memory(model: Path) -> None:
-    needed = int(_MEMORY_FACTOR * declared_weight_bytes(model))
+def _check_memory(model: Path, capacity: int) -> None:
+    weights = declared_weight_bytes(model)
+    needed = int(_WEIGHTS_FACTOR * weights) + declared_state_bytes(model, capacity)
     available = _available_memory_bytes()
     if needed > available:
         raise RunnerError(
             "out of memory",
             f"measuring takes about {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free",
+        )
+
+
+def _check_disk(model: Path) -> None:
+    needed, free = declared_weight_bytes(model), shutil.disk_usage(model.parent).free
+    if needed > free:
+        raise RunnerError(
+            "refused",
+            f"the weights take {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free in "
+            f"{model.parent}; TMPDIR may name another place",
         )
 
 

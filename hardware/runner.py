@@ -1,9 +1,10 @@
 """The seam to devices: a model file and workloads in, measurements out."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from hardware.measurement import Measurement, Workload
 
@@ -43,8 +44,27 @@ class Runner(Protocol):
 
 def declared_weight_bytes(model: Path) -> int:
     """The size of the weights' file, from the description beside the model; or RunnerError."""
+    return _described(model, lambda description: int(description["data_bytes"]))
+
+
+def declared_state_bytes(model: Path, capacity: int) -> int:
+    """What a session for `capacity` tokens keeps between its runs, in float32; or RunnerError.
+
+    A state that is not updated in place has two buffers.
+    """
+    return _described(
+        model,
+        lambda description: sum(
+            (4 if state["in_place"] else 8)
+            * math.prod(extent or capacity for extent in state["shape"])
+            for state in description["states"]
+        ),
+    )
+
+
+def _described(model: Path, read: Callable[[Any], int]) -> int:
     path = model.with_name("model.json")
     try:
-        return int(json.loads(path.read_text())["data_bytes"])
+        return read(json.loads(path.read_text()))
     except (OSError, ValueError, LookupError, TypeError):
         raise RunnerError("refused", f"{path} is not the description of a model") from None

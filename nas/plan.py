@@ -114,7 +114,7 @@ def plan_view(plan: Plan) -> RenderableType:
     )
     limits = "".join(f", with {limit.name} at most {limit.max:g}" for limit in spec.constraints)
     facts = {
-        "small": objectives + limits,
+        "objectives": objectives + limits,
         "target": f"{spec.target.quantization}, decode behind {spec.target.context_depth} tokens, "
         f"prompts of {spec.target.prompt_length}",
         "space": f"{_count(plan.architectures)} architectures; {plan.legal_share:.0%} of random "
@@ -151,7 +151,9 @@ def _training_seconds(spec: StudySpec, architecture: Architecture) -> float:
     """Extrapolated from a few steps and their validations, which a whole run has as many of."""
     settings = proxy_training(spec.proxy, spec.target, spec.seed)
     training = settings.training
-    short = replace(training, token_budget=_PROBE_STEPS * training.step_tokens)
+    # Most steps of a short run end without a validation, however many rungs there are.
+    steps = _PROBE_STEPS + 2 * len(training.rungs)
+    short = replace(training, token_budget=steps * training.step_tokens)
     watch = _StepTimes()
     ProxyLoss(replace(settings, training=short)).evaluate(architecture, watch)
     step_seconds = float(np.median(watch.steps))

@@ -7,7 +7,7 @@ layout that breaks a rule becomes the nearest legal one: no draw is lost to rule
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, assert_never
 
 import numpy as np
 
@@ -121,6 +121,8 @@ def encode(space: Space, architecture: Architecture) -> dict[str, int | str] | N
         ].index(architecture.embedding_width)
         for mixer in {layer.mixer for layer in architecture.layers}:
             match mixer:
+                case None:
+                    pass
                 case ShortConv(kernel=kernel):
                     index["kernel"] = space.kernel.index(kernel)
                 case Attention(heads=heads, kv_heads=kv_heads, head_dim=head_dim, window=window):
@@ -132,6 +134,8 @@ def encode(space: Space, architecture: Architecture) -> dict[str, int | str] | N
                         index["window"] = space.window.index(window)
                 case LinearAttention(value_dim=value_dim):
                     index["head_dim"] = space.head_dim.index(value_dim)
+                case _:
+                    assert_never(mixer)
     except ValueError:
         return None
     layers = itertools.cycle(layout)

@@ -28,6 +28,9 @@ from search_space.quantization import BLOCK
 MODEL_FILE = "model.onnx"
 DESCRIPTION_FILE = "model.json"
 
+# The graph, in which these tables stand, is one protobuf message: of 2 GB at most.
+_MOST_ROTARY_BYTES = 1_000_000_000
+
 
 def write_onnx(
     architecture: Architecture,
@@ -46,9 +49,10 @@ def write_onnx(
     are drawn where there is no `model.onnx.data`. Given `weights`, by the torch model's names, are
     written there.
 
-    Raises ValueError for sizes that onnxruntime's operators do not take.
+    Raises ValueError for sizes that onnxruntime's operators or the file do not take.
     """
     _check_sizes(architecture, quantization)
+    _check_rotary_bytes(architecture, context_length)
     graph = GraphWriter(quantization=quantization, given=weights)
     model = _language_model(graph, architecture, context_length)
     if weights is not None:
@@ -173,6 +177,20 @@ def _check_sizes(architecture: Architecture, quantization: GraphQuantization) ->
                     f"head_dim: {layer.mixer.head_dim} is not a multiple of {step}, as "
                     "onnxruntime's attention operator needs it"
                 )
+
+
+def _check_rotary_bytes(architecture: Architecture, context_length: int) -> None:
+    kinds = {
+        (mixer.head_dim, mixer.rope_base, mixer.rope_share)
+        for mixer in (layer.mixer for layer in architecture.layers)
+        if isinstance(mixer, Attention) and mixer.rope_share
+    }
+    token_bytes = sum(4 * head_dim for head_dim, _, _ in kinds)
+    if context_length * token_bytes > _MOST_ROTARY_BYTES:
+        raise ValueError(
+            f"context_length: {context_length:,} is above {_MOST_ROTARY_BYTES // token_bytes:,}, "
+            "for which the graph of this model has room in its rotary tables"
+        )
 
 
 def _write_data(graph: GraphWriter, path: Path) -> None:

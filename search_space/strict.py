@@ -18,6 +18,7 @@ T = TypeVar("T")
 _MOST_BYTES = 1_000_000
 _MOST_LEVELS = 32
 _MOST_DIGITS = 60
+_NO_UNICODE = "holds half of a UTF-16 pair, which is no character"
 
 
 def parse_strict(type_: type[T], data: object, source: str) -> T:
@@ -94,13 +95,16 @@ def _refuse_nesting(source: str) -> NoReturn:
 
 
 def _check_plain(data: object, source: str) -> None:
-    """Refuses what JSON text does not hold: NaN, infinities, dates; and nesting without end."""
+    """Refuses what JSON does not hold: NaN, dates, half a character; and nesting without end."""
     open_values: list[tuple[str, int, object]] = [("", 0, data)]
     while open_values:
         path, level, value = open_values.pop()
         if level > _MOST_LEVELS:
             _refuse_nesting(source)
         if isinstance(value, Mapping):
+            for key in value:
+                if not _is_unicode(key):
+                    raise ValueError(f"{source}: {joined(path, key)} {_NO_UNICODE}")
             open_values += [(joined(path, key), level + 1, item) for key, item in value.items()]
         elif isinstance(value, list | tuple):
             open_values += [(joined(path, n), level + 1, item) for n, item in enumerate(value)]
@@ -113,6 +117,13 @@ def _fault(value: object) -> str | None:
         return f"{value} is not a finite number"
     if isinstance(value, int) and value.bit_length() > 63:
         return f"a number of {value.bit_length() + 1} bits is not one of 64"
+    if not _is_unicode(value):
+        return f"{shown(value)} {_NO_UNICODE}"
     if value is None or isinstance(value, str | int | float):
         return None
     return f"{shown(str(value))} is not a number or text"
+
+
+def _is_unicode(value: object) -> bool:
+    """Whether a text can be written: JSON's escapes spell lone surrogates too."""
+    return not isinstance(value, str) or not any("\ud800" <= letter <= "\udfff" for letter in value)

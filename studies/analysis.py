@@ -4,13 +4,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
 from evaluators.evaluator import Evaluation
 from search_space.architecture import Architecture
 from search_space.strict import one_of
 from studies import pareto
 from studies.records import Trial
-from studies.spec import StudySpec, from_json
+from studies.spec import ScoreName, StudySpec, from_json
 from studies.storage.store import Store
 
 
@@ -38,7 +39,7 @@ class Status:
 
     wanted: candidates that it is to have.
     running: the trials that some process works on now, references among them.
-    failures: the candidates that failed and are no duplicates, with their reasons.
+    failures: the trials that failed and are no duplicates, references among them.
     rejections: refused draws by rule of the space.
     stage_seconds: what each stage has taken so far, over all trials.
     """
@@ -106,16 +107,17 @@ def status(store: Store, study: str) -> Status:
     """ValueError if there is no such study, here and below."""
     recorded = store.study(study)
     candidates, references = store.trials(study), store.trials(study, "reference")
+    trials = [*references, *candidates]
     rejections = store.rejections(study)
     seconds: dict[str, float] = defaultdict(float)
-    for run in (run for trial in [*references, *candidates] for run in trial.stages):
+    for run in (run for trial in trials for run in trial.stages):
         seconds[run.stage] += run.seconds
     return Status(
         study=study,
         wanted=from_json(recorded.spec).trials,
         counts=_counts(candidates, rejected=sum(rejections.values())),
-        running=tuple(t for t in [*references, *candidates] if t.state == "running"),
-        failures=tuple(t for t in candidates if t.state == "failed" and t.duplicate_of is None),
+        running=tuple(t for t in trials if t.state == "running"),
+        failures=tuple(t for t in trials if t.state == "failed" and t.duplicate_of is None),
         references=references,
         rejections=rejections,
         stage_seconds=seconds,
@@ -128,7 +130,7 @@ def front(store: Store, study: str) -> Front:
     spec = from_json(store.study(study).spec)
     names = [objective.name for objective in spec.objectives]
     candidates = [trial for trial in store.trials(study) if trial.duplicate_of is None]
-    complete = [trial for trial in candidates if trial.state == "complete"]
+    complete = _complete(candidates)
     references = [t for t in store.trials(study, "reference") if set(names) <= set(t.values)]
     points = _points(complete, names)
     on_front = set(pareto.front(points))
@@ -137,7 +139,7 @@ def front(store: Store, study: str) -> Front:
     corner = hypervolume_reference(spec, complete)
     return Front(
         study=study,
-        axes=_axes(spec, [*complete, *references]),
+        axes=_axes(spec, [*candidates, *references]),
         members=tuple(members),
         dominated=tuple(t for index, t in enumerate(complete) if index not in on_front),
         infeasible=tuple(trial for trial in candidates if trial.state == "infeasible"),
@@ -171,7 +173,7 @@ def advances(store: Store, study: str) -> tuple[Advance, ...]:
     """How the hypervolume grew: one entry for every candidate that made it larger."""
     spec = from_json(store.study(study).spec)
     names = [objective.name for objective in spec.objectives]
-    complete = [t for t in store.trials(study) if t.state == "complete" and t.duplicate_of is None]
+    complete = _complete(store.trials(study))
     corner = hypervolume_reference(spec, complete)
     found: list[Advance] = []
     kept: list[tuple[float, ...]] = []
@@ -191,10 +193,10 @@ def best(front: Front, score: str, limits: Mapping[str, float]) -> Trial | None:
     Scores are those of the evaluators, objectives or not. ValueError for one that there is not.
     """
     complete = [*front.members, *front.dominated]
-    known = sorted({name for trial in complete for name in trial.values})
-    for name in (score, *limits):
-        if complete and name not in known:
-            raise ValueError(f"score: '{name}' is not {one_of(known)}")
+    known = sorted({name for trial in complete for name in trial.values} or get_args(ScoreName))
+    for field, name in [("score", score), *(("max", name) for name in limits)]:
+        if name not in known:
+            raise ValueError(f"{field}: '{name}' is not {one_of(known)}")
     within = (
         trial
         for trial in complete
@@ -208,7 +210,7 @@ def detail(store: Store, study: str, name: str) -> TrialDetail:
     store.study(study)
     found = [t for t in store.trials(study, "reference") if t.reference == name]
     if name.isdecimal():
-        found = list(store.trials(study, numbers=[int(name)]))
+        found = [trial for trial in store.trials(study) if str(trial.number) == name]
     if not found:
         raise ValueError(f"trial: '{name}' is not a candidate's number or a reference of '{study}'")
     (trial,) = found
@@ -217,6 +219,15 @@ def detail(store: Store, study: str, name: str) -> TrialDetail:
         architecture=None if trial.model is None else store.architecture(trial.model.hash),
         evaluations=store.evaluations(trial),
     )
+
+
+def _complete(candidates: Iterable[Trial]) -> list[Trial]:
+    """Each architecture once, also where two processes worked on it in the same moment."""
+    found: dict[str, Trial] = {}
+    for trial in candidates:
+        if trial.state == "complete" and trial.model is not None:
+            found.setdefault(trial.model.hash, trial)
+    return list(found.values())
 
 
 def _counts(candidates: Sequence[Trial], *, rejected: int) -> Counts:

@@ -180,8 +180,9 @@ class _Ladder:
             rival = beaten_by(standing, self._finishers.at(tokens), self._proxy.rung_margin)
             if rival is not None:
                 raise _Stopped(
-                    f"at {share:.0%} of its training the loss was {loss:.4g}; trial "
-                    f"{rival.number}, at least as good in all else, had {rival.standing.loss:.4g}",
+                    f"at {share:.0%} of its training the loss was {loss:.4g} bits/byte; "
+                    f"trial {rival.number}, at least as good in all else, had "
+                    f"{rival.standing.loss:.4g}",
                     estimated_loss(standing, rival),
                 )
 

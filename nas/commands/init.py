@@ -1,9 +1,13 @@
 """`nas init`: a study file to edit, copied from one that ships."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+# The study's own comes before all tables, and so before every other name.
+_NAME = re.compile(r"^name *=.*$", re.MULTILINE)
 
 
 def init(
@@ -17,7 +21,7 @@ def init(
     text = spec_text(like)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text.replace(f'name = "{like}"', f'name = "{_name(path)}"', 1))
+            file.write(_NAME.sub(f'name = "{_name(path)}"', text, count=1))
     except FileExistsError:
         raise ValueError(f"path: '{path}' exists already and is left as it is") from None
     except OSError as error:
@@ -27,5 +31,5 @@ def init(
 
 def _name(path: Path) -> str:
     """The file's stem as the name of a study."""
-    letters = (letter if letter.isalnum() else "-" for letter in path.stem.lower())
-    return "".join(letters).strip("-")[:64] or "study"
+    letters = re.sub(r"[^a-z0-9]", "-", path.stem.lower())
+    return letters.strip("-")[:64] or "study"

@@ -1,5 +1,6 @@
 """`nas run`: begin a study, or go on with it, and show its front."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -21,4 +22,5 @@ def run(
     # Takes seconds to import: only once the study file is known to be right.
     from nas.running import run_and_show
 
-    run_and_show(spec, trials, study)
+    again = shlex.quote(study) + (" --storage URL" if storage else "")
+    run_and_show(spec, trials, again)

@@ -30,6 +30,8 @@ def show(
     from studies.storage.store import Store
 
     if trial is None:
+        if model.endswith(".toml"):
+            raise ValueError(f"trial: of a study one is shown, as in: nas show {model} 0")
         found = find_model(model)
         if as_json:
             print_json(model_document(found.architecture, context))

@@ -1,5 +1,6 @@
 """A study's front for people and for scripts: a table, a scatter, one document."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,7 +50,7 @@ def print_front(store: Store, study: str, typed: str) -> None:
 def show_front(front: Front) -> None:
     console = output()
     if not front.members:
-        console.print(f"{front.study}: no candidate has finished yet, so there is no front")
+        console.print(_no_front(front))
         return
     console.print(_table(front))
     console.print(_picture(front), soft_wrap=True)
@@ -59,7 +60,7 @@ def show_front(front: Front) -> None:
 def show_best(best: Trial | None, score: str, limits: Mapping[str, float]) -> None:
     asked = ", ".join(f"{name} at most {limit:g}" for name, limit in limits.items())
     if best is None:
-        output().print(f"no finished candidate has {asked}")
+        output().print(f"no complete candidate has {asked}")
         return
     assert best.model is not None
     values = ", ".join(f"{each.name} {number(each.value)} {each.unit}" for each in best.scores)
@@ -72,10 +73,23 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
     for text in texts:
         name, _, value = text.partition("=")
         try:
-            limits[name] = float(value)
+            limit = float(value)
         except ValueError:
-            raise ValueError(f"max: '{text}' is not NAME=VALUE, such as decode=20") from None
+            limit = math.nan
+        if not name or not math.isfinite(limit):
+            raise ValueError(f"max: '{text}' is not NAME=VALUE, such as decode=20")
+        limits[name] = limit
     return limits
+
+
+def _no_front(front: Front) -> Text:
+    said = f"{front.study}: no candidate is complete, so there is no front"
+    if front.infeasible:
+        trial = front.infeasible[-1]
+        assert trial.outcome is not None
+        over = f"{len(front.infeasible)} over budget, such as trial {trial.number}"
+        said += f"; {over}: {trial.outcome.reason}"
+    return Text(f"{said}\nnext: nas status {front.study}")
 
 
 def _member(trial: Trial) -> dict[str, Any]:
@@ -90,7 +104,7 @@ def _member(trial: Trial) -> dict[str, Any]:
 
 
 def _table(front: Front) -> Table:
-    columns = [f"{axis.name} {axis.unit}".strip() for axis in front.axes]
+    columns = [f"{axis.name}\n{axis.unit}" for axis in front.axes]
     grid = table(
         "", "trial", "layout", "million", *columns, left=("trial", "layout"), fold=("layout",)
     )
@@ -112,12 +126,8 @@ def _table(front: Front) -> Table:
 def _picture(front: Front) -> Text:
     """The first objective against the second."""
     y_axis, x_axis = front.axes[0], front.axes[1]
-    marks = [
-        _mark(trial, x_axis, y_axis, symbol)
-        for trials, symbol in ((front.infeasible, _INFEASIBLE), (front.dominated, _DOMINATED))
-        for trial in trials
-        if {x_axis.name, y_axis.name} <= set(trial.values)
-    ]
+    marks = [_mark(trial, x_axis, y_axis, _INFEASIBLE) for trial in _drawn_infeasible(front)]
+    marks += [_mark(trial, x_axis, y_axis, _DOMINATED) for trial in front.dominated]
     marks += [_mark(trial, x_axis, y_axis, _REFERENCE) for trial in front.references]
     marks += [
         _mark(trial, x_axis, y_axis, _sign(index)) for index, trial in enumerate(front.members)
@@ -125,11 +135,17 @@ def _picture(front: Front) -> Text:
     return Text(scatter(marks, x_title=_title(x_axis), y_title=_title(y_axis)))
 
 
+def _drawn_infeasible(front: Front) -> list[Trial]:
+    """Those that were refused late enough to have a value on both axes."""
+    names = {axis.name for axis in front.axes[:2]}
+    return [trial for trial in front.infeasible if names <= set(trial.values)]
+
+
 def _caption(front: Front) -> Text:
     signs = [
         "1 2 3 front",
         *([f"{_DOMINATED} dominated"] if front.dominated else []),
-        *([f"{_INFEASIBLE} over budget"] if any(t.values for t in front.infeasible) else []),
+        *([f"{_INFEASIBLE} over budget"] if _drawn_infeasible(front) else []),
         *([f"{_REFERENCE} published model"] if front.references else []),
     ]
     corner = ", ".join(

@@ -68,13 +68,14 @@ class StudyProgress:
         self.wanted = spec.trials
         self.ended_before = 0
         self.ended: list[Trial] = []
-        self.references: list[Trial] = []
+        self.troubled: Trial | None = None
         self.current: Trial | None = None
         self.stage = ""
         self.done = 0.0
         self.text = ""
         self.started_at = time.monotonic()
         self.candidates_from: float | None = None
+        self.candidate_ended_at: float | None = None
 
     def follow(self, event: Event) -> None:
         match event:
@@ -90,8 +91,11 @@ class StudyProgress:
                 self.done, self.text = event.progress.done, event.progress.text
             case TrialEnded():
                 self.current = None
-                of_kind = self.ended if event.trial.kind == "candidate" else self.references
-                of_kind.append(event.trial)
+                if event.trial.kind == "candidate":
+                    self.ended.append(event.trial)
+                    self.candidate_ended_at = time.monotonic()
+                if event.trial.state != "complete":
+                    self.troubled = event.trial
             case TrialLost():
                 self.current = None
             case _:
@@ -100,10 +104,11 @@ class StudyProgress:
     def seconds_left(self, now: float) -> float | None:
         """From the mean time of the candidates that this run has ended; None before the first."""
         ended_here = len(self.ended) - self.ended_before
-        if ended_here < 1 or self.candidates_from is None:
+        if ended_here < 1 or self.candidates_from is None or self.candidate_ended_at is None:
             return None
-        mean = (now - self.candidates_from) / (ended_here + self.done / 2)
-        return max(0.0, mean * (self.wanted - len(self.ended) - self.done / 2))
+        mean = (self.candidate_ended_at - self.candidates_from) / ended_here
+        left = mean * (self.wanted - len(self.ended))
+        return max(0.0, left - (now - self.candidate_ended_at))
 
 
 def study_view(progress: StudyProgress, now: float) -> RenderableType:
@@ -137,7 +142,6 @@ def _follow(progress: StudyProgress, event: Event, store: Store) -> None:
     if isinstance(event, StudyStarted):
         known = store.trials(event.study)
         progress.ended = [trial for trial in known if trial.outcome is not None]
-        progress.references = list(store.trials(event.study, "reference"))
 
 
 def _headline(progress: StudyProgress, now: float) -> Text:
@@ -173,16 +177,19 @@ def _current(progress: StudyProgress) -> list[RenderableType]:
 
 def _front(progress: StudyProgress) -> RenderableType:
     names = [objective.name for objective in progress.spec.objectives]
-    complete = [trial for trial in progress.ended if trial.state == "complete"]
+    complete = [
+        trial
+        for trial in progress.ended
+        if trial.state == "complete" and trial.duplicate_of is None
+    ]
     if not complete:
-        return Text("no candidate has finished yet", style="dim")
+        return Text("no candidate is complete yet", style="dim")
     values = [[trial.values[name] for name in names] for trial in complete]
     members = [complete[index] for index in front(values)]
-    unique = {trial.model.hash: trial for trial in members if trial.model is not None}
     units = {score.name: score.unit for score in complete[0].scores}
-    columns = [f"{name} {units[name]}" for name in names]
+    columns = [f"{name}\n{units[name]}" for name in names]
     grid = table("front", "layout", "million", *columns, left=("front", "layout"), fold=("layout",))
-    ordered = sorted(unique.values(), key=lambda trial: trial.values[names[0]])
+    ordered = sorted(members, key=lambda trial: trial.values[names[0]])
     for trial in ordered[:_MOST_FRONT_ROWS]:
         assert trial.model is not None
         grid.add_row(
@@ -196,9 +203,4 @@ def _front(progress: StudyProgress) -> RenderableType:
 
 
 def _last(progress: StudyProgress) -> RenderableType:
-    troubled = [
-        trial for trial in progress.ended + progress.references if trial.state != "complete"
-    ]
-    if not troubled:
-        return Text()
-    return ending(troubled[-1], progress.spec)
+    return Text() if progress.troubled is None else ending(progress.troubled, progress.spec)

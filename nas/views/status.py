@@ -12,23 +12,14 @@ from studies.records import Trial
 
 def status_document(status: Status) -> dict[str, Any]:
     """What `nas status --json` prints."""
-    counts = status.counts
     return {
         "study": status.study,
         "requested": status.wanted,
-        "trials": {
-            "complete": counts.complete,
-            "infeasible": counts.infeasible,
-            "stopped": counts.stopped,
-            "failed": counts.failed,
-            "running": counts.running,
-            "interrupted": counts.interrupted,
-            "duplicates": counts.duplicates,
-        },
+        "trials": _by_state(status.counts) | {"duplicates": status.counts.duplicates},
         "rejected_draws": dict(status.rejections),
         "stage_seconds": dict(status.stage_seconds),
         "failures": [
-            {"trial": trial.number, "reason": trial.outcome.reason}
+            {"trial": trial.reference or trial.number, "reason": trial.outcome.reason}
             for trial in status.failures
             if trial.outcome is not None
         ],
@@ -49,7 +40,7 @@ def _lines(status: Status) -> Iterator[Text]:
         yield Text(_running(trial))
     for trial in status.failures:
         assert trial.outcome is not None
-        yield Text(f"trial {trial.number} failed, {trial.outcome.failure}: {trial.outcome.reason}")
+        yield Text(f"{_name(trial)} failed, {trial.outcome.failure}: {trial.outcome.reason}")
     for rule, draws in status.rejections.items():
         yield Text(f"rule {rule} refused {draws} draws before anything was paid for them")
     spent = ", ".join(f"{stage} {duration(each)}" for stage, each in status.stage_seconds.items())
@@ -58,7 +49,14 @@ def _lines(status: Status) -> Iterator[Text]:
 
 
 def _counted(counts: Counts) -> str:
-    named = {
+    named = _by_state(counts)
+    text = ", ".join(f"{count} {state}" for state, count in named.items() if count)
+    duplicates = f"; {counts.duplicates} of them drawn before" if counts.duplicates else ""
+    return f"{text or 'no candidate yet'}{duplicates}"
+
+
+def _by_state(counts: Counts) -> dict[str, int]:
+    return {
         "complete": counts.complete,
         "infeasible": counts.infeasible,
         "stopped": counts.stopped,
@@ -66,14 +64,15 @@ def _counted(counts: Counts) -> str:
         "running": counts.running,
         "interrupted": counts.interrupted,
     }
-    text = ", ".join(f"{count} {state}" for state, count in named.items() if count)
-    return text + (f"; {counts.duplicates} of them twice" if counts.duplicates else "")
+
+
+def _name(trial: Trial) -> str:
+    return trial.reference or f"trial {trial.number}"
 
 
 def _running(trial: Trial) -> str:
-    name = trial.reference or f"trial {trial.number}"
     assert trial.owner is not None
-    where = f"process {trial.owner.pid} on {trial.owner.host}"
+    where = f"{_name(trial)} on process {trial.owner.pid} on {trial.owner.host}"
     if trial.progress is None:
-        return f"{name} on {where}"
-    return f"{name} on {where}: {trial.stage}, {trial.progress.done:.0%}, {trial.progress.text}"
+        return where
+    return f"{where}: {trial.stage}, {trial.progress.done:.0%}, {trial.progress.text}"

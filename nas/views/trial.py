@@ -49,12 +49,13 @@ def trial_view(detail: TrialDetail) -> RenderableType:
     for score in trial.scores:
         scores.add_row(score.name, number(score.value), score.unit, _interval(score))
     parts: list[RenderableType] = [state, scores]
-    if detail.evaluations:
-        parts += [_timings(measurement) for measurement in _measurements(detail)]
+    parts += [_timings(measurement) for measurement in _measurements(detail)]
     if trial.curve:
         parts += [Text("\nlearning curve, bits/byte", style="bold"), *_curve(trial.curve)]
     spent = ", ".join(f"{run.stage} {duration(run.seconds)}" for run in trial.stages)
-    return Group(*parts, Text(f"\ntime spent: {spent}", style="dim"))
+    if spent:
+        parts.append(Text(f"\ntime spent: {spent}", style="dim"))
+    return Group(*parts)
 
 
 def _measurements(detail: TrialDetail) -> list[Measurement]:

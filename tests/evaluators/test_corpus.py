@@ -101,6 +101,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty", {"a.txt": " \n"})
     for name, words in {
         str(tmp_path / "absent"): "is not 'python' and no file or folder of that name exists",
+        "~nobody-of-this-name/text": "no file or folder of that name exists",
+        "long" * 1_000: "no file or folder of that name exists",
         binary: "c.bin is not UTF-8 text (byte 14 cannot be decoded)",
         empty: "holds 0 characters of text",
         write(tmp_path / "small", {"a.txt": document(1)}): "at least 16,384 are needed",

@@ -1,4 +1,7 @@
+import errno
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +67,16 @@ def test_a_model_that_no_file_can_hold_is_a_build_error(architecture, field):
     error = failure(LatencyEvaluator(FakeRunner(), SETTINGS), architecture)
     assert error.kind == "build error"
     assert error.reason.startswith(field)
+
+
+def test_a_folder_without_room_is_a_build_error(monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    error = failure(LatencyEvaluator(FakeRunner(), SETTINGS), stack(CONV))
+    assert error.kind == "build error"
+    assert error.reason.endswith(" cannot be written (No space left on device)")
 
 
 class FailingRunner(FakeRunner):

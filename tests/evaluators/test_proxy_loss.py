@@ -99,12 +99,26 @@ class TestProxyLoss(EvaluatorConformance):
             loss_of(replace(settings, training=replace(BRIEF, recipe=wild)))
         assert failure.value.kind == "diverged"
 
-    def test_another_mistake_of_torch_is_not_taken_for_missing_memory(self, evaluator):
+    @pytest.mark.parametrize("kind", [RuntimeError, NotImplementedError, torch.AcceleratorError])
+    def test_another_mistake_of_torch_is_not_taken_for_missing_memory(self, evaluator, kind):
         def broken(_: Progress) -> None:
-            raise RuntimeError("not a memory error")
+            raise kind("not a memory error")
 
-        with pytest.raises(RuntimeError, match="not a memory error"):
+        with pytest.raises(kind, match="not a memory error"):
             evaluator.evaluate(SMALL, broken)
+
+    def test_missing_memory_is_found_behind_the_error_that_it_led_to(self, evaluator):
+        def broken(progress: Progress) -> None:
+            if progress.done == 0:
+                return
+            try:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            finally:
+                raise torch.AcceleratorError("a recording that broke off")
+
+        with pytest.raises(EvaluationFailed) as failure:
+            evaluator.evaluate(SMALL, broken)
+        assert failure.value.kind == "out of memory"
 
 
 class TestFingerprint:

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +119,23 @@ def test_a_model_above_the_free_memory_is_not_even_tried(model):
     error = failure(LocalRunner(), model)
     assert error.kind == "out of memory"
     assert error.reason.startswith("measuring takes about 2500000.0 GB, ")
+
+
+def test_caches_count_as_memory_too(large_model):
+    description = json.loads(large_model.with_name("model.json").read_text())
+    description["states"] += [{"shape": [1, 64, 0, 1_024], "in_place": True}]
+    large_model.with_name("model.json").write_text(json.dumps(description))
+    error = failure(LocalRunner(), large_model, Workload(phase="decode", tokens=1, depth=9_999_999))
+    assert error.kind == "out of memory"
+    assert error.reason.startswith("measuring takes about 2621.7 GB, ")
+
+
+def test_a_disk_without_room_for_the_weights_is_said_to_be_full(large_model, monkeypatch):
+    usage = shutil.disk_usage(large_model.parent)._replace(free=5_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    error = failure(LocalRunner(), large_model)
+    assert error.kind == "refused"
+    assert "MB, 5.0 MB are free in " in error.reason
 
 
 @pytest.mark.parametrize("threads", [0, 10_000])

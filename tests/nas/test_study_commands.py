@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from studies.spec import read_spec
+
 STUDY = """
 name = "tiny"
 trials = 4
@@ -129,6 +131,32 @@ def test_max_picks_the_best_under_a_budget(nas, finished: Path) -> None:
     assert json.loads(nas("pareto", "tiny", "--max", "decode=0", "--json").stdout)["best"] is None
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["show", "tiny", "99"], "trial: '99' is not a candidate's number or a reference"),
+        (["show", "tiny.toml"], "trial: of a study one is shown, as in: nas show tiny.toml 0"),
+        (["export", "tiny", "lfm2-2.6b"], "trial: 'lfm2-2.6b' is not a candidate's number"),
+        (["pareto", "tiny", "--max", "speed=1"], "max: 'speed' is not one of decode, loss"),
+        (["status", "tinny"], "study: 'tinny' is not in this database, which holds tiny"),
+    ],
+)
+def test_what_a_study_does_not_hold_is_one_sentence(nas, finished, arguments, sentence) -> None:
+    result = nas(*arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"nas: {sentence}")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_a_study_that_finds_nothing_within_its_budget_says_so(nas, study: Path) -> None:
+    study.write_text(STUDY.replace('name = "decode"', 'name = "decode"\nmax = 1e-6'))
+    shown = " ".join(nas("run", "tiny.toml").stdout.split())
+    assert "no candidate is complete" in shown
+    assert "4 over budget" in shown or "3 over budget" in shown
+    assert "is above the budget of" in shown
+
+
 def test_finished_trials_count_when_more_are_wanted(nas, finished: Path) -> None:
     def ended() -> int:
         counts = json.loads(nas("status", "tiny", "--json").stdout)["trials"]
@@ -190,6 +218,24 @@ def test_validate_shows_the_plan(nas, study: Path) -> None:
     assert plan["parameters"]["least"] < plan["parameters"]["most"]
     assert plan["seconds"] > 0
     assert "the study file is right" in nas("validate", "tiny.toml").stdout
+
+
+def test_validate_times_a_study_of_many_rungs(nas, study: Path) -> None:
+    rungs = ", ".join(f"0.{tenth}" for tenth in range(1, 10))
+    study.write_text(STUDY.replace("[device]", f"rungs = [{rungs}]\n\n[device]"))
+    assert json.loads(nas("validate", "tiny.toml", "--json").stdout)["training_seconds"] > 0
+
+
+@pytest.mark.parametrize("name", ["Étude.toml", "2nd try.toml", "_.toml"])
+def test_init_makes_a_name_that_studies_may_have(nas, tmp_path: Path, name: str) -> None:
+    assert nas("init", name).returncode == 0
+    assert read_spec(tmp_path / name).name != "quickstart"
+
+
+def test_init_from_a_file_makes_another_study(nas, study: Path, tmp_path: Path) -> None:
+    assert nas("init", "second.toml", "--from", "tiny.toml").returncode == 0
+    text = (tmp_path / "second.toml").read_text()
+    assert text == STUDY.replace('name = "tiny"', 'name = "second"')
 
 
 def test_init_writes_a_file_that_validates_and_keeps_what_is_there(nas, tmp_path: Path) -> None:

@@ -298,3 +298,9 @@ def test_what_the_operators_do_not_take_is_refused(architecture, quantization, e
         write_onnx(architecture, tmp_path, quantization=quantization, context_length=8)
     assert str(caught.value) == expected
     assert not list(tmp_path.iterdir())
+
+
+def test_a_context_whose_rotary_tables_no_graph_holds_is_refused(tmp_path):
+    architecture = stack(ATTENTION, replace(ATTENTION, rope_base=1e4), CONV)
+    with pytest.raises(ValueError, match=r"^context_length: 100,000,000 is above 7,812,500, for"):
+        write_onnx(architecture, tmp_path, quantization="fp32", context_length=100_000_000)

@@ -205,6 +205,11 @@ class TestFiles:
             (b"\xff\xfe", "byte 0 is not UTF-8 text"),
             (b" " * 1_000_001, "above 1 MB is not the size of a file written by hand"),
             (b"1" * 5_000, "a number of 5000 digits is not one of 64 bits"),
+            (
+                rb'{"width": "\ud800"}',
+                r"width: '\ud800' holds half of a UTF-16 pair, which is no character",
+            ),
+            (rb'{"\udfff": 1}', r"'\udfff' holds half of a UTF-16 pair, which is no character"),
         ],
     )
     def test_what_is_no_json_says_so(self, tmp_path, content, expected):

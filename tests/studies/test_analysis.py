@@ -118,6 +118,19 @@ def test_equal_scores_are_all_on_the_front_and_an_architecture_is_there_once(
     assert analysis.status(written.store, "small").counts.duplicates == 1
 
 
+def test_an_architecture_that_two_processes_evaluated_at_once_is_there_once(
+    written: Written,
+) -> None:
+    trials = [written.store.claim("small", wanted=9) for _ in range(2)]
+    scores = {"loss": 2.0, "decode": 9.0}
+    for trial in trials:
+        assert trial is not None
+        begun = written.store.begin(trial, _architecture(1))
+        written._evaluate(begun, _architecture(1), scores)
+        written.store.end(begun, Outcome(state="complete"))
+    assert _numbers(analysis.front(written.store, "small").members) == [0]
+
+
 def test_references_stand_beside_the_front(written: Written) -> None:
     written.trial(loss=2.0, decode=9.0)
     written.reference("lfm2-350m", loss=1.0, decode=1.0)
@@ -180,8 +193,27 @@ def test_the_best_under_limits(written: Written) -> None:
     assert best("loss", decode=10.0, memory=4.0) == 2
     assert best("memory") == 2
     assert best("loss", decode=1.0) is None
-    with pytest.raises(ValueError, match="score: 'speed' is not one of decode, loss, memory"):
+    with pytest.raises(ValueError, match="max: 'speed' is not one of decode, loss, memory"):
         best("loss", speed=1.0)
+
+
+def test_a_limit_on_an_unknown_score_is_refused_before_any_candidate_is_complete(
+    written: Written,
+) -> None:
+    found = analysis.front(written.store, "small")
+    assert analysis.best(found, "loss", {"memory": 1.0}) is None
+    with pytest.raises(ValueError, match="max: 'speed' is not one of decode, loss, memory"):
+        analysis.best(found, "loss", {"speed": 1.0})
+
+
+def test_a_reference_that_failed_is_among_the_failures(written: Written) -> None:
+    reference = written.store.claim_reference("small", "lfm2-350m")
+    assert reference is not None
+    begun = written.store.begin(reference, preset("lfm2-350m"))
+    end = Outcome(state="failed", stage="all", reason="no room", failure="out of memory")
+    written.store.end(begun, end)
+    (failure,) = analysis.status(written.store, "small").failures
+    assert failure.reference == "lfm2-350m"
 
 
 def test_the_state_of_a_study(written: Written) -> None:
@@ -235,7 +267,7 @@ def test_everything_about_one_trial(sqlite_url: str) -> None:
         assert len(found.trial.curve) == 8
         assert [run.stage for run in found.trial.stages] == ["costs", "latency", "training"]
         assert analysis.detail(store, "small", "lfm2-350m").architecture == preset("lfm2-350m")
-        for name in ("2", "lfm2-700m", "-1", "²"):
+        for name in ("2", "lfm2-700m", "-1", "²", "9" * 30):
             with pytest.raises(ValueError, match=f"trial: '{name}' is not a candidate's number"):
                 analysis.detail(store, "small", name)
 

@@ -1,0 +1,65 @@
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from nas.plan import Plan, plan_document, plan_view
+from search_space.presets import PRESETS
+from studies.spec import Constraint, Objective, read_spec
+
+
+def _plan() -> Plan:
+    spec = read_spec("quickstart").model_copy(
+        update={
+            "trials": 10,
+            "objectives": (Objective(name="loss"), Objective(name="decode", max=12.5)),
+            "constraints": (Constraint(name="memory", max=400.0),),
+            "references": ("lfm2-350m",),
+        }
+    )
+    return Plan(
+        spec=spec,
+        architectures=123_456_789,
+        parameters_least=10_000_000,
+        parameters_most=40_000_000,
+        weight_bytes_least=5_000_000,
+        weight_bytes_most=25_000_000,
+        legal_share=0.5,
+        drawn=PRESETS["qwen3-0.6b"],
+        latency_seconds=10.0,
+        training_seconds=50.0,
+        failure=None,
+    )
+
+
+def _shown(plan: Plan) -> str:
+    console = Console(width=80, color_system=None, highlight=False)
+    with console.capture() as capture:
+        console.print(plan_view(plan))
+    return capture.get()
+
+
+def test_the_view_says_what_is_asked_for_and_what_it_costs() -> None:
+    shown = _shown(_plan())
+    for fact in (
+        "loss, decode (at most 12.5), with memory at most 400",
+        "1.2e+08 architectures; 50% of random draws",
+        "10.0 to 40.0 million",
+        "5.0 to 25.0 MB at int4",
+        "at most about 11 min: a model takes 10 s of measuring and 50 s of training",
+        "a" * 28,
+    ):
+        assert fact in " ".join(shown.split())
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_the_time_is_that_of_every_candidate_and_reference() -> None:
+    assert _plan().seconds == pytest.approx(11 * 60)
+    assert plan_document(_plan())["seconds"] == pytest.approx(11 * 60)
+
+
+def test_a_drawn_architecture_that_fails_is_told_with_its_reason() -> None:
+    failed = replace(_plan(), training_seconds=None, failure="diverged: loss 9 nats")
+    assert failed.seconds is None
+    sentence = "not known: the architecture that was drawn failed, diverged: loss 9 nats"
+    assert sentence in " ".join(_shown(failed).split())

@@ -1,0 +1,97 @@
+import pytest
+
+from nas.views.front import front_document, parse_limits, show_best, show_front
+from studies.analysis import Axis, Front
+
+AXES = (
+    Axis(name="loss", unit="bits/byte", max=None),
+    Axis(name="decode", unit="ms/token", max=None),
+    Axis(name="prefill", unit="ms", max=None),
+)
+
+
+@pytest.fixture
+def front(make_trial) -> Front:
+    members = (
+        make_trial(3, loss=1.25, decode=20.0, prefill=1234.5),
+        make_trial(117, loss=1.5, decode=10.0, prefill=345.6),
+    )
+    return Front(
+        study="small",
+        axes=AXES,
+        members=members,
+        dominated=(),
+        infeasible=(make_trial(5, "infeasible", reason="decode: too slow", decode=99.0),),
+        references=(
+            make_trial(
+                0, reference="lfm2-350m-all-attention", loss=1.1, decode=30.0, prefill=2000.0
+            ),
+        ),
+        knee=members[1],
+        reference_point=(1.6, 22.0, 1300.0),
+        hypervolume=12.5,
+    )
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_three_objectives_and_32_layers_fit_80_columns(front, capsys) -> None:
+    show_front(front)
+    shown = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    for whole in ("lfm2-350m-all-attention", "117 (knee)", "million", "bits/byte", "ms/token"):
+        assert whole in shown
+    for value in ("1.25", "20", "1,234", "1.5", "10", "345.6", "2,000"):
+        assert f" {value} " in shown
+
+
+def test_the_caption_explains_the_signs_that_are_drawn_and_no_others(front, capsys) -> None:
+    show_front(front)
+    shown = capsys.readouterr().out
+    assert "@ published model" in shown
+    # The one over budget has no loss, and so no place in the picture.
+    assert "over budget" not in shown
+    assert "dominated" not in shown
+    assert "hypervolume 12.5 below loss 1.6, decode 22, prefill 1,300" in shown
+
+
+def test_a_study_without_a_complete_candidate_says_why(make_trial, capsys) -> None:
+    refused = (make_trial(4, "infeasible", reason="decode: 9 ms is above the budget of 1 ms"),)
+    empty = Front(
+        study="small",
+        axes=AXES,
+        members=(),
+        dominated=(),
+        infeasible=refused,
+        references=(),
+        knee=None,
+        reference_point=(),
+        hypervolume=0.0,
+    )
+    show_front(empty)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "no candidate is complete" in shown
+    assert "1 over budget, such as trial 4: decode: 9 ms is above the budget of 1 ms" in shown
+    assert "nas status small" in shown
+    assert front_document(empty, None)["front"] == []
+
+
+def test_the_best_under_a_budget_is_named_with_all_its_scores(front, capsys) -> None:
+    show_best(front.members[1], "loss", {"decode": 12.0})
+    show_best(None, "loss", {"decode": 1.0})
+    best, none = capsys.readouterr().out.splitlines()
+    assert best == (
+        "lowest loss with decode at most 12: trial 117, "
+        "loss 1.5 bits/byte, decode 10 ms/token, prefill 345.6 ms"
+    )
+    assert none == "no complete candidate has decode at most 1"
+
+
+@pytest.mark.parametrize("text", ["decode", "decode=", "decode=fast", "=3", "decode=nan"])
+def test_a_limit_is_a_name_and_a_number(text: str) -> None:
+    assert parse_limits(["decode=20", "memory=1e3"]) == {"decode": 20.0, "memory": 1000.0}
+    with pytest.raises(ValueError, match=f"max: '{text}' is not NAME=VALUE"):
+        parse_limits([text])
