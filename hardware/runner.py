@@ -14,8 +14,8 @@ RunnerErrorKind: TypeAlias = Literal["out of memory", "refused", "crashed", "tim
 class RunnerError(Exception):
     """A model that could not be measured, and the last that was heard of it.
 
-    A model is refused when the measuring program ends with an error of its own; it has crashed when
-    something else ended it.
+    A model is refused when there is no description of it or no room for its weights, or when the
+    measuring program ends with an error of its own; it has crashed when something else ended it.
     """
 
     def __init__(self, kind: RunnerErrorKind, reason: str) -> None:

@@ -19,9 +19,16 @@ def find_model(text: str) -> NamedModel:
     if text in PRESETS:
         return NamedModel(name=text, architecture=PRESETS[text])
     path = Path(text)
-    if path.suffix != ".json" and not path.exists():
+    if path.suffix != ".json" and not _exists(path):
         raise ValueError(
             f"model: '{text}' is neither a preset ({', '.join(PRESETS)}) "
             "nor an architecture file (.json)"
         )
     return NamedModel(name=path.stem, architecture=read_architecture(path))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a text that no file system takes for a name
+        return False

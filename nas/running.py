@@ -9,11 +9,17 @@ from studies.spec import StudySpec, check_machine
 from studies.storage.store import Store
 
 
-def run_and_show(spec: StudySpec, trials: int | None, typed: str) -> None:
-    """`trials`: wanted in all, None for the file's; `typed`: what the user calls the study by."""
+def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool) -> None:
+    """Resumes the study, or begins it.
+
+    trials: wanted in all, None for the file's. typed: what the user calls the study by.
+    anew: forgets the trials of a study of that name; what was measured stays remembered.
+    """
     check_machine(spec)
     evaluators = evaluators_of(spec)
     with Store.open(spec.storage) as store:
+        if anew and spec.name in [study.name for study in store.studies()]:
+            store.forget_study(spec.name)
         try:
             with watching(spec, store) as listener:
                 run_study(

@@ -130,7 +130,7 @@ def _open_study(spec: StudySpec, wanted: int, store: Store) -> None:
     if changes:
         raise ValueError(
             f"name: '{spec.name}' is a study that was begun with other settings: "
-            f"{'; '.join(changes)}"
+            f"{'; '.join(changes)}; give it another name, or begin it anew (nas run --anew)"
         )
     if study.spec != text:
         store.update_spec(spec.name, text)

@@ -1,4 +1,4 @@
-"""Fronts of points whose values are all to be small: who is on one, its volume, whom to pick."""
+"""Fronts of points whose values are all to be small: who is on one, its volume, its knee."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -23,18 +23,6 @@ def front(values: ArrayLike) -> tuple[int, ...]:
     if not len(points):
         return ()
     return tuple(int(index) for index in np.flatnonzero(is_nondominated(points, keep_weakly=True)))
-
-
-def reference_point(values: ArrayLike) -> tuple[float, ...]:
-    """The corner from which hypervolumes of these points are measured.
-
-    In each objective the worst value on the front, and a tenth of the front's extent beyond it, so
-    that the ends of the front count too. Where the front has no extent the tenth is of the value.
-    """
-    points = _front_points(values)
-    best, worst = points.min(axis=0), points.max(axis=0)
-    extent = np.where(worst > best, worst - best, np.abs(worst))
-    return tuple((worst + np.where(extent > 0, extent, 1.0) / 10).tolist())
 
 
 def hypervolume(values: ArrayLike, reference_point: Sequence[float]) -> float:
@@ -68,18 +56,6 @@ def knee(values: ArrayLike) -> int:
     return on_front[keys.index(min(keys))]
 
 
-def best_under(values: ArrayLike, objective: int, limits: Sequence[float | None]) -> int | None:
-    """The index of the point smallest in one objective among those within every limit, or None.
-
-    limits: the most allowed in each objective, None for any. Of several, the one that is best in
-    the first of the other objectives, then in the second, and so on, then the first.
-    """
-    points = _points(values)
-    most = [np.inf if limit is None else limit for limit in limits]
-    within = [index for index, point in enumerate(points) if (point <= most).all()]
-    return min(within, key=lambda n: (points[n, objective], *points[n]), default=None)
-
-
 def _points(values: ArrayLike) -> _Points:
     points = np.asarray(values, dtype=np.float64)
     if not points.size:
@@ -87,10 +63,3 @@ def _points(values: ArrayLike) -> _Points:
     if points.ndim != 2 or not np.isfinite(points).all():
         raise ValueError("values: not every point is the same number of finite values")
     return points
-
-
-def _front_points(values: ArrayLike) -> _Points:
-    points = _points(values)
-    if not len(points):
-        raise ValueError("values: no point has no front")
-    return points[list(front(points))]

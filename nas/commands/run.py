@@ -14,6 +14,9 @@ def run(
     storage: Annotated[
         str | None, typer.Option(help="Database URL, instead of the study file's.")
     ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Forget this study's trials; measurements are kept.")
+    ] = False,
 ) -> None:
     """Run a study until it has its trials; the same command resumes it after any interruption."""
     from nas.study_place import read_study
@@ -23,4 +26,4 @@ def run(
     from nas.running import run_and_show
 
     again = shlex.quote(study) + (" --storage URL" if storage else "")
-    run_and_show(spec, trials, again)
+    run_and_show(spec, trials, again, anew=anew)

@@ -118,9 +118,17 @@ def _table(front: Front) -> Table:
             trial.reference or f"{trial.number}{knee}",
             layout_strip(trial.model.layout),
             f"{trial.model.parameters / 1e6:,.1f}",
-            *(number(trial.values[axis.name]) for axis in front.axes),
+            *(_value(trial, axis) for axis in front.axes),
         )
     return grid
+
+
+def _value(trial: Trial, axis: Axis) -> str:
+    """With half its 95 % interval, where there is one."""
+    score = next(score for score in trial.scores if score.name == axis.name)
+    if score.low is None or score.high is None:
+        return number(score.value)
+    return f"{number(score.value)} ±{(score.high - score.low) / 2:.2g}"
 
 
 def _picture(front: Front) -> Text:
@@ -153,7 +161,8 @@ def _caption(front: Front) -> Text:
         for axis, worst in zip(front.axes, front.reference_point, strict=True)
     )
     volume = f"hypervolume {front.hypervolume:.4g} below {corner}"
-    return Text(f"{'   '.join(signs)}\n{volume}", style="dim")
+    spread = "±: half the 95 % interval of the median, without drift between runs"
+    return Text(f"{'   '.join(signs)}\n{volume}\n{spread}", style="dim")
 
 
 def _mark(trial: Trial, x_axis: Axis, y_axis: Axis, symbol: str) -> Mark:

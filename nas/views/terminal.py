@@ -75,7 +75,7 @@ def megabytes(count: int) -> str:
 
 def number(value: float) -> str:
     """Four significant digits, or whole thousands with commas."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
 
 
 def duration(seconds: float) -> str:

@@ -35,3 +35,8 @@ def test_a_file_that_is_too_large_to_build_names_its_field(tmp_path: Path) -> No
     path.write_text(to_json(PRESETS["lfm2-350m"]).replace('"width":1024', '"width":1000000000'))
     with pytest.raises(ValueError, match=r"width: 1000000000 is not between 1 and 65,536"):
         find_model(str(path))
+
+
+def test_a_text_that_is_no_path_is_not_found() -> None:
+    with pytest.raises(ValueError, match="is neither a preset"):
+        find_model("{" * 5000)

@@ -183,6 +183,8 @@ def test_a_changed_study_is_refused_with_the_difference(nas, finished: Path) -> 
     result = nas("run", "tiny.toml")
     assert result.returncode == 2
     assert "proxy.token_budget: 1280 in the study, 1600 in the file" in result.stderr
+    assert nas("run", "tiny.toml", "--anew", "--trials", "1").returncode == 0
+    assert len(_candidates(finished.with_name("nas.db"))) == 1
 
 
 def test_ctrl_c_says_how_to_go_on_and_loses_nothing(nas, study: Path, tmp_path: Path) -> None:

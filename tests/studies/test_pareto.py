@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.pareto import best_under, front, hypervolume, knee, reference_point
+from studies.pareto import front, hypervolume, knee
 
 
 def points_of(dimension: int, most: int = 12):
@@ -41,15 +41,9 @@ def test_shuffling_and_duplicates_change_nothing(values, random):
     assert {tuple(values[n]) for n in front(values)} == {
         tuple(shuffled[n]) for n in front(shuffled)
     }
-    reference = reference_point(values)
-    assert reference_point(shuffled) == reference
-    assert hypervolume(shuffled, reference) == pytest.approx(hypervolume(values, reference))
+    corner = [7.0] * len(values[0])
+    assert hypervolume(shuffled, corner) == pytest.approx(hypervolume(values, corner))
     assert values[knee(values)] == shuffled[knee(shuffled)]
-    limits = [4.0] * len(values[0])
-    picked, again = best_under(values, 0, limits), best_under(shuffled, 0, limits)
-    assert (picked is None) == (again is None)
-    if picked is not None and again is not None:
-        assert values[picked] == shuffled[again]
 
 
 def test_nobody_has_a_front_and_equals_share_one():
@@ -91,25 +85,12 @@ class TestHypervolume:
         assert hypervolume([(1, 1), (0, 9)], (2, 2)) == 1
         assert hypervolume([(3, 3)], (2, 2)) == 0
 
-
-class TestReferencePoint:
-    def test_lies_a_tenth_beyond_the_front(self):
-        # (9, 9) is dominated and does not stretch it.
-        assert reference_point([(1, 20), (3, 10), (9, 30)]) == (3.2, 21.0)
-
-    def test_of_a_front_without_extent(self):
-        assert reference_point([(2, 0, -5)]) == (2.2, 0.1, -4.5)
-
     @given(points)
-    def test_every_point_of_the_front_adds_to_the_hypervolume(self, values):
-        reference = reference_point(values)
+    def test_every_point_of_the_front_adds_to_it(self, values):
+        corner = [7.0] * len(values[0])
         kept = {tuple(values[n]) for n in front(values)}
-        whole = hypervolume(sorted(kept), reference)
-        assert all(whole > hypervolume(sorted(kept - {point}), reference) for point in kept)
-
-    def test_of_nothing_is_an_error(self):
-        with pytest.raises(ValueError, match="no front"):
-            reference_point([])
+        whole = hypervolume(sorted(kept), corner)
+        assert all(whole > hypervolume(sorted(kept - {point}), corner) for point in kept)
 
 
 class TestKnee:
@@ -133,33 +114,3 @@ class TestKnee:
     def test_of_nothing_is_an_error(self):
         with pytest.raises(ValueError, match="no knee"):
             knee([])
-
-
-class TestBestUnder:
-    VALUES = ((1.0, 9.0), (2.0, 5.0), (2.0, 4.0), (3.0, 1.0))
-
-    def test_is_the_smallest_within_the_limits(self):
-        assert best_under(self.VALUES, 0, [None, None]) == 0
-        assert best_under(self.VALUES, 0, [None, 5.0]) == 2
-        assert best_under(self.VALUES, 1, [2.5, None]) == 2
-        assert best_under(self.VALUES, 0, [0.5, None]) is None
-
-    @given(points_of(3), st.lists(st.none() | st.integers(0, 6), min_size=3, max_size=3))
-    def test_nobody_within_the_limits_is_smaller(self, values, limits):
-        picked = best_under(values, 1, limits)
-        within = [
-            point
-            for point in values
-            if all(m is None or v <= m for v, m in zip(point, limits, strict=True))
-        ]
-        assert (picked is None) == (not within)
-        if picked is not None:
-            assert values[picked] in within
-            assert values[picked][1] == min(point[1] for point in within)
-            assert not any(dominates(point, values[picked]) for point in within)
-
-
-@pytest.mark.parametrize("values", [[(1.0, float("nan"))], [(1.0, float("inf"))], [1.0, 2.0]])
-def test_values_that_are_no_points_are_refused(values):
-    with pytest.raises(ValueError, match=r"^values: "):
-        front(values)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from nas.views.front import front_document, parse_limits, show_best, show_front
@@ -44,8 +46,22 @@ def test_three_objectives_and_32_layers_fit_80_columns(front, capsys) -> None:
     assert all(len(line) <= 80 for line in shown.splitlines())
     for whole in ("lfm2-350m-all-attention", "117 (knee)", "million", "bits/byte", "ms/token"):
         assert whole in shown
-    for value in ("1.25", "20", "1,234", "1.5", "10", "345.6", "2,000"):
+    for value in ("1.250", "20.00", "1,234", "1.500", "10.00", "345.6", "2,000"):
         assert f" {value} " in shown
+
+
+def test_a_value_comes_with_half_its_interval(front, capsys) -> None:
+    (member, *others) = front.members
+    scores = tuple(
+        replace(score, low=score.value - 0.3, high=score.value + 0.1)
+        if score.name == "decode"
+        else score
+        for score in member.scores
+    )
+    show_front(replace(front, members=(replace(member, scores=scores), *others)))
+    shown = capsys.readouterr().out
+    assert " 20.00 ±0.2 " in shown
+    assert "±: half the 95 % interval" in shown
 
 
 def test_the_caption_explains_the_signs_that_are_drawn_and_no_others(front, capsys) -> None:
@@ -55,7 +71,7 @@ def test_the_caption_explains_the_signs_that_are_drawn_and_no_others(front, caps
     # The one over budget has no loss, and so no place in the picture.
     assert "over budget" not in shown
     assert "dominated" not in shown
-    assert "hypervolume 12.5 below loss 1.6, decode 22, prefill 1,300" in shown
+    assert "hypervolume 12.5 below loss 1.600, decode 22.00, prefill 1,300" in shown
 
 
 def test_a_study_without_a_complete_candidate_says_why(make_trial, capsys) -> None:
@@ -85,7 +101,7 @@ def test_the_best_under_a_budget_is_named_with_all_its_scores(front, capsys) -> 
     best, none = capsys.readouterr().out.splitlines()
     assert best == (
         "lowest loss with decode at most 12: trial 117, "
-        "loss 1.5 bits/byte, decode 10 ms/token, prefill 345.6 ms"
+        "loss 1.500 bits/byte, decode 10.00 ms/token, prefill 345.6 ms"
     )
     assert none == "no complete candidate has decode at most 1"
 

@@ -89,7 +89,7 @@ def test_without_a_terminal_every_ending_is_a_line(
             listener(TrialEnded(trial=make_trial(1, "failed", reason="loss 9 nats")))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "small: 0 of 10 trials are done"
-    assert "loss 1.25 bits/byte, decode 12.5 ms/token, prefill 345.6 ms" in lines[1]
+    assert "loss 1.250 bits/byte, decode 12.50 ms/token, prefill 345.6 ms" in lines[1]
     assert "failed" in lines[2]
     assert lines[2].endswith("; loss 9 nats")
     assert len(lines) == 3
