@@ -97,7 +97,7 @@ def measurement_table(rows: Sequence[MeasuredModel]) -> RenderableType:
             str(measurement.workload),
             f"{tokens_per_second(measurement):,.1f}",
             f"{quantile_ms(measurement, 0.5):,.2f}",
-            f"{_half_spread_ms(measurement):.2f}",
+            f"{_half_spread_ms(measurement):.2g}",
             f"{quantile_ms(measurement, 0.95):,.2f}",
             megabytes(measurement.peak_memory_bytes),
         )
@@ -114,7 +114,8 @@ def _half_spread_ms(measurement: Measurement) -> float:
 def _circumstances(row: MeasuredModel) -> str:
     measurement, environment = row.measurement, row.measurement.environment
     threads = "1 thread" if measurement.threads == 1 else f"{measurement.threads} threads"
-    pinned = f" on cores {', '.join(map(str, measurement.cores))}" if measurement.cores else ""
+    cores = ", ".join(map(str, measurement.cores))
+    pinned = f" on core{'s' if len(measurement.cores) > 1 else ''} {cores}" if cores else ""
     return (
         f"{row.quantization} weights, {measurement.runtime}, {threads}{pinned}; {environment.cpu}, "
         f"{environment.cores} cores, {environment.runtime_version}\n"

@@ -22,7 +22,7 @@ def find_model(text: str) -> NamedModel:
     if path.suffix != ".json" and not _exists(path):
         raise ValueError(
             f"model: '{text}' is neither a preset ({', '.join(PRESETS)}) "
-            "nor an architecture file (.json)"
+            "nor an architecture file (.json); of a study, give a trial's number too"
         )
     return NamedModel(name=path.stem, architecture=read_architecture(path))
 

@@ -13,8 +13,10 @@ from evaluators.proxy_loss import ProxyLoss
 from nas.assembly import latency_evaluator, proxy_training
 from nas.views.terminal import duration, layout_strip, megabytes
 from search_space.architecture import Architecture
-from search_space.costs import parameter_counts
+from search_space.costs import parameter_counts, prefill_flops
 from search_space.encoding import RandomSuggester, draw
+from search_space.presets import preset
+from search_space.proxy import proxy_of
 from search_space.space import broken_rule, parameter_range, space_size, weight_range
 from studies.spec import StudySpec
 
@@ -45,11 +47,18 @@ class Plan:
 
     @property
     def seconds(self) -> float | None:
-        """Of the whole study, if none of its candidates is stopped or refused on the way."""
+        """Of the whole study, if none of its candidates is stopped or refused on the way.
+
+        A reference's training is taken to last as its FLOPs do beside those of the drawn one.
+        """
         if self.latency_seconds is None or self.training_seconds is None:
             return None
         models = self.spec.trials + len(self.spec.references)
-        return models * (self.latency_seconds + self.training_seconds)
+        trainings = self.spec.trials + sum(
+            _training_flops(self.spec, preset(name)) / _training_flops(self.spec, self.drawn)
+            for name in self.spec.references
+        )
+        return models * self.latency_seconds + trainings * self.training_seconds
 
 
 def make_plan(spec: StudySpec) -> Plan:
@@ -123,7 +132,8 @@ def plan_view(plan: Plan) -> RenderableType:
         "million by the choices",
         "weights": f"{megabytes(plan.weight_bytes_least)} to "
         f"{megabytes(plan.weight_bytes_most)} MB at {spec.target.quantization}",
-        "trials": f"{spec.trials} by {spec.sampler.kind}, beside {len(spec.references)} references",
+        "trials": f"{spec.trials} by {spec.sampler.kind}",
+        "references": ", ".join(spec.references) or "none",
         "time": _time(plan),
     }
     lines = [Text(f"{name:12}{fact}") for name, fact in facts.items()]
@@ -138,13 +148,19 @@ def _time(plan: Plan) -> str:
     assert plan.latency_seconds is not None
     assert plan.training_seconds is not None
     return (
-        f"at most about {duration(plan.seconds)}: a model takes {plan.latency_seconds:.0f} s of "
-        f"measuring and {plan.training_seconds:.0f} s of training"
+        f"about {duration(plan.seconds)}, less what is stopped: "
+        f"{plan.latency_seconds:.0f} s + {plan.training_seconds:.0f} s a trial"
     )
 
 
 def _count(number: int) -> str:
     return f"{number:,}" if number < 1_000_000 else f"{number:.1e}"
+
+
+def _training_flops(spec: StudySpec, architecture: Architecture) -> int:
+    """Of reading one batch's sequence by the architecture's proxy, forward alone."""
+    proxy = proxy_of(architecture, spec.proxy.width_share)
+    return prefill_flops(proxy, spec.proxy.context_length)
 
 
 def _training_seconds(spec: StudySpec, architecture: Architecture) -> float:

@@ -4,6 +4,7 @@ from nas.assembly import evaluators_of
 from nas.views.front import print_front
 from nas.views.live import watching
 from nas.views.terminal import notices
+from studies import analysis
 from studies.loop import run_study
 from studies.spec import StudySpec, check_machine
 from studies.storage.store import Store
@@ -26,6 +27,10 @@ def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool)
                     spec, evaluators=evaluators, store=store, listener=listener, trials=trials
                 )
         except KeyboardInterrupt:
-            notices().print("stopped; the same command goes on where it was")
+            done = analysis.status(store, spec.name).counts.ended
+            notices().print(
+                f"stopped after {done} of {trials or spec.trials} trials; "
+                "the same command goes on where it was"
+            )
             raise
         print_front(store, spec.name, typed)

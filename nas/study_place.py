@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from search_space.strict import parse_strict
 from studies.spec import StudySpec, read_spec, shipped_studies
 
 DEFAULT_STORAGE: str = StudySpec.model_fields["storage"].default
@@ -29,4 +30,5 @@ def read_study(text: str, storage: str | None) -> StudySpec:
     spec = read_spec(text)
     if storage is None:
         return spec
-    return StudySpec.model_validate(spec.model_copy(update={"storage": storage}).__dict__)
+    moved = spec.model_dump(mode="json") | {"storage": storage}
+    return parse_strict(StudySpec, moved, text)

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import get_args
 
@@ -10,6 +10,7 @@ from evaluators.evaluator import Evaluation
 from search_space.architecture import Architecture
 from search_space.strict import one_of
 from studies import pareto
+from studies.owner import is_lost
 from studies.records import Trial
 from studies.spec import ScoreName, StudySpec, from_json
 from studies.storage.store import Store
@@ -106,7 +107,8 @@ class Advance:
 def status(store: Store, study: str) -> Status:
     """ValueError if there is no such study, here and below."""
     recorded = store.study(study)
-    candidates, references = store.trials(study), store.trials(study, "reference")
+    candidates = [_released(trial) for trial in store.trials(study)]
+    references = tuple(_released(trial) for trial in store.trials(study, "reference"))
     trials = [*references, *candidates]
     rejections = store.rejections(study)
     seconds: dict[str, float] = defaultdict(float)
@@ -228,6 +230,13 @@ def _complete(candidates: Iterable[Trial]) -> list[Trial]:
         if trial.state == "complete" and trial.model is not None:
             found.setdefault(trial.model.hash, trial)
     return list(found.values())
+
+
+def _released(trial: Trial) -> Trial:
+    """A trial whose process has died, as the next run will find it: interrupted."""
+    if trial.owner is None or trial.outcome is not None:
+        return trial
+    return replace(trial, owner=None) if is_lost(trial.owner, trial.seen_at) else trial
 
 
 def _counts(candidates: Sequence[Trial], *, rejected: int) -> Counts:

@@ -34,4 +34,4 @@ def pareto(
         return
     show_front(front)
     if budgets:
-        show_best(best, score, budgets)
+        show_best(best, score, budgets, study)

@@ -40,9 +40,9 @@ def print_front(store: Store, study: str, typed: str) -> None:
     if front.members:
         first = front.knee or front.members[0]
         output().print(
-            f"next: nas show {typed} {first.number}    "
-            f"nas export {typed} {first.number} --format json    nas pareto {typed} --max "
-            f"{front.axes[-1].name}=VALUE",
+            f"next: nas show {typed} {first.number}\n"
+            f"      nas export {typed} {first.number} --format json\n"
+            f"      nas pareto {typed} --max {front.axes[-1].name}=VALUE",
             soft_wrap=True,
         )
 
@@ -57,14 +57,21 @@ def show_front(front: Front) -> None:
     console.print(_caption(front))
 
 
-def show_best(best: Trial | None, score: str, limits: Mapping[str, float]) -> None:
+def show_best(best: Trial | None, score: str, limits: Mapping[str, float], typed: str) -> None:
+    """`typed` is what the user calls the study by."""
     asked = ", ".join(f"{name} at most {limit:g}" for name, limit in limits.items())
     if best is None:
         output().print(f"no complete candidate has {asked}")
         return
     assert best.model is not None
-    values = ", ".join(f"{each.name} {number(each.value)} {each.unit}" for each in best.scores)
-    output().print(f"lowest {score} with {asked}: trial {best.number}, {values}", soft_wrap=True)
+    values = ", ".join(
+        f"{each.name} {number(each.value)} {each.unit}".strip() for each in best.scores
+    )
+    output().print(
+        f"lowest {score} with {asked}: trial {best.number}\n{values}\n"
+        f"next: nas export {typed} {best.number} --format json",
+        soft_wrap=True,
+    )
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:

@@ -50,6 +50,8 @@ def watching(spec: StudySpec, store: Store) -> Iterator[Listener]:
 
     def follow(event: Event) -> None:
         _follow(progress, event, store)
+        if isinstance(event, TrialEnded):
+            console.print(ending(event.trial, spec))  # stays above the view
 
     with Live(
         get_renderable=lambda: study_view(progress, time.monotonic()),
@@ -68,7 +70,6 @@ class StudyProgress:
         self.wanted = spec.trials
         self.ended_before = 0
         self.ended: list[Trial] = []
-        self.troubled: Trial | None = None
         self.current: Trial | None = None
         self.stage = ""
         self.done = 0.0
@@ -94,8 +95,6 @@ class StudyProgress:
                 if event.trial.kind == "candidate":
                     self.ended.append(event.trial)
                     self.candidate_ended_at = time.monotonic()
-                if event.trial.state != "complete":
-                    self.troubled = event.trial
             case TrialLost():
                 self.current = None
             case _:
@@ -113,7 +112,7 @@ class StudyProgress:
 
 def study_view(progress: StudyProgress, now: float) -> RenderableType:
     """How far the study is, the trial in hand, and the front so far."""
-    return Group(_headline(progress, now), *_current(progress), _front(progress), _last(progress))
+    return Group(_headline(progress, now), *_current(progress), _front(progress))
 
 
 def ending(trial: Trial, spec: StudySpec) -> Text:
@@ -161,7 +160,7 @@ def _current(progress: StudyProgress) -> list[RenderableType]:
     trial = progress.current
     if trial is None:
         return [Text("proposing the next candidate")]
-    name = trial.reference or f"trial {trial.number}"
+    name = f"reference {trial.reference}" if trial.reference else f"trial {trial.number}"
     line = Text.assemble((f"{name}  ", "bold"))
     if trial.model is not None:
         line.append_text(layout_strip(trial.model.layout))
@@ -200,7 +199,3 @@ def _front(progress: StudyProgress) -> RenderableType:
         )
     hidden = len(ordered) - _MOST_FRONT_ROWS
     return Group(grid, Text(f"and {hidden} more", style="dim")) if hidden > 0 else grid
-
-
-def _last(progress: StudyProgress) -> RenderableType:
-    return Text() if progress.troubled is None else ending(progress.troubled, progress.spec)

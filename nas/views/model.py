@@ -53,6 +53,7 @@ def print_model(model: NamedModel, context: int) -> None:
             _shape(architecture),
             _split(counts),
             _memory(architecture, context),
+            Text(f"state: caches at a context of {context:,} tokens, in fp32", style="dim"),
         )
     )
 
@@ -80,7 +81,7 @@ def _describe(mixer: Mixer) -> str:
                 *(["QK-norm"] if mixer.qk_norm else []),
                 *(["gate a head"] if mixer.head_gate else []),
                 *(["bias"] if mixer.qkv_bias else []),
-                f"rotary base {mixer.rope_base:g}",
+                f"rotary base {mixer.rope_base:,.0f}",
                 *([f"on {mixer.rope_share:.0%} of a head"] if mixer.rope_share < 1 else []),
             ]
             return (
@@ -103,9 +104,7 @@ def _split(counts: ParameterCounts) -> Table:
 
 
 def _memory(architecture: Architecture, context: int) -> Table:
-    memory = table(
-        "stored as", "weights MB", f"state at {context:,} MB", "together MB", left=("stored as",)
-    )
+    memory = table("stored as", "weights MB", "state MB", "together MB", left=("stored as",))
     state = state_bytes(architecture, context)
     for quantization in QUANTIZATIONS:
         weights = weight_bytes(architecture, quantization)

@@ -75,4 +75,4 @@ def _running(trial: Trial) -> str:
     where = f"{_name(trial)} on process {trial.owner.pid} on {trial.owner.host}"
     if trial.progress is None:
         return where
-    return f"{where}: {trial.stage}, {trial.progress.done:.0%}, {trial.progress.text}"
+    return f"{where}: {trial.stage}, {trial.progress.done:.0%} {trial.progress.text}".rstrip()

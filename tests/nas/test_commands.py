@@ -48,7 +48,14 @@ def test_show_json_says_what_the_architecture_is(nas, tmp_path: Path) -> None:
 def test_show_prints_every_fact_of_a_file_in_80_columns(nas, tmp_path: Path) -> None:
     (tmp_path / "tiny.json").write_text(TINY)
     shown = nas("show", "tiny.json", "--context", "100").stdout
-    for fact in ("ca-", "kernel 3", "2 heads of 32", "vocabulary 256", "int4", "state at 100 MB"):
+    for fact in (
+        "ca-",
+        "kernel 3",
+        "2 heads of 32",
+        "vocabulary 256",
+        "int4",
+        "context of 100 tokens",
+    ):
         assert fact in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
 

@@ -46,7 +46,7 @@ def test_the_view_says_what_is_asked_for_and_what_it_costs() -> None:
         "1.2e+08 architectures; 50% of random draws",
         "10.0 to 40.0 million",
         "5.0 to 25.0 MB at int4",
-        "at most about 11 min: a model takes 10 s of measuring and 50 s of training",
+        "about 11 min, less what is stopped: 10 s + 50 s a trial",
         "a" * 28,
     ):
         assert fact in " ".join(shown.split())
@@ -54,8 +54,15 @@ def test_the_view_says_what_is_asked_for_and_what_it_costs() -> None:
 
 
 def test_the_time_is_that_of_every_candidate_and_reference() -> None:
-    assert _plan().seconds == pytest.approx(11 * 60)
-    assert plan_document(_plan())["seconds"] == pytest.approx(11 * 60)
+    alike = replace(_plan(), drawn=PRESETS["lfm2-350m"])  # as the reference is
+    assert alike.seconds == pytest.approx(11 * 60)
+    assert plan_document(alike)["seconds"] == pytest.approx(11 * 60)
+
+
+def test_a_larger_reference_takes_longer_to_train() -> None:
+    small = replace(_plan(), drawn=PRESETS["smollm2-135m"])
+    assert small.seconds is not None
+    assert small.seconds > 11 * 60
 
 
 def test_a_drawn_architecture_that_fails_is_told_with_its_reason() -> None:

@@ -292,6 +292,14 @@ def test_a_foreign_or_damaged_database_is_refused_and_kept(
     assert (tmp_path / "nas.db").read_bytes() == content
 
 
+def test_a_storage_that_is_no_url_is_one_sentence(nas, study: Path) -> None:
+    for verb in ("run", "status"):
+        result = nas(verb, "tiny.toml", "--storage", "foo")
+        assert result.returncode == 2
+        assert result.stderr.count("\n") == 1
+        assert "storage" in result.stderr
+
+
 def test_reading_commands_make_no_database(nas, study: Path, tmp_path: Path) -> None:
     result = nas("status", "tiny.toml")
     assert result.returncode == 2

@@ -272,6 +272,19 @@ def test_everything_about_one_trial(sqlite_url: str) -> None:
                 analysis.detail(store, "small", name)
 
 
+def test_a_trial_whose_process_has_died_is_not_running(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = written.store.claim("small", wanted=99)
+    assert trial is not None
+    before = analysis.status(written.store, "small").counts
+    monkeypatch.setattr(analysis, "is_lost", lambda owner, seen_at: owner == trial.owner)
+    after = analysis.status(written.store, "small")
+    assert (before.running, before.interrupted) == (1, 0)
+    assert (after.counts.running, after.counts.interrupted) == (0, 1)
+    assert after.running == ()
+
+
 def test_an_unknown_study_is_the_users_mistake(written: Written) -> None:
     for ask in (analysis.status, analysis.front, analysis.advances):
         with pytest.raises(ValueError, match="study: 'thiers' is not in this database"):

@@ -39,7 +39,7 @@ def test_it_says_what_is_done_what_runs_and_what_failed(make_trial, render) -> N
         "small  4 of 8 trials",
         "50%",
         "2 complete, 1 infeasible, 1 failed, 1 running; 1 of them drawn before",
-        "trial 6 on process 77 on board: training, 50%, 9 tokens",
+        "trial 6 on process 77 on board: training, 50% 9 tokens",
         "lfm2-350m failed, diverged: no room",
         "trial 4 failed, diverged: loss 9 nats",
         "rule parameters refused 3 draws",
