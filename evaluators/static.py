@@ -15,5 +15,5 @@ class StaticEvaluator:
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
         total = parameter_counts(architecture).total
         return Evaluation(
-            scores=(Score(name="parameters", value=float(total), unit=""),), seconds=0.0
+            scores=(Score(name="parameters", value=float(total), unit="parameters"),), seconds=0.0
         )

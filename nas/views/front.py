@@ -65,7 +65,10 @@ def show_best(best: Trial | None, score: str, limits: Mapping[str, float], typed
         return
     assert best.model is not None
     values = ", ".join(
-        f"{each.name} {number(each.value)} {each.unit}".strip() for each in best.scores
+        f"{number(each.value)} {each.unit}"
+        if each.unit == each.name
+        else f"{each.name} {number(each.value)} {each.unit}"
+        for each in best.scores
     )
     output().print(
         f"lowest {score} with {asked}: trial {best.number}\n{values}\n"
@@ -111,7 +114,7 @@ def _member(trial: Trial) -> dict[str, Any]:
 
 
 def _table(front: Front) -> Table:
-    columns = [f"{axis.name}\n{axis.unit}" for axis in front.axes]
+    columns = [_title(axis).replace(" ", "\n", 1) for axis in front.axes]
     grid = table(
         "", "trial", "layout", "million", *columns, left=("trial", "layout"), fold=("layout",)
     )
@@ -187,4 +190,4 @@ def _sign(index: int) -> str:
 
 
 def _title(axis: Axis) -> str:
-    return f"{axis.name} {axis.unit}".strip()
+    return axis.name if axis.unit == axis.name else f"{axis.name} {axis.unit}"

@@ -14,5 +14,5 @@ class TestStaticEvaluator(EvaluatorConformance):
     def test_a_published_model_has_its_published_size(self, evaluator):
         evaluation = evaluator.evaluate(preset("lfm2-350m"), lambda _: None)
         assert evaluation.scores == (
-            Score(name="parameters", value=354_483_968, unit=""),
+            Score(name="parameters", value=354_483_968, unit="parameters"),
         )
