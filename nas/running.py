@@ -19,7 +19,7 @@ def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool)
     check_machine(spec)
     evaluators = evaluators_of(spec)
     with Store.open(spec.storage) as store:
-        if anew and spec.name in [study.name for study in store.studies()]:
+        if anew and _is_begun(spec, store):
             store.forget_study(spec.name)
         try:
             with watching(spec, store) as listener:
@@ -27,10 +27,14 @@ def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool)
                     spec, evaluators=evaluators, store=store, listener=listener, trials=trials
                 )
         except KeyboardInterrupt:
-            done = analysis.status(store, spec.name).counts.ended
+            done = analysis.status(store, spec.name).counts.ended if _is_begun(spec, store) else 0
             notices().print(
                 f"stopped after {done} of {trials or spec.trials} trials; "
                 "the same command goes on where it was"
             )
             raise
         print_front(store, spec.name, typed)
+
+
+def _is_begun(spec: StudySpec, store: Store) -> bool:
+    return spec.name in [study.name for study in store.studies()]

@@ -202,7 +202,7 @@ def _caption(trial: Trial) -> dict[str, str | int]:
     assert trial.model is not None
     assert trial.outcome is not None
     return {
-        "trial": trial.number if trial.reference is None else trial.reference,
+        "trial": trial.name,
         "state": trial.outcome.state,
         "layout": trial.model.layout,
         "architecture": trial.model.hash,

@@ -111,6 +111,15 @@ class Trial:
         return "interrupted" if self.owner is None else "running"
 
     @property
+    def name(self) -> int | str:
+        """What a person asks for it by: a candidate's number, or a reference's name."""
+        return self.number if self.reference is None else self.reference
+
+    @property
+    def title(self) -> str:
+        return f"trial {self.number}" if self.reference is None else self.reference
+
+    @property
     def values(self) -> dict[str, float]:
         """Every score by its name."""
         return {score.name: score.value for score in self.scores}

@@ -105,7 +105,7 @@ def _no_front(front: Front) -> Text:
 def _member(trial: Trial) -> dict[str, Any]:
     assert trial.model is not None
     return {
-        "trial": trial.number if trial.reference is None else trial.reference,
+        "trial": trial.name,
         "hash": trial.model.hash,
         "layout": trial.model.layout,
         "parameters": trial.model.parameters,

@@ -118,8 +118,7 @@ def study_view(progress: StudyProgress, now: float) -> RenderableType:
 def ending(trial: Trial, spec: StudySpec) -> Text:
     """One line: how a trial ended, with its objectives or its reason."""
     assert trial.outcome is not None
-    name = trial.reference or f"trial {trial.number}"
-    line = Text.assemble(f"{name:14} ", (f"{trial.outcome.state:10} ", "bold"))
+    line = Text.assemble(f"{trial.title:14} ", (f"{trial.outcome.state:10} ", "bold"))
     if trial.model is not None:
         line.append_text(layout_strip(trial.model.layout))
     values = [
@@ -160,8 +159,8 @@ def _current(progress: StudyProgress) -> list[RenderableType]:
     trial = progress.current
     if trial is None:
         return [Text("proposing the next candidate")]
-    name = f"reference {trial.reference}" if trial.reference else f"trial {trial.number}"
-    line = Text.assemble((f"{name}  ", "bold"))
+    kind = "" if trial.reference is None else "reference "
+    line = Text.assemble((f"{kind}{trial.title}  ", "bold"))
     if trial.model is not None:
         line.append_text(layout_strip(trial.model.layout))
         line.append(f"  {trial.model.parameters / 1e6:,.1f} million parameters")

@@ -19,7 +19,7 @@ def status_document(status: Status) -> dict[str, Any]:
         "rejected_draws": dict(status.rejections),
         "stage_seconds": dict(status.stage_seconds),
         "failures": [
-            {"trial": trial.reference or trial.number, "reason": trial.outcome.reason}
+            {"trial": trial.name, "reason": trial.outcome.reason}
             for trial in status.failures
             if trial.outcome is not None
         ],
@@ -40,7 +40,7 @@ def _lines(status: Status) -> Iterator[Text]:
         yield Text(_running(trial))
     for trial in status.failures:
         assert trial.outcome is not None
-        yield Text(f"{_name(trial)} failed, {trial.outcome.failure}: {trial.outcome.reason}")
+        yield Text(f"{trial.title} failed, {trial.outcome.failure}: {trial.outcome.reason}")
     for rule, draws in status.rejections.items():
         yield Text(f"rule {rule} refused {draws} draws before anything was paid for them")
     spent = ", ".join(f"{stage} {duration(each)}" for stage, each in status.stage_seconds.items())
@@ -66,13 +66,9 @@ def _by_state(counts: Counts) -> dict[str, int]:
     }
 
 
-def _name(trial: Trial) -> str:
-    return trial.reference or f"trial {trial.number}"
-
-
 def _running(trial: Trial) -> str:
     assert trial.owner is not None
-    where = f"{_name(trial)} on process {trial.owner.pid} on {trial.owner.host}"
+    where = f"{trial.title} on process {trial.owner.pid} on {trial.owner.host}"
     if trial.progress is None:
         return where
     return f"{where}: {trial.stage}, {trial.progress.done:.0%} {trial.progress.text}".rstrip()

@@ -17,7 +17,7 @@ def trial_document(detail: TrialDetail) -> dict[str, Any]:
     trial = detail.trial
     return {
         "study": trial.study,
-        "trial": trial.number if trial.reference is None else trial.reference,
+        "trial": trial.name,
         "state": trial.state,
         "reason": None if trial.outcome is None else trial.outcome.reason,
         "duplicate_of": trial.duplicate_of,
