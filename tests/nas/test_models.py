@@ -1,9 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from nas.models import find_model
 from search_space.architecture import to_json
+from search_space.huggingface.configuration import config_of
 from search_space.presets import PRESETS
 
 
@@ -40,3 +42,22 @@ def test_a_file_that_is_too_large_to_build_names_its_field(tmp_path: Path) -> No
 def test_a_text_that_is_no_path_is_not_found() -> None:
     with pytest.raises(ValueError, match="is neither a preset"):
         find_model("{" * 5000)
+
+
+def test_a_folder_of_transformers_goes_by_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "qwen"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config_of(PRESETS["qwen3-0.6b"])))
+    for text in (folder, folder / "config.json"):
+        found = find_model(str(text))
+        assert (found.name, found.architecture) == ("qwen", PRESETS["qwen3-0.6b"])
+
+
+def test_a_folder_of_another_export_is_its_architecture(tmp_path: Path) -> None:
+    (tmp_path / "architecture.json").write_text(to_json(PRESETS["lfm3-1.7b"]))
+    assert find_model(str(tmp_path)).architecture == PRESETS["lfm3-1.7b"]
+
+
+def test_a_folder_of_neither_says_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds neither config\.json nor architecture\.json"):
+        find_model(str(tmp_path))

@@ -1,0 +1,42 @@
+"""`nas import`: a transformers configuration becomes an architecture file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def import_(
+    path: Annotated[Path, typer.Argument(help="A config.json, or the folder it is in.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The architecture file to write.")
+    ] = Path("architecture.json"),
+    without_rope_scaling: Annotated[
+        bool,
+        typer.Option(
+            "--without-rope-scaling",
+            help="Read a model that rescales its rotary positions as one that does not: the same "
+            "shape and costs, but not what its weights compute.",
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option(help="Overwrite a file that exists.")] = False,
+) -> None:
+    """Import a transformers model's configuration as an architecture file."""
+    from nas.exporters.output import writing_file
+    from nas.views.terminal import notices
+    from search_space.architecture import to_json
+    from search_space.costs import parameter_counts
+    from search_space.huggingface.configuration import architecture_of, without_scaling
+    from search_space.huggingface.folder import read_config
+
+    config = read_config(path)
+    if without_rope_scaling:
+        config = without_scaling(config)
+    architecture = architecture_of(config, str(path))
+    with writing_file(output, overwrite=force) as file:
+        file.write_text(to_json(architecture, indent=2) + "\n", encoding="utf-8")
+    parameters = parameter_counts(architecture).total
+    notices().print(
+        f"read {config['model_type']}, {parameters:,} parameters: {architecture.layout}"
+    )
+    notices().print(f"wrote {output}; next: nas show {output}    nas measure {output}")

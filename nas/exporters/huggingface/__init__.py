@@ -1,0 +1,1 @@
+"""A folder that transformers loads, and the code that travels with it where it needs some."""

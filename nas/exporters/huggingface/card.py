@@ -1,0 +1,60 @@
+"""The model card: what stands in the README.md of a folder for transformers."""
+
+from collections import Counter
+
+from search_space.architecture import Architecture, architecture_hash
+from search_space.costs import parameter_counts
+
+_KINDS = {
+    "c": "gated short convolution",
+    "a": "attention",
+    "s": "sliding-window attention",
+    "l": "gated linear attention",
+    "-": "no mixer",
+}
+
+
+def model_card(architecture: Architecture, name: str, provenance: str, *, needs_code: bool) -> str:
+    """Markdown, with the front matter that the Hugging Face hub reads.
+
+    needs_code: the folder holds code of its own, which transformers runs when it is told to.
+    """
+    counts = parameter_counts(architecture)
+    letters = Counter(architecture.layout)
+    legend = ", ".join(f"`{kind}` {_KINDS[kind]} ({letters[kind]})" for kind in letters)
+    rows = "\n".join(
+        f"| {part} | {count:,} |"
+        for part, count in (
+            ("embedding", counts.embedding),
+            ("mixers", counts.mixers),
+            ("feed-forward", counts.feed_forward),
+            ("norms", counts.norms),
+            ("**all**", counts.total),
+        )
+    )
+    trust = ", trust_remote_code=True" if needs_code else ""
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+---
+
+# {name}
+
+`{architecture.layout}`
+
+One letter a layer, from the first: {legend}.
+Width {architecture.width:,}, vocabulary {architecture.vocab_size:,}, architecture
+`{architecture_hash(architecture)}`.
+
+| parameters | |
+|---|---:|
+{rows}
+
+{provenance.strip()}
+
+```python
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("."{trust})
+```
+"""

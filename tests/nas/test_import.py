@@ -1,0 +1,35 @@
+import json
+from pathlib import Path
+
+from search_space.presets import PRESETS
+from search_space.strict import read_architecture
+from tests.search_space.huggingface.published import LLAMA_3_2, PUBLISHED
+
+
+def test_a_configuration_becomes_an_architecture_file(nas, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED["lfm2-350m"]))
+    imported = nas("import", "config.json", "-o", "lfm2.json")
+    assert imported.returncode == 0
+    assert imported.stdout == ""
+    assert "read lfm2, 354,483,968 parameters: ccaccaccacacacac" in imported.stderr
+    assert read_architecture(tmp_path / "lfm2.json") == PRESETS["lfm2-350m"]
+    again = nas("import", ".", "-o", "lfm2.json")
+    assert (again.returncode, "--force overwrites it" in again.stderr) == (2, True)
+    assert nas("import", ".", "-o", "lfm2.json", "--force").returncode == 0
+
+
+def test_rescaled_positions_are_left_out_when_told_to(nas, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_3_2))
+    refused = nas("import", "config.json")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("nas: config.json: rope_scaling: rope_type: 'llama3' rescales")
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "architecture.json").exists()
+    assert nas("import", "config.json", "--without-rope-scaling").returncode == 0
+    assert read_architecture(tmp_path / "architecture.json") == PRESETS["llama-3.2-1b"]
+
+
+def test_a_file_that_is_not_there_is_named(nas) -> None:
+    missing = nas("import", "nowhere/config.json")
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    assert "nowhere/config.json: no such file" in missing.stderr
