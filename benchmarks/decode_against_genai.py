@@ -167,7 +167,7 @@ def _compare(ours: Path, theirs: Path, name: str) -> None:
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, [core])
     starts: dict[str, Callable[[], Decode]] = {
-        "ours": lambda: _start_ours(ours, core),
+        "ours": lambda: _start_ours(ours),
         "genai": lambda: BuiltSession(theirs).run,
     }
     windows: dict[str, list[float]] = {label: [] for label in starts}
@@ -200,8 +200,8 @@ def _compare(ours: Path, theirs: Path, name: str) -> None:
     print(f"medians of the rounds {rounds.min():.3f} to {rounds.max():.3f}")
 
 
-def _start_ours(model: Path, core: int) -> Decode:
-    session = Session(model, cores=[core])
+def _start_ours(model: Path) -> Decode:
+    session = Session(model)
     session.prepare(np.ones(1, dtype=np.int64))
 
     def decode(position: int) -> None:

@@ -22,6 +22,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from evaluators.evaluator import CurvePoint, EvaluationFailed, Progress, Report
 from evaluators.recipe import Recipe, make_optimizer, set_rate, start
 from evaluators.tokenizer import TokenIds
+from hardware.quiet import MakeWay, making_way
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 
@@ -107,17 +108,38 @@ def train(
     """The validation losses of a model trained from scratch; the last is that of the whole budget.
 
     Every architecture of one vocabulary sees the same batches in the same order, and weights of the
-    same name and shape start alike. Raises EvaluationFailed when the loss diverges.
+    same name and shape start alike. Pauses while something is measured on this machine. Raises
+    EvaluationFailed when the loss diverges.
     """
+    return train_model(LanguageModel(architecture), text, settings, report)
+
+
+def train_model(
+    model: LanguageModel, text: TokenizedText, settings: TrainingSettings, report: Report
+) -> tuple[CurvePoint, ...]:
+    """`train`, of a model that its caller keeps; whatever its weights are, they are drawn anew."""
+    done = 0.0
+
+    def follow(progress: Progress) -> None:
+        nonlocal done
+        done = progress.done
+        report(progress)
+
+    def say(sentence: str) -> None:
+        report(Progress(done=done, text=sentence))
+
     _keep_freed_memory()
-    with _torch_threads(settings.threads):
-        return _train(architecture, text, settings, report)
+    with _torch_threads(settings.threads), making_way(say) as make_way:
+        return _train(model, text, settings, follow, make_way)
 
 
-def bits_per_byte(model: nn.Module, text: TokenizedText, settings: TrainingSettings) -> float:
+def bits_per_byte(
+    model: nn.Module, text: TokenizedText, settings: TrainingSettings, make_way: MakeWay
+) -> float:
     """Bits that the model spends on a byte of validation text, in windows of the context length.
 
-    Every token but the first is scored once, behind the tokens of its own window.
+    Every token but the first is scored once, behind the tokens of its own window. `make_way` is
+    called between any two passes.
     """
     tokens = torch.from_numpy(text.validation.astype(np.int64))
     scored_bytes = int(text.token_bytes[text.validation[1:]].sum())
@@ -130,6 +152,7 @@ def bits_per_byte(model: nn.Module, text: TokenizedText, settings: TrainingSetti
         for inputs_BT, targets_BT in zip(
             inputs_NT.split(at_once), targets_NT.split(at_once), strict=True
         ):
+            make_way()
             with _autocast(settings.device):
                 logits_BTV = model(inputs_BT.to(settings.device))
             nats += F.cross_entropy(
@@ -142,35 +165,39 @@ def bits_per_byte(model: nn.Module, text: TokenizedText, settings: TrainingSetti
 
 
 def _train(
-    architecture: Architecture, text: TokenizedText, settings: TrainingSettings, report: Report
+    model: LanguageModel,
+    text: TokenizedText,
+    settings: TrainingSettings,
+    report: Report,
+    make_way: MakeWay,
 ) -> tuple[CurvePoint, ...]:
-    model = LanguageModel(architecture)
     start(model, settings.seed)
     model.to(settings.device)
     optimizer = make_optimizer(model, settings.recipe, settings.steps)
     bits_per_nat = 1.0 / math.log(2.0) / float(text.token_bytes[text.training].mean())
     validated = _validated_steps(settings)
-    pause = max(1, settings.steps // _REPORTS)
+    stride = max(1, settings.steps // _REPORTS)
     first_loss = 0.0
     curve: list[CurvePoint] = []
     recent: list[Tensor] = []
     update = _Update(model, optimizer, settings)
     since = time.perf_counter()
     for step, window_BS in enumerate(_batches(text.training, settings), start=1):
+        since += make_way()
         set_rate(optimizer, settings.recipe, step, settings.steps)
         recent.append(update(window_BS))
-        if step % pause and step not in validated:
+        if step % stride and step not in validated:
             continue
         tokens = step * settings.step_tokens
         loss = torch.stack(recent).mean().item()
-        first_loss = first_loss or max(recent[0].item(), math.log(architecture.vocab_size))
+        first_loss = first_loss or max(recent[0].item(), math.log(model.architecture.vocab_size))
         if not loss < _DIVERGED * first_loss:
             raise EvaluationFailed("diverged", f"training loss {loss:.3g} nats at token {tokens:,}")
         rate = len(recent) * settings.step_tokens / (time.perf_counter() - since)
         recent.clear()
         point = None
         if step in validated:
-            point = CurvePoint(tokens=tokens, loss=bits_per_byte(model, text, settings))
+            point = CurvePoint(tokens=tokens, loss=bits_per_byte(model, text, settings, make_way))
             if not math.isfinite(point.loss):
                 raise EvaluationFailed("diverged", f"validation loss at token {tokens:,}")
             curve.append(point)

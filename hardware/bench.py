@@ -1,21 +1,26 @@
-"""The stand-alone program that measures one model file: weights, session, warm-up, samples.
+"""The stand-alone program that holds one model in its process and times windows as it is asked to.
 
-It reads one request (JSON) from standard input and writes one JSON line. With `environment.py` it
-is all that travels to a device, so it needs nothing but Python, numpy and onnxruntime.
+A request is a line of JSON on standard input, its answer a line on standard output. The first one
+loads, the others time samples of a workload or look at the device:
 
-    {"model": path, "workloads": [{"phase", "tokens", "depth"}], "threads": N, "seconds": S}
+    {"model": path, "capacity": tokens, "cores": [N, ...] or null, "threads": N}
+    {"time": {"phase": "prefill" or "decode", "tokens": N, "depth": N}, "samples": N}
+    {"look": true}
 
-Threads are pinned, the highest cores first; weights that the file leaves open are drawn here.
+End of input ends it; an error ends it with the exception on standard error. With `environment.py`
+it is all that travels to a device, so it needs nothing but Python, numpy and onnxruntime. Weights
+that the model's file leaves open are drawn here.
 """
 
 import ctypes
 import json
 import os
-import signal
+import select
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +28,86 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from hardware.environment import read_environment
+from hardware.environment import read_counters, read_environment
 
-_FEWEST_PROMPTS = 3
-_MOST_PROMPTS = 20
-_MOST_TEXTS = 5
-_WARMUP_TOKENS = 8
 _CHUNK_ELEMENTS = 1 << 22
-_PR_SET_PDEATHSIG = 1
+_PAST_ELEMENTS = 1 << 16
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_MMAP_THRESHOLD_BYTES = 128 << 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
-    """One workload's times in ns and the most memory that was resident meanwhile."""
+class Bench:
+    """A model that is loaded, and where each of its workloads has stopped.
 
-    warmup_ns: list[int]
-    samples_ns: list[int]
-    peak_memory_bytes: int
+    loading: what it took, as `runner.Loading` has it.
+    """
+
+    def __init__(
+        self, *, model: str, capacity: int, cores: Sequence[int] | None, threads: int
+    ) -> None:
+        empty_memory_bytes = _memory_bytes("VmRSS")
+        start = time.perf_counter_ns()
+        path = Path(model)
+        data = _data_file(path)
+        drawn = not data.exists()
+        try:
+            if drawn:
+                write_random_weights(path)
+            model_bytes = path.stat().st_size + data.stat().st_size
+            self.session = Session(path, threads=threads, cores=cores, capacity=capacity)
+        finally:
+            if drawn:  # the session has mapped what it needs
+                data.unlink(missing_ok=True)
+        load_ns = time.perf_counter_ns() - start
+        if cores is not None:
+            os.sched_setaffinity(0, cores[:1])  # the other threads are pinned by the runtime
+        # The states' memory is only reserved until they are written.
+        loaded_memory_bytes = _memory_bytes("VmRSS")
+        self.session.fill(0, np.random.default_rng(0))
+        self._bound = ""
+        self._positions: dict[str, int] = {}
+        self.loading = {
+            "runtime": "onnxruntime",
+            "threads": threads,
+            "cores": cores or [],
+            "load_ns": load_ns,
+            "model_bytes": model_bytes,
+            "empty_memory_bytes": empty_memory_bytes,
+            "loaded_memory_bytes": loaded_memory_bytes,
+        }
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        if "time" in request:
+            return self._time(request["time"], request["samples"])
+        counters = read_counters()
+        return {
+            "environment": asdict(read_environment(f"onnxruntime {ort.__version__}")),
+            "counters": None if counters is None else asdict(counters),
+        }
+
+    def _time(self, workload: dict[str, Any], samples: int) -> dict[str, Any]:
+        """Tokens are written on from where this workload's last window stopped, to its end."""
+        session, depth = self.session, workload["depth"]
+        end = depth + workload["tokens"]
+        if end > session.capacity:
+            raise ValueError(f"tokens: up to {end} are above {session.capacity}, the capacity")
+        at_once = 1 if workload["phase"] == "decode" else workload["tokens"]
+        name = json.dumps(workload, sort_keys=True)
+        if name != self._bound:
+            generator = np.random.default_rng(0)
+            session.prepare(generator.integers(session.description["vocab_size"], size=at_once))
+            self._bound = name
+        session.position = self._positions.get(name, depth)
+        samples_ns = []
+        _forget_peak_memory()
+        for _ in range(samples):
+            if session.position + at_once > end:
+                session.position = depth
+            start = time.perf_counter_ns()
+            session.run(at_once)
+            samples_ns.append(time.perf_counter_ns() - start)
+        self._positions[name] = session.position
+        return {"samples_ns": samples_ns, "peak_memory_bytes": _memory_bytes("VmHWM")}
 
 
 class Session:
@@ -49,9 +117,17 @@ class Session:
     each with its own binding, so that no step copies and none reads what it has overwritten.
     """
 
-    def __init__(self, model: Path, *, cores: Sequence[int], capacity: int | None = None) -> None:
-        """One thread for each of `cores`; `capacity`: the tokens that caches hold at most.
+    def __init__(
+        self,
+        model: Path,
+        *,
+        threads: int = 1,
+        cores: Sequence[int] | None = None,
+        capacity: int | None = None,
+    ) -> None:
+        """`cores`: one for each thread, of which the first is the caller's; None pins none.
 
+        `capacity`: the tokens that caches hold at most.
         Raises ValueError for a capacity beyond the context that the model was written for.
         """
         self.description = json.loads(model.with_name("model.json").read_text())
@@ -61,15 +137,18 @@ class Session:
             raise ValueError(f"capacity: {capacity} is above {most}, the model's context length")
         self.position = 0
         options = ort.SessionOptions()
-        options.intra_op_num_threads = len(cores)
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
-        if len(cores) > 1:  # the calling thread is the first; runtimes count processors from 1
+        if threads > 1:
+            # Else workers spin on for a while after the last run: in another process's turn.
+            options.add_session_config_entry("session.force_spinning_stop", "1")
+        if threads > 1 and cores is not None:  # the runtime counts processors from 1
             workers = ";".join(str(core + 1) for core in cores[1:])
             options.add_session_config_entry("session.intra_op_thread_affinities", workers)
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._bindings = [self._session.io_binding(), self._session.io_binding()]
-        self._states: list[tuple[ort.OrtValue, ort.OrtValue]] = []
+        self._states: list[NDArray[np.float32]] = []
         self._total_length = _value(np.zeros((), dtype=np.int32))
         self._token = _value(np.zeros((1, 1), dtype=np.int64))
         self._logits = np.zeros((1, 1, self.description["vocab_size"]), dtype=np.float32)
@@ -107,21 +186,27 @@ class Session:
     def fill(self, position: int, generator: np.random.Generator) -> None:
         """As if `position` tokens had been read: their values do not change what a step costs."""
         self.position = position
-        for first, second in self._states:
-            for buffer in {id(first): first, id(second): second}.values():
-                draw = generator.standard_normal(buffer.shape(), dtype=np.float32)
-                buffer.update_inplace(draw)
+        block = generator.uniform(-1, 1, _PAST_ELEMENTS).astype(np.float32)
+        for state in self._states:
+            flat = state.reshape(-1)
+            for start in range(0, flat.size, block.size):
+                piece = flat[start : start + block.size]
+                piece[:] = block[: piece.size]
 
     def _bind_state(self, state: dict[str, Any]) -> None:
         shape = [extent or self.capacity for extent in state["shape"]]
-        first = _value(np.zeros(shape, dtype=np.float32))
-        second = first if state["in_place"] else _value(np.zeros(shape, dtype=np.float32))
-        self._states.append((first, second))
+        first = self._state(shape)
+        second = first if state["in_place"] else self._state(shape)
         for binding, past, present in zip(
             self._bindings, (first, second), (second, first), strict=True
         ):
             binding.bind_ortvalue_input(state["past"], past)
             binding.bind_ortvalue_output(state["present"], present)
+
+    def _state(self, shape: Sequence[int]) -> ort.OrtValue:
+        """A buffer of zeros, which the runtime and `_states` share."""
+        self._states.append(np.zeros(shape, dtype=np.float32))
+        return _value(self._states[-1])
 
 
 def write_random_weights(model: Path) -> None:
@@ -144,103 +229,50 @@ def write_random_weights(model: Path) -> None:
         file.truncate(description["data_bytes"])
 
 
-def measure_workload(
-    session: Session, phase: str, tokens: int, depth: int, seconds: float
-) -> Samples:
-    """Samples of one workload: at least three prompts, or `tokens` tokens; more until `seconds`."""
-    generator = np.random.default_rng(0)
-    vocabulary = session.description["vocab_size"]
-    _forget_peak_memory()
-    if phase == "prefill":
-        at_once, steps, fewest, most = tokens, 1, _FEWEST_PROMPTS, _MOST_PROMPTS
-    else:
-        at_once, steps, fewest, most = 1, tokens, 1, _MOST_TEXTS
-    session.prepare(generator.integers(vocabulary, size=at_once))
-    session.fill(depth, generator)
-
-    def sample(steps: int) -> list[int]:
-        session.position = depth
-        return _timed(session, at_once, steps)
-
-    warmup = sample(min(steps, _WARMUP_TOKENS))
-    samples = _repeat(lambda: sample(steps), fewest, most, seconds)
-    return Samples(warmup_ns=warmup, samples_ns=samples, peak_memory_bytes=_peak_memory_bytes())
-
-
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """What the request asks for, as plain data."""
-    start = time.perf_counter_ns()
-    model, workloads = Path(request["model"]), request["workloads"]
-    cores = _choose_cores(request["threads"])
-    capacity = max(workload["tokens"] + workload["depth"] for workload in workloads)
-    drawn = not _data_file(model).exists()
-    try:
-        if drawn:
-            write_random_weights(model)
-        session = Session(model, cores=cores, capacity=capacity)
-    finally:
-        if drawn:  # the session has mapped what it needs
-            _data_file(model).unlink(missing_ok=True)
-    if sys.platform == "linux":
-        os.sched_setaffinity(0, cores[:1])
-    load_ns = time.perf_counter_ns() - start
-    results = [
-        measure_workload(session, **workload, seconds=request["seconds"]) for workload in workloads
-    ]
-    environment = read_environment(f"onnxruntime {ort.__version__}")
-    return {
-        "load_ns": load_ns,
-        "cores": cores if sys.platform == "linux" else [],
-        "results": [asdict(result) for result in results],
-        "environment": asdict(environment),
-    }
-
-
 def main() -> None:
     _die_with_parent()
-    request = json.load(sys.stdin)
-    print(json.dumps(answer(request)))
+    _give_freed_memory_back()
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)  # what a library prints is no answer
+        requests = map(json.loads, sys.stdin)
+        for load in requests:
+            bench = Bench(**load)
+            print(json.dumps(bench.loading), file=answers, flush=True)
+            for request in requests:
+                print(json.dumps(bench.answer(request)), file=answers, flush=True)
 
 
 def _die_with_parent() -> None:
-    """A measurement that nobody waits for must not disturb the next one (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """A window that nobody waits for must not disturb the next measurement (Linux).
+
+    It is the process that is watched; PR_SET_PDEATHSIG would heed the thread that started us.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return
+    try:
+        parent = os.pidfd_open(os.getppid())
+    except OSError:  # a kernel or a container without it: the window goes on to its end
+        return
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
-def _choose_cores(threads: int) -> list[int]:
-    if sys.platform != "linux":
-        return list(range(threads))
-    cores = sorted(os.sched_getaffinity(0), reverse=True)
-    if threads > len(cores):
-        raise ValueError(f"threads: {threads} is more than the {len(cores)} cores of this device")
-    return cores[:threads]
+def _end_with(process: int) -> None:
+    select.select([process], [], [])
+    os._exit(1)
+
+
+def _give_freed_memory_back() -> None:
+    """Has glibc map large allocations one by one, as it does until the first of them is freed.
+
+    Then it would go over to its heap, which keeps what is freed below a block that is in use, and
+    how much that is differs between runs.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
 
 
 def _data_file(model: Path) -> Path:
     return model.with_name(f"{model.name}.data")
-
-
-def _timed(session: Session, tokens: int, repetitions: int) -> list[int]:
-    samples = []
-    for _ in range(repetitions):
-        start = time.perf_counter_ns()
-        session.run(tokens)
-        samples.append(time.perf_counter_ns() - start)
-    return samples
-
-
-def _repeat(
-    sample: Callable[[], Sequence[int]], fewest: int, most: int, seconds: float
-) -> list[int]:
-    samples: list[int] = []
-    start = time.monotonic()
-    for repetition in range(most):
-        spent = time.monotonic() - start
-        if repetition >= fewest and spent * (repetition + 1) / repetition > seconds:
-            break
-        samples += sample()
-    return samples
 
 
 def _draw(weight: dict[str, Any], count: int, generator: np.random.Generator) -> NDArray[Any]:
@@ -263,7 +295,8 @@ def _forget_peak_memory() -> None:
         return
 
 
-def _peak_memory_bytes() -> int:
+def _memory_bytes(field: str) -> int:
+    """VmRSS: resident now; VmHWM: at most. Without /proc, the most since the beginning."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -271,7 +304,7 @@ def _peak_memory_bytes() -> int:
 
         kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return kibibytes if sys.platform == "darwin" else 1024 * kibibytes
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    line = next(line for line in status.splitlines() if line.startswith(f"{field}:"))
     return 1024 * int(line.split()[1])
 
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,20 @@ class Environment:
     load_1min: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuCounters:
+    """Seconds that each core has spent since the machine started, and this process since it did.
+
+    busy_s: for any process of this system; steal_s: taken by the hypervisor; both one a core.
+    own_s: by the process that reads, on whatever core.
+    """
+
+    at_ns: int
+    busy_s: tuple[float, ...]
+    steal_s: tuple[float, ...]
+    own_s: float
+
+
 def read_environment(runtime_version: str) -> Environment:
     return Environment(
         host=platform.node(),
@@ -36,6 +51,27 @@ def read_environment(runtime_version: str) -> Environment:
         clock_mhz=_clock_mhz(),
         temperature_c=_temperature_c(),
         load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    )
+
+
+def read_counters() -> CpuCounters | None:
+    """From /proc/stat (proc(5)); None where there is none."""
+    at_ns = time.monotonic_ns()
+    ticks_by_core = {}
+    for line in (_content(Path("/proc/stat")) or "").splitlines():
+        name, *fields = line.split()
+        if name.startswith("cpu") and name != "cpu":
+            ticks_by_core[int(name[3:])] = [int(field) for field in fields]
+    if not ticks_by_core:
+        return None
+    busy_s, steal_s = [], []
+    for core in range(1 + max(ticks_by_core)):  # a core that is offline has no line
+        # Guests' time, which would follow, is counted as their hypervisor's user time already.
+        user, nice, system, _, _, irq, softirq, steal = ticks_by_core.get(core, [0] * 8)[:8]
+        busy_s.append((user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK"))
+        steal_s.append(steal / os.sysconf("SC_CLK_TCK"))
+    return CpuCounters(
+        at_ns=at_ns, busy_s=tuple(busy_s), steal_s=tuple(steal_s), own_s=time.process_time()
     )
 
 

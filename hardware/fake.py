@@ -1,16 +1,39 @@
 """A runner that measures nothing: times follow from the model file, and are always the same."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from hardware.environment import Environment
-from hardware.measurement import Measurement, Workload
-from hardware.runner import declared_weight_bytes
+from hardware.measurement import Workload
+from hardware.runner import (
+    LoadedModel,
+    Loading,
+    ModelFormat,
+    RunnerError,
+    Sighting,
+    Window,
+    declared_weight_bytes,
+)
 
-_PROMPTS = 20
+_NOISE = 0.01
+_ENVIRONMENT = Environment(
+    host="fake",
+    system="fake",
+    cpu="fake",
+    cores=1,
+    memory_bytes=1 << 30,
+    python="fake",
+    runtime_version="fake",
+    governor=None,
+    clock_mhz=None,
+    temperature_c=None,
+    load_1min=None,
+)
 
 
 class FakeRunner:
@@ -19,42 +42,43 @@ class FakeRunner:
     A model's time grows with the bytes that its description declares, and with the depth.
     """
 
-    @property
-    def fingerprint(self) -> str:
-        return "fake"
+    fingerprint = "fake"
+    model_format: ModelFormat = "onnx"
 
-    def measure(self, model: Path, workloads: Sequence[Workload]) -> tuple[Measurement, ...]:
-        digest = hashlib.sha256(model.read_bytes()).digest()
-        generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-        kilobytes = declared_weight_bytes(model) // 1000
-        return tuple(_measurement(workload, kilobytes, generator) for workload in workloads)
+    @contextmanager
+    def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
+        yield _FakeModel(model, capacity)
 
 
-def _measurement(workload: Workload, kilobytes: int, generator: np.random.Generator) -> Measurement:
-    at_once = workload.tokens if workload.phase == "prefill" else 1
-    nanoseconds = at_once * (kilobytes * 100 + workload.depth * 100)
-    count = workload.tokens if workload.phase == "decode" else _PROMPTS
-    samples = nanoseconds * (1 + 0.05 * generator.random(count))
-    return Measurement(
-        workload=workload,
-        runtime="fake",
-        threads=1,
-        cores=(),
-        samples_ns=tuple(int(sample) for sample in samples),
-        warmup_ns=(),
-        load_ns=kilobytes * 1000,
-        peak_memory_bytes=kilobytes * 1_500,
-        environment=Environment(
-            host="fake",
-            system="fake",
-            cpu="fake",
-            cores=1,
-            memory_bytes=1 << 30,
-            python="fake",
-            runtime_version="fake",
-            governor=None,
-            clock_mhz=None,
-            temperature_c=None,
-            load_1min=None,
-        ),
-    )
+class _FakeModel:
+    def __init__(self, model: Path, capacity: int) -> None:
+        self._kilobytes = declared_weight_bytes(model) // 1000
+        self._capacity = capacity
+        content = model.read_bytes()
+        self._seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
+        self._windows: Counter[Workload] = Counter()
+        self.loading = Loading(
+            runtime="fake",
+            threads=1,
+            cores=(),
+            load_ns=1000 * self._kilobytes,
+            model_bytes=len(content) + 1000 * self._kilobytes,
+            empty_memory_bytes=1_000_000,
+            loaded_memory_bytes=1_000_000 + 1000 * self._kilobytes,
+        )
+
+    def time(self, workload: Workload, samples: int) -> Window:
+        if workload.tokens + workload.depth > self._capacity:
+            raise RunnerError("refused", f"{workload} is above {self._capacity}, the capacity")
+        at_once = workload.tokens if workload.phase == "prefill" else 1
+        nanoseconds = 100 * at_once * (self._kilobytes + workload.depth)
+        generator = np.random.default_rng((self._seed, workload.depth, self._windows[workload]))
+        self._windows[workload] += 1
+        drawn = nanoseconds * (1 + _NOISE * generator.standard_normal(samples))
+        return Window(
+            samples_ns=tuple(drawn.round().astype(int).tolist()),
+            peak_memory_bytes=self.loading.loaded_memory_bytes + 1000 * workload.depth,
+        )
+
+    def look(self) -> Sighting:
+        return Sighting(environment=_ENVIRONMENT, counters=None)

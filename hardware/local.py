@@ -1,105 +1,219 @@
-"""Measuring on this machine: every model in a fresh process of its own."""
+"""Measuring on this machine: every loaded model is a process of its own, on the same cores."""
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO, Any, TypeVar
 
-from hardware.environment import Environment, read_environment
-from hardware.measurement import Measurement, Workload
-from hardware.runner import RunnerError, declared_state_bytes, declared_weight_bytes
+from hardware.environment import CpuCounters, Environment, read_counters, read_environment
+from hardware.measurement import Workload
+from hardware.runner import (
+    LoadedModel,
+    Loading,
+    ModelFormat,
+    RunnerError,
+    Sighting,
+    Window,
+    declared_state_bytes,
+    declared_weight_bytes,
+)
 
 # What the process holds at most of the weights: their file, a packed copy, and activations.
 _WEIGHTS_FACTOR = 2.5
 _LAST_LINES = 3
-_OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Failed to allocate memory")
+_MOST_HEARD = 200
+_CHOICE_SECONDS = 0.2
+# Both start threads beside ours: the runtime to report its use to its makers, by a database in the
+# user's cache and uploads; numpy for an algebra that we have none of.
+_SILENCED = {"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"}
+_OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "ailed to allocate")
+
+_Answer = TypeVar("_Answer")
 
 
 class LocalRunner:
     """onnxruntime's CPU provider in this machine's own processes.
 
-    seconds: how long a workload is sampled, once it has its fewest samples.
+    The first model that is loaded chooses the cores: those with the least to do.
     timeout_s: when a process that has not answered is given up.
     Raises ValueError for more threads than this machine has cores.
     """
 
-    def __init__(self, *, threads: int = 1, seconds: float = 3.0, timeout_s: float = 600.0) -> None:
+    model_format: ModelFormat = "onnx"
+
+    def __init__(self, *, threads: int = 1, timeout_s: float = 600.0) -> None:
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
         if not 1 <= threads <= cores:
             raise ValueError(f"threads: {threads} is not between 1 and {cores}, the cores here")
         self.threads = threads
-        self.seconds = seconds
         self.timeout_s = timeout_s
+        self._cores: list[int] | None = None
 
     @property
     def fingerprint(self) -> str:
         environment = read_environment(f"onnxruntime {version('onnxruntime')}")
         facts = (environment.host, environment.cpu, environment.cores, environment.runtime_version)
-        return " ".join(map(str, (*facts, f"threads {self.threads} seconds {self.seconds:g}")))
+        return " ".join(map(str, (*facts, f"threads {self.threads}")))
 
-    def measure(self, model: Path, workloads: Sequence[Workload]) -> tuple[Measurement, ...]:
-        _check_memory(model, max(workload.tokens + workload.depth for workload in workloads))
-        request = {
-            "model": str(model),
-            "workloads": [asdict(workload) for workload in workloads],
-            "threads": self.threads,
-            "seconds": self.seconds,
-        }
+    @contextmanager
+    def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
+        _check_memory(model, capacity)
         data = model.with_name(f"{model.name}.data")
         given = data.exists()
         if not given:
             _check_disk(model)
-        try:
-            answer = json.loads(self._run(json.dumps(request)))
-        finally:
-            if not given:  # a process that was killed could not remove the weights it had drawn
-                data.unlink(missing_ok=True)
-        environment = Environment(**answer["environment"])
-        return tuple(
-            Measurement(
-                workload=workload,
-                runtime="onnxruntime",
-                threads=self.threads,
-                cores=tuple(answer["cores"]),
-                samples_ns=tuple(result["samples_ns"]),
-                warmup_ns=tuple(result["warmup_ns"]),
-                load_ns=answer["load_ns"],
-                peak_memory_bytes=result["peak_memory_bytes"],
-                environment=environment,
-            )
-            for workload, result in zip(workloads, answer["results"], strict=True)
-        )
-
-    def _run(self, request: str) -> str:
-        """The last line that the measuring process prints."""
-        with subprocess.Popen(
-            [sys.executable, "-P", "-m", "hardware.bench"],  # -P: no module of the current folder
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C reaches us alone, and we end it
-        ) as process:
+        if self._cores is None and sys.platform == "linux":
+            self._cores = idlest_cores(self.threads)
+        request = {
+            "model": str(model),
+            "capacity": capacity,
+            "cores": self._cores,
+            "threads": self.threads,
+        }
+        with (
+            tempfile.TemporaryFile() as said,
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", "hardware.bench"],  # -P: no module of this folder
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env=os.environ | _SILENCED,
+                start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+            ) as process,
+        ):
             try:
-                output, errors = process.communicate(request, timeout=self.timeout_s)
-            except subprocess.TimeoutExpired:
-                reason = f"no answer within {self.timeout_s:g} s"
-                raise RunnerError("timed out", reason) from None
+                try:
+                    loaded = _ProcessModel(process, said, request, self.timeout_s)
+                except BaseException:
+                    if not given:  # a process that was killed leaves the weights it has drawn
+                        data.unlink(missing_ok=True)
+                    raise
+                yield loaded
             finally:
-                process.kill()
-                process.wait()  # which an interrupted `with` leaves out
-        if process.returncode != 0 or not output.strip():
-            raise _crash(process.returncode, errors)
-        return output.strip().splitlines()[-1]
+                _end(process)
 
 
-def _crash(returncode: int, errors: str) -> RunnerError:
+class _ProcessModel:
+    """A model that `hardware.bench` holds. Whatever goes wrong in an exchange ends the process."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        said: IO[bytes],
+        request: dict[str, Any],
+        timeout_s: float,
+    ) -> None:
+        self._process = process
+        self._said = said
+        self._timeout_s = timeout_s
+        self._failure: RunnerError | None = None
+        self.loading = self._ask(request, _loading)
+
+    def time(self, workload: Workload, samples: int) -> Window:
+        return self._ask({"time": asdict(workload), "samples": samples}, _window)
+
+    def look(self) -> Sighting:
+        return self._ask({"look": True}, _sighting)
+
+    def _ask(self, request: dict[str, Any], read: Callable[[Any], _Answer]) -> _Answer:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return self._exchange(request, read)
+        except BaseException as error:
+            # After an interrupt too: the answer would be taken for that to the next request.
+            _end(self._process)
+            interrupted = RunnerError("crashed", "the process was interrupted in a request")
+            self._failure = error if isinstance(error, RunnerError) else interrupted
+            raise
+
+    def _exchange(self, request: dict[str, Any], read: Callable[[Any], _Answer]) -> _Answer:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{json.dumps(request)}\n".encode())
+        except BrokenPipeError:
+            raise self._end_of_process() from None
+        line = self._next_line()
+        try:
+            return read(json.loads(line))
+        except (ValueError, LookupError, TypeError):
+            heard = line.decode(errors="replace").strip()[:_MOST_HEARD]
+            raise RunnerError("crashed", f"it answered '{heard}'") from None
+
+    def _next_line(self) -> bytes:
+        assert self._process.stdout is not None
+        output, line = self._process.stdout.fileno(), b""
+        readable = select.poll()
+        readable.register(output, select.POLLIN)
+        deadline = time.monotonic() + self._timeout_s
+        while not line.endswith(b"\n"):
+            if not readable.poll(1000 * max(0.0, deadline - time.monotonic())):
+                raise RunnerError("timed out", f"no answer within {self._timeout_s:g} s")
+            piece = os.read(output, 1 << 16)
+            if not piece:
+                raise self._end_of_process()
+            line += piece
+        return line
+
+    def _end_of_process(self) -> RunnerError:
+        """Of one that has closed its end of the pipe."""
+        try:
+            returncode = self._process.wait(self._timeout_s)
+        except subprocess.TimeoutExpired:
+            return RunnerError("timed out", f"no answer within {self._timeout_s:g} s")
+        self._said.seek(0)
+        return crash(returncode, self._said.read().decode(errors="replace"))
+
+
+def _loading(answer: Any) -> Loading:
+    return Loading(**answer | {"cores": tuple(answer["cores"])})
+
+
+def _window(answer: Any) -> Window:
+    return Window(**answer | {"samples_ns": tuple(answer["samples_ns"])})
+
+
+def _sighting(answer: Any) -> Sighting:
+    counters = answer["counters"]
+    if counters is not None:
+        by_core = {name: tuple(counters[name]) for name in ("busy_s", "steal_s")}
+        counters = CpuCounters(**counters | by_core)
+    return Sighting(environment=Environment(**answer["environment"]), counters=counters)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()  # which an interrupted `with` leaves out
+
+
+def idlest_cores(count: int) -> list[int]:
+    """Of the cores that we may use, the highest first where they are equal."""
+    before = read_counters()
+    time.sleep(_CHOICE_SECONDS)
+    after = read_counters()
+
+    def taken_s(core: int) -> float:
+        if before is None or after is None:
+            return 0.0
+        busy = after.busy_s[core] - before.busy_s[core]
+        return busy + after.steal_s[core] - before.steal_s[core]
+
+    return sorted(os.sched_getaffinity(0), key=lambda core: (taken_s(core), -core))[:count]
+
+
+def crash(returncode: int, errors: str) -> RunnerError:
     heard = "; ".join(errors.strip().splitlines()[-_LAST_LINES:]) or "it said nothing"
     if any(sign in errors for sign in _OUT_OF_MEMORY):
         return RunnerError("out of memory", heard)

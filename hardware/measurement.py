@@ -48,14 +48,37 @@ def parse_workload(text: str) -> Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbance:
+    """What others did on the machine while something was timed.
+
+    steal: the share of the measuring cores' time that the hypervisor took.
+    beside: the share of the measuring cores' time that other processes used.
+    elsewhere: what other processes used of the other cores, in cores: 1.5 is one and a half.
+    waited_s: how long the measurement had waited for quiet before it began.
+    """
+
+    steal: float
+    beside: float
+    elsewhere: float
+    waited_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One workload on one device.
+    """One workload of one model on one device; memory is resident memory of the measuring process.
 
     cores: the cores that threads were pinned to; empty where the system pins none.
     samples_ns: every counted sample in order; one a prompt in prefill, one a token in decode.
+    window: how many samples follow each other before the reference has its turn; None where all do.
     warmup_ns: the samples before them, which are not counted.
-    peak_memory_bytes: most resident memory of the measuring process during this workload.
-    load_ns: from an empty process to a session that is ready, weights included.
+    load_ns: from an empty process to a model that is ready, weights included.
+    peak_memory_bytes: the most during this workload.
+    empty_memory_bytes, loaded_memory_bytes: before the model was loaded, and once it was.
+    model_bytes: the size of the model's files.
+    environment, environment_after: around the samples.
+    reference: the model that was timed in alternation; its window i stands beside ours.
+
+    What an earlier release did not record is None.
     """
 
     workload: Workload
@@ -67,6 +90,13 @@ class Measurement:
     load_ns: int
     peak_memory_bytes: int
     environment: Environment
+    window: int | None = None
+    empty_memory_bytes: int | None = None
+    loaded_memory_bytes: int | None = None
+    model_bytes: int | None = None
+    environment_after: Environment | None = None
+    disturbance: Disturbance | None = None
+    reference: "Measurement | None" = None
 
     def __post_init__(self) -> None:
         if not self.samples_ns:

@@ -1,13 +1,17 @@
-"""The seam to devices: a model file and workloads in, measurements out."""
+"""The seam to devices: a model file is loaded there, and timed window by window."""
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
-from hardware.measurement import Measurement, Workload
+from hardware.environment import CpuCounters, Environment
+from hardware.measurement import Workload
 
+ModelFormat: TypeAlias = Literal["onnx", "gguf"]
 RunnerErrorKind: TypeAlias = Literal["out of memory", "refused", "crashed", "timed out"]
 
 
@@ -24,20 +28,71 @@ class RunnerError(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Samples that follow each other, in ns, and the most memory that was resident meanwhile."""
+
+    samples_ns: tuple[int, ...]
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """What loading a model took; the fields are those of a Measurement."""
+
+    runtime: str
+    threads: int
+    cores: tuple[int, ...]
+    load_ns: int
+    model_bytes: int
+    empty_memory_bytes: int
+    loaded_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """The device at one moment; no counters where the system keeps none."""
+
+    environment: Environment
+    counters: CpuCounters | None
+
+
+class LoadedModel(Protocol):
+    """A model that is ready on a device, in a process of its own."""
+
+    @property
+    def loading(self) -> Loading: ...
+
+    def time(self, workload: Workload, samples: int) -> Window:
+        """So many prompts read, or tokens written at the workload's depth, one after the other.
+
+        Raises RunnerError, after which the model is of no more use.
+        """
+        ...
+
+    def look(self) -> Sighting:
+        """The device now, and the time its processors have spent. Raises RunnerError."""
+        ...
+
+
 class Runner(Protocol):
-    """Measures model files on one device, one after the other.
+    """Loads model files on one device, as many at a time as its memory holds.
 
     fingerprint: changes whenever the same file could take another time: the device, the runtime and
-        its version, threads, and how long is measured.
+        its version, and threads.
+    model_format: what kind of file it takes.
     """
 
     @property
     def fingerprint(self) -> str: ...
+    @property
+    def model_format(self) -> ModelFormat: ...
 
-    def measure(self, model: Path, workloads: Sequence[Workload]) -> tuple[Measurement, ...]:
-        """One measurement a workload, in order, by one fresh process that loads the model once.
+    def load(self, model: Path, capacity: int) -> AbstractContextManager[LoadedModel]:
+        """The model, ready for workloads of at most `capacity` tokens, until the context ends.
 
-        Raises RunnerError; leaves no process and no file behind, also when it is interrupted.
+        Models loaded by one runner run on the same cores. Raises RunnerError; leaves no process and
+        no file behind, also when it is interrupted.
         """
         ...
 

@@ -1,13 +1,23 @@
 """The training loop: what it scores, that it repeats, what it leaves behind, when it gives up."""
 
+import contextlib
+import functools
+import itertools
 import math
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from evaluators import training
 from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.recipe import Recipe
 from evaluators.training import (
@@ -19,6 +29,7 @@ from evaluators.training import (
     check_device,
     train,
 )
+from hardware.quiet import making_way, measuring
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
@@ -49,8 +60,19 @@ def text_of(vocab_size: int = 64, training: int = 5_000, validation: int = 333) 
 TEXT = text_of()
 
 
+def unhindered() -> float:
+    return 0.0
+
+
 def losses(architecture: Architecture, settings: TrainingSettings, text: TokenizedText = TEXT):
     return [point.loss for point in train(architecture, text, settings, lambda _: None)]
+
+
+@pytest.fixture(autouse=True)
+def locks(monkeypatch, tmp_path) -> Path:
+    """A folder of its own, so that a measurement on this machine and these tests do not meet."""
+    monkeypatch.setattr(training, "making_way", functools.partial(making_way, folder=tmp_path))
+    return tmp_path
 
 
 class TestBitsPerByte:
@@ -64,7 +86,7 @@ class TestBitsPerByte:
         settings = TrainingSettings(context_length=16, batch_size=batch_size)
         scored = text.validation[1:]
         expected = math.log2(64) * len(scored) / text.token_bytes[scored].sum()
-        assert bits_per_byte(model, text, settings) == pytest.approx(expected, rel=1e-6)
+        assert bits_per_byte(model, text, settings, unhindered) == pytest.approx(expected, rel=1e-6)
 
     def test_no_window_sees_the_one_before(self):
         model = LanguageModel(TINY)
@@ -77,7 +99,7 @@ class TestBitsPerByte:
         text = text_of(validation=33)
         expected = nats.item() / math.log(2) / text.token_bytes[text.validation[1:]].sum()
         # Autocast is bf16 where the processor has it.
-        assert bits_per_byte(model, text, SETTINGS) == pytest.approx(expected, rel=1e-2)
+        assert bits_per_byte(model, text, SETTINGS, unhindered) == pytest.approx(expected, rel=1e-2)
 
 
 class TestMeanCrossEntropy:
@@ -174,6 +196,112 @@ class TestTrain:
             assert torch.get_num_threads() == 2
         finally:
             torch.set_num_threads(before)
+
+
+class TestMakingWay:
+    SCRIPT = """
+import functools, sys
+from pathlib import Path
+from evaluators import training
+from hardware.quiet import making_way
+from tests.evaluators.test_training import TEXT, TINY
+
+folder = Path(sys.argv[1])
+training.making_way = functools.partial(making_way, folder=folder)
+endless = training.TrainingSettings(context_length=16, batch_size=2, token_budget=1 << 24)
+(folder / "trains").touch()
+training.train(TINY, TEXT, endless, lambda progress: None)
+"""
+
+    def test_a_curve_with_pauses_is_the_curve_without(self, locks):
+        told: list[Progress] = []
+        measurers: list[threading.Thread] = []
+
+        def report(progress: Progress) -> None:
+            told.append(progress)
+            if not progress.text.startswith("pauses"):
+                requested = threading.Event()
+
+                def measure() -> None:
+                    with measuring(lambda _: requested.set(), patience_s=0.0, folder=locks):
+                        time.sleep(0.01)
+
+                measurers.append(threading.Thread(target=measure))
+                measurers[-1].start()
+                requested.wait()
+
+        curve = train(TINY, TEXT, SETTINGS, report)
+        for measurer in measurers:
+            measurer.join()
+        assert [point.loss for point in curve] == losses(TINY, SETTINGS)
+        pauses = [progress for progress in told if progress.text.startswith("pauses")]
+        reports = [progress for progress in told if progress not in pauses]
+        # After the last report nothing is left that could pause.
+        assert [pause.done for pause in pauses] == [report.done for report in reports[:-1]]
+        assert len(pauses) >= 9
+
+    def test_pauses_are_not_in_the_rate(self, monkeypatch):
+        paused_s = 0.0
+        clock = itertools.count()
+
+        @contextlib.contextmanager
+        def often(_) -> Iterator[training.MakeWay]:
+            def make_way() -> float:
+                nonlocal paused_s
+                paused_s += pause_s
+                return pause_s
+
+            yield make_way
+
+        monkeypatch.setattr(training, "making_way", often)
+        monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock) + paused_s)
+        texts: dict[float, list[str]] = {}
+        for pause_s in (0.0, 1_000.0):
+            texts[pause_s] = []
+            train(TINY, TEXT, SETTINGS, lambda told, heard=texts[pause_s]: heard.append(told.text))
+        assert texts[0.0] == texts[1_000.0]
+        assert "tokens/s" in texts[0.0][0]
+
+    def test_scoring_pauses_between_any_two_passes(self):
+        model = LanguageModel(TINY)
+        text = text_of(validation=1 + 3 * training._SCORED_TOKENS)
+        passes, looks = [], []
+        model.register_forward_hook(lambda *_: passes.append(len(looks)))
+        bits_per_byte(model, text, SETTINGS, lambda: looks.append(None) or 0.0)
+        assert passes == [1, 2, 3]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    def test_a_real_training_leaves_the_processor_to_a_measurement(self, locks):
+        process = subprocess.Popen(
+            [sys.executable, "-c", self.SCRIPT, str(locks)], cwd=Path(__file__).parents[2]
+        )
+
+        def ticks() -> int:
+            """Of processor time, hundredths of a second: the 14th and 15th field of proc(5)."""
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            return int(fields[11]) + int(fields[12])
+
+        def wait_until(condition: Callable[[], bool]) -> None:
+            while not condition():
+                assert process.poll() is None
+                time.sleep(0.01)
+
+        def works_for(more: int) -> None:
+            wanted = ticks() + more
+            wait_until(lambda: ticks() >= wanted)
+
+        try:
+            wait_until((locks / "trains").exists)
+            works_for(50)
+            for _ in range(3):
+                with measuring(lambda _: None, patience_s=0.0, folder=locks):
+                    before = ticks()
+                    time.sleep(0.3)
+                    assert ticks() - before <= 3
+                works_for(10)
+        finally:
+            process.kill()
+            process.wait()
 
 
 class TestBatches:

@@ -1,8 +1,12 @@
-"""What every Runner promises, as a class to inherit: a subclass says how one is made."""
+"""What every Runner promises, as classes to inherit: a subclass says how one is made."""
 
+import contextlib
+import itertools
 import os
 import signal
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,13 +16,14 @@ from hardware.runner import Runner, RunnerError
 from search_space.onnx_model import write_onnx
 from tests.search_space.strategies import ATTENTION, CONV, stack
 
-WORKLOADS = tuple(map(parse_workload, ("tg4@8", "pp8", "tg2", "pp4@3")))
+CAPACITY = 16
+WORKLOADS = tuple(map(parse_workload, ("tg4@8", "pp8", "tg2", "pp4@3", "tg1")))
 
 
 def write_model(folder: Path) -> Path:
     """A model of some kilobytes, with room for 16 tokens and without weights."""
     folder.mkdir()
-    return write_onnx(stack(CONV, ATTENTION), folder, quantization="int4", context_length=16)
+    return write_onnx(stack(CONV, ATTENTION), folder, quantization="int4", context_length=CAPACITY)
 
 
 def children() -> set[int]:
@@ -34,87 +39,184 @@ def children() -> set[int]:
     return found
 
 
-def measure_for_ever(runner: Runner, model: Path) -> None:
+def load_and_time_for_ever(runner: Runner, model: Path) -> None:
     while True:
-        runner.measure(model, WORKLOADS)
+        with runner.load(model, CAPACITY) as loaded:
+            for _ in range(100):
+                loaded.time(WORKLOADS[0], 10)
 
 
 class RunnerConformance:
-    """Inherit it, and give a `runner` fixture that measures for a moment only."""
+    """Inherit it, and give a `runner` fixture; `write_model`, too, for files that are not ONNX."""
 
     @pytest.fixture
     def runner(self) -> Runner:
         raise NotImplementedError
 
+    def write_model(self, folder: Path) -> Path:
+        return write_model(folder)
+
     @pytest.fixture
     def model(self, tmp_path) -> Path:
-        return write_model(tmp_path / "model")
+        return self.write_model(tmp_path / "model")
+
+    @pytest.fixture
+    def other(self, tmp_path) -> Path:
+        return self.write_model(tmp_path / "other")
 
     @pytest.fixture(autouse=True)
-    def nothing_left_behind(self, model):
+    def nothing_left_behind(self, model, other):
         files, processes = set(model.parent.parent.rglob("*")), children()
         yield
         assert set(model.parent.parent.rglob("*")) == files
         assert children() == processes
 
-    def test_every_workload_is_measured_in_order(self, runner, model):
-        measurements = runner.measure(model, WORKLOADS)
-        assert tuple(measurement.workload for measurement in measurements) == WORKLOADS
+    def test_windows_have_the_samples_that_were_asked_for(self, runner, model):
+        with runner.load(model, CAPACITY) as loaded:
+            # Workloads take turns, and are asked for more tokens than they have.
+            for samples, workload in itertools.product((1, 3, 10, 1), WORKLOADS):
+                window = loaded.time(workload, samples)
+                assert len(window.samples_ns) == samples
+                assert min(window.samples_ns) > 0
+                assert window.peak_memory_bytes > 0
 
-    def test_samples_are_one_a_token_written_or_one_a_prompt_read(self, runner, model):
-        for measurement in runner.measure(model, WORKLOADS):
-            workload = measurement.workload
-            if workload.phase == "decode":
-                assert len(measurement.samples_ns) % workload.tokens == 0
-            else:
-                assert len(measurement.samples_ns) >= 3
-            assert min(measurement.samples_ns) > 0
+    def test_two_models_are_timed_in_turns_on_the_same_cores(self, runner, model, other):
+        with runner.load(model, CAPACITY) as one, runner.load(other, CAPACITY) as two:
+            assert one.loading.cores == two.loading.cores
+            for _ in range(3):
+                for loaded in (one, two):
+                    assert len(loaded.time(WORKLOADS[0], 4).samples_ns) == 4
 
-    def test_a_measurement_carries_its_evidence(self, runner, model):
-        for measurement in runner.measure(model, WORKLOADS):
-            assert measurement.load_ns > 0
-            assert measurement.peak_memory_bytes > 0
-            assert measurement.threads >= 1
-            assert len(measurement.cores) in (0, measurement.threads)
-            assert measurement.runtime
-            assert measurement.environment.host
-            assert measurement.environment.runtime_version
+    def test_one_model_may_be_loaded_twice_at_once(self, runner, model):
+        with runner.load(model, CAPACITY) as one:
+            with runner.load(model, CAPACITY) as two:
+                assert two.time(WORKLOADS[0], 1)
+            assert one.time(WORKLOADS[0], 1)
 
-    def test_one_workload_alone_is_measured_too(self, runner, model):
-        (measurement,) = runner.measure(model, (Workload(phase="decode", tokens=1),))
-        assert measurement.samples_ns
+    def test_loading_leaves_its_evidence(self, runner, model):
+        with runner.load(model, CAPACITY) as loaded:
+            loading = loaded.loading
+        assert loading.runtime
+        assert loading.threads >= 1
+        assert len(loading.cores) in (0, loading.threads)
+        assert loading.load_ns > 0
+        assert loading.model_bytes >= model.stat().st_size
+        assert 0 < loading.empty_memory_bytes <= loading.loaded_memory_bytes
+
+    def test_a_look_is_at_the_device_now(self, runner, model):
+        with runner.load(model, CAPACITY) as loaded:
+            before = loaded.look()
+            loaded.time(WORKLOADS[0], 100)
+            after = loaded.look()
+        assert before.environment.host
+        assert before.environment.runtime_version
+        assert (before.counters is None) == (after.counters is None)
+        if before.counters is not None and after.counters is not None:
+            assert after.counters.at_ns > before.counters.at_ns
+            assert after.counters.own_s > before.counters.own_s
+            for core in loaded.loading.cores:
+                assert after.counters.busy_s[core] >= before.counters.busy_s[core]
 
     def test_the_model_file_stays_as_it_was(self, runner, model):
         before = {path.name: path.read_bytes() for path in model.parent.iterdir()}
-        runner.measure(model, WORKLOADS)
-        assert {path.name: path.read_bytes() for path in model.parent.iterdir()} == before
+        with runner.load(model, CAPACITY) as loaded:
+            loaded.time(WORKLOADS[0], 1)
+            assert {path.name: path.read_bytes() for path in model.parent.iterdir()} == before
 
-    def test_weights_that_are_given_stay(self, runner, model):
-        weights = bytes(1_000_000)
-        data = model.with_name("model.onnx.data")
-        data.write_bytes(weights)
-        runner.measure(model, WORKLOADS[:1])
-        assert data.read_bytes() == weights
-        data.unlink()
-
-    def test_what_is_no_model_is_a_runner_error(self, runner, tmp_path):
-        broken = write_model(tmp_path / "broken")
-        broken.with_name("model.json").write_text("{}")
-        with pytest.raises(RunnerError) as caught:
-            runner.measure(broken, WORKLOADS)
+    def test_what_is_no_model_is_refused(self, runner, tmp_path):
+        broken = self.write_model(tmp_path / "broken")
+        kept = {path: path.read_bytes() for path in broken.parent.iterdir()}
+        for path in kept:
+            path.write_bytes(b"{}")
+        with pytest.raises(RunnerError) as caught, runner.load(broken, CAPACITY):
+            pass
         assert caught.value.kind == "refused"
-        for path in broken.parent.iterdir():
+        for path in kept:
             path.unlink()
         broken.parent.rmdir()
 
+    def test_a_workload_beyond_the_capacity_is_refused(self, runner, model):
+        with (
+            runner.load(model, CAPACITY) as loaded,
+            pytest.raises(RunnerError, match=r"^refused: .*above 16"),
+        ):
+            loaded.time(Workload(phase="decode", tokens=9, depth=8), 1)
+
+    def test_what_the_caller_raises_goes_through(self, runner, model):
+        with pytest.raises(ZeroDivisionError), runner.load(model, CAPACITY):
+            raise ZeroDivisionError
+
     # Python itself leaves a file to the garbage collector when it is hit right after opening it.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-    def test_an_interrupt_goes_through(self, runner, model):
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    @pytest.mark.parametrize("after_s", [0.02, 0.3, 0.8])
+    def test_an_interrupt_goes_through(self, runner, model, after_s):
+        threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
-            measure_for_ever(runner, model)
+            load_and_time_for_ever(runner, model)
 
     def test_the_fingerprint_stays_while_nothing_changes(self, runner, model):
         before = runner.fingerprint
-        runner.measure(model, WORKLOADS[:1])
-        assert runner.fingerprint == before
+        with runner.load(model, CAPACITY):
+            assert runner.fingerprint == before
+
+
+class ProcessRunnerConformance(RunnerConformance):
+    """For runners that hold each model in a process of its own, and give up after `patience_s`."""
+
+    patience_s: float
+
+    @pytest.fixture
+    def impatient(self) -> Runner:
+        """A runner that gives a process up after `patience_s` without an answer."""
+        raise NotImplementedError
+
+    @pytest.mark.parametrize(
+        ("ended_by", "kind"), [(signal.SIGTERM, "crashed"), (signal.SIGKILL, "out of memory")]
+    )
+    def test_a_process_that_ends_between_windows_leaves_the_other_model_alone(
+        self, runner, model, other, ended_by, kind
+    ):
+        with runner.load(other, CAPACITY) as healthy:
+            others = children()
+            with runner.load(model, CAPACITY) as loaded:
+                loaded.time(WORKLOADS[0], 1)
+                (process,) = children() - others
+                os.kill(process, ended_by)
+                for _ in range(2):  # and so does every later request
+                    with pytest.raises(RunnerError) as caught:
+                        loaded.time(WORKLOADS[0], 1)
+                    assert caught.value.kind == kind
+                with pytest.raises(RunnerError):
+                    loaded.look()
+                assert healthy.time(WORKLOADS[0], 1)
+            assert healthy.look()
+
+    def test_a_process_that_hangs_is_given_up(self, impatient, model):
+        others = children()
+        with impatient.load(model, CAPACITY) as loaded:
+            (process,) = children() - others
+            os.kill(process, signal.SIGSTOP)
+            with pytest.raises(RunnerError) as caught:
+                loaded.time(WORKLOADS[0], 1)
+            assert caught.value.kind == "timed out"
+            assert caught.value.reason == f"no answer within {self.patience_s:g} s"
+            assert children() == others
+
+    def test_an_interrupted_request_is_the_models_last(self, runner, model):
+        with runner.load(model, CAPACITY) as loaded:
+            others = children()
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            with pytest.raises(KeyboardInterrupt):
+                loaded.time(WORKLOADS[0], 1_000_000)
+            with pytest.raises(RunnerError) as caught:  # not the answer to what was interrupted
+                loaded.time(WORKLOADS[0], 1)
+            assert caught.value.kind == "crashed"
+            assert len(children()) < len(others)
+
+    def test_a_model_stays_when_the_thread_that_loaded_it_ends(self, runner, model):
+        with contextlib.ExitStack() as contexts, ThreadPoolExecutor(1) as thread:
+            loaded = thread.submit(contexts.enter_context, runner.load(model, CAPACITY)).result()
+            thread.shutdown()
+            for _ in range(10):
+                time.sleep(0.01)
+                assert loaded.time(WORKLOADS[0], 1)

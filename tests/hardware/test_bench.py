@@ -1,10 +1,12 @@
 import json
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from hardware.bench import Session, measure_workload, write_random_weights
+from hardware.bench import Bench, Session, write_random_weights
 from search_space.onnx_model import write_onnx
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, LINEAR, WINDOW, stack
 
@@ -23,7 +25,7 @@ def drawn(folder, **options):
 
 
 def session_of(model, **options) -> Session:
-    return Session(model, cores=[0], **options)
+    return Session(model, **options)
 
 
 def description_of(model):
@@ -116,7 +118,9 @@ class TestSession:
     def test_a_filled_past_stands_for_one_that_was_read(self, tmp_path):
         session = session_of(drawn(tmp_path / "model"))
         empty = session.read(np.array([1]))
+        before = session.position
         session.fill(20, np.random.default_rng(0))
+        assert before == 1
         filled = session.read(np.array([1]))
         assert session.position == 21
         assert np.isfinite(filled).all()
@@ -129,30 +133,115 @@ class TestSession:
             session_of(model, capacity=65)
 
 
-class TestWorkloads:
+class TestWindows:
+    """Where the session stands after windows of so many samples."""
+
     @pytest.fixture
-    def session(self, tmp_path) -> Session:
-        return session_of(drawn(tmp_path / "model"))
+    def bench(self, tmp_path) -> Bench:
+        return Bench(model=str(write(tmp_path / "model")), capacity=52, cores=None, threads=1)
 
-    def test_decoding_samples_every_token_behind_the_depth(self, session):
-        samples = measure_workload(session, "decode", tokens=12, depth=40, seconds=0.0)
-        assert len(samples.samples_ns) == 12
-        assert len(samples.warmup_ns) == 8
-        assert session.position == 40 + 12
+    def test_decoding_goes_on_where_the_last_window_stopped_until_the_end(self, bench):
+        positions = [windowed(bench, "decode", 12, depth=40, samples=5) for _ in range(4)]
+        assert positions == [45, 50, 43, 48]
 
-    def test_more_time_writes_the_text_up_to_five_times(self, session):
-        samples = measure_workload(session, "decode", tokens=12, depth=40, seconds=30.0)
-        assert len(samples.samples_ns) == 5 * 12
-        assert session.position == 40 + 12
+    def test_a_prompt_is_always_read_behind_the_depth(self, bench):
+        positions = [windowed(bench, "prefill", 30, depth=10, samples=2) for _ in range(2)]
+        assert positions == [40, 40]
 
-    def test_a_prompt_is_one_sample(self, session):
-        samples = measure_workload(session, "prefill", tokens=50, depth=10, seconds=0.0)
-        assert len(samples.samples_ns) == 3
-        assert len(samples.warmup_ns) == 1
-        assert session.position == 60
+    def test_each_workload_has_a_place_of_its_own(self, bench):
+        positions = [
+            windowed(bench, *workload, samples=3)
+            for workload in [("decode", 12, 40), ("prefill", 8, 0), ("decode", 9, 0)] * 2
+        ]
+        assert positions == [43, 8, 3, 46, 8, 6]
 
-    def test_memory_is_at_least_what_the_weights_take(self, tmp_path):
-        architecture = stack(None, vocab_size=300_000, width=64, embedding_width=64)
-        model = drawn(tmp_path / "large", architecture=architecture, quantization="fp32")
-        samples = measure_workload(session_of(model), "decode", tokens=2, depth=0, seconds=0.0)
-        assert samples.peak_memory_bytes > description_of(model)["data_bytes"] > 70e6
+    @pytest.mark.parametrize("name", CORNERS)
+    def test_no_state_grows_however_long_is_timed(self, name, tmp_path):
+        model = write(tmp_path / "model", architecture=CORNERS[name], quantization="fp32")
+        bench = Bench(model=str(model), capacity=64, cores=None, threads=1)
+        windowed(bench, "decode", 12, depth=40, samples=2000)
+        logits = bench.session.read(np.array([1]))
+        assert np.isfinite(logits).all()
+        assert logits.std() > 0
+
+    def test_memory_is_told_apart(self, tmp_path):
+        # 77 MB of weights, 68 MB of keys and values.
+        architecture = stack(ATTENTION, vocab_size=300_000, width=64, embedding_width=64)
+        folder = tmp_path / "large"
+        folder.mkdir()
+        length = 1 << 18
+        model = write_onnx(architecture, folder, quantization="fp32", context_length=length)
+        bench = Bench(model=str(model), capacity=length, cores=None, threads=1)
+        loading = bench.loading
+        weights = loading["model_bytes"]
+        peak = peak_of(bench, "decode", 12, depth=40, samples=1)
+        assert weights == model.stat().st_size + description_of(model)["data_bytes"] > 77e6
+        assert loading["loaded_memory_bytes"] - loading["empty_memory_bytes"] > 77e6
+        assert peak - loading["loaded_memory_bytes"] > 66e6
+
+
+def answered(bench, phase, tokens, depth, samples):
+    workload = {"phase": phase, "tokens": tokens, "depth": depth}
+    return bench.answer({"time": workload, "samples": samples})
+
+
+def windowed(bench, phase, tokens, depth, samples) -> int:
+    assert len(answered(bench, phase, tokens, depth, samples)["samples_ns"]) == samples
+    return bench.session.position
+
+
+def peak_of(bench, phase, tokens, depth, samples) -> int:
+    return answered(bench, phase, tokens, depth, samples)["peak_memory_bytes"]
+
+
+class TestDialogue:
+    """As a person may hold it, or a runner that reaches a device by a pipe."""
+
+    def said(self, *lines) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "hardware.bench"],
+            input="".join(f"{json.dumps(line)}\n" for line in lines),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def test_each_line_has_an_answer_and_the_end_of_input_ends_it(self, tmp_path):
+        load = {
+            "model": str(write(tmp_path / "model")),
+            "capacity": 52,
+            "cores": None,
+            "threads": 1,
+        }
+        window = {"time": {"phase": "decode", "tokens": 4, "depth": 2}, "samples": 7}
+        done = self.said(load, window, {"look": True}, window)
+        assert done.returncode == 0
+        assert done.stderr == ""
+        loading, first, look, second = map(json.loads, done.stdout.splitlines())
+        assert loading["runtime"] == "onnxruntime"
+        assert len(first["samples_ns"]) == len(second["samples_ns"]) == 7
+        assert look["environment"]["runtime_version"].startswith("onnxruntime 1.")
+
+    def test_what_a_library_prints_is_no_answer(self, tmp_path):
+        script = (
+            "import os, hardware.bench as bench\n"
+            "def loud(version, read=bench.read_environment):\n"
+            "    os.write(1, b'printed by a library')\n"
+            "    return read(version)\n"
+            "bench.read_environment = loud\n"
+            "bench.main()\n"
+        )
+        load = {"model": str(write(tmp_path / "model")), "capacity": 52, "cores": None}
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", script],
+            input=f"{json.dumps(load | {'threads': 1})}\n{json.dumps({'look': True})}\n",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert len([json.loads(line) for line in done.stdout.splitlines()]) == 2
+        assert done.stderr == "printed by a library"
+
+    def test_nothing_asked_is_nothing_said(self):
+        done = self.said()
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

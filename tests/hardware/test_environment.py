@@ -1,14 +1,18 @@
+import hashlib
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from operator import le
 from pathlib import Path
 
 import pytest
 
-from hardware.environment import Environment, read_environment
+from hardware.environment import CpuCounters, Environment, read_counters, read_environment
 
 
 def test_it_says_what_this_machine_is():
@@ -53,3 +57,55 @@ def test_what_a_machine_does_not_say_is_none(monkeypatch):
     assert environment.clock_mhz is None
     assert environment.temperature_c is None
     assert environment.cpu
+    assert read_counters() is None
+
+
+STAT = """\
+cpu  60 60 60 60 60 60 60 60 60 60
+cpu0 10 20 30 1000 1000 40 50 7 5 5
+cpu2 100 0 0 0 0 0 0 0 0 0
+intr 1 2 3
+"""
+
+
+def own_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+class TestCounters:
+    @pytest.fixture
+    def stat(self, monkeypatch):
+        """Ticks of 1/100 s, as Linux counts them."""
+        monkeypatch.setattr(os, "sysconf", lambda name: {"SC_CLK_TCK": 100}[name])
+        monkeypatch.setattr(Path, "read_text", lambda path: STAT)
+
+    def test_work_is_neither_idling_nor_waiting_nor_a_guests_time_twice(self, stat):
+        counters = read_counters()
+        assert counters.busy_s[0] == pytest.approx(1.5)
+        assert counters.steal_s[0] == pytest.approx(0.07)
+
+    def test_a_core_stands_at_its_number_where_others_are_offline(self, stat):
+        counters = read_counters()
+        assert counters.busy_s[1:] == (0.0, 1.0)
+        assert counters.steal_s[1:] == (0.0, 0.0)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")
+    def test_our_own_work_is_that_of_all_our_threads(self):
+        before, counters = own_seconds(), read_counters()
+        # What is hashed is worked on without the interpreter's lock.
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda _: hashlib.sha256(bytes(20_000_000)), range(10)))
+        later, after = read_counters(), own_seconds()
+        assert before <= counters.own_s < later.own_s <= after + 1e-4  # counted in microseconds
+        assert later.own_s - counters.own_s > 0.01
+        assert later.at_ns > counters.at_ns
+        assert len(later.busy_s) == len(later.steal_s) >= os.cpu_count()
+        assert all(map(le, counters.busy_s, later.busy_s))
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")
+    def test_they_travel_as_json(self):
+        counters = read_counters()
+        data = json.loads(json.dumps(asdict(counters)))
+        by_core = {name: tuple(data[name]) for name in ("busy_s", "steal_s")}
+        assert CpuCounters(**data | by_core) == counters

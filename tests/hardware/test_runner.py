@@ -2,22 +2,35 @@ import pytest
 
 from hardware.fake import FakeRunner
 from hardware.local import LocalRunner
-from tests.hardware.conformance import WORKLOADS, RunnerConformance
+from hardware.measurement import parse_workload
+from tests.hardware.conformance import (
+    CAPACITY,
+    WORKLOADS,
+    ProcessRunnerConformance,
+    RunnerConformance,
+)
 
 
-class TestLocalRunner(RunnerConformance):
+class TestLocalRunner(ProcessRunnerConformance):
+    patience_s = 5.0
+
     @pytest.fixture
     def runner(self):
-        return LocalRunner(seconds=0.0)
+        return LocalRunner()
 
-    def test_settings_that_change_a_time_change_the_fingerprint(self, runner):
-        prints = {runner.fingerprint, LocalRunner(seconds=1.0).fingerprint}
-        assert len(prints) == 2
-        assert all("threads 1" in fingerprint for fingerprint in prints)
+    @pytest.fixture
+    def impatient(self):
+        return LocalRunner(timeout_s=self.patience_s)
 
-    def test_results_are_fresh(self, runner, model):
-        first, second = (runner.measure(model, WORKLOADS[:1]) for _ in range(2))
-        assert first[0].samples_ns != second[0].samples_ns
+    def test_weights_that_are_given_stay(self, runner, model):
+        weights = bytes(1_000_000)
+        data = model.with_name("model.onnx.data")
+        data.write_bytes(weights)
+        with runner.load(model, CAPACITY) as loaded:
+            assert loaded.time(WORKLOADS[0], 1)
+            assert loaded.loading.model_bytes == model.stat().st_size + len(weights)
+        assert data.read_bytes() == weights
+        data.unlink()
 
 
 class TestFakeRunner(RunnerConformance):
@@ -26,10 +39,18 @@ class TestFakeRunner(RunnerConformance):
         return FakeRunner()
 
     def test_results_are_always_the_same_and_say_that_they_are_none(self, runner, model):
-        first, second = (runner.measure(model, WORKLOADS) for _ in range(2))
-        assert first == second
-        assert {measurement.runtime for measurement in first} == {"fake"}
+        def windows():
+            with runner.load(model, CAPACITY) as loaded:
+                assert loaded.loading.runtime == "fake"
+                return [loaded.time(workload, 5) for workload in WORKLOADS * 2]
 
-    def test_more_weights_and_more_depth_take_more_time(self, runner, model, tmp_path):
-        decode, _, shallow, _ = runner.measure(model, WORKLOADS)
-        assert min(decode.samples_ns) > max(shallow.samples_ns)
+        first = windows()
+        assert first == windows()
+        assert first[: len(WORKLOADS)] != first[len(WORKLOADS) :]
+
+    def test_more_depth_takes_more_time(self, runner, model):
+        with runner.load(model, 2000) as loaded:
+            shallow, deep = (
+                loaded.time(parse_workload(name), 20) for name in ("tg64", "tg64@1024")
+            )
+        assert min(deep.samples_ns) > max(shallow.samples_ns)

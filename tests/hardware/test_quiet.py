@@ -1,0 +1,429 @@
+"""Who waits for whom on one machine: real processes that write down, in one file, what they do."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hardware import quiet
+from hardware.environment import CpuCounters, read_counters
+from hardware.quiet import making_way, measuring
+
+# Far more than anything here takes on a busy machine.
+PATIENCE_S = 60.0
+
+PRELUDE = """
+import os, signal, sys, time
+from pathlib import Path
+from hardware.quiet import making_way, measuring
+
+folder = Path(sys.argv[1])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
+
+def write(event):
+    with open(folder / "events", "a") as file:
+        file.write(event + "\\n")
+
+def measure():
+    return measuring(write, patience_s=0.0, folder=folder)
+"""
+
+TRAINER = """
+with making_way(write, folder=folder) as make_way:
+    while True:
+        make_way()
+        write("step begins")
+        time.sleep(0.02)
+        write("step ends")
+"""
+
+MEASURER = """
+with measure():
+    write("measures")
+    time.sleep(3600)
+"""
+
+
+class Machine:
+    """Processes that share a folder of locks, and the events that they have written so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, script: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + script, str(self.folder)], stderr=subprocess.DEVNULL
+        )
+        self._processes.append(process)
+        return process
+
+    def measuring(self, report: Callable[[str], None] = lambda _: None):
+        return measuring(report, patience_s=0.0, folder=self.folder)
+
+    def events(self) -> list[str]:
+        path = self.folder / "events"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def write(self, event: str) -> None:
+        with (self.folder / "events").open("a") as file:
+            file.write(event + "\n")
+
+    def wait_for(self, event: str, times: int = 1) -> None:
+        wait_until(lambda: self.events().count(event) >= times)
+
+    def wait_for_another(self, event: str) -> None:
+        self.wait_for(event, self.events().count(event) + 1)
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Counts:
+    steps: int = 0
+    pauses: int = 0
+
+
+@contextlib.contextmanager
+def training_thread(folder: Path) -> Iterator[Counts]:
+    counts, over = Counts(), threading.Event()
+
+    def pause(_: str) -> None:
+        counts.pauses += 1
+
+    def train() -> None:
+        with making_way(pause, folder=folder) as make_way:
+            while not over.is_set():
+                make_way()
+                counts.steps += 1
+                time.sleep(0.001)
+
+    thread = threading.Thread(target=train, daemon=True)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        over.set()
+        thread.join(PATIENCE_S)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def machine(tmp_path) -> Iterator[Machine]:
+    machine = Machine(tmp_path)
+    yield machine
+    machine.stop()
+
+
+class TestATraining:
+    def test_pauses_after_its_step_and_goes_on(self, machine):
+        machine.start(TRAINER)
+        for _ in range(3):
+            machine.wait_for_another("step ends")
+            with machine.measuring():
+                machine.write("measures")
+                time.sleep(0.1)  # five steps long
+                machine.write("measured")
+            machine.wait_for_another("step ends")
+        events = machine.events()
+        for start in (place for place, event in enumerate(events) if event == "measures"):
+            begun, ended = (events[:start].count(f"step {word}") for word in ("begins", "ends"))
+            assert begun == ended
+            # It may have said in between that it pauses.
+            between = events[start + 1 : events.index("measured", start)]
+            assert set(between) <= {"pauses while something is measured here"}
+        assert "pauses while something is measured here" in events
+
+    def test_every_one_of_several_pauses(self, machine):
+        for _ in range(2):
+            machine.start(TRAINER.replace("step", "one's step"))
+            machine.start(TRAINER.replace("step", "other's step"))
+        machine.wait_for("one's step ends", 5)
+        machine.wait_for("other's step ends", 5)
+        with machine.measuring():
+            before = [event for event in machine.events() if "step" in event]
+            time.sleep(0.1)
+            assert [event for event in machine.events() if "step" in event] == before
+        machine.wait_for_another("one's step ends")
+        machine.wait_for_another("other's step ends")
+
+    def test_several_threads_of_one_process_pause(self, tmp_path):
+        with training_thread(tmp_path) as one, training_thread(tmp_path) as other:
+            wait_until(lambda: one.steps > 5 and other.steps > 5)
+            with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
+                before = one.steps, other.steps
+                time.sleep(0.1)
+                assert (one.steps, other.steps) == before
+            wait_until(lambda: one.steps > before[0] and other.steps > before[1])
+
+    def test_begins_after_a_measurement(self, machine):
+        with machine.measuring():
+            machine.start(TRAINER)
+            machine.wait_for("pauses while something is measured here")
+            assert "step begins" not in machine.events()
+        machine.wait_for("step ends")
+
+    def test_tells_how_long_it_paused(self, machine):
+        def hear(_: str) -> None:
+            threading.Timer(0.2, measurer.kill).start()
+
+        with making_way(hear, folder=machine.folder) as make_way:
+            assert make_way() == 0.0
+            measurer = machine.start(MEASURER)
+            machine.wait_for("waits for a training here to pause")
+            assert make_way() >= 0.2
+
+    def test_goes_on_when_the_measurer_is_killed(self, machine):
+        machine.start(TRAINER)
+        machine.wait_for("step ends")
+        measurer = machine.start(MEASURER)
+        machine.wait_for("measures")
+        machine.wait_for("pauses while something is measured here")
+        paused = machine.events()
+        measurer.kill()
+        machine.wait_for("step ends", paused.count("step ends") + 1)
+
+    def test_that_is_killed_stops_nobody(self, machine):
+        trainer = machine.start(TRAINER)
+        machine.wait_for("step ends")
+        trainer.send_signal(signal.SIGSTOP)  # it cannot make way
+        machine.start(MEASURER)
+        machine.wait_for("waits for a training here to pause")
+        time.sleep(0.1)
+        assert "measures" not in machine.events()
+        trainer.kill()
+        machine.wait_for("measures")
+
+
+class TestMeasurements:
+    def test_never_overlap(self, machine):
+        script = """
+for _ in range(10):
+    with measure():
+        write(f"begins {os.getpid()}")
+        time.sleep(0.01)
+        write(f"ends {os.getpid()}")
+"""
+        for process in [machine.start(script) for _ in range(3)]:
+            assert process.wait(PATIENCE_S) == 0
+        events = [event.split() for event in machine.events() if not event.startswith("waits")]
+        assert len(events) == 2 * 3 * 10
+        for begun, ended in zip(events[::2], events[1::2], strict=True):
+            assert (begun[0], ended[0]) == ("begins", "ends")
+            assert begun[1] == ended[1]
+
+    def test_say_that_they_wait_and_for_how_long_they_did(self, machine):
+        measurer = machine.start(MEASURER)
+        machine.wait_for("measures")
+        said: list[str] = []
+
+        def hear(sentence: str) -> None:
+            said.append(sentence)
+            threading.Timer(0.2, measurer.kill).start()
+
+        with machine.measuring(hear) as waited_s:
+            assert waited_s >= 0.2
+        assert said == ["waits for another measurement here"]
+
+    def test_and_trainings_take_turns_in_one_process(self, tmp_path):
+        for _ in range(2):
+            with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
+                pass
+            with making_way(pytest.fail, folder=tmp_path) as make_way:
+                assert make_way() == 0.0
+
+    @pytest.mark.parametrize("waiting", [TRAINER, MEASURER])
+    def test_can_be_waited_for_until_ctrl_c(self, machine, waiting):
+        said = {TRAINER: "pauses while something is measured here"}
+        with machine.measuring():
+            process = machine.start(waiting)
+            machine.wait_for(said.get(waiting, "waits for another measurement here"))
+            time.sleep(0.1)  # from the sentence to the wait
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == -signal.SIGINT
+
+    def test_end_although_a_forked_child_lives_on(self, machine):
+        process = machine.start("""
+with measure():
+    if os.fork() == 0:
+        write(f"child {os.getpid()}")
+        time.sleep(3600)
+""")
+        assert process.wait(PATIENCE_S) == 0
+        wait_until(lambda: any(event.startswith("child") for event in machine.events()))
+        (child,) = (int(event.split()[1]) for event in machine.events() if "child" in event)
+        try:
+            with machine.measuring(pytest.fail):
+                pass
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+class TestTheFiles:
+    def test_may_be_removed_under_a_training(self, tmp_path):
+        with training_thread(tmp_path) as training:
+            wait_until(lambda: training.steps > 5)
+            for file in tmp_path.iterdir():
+                file.unlink()
+            with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
+                wait_until(lambda: training.pauses == 1)
+            before = training.steps
+            wait_until(lambda: training.steps > before)
+            with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
+                wait_until(lambda: training.pauses == 2)
+
+    def test_serve_every_user_whatever_the_umask(self, tmp_path):
+        before = os.umask(0o077)
+        try:
+            with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
+                pass
+        finally:
+            os.umask(before)
+        assert [file.stat().st_mode & 0o777 for file in tmp_path.iterdir()] == [0o644] * 2
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a moment")
+    def test_of_another_user_serve_as_well(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            folder.chmod(0o755)
+            with measuring(lambda _: None, patience_s=0.0, folder=folder):
+                pass
+            os.seteuid(65534)
+            try:
+                with measuring(pytest.fail, patience_s=0.0, folder=folder):
+                    pass
+                with making_way(pytest.fail, folder=folder) as make_way:
+                    assert make_way() == 0.0
+                for file in folder.iterdir():
+                    with pytest.raises(PermissionError):
+                        file.open("w")
+            finally:
+                os.seteuid(0)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+    def test_need_not_be_writable(self, tmp_path):
+        with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
+            pass
+        for file in tmp_path.iterdir():
+            file.chmod(0o444)
+        tmp_path.chmod(0o555)
+        with measuring(pytest.fail, patience_s=0.0, folder=tmp_path):
+            pass
+
+    @pytest.mark.parametrize("exists", [False, True])
+    def test_are_not_reached_through_a_link(self, tmp_path, exists):
+        victim = tmp_path / "victim"
+        if exists:
+            victim.touch()
+        (tmp_path / "nas-measuring.lock").symlink_to(victim)
+        with pytest.raises(ValueError, match=r"^lock: '.*nas-measuring.lock' is not a file that"):
+            measuring(pytest.fail, folder=tmp_path).__enter__()
+        assert victim.exists() == exists
+
+    def test_that_cannot_be_created_are_a_mistake_in_one_sentence(self, tmp_path):
+        with pytest.raises(ValueError, match=r"^lock: .* created here \(No such file or directory"):
+            making_way(pytest.fail, folder=tmp_path / "nowhere").__enter__()
+
+    def test_lie_where_every_user_finds_them(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        assert quiet._machine_folder() in (Path("/dev/shm"), Path("/tmp"))
+
+
+class TestTheLoadOfOthers:
+    """Counters of two cores that say what others took of them in each look."""
+
+    @pytest.fixture
+    def others(self, monkeypatch) -> Callable[..., None]:
+        monkeypatch.setattr(quiet, "_LOOK_S", 0.05)
+
+        def play(*shares: tuple[float, float]) -> None:
+            *first, last = shares
+            looks = iter([*first, *[last] * 1_000])
+
+            def readings() -> Iterator[CpuCounters]:
+                at_ns, busy_s = 0, (5.0, 7.0)
+                for used in looks:
+                    yield CpuCounters(at_ns=at_ns, busy_s=busy_s, steal_s=(0.0, 0.0), own_s=0.0)
+                    at_ns += 10**9
+                    busy_s = tuple(a + b for a, b in zip(busy_s, used, strict=True))
+                    yield CpuCounters(at_ns=at_ns, busy_s=busy_s, steal_s=(0.0, 0.0), own_s=0.0)
+
+            reading = readings()
+            monkeypatch.setattr(quiet, "read_counters", lambda: next(reading))
+            monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+
+        return play
+
+    def said(self, tmp_path, cores=(), patience_s=PATIENCE_S) -> list[str]:
+        said: list[str] = []
+        with measuring(said.append, cores, patience_s=patience_s, folder=tmp_path):
+            return said
+
+    def test_a_quiet_machine_is_taken_at_once(self, others, tmp_path):
+        others((0.1, 0.1))
+        assert self.said(tmp_path) == self.said(tmp_path, [0, 1]) == []
+
+    def test_a_busy_core_is_waited_for(self, others, tmp_path):
+        others((0.0, 0.8), (0.0, 0.4), (0.0, 0.1))
+        assert self.said(tmp_path, [0, 1], patience_s=30.2) == [
+            "other programs use 0.8 of core 1; waits for quiet, 30 s at most",
+            "other programs use 0.4 of core 1; waits for quiet, 30 s at most",
+        ]
+
+    def test_a_core_that_is_not_measured_on_may_be_busy(self, others, tmp_path):
+        others((0.0, 1.0))
+        assert self.said(tmp_path, [0]) == []
+
+    def test_one_free_core_is_enough_while_none_is_chosen(self, others, tmp_path):
+        others((0.0, 1.0))
+        assert self.said(tmp_path) == []
+        others((0.7, 0.9), (0.1, 0.9))
+        (sentence,) = self.said(tmp_path, patience_s=30.2)
+        assert sentence == (
+            "other programs use 0.7 or more of every core; waits for quiet, 30 s at most"
+        )
+
+    def test_a_machine_that_stays_busy_is_taken_in_the_end(self, others, tmp_path):
+        others((0.8, 0.8))
+        said = self.said(tmp_path, [1], patience_s=0.2)
+        assert said[-1] == "other programs use 0.8 of core 1; measures even so"
+        assert all("waits for quiet" in sentence for sentence in said[:-1])
+
+    def test_a_system_that_counts_nothing_is_not_waited_for(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(quiet, "read_counters", lambda: None)
+        assert self.said(tmp_path, [0]) == []
+
+    @pytest.mark.skipif(read_counters() is None, reason="this system keeps no counters")
+    def test_a_real_program_is_noticed_and_its_end_too(self, machine):
+        core = min(os.sched_getaffinity(0))
+        program = machine.start(
+            f"os.sched_setaffinity(0, [{core}])\nwrite('runs')\nwhile True: pass"
+        )
+        machine.wait_for("runs")
+        said: list[str] = []
+
+        def hear(sentence: str) -> None:
+            said.append(sentence)
+            program.kill()
+
+        with measuring(hear, [core], patience_s=2.0, folder=machine.folder):
+            assert said[0].startswith("other programs use ")
+            assert f" of core {core}; waits for quiet" in said[0]
