@@ -1,6 +1,9 @@
 # Every target sets up .venv from the lock file when it is missing or older than that.
 INSTALLED := .venv/installed
 BIN := .venv/bin
+# llama.cpp's sources come with this package's; they want CMake and a C++ compiler.
+LLAMA := .llama.cpp
+LLAMA_PACKAGE := llama_cpp_python-0.3.36
 
 .PHONY: search test test-all check
 
@@ -10,7 +13,7 @@ search: $(INSTALLED)  ## run the quickstart study and show its front
 test: $(INSTALLED)  ## the tests of every day
 	$(BIN)/pytest
 
-test-all: $(INSTALLED)  ## the long ones too
+test-all: $(INSTALLED) $(LLAMA)/bin/llama-bench  ## the long ones too, and those against llama.cpp
 	$(BIN)/pytest -m "slow or not slow" --timeout 1200
 
 check: $(INSTALLED)  ## format, lint, types, import contracts, tests
@@ -25,3 +28,17 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $(INSTALLED)
+
+$(LLAMA)/bin/llama-bench: tests/search_space/llama_logits.c | $(LLAMA)/source
+	cmake -S $| -B $(LLAMA) -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DLLAMA_CURL=OFF \
+	    -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/search_space/llama_logits.cmake
+	cmake --build $(LLAMA) --target llama-bench llama-logits \
+	    --parallel $$(getconf _NPROCESSORS_ONLN)
+	touch $@
+
+$(LLAMA)/source: | $(INSTALLED)
+	mkdir -p $(LLAMA)/unpacked
+	$(BIN)/pip download --quiet --no-deps --no-binary :all: --dest $(LLAMA) \
+	    $(subst _,-,$(subst -,==,$(LLAMA_PACKAGE)))
+	tar -xzf $(LLAMA)/$(LLAMA_PACKAGE).tar.gz -C $(LLAMA)/unpacked
+	mv $(LLAMA)/unpacked/$(LLAMA_PACKAGE)/vendor/llama.cpp $@

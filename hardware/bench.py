@@ -12,7 +12,6 @@ it is all that travels to a device, so it needs nothing but Python, numpy and on
 that the model's file leaves open are drawn here.
 """
 
-import ctypes
 import json
 import os
 import select
@@ -32,8 +31,6 @@ from hardware.environment import read_counters, read_environment
 
 _CHUNK_ELEMENTS = 1 << 22
 _PAST_ELEMENTS = 1 << 16
-_M_MMAP_THRESHOLD = -3  # malloc.h
-_MMAP_THRESHOLD_BYTES = 128 << 10
 
 
 class Bench:
@@ -231,7 +228,6 @@ def write_random_weights(model: Path) -> None:
 
 def main() -> None:
     _die_with_parent()
-    _give_freed_memory_back()
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # what a library prints is no answer
         requests = map(json.loads, sys.stdin)
@@ -259,16 +255,6 @@ def _die_with_parent() -> None:
 def _end_with(process: int) -> None:
     select.select([process], [], [])
     os._exit(1)
-
-
-def _give_freed_memory_back() -> None:
-    """Has glibc map large allocations one by one, as it does until the first of them is freed.
-
-    Then it would go over to its heap, which keeps what is freed below a block that is in use, and
-    how much that is differs between runs.
-    """
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        library.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
 
 
 def _data_file(model: Path) -> Path:

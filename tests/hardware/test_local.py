@@ -2,6 +2,8 @@ import contextlib
 import itertools
 import json
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -317,3 +319,17 @@ def wait_for(condition) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it did not happen within 30 s")
+
+
+def test_weights_lie_in_huge_pages_where_the_system_has_them(large_model):
+    switch = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not switch.exists() or "[never]" in switch.read_text():
+        pytest.skip("the system has no huge pages for programs")
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc is told to ask for them")
+    before = children()
+    with LocalRunner().load(large_model, 16):
+        (process,) = children() - before
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+    kilobytes = dict(re.findall(r"^(Anonymous|AnonHugePages): +(\d+) kB", rollup, re.MULTILINE))
+    assert int(kilobytes["AnonHugePages"]) > 0.8 * int(kilobytes["Anonymous"])

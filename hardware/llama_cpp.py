@@ -1,0 +1,191 @@
+"""Measuring GGUF files on this machine with llama.cpp's own llama-bench."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from hardware.environment import read_counters, read_environment
+from hardware.llama_bench import LlamaBench, find_llama_bench, version_of
+from hardware.local import idlest_cores
+from hardware.measurement import Workload
+from hardware.runner import LoadedModel, Loading, ModelFormat, RunnerError, Sighting, Window
+
+# Tokens that one run of llama-bench writes: it tells the time of all of them together.
+_TOKENS_A_RUN = 8
+# Of one process; it may begin the spare ones while it is being stopped.
+_RUNS, _SPARE_RUNS = 1_000, 100
+
+_Answer = TypeVar("_Answer")
+
+
+class LlamaCppRunner:
+    """llama-bench in this machine's own processes.
+
+    A process of llama-bench runs one workload over and over, and is stopped (SIGSTOP) between
+    windows; a model that turns to another workload is loaded anew. The first model that is loaded
+    chooses the cores: those with the least to do.
+
+    llama-bench tells the time of some tokens written one after the other, so each of their samples
+    is their mean. The mapped pages of the model's file count as resident memory.
+
+    llama_bench: the program; None looks it up in PATH.
+    timeout_s: when a process that says nothing is given up.
+    Raises ValueError where there is no such program, and for more threads than there are cores.
+    """
+
+    model_format: ModelFormat = "gguf"
+
+    def __init__(
+        self, llama_bench: Path | None = None, *, threads: int = 1, timeout_s: float = 600.0
+    ) -> None:
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        if not 1 <= threads <= cores:
+            raise ValueError(f"threads: {threads} is not between 1 and {cores}, the cores here")
+        self.program = find_llama_bench(llama_bench)
+        self.version = version_of(self.program)
+        self.threads = threads
+        self.timeout_s = timeout_s
+        self.cores: tuple[int, ...] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        environment = read_environment(self.version)
+        facts = (environment.host, environment.cpu, environment.cores, environment.runtime_version)
+        return " ".join(map(str, (*facts, f"threads {self.threads}")))
+
+    @contextlib.contextmanager
+    def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
+        if not model.is_file():
+            raise RunnerError("refused", f"{model} is not a file")
+        if self.cores is None:
+            linux = sys.platform == "linux"
+            self.cores = tuple(idlest_cores(self.threads)) if linux else ()
+        loaded = _LlamaCppModel(self, self.cores, model, capacity)
+        try:
+            yield loaded
+        finally:
+            loaded.end()
+
+
+class _LlamaCppModel:
+    """A model in the process of llama-bench that runs its latest workload."""
+
+    def __init__(
+        self, runner: LlamaCppRunner, cores: tuple[int, ...], model: Path, capacity: int
+    ) -> None:
+        self._runner = runner
+        self._cores = cores
+        self._model = model
+        self._capacity = capacity
+        self._workload: Workload | None = None
+        self._process: LlamaBench | None = None
+        self._ended_s = 0.0  # the processor time of those before it
+        self._failure: RunnerError | None = None
+        self.loading = self._try(self._load)
+
+    def time(self, workload: Workload, samples: int) -> Window:
+        return self._try(lambda: self._time(workload, samples))
+
+    def look(self) -> Sighting:
+        return self._try(self._look)
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._ended_s += self._process.own_s()
+            self._process.end()
+            self._process = None
+
+    def _try(self, act: Callable[[], _Answer]) -> _Answer:
+        """What goes wrong in it, an interrupt too, is the model's end."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return act()
+        except BaseException as error:
+            self.end()
+            interrupted = RunnerError("crashed", "the process was interrupted in a request")
+            self._failure = error if isinstance(error, RunnerError) else interrupted
+            raise
+
+    def _load(self) -> Loading:
+        # One run shows that the model works; only with --verbose is it said why it does not.
+        process = self._start("--verbose", "--n-prompt", "0", "--n-gen", _listed(1, _SPARE_RUNS))
+        empty_memory_bytes = process.memory_bytes("VmRSS")
+        start = time.perf_counter_ns()
+        process.hear(": warmup")
+        load_ns = time.perf_counter_ns() - start
+        loaded_memory_bytes = process.memory_bytes("VmRSS")
+        process.run()
+        process.stop()
+        return Loading(
+            runtime="llama.cpp",
+            threads=self._runner.threads,
+            cores=self._cores,
+            load_ns=load_ns,
+            model_bytes=self._model.stat().st_size,
+            empty_memory_bytes=empty_memory_bytes,
+            loaded_memory_bytes=loaded_memory_bytes,
+        )
+
+    def _time(self, workload: Workload, samples: int) -> Window:
+        longest = workload.depth + workload.tokens
+        if longest > self._capacity:
+            reason = f"tokens: up to {longest} are above {self._capacity}, the capacity"
+            raise RunnerError("refused", reason)
+        samples_a_run = 1 if workload.phase == "prefill" else _tokens_a_run(workload)
+        peak_memory_bytes, samples_ns = 0, list[int]()
+        while len(samples_ns) < samples:
+            process = self._process_of(workload)
+            process.go_on()
+            while len(samples_ns) < samples and process.runs_left:
+                samples_ns += [process.run() // samples_a_run] * samples_a_run
+            process.stop()
+            peak_memory_bytes = max(peak_memory_bytes, process.memory_bytes("VmHWM"))
+        return Window(samples_ns=tuple(samples_ns[:samples]), peak_memory_bytes=peak_memory_bytes)
+
+    def _process_of(self, workload: Workload) -> LlamaBench:
+        """A process that is stopped before a run of the workload."""
+        if self._process is None or workload != self._workload or not self._process.runs_left:
+            # The first run, of one token, reads the depth, which the others are given back.
+            runs = f"1,{_listed(_tokens_a_run(workload), _RUNS + _SPARE_RUNS)}"
+            arguments = ["--n-depth", str(workload.depth)]
+            if workload.phase == "decode":
+                arguments += ["--n-prompt", "0", "--n-gen", runs]
+            else:  # a warm-up would be a whole prompt, and takes only 1 to 2 % off the next one
+                arguments += ["--n-prompt", runs, "--n-gen", "0", "--no-warmup"]
+            process = self._start(*arguments)
+            process.run()
+            process.stop()
+            process.runs_left, self._workload = _RUNS, workload
+            self._process = process
+        return self._process
+
+    def _start(self, *arguments: str) -> LlamaBench:
+        self.end()
+        command = [str(self._runner.program), "--model", str(self._model), *arguments]
+        command += ["--threads", str(self._runner.threads), "--repetitions", "1"]
+        command += ["--output", "jsonl", "--progress"]
+        self._process = process = LlamaBench(command, self._cores, self._runner.timeout_s)
+        process.hear(": starting")
+        return process
+
+    def _look(self) -> Sighting:
+        counters = read_counters()
+        if counters is not None:
+            own_s = self._ended_s + (0.0 if self._process is None else self._process.own_s())
+            counters = replace(counters, own_s=own_s)
+        return Sighting(environment=read_environment(self._runner.version), counters=counters)
+
+
+def _tokens_a_run(workload: Workload) -> int:
+    """One prompt, or some tokens."""
+    return workload.tokens if workload.phase == "prefill" else min(_TOKENS_A_RUN, workload.tokens)
+
+
+def _listed(tokens: int, times: int) -> str:
+    return ",".join([str(tokens)] * times)

@@ -1,0 +1,20 @@
+"""Where the programs of llama.cpp are that tests run: built by `make test-all`, or in PATH."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+_BUILT = Path(__file__).parents[2] / ".llama.cpp" / "bin"
+
+
+def llama_program(name: str) -> Path:
+    """Skips the test where there is none. NAS_LLAMA_BIN names a folder to look in first."""
+    folders = os.pathsep.join(
+        [os.environ.get("NAS_LLAMA_BIN", ""), str(_BUILT), os.environ["PATH"]]
+    )
+    found = shutil.which(name, path=folders)
+    if found is None:
+        pytest.skip(f"there is no {name}; `make .llama.cpp/bin/{name}` builds it")
+    return Path(found)
