@@ -22,6 +22,18 @@ class Memory(Protocol):
         ...
 
 
+class Forgetful:
+    """A Memory that keeps nothing."""
+
+    def recall(self, fingerprint: str, architecture: Architecture) -> None:
+        """None, always."""
+
+    def remember(
+        self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
+    ) -> None:
+        """Lets it go."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
     """An Evaluator that asks its memory first. Failures are not remembered: they may be luck."""

@@ -65,6 +65,10 @@ class EvaluationFailed(Exception):
         self.reason = reason
 
 
+class Infeasible(Exception):
+    """This candidate cannot be what the study asks for, whatever it would score; says why."""
+
+
 class Evaluator(Protocol):
     """Scores architectures, one by one.
 
@@ -82,5 +86,8 @@ class Evaluator(Protocol):
     def score_names(self) -> tuple[str, ...]: ...
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """Raises EvaluationFailed, and whatever `report` raises; leaves nothing behind."""
+        """Raises EvaluationFailed, Infeasible, and whatever `report` raises; leaves no file behind.
+
+        What it keeps loaded for the architectures that follow, it has a way to close.
+        """
         ...

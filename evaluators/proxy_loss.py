@@ -12,11 +12,25 @@ import tokenizers
 import torch
 
 from evaluators.corpus import Corpus, check_corpus, read_corpus
-from evaluators.evaluator import Evaluation, EvaluationFailed, Progress, Report, Score
-from evaluators.tokenizer import Say, encode, train_tokenizer
-from evaluators.training import TokenizedText, TrainingSettings, check_device, precision, train
+from evaluators.evaluator import (
+    CurvePoint,
+    Evaluation,
+    EvaluationFailed,
+    Progress,
+    Report,
+    Score,
+)
+from evaluators.tokenizer import Say, Tokenizer, encode, train_tokenizer
+from evaluators.training import (
+    TokenizedText,
+    TrainingSettings,
+    check_device,
+    precision,
+    train_model,
+)
 from search_space.architecture import Architecture
 from search_space.proxy import proxy_of
+from search_space.torch_model import LanguageModel
 
 # To be raised whenever this code would give the same settings another loss.
 _VERSION = 1
@@ -46,6 +60,15 @@ class ProxyTraining:
             raise ValueError(f"target_context: {self.target_context} is not at least 1")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedProxy:
+    """A proxy as its training left it, the tokenizer that it reads by, and its learning curve."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    curve: tuple[CurvePoint, ...]
+
+
 class ProxyLoss:
     """The Evaluator of quality. Text is read, and tokenizers are trained, when first needed."""
 
@@ -58,6 +81,7 @@ class ProxyLoss:
         check_device(settings.training.device)
         self._settings = settings
         self._texts: dict[int, TokenizedText] = {}
+        self._tokenizers: dict[int, Tokenizer] = {}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -73,17 +97,24 @@ class ProxyLoss:
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
         """Raises EvaluationFailed when the loss diverges or memory runs out."""
         started = time.perf_counter()
-        training = self._settings.training
-        window_share = min(1.0, training.context_length / self._settings.target_context)
-        proxy = proxy_of(architecture, self._settings.width_share, window_share)
-        text = self._text(proxy.vocab_size, lambda said: report(Progress(done=0.0, text=said)))
-        with _memory_errors_as_results():
-            curve = train(proxy, text, training, report)
+        curve = self.train(architecture, report).curve
         return Evaluation(
             scores=(Score(name="loss", value=curve[-1].loss, unit="bits/byte"),),
             seconds=time.perf_counter() - started,
             curve=curve,
         )
+
+    def train(self, architecture: Architecture, report: Report) -> TrainedProxy:
+        """The architecture's proxy, trained; raises as `evaluate`."""
+        training = self._settings.training
+        window_share = min(1.0, training.context_length / self._settings.target_context)
+        proxy = proxy_of(architecture, self._settings.width_share, window_share)
+        text = self._text(proxy.vocab_size, lambda said: report(Progress(done=0.0, text=said)))
+        with _memory_errors_as_results():
+            model = LanguageModel(proxy)
+            curve = train_model(model, text, training, report)
+        tokenizer = self._tokenizers[proxy.vocab_size]
+        return TrainedProxy(model=model, tokenizer=tokenizer, curve=curve)
 
     @cached_property
     def _corpus(self) -> Corpus:
@@ -98,6 +129,7 @@ class ProxyLoss:
             ids = encode(tokenizer, self._corpus.training, say, at_least=wanted)
             if len(ids) < wanted:
                 say(f"the corpus holds {len(ids):,} tokens, read {wanted / len(ids):.1f} times")
+            self._tokenizers[vocab_size] = tokenizer
             self._texts[vocab_size] = TokenizedText(
                 training=ids,
                 validation=encode(tokenizer, self._corpus.held_out[:_VALIDATION_BLOCKS], say),

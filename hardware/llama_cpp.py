@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from hardware.environment import read_counters, read_environment
 from hardware.llama_bench import LlamaBench, find_llama_bench, version_of
-from hardware.local import idlest_cores
+from hardware.local import ChooseCores, idlest_cores
 from hardware.measurement import Workload
 from hardware.runner import LoadedModel, Loading, ModelFormat, RunnerError, Sighting, Window
 
@@ -27,21 +27,26 @@ class LlamaCppRunner:
     """llama-bench in this machine's own processes.
 
     A process of llama-bench runs one workload over and over, and is stopped (SIGSTOP) between
-    windows; a model that turns to another workload is loaded anew. The first model that is loaded
-    chooses the cores: those with the least to do.
+    windows; a model that turns to another workload is loaded anew.
 
     llama-bench tells the time of some tokens written one after the other, so each of their samples
     is their mean. The mapped pages of the model's file count as resident memory.
 
     llama_bench: the program; None looks it up in PATH.
     timeout_s: when a process that says nothing is given up.
+    choose_cores: which ones, given how many; asked when the first model is loaded.
     Raises ValueError where there is no such program, and for more threads than there are cores.
     """
 
     model_format: ModelFormat = "gguf"
 
     def __init__(
-        self, llama_bench: Path | None = None, *, threads: int = 1, timeout_s: float = 600.0
+        self,
+        llama_bench: Path | None = None,
+        *,
+        threads: int = 1,
+        timeout_s: float = 600.0,
+        choose_cores: ChooseCores = idlest_cores,
     ) -> None:
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
         if not 1 <= threads <= cores:
@@ -50,6 +55,7 @@ class LlamaCppRunner:
         self.version = version_of(self.program)
         self.threads = threads
         self.timeout_s = timeout_s
+        self._choose_cores = choose_cores
         self.cores: tuple[int, ...] | None = None
 
     @property
@@ -64,7 +70,7 @@ class LlamaCppRunner:
             raise RunnerError("refused", f"{model} is not a file")
         if self.cores is None:
             linux = sys.platform == "linux"
-            self.cores = tuple(idlest_cores(self.threads)) if linux else ()
+            self.cores = tuple(self._choose_cores(self.threads)) if linux else ()
         loaded = _LlamaCppModel(self, self.cores, model, capacity)
         try:
             yield loaded

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeAlias, TypeVar
 
 from hardware.environment import CpuCounters, Environment, read_counters, read_environment
 from hardware.measurement import Workload
@@ -30,7 +30,7 @@ from hardware.runner import (
 )
 
 # For the process that holds a model: one heap of huge pages (glibc). In small pages, or scattered,
-# a model takes up to 15 % more or less time whenever it is loaded, by where its weights come to lie.
+# a model takes up to 15 % more or less time whenever it is loaded, by where its weights lie.
 STEADY_HEAP = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
     ":glibc.malloc.top_pad=67108864"
@@ -46,25 +46,49 @@ _CHOICE_SECONDS = 0.2
 _SILENCED = {"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"}
 _OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "ailed to allocate")
 
+ChooseCores: TypeAlias = Callable[[int], list[int]]
+
 _Answer = TypeVar("_Answer")
+
+
+def idlest_cores(count: int) -> list[int]:
+    """Of the cores that we may use, the highest first where they are equal."""
+    before = read_counters()
+    time.sleep(_CHOICE_SECONDS)
+    after = read_counters()
+
+    def taken_s(core: int) -> float:
+        if before is None or after is None:
+            return 0.0
+        busy = after.busy_s[core] - before.busy_s[core]
+        return busy + after.steal_s[core] - before.steal_s[core]
+
+    return sorted(os.sched_getaffinity(0), key=lambda core: (taken_s(core), -core))[:count]
 
 
 class LocalRunner:
     """onnxruntime's CPU provider in this machine's own processes.
 
-    The first model that is loaded chooses the cores: those with the least to do.
+    choose_cores: which ones, given how many; asked when the first model is loaded.
     timeout_s: when a process that has not answered is given up.
     Raises ValueError for more threads than this machine has cores.
     """
 
     model_format: ModelFormat = "onnx"
 
-    def __init__(self, *, threads: int = 1, timeout_s: float = 600.0) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int = 1,
+        timeout_s: float = 600.0,
+        choose_cores: ChooseCores = idlest_cores,
+    ) -> None:
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
         if not 1 <= threads <= cores:
             raise ValueError(f"threads: {threads} is not between 1 and {cores}, the cores here")
         self.threads = threads
         self.timeout_s = timeout_s
+        self._choose_cores = choose_cores
         self._cores: list[int] | None = None
 
     @property
@@ -81,7 +105,7 @@ class LocalRunner:
         if not given:
             _check_disk(model)
         if self._cores is None and sys.platform == "linux":
-            self._cores = idlest_cores(self.threads)
+            self._cores = self._choose_cores(self.threads)
         request = {
             "model": str(model),
             "capacity": capacity,
@@ -203,21 +227,6 @@ def _sighting(answer: Any) -> Sighting:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()  # which an interrupted `with` leaves out
-
-
-def idlest_cores(count: int) -> list[int]:
-    """Of the cores that we may use, the highest first where they are equal."""
-    before = read_counters()
-    time.sleep(_CHOICE_SECONDS)
-    after = read_counters()
-
-    def taken_s(core: int) -> float:
-        if before is None or after is None:
-            return 0.0
-        busy = after.busy_s[core] - before.busy_s[core]
-        return busy + after.steal_s[core] - before.steal_s[core]
-
-    return sorted(os.sched_getaffinity(0), key=lambda core: (taken_s(core), -core))[:count]
 
 
 def crash(returncode: int, errors: str) -> RunnerError:

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from hardware.measurement import Disturbance, Measurement, Workload
+from hardware.measurement import Disturbance, Interval, Measurement, Workload
 from hardware.runner import LoadedModel, Sighting, Window
 
 _WINDOW_NS = 1e8
 _OVERHEADS = 2.0  # a window lasts at least so many times what the runner adds to it
 _PROBE_TOKENS = 8
 _LONG_PROBE_NS = 5e8
-_FEWEST_WINDOWS = 3
+_FEWEST_TELLING = 3  # windows that an interval can be told from
 _FEWEST_RANKED = 6  # fewer have no 95 % interval by ranks, and often look precise by chance
 _NORMAL_975 = 1.96
 _REPORT_SECONDS = 2.0
@@ -32,18 +32,22 @@ class Effort:
     """How well a workload is to be known, and what that may cost.
 
     precision: the half width of the 95 % interval, as a share of the value, that is enough.
-    seconds: when sampling ends anyhow, once it has its fewest windows.
+    seconds: when sampling ends anyhow, once it has `fewest` windows. Below three the value has no
+        interval.
     """
 
     workload: Workload
     precision: float = 0.02
     seconds: float = 10.0
+    fewest: int = _FEWEST_TELLING
 
     def __post_init__(self) -> None:
         if not 0 < self.precision < 1:
             raise ValueError(f"precision: {self.precision} is not between 0 and 1")
         if not 0 < self.seconds < math.inf:
             raise ValueError(f"seconds: {self.seconds} is not a positive number")
+        if self.fewest < 1:
+            raise ValueError(f"fewest: {self.fewest} is not 1 or more windows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +99,18 @@ def ratio(measurement: Measurement, share: float = 0.5) -> Ratio:
     return _estimate(
         _log_quantiles(measurement, share) - _log_quantiles(measurement.reference, share)
     )
+
+
+def interval_ms(measurements: Sequence[Measurement], share: float = 0.5) -> Interval | None:
+    """The 95 % interval of the windows' quantile `share`, in ms, of one model and workload.
+
+    It knows of drift only what its windows show. None below three windows.
+    """
+    logs = np.concatenate([_log_quantiles(measurement, share) for measurement in measurements])
+    estimate = _estimate(logs)
+    if estimate.low is None or estimate.high is None:
+        return None
+    return Interval(low=estimate.low / 1e6, high=estimate.high / 1e6)
 
 
 class _Turns:
@@ -178,7 +194,7 @@ def _sample(
         now = time.monotonic()
         precise = count >= _FEWEST_RANKED and _half_width(estimate) <= effort.precision
         spent = now + (now - sampling) / count > start + effort.seconds
-        ends = precise or (spent and count >= _FEWEST_WINDOWS)
+        ends = precise or (spent and count >= effort.fewest)
         if ends or now > reported + _REPORT_SECONDS:
             report(_sentence(turns, estimate))
             reported = now
@@ -220,7 +236,7 @@ def _estimate(logs: NDArray[np.float64]) -> Ratio:
     first, second = np.triu_indices(count)
     means = np.sort((logs[first] + logs[second]) / 2)
     middle = float(np.median(means))
-    if count < _FEWEST_WINDOWS:
+    if count < _FEWEST_TELLING:
         return Ratio(value=math.exp(middle), low=None, high=None)
     if count < _FEWEST_RANKED:
         below = above = stdtrit(count - 1, 0.975) * logs.std(ddof=1) / math.sqrt(count)

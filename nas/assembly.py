@@ -1,44 +1,72 @@
 """Where the parts meet: the evaluators, in the order of their price, that a study file asks for."""
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import assert_never
 
+from evaluators.cache import Memory, Remembered
 from evaluators.evaluator import Evaluator
-from evaluators.latency import LatencyEvaluator, LatencySettings
+from evaluators.latency import LatencyEvaluator, LatencySettings, Quiet
+from evaluators.per_byte import PerByteEvaluator
 from evaluators.proxy_loss import ProxyLoss, ProxyTraining
 from evaluators.static import StaticEvaluator
 from evaluators.training import TrainingSettings
 from hardware.fake import FakeRunner
+from hardware.llama_cpp import LlamaCppRunner
 from hardware.local import LocalRunner
 from hardware.runner import Runner
-from studies.spec import DeviceSettings, ProxySettings, StudySpec, Target
+from search_space.presets import preset
+from studies.reference import paired_reference
+from studies.spec import DeviceSettings, ProxySettings, StudySpec, Target, asked_scores
 
 
-def evaluators_of(spec: StudySpec) -> tuple[Evaluator, ...]:
-    """ValueError for what this machine lacks: cores, the corpus, CUDA."""
-    return (
-        StaticEvaluator(),
-        latency_evaluator(spec),
-        ProxyLoss(proxy_training(spec.proxy, spec.target, spec.seed)),
-    )
+@contextlib.contextmanager
+def evaluators_of(spec: StudySpec, memory: Memory) -> Iterator[tuple[Evaluator, ...]]:
+    """They are of use until the context ends, which ends the processes that they keep.
+
+    memory: keeps what serves every candidate. Raises ValueError for what this machine lacks: cores,
+    a program, the corpus, CUDA.
+    """
+    loss = ProxyLoss(proxy_training(spec.proxy, spec.target, spec.seed))
+    with latency_evaluator(spec, memory) as latency:
+        per_byte = PerByteEvaluator(
+            Remembered(evaluator=latency, memory=memory),
+            spec.proxy.corpus,
+            spec.target.prompt_length,
+        )
+        yield StaticEvaluator(), latency, per_byte, loss
 
 
 def runner_of(device: DeviceSettings) -> Runner:
     match device.runner:
         case "local":
             return LocalRunner(threads=device.threads)
+        case "llama.cpp":
+            program = device.llama_bench
+            return LlamaCppRunner(
+                None if program is None else Path(program), threads=device.threads
+            )
         case "fake":
             return FakeRunner()
         case _:
             assert_never(device.runner)
 
 
-def latency_evaluator(spec: StudySpec) -> LatencyEvaluator:
+def latency_evaluator(spec: StudySpec, memory: Memory) -> LatencyEvaluator:
     settings = LatencySettings(
         quantization=spec.target.quantization,
         prompt_length=spec.target.prompt_length,
         context_depth=spec.target.context_depth,
+        more_depths=spec.target.more_depths,
+        asked=frozenset(asked_scores(spec)),
+        precision=spec.device.precision,
+        seconds=spec.device.seconds,
     )
-    return LatencyEvaluator(runner_of(spec.device), settings)
+    reference = preset(paired_reference(spec))
+    return LatencyEvaluator(
+        runner_of(spec.device), settings, reference, memory, _quiet(spec.device)
+    )
 
 
 def proxy_training(proxy: ProxySettings, target: Target, seed: int) -> ProxyTraining:
@@ -56,3 +84,8 @@ def proxy_training(proxy: ProxySettings, target: Target, seed: int) -> ProxyTrai
             seed=seed,
         ),
     )
+
+
+def _quiet(device: DeviceSettings) -> Quiet | None:
+    """A runner that times nothing needs no machine for itself."""
+    return (lambda *_: contextlib.nullcontext(0.0)) if device.runner == "fake" else None

@@ -8,7 +8,19 @@ import sys
 
 import typer
 
-from nas.commands import export, init, measure, pareto, presets, run, show, status, validate
+from nas.commands import (
+    export,
+    import_,
+    init,
+    measure,
+    pareto,
+    presets,
+    profile,
+    run,
+    show,
+    status,
+    validate,
+)
 
 app = typer.Typer(
     help="Neural architecture search for small language models, with the device in the loop.",
@@ -17,8 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (init, validate, run, status, pareto, show, export, measure, presets):
-    app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
+for verb in (init, validate, run, status, pareto, show, import_, export, measure, profile, presets):
+    name = verb.__name__.rpartition(".")[2]
+    app.command(name.rstrip("_"))(getattr(verb, name))  # Python has its own `import`
 
 _MISTAKE = 2
 _INTERRUPTED = 130

@@ -1,135 +1,111 @@
-"""Measuring named models for `nas measure`, and the rows that it prints."""
+"""Measuring models for `nas measure`: each in turns with one of them, which stays loaded."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, get_args
-
-from rich.console import Group, RenderableType
-from rich.text import Text
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 from evaluators.evaluator import EvaluationFailed
-from evaluators.latency import measure_architecture
-from hardware.measurement import (
-    Measurement,
-    Workload,
-    median_interval_ms,
-    quantile_ms,
-    tokens_per_second,
-)
-from hardware.runner import Runner
-from nas.models import NamedModel
-from nas.views.terminal import megabytes, notices, table
-from search_space.costs import weight_bytes
+from evaluators.model_file import inexpressible, loaded
+from hardware.llama_cpp import LlamaCppRunner
+from hardware.local import LocalRunner, idlest_cores
+from hardware.quiet import measuring
+from hardware.runner import LoadedModel, ModelFormat, Runner, RunnerError
+from hardware.stability import Effort, measure_alone, measure_paired
+from nas.comparison import Comparison, Failure, Measured
+from nas.measurable import Measurable, ModelFile
+from search_space.gguf import GgufQuantization
+from search_space.mistakes import one_of
 from search_space.onnx_graph import GraphQuantization
+from search_space.quantization import QUANTIZATIONS, Quantization
+
+Runtime: TypeAlias = Literal["onnxruntime", "llama.cpp"]
+# Hears what is being done, and how that goes.
+Watch: TypeAlias = Callable[[str, str], None]
+
+_FORMATS: Mapping[Runtime, ModelFormat] = {"onnxruntime": "onnx", "llama.cpp": "gguf"}
+_HELD: Mapping[ModelFormat, tuple[str, ...]] = {
+    "onnx": get_args(GraphQuantization),
+    "gguf": get_args(GgufQuantization),
+}
+_USUAL_RUNTIME: Runtime = "onnxruntime"
+_USUAL_QUANTIZATION: Quantization = "int4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredModel:
-    model: NamedModel
-    quantization: GraphQuantization
-    measurement: Measurement
+class Conditions:
+    """Under which all models are measured.
+
+    model_format, quantization: what architectures are built as.
+    """
+
+    efforts: tuple[Effort, ...]
+    model_format: ModelFormat
+    quantization: Quantization
+    threads: int
+
+    @property
+    def capacity(self) -> int:
+        return max(effort.workload.tokens + effort.workload.depth for effort in self.efforts)
+
+
+def conditions_of(
+    models: Sequence[Measurable],
+    efforts: Sequence[Effort],
+    *,
+    runtime: str | None,
+    quantization: str | None,
+    threads: int,
+) -> Conditions:
+    """For `models`, the reference too; None takes onnxruntime, and int4.
+
+    ValueError for what is unknown, for what would be passed over, and for a file whose context is
+    too short.
+    """
+    files = [model for model in models if isinstance(model.source, ModelFile)]
+    known = _known(runtime)
+    if len(files) == len(models):
+        for name, value in (("runtime", runtime), ("quantization", quantization)):
+            if value is not None and not (name == "runtime" and _runs_all(known, files)):
+                raise ValueError(
+                    f"{name}: '{value}' is for architectures, and all of these are model files, "
+                    "which run as they are, .onnx in onnxruntime and .gguf in llama.cpp"
+                )
+    conditions = Conditions(
+        efforts=tuple(dict.fromkeys(efforts)),
+        model_format=_FORMATS[known],
+        quantization=_known_quantization(known, quantization),
+        threads=threads,
+    )
+    _check_contexts(files, conditions)
+    return conditions
 
 
 def measure_models(
-    models: Sequence[NamedModel],
-    runner: Runner,
-    workloads: tuple[Workload, ...],
-    quantization: str,
-) -> list[MeasuredModel]:
-    """Every workload of every model; ValueError for a model that could not be measured."""
-    known = _known_quantization(quantization)
-    rows: list[MeasuredModel] = []
-    with notices().status("") as status:
-        for index, model in enumerate(models, start=1):
-            wanted = ", ".join(map(str, workloads))
-            status.update(f"measuring {model.name} ({index} of {len(models)}): {wanted}")
-            try:
-                results = measure_architecture(runner, model.architecture, known, workloads)
-            except EvaluationFailed as failure:
-                raise ValueError(f"{model.name}: {failure}") from failure
-            rows += [
-                MeasuredModel(model=model, quantization=known, measurement=result)
-                for result in results
-            ]
-    return rows
+    models: Sequence[Measurable],
+    against: Measurable | None,
+    conditions: Conditions,
+    watch: Watch,
+) -> Comparison:
+    """Every workload of every model, each in turns with `against`, or else with the first that can
+    be measured; a model that is on its own is measured alone.
 
-
-def measurement_documents(rows: Sequence[MeasuredModel]) -> list[dict[str, Any]]:
-    """What `nas measure --json` prints: every sample, and what follows from them."""
-    return [
-        {
-            "model": row.model.name,
-            "workload": str(row.measurement.workload),
-            "quantization": row.quantization,
-            "runtime": row.measurement.runtime,
-            "threads": row.measurement.threads,
-            "p50_ms": quantile_ms(row.measurement, 0.5),
-            "p95_ms": quantile_ms(row.measurement, 0.95),
-            "tokens_per_second": tokens_per_second(row.measurement),
-            "samples_ns": row.measurement.samples_ns,
-            "warmup_ns": row.measurement.warmup_ns,
-            "load_ns": row.measurement.load_ns,
-            "peak_memory_bytes": row.measurement.peak_memory_bytes,
-            "cores": row.measurement.cores,
-            "environment": asdict(row.measurement.environment),
-        }
-        for row in rows
-    ]
-
-
-def measurement_table(rows: Sequence[MeasuredModel]) -> RenderableType:
-    grid = table(
-        "model",
-        "weights MB",
-        "workload",
-        "tokens/s",
-        "p50 ms",
-        "±",
-        "p95 ms",
-        "peak MB",
-        left=("model", "workload"),
-    )
-    for row in rows:
-        measurement = row.measurement
-        grid.add_row(
-            row.model.name,
-            megabytes(weight_bytes(row.model.architecture, row.quantization)),
-            str(measurement.workload),
-            f"{tokens_per_second(measurement):,.1f}",
-            f"{quantile_ms(measurement, 0.5):,.2f}",
-            f"{_half_spread_ms(measurement):.2g}",
-            f"{quantile_ms(measurement, 0.95):,.2f}",
-            megabytes(measurement.peak_memory_bytes),
-        )
-    return Group(grid, Text(_circumstances(rows[0]), style="dim"))
-
-
-def _half_spread_ms(measurement: Measurement) -> float:
-    interval = median_interval_ms(measurement)
-    if interval is not None:
-        return (interval.high - interval.low) / 2
-    return (max(measurement.samples_ns) - min(measurement.samples_ns)) / 2e6
-
-
-def _circumstances(row: MeasuredModel) -> str:
-    measurement, environment = row.measurement, row.measurement.environment
-    threads = "1 thread" if measurement.threads == 1 else f"{measurement.threads} threads"
-    cores = ", ".join(map(str, measurement.cores))
-    pinned = f" on core{'s' if len(measurement.cores) > 1 else ''} {cores}" if cores else ""
-    return (
-        f"{row.quantization} weights, {measurement.runtime}, {threads}{pinned}; {environment.cpu}, "
-        f"{environment.cores} cores, {environment.runtime_version}\n"
-        "ms a prompt (pp) or a token (tg); ±: half the 95 % interval of the median, or half the "
-        "range of fewer than six samples\n"
-        "peak MB: most memory of the measuring process, interpreter included"
-    )
-
-
-def _known_quantization(text: str) -> GraphQuantization:
-    for known in get_args(GraphQuantization):
-        if text == known:
-            quantization: GraphQuantization = known
-            return quantization
-    raise ValueError(
-        f"quantization: '{text}' is not one of {', '.join(get_args(GraphQuantization))}"
+    One that fails is among the failures. ValueError for what this machine lacks: cores, a program.
+    """
+    everything = [*models, *([] if against is None else [against])]
+    bench = _Bench(conditions, {_format(model, conditions) for model in everything}, watch)
+    patience_s = max(effort.seconds for effort in conditions.efforts)
+    with measuring(lambda text: watch("the machine", text), patience_s=patience_s) as waited_s:
+        turns = _Turns(bench, models)
+        for reference in models if against is None else (against,):
+            if not turns.measured:
+                turns.take(reference, paired_with=against)
+    return Comparison(
+        efforts=conditions.efforts,
+        quantization=conditions.quantization,
+        reference=turns.reference,
+        measured=tuple(turns.measured),
+        failures=tuple(turns.failures.values()),
+        waited_s=waited_s,
     )

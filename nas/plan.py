@@ -1,6 +1,8 @@
 """What running a study would mean: the size of its space, of its models, and the time it takes."""
 
+import itertools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,7 +10,9 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from evaluators.cache import Forgetful
 from evaluators.evaluator import EvaluationFailed, Progress
+from evaluators.model_file import inexpressible
 from evaluators.proxy_loss import ProxyLoss
 from nas.assembly import latency_evaluator, proxy_training
 from nas.views.terminal import duration, layout_strip, megabytes
@@ -17,7 +21,8 @@ from search_space.costs import parameter_counts, prefill_flops
 from search_space.encoding import RandomSuggester, draw
 from search_space.presets import preset
 from search_space.proxy import proxy_of
-from search_space.space import broken_rule, parameter_range, space_size, weight_range
+from search_space.space import Point, broken_rule, build, parameter_range, space_size, weight_range
+from studies.reference import paired_reference
 from studies.spec import StudySpec
 
 _DRAWS = 200
@@ -30,6 +35,9 @@ class Plan:
 
     architectures: how many different ones the choices and the rules of layouts allow.
     legal_share: of random draws, those that keep the rules of sizes too.
+    expressible_share: of those, the ones that the device's runtime can express.
+    inexpressible: mixers of the space that it never can, each with the reason.
+    reference: the model that every candidate is timed beside.
     failure: why the drawn architecture could not be timed, if so.
     """
 
@@ -40,6 +48,9 @@ class Plan:
     weight_bytes_least: int
     weight_bytes_most: int
     legal_share: float
+    expressible_share: float
+    inexpressible: Mapping[str, str]
+    reference: str
     drawn: Architecture
     latency_seconds: float | None
     training_seconds: float | None
@@ -75,11 +86,18 @@ def make_plan(spec: StudySpec) -> Plan:
             f"space.rules: none of {_DRAWS} random architectures keeps them; "
             f"the first breaks this: {broken_rule(draws[0], space, quantization)}"
         )
-    drawn = sorted(legal, key=lambda each: parameter_counts(each).total)[len(legal) // 2]
+    model_format = spec.device.model_format
+    possible = [each for each in legal if inexpressible(each, model_format) is None]
+    if not possible:
+        raise ValueError(
+            f"device.runner: '{spec.device.runner}' has no way to express any of {len(legal)} "
+            f"random architectures; of the first, {inexpressible(legal[0], model_format)}"
+        )
+    drawn = sorted(possible, key=lambda each: parameter_counts(each).total)[len(possible) // 2]
     parameters, weights = parameter_range(space), weight_range(space, quantization)
     latency_seconds = training_seconds = failure = None
     try:
-        latency_seconds = latency_evaluator(spec).evaluate(drawn, _ignore).seconds
+        latency_seconds = _latency_seconds(spec, drawn)
         training_seconds = _training_seconds(spec, drawn)
     except EvaluationFailed as reason:
         failure = str(reason)
@@ -91,11 +109,46 @@ def make_plan(spec: StudySpec) -> Plan:
         weight_bytes_least=weights.least,
         weight_bytes_most=weights.most,
         legal_share=len(legal) / len(draws),
+        expressible_share=len(possible) / len(legal),
+        inexpressible=inexpressible_mixers(spec),
+        reference=paired_reference(spec),
         drawn=drawn,
         latency_seconds=latency_seconds,
         training_seconds=training_seconds,
         failure=failure,
     )
+
+
+def inexpressible_mixers(spec: StudySpec) -> dict[str, str]:
+    """The space's mixers that the device's runtime never can express, each with the reason.
+
+    They are asked for alone and beside all others, in models that are plain in everything else.
+    """
+    space = spec.space
+    plain = Point(
+        layout="",
+        width=space.width[0],
+        feed_forward=space.feed_forward[0],
+        vocab_size=space.vocab_size[0],
+        kernel=space.kernel[-1],
+        head_dim=space.head_dim[0],
+        kv_heads=space.kv_heads[0],
+        window=space.window[0],
+        embedding_share=1.0,
+    )
+    reasons = {
+        "".join(letters): inexpressible(
+            build(replace(plain, layout="".join(letters))), spec.device.model_format
+        )
+        for count in range(1, len(space.mixers) + 1)
+        for letters in itertools.combinations(space.mixers, count)
+    }
+    return {
+        letter: reason
+        for letter in space.mixers
+        if (reason := reasons[letter]) is not None
+        and all(reasons[layout] is not None for layout in reasons if letter in layout)
+    }
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
@@ -107,6 +160,9 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "parameters": {"least": plan.parameters_least, "most": plan.parameters_most},
         "weight_bytes": {"least": plan.weight_bytes_least, "most": plan.weight_bytes_most},
         "legal_share_of_draws": plan.legal_share,
+        "expressible_share_of_legal_draws": plan.expressible_share,
+        "inexpressible_mixers": dict(plan.inexpressible),
+        "reference_model": plan.reference,
         "latency_seconds": plan.latency_seconds,
         "training_seconds": plan.training_seconds,
         "seconds": plan.seconds,
@@ -134,10 +190,13 @@ def plan_view(plan: Plan) -> RenderableType:
         f"{megabytes(plan.weight_bytes_most)} MB at {spec.target.quantization}",
         "trials": f"{spec.trials} by {spec.sampler.kind}",
         "references": ", ".join(spec.references) or "none",
+        "timed beside": f"{plan.reference}, to ±{spec.device.precision:.0%} or for "
+        f"{spec.device.seconds:g} s",
+        **_runtime(plan),
         "time": _time(plan),
     }
-    lines = [Text(f"{name:12}{fact}") for name, fact in facts.items()]
-    timed = Text.assemble(f"{'timed':12}", layout_strip(plan.drawn.layout))
+    lines = [Text(f"{name:14}{fact}") for name, fact in facts.items()]
+    timed = Text.assemble(f"{'timed':14}", layout_strip(plan.drawn.layout))
     timed.append(f" {parameter_counts(plan.drawn).total / 1e6:,.1f} million parameters")
     return Group(Text(f"{spec.name}: the study file is right\n", style="bold"), *lines, timed)
 
@@ -153,6 +212,16 @@ def _time(plan: Plan) -> str:
     )
 
 
+def _runtime(plan: Plan) -> dict[str, str]:
+    """What the device's runtime leaves of the space, where that is not all."""
+    if plan.expressible_share == 1.0:
+        return {}
+    fact = f"{plan.spec.device.runner} can express {plan.expressible_share:.0%} of legal draws"
+    for letter, reason in plan.inexpressible.items():
+        fact += f"; never '{letter}': {reason}"
+    return {"runtime": fact}
+
+
 def _count(number: int) -> str:
     return f"{number:,}" if number < 1_000_000 else f"{number:.1e}"
 
@@ -161,6 +230,14 @@ def _training_flops(spec: StudySpec, architecture: Architecture) -> int:
     """Of reading one batch's sequence by the architecture's proxy, forward alone."""
     proxy = proxy_of(architecture, spec.proxy.width_share)
     return prefill_flops(proxy, spec.proxy.context_length)
+
+
+def _latency_seconds(spec: StudySpec, architecture: Architecture) -> float:
+    """With loading the reference, and without its calibration: later studies find it done."""
+    with latency_evaluator(spec, Forgetful()) as latency:
+        start = time.monotonic()
+        latency.measure(architecture, _ignore)
+        return time.monotonic() - start
 
 
 def _training_seconds(spec: StudySpec, architecture: Architecture) -> float:

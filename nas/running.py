@@ -17,8 +17,7 @@ def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool)
     anew: forgets the trials of a study of that name; what was measured stays remembered.
     """
     check_machine(spec)
-    evaluators = evaluators_of(spec)
-    with Store.open(spec.storage) as store:
+    with Store.open(spec.storage) as store, evaluators_of(spec, store) as evaluators:
         if anew and _is_begun(spec, store):
             store.forget_study(spec.name)
         try:

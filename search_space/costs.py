@@ -90,6 +90,32 @@ def prefill_flops(architecture: Architecture, tokens: int, depth: int = 0) -> in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCosts:
+    """One layer's bytes of matrices and of state, and what happens between tokens, in FLOPs."""
+
+    mixer_bytes: int
+    feed_forward_bytes: int
+    state_bytes: int
+    mixing_flops: int
+
+
+def layer_costs(
+    layer: Layer, architecture: Architecture, quantization: Quantization, *, depth: int, tokens: int
+) -> LayerCosts:
+    """Of reading `tokens` behind `depth` others; the state is that behind them all."""
+    sizes: dict[Part, int] = {"embedding": 0, "mixers": 0, "feed_forward": 0, "norms": 0}
+    for weight in _layer_weights(layer, architecture):
+        if not weight.is_vector:
+            sizes[weight.part] += matrix_bytes(weight.rows, weight.columns, quantization)
+    return LayerCosts(
+        mixer_bytes=sizes["mixers"],
+        feed_forward_bytes=sizes["feed_forward"],
+        state_bytes=4 * _state_elements(layer.mixer, architecture, depth + tokens),
+        mixing_flops=_mixing_flops(layer.mixer, architecture, start=depth, tokens=tokens),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Weight:
     """A tensor of `rows` outputs and `columns` inputs; a vector is never quantised."""
 

@@ -1,7 +1,7 @@
-"""Published and reference Architectures, as data.
+"""Published Architectures, and some of ours to compare with, as data.
 
-Shapes are those of the models' own configurations; Llama 3.2's long-context rescaling of rotary
-frequencies, which changes no shape and no cost, is left out.
+Shapes of published models are those of their own configurations; Llama 3.2's long-context rescaling
+of rotary frequencies, which changes no shape and no cost, is left out.
 """
 
 import math
@@ -20,6 +20,15 @@ def _lfm2(
         attention if index in attention_at else ShortConv(kernel=3) for index in range(depth)
     ]
     return _stack(mixers, feed_forward_width, vocab_size=65_536, width=width)
+
+
+def _small_hybrid() -> Architecture:
+    """LFM2's proportions at 20 million parameters, a third of them in the embedding."""
+    attention = Attention(heads=6, kv_heads=2, head_dim=64)
+    mixers: list[Mixer] = [
+        attention if letter == "a" else ShortConv(kernel=3) for letter in "ccaccaca"
+    ]
+    return _stack(mixers, 1_024, vocab_size=16_384, width=384)
 
 
 def _lfm3() -> Architecture:
@@ -78,7 +87,7 @@ def _stack(
 
 _SIXTEEN = (2, 5, 8, 10, 12, 14)
 
-PRESETS: Mapping[str, Architecture] = MappingProxyType(
+PUBLISHED: Mapping[str, Architecture] = MappingProxyType(
     {
         "lfm2.5-230m": _lfm2(1_024, 14, (2, 4, 6, 8, 10, 12), 2_560),
         "lfm2-350m": _lfm2(1_024, 16, _SIXTEEN, 4_608),
@@ -116,10 +125,20 @@ PRESETS: Mapping[str, Architecture] = MappingProxyType(
         "mobilellm-350m": _dense(
             _llama(15, 5, 64, 1e4), 32, 2_560, vocab_size=32_000, width=960, norm_eps=1e-5
         ),
-        "lfm2-350m-all-conv": _lfm2(1_024, 16, (), 4_608),
-        "lfm2-350m-all-attention": _lfm2(1_024, 16, tuple(range(16)), 4_608),
     }
 )
+
+# The ends between which hybrids of one shape lie, and a hybrid for studies of small models, which
+# nobody publishes.
+OURS: Mapping[str, Architecture] = MappingProxyType(
+    {
+        "lfm2-350m-all-conv": _lfm2(1_024, 16, (), 4_608),
+        "lfm2-350m-all-attention": _lfm2(1_024, 16, tuple(range(16)), 4_608),
+        "hybrid-20m": _small_hybrid(),
+    }
+)
+
+PRESETS: Mapping[str, Architecture] = MappingProxyType({**PUBLISHED, **OURS})
 
 
 def preset(name: str) -> Architecture:

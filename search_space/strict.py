@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, ClassVar, NoReturn, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from search_space.architecture import Architecture
+from search_space.architecture import Architecture, architecture_hash
 from search_space.mistakes import first_mistake, joined, shown
 from search_space.mistakes import one_of as one_of
 
@@ -57,8 +58,31 @@ def parse_json(type_: type[T], text: str, source: str) -> T:
 
 
 def read_architecture(path: Path) -> Architecture:
-    """The Architecture of a JSON file, as `to_json` writes it."""
-    return parse_json(Architecture, read_text(path), str(path))
+    """The Architecture of a JSON file, as `to_json` writes it or as `nas export` does.
+
+    The latter wraps it with its hash, which has to be right, and with its provenance, which is not
+    read here.
+    """
+    source = str(path)
+    data = _json_data(read_text(path), source)
+    if not isinstance(data, Mapping) or "architecture" not in data:
+        return parse_strict(Architecture, data, source)
+    wrapped = parse_strict(_Wrapped, data, source)
+    found = architecture_hash(wrapped.architecture)
+    if wrapped.hash != found:
+        raise ValueError(
+            f"{source}: hash: {shown(wrapped.hash)} is not the architecture's, {found}; "
+            "an edited architecture stands alone in its file, without hash and provenance"
+        )
+    return wrapped.architecture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wrapped:
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    architecture: Architecture
+    hash: str
+    provenance: dict[str, object]
 
 
 @cache

@@ -110,22 +110,10 @@ class LanguageModel(nn.Module):
         divided by the root of twice the depth (GPT-2's rule), so that it does not set the stream's
         scale.
         """
-        writers = 2 * len(self.layers)
-        for name, weight in self.named_parameters():
-            digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
-            generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-            with torch.no_grad():
-                if name.endswith("norm.weight"):
-                    weight.fill_(1.0)
-                elif name.endswith("decay_proj.bias"):
-                    # Half-lives from a few to some hundreds of tokens, one for each head.
-                    weight.copy_(torch.linspace(-2.0, 3.5, weight.numel()))
-                elif name.endswith(".bias"):
-                    weight.zero_()
-                else:
-                    deviation = _initial_deviation(name, weight, writers)
-                    draw = torch.randn(weight.shape, generator=generator) * deviation
-                    weight.copy_(draw)
+        depth = len(self.layers)
+        with torch.no_grad():
+            for name, weight in self.named_parameters():
+                weight.copy_(initial_value(name, weight.shape, seed=seed, depth=depth))
 
     def _layer_blocks(self) -> list[LayerBlock]:
         return [layer for layer in self.layers if isinstance(layer, LayerBlock)]
@@ -142,17 +130,25 @@ class LanguageModel(nn.Module):
         return nn.functional.linear(y_BTE, weight_VE)
 
 
+def initial_value(name: str, shape: torch.Size, *, seed: int, depth: int) -> Tensor:
+    """What `LanguageModel.initialise` gives that weight in a model of `depth` layers."""
+    if name.endswith("norm.weight"):
+        return torch.ones(shape)
+    if name.endswith("decay_proj.bias"):
+        # Half-lives from a few to some hundreds of tokens, one for each head.
+        return torch.linspace(-2.0, 3.5, shape.numel())
+    if name.endswith(".bias"):
+        return torch.zeros(shape)
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    deviation = 1.0 / math.sqrt(shape[-1])
+    if name.endswith(("out_proj.weight", "down_proj.weight")):
+        deviation /= math.sqrt(2 * depth)
+    return torch.randn(shape, generator=generator).mul_(deviation)
+
+
 def _apply(block: nn.Module | None, x: Tensor) -> Tensor:
     if block is None:
         return x
     y: Tensor = block(x)
     return y
-
-
-def _initial_deviation(name: str, weight: Tensor, writers: int) -> float:
-    deviation = 1.0 / math.sqrt(weight.shape[-1])
-    return (
-        deviation / math.sqrt(writers)
-        if name.endswith(("out_proj.weight", "down_proj.weight"))
-        else deviation
-    )

@@ -4,15 +4,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import get_args
 
-from evaluators.evaluator import Evaluation
+from evaluators.evaluator import Evaluation, Score
 from search_space.architecture import Architecture
 from search_space.strict import one_of
 from studies import pareto
 from studies.owner import is_lost
 from studies.records import Trial
-from studies.spec import ScoreName, StudySpec, from_json
+from studies.scores import is_timed, score_names
+from studies.spec import StudySpec, asked_scores, from_json
 from studies.storage.store import Store
 
 
@@ -77,6 +77,7 @@ class Front:
     """
 
     study: str
+    spec: StudySpec
     axes: tuple[Axis, ...]
     members: tuple[Trial, ...]
     dominated: tuple[Trial, ...]
@@ -91,6 +92,7 @@ class Front:
 class TrialDetail:
     """A trial with its architecture, and what each finished stage found, samples and all."""
 
+    spec: StudySpec
     trial: Trial
     architecture: Architecture | None
     evaluations: Mapping[str, Evaluation]
@@ -141,6 +143,7 @@ def front(store: Store, study: str) -> Front:
     corner = hypervolume_reference(spec, complete)
     return Front(
         study=study,
+        spec=spec,
         axes=_axes(spec, [*candidates, *references]),
         members=tuple(members),
         dominated=tuple(t for index, t in enumerate(complete) if index not in on_front),
@@ -195,7 +198,10 @@ def best(front: Front, score: str, limits: Mapping[str, float]) -> Trial | None:
     Scores are those of the evaluators, objectives or not. ValueError for one that there is not.
     """
     complete = [*front.members, *front.dominated]
-    known = sorted({name for trial in complete for name in trial.values} or get_args(ScoreName))
+    known = sorted(
+        {name for trial in complete for name in trial.values}
+        or score_names(front.spec.target.more_depths)
+    )
     for field, name in [("score", score), *(("max", name) for name in limits)]:
         if name not in known:
             raise ValueError(f"{field}: '{name}' is not {one_of(known)}")
@@ -209,7 +215,7 @@ def best(front: Front, score: str, limits: Mapping[str, float]) -> Trial | None:
 
 def detail(store: Store, study: str, name: str) -> TrialDetail:
     """A candidate by its number, or a reference by its name, as a person writes it."""
-    store.study(study)
+    spec = from_json(store.study(study).spec)
     found = [t for t in store.trials(study, "reference") if t.reference == name]
     if name.isdecimal():
         found = [trial for trial in store.trials(study) if str(trial.number) == name]
@@ -217,10 +223,20 @@ def detail(store: Store, study: str, name: str) -> TrialDetail:
         raise ValueError(f"trial: '{name}' is not a candidate's number or a reference of '{study}'")
     (trial,) = found
     return TrialDetail(
+        spec=spec,
         trial=trial,
         architecture=None if trial.model is None else store.architecture(trial.model.hash),
         evaluations=store.evaluations(trial),
     )
+
+
+def is_unsettled(spec: StudySpec, score: Score) -> bool:
+    """Whether a timing that the study judges by ended before it was as precise as it asks for."""
+    if score.name not in asked_scores(spec) or not is_timed(score.name):
+        return False
+    if score.low is None or score.high is None:
+        return True
+    return (score.high - score.low) / 2 > spec.device.precision * score.value
 
 
 def _complete(candidates: Iterable[Trial]) -> list[Trial]:

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from evaluators.evaluator import Evaluator
 from search_space.presets import preset
 from search_space.strict import one_of
+from studies.difference import difference
 from studies.events import Listener, StudyStarted, TrialEnded, TrialLost, TrialStarted, ignore
 from studies.interrupts import Interrupts
 from studies.proposals import Proposals
 from studies.records import END_STATES, Trial
-from studies.spec import StudySpec, difference, from_json, to_json
+from studies.reference import with_reference
+from studies.spec import StudySpec, from_json, named_scores, to_json
 from studies.stages import Stages
 from studies.storage.claims import TrialTaken
 from studies.storage.store import Store
@@ -34,6 +36,7 @@ def run_study(
     process. Raises ValueError for a spec other than the one the study was begun with, for a score
     that no evaluator knows, and for a space whose rules refuse draw after draw.
     """
+    spec = with_reference(spec)
     _check_scores(spec, evaluators)
     wanted = spec.trials if trials is None else trials
     _open_study(spec, wanted, store)
@@ -114,9 +117,7 @@ class _Run:
 
 def _check_scores(spec: StudySpec, evaluators: Sequence[Evaluator]) -> None:
     known = [name for evaluator in evaluators for name in evaluator.score_names]
-    named = {f"objectives[{n}].name": item.name for n, item in enumerate(spec.objectives)}
-    named |= {f"constraints[{n}].name": item.name for n, item in enumerate(spec.constraints)}
-    for field, name in named.items():
+    for field, name in named_scores(spec).items():
         if name not in known:
             raise ValueError(f"{field}: '{name}' is not a score of an evaluator: {one_of(known)}")
 
@@ -126,7 +127,7 @@ def _open_study(spec: StudySpec, wanted: int, store: Store) -> None:
     nowhere = StudySpec.model_fields["storage"].default
     text = to_json(spec.model_copy(update={"storage": nowhere, "trials": wanted}))
     study = store.add_study(spec.name, text)
-    changes = difference(from_json(study.spec), spec)
+    changes = difference(with_reference(from_json(study.spec)), spec)
     if changes:
         raise ValueError(
             f"name: '{spec.name}' is a study that was begun with other settings: "

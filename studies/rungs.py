@@ -11,7 +11,9 @@ class Standing:
     """A candidate at a rung.
 
     loss: at the rung, after as much training as everyone else has had there.
-    others: its other objectives, in the study's order; they are known before training begins.
+    others: its other objectives, in the study's order; they are known before training begins. Of
+        one that is judged, the lower end of its interval, where there is one: whoever is ahead by
+        less than the noise of a measurement does not stop it.
     """
 
     loss: float

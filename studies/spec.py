@@ -5,7 +5,7 @@ import importlib.util
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
@@ -13,13 +13,18 @@ from typing import Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evaluators.corpus import check_corpus
+from hardware.runner import ModelFormat
 from search_space.mistakes import nearest
 from search_space.presets import PRESETS
+from search_space.quantization import Quantization
 from search_space.space import Space, check_weight_rule
-from search_space.strict import parse_json, parse_strict, read_text
+from search_space.strict import one_of, parse_json, parse_strict, read_text
+from studies.scores import score_names
 
-ScoreName: TypeAlias = Literal["loss", "decode", "prefill", "memory", "parameters"]
+RunnerKind: TypeAlias = Literal["local", "llama.cpp", "fake"]
 SamplerKind: TypeAlias = Literal["tpe", "nsga2", "gp", "random"]
+
+_MOST_TOKENS = 1_048_576
 
 
 class StrictModel(BaseModel):
@@ -27,28 +32,40 @@ class StrictModel(BaseModel):
 
 
 class Target(StrictModel):
-    """What is deployed: weights so quantised, decoding at this depth, this long a prompt."""
+    """What is deployed: weights so quantised, decoding at this depth, this long a prompt.
 
-    quantization: Literal["fp32", "int8", "int4"] = "int4"
-    context_depth: int = Field(default=1024, ge=0, le=1_048_576)
-    prompt_length: int = Field(default=512, ge=1, le=1_048_576)
+    more_depths: where decoding is timed too, as the scores `decode@4096` and so on.
+    """
+
+    quantization: Quantization = "int4"
+    context_depth: int = Field(default=1024, ge=0, le=_MOST_TOKENS)
+    prompt_length: int = Field(default=512, ge=1, le=_MOST_TOKENS)
+    more_depths: tuple[int, ...] = ()
+
+    @field_validator("more_depths")
+    @classmethod
+    def _check_more_depths(cls, depths: tuple[int, ...]) -> tuple[int, ...]:
+        if list(depths) != sorted(set(depths)) or not all(0 <= n <= _MOST_TOKENS for n in depths):
+            raise ValueError(
+                f"{list(depths)} is not in rising order between 0 and {_MOST_TOKENS:,}"
+            )
+        return depths
 
 
 class Objective(StrictModel):
-    """A score to make small; `max` is the budget above which a candidate is infeasible.
+    """A score to make small; see studies.scores.
 
-    loss is in bits per byte, decode in ms a token, prefill in ms a prompt, memory in MB (1e6
-    bytes); parameters is their number.
+    max: the budget above which a candidate is infeasible.
     """
 
-    name: ScoreName
+    name: str
     max: float | None = Field(default=None, gt=0)
 
 
 class Constraint(StrictModel):
     """A score that must stay at or below `max` but is not optimised."""
 
-    name: ScoreName
+    name: str
     max: float = Field(gt=0)
 
 
@@ -90,10 +107,40 @@ class ProxySettings(StrictModel):
 
 
 class DeviceSettings(StrictModel):
-    """Where latency is measured, and with how many threads."""
+    """Where latency is measured, with how many threads, and how well.
 
-    runner: Literal["local", "fake"] = "local"
+    llama_bench: the program's path, for the runner llama.cpp; None looks it up in PATH.
+    reference: the preset that every candidate is timed in alternation with; see `paired_reference`.
+    precision: half the width of a 95 % interval, as a share of the score, that is enough.
+    seconds: when the timing of one candidate ends anyhow.
+    """
+
+    runner: RunnerKind = "local"
     threads: int = Field(default=1, ge=1, le=1_024)
+    llama_bench: str | None = None
+    reference: str | None = None
+    precision: float = Field(default=0.02, gt=0, lt=1)
+    seconds: float = Field(default=20.0, gt=0, le=3_600)
+
+    @property
+    def model_format(self) -> ModelFormat:
+        return "gguf" if self.runner == "llama.cpp" else "onnx"
+
+    @field_validator("reference")
+    @classmethod
+    def _check_reference(cls, reference: str | None) -> str | None:
+        if reference is not None:
+            _check_preset(reference)
+        return reference
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.llama_bench is not None and self.runner != "llama.cpp":
+            raise ValueError(
+                f"llama_bench: {self.llama_bench!r} is not of use to the runner {self.runner!r}, "
+                "only to 'llama.cpp'"
+            )
+        return self
 
 
 class SamplerSettings(StrictModel):
@@ -166,13 +213,22 @@ class StudySpec(StrictModel):
     @classmethod
     def _check_references(cls, references: tuple[str, ...]) -> tuple[str, ...]:
         for name in references:
-            if name not in PRESETS:
-                raise ValueError(f"{name!r} is not a preset; {nearest(name, list(PRESETS))}")
+            _check_preset(name)
         _check_different(references)
         return references
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        known = score_names(self.target.more_depths)
+        for field, name in named_scores(self).items():
+            if name not in known:
+                raise ValueError(f"{field}: {name!r} is not a score; {nearest(name, known)}")
+        formats = _QUANTIZATIONS[self.device.runner]
+        if self.target.quantization not in formats:
+            raise ValueError(
+                f"target.quantization: {self.target.quantization!r} is not what the runner "
+                f"{self.device.runner!r} takes: {one_of(formats)}"
+            )
         objectives = [objective.name for objective in self.objectives]
         for index, constraint in enumerate(self.constraints):
             if constraint.name in objectives:
@@ -186,6 +242,18 @@ class StudySpec(StrictModel):
         except ValueError as error:
             raise ValueError(f"space.{error}") from None
         return self
+
+
+def named_scores(spec: StudySpec) -> dict[str, str]:
+    """The scores that the study judges by, by the place where each is named."""
+    objectives = {f"objectives[{n}].name": item.name for n, item in enumerate(spec.objectives)}
+    constraints = {f"constraints[{n}].name": item.name for n, item in enumerate(spec.constraints)}
+    return objectives | constraints
+
+
+def asked_scores(spec: StudySpec) -> tuple[str, ...]:
+    """The scores that the study judges by."""
+    return tuple(named_scores(spec).values())
 
 
 def read_spec(source: str | Path) -> StudySpec:
@@ -237,21 +305,12 @@ def from_json(text: str) -> StudySpec:
     return parse_json(StudySpec, text, "the stored study")
 
 
-def difference(old: StudySpec, new: StudySpec) -> tuple[str, ...]:
-    """`proxy.token_budget: 400000 in the study, 200000 in the file`, for each field that differs.
-
-    A study may be given more trials, or moved to another database, and remain the same study.
-    """
-    before, after = (dict(_flat(spec.model_dump(mode="json"))) for spec in (old, new))
-    paths = dict.fromkeys([*before, *after])
-    return tuple(
-        f"{path}: {old_value} in the study, {new_value} in the file"
-        for path in paths
-        if (old_value := before.get(path, "nothing")) != (new_value := after.get(path, "nothing"))
-        and path not in ("trials", "storage")
-    )
-
-
+# onnxruntime's CPU provider has no kernels for fp16, and llama.cpp's fp32 is of no use.
+_QUANTIZATIONS: Mapping[RunnerKind, tuple[Quantization, ...]] = {
+    "local": ("fp32", "int8", "int4"),
+    "fake": ("fp32", "int8", "int4"),
+    "llama.cpp": ("fp16", "int8", "int4"),
+}
 # Optuna's own dependencies lack what its Gaussian process needs.
 _SAMPLER_NEEDS: Mapping[SamplerKind, tuple[str, ...]] = {"gp": ("scipy", "torch")}
 _DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")
@@ -261,6 +320,11 @@ def _check_different(names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{name} is given twice")
+
+
+def _check_preset(name: str) -> None:
+    if name not in PRESETS:
+        raise ValueError(f"{name!r} is not a preset; {nearest(name, list(PRESETS))}")
 
 
 def _shipped() -> dict[str, Traversable]:
@@ -281,15 +345,3 @@ def _toml_data(text: str, source: str) -> dict[str, object]:
     except ValueError:
         # The only other one: Python's limit on the digits of a whole number.
         raise ValueError(f"{source}: a number has too many digits") from None
-
-
-def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every leaf by its path, as a file would show it; a list of plain values is one leaf."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _flat(item, f"{path}.{name}" if path else name)
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        for index, item in enumerate(value):
-            yield from _flat(item, f"{path}[{index}]")
-    else:
-        yield path, repr(value) if isinstance(value, str) else json.dumps(value)

@@ -9,14 +9,17 @@ from evaluators.evaluator import (
     Evaluation,
     EvaluationFailed,
     Evaluator,
+    Infeasible,
     Progress,
     Report,
+    Score,
 )
 from search_space.architecture import Architecture
 from studies.budgets import over_budget
 from studies.events import Listener, StageEnded, StageProgress, StageStarted
+from studies.forecasts import Foreseen, is_foreseeable
 from studies.interrupts import Interrupts
-from studies.records import Outcome, StageRun, Trial
+from studies.records import Outcome, StageRun, Trial, TrialKind
 from studies.rungs import Finisher, Standing, beaten_by, estimated_loss, loss_after
 from studies.spec import StudySpec
 from studies.storage.store import Store
@@ -39,10 +42,18 @@ class Stages:
         stages = [each.stage for each in evaluators]
         assert len(set(stages)) == len(stages), "results are told apart by their stage"
         self._spec = spec
-        self._evaluators = [
-            Remembered(evaluator=_Interruptible(each, interrupts), memory=store)
-            for each in evaluators
-        ]
+        interruptible: list[Evaluator] = [_Interruptible(each, interrupts) for each in evaluators]
+        by_kind: dict[TrialKind, list[Evaluator]] = {
+            "reference": interruptible,
+            "candidate": [
+                Foreseen(each, spec, store) if is_foreseeable(each) else each
+                for each in interruptible
+            ],
+        }
+        self._evaluators = {
+            kind: [Remembered(evaluator=each, memory=store) for each in those]
+            for kind, those in by_kind.items()
+        }
         self._store = store
         self._listener = listener
         self._finishers = _Finishers(spec, store)
@@ -50,9 +61,9 @@ class Stages:
     def run(self, trial: Trial, architecture: Architecture) -> Outcome:
         """Every stage that the trial earns; a reference, which nothing judges, has them all."""
         judged = trial.kind == "candidate"
-        values: dict[str, float] = {}
-        for evaluator in self._evaluators:
-            ladder = self._ladder(values) if judged else None
+        scores: dict[str, Score] = {}
+        for evaluator in self._evaluators[trial.kind]:
+            ladder = self._ladder(scores) if judged else None
             watch = _Watch(self._store, self._listener, trial, evaluator.stage, ladder)
             try:
                 evaluation = self._evaluate(evaluator, trial, architecture, watch)
@@ -64,6 +75,8 @@ class Stages:
                     failure=failure.kind,
                     curve=tuple(watch.curve),
                 )
+            except Infeasible as refusal:
+                return Outcome(state="infeasible", stage=evaluator.stage, reason=str(refusal))
             except _Stopped as stopped:
                 return Outcome(
                     state="stopped",
@@ -75,7 +88,7 @@ class Stages:
             reason = over_budget(self._spec, evaluation.scores)
             if judged and reason is not None:
                 return Outcome(state="infeasible", stage=evaluator.stage, reason=reason)
-            values |= {score.name: score.value for score in evaluation.scores}
+            scores |= {score.name: score for score in evaluation.scores}
         return Outcome(state="complete")
 
     def _evaluate(
@@ -95,13 +108,18 @@ class Stages:
         self._listener(StageEnded(trial=trial, stage=stage, evaluation=evaluation, seconds=seconds))
         return evaluation
 
-    def _ladder(self, values: Mapping[str, float]) -> "_Ladder | None":
+    def _ladder(self, scores: Mapping[str, Score]) -> "_Ladder | None":
         """The rungs ahead; None while another objective than the loss is still unknown."""
         names = [objective.name for objective in self._spec.objectives]
         others = [name for name in names if name != "loss"]
-        if "loss" not in names or not all(name in values for name in others):
+        if "loss" not in names or not all(name in scores for name in others):
             return None
-        return _Ladder(self._spec, self._finishers, tuple(values[name] for name in others))
+        at_best = tuple(_at_best(scores[name]) for name in others)
+        return _Ladder(self._spec, self._finishers, at_best)
+
+
+def _at_best(score: Score) -> float:
+    return score.value if score.low is None else score.low
 
 
 class _Interruptible:

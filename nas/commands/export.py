@@ -1,43 +1,80 @@
-"""`nas export`: a winner leaves as a file that other commands and tools load."""
+"""`nas export`: a winner leaves in the form that the next tool loads."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class Format(StrEnum):
-    """json: the architecture file that `nas show` and `nas measure` read."""
-
-    JSON = "json"
+from nas.exporters.formats import Format
 
 
 def export(
-    study: Annotated[str, typer.Argument(help="A study file, or a study's name.")],
-    trial: Annotated[str, typer.Argument(help="A trial's number, or a reference's name.")],
-    file_format: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.JSON,
-    path: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to; STUDY-TRIAL.json if left out.")
+    model: Annotated[
+        str,
+        typer.Argument(help="A preset, an architecture file, a model's folder, or a study."),
+    ],
+    trial: Annotated[
+        str | None, typer.Argument(help="Of a study: a trial's number, or a reference's name.")
     ] = None,
+    file_format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="json: the architecture. torch: one Python file. hf: transformers. onnx: "
+            "onnxruntime and onnxruntime-genai. gguf: llama.cpp.",
+        ),
+    ] = Format.JSON,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file; for hf and onnx a folder.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="random; proxy: the copy that the study trained, trained again; or a folder that "
+            "transformers saved, or a .safetensors file.",
+            show_default="the folder's own, else random",
+        ),
+    ] = None,
+    quantization: Annotated[
+        str | None,
+        typer.Option(
+            help="onnx: fp32, int8, int4; gguf: fp16, int8, int4 (F16, Q8_0, Q4_0).",
+            show_default="int4",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of random weights.", min=0, max=2**32 - 1)] = 0,
+    scale: Annotated[
+        str | None, typer.Option(help="Stretch it to so many parameters: 700M, 1.2B.")
+    ] = None,
+    context: Annotated[
+        int, typer.Option(help="Tokens of context that it is made for.", min=1, max=1 << 24)
+    ] = 4096,
     storage: Annotated[
         str | None, typer.Option(help="Database URL, instead of the study file's.")
     ] = None,
-    force: Annotated[bool, typer.Option(help="Overwrite a file that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an export that exists.")] = False,
 ) -> None:
-    """Export a trial's architecture."""
-    from nas.exporters.architecture_json import write_architecture
-    from nas.study_place import find_study
+    """Export a model, or a trial's architecture, for the tools that train and deploy it."""
+    from nas.exporters.formats import Wishes
+    from nas.exporting import export_model, next_steps
+    from nas.subjects import find_subject
     from nas.views.terminal import notices
-    from studies import analysis
-    from studies.storage.store import Store
 
-    assert file_format is Format.JSON
-    place = find_study(study, storage)
-    with Store.open(place.storage, create=False) as store:
-        found = analysis.detail(store, place.name, trial)
-    if found.architecture is None:
-        raise ValueError(f"trial: {trial} has no architecture yet")
-    target = path or Path(f"{place.name}-{trial}.json")
-    write_architecture(found.architecture, target, overwrite=force)
-    notices().print(f"wrote {target}; next: nas show {target}    nas measure {target}")
+    subject = find_subject(model, trial, storage=storage, scale=scale)
+    wishes = Wishes(
+        file_format=file_format,
+        output=output,
+        weights=weights,
+        quantization=quantization,
+        seed=seed,
+        context_length=context,
+        overwrite=force,
+    )
+    exported = export_model(subject, wishes)
+    written = str(exported.path) + (f": {exported.story}" if exported.story else "")
+    console = notices()
+    console.print(f"wrote {written}", soft_wrap=True)
+    for remark in (subject.remark, exported.remark):
+        if remark is not None:
+            console.print(remark, soft_wrap=True)
+    console.print("next: " + "    ".join(next_steps(exported, file_format)), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`nas presets`: the published models, and who spends what on embeddings."""
+"""`nas presets`: the published models, some of ours, and who spends what on embeddings."""
 
 from typing import Annotated
 
@@ -8,10 +8,11 @@ import typer
 def presets(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List the published models and what each spends on its embedding."""
-    from nas.views.terminal import bar, layout_strip, output, print_json, table
+    """List the published models, and ours, and what each spends on its embedding."""
+    from nas.views.audit import embedding_audit
+    from nas.views.terminal import output, print_json
     from search_space.costs import parameter_counts
-    from search_space.presets import PRESETS
+    from search_space.presets import PRESETS, PUBLISHED
 
     counts = {name: parameter_counts(architecture) for name, architecture in PRESETS.items()}
     if as_json:
@@ -19,6 +20,7 @@ def presets(
             [
                 {
                     "name": name,
+                    "published": name in PUBLISHED,
                     "layout": PRESETS[name].layout,
                     "parameters": count.total,
                     "embedding_parameters": count.embedding,
@@ -28,22 +30,4 @@ def presets(
             ]
         )
         return
-    audit = table(
-        "model",
-        "parameters",
-        "embedding",
-        "",
-        "layout",
-        left=("model", "", "layout"),
-        fold=("layout",),
-    )
-    for name, count in sorted(counts.items(), key=lambda item: -item[1].embedding_share):
-        audit.add_row(
-            name,
-            f"{count.total:,}",
-            f"{100 * count.embedding_share:.1f} %",
-            bar(count.embedding_share, cells=12),
-            layout_strip(PRESETS[name].layout),
-        )
-    output().print(audit)
-    output().print("embedding: the share of parameters that only names tokens")
+    output().print(embedding_audit(PRESETS))

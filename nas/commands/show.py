@@ -7,7 +7,7 @@ import typer
 
 def show(
     model: Annotated[
-        str, typer.Argument(help="A preset, an architecture file (.json), or a study.")
+        str, typer.Argument(help="A preset, an architecture file, a model's folder, or a study.")
     ],
     trial: Annotated[
         str | None, typer.Argument(help="Of a study: a trial's number, or a reference's name.")
@@ -15,38 +15,30 @@ def show(
     context: Annotated[
         int, typer.Option(help="Tokens of context that memory is counted at.", min=0, max=1 << 24)
     ] = 4096,
+    scale: Annotated[
+        str | None, typer.Option(help="Stretch it to so many parameters first: 700M, 1.2B.")
+    ] = None,
     storage: Annotated[
         str | None, typer.Option(help="Database URL, instead of the study file's.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show a model's layout, the split of its parameters, its memory, and a trial's scores."""
-    from nas.models import NamedModel, find_model
-    from nas.study_place import find_study
+    from nas.models import NamedModel
+    from nas.subjects import find_subject
     from nas.views.model import model_document, print_model
-    from nas.views.terminal import output, print_json
+    from nas.views.terminal import notices, output, print_json
     from nas.views.trial import trial_document, trial_view
-    from studies import analysis
-    from studies.storage.store import Store
 
-    if trial is None:
-        if model.endswith(".toml"):
-            raise ValueError(f"trial: of a study one is shown, as in: nas show {model} 0")
-        found = find_model(model)
-        if as_json:
-            print_json(model_document(found.architecture, context))
-        else:
-            print_model(found, context)
-        return
-    place = find_study(model, storage)
-    with Store.open(place.storage, create=False) as store:
-        detail = analysis.detail(store, place.name, trial)
-    if detail.architecture is None:
-        raise ValueError(f"trial: {trial} has no architecture yet")
+    subject = find_subject(model, trial, storage=storage, scale=scale)
+    if subject.remark is not None:
+        notices().print(subject.remark)
+    # Of a stretched trial nothing has been scored.
+    detail = None if subject.stretched_from is not None else subject.detail
     if as_json:
-        print_json(model_document(detail.architecture, context) | trial_document(detail))
-    else:
-        print_model(
-            NamedModel(name=f"{place.name} {trial}", architecture=detail.architecture), context
-        )
+        scored = {} if detail is None else trial_document(detail)
+        print_json(model_document(subject.architecture, context) | scored)
+        return
+    print_model(NamedModel(name=subject.name, architecture=subject.architecture), context)
+    if detail is not None:
         output().print(trial_view(detail))

@@ -8,10 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.views.scatter import Mark, scatter
-from nas.views.terminal import layout_strip, number, output, table
+from nas.views.terminal import UNSETTLED, layout_strip, number, output, table, unsettled_legend
 from studies import analysis
-from studies.analysis import Axis, Front
+from studies.analysis import Axis, Front, is_unsettled
 from studies.records import Trial
+from studies.reference import paired_reference
+from studies.scores import is_timed
+from studies.spec import StudySpec
 from studies.storage.store import Store
 
 # One sign a row of the table, so that the scatter can say which is which.
@@ -24,12 +27,12 @@ def front_document(front: Front, best: Trial | None) -> dict[str, Any]:
     return {
         "study": front.study,
         "objectives": [{"name": axis.name, "unit": axis.unit} for axis in front.axes],
-        "front": [_member(trial) for trial in front.members],
-        "reference_models": [_member(trial) for trial in front.references],
+        "front": [_member(front, trial) for trial in front.members],
+        "reference_models": [_member(front, trial) for trial in front.references],
         "hypervolume": front.hypervolume,
         "hypervolume_reference": list(front.reference_point),
         "knee": None if front.knee is None else front.knee.number,
-        "best": None if best is None else _member(best),
+        "best": None if best is None else _member(front, best),
     }
 
 
@@ -102,7 +105,7 @@ def _no_front(front: Front) -> Text:
     return Text(f"{said}\nnext: nas status {front.study}")
 
 
-def _member(trial: Trial) -> dict[str, Any]:
+def _member(front: Front, trial: Trial) -> dict[str, Any]:
     assert trial.model is not None
     return {
         "trial": trial.name,
@@ -110,6 +113,7 @@ def _member(trial: Trial) -> dict[str, Any]:
         "layout": trial.model.layout,
         "parameters": trial.model.parameters,
         "values": trial.values,
+        "unsettled": [each.name for each in trial.scores if is_unsettled(front.spec, each)],
     }
 
 
@@ -128,17 +132,18 @@ def _table(front: Front) -> Table:
             trial.reference or f"{trial.number}{knee}",
             layout_strip(trial.model.layout),
             f"{trial.model.parameters / 1e6:,.1f}",
-            *(_value(trial, axis) for axis in front.axes),
+            *(_value(front.spec, trial, axis) for axis in front.axes),
         )
     return grid
 
 
-def _value(trial: Trial, axis: Axis) -> str:
+def _value(spec: StudySpec, trial: Trial, axis: Axis) -> str:
     """With half its 95 % interval, where there is one."""
     score = next(score for score in trial.scores if score.name == axis.name)
+    mark = UNSETTLED if is_unsettled(spec, score) else ""
     if score.low is None or score.high is None:
-        return number(score.value)
-    return f"{number(score.value)} ±{(score.high - score.low) / 2:.2g}"
+        return f"{mark}{number(score.value)}"
+    return f"{mark}{number(score.value)} ±{(score.high - score.low) / 2:.2g}"
 
 
 def _picture(front: Front) -> Text:
@@ -171,8 +176,24 @@ def _caption(front: Front) -> Text:
         for axis, worst in zip(front.axes, front.reference_point, strict=True)
     )
     volume = f"hypervolume {front.hypervolume:.4g} below {corner}"
-    spread = "±: half the 95 % interval of the median, without drift between runs"
-    return Text(f"{'   '.join(signs)}\n{volume}\n{spread}", style="dim")
+    lines = ["   ".join(signs), volume, *_noise(front)]
+    return Text("\n".join(lines), style="dim")
+
+
+def _noise(front: Front) -> list[str]:
+    """What the intervals mean, where the table has any."""
+    if not any(is_timed(axis.name) for axis in front.axes):
+        return []
+    lines = [f"±: half the 95 % interval, timed in turn with {paired_reference(front.spec)}"]
+    shown = [
+        score
+        for trial in (*front.members, *front.references)
+        for score in trial.scores
+        if score.name in {axis.name for axis in front.axes}
+    ]
+    if any(is_unsettled(front.spec, score) for score in shown):
+        lines.append(unsettled_legend(front.spec.device.precision))
+    return lines
 
 
 def _mark(trial: Trial, x_axis: Axis, y_axis: Axis, symbol: str) -> Mark:

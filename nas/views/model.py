@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.models import NamedModel
+from nas.views.audit import audit_among_published
 from nas.views.terminal import bar, layout_legend, layout_strip, megabytes, output, table
 from search_space.architecture import (
     Architecture,
@@ -31,6 +32,7 @@ def model_document(architecture: Architecture, context: int) -> dict[str, Any]:
         "hash": architecture_hash(architecture),
         "layout": architecture.layout,
         "parameters": {"total": counts.total, **asdict(counts)},
+        "embedding_share": counts.embedding_share,
         "context": context,
         "state_bytes": state_bytes(architecture, context),
         "weight_bytes": {name: weight_bytes(architecture, name) for name in QUANTIZATIONS},
@@ -54,6 +56,8 @@ def print_model(model: NamedModel, context: int) -> None:
             _split(counts),
             _memory(architecture, context),
             Text(f"state: caches at a context of {context:,} tokens, in fp32", style="dim"),
+            Text(),
+            audit_among_published(model.name, architecture),
         )
     )
 

@@ -54,10 +54,15 @@ def scatter(
     lines = [f"{y_title}"]
     lines += [left + "".join(cells).rstrip() for left, cells in zip(edge, grid, strict=True)]
     lines.append(_x_axis(margin, plot_columns, [column(tick) for tick in x_ticks]))
-    x_labels = [f"{10**tick if logarithmic else tick:.3g}" for tick in x_ticks]
+    x_labels = [_label_of(10**tick if logarithmic else tick) for tick in x_ticks]
     lines.append(_x_labels(margin, columns, x_labels, [column(tick) for tick in x_ticks]))
     lines.append(x_title.rjust(columns))
     return "\n".join(lines)
+
+
+def _label_of(value: float) -> str:
+    """Three digits, thousands set apart."""
+    return f"{float(f'{value:.3g}'):,g}"
 
 
 def _label(cells: list[str], column: int, label: str) -> None:

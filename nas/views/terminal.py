@@ -24,6 +24,8 @@ LAYER_NAMES: Mapping[str, str] = {
     "l": "gated linear attention",
     "-": "no mixer",
 }
+# Before a value whose measurement ended before it was as precise as the study asks for.
+UNSETTLED = "~"
 _BAR_CELLS = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -76,6 +78,10 @@ def megabytes(count: int) -> str:
 def number(value: float) -> str:
     """Four significant digits, or whole thousands with commas."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
+
+
+def unsettled_legend(precision: float) -> str:
+    return f"{UNSETTLED}: not settled, known less well than the ±{precision:.0%} asked for"
 
 
 def duration(seconds: float) -> str:

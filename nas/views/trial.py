@@ -1,15 +1,20 @@
 """One trial for people and for scripts: its scores with their evidence, and how it ended."""
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from evaluators.evaluator import CurvePoint, Score
 from hardware.measurement import Measurement, quantile_ms
-from nas.views.terminal import bar, duration, number, table
-from studies.analysis import TrialDetail
+from nas.views.terminal import UNSETTLED, bar, duration, number, table, unsettled_legend
+from studies.analysis import TrialDetail, is_unsettled
+from studies.reference import paired_reference
+from studies.scores import is_timed
+from studies.spec import StudySpec
 
 
 def trial_document(detail: TrialDetail) -> dict[str, Any]:
@@ -24,17 +29,8 @@ def trial_document(detail: TrialDetail) -> dict[str, Any]:
         "scores": [asdict(score) for score in trial.scores],
         "curve": [asdict(point) for point in trial.curve],
         "stages": {run.stage: run.seconds for run in trial.stages},
-        "measurements": [
-            {
-                "workload": str(measurement.workload),
-                "runtime": measurement.runtime,
-                "threads": measurement.threads,
-                "samples_ns": measurement.samples_ns,
-                "peak_memory_bytes": measurement.peak_memory_bytes,
-                "environment": asdict(measurement.environment),
-            }
-            for measurement in _measurements(detail)
-        ],
+        "unsettled": [each.name for each in trial.scores if is_unsettled(detail.spec, each)],
+        "measurements": [_measurement_document(each) for each in _measurements(detail)],
     }
 
 
@@ -45,11 +41,9 @@ def trial_view(detail: TrialDetail) -> RenderableType:
         state.append(f": {trial.outcome.reason}")
     if trial.duplicate_of is not None:
         state.append(f" (the same as trial {trial.duplicate_of})")
-    scores = table("score", "value", "unit", "95 % interval", left=("score", "unit"))
-    for score in trial.scores:
-        scores.add_row(score.name, number(score.value), score.unit, _interval(score))
-    parts: list[RenderableType] = [state, scores]
-    parts += [_timings(measurement) for measurement in _measurements(detail)]
+    parts: list[RenderableType] = [state, _scores(detail)]
+    parts += [Text(line, style="dim") for line in _legend(detail)]
+    parts += [_timings(measurement, detail.spec) for measurement in _measurements(detail)]
     if trial.curve:
         parts += [Text("\nlearning curve, bits/byte", style="bold"), *_curve(trial.curve)]
     spent = ", ".join(f"{run.stage} {duration(run.seconds)}" for run in trial.stages)
@@ -62,19 +56,57 @@ def _measurements(detail: TrialDetail) -> list[Measurement]:
     return [each for found in detail.evaluations.values() for each in found.measurements]
 
 
+def _measurement_document(measurement: Measurement) -> dict[str, Any]:
+    """Its fields, of the reference beside it too."""
+    beside = measurement.reference
+    return asdict(replace(measurement, reference=None)) | {
+        "workload": str(measurement.workload),
+        "reference": None if beside is None else _measurement_document(beside),
+    }
+
+
+def _scores(detail: TrialDetail) -> Table:
+    scores = table("score", "value", "unit", "95 % interval", left=("score", "unit"))
+    for score in detail.trial.scores:
+        mark = UNSETTLED if is_unsettled(detail.spec, score) else ""
+        scores.add_row(score.name, mark + number(score.value), score.unit, _interval(score))
+    return scores
+
+
+def _legend(detail: TrialDetail) -> Iterator[str]:
+    scores = detail.trial.scores
+    if any(is_timed(score.name) and score.low is not None for score in scores):
+        yield (
+            f"intervals: timed in turn with {paired_reference(detail.spec)}, whose own ms may be "
+            "off, alike for all"
+        )
+    if any(is_unsettled(detail.spec, score) for score in scores):
+        yield unsettled_legend(detail.spec.device.precision)
+
+
 def _interval(score: Score) -> str:
     if score.low is None or score.high is None:
         return ""
     return f"{number(score.low)} to {number(score.high)}"
 
 
-def _timings(measurement: Measurement) -> Text:
+def _timings(measurement: Measurement, spec: StudySpec) -> Text:
+    """As the device took then: the scores are corrected by what the reference took beside it."""
     unit = "prompt" if measurement.workload.phase == "prefill" else "token"
-    return Text(
+    text = (
         f"{measurement.workload!s:12} {quantile_ms(measurement, 0.5):,.2f} ms a {unit}, "
         f"p95 {quantile_ms(measurement, 0.95):,.2f}, {len(measurement.samples_ns)} samples, "
         f"{measurement.runtime} with threads {measurement.threads}"
     )
+    if measurement.reference is not None:
+        beside = quantile_ms(measurement.reference, 0.5)
+        text += f"\n{'':12} beside {beside:,.2f} ms of {paired_reference(spec)}"
+    if measurement.disturbance is not None:
+        lost = measurement.disturbance.steal + measurement.disturbance.beside
+        text += f"; others had {lost:.0%} of its cores"
+        if measurement.disturbance.waited_s >= 1:
+            text += f"; waited {duration(measurement.disturbance.waited_s)}"
+    return Text(text)
 
 
 def _curve(curve: tuple[CurvePoint, ...]) -> list[Text]:

@@ -97,6 +97,14 @@ MEASUREMENTS = sa.Table(
     sa.Column("load_ns", sa.BigInteger, nullable=False),
     sa.Column("peak_memory_bytes", sa.BigInteger, nullable=False),
     sa.Column("environment", sa.ForeignKey(ENVIRONMENTS.c.hash), nullable=False),
+    sa.Column("window", sa.Integer),
+    sa.Column("empty_memory_bytes", sa.BigInteger),
+    sa.Column("loaded_memory_bytes", sa.BigInteger),
+    sa.Column("model_bytes", sa.BigInteger),
+    sa.Column("environment_after", sa.ForeignKey(ENVIRONMENTS.c.hash)),
+    sa.Column("disturbance", sa.Text),  # JSON: {"steal": share, ...}
+    # The position of the measurement that this one, of the reference model, was taken beside.
+    sa.Column("reference_of", sa.Integer),
 )
 
 STUDIES = sa.Table(
@@ -157,8 +165,24 @@ STAGES = sa.Table(
     sa.Column("seconds", sa.Double, nullable=False),
 )
 
+
+def _pair_measurements(connection: sa.Connection) -> None:
+    """Measurements beside a reference, their windows, more of memory, and what disturbed them."""
+    columns = (
+        '"window" INTEGER',
+        "empty_memory_bytes BIGINT",
+        "loaded_memory_bytes BIGINT",
+        "model_bytes BIGINT",
+        "environment_after TEXT REFERENCES nas_environments (hash)",
+        "disturbance TEXT",
+        "reference_of INTEGER",
+    )
+    for column in columns:
+        connection.execute(sa.text(f"ALTER TABLE nas_measurements ADD COLUMN {column}"))
+
+
 # Step n leads from version n + 1 to n + 2. A step that was released is never edited.
-MIGRATIONS: tuple[Migration, ...] = ()
+MIGRATIONS: tuple[Migration, ...] = (_pair_measurements,)
 
 # Of Optuna 5; a database that holds these and ours and nothing else is a study database.
 _OPTUNA_TABLES = frozenset(

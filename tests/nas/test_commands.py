@@ -21,6 +21,7 @@ def test_presets_json_is_the_audit_of_every_preset(nas) -> None:
     gemma = next(entry for entry in audit if entry["name"] == "gemma-3-270m")
     assert gemma == {
         "name": "gemma-3-270m",
+        "published": True,
         "layout": "sssssasssssasssssa",
         "parameters": 268_098_176,
         "embedding_parameters": 167_772_160,

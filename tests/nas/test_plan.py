@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from nas.plan import Plan, plan_document, plan_view
+from nas.plan import Plan, inexpressible_mixers, plan_document, plan_view
 from search_space.presets import PRESETS
-from studies.spec import Constraint, Objective, read_spec
+from studies.spec import Constraint, DeviceSettings, Objective, read_spec
 
 
 def _plan() -> Plan:
@@ -25,6 +25,9 @@ def _plan() -> Plan:
         weight_bytes_least=5_000_000,
         weight_bytes_most=25_000_000,
         legal_share=0.5,
+        expressible_share=1.0,
+        inexpressible={},
+        reference="hybrid-20m",
         drawn=PRESETS["qwen3-0.6b"],
         latency_seconds=10.0,
         training_seconds=50.0,
@@ -46,6 +49,7 @@ def test_the_view_says_what_is_asked_for_and_what_it_costs() -> None:
         "1.2e+08 architectures; 50% of random draws",
         "10.0 to 40.0 million",
         "5.0 to 25.0 MB at int4",
+        "hybrid-20m, to ±3% or for 3 s",
         "about 11 min, less what is stopped: 10 s + 50 s a trial",
         "a" * 28,
     ):
@@ -70,3 +74,17 @@ def test_a_drawn_architecture_that_fails_is_told_with_its_reason() -> None:
     assert failed.seconds is None
     sentence = "not known: the architecture that was drawn failed, diverged: loss 9 nats"
     assert sentence in " ".join(_shown(failed).split())
+
+
+def test_what_the_runtime_cannot_express_is_said() -> None:
+    plan = replace(_plan(), expressible_share=0.25, inexpressible={"l": "it has no such layers"})
+    assert "can express 25% of legal draws; never 'l': it has no such layers" in " ".join(
+        _shown(plan).split()
+    )
+    assert plan_document(plan)["inexpressible_mixers"] == {"l": "it has no such layers"}
+
+
+def test_mixers_that_llama_cpp_has_not_are_found() -> None:
+    spec = read_spec("edge-350m").model_copy(update={"device": DeviceSettings(runner="llama.cpp")})
+    assert set(inexpressible_mixers(spec)) == {"l", "-"}
+    assert inexpressible_mixers(read_spec("edge-350m")) == {}

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
 from studies.spec import read_spec
 
@@ -114,6 +115,28 @@ def test_a_study_runs_and_every_command_tells_of_it(nas, finished: Path, tmp_pat
     assert "exists already" in refused.stderr
 
 
+def test_a_winners_proxy_leaves_as_its_study_trained_it(nas, finished: Path) -> None:
+    winner = json.loads(nas("pareto", "tiny.toml", "--json").stdout)["front"][0]
+    trial = str(winner["trial"])
+    result = nas(
+        *("export", "tiny", trial, "--weights", "proxy", "--format", "hf", "-o", "proxy"),
+        *("--context", "64"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert f"{winner['values']['loss']:.3f} bits a byte" in result.stderr
+    folder = finished.with_name("proxy")
+    assert "the full-size model has not been trained" in (folder / "README.md").read_text()
+    document = json.loads((folder / "architecture.json").read_text())
+    assert document["provenance"]["made_from"] == winner["hash"] != document["hash"]
+    scores = {score["name"]: score["value"] for score in document["provenance"]["scores"]}
+    assert scores["loss"] == winner["values"]["loss"]
+    assert len(Tokenizer.from_file(str(folder / "tokenizer.json")).encode("def f():").ids) > 1
+
+    again = nas("export", "tiny", trial, "--weights", "proxy", "--format", "hf", "-o", "proxy")
+    assert again.returncode == 2
+    assert "output: 'proxy' exists already" in again.stderr
+
+
 def test_pareto_and_show_fit_80_columns_without_colour(nas, finished: Path) -> None:
     shown = nas("pareto", "tiny.toml").stdout
     assert "\x1b" not in shown
@@ -135,7 +158,7 @@ def test_max_picks_the_best_under_a_budget(nas, finished: Path) -> None:
     ("arguments", "sentence"),
     [
         (["show", "tiny", "99"], "trial: '99' is not a candidate's number or a reference"),
-        (["show", "tiny.toml"], "trial: of a study one is shown, as in: nas show tiny.toml 0"),
+        (["show", "tiny.toml"], "trial: a study has many; name one, as in: tiny.toml 0"),
         (["export", "tiny", "lfm2-2.6b"], "trial: 'lfm2-2.6b' is not a candidate's number"),
         (["pareto", "tiny", "--max", "speed=1"], "max: 'speed' is not one of decode, loss"),
         (["status", "tinny"], "study: 'tinny' is not in this database, which holds tiny"),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evaluators.evaluator import (
     CurvePoint,
@@ -14,7 +14,7 @@ from evaluators.evaluator import (
     Score,
 )
 from hardware.environment import Environment
-from hardware.measurement import Measurement, parse_workload
+from hardware.measurement import Disturbance, Measurement, parse_workload
 from search_space.architecture import Architecture, architecture_hash
 from search_space.costs import parameter_counts
 from search_space.space import Space
@@ -142,11 +142,20 @@ def _latency(architecture: Architecture, report: Report) -> Evaluation:
         load_ns=5_000_000_000,
         peak_memory_bytes=3_000_000_000,
         environment=ENVIRONMENT,
+        window=1,
+        empty_memory_bytes=20_000_000,
+        loaded_memory_bytes=2_500_000_000,
+        model_bytes=1_500_000_000,
+        environment_after=replace(ENVIRONMENT, load_1min=1.5),
+        disturbance=Disturbance(steal=0.01, beside=0.02, elsewhere=0.5, waited_s=3.0),
     )
+    beside = replace(measurement, samples_ns=(7_000_000, 7_100_000, 6_900_000))
     score = Score(
         name="decode", value=milliseconds, unit="ms", low=milliseconds * 0.98, high=milliseconds
     )
-    return Evaluation(scores=(score,), seconds=2.0, measurements=(measurement,))
+    return Evaluation(
+        scores=(score,), seconds=2.0, measurements=(replace(measurement, reference=beside),)
+    )
 
 
 def _training(architecture: Architecture, report: Report) -> Evaluation:

@@ -202,7 +202,7 @@ def test_a_limit_on_an_unknown_score_is_refused_before_any_candidate_is_complete
 ) -> None:
     found = analysis.front(written.store, "small")
     assert analysis.best(found, "loss", {"memory": 1.0}) is None
-    with pytest.raises(ValueError, match="max: 'speed' is not one of decode, loss, memory"):
+    with pytest.raises(ValueError, match="max: 'speed' is not one of decode, decode_memory, "):
         analysis.best(found, "loss", {"speed": 1.0})
 
 

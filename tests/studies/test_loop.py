@@ -298,6 +298,17 @@ class TestInterruptions:
 
 
 class TestRefusals:
+    def test_another_model_to_time_beside(
+        self, spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also where the file names none, and another release has another one that is nearest."""
+        _run(spec, store)
+        _run(spec, store)
+        later = {"hybrid-20m": preset("lfm2-2.6b"), "lfm2-700m": preset("lfm2-700m")}
+        monkeypatch.setattr("studies.reference.PRESETS", later)
+        with pytest.raises(ValueError, match="'hybrid-20m' in the study, 'lfm2-700m' in the file"):
+            _run(spec, store)
+
     def test_another_spec_under_the_same_name(self, spec: StudySpec, store: Store) -> None:
         before = _run(spec, store)
         changed = spec.model_copy(

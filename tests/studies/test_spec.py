@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import subprocess
@@ -10,16 +11,22 @@ from pydantic import ValidationError
 
 from search_space.encoding import RandomSuggester, draw, encode
 from search_space.presets import PRESETS
-from search_space.space import broken_rule
+from search_space.space import Rules, Space, broken_rule
 from search_space.strict import parse_strict
+from studies.reference import paired_reference
+from studies.scores import score_names
 from studies.spec import (
+    DeviceSettings,
+    ProxySettings,
     SamplerSettings,
     StudySpec,
+    Target,
+    asked_scores,
     check_machine,
-    difference,
     from_json,
     read_spec,
     shipped_studies,
+    spec_text,
     to_json,
 )
 
@@ -90,6 +97,25 @@ def test_the_shipped_studies():
     assert set(quick.space.mixers) == set("casl-")
 
 
+def test_the_file_that_init_writes_names_every_key_that_there_is():
+    text = spec_text("quickstart")
+    tables = [StudySpec, Target, ProxySettings, DeviceSettings, SamplerSettings]
+    keys = {key for table in tables for key in table.model_fields}
+    keys |= {field.name for each in (Space, Rules) for field in dataclasses.fields(each)}
+    assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()
+    comments = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    assert [name for name in score_names(()) if not re.search(rf"\b{name}\b", comments)] == []
+
+
+def test_shipped_studies_time_their_candidates_beside_one_of_their_size():
+    for name in shipped_studies():
+        spec = read_spec(name)
+        unnamed = spec.device.model_copy(update={"reference": None})
+        assert spec.device.reference == paired_reference(
+            spec.model_copy(update={"device": unnamed})
+        )
+
+
 def test_defaults_are_filled_in(spec):
     assert spec.storage == "sqlite:///nas.db"
     assert spec.space.feed_forward == (2.0, 2.5)
@@ -138,7 +164,8 @@ def test_defaults_are_filled_in(spec):
         (
             "target.quantization",
             "fp16",
-            "target.quantization: 'fp16' is not one of fp32, int8, int4",
+            "target.quantization: 'fp16' is not what the runner 'local' takes: "
+            "one of fp32, int8, int4",
         ),
         ("sampler.kind", "bayes", "sampler.kind: 'bayes' is not one of tpe, nsga2, gp, random"),
         (
@@ -150,7 +177,35 @@ def test_defaults_are_filled_in(spec):
         (
             "objectives",
             [{"name": "loss"}, {"name": "decod"}],
-            "objectives[1].name: 'decod' is not one of loss, decode, prefill, memory, parameters",
+            "objectives[1].name: 'decod' is not a score; did you mean decode?",
+        ),
+        (
+            "constraints",
+            [{"name": "decode@4096", "max": 9}],
+            "constraints[0].name: 'decode@4096' is not a score; did you mean decode?",
+        ),
+        (
+            "target.more_depths",
+            [4096, 1024],
+            "target.more_depths: [4096, 1024] is not in rising order between 0 and 1,048,576",
+        ),
+        (
+            "device.reference",
+            "hybrid-20",
+            "device.reference: 'hybrid-20' is not a preset; did you mean hybrid-20m?",
+        ),
+        ("device.precision", 0, "device.precision: 0 is not above 0 and below 1"),
+        ("device.seconds", 1e6, "device.seconds: 1000000.0 is not above 0 and at most 3,600"),
+        (
+            "device.llama_bench",
+            "/opt/llama-bench",
+            "device.llama_bench: '/opt/llama-bench' is not of use to the runner 'local', "
+            "only to 'llama.cpp'",
+        ),
+        (
+            "device.runner",
+            "llama",
+            "device.runner: 'llama' is not one of local, llama.cpp, fake",
         ),
         ("constraints", [{"name": "memory"}], "constraints[0].max is missing"),
         (
@@ -202,6 +257,19 @@ def test_defaults_are_filled_in(spec):
 )
 def test_a_mistake_is_one_sentence_that_names_the_field(path, value, expected):
     assert sentence(changed(path, value)) == expected
+
+
+def test_a_depth_that_is_timed_can_be_asked_for():
+    data = changed("target.more_depths", [4_096])
+    data["constraints"] = [{"name": "decode@4096", "max": 9}]
+    spec = parse_strict(StudySpec, data, "small.toml")
+    assert asked_scores(spec) == ("loss", "decode", "decode@4096")
+
+
+@pytest.mark.parametrize("quantization", ["fp16", "int8", "int4"])
+def test_llama_cpp_has_quantizations_of_its_own(quantization):
+    data = changed("device", {"runner": "llama.cpp"}) | {"target": {"quantization": quantization}}
+    assert parse_strict(StudySpec, data, "small.toml").device.model_format == "gguf"
 
 
 def test_a_password_is_never_shown():
@@ -263,27 +331,6 @@ def test_it_is_stored_and_read_back_whole(spec):
 def test_it_cannot_be_changed(spec):
     with pytest.raises(ValidationError, match="frozen"):
         spec.trials = 6
-
-
-class TestDifference:
-    def test_names_each_field_with_both_values(self, spec):
-        data = changed("proxy.token_budget", 200_000)
-        data["space"]["rules"] = {"first": ["c"]}
-        data["objectives"][1] = {"name": "prefill"}
-        data["objectives"].append({"name": "parameters"})
-        other = parse_strict(StudySpec, data, "small.toml")
-        assert difference(spec, other) == (
-            'space.rules.first: null in the study, ["c"] in the file',
-            "objectives[1].name: 'decode' in the study, 'prefill' in the file",
-            "objectives[1].max: 20.0 in the study, null in the file",
-            "proxy.token_budget: 400000 in the study, 200000 in the file",
-            "objectives[2].name: nothing in the study, 'parameters' in the file",
-            "objectives[2].max: nothing in the study, null in the file",
-        )
-
-    def test_more_trials_and_another_place_are_the_same_study(self, spec):
-        data = changed("trials", 50) | {"storage": "postgresql://host/nas"}
-        assert difference(spec, parse_strict(StudySpec, data, "small.toml")) == ()
 
 
 class TestMachine:

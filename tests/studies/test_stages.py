@@ -1,14 +1,14 @@
 """How a candidate's way through the stages ends: budgets, rungs, failures."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import fakes
 import pytest
 from fakes import FakeEvaluator, all_stages, small_spec, unlucky
 
-from evaluators.evaluator import Evaluation, Report
+from evaluators.evaluator import Evaluation, Infeasible, Report, Score
 from search_space.architecture import Architecture
 from studies import analysis
 from studies.loop import run_study
@@ -122,8 +122,47 @@ class TestRungs:
             fronts.append([trial.number for trial in members])
         assert fronts[0] == fronts[1]
 
+    def test_rivals_within_the_noise_of_a_measurement_stop_nobody(
+        self, spec: StudySpec, store: Store
+    ) -> None:
+        """All are equally fast; who may be faster than all by its interval goes on."""
+        outcomes = {}
+        for name, low in (("exact", 5.0), ("noisy", 4.9)):
+            stages = all_stages()
+            stages[1].measure, stages[1].fingerprint = _constant("decode", low), name
+            names = ("loss", "decode")
+            objectives = tuple(Objective(name=each) for each in names)
+            study = {"name": name, "trials": 24, "objectives": objectives}
+            trials = _run(spec.model_copy(update=study), store, stages)
+            outcomes[name] = Counter(trial.state for trial in trials)
+        assert outcomes["exact"]["stopped"] > 0
+        assert outcomes["noisy"] == {"complete": 24}
+
+
+def _constant(name: str, low: float) -> Callable[[Architecture, Report], Evaluation]:
+    """What finds 5 for every architecture, or maybe `low`."""
+    score = Score(name=name, value=5.0, unit="ms", low=low, high=6.0)
+    return lambda architecture, report: Evaluation(scores=(score,), seconds=0.0)
+
 
 class TestFailures:
+    def test_what_no_device_can_hold_is_infeasible_with_the_reason(
+        self, spec: StudySpec, store: Store
+    ) -> None:
+        costs, latency, training = all_stages()
+
+        def refuse(architecture: Architecture, report: Report) -> Evaluation:
+            raise Infeasible("it has no such layers")
+
+        latency.measure = refuse
+        spec = spec.model_copy(update={"references": ("lfm2-350m",)})
+        trials = _run(spec, store, (costs, latency, training))
+        for trial in (*trials, *store.trials(spec.name, "reference")):
+            assert trial.outcome is not None
+            assert (trial.outcome.state, trial.outcome.stage) == ("infeasible", "latency")
+            assert trial.outcome.reason == "it has no such layers"
+        assert training.asked == []
+
     def test_a_failed_stage_is_a_result_with_its_kind_and_reason(
         self, spec: StudySpec, store: Store
     ) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from nas.views.front import front_document, parse_limits, show_best, show_front
 from studies.analysis import Axis, Front
+from studies.records import Trial
 
 AXES = (
     Axis(name="loss", unit="bits/byte", max=None),
@@ -13,13 +14,14 @@ AXES = (
 
 
 @pytest.fixture
-def front(make_trial) -> Front:
+def front(make_trial, spec) -> Front:
     members = (
         make_trial(3, loss=1.25, decode=20.0, prefill=1234.5),
         make_trial(117, loss=1.5, decode=10.0, prefill=345.6),
     )
     return Front(
         study="small",
+        spec=spec,
         axes=AXES,
         members=members,
         dominated=(),
@@ -46,22 +48,40 @@ def test_three_objectives_and_32_layers_fit_80_columns(front, capsys) -> None:
     assert all(len(line) <= 80 for line in shown.splitlines())
     for whole in ("lfm2-350m-all-attention", "117 (knee)", "million", "bits/byte", "ms/token"):
         assert whole in shown
-    for value in ("1.250", "20.00", "1,234", "1.500", "10.00", "345.6", "2,000"):
+    for value in ("1.250", "~20.00", "~1,234", "1.500", "~10.00", "~345.6", "~2,000"):
         assert f" {value} " in shown
 
 
-def test_a_value_comes_with_half_its_interval(front, capsys) -> None:
-    (member, *others) = front.members
+def known_to(trial: Trial, share: float) -> Trial:
+    """The trial, its times known to that share of them."""
     scores = tuple(
-        replace(score, low=score.value - 0.3, high=score.value + 0.1)
-        if score.name == "decode"
-        else score
-        for score in member.scores
+        score
+        if score.name == "loss"
+        else replace(score, low=score.value * (1 - share), high=score.value * (1 + share))
+        for score in trial.scores
     )
-    show_front(replace(front, members=(replace(member, scores=scores), *others)))
+    return replace(trial, scores=scores)
+
+
+def test_a_value_comes_with_half_its_interval(front, capsys) -> None:
+    known = tuple(known_to(trial, 0.01) for trial in (*front.members, *front.references))
+    show_front(replace(front, members=known[:2], references=known[2:]))
     shown = capsys.readouterr().out
     assert " 20.00 ±0.2 " in shown
-    assert "±: half the 95 % interval" in shown
+    assert "±: half the 95 % interval, timed in turn with hybrid-20m" in shown
+    assert "~" not in shown
+
+
+def test_a_value_that_is_known_less_well_than_asked_for_is_marked(front, capsys) -> None:
+    members = (known_to(front.members[0], 0.05), known_to(front.members[1], 0.015))
+    marked = replace(front, members=members, references=())
+    show_front(marked)
+    shown = capsys.readouterr().out
+    assert " ~20.00 ±1 " in shown
+    assert " 10.00 ±0.15 " in shown
+    assert "~: not settled, known less well than the ±2% asked for" in shown
+    first, second = front_document(marked, None)["front"]
+    assert (first["unsettled"], second["unsettled"]) == (["decode", "prefill"], [])
 
 
 def test_the_caption_explains_the_signs_that_are_drawn_and_no_others(front, capsys) -> None:
@@ -74,10 +94,11 @@ def test_the_caption_explains_the_signs_that_are_drawn_and_no_others(front, caps
     assert "hypervolume 12.5 below loss 1.600, decode 22.00, prefill 1,300" in shown
 
 
-def test_a_study_without_a_complete_candidate_says_why(make_trial, capsys) -> None:
+def test_a_study_without_a_complete_candidate_says_why(make_trial, spec, capsys) -> None:
     refused = (make_trial(4, "infeasible", reason="decode: 9 ms is above the budget of 1 ms"),)
     empty = Front(
         study="small",
+        spec=spec,
         axes=AXES,
         members=(),
         dominated=(),

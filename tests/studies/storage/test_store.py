@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fakes import ENVIRONMENT
 
 from evaluators.evaluator import CurvePoint, Evaluation, Progress, Score
-from hardware.measurement import Measurement, parse_workload
+from hardware.measurement import Disturbance, Measurement, parse_workload
 from search_space.architecture import Architecture, Layer, architecture_hash
 from search_space.presets import PRESETS, preset
 from studies import owner as owners
@@ -41,13 +41,31 @@ _MEASUREMENT = Measurement(
     peak_memory_bytes=2**42,
     environment=ENVIRONMENT,
 )
+# As an evaluator times it today, beside two references of different sizes; `_MEASUREMENT` is as
+# an earlier release kept it.
+_REFERENCE = replace(
+    _MEASUREMENT,
+    samples_ns=(2**50, 1),
+    window=1,
+    empty_memory_bytes=2**33,
+    loaded_memory_bytes=2**34,
+    model_bytes=2**35,
+    environment_after=replace(ENVIRONMENT, load_1min=1.75),
+    disturbance=Disturbance(steal=0.1 + 0.2, beside=1e-300, elsewhere=1.5, waited_s=60.0),
+)
+_PAIRED = replace(_REFERENCE, window=2, model_bytes=7, disturbance=None, reference=_REFERENCE)
 _EVALUATION = Evaluation(
     scores=(
         Score(name="decode", value=0.1 + 0.2, unit="ms", low=1e-300, high=1e300),
         Score(name="memory", value=4.0, unit="MB"),
     ),
     seconds=1 / 3,
-    measurements=(_MEASUREMENT, replace(_MEASUREMENT, workload=parse_workload("pp512"))),
+    measurements=(
+        _PAIRED,
+        replace(_MEASUREMENT, workload=parse_workload("pp512")),
+        replace(_PAIRED, workload=parse_workload("tg1"), reference=replace(_REFERENCE, window=3)),
+        replace(_PAIRED, reference=replace(_REFERENCE, reference=_MEASUREMENT)),
+    ),
     curve=(CurvePoint(tokens=1, loss=float("inf")), CurvePoint(tokens=2**40, loss=2.0)),
 )
 

@@ -1,0 +1,187 @@
+"""The exported ONNX model as onnxruntime-genai drives it: a second graph over the same weights.
+
+Its runtime names inputs and outputs by templates (`past_key_values.%d.key`), counts tokens in an
+`attention_mask`, and keeps three kinds of state: keys and values, which grow; convolution states;
+and the memories of linear attention. The last two come in pairs, all convolution states of one
+shape and all memories of one shape; whose they are is the graph's business. So each kind is counted
+on its own, and where one kind has more than the other, states that nobody reads fill the pairs.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+from search_space.architecture import Architecture, Attention, LinearAttention, ShortConv
+from search_space.onnx_blocks import TOKENS, TOTAL_LENGTH
+
+GRAPH_FILE = "genai.onnx"
+CONFIG_FILE = "genai_config.json"
+
+_MASK = "attention_mask"
+_PAST = {
+    "past_key_names": "past_key_values.%d.key",
+    "past_value_names": "past_key_values.%d.value",
+    "past_conv_names": "past.%d.conv",
+    "past_recurrent_names": "past.%d.recurrent",
+}
+_PRESENT = {
+    "present_key_names": "present.%d.key",
+    "present_value_names": "present.%d.value",
+    "present_conv_names": "present.%d.conv",
+    "present_recurrent_names": "present.%d.recurrent",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecialTokens:
+    """Ids of the tokenizer; None for a token that it does not have."""
+
+    begin: int | None = None
+    end: int | None = None
+
+
+def unsupported_by_genai(architecture: Architecture) -> str | None:
+    """What the runtime cannot drive of it, as a clause that reads alone; None where it can."""
+    mixers = [layer.mixer for layer in architecture.layers]
+    if len({m.kernel for m in mixers if isinstance(m, ShortConv) and m.kernel > 1}) > 1:
+        return "onnxruntime-genai has one kernel size for all convolutions"
+    linear = [m for m in mixers if isinstance(m, LinearAttention)]
+    if len({(m.heads, m.key_dim, m.value_dim) for m in linear}) > 1:
+        return "onnxruntime-genai has one shape for all memories of linear attention"
+    return None
+
+
+def write_genai(
+    architecture: Architecture,
+    model: Path,
+    *,
+    context_length: int,
+    special_tokens: SpecialTokens,
+) -> None:
+    """Writes `genai.onnx` and `genai_config.json` beside `model`, which `write_onnx` has written.
+
+    The graph shares the model's data file. It is the same but for its inputs, and for windows: the
+    runtime's caches hold the whole context, so a window only hides what is before it.
+    """
+    assert unsupported_by_genai(architecture) is None
+    built = onnx.load(model, load_external_data=False)
+    _rename(built.graph, _names(architecture))
+    _count_tokens_in_mask(built.graph)
+    _unbind_windows(built.graph)
+    _fill_pairs(built.graph)
+    (model.parent / GRAPH_FILE).write_bytes(built.SerializeToString())
+    config = _config(architecture, context_length, special_tokens)
+    (model.parent / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _names(architecture: Architecture) -> dict[str, str]:
+    """The runtime's name for each value that the model's own runner knows by another."""
+    names = {TOKENS: "input_ids"}
+    counts = {"key": 0, "value": 0, "conv": 0, "recurrent": 0}
+
+    def name(state: str, kind: str) -> None:
+        names[f"past.{state}"] = _PAST[f"past_{kind}_names"] % counts[kind]
+        names[f"present.{state}"] = _PRESENT[f"present_{kind}_names"] % counts[kind]
+        counts[kind] += 1
+
+    for index, layer in enumerate(architecture.layers):
+        block = f"layers.{index}.mixer"
+        match layer.mixer:
+            case Attention():
+                name(f"{block}.key", "key")
+                name(f"{block}.value", "value")
+            case ShortConv(kernel=kernel) if kernel > 1:
+                name(block, "conv")
+            case LinearAttention():
+                name(block, "recurrent")
+    return names
+
+
+def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+    for node in graph.node:
+        node.input[:] = [names.get(value, value) for value in node.input]
+        node.output[:] = [names.get(value, value) for value in node.output]
+    for value in (*graph.input, *graph.output):
+        value.name = names.get(value.name, value.name)
+
+
+def _count_tokens_in_mask(graph: onnx.GraphProto) -> None:
+    """`total_length` becomes the extent of the mask, of which each entry is a token to be seen."""
+    kept = [value for value in graph.input if value.name != TOTAL_LENGTH]
+    mask = helper.make_tensor_value_info(_MASK, TensorProto.INT64, [1, "total"])
+    nodes = [
+        helper.make_node("Shape", [_MASK], ["mask_length"], start=1),
+        helper.make_node("Squeeze", ["mask_length"], ["mask_tokens"]),
+        helper.make_node("Cast", ["mask_tokens"], [TOTAL_LENGTH], to=TensorProto.INT32),
+        *graph.node,
+    ]
+    del graph.input[:], graph.node[:]
+    graph.input.extend([kept[0], mask, *kept[1:]])
+    graph.node.extend(nodes)
+
+
+def _unbind_windows(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "sliding_window_cache":
+                attribute.i = 0
+    for value in (*graph.input, *graph.output):
+        if value.name.endswith((".key", ".value")):
+            value.type.tensor_type.shape.dim[2].dim_param = "capacity"
+
+
+def _fill_pairs(graph: onnx.GraphProto) -> None:
+    shapes = {"conv": [1, 1, 1], "recurrent": [1, 1, 1, 1]}
+    counts = dict.fromkeys(shapes, 0)
+    for value in graph.input:
+        kind = value.name.rpartition(".")[2]
+        if kind in shapes:
+            shapes[kind] = [extent.dim_value for extent in value.type.tensor_type.shape.dim]
+            counts[kind] += 1
+    for kind, shape in shapes.items():
+        for index in range(counts[kind], max(counts.values())):
+            past = _PAST[f"past_{kind}_names"] % index
+            present = _PRESENT[f"present_{kind}_names"] % index
+            graph.input.append(helper.make_tensor_value_info(past, TensorProto.FLOAT, shape))
+            graph.output.append(helper.make_tensor_value_info(present, TensorProto.FLOAT, shape))
+            graph.node.append(helper.make_node("Identity", [past], [present]))
+
+
+def _config(
+    architecture: Architecture, context_length: int, special_tokens: SpecialTokens
+) -> dict[str, object]:
+    mixers = [layer.mixer for layer in architecture.layers]
+    attention = [mixer for mixer in mixers if isinstance(mixer, Attention)]
+    # Where layers differ, and where there are none, the graph's own shapes count.
+    first = attention[0] if attention else Attention(heads=1, kv_heads=1, head_dim=2)
+    # The runtime asks for a token at which it stops: without a tokenizer's, the last one.
+    end = architecture.vocab_size - 1 if special_tokens.end is None else special_tokens.end
+    return {
+        "model": {
+            "type": "decoder",
+            "vocab_size": architecture.vocab_size,
+            "context_length": context_length,
+            "bos_token_id": end if special_tokens.begin is None else special_tokens.begin,
+            "eos_token_id": [end],
+            "pad_token_id": end,
+            "decoder": {
+                "filename": GRAPH_FILE,
+                "session_options": {"provider_options": []},
+                "hidden_size": architecture.width,
+                "num_hidden_layers": len(attention),
+                "num_attention_heads": first.heads,
+                "num_key_value_heads": first.kv_heads,
+                "head_size": first.head_dim,
+                "inputs": {"input_ids": "input_ids", _MASK: _MASK, **_PAST},
+                "outputs": {"logits": "logits", **_PRESENT},
+            },
+        },
+        "search": {
+            "do_sample": False,
+            "max_length": context_length,
+            "past_present_share_buffer": True,
+        },
+    }

@@ -1,0 +1,97 @@
+"""From what `nas export` is asked for to a file or a folder."""
+
+import shlex
+from pathlib import Path
+from typing import assert_never
+
+from nas.exporters.architecture_json import provenance_of, write_architecture
+from nas.exporters.formats import PROXY, USUAL_QUANTIZATION, Exported, Format, Wishes
+from nas.exporters.output import file_name, writing_file
+from nas.exporters.torch_file import write_torch
+from nas.subjects import Subject
+
+
+def export_model(subject: Subject, wishes: Wishes) -> Exported:
+    """Writes all of it or nothing.
+
+    ValueError for what the format cannot express, for weights that do not fit, and for a place that
+    cannot be written.
+    """
+    _check_wishes(subject, wishes)
+    path = wishes.output or Path(_default_name(subject, wishes))
+    match wishes.file_format:
+        case Format.JSON:
+            with writing_file(path, overwrite=wishes.overwrite) as file:
+                provenance = provenance_of(subject.detail, made_from=subject.stretched_from)
+                write_architecture(subject.architecture, file, provenance)
+            return Exported(path=path)
+        case Format.TORCH:
+            with writing_file(path, overwrite=wishes.overwrite) as file:
+                write_torch(subject.architecture, file, name=subject.name)
+            return Exported(path=path)
+        case Format.GGUF | Format.HF | Format.ONNX:
+            # Takes seconds to import, with torch, and the other formats need none of it.
+            from nas.weighed_exports import export_weighed
+
+            return export_weighed(subject, wishes, path)
+        case _:
+            assert_never(wishes.file_format)
+
+
+def next_steps(exported: Exported, file_format: Format) -> tuple[str, ...]:
+    """Commands, to be copied, that go on from what was written."""
+    path = shlex.quote(str(exported.path))
+    match file_format:
+        case Format.JSON:
+            return (f"nas show {path}", f"nas measure {path}")
+        case Format.TORCH:
+            return (f"python {path}",)
+        case Format.HF:
+            return (
+                f"nas export {path} --format onnx",
+                f"nas export {path} --format gguf",
+            )
+        case Format.ONNX:
+            return (f"nas show {path}",)
+        case Format.GGUF:
+            return (f"llama-bench -m {path}", f"llama-cli -m {path} -p 'def '")
+        case _:
+            assert_never(file_format)
+
+
+def _check_wishes(subject: Subject, wishes: Wishes) -> None:
+    """Refuses options that would be passed over."""
+    if wishes.file_format in (Format.JSON, Format.TORCH):
+        for option in ("weights", "quantization"):
+            if getattr(wishes, option) is not None:
+                raise ValueError(
+                    f"{option}: '{getattr(wishes, option)}' is not for --format "
+                    f"{wishes.file_format}, which holds no weights; hf, onnx and gguf do"
+                )
+    if wishes.file_format is Format.HF and wishes.quantization is not None:
+        raise ValueError(
+            f"quantization: '{wishes.quantization}' is not for --format hf, which is fp32, to be "
+            "trained on; onnx and gguf are quantised"
+        )
+    if wishes.weights == PROXY and (subject.detail is None or subject.stretched_from is not None):
+        raise ValueError(
+            "weights: 'proxy' is the copy that a study trained of a trial, and wants a study and a "
+            "trial, unscaled"
+        )
+
+
+def _default_name(subject: Subject, wishes: Wishes) -> str:
+    name = file_name(subject.name)
+    if wishes.weights == PROXY:
+        name += "-proxy"
+    match wishes.file_format:
+        case Format.JSON:
+            return f"{name}.json"
+        case Format.TORCH:  # a name that Python can import
+            return "".join(letter if letter.isalnum() else "_" for letter in name) + ".py"
+        case Format.GGUF:
+            return f"{name}-{wishes.quantization or USUAL_QUANTIZATION}.gguf"
+        case Format.HF | Format.ONNX:
+            return f"{name}-{wishes.file_format}"
+        case _:
+            assert_never(wishes.file_format)

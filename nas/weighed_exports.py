@@ -1,0 +1,147 @@
+"""The exports that hold weights: for transformers, for onnxruntime and for llama.cpp."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar, get_args
+
+from nas.exporters.architecture_json import Provenance, provenance_of, write_architecture
+from nas.exporters.formats import PROXY, RANDOM, USUAL_QUANTIZATION, Exported, Format, Wishes
+from nas.exporters.huggingface.folder import write_huggingface
+from nas.exporters.onnx_folder import write_onnx_folder
+from nas.exporters.output import MARK, writing_file, writing_folder
+from nas.subjects import Subject
+from nas.weights import (
+    WeighedModel,
+    end_token,
+    given_model,
+    has_weights,
+    proxy_model,
+    random_model,
+)
+from search_space.gguf import GgufQuantization, write_gguf
+from search_space.llama_family import unsupported_by_llama_cpp
+from search_space.onnx_graph import GraphQuantization
+from search_space.strict import one_of
+
+T = TypeVar("T")
+
+
+def export_weighed(subject: Subject, wishes: Wishes, path: Path) -> Exported:
+    """All of it or nothing; raises as `export_model`."""
+    match wishes.file_format:
+        case Format.GGUF:
+            return _export_gguf(subject, wishes, path)
+        case Format.HF:
+            return _export_huggingface(subject, wishes, path)
+        case Format.ONNX:
+            return _export_onnx(subject, wishes, path)
+        case _:
+            raise AssertionError(f"{wishes.file_format} holds no weights")
+
+
+def _export_gguf(subject: Subject, wishes: Wishes, path: Path) -> Exported:
+    quantization = _one_of(wishes.quantization, get_args(GgufQuantization))
+    # Before a proxy is trained for it, which keeps the layout.
+    if (reason := unsupported_by_llama_cpp(subject.architecture)) is not None:
+        raise ValueError(f"format: gguf is not possible: {reason}")
+    with writing_file(path, overwrite=wishes.overwrite) as file, _weighed(subject, wishes) as model:
+        write_gguf(
+            model.architecture,
+            file,
+            quantization=quantization,
+            context_length=wishes.context_length,
+            weights=model.weights,
+        )
+        return Exported(path=path, story=model.story)
+
+
+def _export_huggingface(subject: Subject, wishes: Wishes, path: Path) -> Exported:
+    with (
+        writing_folder(path, overwrite=wishes.overwrite) as folder,
+        _weighed(subject, wishes) as model,
+    ):
+        provenance = _provenance(subject, model)
+        write_huggingface(
+            model.architecture,
+            model.weights,
+            folder,
+            name=path.name,
+            context_length=wishes.context_length,
+            tokenizer=model.tokenizer,
+            provenance=_card(provenance, model),
+        )
+        write_architecture(model.architecture, folder / MARK, provenance)
+        return Exported(path=path, story=model.story)
+
+
+def _export_onnx(subject: Subject, wishes: Wishes, path: Path) -> Exported:
+    quantization = _one_of(wishes.quantization, get_args(GraphQuantization))
+    with (
+        writing_folder(path, overwrite=wishes.overwrite) as folder,
+        _weighed(subject, wishes) as model,
+    ):
+        reason = write_onnx_folder(
+            model.architecture,
+            model.weights,
+            folder,
+            quantization=quantization,
+            context_length=wishes.context_length,
+            tokenizer=model.tokenizer,
+            end_token=end_token(model.tokenizer),
+        )
+        write_architecture(model.architecture, folder / MARK, _provenance(subject, model))
+        remark = None if reason is None else f"no genai_config.json: {reason}"
+        return Exported(path=path, story=model.story, remark=remark)
+
+
+@contextmanager
+def _weighed(subject: Subject, wishes: Wishes) -> Iterator[WeighedModel]:
+    """The model to be written: the subject with weights, or its proxy."""
+    architecture, folder = subject.architecture, subject.folder
+    if wishes.weights == PROXY:
+        assert subject.detail is not None
+        with proxy_model(subject.detail, architecture) as model:
+            yield model
+    elif wishes.weights is None and folder is not None and has_weights(folder):
+        yield given_model(folder, architecture)
+    elif wishes.weights in (None, RANDOM):
+        yield random_model(architecture, wishes.seed)
+    else:
+        yield given_model(Path(wishes.weights), architecture)
+
+
+def _provenance(subject: Subject, model: WeighedModel | None = None) -> Provenance:
+    """Of what is written; the scores are those of the architecture that it was made from."""
+    origin = subject.stretched_from
+    if model is not None and model.architecture != subject.architecture:
+        origin = subject.architecture
+    return provenance_of(subject.detail, made_from=origin)
+
+
+def _card(provenance: Provenance, model: WeighedModel) -> str:
+    """The model card's paragraphs on where model and weights are from, in Markdown."""
+    lines = [f"{model.story[0].upper()}{model.story[1:]}."]
+    if provenance.study is not None:
+        of = "Made from trial" if provenance.made_from else "Trial"
+        lines += [
+            "",
+            f"{of} {provenance.trial} of the study {provenance.study}, {provenance.state}.",
+        ]
+    if provenance.scores:
+        lines += ["", "| score | value | unit | 95 % interval |", "|---|---:|---|---|"]
+        lines += [
+            f"| {score.name} | {score.value:,.4g} | {score.unit} | "
+            + ("" if score.low is None else f"{score.low:,.4g} to {score.high:,.4g}")
+            + " |"
+            for score in provenance.scores
+        ]
+    return "\n".join(lines)
+
+
+def _one_of(asked: str | None, known: tuple[T, ...]) -> T:
+    """The quantization that was asked for, if the format has it."""
+    for each in known:
+        if each == (asked or USUAL_QUANTIZATION):
+            return each
+    raise ValueError(f"quantization: '{asked}' is not {one_of(known)}")

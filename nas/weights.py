@@ -1,0 +1,144 @@
+"""The weights that an export writes: drawn at random, trained again as the study did, or given."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from evaluators.evaluator import EvaluationFailed
+from evaluators.proxy_loss import ProxyLoss
+from nas.assembly import proxy_training
+from nas.views.terminal import notices
+from search_space.architecture import Architecture
+from search_space.huggingface.checkpoint import WEIGHTS_FILE, read_weights
+from search_space.torch_weights import InitialWeights, weight_shapes, weights_of
+from studies.analysis import TrialDetail
+
+Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
+
+_TOKENIZER_FILE = "tokenizer.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeighedModel:
+    """An architecture with its weights, by the torch model's names.
+
+    tokenizer: a file of the library `tokenizers`; None where the weights come without one.
+    story: where the weights are from, as a clause.
+    """
+
+    architecture: Architecture
+    weights: Weights
+    tokenizer: Path | None
+    story: str
+
+
+def random_model(architecture: Architecture, seed: int) -> WeighedModel:
+    return WeighedModel(
+        architecture=architecture,
+        weights=InitialWeights(architecture, seed),
+        tokenizer=None,
+        story=f"weights at random (seed {seed}), untrained",
+    )
+
+
+@contextmanager
+def proxy_model(detail: TrialDetail, architecture: Architecture) -> Iterator[WeighedModel]:
+    """The narrow copy of a trial's architecture, trained as its study trains; progress is shown.
+
+    ValueError where the training fails. The tokenizer is there until the context ends.
+    """
+    loss = ProxyLoss(proxy_training(detail.spec.proxy, detail.spec.target, detail.spec.seed))
+    with notices().status("training the proxy") as status, tempfile.TemporaryDirectory() as folder:
+        try:
+            trained = loss.train(
+                architecture, lambda progress: status.update(f"{progress.done:.0%} {progress.text}")
+            )
+        except EvaluationFailed as failure:
+            raise ValueError(f"weights: the proxy's training failed: {failure}") from failure
+        status.stop()
+        tokenizer = Path(folder) / _TOKENIZER_FILE
+        trained.tokenizer.bpe.save(str(tokenizer))
+        yield WeighedModel(
+            architecture=trained.model.architecture,
+            weights=weights_of(trained.model),
+            tokenizer=tokenizer,
+            story=f"the narrow copy that the study trains in place of the model, with the study's "
+            f"tokenizer: {trained.curve[-1].loss:.3f} bits a byte after "
+            f"{trained.curve[-1].tokens:,} tokens; the full-size model has not been trained",
+        )
+
+
+def given_model(path: Path, architecture: Architecture) -> WeighedModel:
+    """From a folder that transformers saved, or a safetensors file with the torch model's names.
+
+    ValueError, one sentence, for whatever does not fit.
+    """
+    if path.is_dir():
+        weights: Weights = read_weights(path, architecture)
+        tokenizer = path / _TOKENIZER_FILE
+        return WeighedModel(
+            architecture=architecture,
+            weights=weights,
+            tokenizer=tokenizer if tokenizer.is_file() else None,
+            story=f"weights from {path}",
+        )
+    if path.suffix in _PICKLES:
+        raise ValueError(
+            f"weights: '{path}' is a pickle, which may run any program when it is read; "
+            "convert it where you trust it: safetensors.torch.save_file(torch.load(FILE), NEW_FILE)"
+        )
+    if path.suffix != ".safetensors" or not path.is_file():
+        raise ValueError(
+            f"weights: '{path}' is not random, proxy, a folder that transformers saved, "
+            "or a .safetensors file"
+        )
+    return WeighedModel(
+        architecture=architecture,
+        weights=_read_file(path, weight_shapes(architecture)),
+        tokenizer=None,
+        story=f"weights from {path}",
+    )
+
+
+def has_weights(folder: Path) -> bool:
+    return (folder / WEIGHTS_FILE).is_file() or (folder / f"{WEIGHTS_FILE}.index.json").is_file()
+
+
+def end_token(tokenizer: Path | None) -> int | None:
+    """The id that ends a text, where `generation_config.json` beside the tokenizer names one."""
+    if tokenizer is None or not (path := tokenizer.with_name("generation_config.json")).is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+    first = found[0] if isinstance(found, list) and found else found
+    return first if isinstance(first, int) else None
+
+
+def _read_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Weights:
+    try:
+        with safe_open(path, framework="np") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - the handle is no mapping
+            for name, shape in shapes.items():
+                if name not in found:
+                    raise ValueError(f"weights: {path}: {name} is missing")
+                if found[name] != shape:
+                    raise ValueError(
+                        f"weights: {path}: {name}: its shape {list(found[name])} is not "
+                        f"{list(shape)}, as the architecture needs it"
+                    )
+            for name in found.keys() - shapes.keys():
+                raise ValueError(f"weights: {path}: {name} is not a weight of the architecture")
+            return {
+                name: np.asarray(file.get_tensor(name)).astype(np.float32, copy=False)
+                for name in shapes
+            }
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"weights: {path}: is no safetensors file: {error}") from None

@@ -1,0 +1,73 @@
+"""The architecture file: read back by every command, described by its schema."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from nas.exporters.architecture_json import (
+    ArchitectureFile,
+    architecture_schema,
+    provenance_of,
+    write_architecture,
+)
+from search_space.architecture import architecture_hash, to_json
+from search_space.presets import PRESETS, preset
+from search_space.strict import parse_json, read_architecture
+from tests.search_space.strategies import CORNERS
+
+SCHEMA_FILE = Path(__file__).parents[3] / "docs" / "architecture.schema.json"
+
+
+def test_the_schema_that_ships_is_that_of_the_types() -> None:
+    shipped = json.loads(SCHEMA_FILE.read_text())
+    assert shipped == architecture_schema(), (
+        "python -m nas.exporters.architecture_json > docs/architecture.schema.json"
+    )
+
+
+@pytest.mark.parametrize("name", [*CORNERS, *PRESETS])
+def test_what_is_written_fits_the_schema_and_is_read_back(name: str, tmp_path: Path) -> None:
+    architecture = (CORNERS | PRESETS)[name]
+    path = tmp_path / "model.json"
+    write_architecture(architecture, path, provenance_of(None, made_from=preset("lfm2-350m")))
+    jsonschema.validate(json.loads(path.read_text()), architecture_schema())
+    assert read_architecture(path) == architecture
+    assert parse_json(ArchitectureFile, path.read_text(), "model.json").provenance.made_from == (
+        architecture_hash(preset("lfm2-350m"))
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architecture": {"width": 3}},
+        {"hash": 12},
+        {"provenance": {}},
+        {"surplus": 1},
+    ],
+)
+def test_the_schema_refuses_what_is_no_such_file(change: dict, tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    write_architecture(CORNERS["one layer"], path, provenance_of(None, made_from=None))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(path.read_text()) | change, architecture_schema())
+
+
+def test_an_architecture_that_was_edited_under_its_hash_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    write_architecture(preset("lfm2-350m"), path, provenance_of(None, made_from=None))
+    path.write_text(path.read_text().replace('"width": 1024', '"width": 2048'))
+    with pytest.raises(ValueError, match=r"model.json: hash: '275223524ee892ea' is not the arch"):
+        read_architecture(path)
+    path.write_text(to_json(preset("lfm2-700m")))
+    assert read_architecture(path) == preset("lfm2-700m")
+
+
+def test_a_mistake_in_a_wrapped_architecture_is_named_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    write_architecture(CORNERS["one layer"], path, provenance_of(None, made_from=None))
+    path.write_text(path.read_text().replace('"kernel": 3', '"kernel": 0'))
+    with pytest.raises(ValueError, match=r"architecture.layers\[0\].mixer.kernel: 0 is not"):
+        read_architecture(path)

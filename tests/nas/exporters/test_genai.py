@@ -1,0 +1,139 @@
+"""The exported folder in onnxruntime-genai against the torch model: the same tokens, greedily."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime_genai as genai
+import pytest
+import torch
+
+from nas.exporters.genai import CONFIG_FILE, unsupported_by_genai
+from nas.exporters.onnx_folder import write_onnx_folder
+from search_space.architecture import Architecture, LinearAttention, ShortConv
+from search_space.presets import preset
+from search_space.proxy import proxy_of
+from search_space.torch_model import LanguageModel
+from search_space.torch_weights import weights_of
+from tests.search_space.strategies import ATTENTION, CONV, CORNERS, LINEAR, stack
+
+PROMPT = (3, 1, 4, 1, 5)
+TOKENS = 16
+SMALL_PRESETS = {
+    name: proxy_of(preset(name), 0.02, window_share=0.02)
+    for name in ("lfm2-350m", "lfm3-1.7b", "gemma-3-270m", "qwen2.5-0.5b", "llama-3.2-1b")
+}
+
+
+def trained(architecture: Architecture) -> LanguageModel:
+    """Initial weights whose last token, at which genai stops, is never the likeliest."""
+    model = LanguageModel(architecture)
+    model.initialise(1)
+    with torch.no_grad():
+        table = model.embedding.weight if model.head is None else model.head.weight
+        table[-1] = 0.0
+    return model
+
+
+@torch.no_grad()
+def greedy(model: LanguageModel, prompt: tuple[int, ...]) -> list[int]:
+    tokens = list(prompt)
+    states = model.initial_state(1)
+    for position in range(len(prompt) + TOKENS - 1):
+        logits = model.step(torch.tensor([tokens[position]]), states, position)
+        if position == len(tokens) - 1:
+            tokens.append(int(logits.argmax()))
+    return tokens
+
+
+def write(model: LanguageModel, folder: Path, **options: object) -> str | None:
+    wanted = {"quantization": "fp32", "context_length": 64, "tokenizer": None, "end_token": None}
+    return write_onnx_folder(model.architecture, weights_of(model), folder, **wanted | options)
+
+
+def generate(folder: Path, *pieces: tuple[int, ...]) -> list[int]:
+    """The prompt comes in pieces, as a conversation does."""
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    # Threads that wait for each other take longer than such a model.
+    config["model"]["decoder"]["session_options"]["intra_op_num_threads"] = 1
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    loaded = genai.Model(str(folder))
+    settings = genai.GeneratorParams(loaded)
+    settings.set_search_options(max_length=sum(map(len, pieces)) + TOKENS)
+    generator = genai.Generator(loaded, settings)
+    for piece in pieces:
+        generator.append_tokens(np.array(piece, dtype=np.int32))
+    while not generator.is_done():
+        generator.generate_next_token()
+    return [int(token) for token in generator.get_sequence(0)]
+
+
+@pytest.mark.parametrize("name", [*CORNERS, *SMALL_PRESETS])
+def test_it_writes_the_torch_models_tokens(name: str, tmp_path: Path) -> None:
+    model = trained((CORNERS | SMALL_PRESETS)[name])
+    assert write(model, tmp_path) is None
+    assert generate(tmp_path, PROMPT) == greedy(model, PROMPT)
+
+
+def test_states_live_on_between_the_pieces_of_a_prompt(tmp_path: Path) -> None:
+    # A kernel that reaches back over all of them.
+    model = trained(stack(ShortConv(kernel=40), LINEAR, ATTENTION, LINEAR))
+    write(model, tmp_path)
+    assert generate(tmp_path, PROMPT[:1], PROMPT[1:3], PROMPT[3:]) == greedy(model, PROMPT)
+
+
+@pytest.mark.parametrize("quantization", ["int8", "int4"])
+def test_a_quantised_model_shares_the_data_of_the_graph_beside_it(
+    quantization: str, tmp_path: Path
+) -> None:
+    model = trained(stack(CONV, ATTENTION, LINEAR, vocab_size=512, width=64, embedding_width=64))
+    write(model, tmp_path, quantization=quantization)
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == [
+        "README.md",
+        "genai.onnx",
+        "genai_config.json",
+        "model.json",
+        "model.onnx",
+        "model.onnx.data",
+    ]
+    assert len(generate(tmp_path, PROMPT)) == len(PROMPT) + TOKENS
+
+
+def test_it_stops_at_the_tokenizers_end(tmp_path: Path) -> None:
+    model = trained(stack(CONV, ATTENTION))
+    expected = greedy(model, PROMPT)
+    end = expected[len(PROMPT) + 3]
+    write(model, tmp_path, end_token=end)
+    assert generate(tmp_path, PROMPT) == expected[: expected.index(end, len(PROMPT))]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "reason"),
+    [
+        (
+            stack(CONV, ShortConv(kernel=5)),
+            "onnxruntime-genai has one kernel size for all convolutions",
+        ),
+        (
+            stack(LINEAR, LinearAttention(heads=2, key_dim=8, value_dim=8)),
+            "onnxruntime-genai has one shape for all memories of linear attention",
+        ),
+    ],
+)
+def test_what_its_runtime_does_not_know_is_said_and_left_out(
+    architecture: Architecture, reason: str, tmp_path: Path
+) -> None:
+    assert unsupported_by_genai(architecture) == reason
+    model = trained(architecture)
+    assert write(model, tmp_path) == reason
+    assert not (tmp_path / CONFIG_FILE).exists()
+    assert (tmp_path / "model.onnx").exists()
+
+
+def test_heads_and_windows_may_differ_between_layers(tmp_path: Path) -> None:
+    mixers = (ATTENTION, replace(ATTENTION, kv_heads=4, head_dim=32, window=3), ATTENTION)
+    model = trained(stack(*mixers))
+    assert write(model, tmp_path) is None
+    assert generate(tmp_path, PROMPT) == greedy(model, PROMPT)

@@ -1,0 +1,145 @@
+"""Exports on a disk: all of it or nothing, and never over what is somebody else's."""
+
+import errno
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from nas.exporters.output import MARK, file_name, writing_file, writing_folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_there_when_all_of_it_is(tmp_path: Path) -> None:
+    with writing_file(tmp_path / "model.json", overwrite=False) as path:
+        path.write_text("half")
+        assert not (tmp_path / "model.json").exists()
+    assert names(tmp_path) == ["model.json"]
+    assert (tmp_path / "model.json").read_text() == "half"
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    for content in ("old", "new"):
+        with writing_folder(target, overwrite=content == "new") as folder:
+            (folder / MARK).write_text(content)
+            (folder / content).touch()
+    assert names(tmp_path) == ["model"]
+    assert names(target) == [MARK, "new"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), MemoryError()])
+@pytest.mark.parametrize("writing", [writing_file, writing_folder])
+def test_whatever_happens_on_the_way_leaves_what_was_there(
+    writing, error: BaseException, tmp_path: Path
+) -> None:
+    target = tmp_path / "model"
+    if writing is writing_folder:
+        target.mkdir()
+        (target / MARK).write_text("before")
+    else:
+        target.write_text("before")
+
+    def fail() -> None:
+        with writing(target, overwrite=True) as place:
+            (place / "part" if writing is writing_folder else place).write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert names(tmp_path) == ["model"]
+    kept = target / MARK if writing is writing_folder else target
+    assert kept.read_text() == "before"
+
+
+@pytest.mark.parametrize("writing", [writing_file, writing_folder])
+def test_a_disk_that_is_full_keeps_nothing_of_it(writing, tmp_path: Path) -> None:
+    def fill(place: Path) -> None:
+        file = place / "weights" if writing is writing_folder else place
+        with file.open("wb") as stream:
+            stream.write(bytes(1 << 20))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # What a full disk is to a program: a write that fails in its middle.
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with (
+            pytest.raises(
+                ValueError, match=r"^output: '.*model' cannot be written: file too large$"
+            ),
+            writing(tmp_path / "model", overwrite=False) as place,
+        ):
+            fill(place)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert names(tmp_path) == []
+
+
+def test_an_error_of_the_disk_is_one_sentence(tmp_path: Path) -> None:
+    with (
+        pytest.raises(
+            ValueError, match=r"^output: '.*' cannot be written: no space left on device$"
+        ),
+        writing_folder(tmp_path / "model", overwrite=False),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with (
+        pytest.raises(ValueError, match="cannot be written: no such file or directory"),
+        writing_file(tmp_path / "nowhere" / "model", overwrite=False),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("writing", [writing_file, writing_folder])
+def test_what_exists_is_refused_unless_it_may_be_replaced(writing, tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    target.write_text("mine")
+    with (
+        pytest.raises(ValueError, match="exists already; --force"),
+        writing(target, overwrite=False),
+    ):
+        pass
+    assert target.read_text() == "mine"
+
+
+def test_a_folder_that_no_export_wrote_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").touch()
+    with (
+        pytest.raises(ValueError, match=r"holds no export \(architecture.json\)"),
+        writing_folder(tmp_path / "thesis", overwrite=True),
+    ):
+        pass
+    with (
+        pytest.raises(ValueError, match="is a folder, and one file is to be written"),
+        writing_file(tmp_path / "thesis", overwrite=True),
+    ):
+        pass
+    assert names(tmp_path / "thesis") == ["chapter.txt"]
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    with writing_folder(tmp_path / "model", overwrite=False) as folder:
+        (folder / MARK).touch()
+    assert names(tmp_path / "model") == [MARK]
+
+
+@pytest.mark.parametrize(
+    "name", ["../up", "/etc/passwd", "..", ".hidden", "a/b", "", "a\nb", "a\0"]
+)
+def test_a_name_that_leaves_the_folder_is_no_files_name(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^output: no file is named after") as caught:
+        file_name(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_of_studies_and_presets_are(tmp_path: Path) -> None:
+    for name in ("edge-350m-12", "lfm2.5-230m", "my winner", "Étude"):
+        assert file_name(name) == name

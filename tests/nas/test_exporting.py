@@ -1,0 +1,173 @@
+"""Exports in every format, from what a person types to what the next tool reads."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hardware.bench import Session
+from nas.exporters.formats import Exported, Format, Wishes
+from nas.exporting import export_model
+from nas.subjects import find_subject
+from search_space.architecture import Architecture, to_json
+from search_space.costs import parameter_counts
+from search_space.huggingface.checkpoint import read_weights
+from search_space.strict import read_architecture
+from search_space.torch_model import LanguageModel
+from tests.search_space.strategies import ATTENTION, CONV, LINEAR, stack
+
+SMALL = stack(CONV, ATTENTION, CONV, vocab_size=128, width=64, embedding_width=64)
+CUSTOM = stack(CONV, LINEAR, None, vocab_size=128, width=64, embedding_width=64)
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, architecture in (("small", SMALL), ("custom", CUSTOM)):
+        (tmp_path / f"{name}.json").write_text(to_json(architecture))
+    return tmp_path
+
+
+def export(model: str, file_format: str, **options: object) -> Exported:
+    scale = options.pop("scale", None)
+    wanted = {
+        "output": None,
+        "weights": None,
+        "quantization": None,
+        "seed": 0,
+        "context_length": 64,
+        "overwrite": False,
+    }
+    wishes = Wishes(file_format=Format(file_format), **wanted | options)
+    return export_model(find_subject(model, None, scale=scale), wishes)
+
+
+def logits(folder: Path, tokens: np.ndarray) -> np.ndarray:
+    session = Session(folder / "model.onnx", cores=[0])
+    return np.stack([session.read(tokens[index : index + 1]) for index in range(len(tokens))])
+
+
+def trained(architecture: Architecture) -> LanguageModel:
+    model = LanguageModel(architecture)
+    model.initialise(7)
+    return model
+
+
+def test_each_format_has_a_name_of_its_own(in_folder: Path) -> None:
+    names = [str(export("small.json", name, overwrite=True).path) for name in Format]
+    assert names == ["small.json", "small.py", "small-hf", "small-onnx", "small-int4.gguf"]
+    assert all((in_folder / name).exists() for name in names)
+
+
+@pytest.mark.parametrize("architecture", ["small", "custom"])
+def test_a_trained_folder_comes_back_as_the_model_that_is_deployed(
+    architecture: str, in_folder: Path
+) -> None:
+    model = trained(read_architecture(in_folder / f"{architecture}.json"))
+    save_file(model.state_dict(), in_folder / "trained.safetensors")
+    export(f"{architecture}.json", "hf", weights="trained.safetensors", output=Path("trained"))
+    export("trained", "onnx", quantization="fp32", output=Path("deployed"))
+
+    tokens = np.arange(12) * 5
+    with torch.no_grad():
+        expected = model(torch.from_numpy(tokens)[None])[0].numpy()
+    assert np.abs(logits(in_folder / "deployed", tokens) - expected).max() < 1e-4 * expected.std()
+    for folder in ("trained", "deployed"):
+        assert read_architecture(in_folder / folder / "architecture.json") == model.architecture
+
+
+def test_random_weights_are_those_that_the_model_starts_with(in_folder: Path) -> None:
+    export("small.json", "hf", seed=7)
+    found = read_weights(in_folder / "small-hf", SMALL)
+    for name, weight in trained(SMALL).named_parameters():
+        assert np.array_equal(found[name], weight.detach().numpy()), name
+
+
+def test_formats_agree_on_random_weights(in_folder: Path) -> None:
+    export("small.json", "hf", seed=3)
+    export("small.json", "onnx", seed=3, quantization="fp32", output=Path("direct"))
+    export("small-hf", "onnx", quantization="fp32", output=Path("by-way"))
+    assert np.array_equal(
+        *(logits(in_folder / each, np.arange(4)) for each in ("direct", "by-way"))
+    )
+
+
+def test_a_stretched_model_says_what_it_was_made_from(in_folder: Path) -> None:
+    exported = export("small.json", "json", scale="2M")
+    document = json.loads(exported.path.read_text())
+    assert str(exported.path) == "small-2m.json"
+    assert (
+        document["provenance"]["made_from"]
+        == json.loads(export("small.json", "json", output=Path("same.json")).path.read_text())[
+            "hash"
+        ]
+    )
+    found = parameter_counts(read_architecture(exported.path)).total
+    assert found == pytest.approx(2_000_000, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("model", "file_format", "options", "sentence"),
+    [
+        ("small.json", "json", {}, "output: 'small.json' exists already; --force"),
+        ("small.json", "json", {"weights": "random"}, "weights: 'random' is not for --format json"),
+        ("small.json", "torch", {"quantization": "int4"}, "quantization: 'int4' is not for --form"),
+        ("small.json", "hf", {"quantization": "int4"}, "quantization: 'int4' is not for --format"),
+        ("small.json", "onnx", {"quantization": "fp16"}, "'fp16' is not one of fp32, int8, int4"),
+        ("small.json", "gguf", {"quantization": "fp32"}, "'fp32' is not one of fp16, int8, int4"),
+        ("small.json", "onnx", {"weights": "proxy"}, "weights: 'proxy' is the copy that a study"),
+        ("small.json", "onnx", {"weights": "lost"}, "weights: 'lost' is not random, proxy, a fold"),
+        ("small.json", "onnx", {"weights": "model.bin"}, "weights: 'model.bin' is a pickle"),
+        ("small.json", "onnx", {"weights": "wrong.safetensors"}, "embedding.weight: its shape"),
+        ("small.json", "onnx", {"weights": "text.safetensors"}, "is no safetensors file"),
+        ("custom.json", "gguf", {}, "format: gguf is not possible: llama.cpp has no"),
+        ("small.json", "hf", {"output": Path("no/such/place")}, "no such file or directory"),
+        ("small.json", "json", {"scale": "huge"}, "scale: 'huge' is not a number of parameters"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(
+    model: str, file_format: str, options: dict, sentence: str, in_folder: Path
+) -> None:
+    (in_folder / "model.bin").touch()
+    (in_folder / "text.safetensors").write_text("no tensors")
+    wrong = {name: weight[:1] for name, weight in trained(SMALL).state_dict().items()}
+    save_file({name: weight.clone() for name, weight in wrong.items()}, "wrong.safetensors")
+    before = sorted(in_folder.iterdir())
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is what is looked at
+        export(model, file_format, **options)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert sorted(in_folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda weights: weights.pop("final_norm.weight"), "final_norm.weight is missing"),
+        (
+            lambda weights: weights.update({"surplus": torch.zeros(1)}),
+            "surplus is not a weight of the architecture",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(change, sentence: str, in_folder: Path) -> None:
+    weights = dict(trained(SMALL).state_dict())
+    change(weights)
+    save_file(weights, in_folder / "weights.safetensors")
+    with pytest.raises(ValueError, match=sentence):
+        export("small.json", "onnx", weights="weights.safetensors")
+
+
+def test_the_command_says_what_it_wrote_and_what_comes_next(nas, tmp_path: Path) -> None:
+    result: subprocess.CompletedProcess[str] = nas(
+        "export", "lfm2-350m", "--scale", "700M", "-o", "big.json"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "wrote big.json" in result.stderr
+    assert "nas measure big.json" in result.stderr
+    shown = json.loads(nas("show", "lfm2-350m", "--scale", "700M", "--json").stdout)
+    assert shown["hash"] == json.loads((tmp_path / "big.json").read_text())["hash"]
