@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardware.measurement import Phase, Workload
-from hardware.stability import Ratio
 from search_space.architecture import Architecture
 from search_space.probes import Kinds, Part, make_probes
 from search_space.quantization import Quantization
@@ -43,11 +42,22 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairedRatio:
+    """A model's time over the reference's; deviation: the standard error of its logarithm.
+
+    None where there are too few windows to tell.
+    """
+
+    value: float
+    deviation: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairedTime:
     """A model's time over the reference's, once a round: for each, both are loaded anew."""
 
     workload: Workload
-    ratios: tuple[Ratio, ...]
+    ratios: tuple[PairedRatio, ...]
     reference_ms: tuple[float, ...]
 
 
@@ -108,6 +118,7 @@ class ProbeTimes:
         part_of = {probe.architecture: probe.part for probe in self._probes.values()}
         known = [time for model in (*profile.probes, *profile.models) for time in model.times]
         self._loading = {phase: _variance_of_loading(known, phase) for phase in _PHASES}
+        self._within = {phase: _mean_variance_within(known, phase) for phase in _PHASES}
         self._reference_ms = {
             phase: [
                 ms for time in known if time.workload.phase == phase for ms in time.reference_ms
@@ -177,12 +188,15 @@ class ProbeTimes:
         """The mean over rounds, and what is known of it from windows and from loading anew.
 
         The variance that a fresh process adds is taken to be the same for all models of a phase.
+        That of windows lies half way between a model's own, known from few, and the mean of all.
         """
         value = math.exp(float(np.mean([math.log(ratio.value) for ratio in time.ratios])))
         within = _variance_within(time)
         if within is None:
             return Estimate(value=value, margin=None)
-        variance = (within + self._loading[time.workload.phase]) / len(time.ratios)
+        phase = time.workload.phase
+        within = (within + self._within[phase]) / 2
+        variance = (within + self._loading[phase]) / len(time.ratios)
         return Estimate(value=value, margin=_NORMAL_95 * math.sqrt(variance) * value)
 
 
@@ -198,12 +212,15 @@ def root_of_squares(margins: Iterable[float | None]) -> float | None:
 
 def _variance_within(time: PairedTime) -> float | None:
     """Of one round's logarithm, from its windows; None where no round has windows enough."""
-    known = [
-        (math.log(ratio.high / ratio.low) / 2 / _NORMAL_95) ** 2
-        for ratio in time.ratios
-        if ratio.low is not None and ratio.high is not None
-    ]
+    known = [ratio.deviation**2 for ratio in time.ratios if ratio.deviation is not None]
     return float(np.mean(known)) if known else None
+
+
+def _mean_variance_within(times: Sequence[PairedTime], phase: Phase) -> float:
+    """Of all models of a phase; 0 where nothing is known."""
+    variances = [_variance_within(time) for time in times if time.workload.phase == phase]
+    known = [variance for variance in variances if variance is not None]
+    return float(np.mean(known)) if known else 0.0
 
 
 def _variance_of_loading(times: Sequence[PairedTime], phase: Phase) -> float:

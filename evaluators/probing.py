@@ -2,28 +2,34 @@
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Self
 
+from scipy.special import stdtrit
+
 from evaluators.cache import Memory
 from evaluators.evaluator import Evaluation, Score
 from evaluators.latency import Quiet
 from evaluators.model_file import loaded
-from evaluators.probe_times import Setting
+from evaluators.probe_times import PairedRatio, Setting
 from evaluators.reference import Reference
 from hardware.measurement import Workload, quantile_ms
 from hardware.quiet import Say, measuring
 from hardware.runner import LoadedModel, Runner
-from hardware.stability import Effort, Ratio, measure_paired, ratio
+from hardware.stability import Effort, measure_paired, ratio
 from search_space.architecture import Architecture, architecture_hash
 from search_space.probes import make_probes
 
 # Raise it when the graph or the way it is timed changes: what was measured before does not compare.
 _VERSION = 1
 _PATIENCE_S = 10.0
+# `ratio` makes its interval by Student's distribution below so many windows, by ranks from there.
+_RANKED = 6
+_NORMAL_975 = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +141,15 @@ class PairedTimer:
         )
 
 
-def paired_ratio(evaluation: Evaluation) -> Ratio:
+def paired_ratio(evaluation: Evaluation) -> PairedRatio:
     """Of an evaluation that a PairedTimer made."""
-    score = evaluation.scores[0]
-    return Ratio(value=score.value, low=score.low, high=score.high)
+    score, (measurement,) = evaluation.scores[0], evaluation.measurements
+    if score.low is None or score.high is None:
+        return PairedRatio(value=score.value, deviation=None)
+    windows = len(measurement.samples_ns) // (measurement.window or 1)
+    quantile = float(stdtrit(windows - 1, 0.975)) if windows < _RANKED else _NORMAL_975
+    deviation = math.log(score.high / score.low) / 2 / quantile
+    return PairedRatio(value=score.value, deviation=deviation)
 
 
 def reference_ms(evaluation: Evaluation) -> float:

@@ -108,9 +108,7 @@ def _results(comparison: Comparison, effort: Effort, index: int) -> Iterator[Res
         )
 
 
-def _by_itself(
-    model: Measurable, effort: Effort, measurements: tuple[Measurement, ...]
-) -> Result:
+def _by_itself(model: Measurable, effort: Effort, measurements: tuple[Measurement, ...]) -> Result:
     samples_ns = list(chain.from_iterable(each.samples_ns for each in measurements))
     return Result(
         model=model,

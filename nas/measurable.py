@@ -51,9 +51,7 @@ def _find(text: str, storage: str | None) -> Measurable:
     if text in PRESETS:
         return Measurable(name=text, source=PRESETS[text])
     if path.suffix == ".gguf":
-        return Measurable(
-            name=path.name, source=ModelFile(path=_file(path), model_format="gguf")
-        )
+        return Measurable(name=path.name, source=ModelFile(path=_file(path), model_format="gguf"))
     if path.suffix == ".onnx":
         return _onnx(_file(path))
     if path.is_dir() and (path / _ONNX_FILE).is_file():
@@ -61,7 +59,7 @@ def _find(text: str, storage: str | None) -> Measurable:
     if path.exists() and path.suffix != ".toml":
         model = find_model(text)
         return Measurable(name=model.name, source=model.architecture)
-    study, colon, trial = text.rpartition(":")
+    study, _, trial = text.rpartition(":")
     if study and trial:
         subject = find_subject(study, trial, storage=storage)
         return Measurable(name=subject.name, source=subject.architecture)
@@ -96,7 +94,5 @@ def _onnx(path: Path) -> Measurable:
     name = path.resolve().parent.name if path.name == _ONNX_FILE else path.name
     return Measurable(
         name=name,
-        source=ModelFile(
-            path=path.absolute(), model_format="onnx", context_length=context_length
-        ),
+        source=ModelFile(path=path.absolute(), model_format="onnx", context_length=context_length),
     )

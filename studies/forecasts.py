@@ -60,15 +60,17 @@ class Foreseen:
             most, forecast = self._budgets.get(name), foresight.forecast
             if most is not None and forecast.low > most:
                 yield (
-                    f"{name}: foreseen at {forecast.low:,.4g} to {forecast.high:,.4g}, above the "
-                    f"budget of {most:,.4g}, and so not measured ({foresight.accuracy})"
+                    f"{name}: foreseen at {forecast.low:,.4g} to {forecast.high:,.4g} "
+                    f"{foresight.unit}, above the budget of {most:,.4g} {foresight.unit}, and so "
+                    f"not measured (of {foresight.accuracy})"
                 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Known:
     """What a score was for some candidates, and the parts of their work."""
 
+    unit: str = ""
     parts: list[Parts] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
 
@@ -76,6 +78,7 @@ class _Known:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Foresight:
     forecast: Forecast
+    unit: str
     accuracy: Accuracy
 
 
@@ -105,6 +108,7 @@ class _Forecasts:
         return {
             name: _Foresight(
                 forecast=model.forecast(parts_of(name, architecture, self._deployment)),
+                unit=self._known[name].unit,
                 accuracy=model.accuracy,
             )
             for name, model in self._models.items()
@@ -133,11 +137,13 @@ class _Forecasts:
 
     def _add(self, trial: Trial) -> None:
         assert trial.model is not None
-        architecture, values = self._store.architecture(trial.model.hash), trial.values
-        for name, known in self._known.items():
-            if values.get(name, 0.0) > 0:
-                known.parts.append(parts_of(name, architecture, self._deployment))
-                known.values.append(values[name])
+        architecture = self._store.architecture(trial.model.hash)
+        for score in trial.scores:
+            if score.name in self._known and score.value > 0:
+                known = self._known[score.name]
+                known.unit = score.unit
+                known.parts.append(parts_of(score.name, architecture, self._deployment))
+                known.values.append(score.value)
 
 
 def _is_earned(accuracy: Accuracy) -> bool:

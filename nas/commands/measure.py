@@ -1,4 +1,4 @@
-"""`nas measure`: how long models take on this machine, as a table like llama-bench's."""
+"""`nas measure`: how long models take on this machine, side by side."""
 
 from typing import Annotated
 
@@ -6,25 +6,76 @@ import typer
 
 
 def measure(
-    models: Annotated[list[str], typer.Argument(help="Presets or architecture files (.json).")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Presets, architecture files (.json), models' folders, ONNX and GGUF files, and "
+            "trials of studies as STUDY:TRIAL."
+        ),
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="The model that all are timed in turns with; one like the others.",
+            show_default="the first",
+        ),
+    ] = None,
     workload: Annotated[
         list[str], typer.Option(help="ppN, tgN or tgN@DEPTH; may be given several times.")
     ] = ["pp512", "tg64@512"],  # noqa: B006 - typer copies it
-    quantization: Annotated[str, typer.Option(help="fp32, int8 or int4.")] = "int4",
-    threads: Annotated[int, typer.Option(help="Threads, each pinned to a core.")] = 1,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            help="For architectures: onnxruntime or llama.cpp.", show_default="onnxruntime"
+        ),
+    ] = None,
+    quantization: Annotated[
+        str | None,
+        typer.Option(
+            help="For architectures: int4, int8, fp32 (onnxruntime) or fp16 (llama.cpp).",
+            show_default="int4",
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads, on as many cores.")] = 1,
+    precision: Annotated[
+        float, typer.Option(help="Half the 95 % interval that is enough, as a share of the time.")
+    ] = 0.02,
+    seconds: Annotated[
+        float, typer.Option(help="When the timing of a workload of a model ends anyhow.")
+    ] = 10.0,
+    storage: Annotated[
+        str | None, typer.Option(help="Database URL, instead of the study file's.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Measure models with random weights as deployed ONNX graphs, each in a fresh process."""
-    from hardware.local import LocalRunner
+    """Time models in turns with one of them, until their ratio is known; architectures are built
+    with random weights.
+    """
     from hardware.measurement import parse_workload
-    from nas.measuring import measure_models, measurement_documents, measurement_table
-    from nas.models import find_model
-    from nas.views.terminal import output, print_json
+    from hardware.stability import Effort
+    from nas.measurable import find_measurables
+    from nas.measuring import conditions_of, measure_models
+    from nas.views.measurement import comparison_document, comparison_view, watching
+    from nas.views.terminal import notices, output, print_json
 
-    found = [find_model(model) for model in models]
-    workloads = tuple(parse_workload(text) for text in workload)
-    rows = measure_models(found, LocalRunner(threads=threads), workloads, quantization)
+    efforts = [
+        Effort(workload=parse_workload(text), precision=precision, seconds=seconds)
+        for text in workload
+    ]
+    found = find_measurables(models if against is None else [*models, against], storage)
+    reference = None if against is None else found[-1]
+    conditions = conditions_of(
+        found, efforts, runtime=runtime, quantization=quantization, threads=threads
+    )
+    with watching() as watch:
+        comparison = measure_models(found[: len(models)], reference, conditions, watch)
     if as_json:
-        print_json(measurement_documents(rows))
-    else:
-        output().print(measurement_table(rows))
+        print_json(comparison_document(comparison))
+    elif comparison.measured:
+        output().print(comparison_view(comparison))
+    for failure in comparison.failures:
+        notices().print(
+            f"nas: {failure.model.name}: {failure.reason}", markup=False, soft_wrap=True
+        )
+    if comparison.failures:
+        raise typer.Exit(1)

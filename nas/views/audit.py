@@ -17,7 +17,7 @@ def embedding_audit(models: Mapping[str, Architecture], shown: str | None = None
     """A row for each model; that of `shown` stands out, and ours among the presets are marked."""
     audit = table(
         "model",
-        "parameters",
+        "million",
         "embedding",
         "",
         "layout",
@@ -29,14 +29,14 @@ def embedding_audit(models: Mapping[str, Architecture], shown: str | None = None
     for name, count in sorted(counts.items(), key=lambda item: -item[1].embedding_share):
         mark = "> " if name == shown else ""
         audit.add_row(
-            f"{mark}{name}" + (" *" if name in ours else ""),
-            f"{count.total:,}",
+            f"{mark}{name}" + ("*" if name in ours else ""),
+            f"{count.total / 1e6:,.1f}",
             f"{100 * count.embedding_share:.1f} %",
-            bar(count.embedding_share, cells=12),
+            bar(count.embedding_share, cells=8),
             layout_strip(models[name].layout),
             style="bold" if name == shown else "",
         )
-    notes = ["embedding: the share of parameters that only names tokens"]
+    notes = ["million: parameters; embedding: the share of them that only names tokens"]
     notes += ["*: of ours, to compare with; nobody has published it"] if ours else []
     return Group(audit, *(Text(note, style="dim") for note in notes))
 

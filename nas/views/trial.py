@@ -1,5 +1,6 @@
 """One trial for people and for scripts: its scores with their evidence, and how it ended."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -82,6 +83,12 @@ def _legend(detail: TrialDetail) -> Iterator[str]:
         )
     if any(is_unsettled(detail.spec, score) for score in scores):
         yield unsettled_legend(detail.spec.device.precision)
+    times = max(Counter(each.workload for each in _measurements(detail)).values(), default=1)
+    if times > 1:
+        yield (
+            f"measured {times} times, as the first was far from its forecast: of each score the "
+            "middle one counts"
+        )
 
 
 def _interval(score: Score) -> str:

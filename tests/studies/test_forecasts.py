@@ -1,20 +1,26 @@
 """What forecasts may decide in a study: what is not measured, and what is measured again."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import fakes
 import pytest
 from fakes import FakeEvaluator, small_spec, static, training
 
-from evaluators.evaluator import Evaluation, Progress, Report
+from evaluators.evaluator import Evaluation, Report
+from evaluators.latency import LatencyEvaluator, LatencySettings
 from evaluators.latency_model import FEWEST
+from hardware.fake import FakeRunner
 from hardware.measurement import Measurement
+from hardware.runner import LoadedModel
 from search_space.architecture import Architecture, architecture_hash
+from search_space.presets import preset
 from studies.loop import run_study
 from studies.records import Trial
-from studies.spec import Objective, StudySpec
+from studies.spec import Constraint, Objective, StudySpec
 from studies.storage.store import Store
 
 TRIALS = 60
@@ -56,7 +62,7 @@ def test_what_is_foreseen_beyond_a_budget_is_not_measured(sqlite_url: str, store
         assert trial.model is not None
         assert trial.outcome is not None
         assert (trial.outcome.state, trial.outcome.stage) == ("infeasible", "latency")
-        assert "above the budget of 3" in reason(trial)
+        assert "above the budget of 3 ms, and so not measured (of " in reason(trial)
         assert "Kendall tau 1.00" in reason(trial)
         assert trial.model.hash not in latency.asked
         assert "decode" not in trial.values
@@ -84,12 +90,17 @@ def test_nothing_is_foreseen_on_a_device_that_is_no_sum_of_parts(
 
 
 def test_references_are_measured_whatever_is_foreseen(sqlite_url: str, store: Store) -> None:
-    run(limited(sqlite_url), store, fakes.latency())
-    with_reference = limited(sqlite_url, name="again", references=("lfm2-350m",))
-    run(with_reference, store, fakes.latency())
-    (reference,) = store.trials("again", "reference")
-    assert reference.values["decode"] > BUDGET_MS
+    """The device is lost when it comes to it, and back when the candidates have ended."""
+    spec = limited(sqlite_url, references=("lfm2-350m",))
+    latency = fakes.latency()
+    latency.failing = lambda architecture: architecture == preset("lfm2-350m")
+    latency.failure = "device lost"
+    trials = run(spec, store, latency)
+    assert [trial for trial in trials if "foreseen" in reason(trial)]
+    run(spec, store, fakes.latency())
+    (reference,) = store.trials(spec.name, "reference")
     assert reference.state == "complete"
+    assert reference.values["decode"] > BUDGET_MS
 
 
 def test_a_remembered_measurement_needs_no_forecast(sqlite_url: str, store: Store) -> None:
@@ -99,6 +110,28 @@ def test_a_remembered_measurement_needs_no_forecast(sqlite_url: str, store: Stor
     trials = run(limited(sqlite_url), store, latency := fakes.latency())
     assert not latency.asked
     assert not [trial for trial in trials if "foreseen" in reason(trial)]
+
+
+def test_memory_too_large_for_its_budget_is_foreseen(sqlite_url: str, store: Store) -> None:
+    """With the evaluator of real studies, on a device of made-up times."""
+    spec = small_spec(
+        sqlite_url,
+        trials=TRIALS,
+        objectives=(Objective(name="loss"), Objective(name="decode")),
+        constraints=(Constraint(name="memory", max=8.0),),
+    )
+    runner = _Counting()
+    settings = LatencySettings(quantization="int4", prompt_length=512, context_depth=1024)
+    with LatencyEvaluator(
+        runner, settings, preset("hybrid-20m"), store, lambda *_: contextlib.nullcontext(0.0)
+    ) as latency:
+        run_study(spec, evaluators=(latency, training()), store=store)
+    trials = store.trials(spec.name)
+    unmeasured = [trial for trial in trials if "foreseen" in reason(trial)]
+    distinct = [trial for trial in trials if trial.duplicate_of is None]
+    assert unmeasured
+    assert all(reason(trial).startswith("memory: foreseen at ") for trial in unmeasured)
+    assert runner.loaded == 1 + len(distinct) - len(unmeasured)
 
 
 class TestFarFromForecast:
@@ -125,6 +158,16 @@ class TestFarFromForecast:
         trials = run(small_spec(sqlite_url, trials=TRIALS), store, latency)
         (odd,) = [each for each in trials if each.model and each.model.hash == liar.victim]
         assert odd.values["decode"] == pytest.approx(1.5 * decode_ms(odd, store))
+
+
+class _Counting(FakeRunner):
+    loaded = 0
+
+    @contextlib.contextmanager
+    def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
+        self.loaded += 1
+        with super().load(model, capacity) as loaded:
+            yield loaded
 
 
 class _Liar:

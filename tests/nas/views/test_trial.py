@@ -81,6 +81,13 @@ def test_a_time_that_is_known_less_well_than_asked_for_is_marked(detail, render)
     assert "~" not in render(trial_view(replace(detail, trial=trial)))
 
 
+def test_why_there_is_more_than_one_measurement_is_said(detail, render) -> None:
+    assert "forecast" not in render(trial_view(detail))
+    thrice = Evaluation(scores=SCORES, seconds=1.0, measurements=(PAIRED,) * 3)
+    shown = " ".join(render(trial_view(replace(detail, evaluations={"latency": thrice}))).split())
+    assert "measured 3 times, as the first was far from its forecast" in shown
+
+
 def test_what_an_earlier_release_measured_is_shown_too(detail, render) -> None:
     old = Evaluation(scores=SCORES, seconds=1.0, measurements=(ALONE,))
     shown = render(trial_view(replace(detail, evaluations={"latency": old})))

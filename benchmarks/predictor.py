@@ -1,0 +1,253 @@
+"""How well latency and memory of candidates are foretold from those measured before.
+
+    python benchmarks/predictor.py [--candidates 40] [--loads 3] [--prompt 256]
+        [--table benchmarks/data/latencies_edge_350m.jsonl]
+
+Draws candidates of the edge-350m study and measures those that the table lacks, each beside the
+study's reference as a study does it, and adds them to the table: it may be stopped at any time.
+After the first load of a candidate, the others time decoding alone, which differs between loads.
+Then five-fold cross-validation of the model that studies use, and of parameters or FLOPs alone in
+its place: for the first load, and for the mean of them all. The ceiling is the R2 of a model that
+is never wrong, given how loads differ. Times are in units of the reference's. The last line is one
+JSON document.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluators.cache import Forgetful
+from evaluators.evaluator import EvaluationFailed
+from evaluators.latency import LatencyEvaluator, LatencySettings
+from evaluators.latency_model import Accuracy, LatencyModel
+from evaluators.workload_parts import Deployment, Parts, parts_of
+from hardware.environment import read_environment
+from hardware.local import LocalRunner
+from hardware.measurement import Measurement
+from hardware.quiet import measuring
+from hardware.stability import ratio
+from search_space.architecture import Architecture, to_json
+from search_space.costs import decode_flops, parameter_counts, prefill_flops
+from search_space.encoding import RandomSuggester, draw
+from search_space.presets import preset
+from search_space.rules import check_size
+from search_space.strict import parse_json
+from studies.reference import paired_reference
+from studies.spec import StudySpec, read_spec
+
+_STUDY = "edge-350m"
+_TABLE = Path(__file__).parent / "data" / "latencies_edge_350m.jsonl"
+_SCORES = ("decode", "prefill", "memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Each score as every load told it."""
+
+    architecture: Architecture
+    scores: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What one predictor comes to for one score; loads: that each value is the mean of."""
+
+    score: str
+    loads: int
+    predictor: str
+    accuracy: Accuracy
+    ceiling: float | None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How well latency and memory are foretold.")
+    parser.add_argument("--candidates", type=int, default=40)
+    parser.add_argument("--loads", type=int, default=3, help="of each candidate")
+    parser.add_argument("--prompt", type=int, default=256, help="tokens of the prompt")
+    parser.add_argument("--table", type=Path, default=_TABLE)
+    arguments = parser.parse_args()
+    spec = read_spec(_STUDY)
+    deployment = Deployment(
+        quantization=spec.target.quantization,
+        prompt_length=arguments.prompt,
+        context_depth=spec.target.context_depth,
+    )
+    if not arguments.table.exists():
+        arguments.table.parent.mkdir(parents=True, exist_ok=True)
+        _append(arguments.table, _heading(spec, deployment))
+    wanted = list(islice(_drawn(spec), arguments.candidates))
+    for load in range(arguments.loads):
+        known = {
+            candidate.architecture
+            for candidate in _read(arguments.table, deployment)
+            if len(candidate.scores["decode"]) > load
+        }
+        new = [each for each in wanted if each not in known]
+        if new:
+            asked = frozenset({"decode"} if load else {"decode", "prefill"})
+            _measure(spec, deployment, new, asked, arguments.table)
+    measured = {each.architecture: each for each in _read(arguments.table, deployment)}
+    candidates = [measured[each] for each in wanted if each in measured]
+    _print(arguments.table, list(_lines(candidates, deployment)))
+
+
+def _heading(spec: StudySpec, deployment: Deployment) -> dict[str, Any]:
+    device = read_environment(f"onnxruntime {version('onnxruntime')}")
+    return {
+        "made_by": f"python benchmarks/predictor.py --prompt {deployment.prompt_length}",
+        "deployment": asdict(deployment),
+        "reference": paired_reference(spec),
+        "device": {"cpu": device.cpu, "cores": device.cores, "runtime": device.runtime_version},
+    }
+
+
+def _read(table: Path, deployment: Deployment) -> list[Candidate]:
+    """In the order in which they were measured first."""
+    heading, *rows = (json.loads(line) for line in table.read_text().splitlines())
+    if heading["deployment"] != asdict(deployment):
+        raise SystemExit(f"{table} is of {heading['deployment']}")
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        scores = found.setdefault(json.dumps(row["architecture"]), {name: [] for name in _SCORES})
+        for name in _SCORES:
+            if name in row:
+                scores[name].append(row[name])
+    return [
+        Candidate(architecture=parse_json(Architecture, text, str(table)), scores=scores)
+        for text, scores in found.items()
+    ]
+
+
+def _measure(
+    spec: StudySpec,
+    deployment: Deployment,
+    candidates: Sequence[Architecture],
+    asked: frozenset[str],
+    table: Path,
+) -> None:
+    settings = LatencySettings(
+        quantization=deployment.quantization,
+        prompt_length=deployment.prompt_length,
+        context_depth=deployment.context_depth,
+        asked=asked,
+        precision=spec.device.precision,
+        seconds=spec.device.seconds,
+    )
+    with LatencyEvaluator(
+        LocalRunner(threads=spec.device.threads),
+        settings,
+        preset(paired_reference(spec)),
+        Forgetful(),
+        lambda say, cores: measuring(say, cores, patience_s=0.0),
+    ) as evaluator:
+        for architecture in candidates:
+            try:
+                measurements = evaluator.measure(architecture, lambda _: None)
+            except EvaluationFailed as failure:
+                print(f"{architecture.layout}: {failure}", flush=True)
+                continue
+            row = _row(measurements, asked)
+            _append(table, {"architecture": json.loads(to_json(architecture))} | row)
+            print(f"{architecture.layout:20} {row}", flush=True)
+
+
+def _drawn(spec: StudySpec) -> Iterator[Architecture]:
+    suggester = RandomSuggester(np.random.default_rng(0))
+    while True:
+        architecture = draw(spec.space, suggester)
+        checks = check_size(architecture, spec.space.rules, spec.target.quantization)
+        if all(check.excess <= 0 for check in checks):
+            yield architecture
+
+
+def _row(measurements: Sequence[Measurement], asked: frozenset[str]) -> dict[str, float]:
+    """Ratios to the reference, with half of their 95 % intervals as shares; memory in MB."""
+    row: dict[str, float] = {}
+    for measurement in measurements:
+        phase, found = measurement.workload.phase, ratio(measurement)
+        if phase in asked:
+            assert found.low is not None
+            assert found.high is not None
+            row[phase] = round(found.value, 5)
+            row[f"{phase}_half_width"] = round((found.high / found.low - 1) / 2, 5)
+    if "prefill" in asked:
+        peak = max(measurement.peak_memory_bytes for measurement in measurements)
+        row["memory"] = round((peak - (measurements[0].empty_memory_bytes or 0)) / 1e6, 2)
+    return row
+
+
+def _append(table: Path, row: dict[str, Any]) -> None:
+    with table.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _lines(candidates: Sequence[Candidate], deployment: Deployment) -> Iterator[Line]:
+    def parameters(_: str, model: Architecture) -> Parts:
+        return {"parameters": parameter_counts(model).total, "once": 1.0}
+
+    def flops(score: str, model: Architecture) -> Parts:
+        if score == "prefill":
+            return {"flops": prefill_flops(model, deployment.prompt_length), "once": 1.0}
+        return {"flops": decode_flops(model, deployment.context_depth), "once": 1.0}
+
+    def parts(score: str, model: Architecture) -> Parts:
+        return parts_of(score, model, deployment)
+
+    predictors: dict[str, Callable[[str, Architecture], Parts]] = {
+        "this model": parts,
+        "parameters": parameters,
+        "FLOPs": flops,
+    }
+    for score in _SCORES:
+        loads = [np.log(candidate.scores[score]) for candidate in candidates]
+        fewest = min(map(len, loads))
+        for count in sorted({1, fewest}):
+            values = [float(np.exp(each[:count].mean())) for each in loads]
+            noise = _variance_of_loads(loads)
+            ceiling = None if noise is None else 1 - noise / count / np.var(np.log(values))
+            for title, features in predictors.items():
+                known = [features(score, candidate.architecture) for candidate in candidates]
+                yield Line(
+                    score=score,
+                    loads=count,
+                    predictor=title,
+                    accuracy=LatencyModel(known, values).accuracy,
+                    ceiling=ceiling,
+                )
+
+
+def _variance_of_loads(logs: Sequence[np.ndarray[Any, np.dtype[np.float64]]]) -> float | None:
+    """Of the logarithm of a score, between loads of one candidate."""
+    repeated = [each for each in logs if len(each) > 1]
+    return float(np.mean([each.var(ddof=1) for each in repeated])) if repeated else None
+
+
+def _print(table: Path, lines: Sequence[Line]) -> None:
+    heading = json.loads(table.open().readline())
+    device, deployment = heading["device"], heading["deployment"]
+    print(
+        f"{_STUDY}, {deployment['quantization']}, pp{deployment['prompt_length']} and "
+        f"tg64@{deployment['context_depth']}, beside {heading['reference']}; "
+        f"{lines[0].accuracy.count} candidates, five folds"
+    )
+    print(f"{device['cpu']}, {device['cores']} cores, {device['runtime']}")
+    print(f"{'':9}{'loads':>5}  {'':12}{'R2':>7}{'ceiling':>9}{'Kendall':>9}{'±10 %':>8}")
+    for line in lines:
+        found = line.accuracy
+        ceiling = "" if line.ceiling is None else f"{line.ceiling:.3f}"
+        print(
+            f"{line.score:9}{line.loads:5}  {line.predictor:12}{found.r2:7.3f}{ceiling:>9}"
+            f"{found.kendall_tau:9.3f}{found.within_tenth:8.0%}"
+        )
+    print(json.dumps({"table": heading, "lines": [asdict(line) for line in lines]}))
+
+
+if __name__ == "__main__":
+    main()
