@@ -29,10 +29,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $(INSTALLED)
 
-$(LLAMA)/bin/llama-bench: tests/search_space/llama_logits.c | $(LLAMA)/source
+$(LLAMA)/bin/llama-bench: $(wildcard tests/search_space/llama_*.c) | $(LLAMA)/source
 	cmake -S $| -B $(LLAMA) -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DLLAMA_CURL=OFF \
-	    -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/search_space/llama_logits.cmake
-	cmake --build $(LLAMA) --target llama-bench llama-logits \
+	    -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/search_space/llama_programs.cmake
+	cmake --build $(LLAMA) --target llama-bench llama-logits llama-tokens \
 	    --parallel $$(getconf _NPROCESSORS_ONLN)
 	touch $@
 

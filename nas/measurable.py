@@ -51,7 +51,9 @@ def _find(text: str, storage: str | None) -> Measurable:
     if text in PRESETS:
         return Measurable(name=text, source=PRESETS[text])
     if path.suffix == ".gguf":
-        return Measurable(name=path.name, source=ModelFile(path=_file(path), model_format="gguf"))
+        return Measurable(
+            name=path.name, source=ModelFile(path=_file(path).absolute(), model_format="gguf")
+        )
     if path.suffix == ".onnx":
         return _onnx(_file(path))
     if path.is_dir() and (path / _ONNX_FILE).is_file():
@@ -76,7 +78,7 @@ def _find(text: str, storage: str | None) -> Measurable:
 def _file(path: Path) -> Path:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    return path.absolute()
+    return path
 
 
 def _onnx(path: Path) -> Measurable:

@@ -17,6 +17,7 @@ from gguf.quants import quant_shape_to_byte_shape, quantize
 from numpy.typing import NDArray
 
 from search_space.architecture import Architecture, Attention, Layer, ShortConv
+from search_space.gguf_tokenizer import GgufTokenizer, add_tokenizer
 from search_space.llama_family import (
     Family,
     attention_of,
@@ -49,14 +50,15 @@ def write_gguf(
     context_length: int,
     seed: int = 0,
     weights: Mapping[str, NDArray[np.float32]] | None = None,
+    tokenizer: GgufTokenizer | None = None,
 ) -> Path:
     """Writes the file and returns its path.
 
     weights: by the torch model's names; drawn from `seed` where there are none.
 
     Matrices are F16, Q8_0 or Q4_0, the embedding too (`llama-quantize --pure`); those whose rows
-    are not whole blocks stay F16. Norms, biases and convolution kernels are F32. There is no
-    tokenizer in it: llama-bench needs none.
+    are not whole blocks stay F16. Norms, biases and convolution kernels are F32. Without a
+    tokenizer it serves llama-bench, which needs none, and programs that bring their own tokens.
 
     Raises ValueError for what llama.cpp cannot express.
     """
@@ -69,6 +71,10 @@ def write_gguf(
     generator = np.random.Generator(np.random.SFC64(seed))
     with contextlib.closing(GGUFWriter(path, family)) as writer:
         _describe(writer, architecture, family, context_length)
+        if tokenizer is None:
+            writer.add_tokenizer_model("no_vocab")
+        else:
+            add_tokenizer(writer, tokenizer)
         writer.add_file_type(_FILE_TYPES[quantization])
         writer.add_quantization_version(_BLOCK_FORMAT_VERSION)
         for tensor, kind in zip(tensors, types, strict=True):
@@ -108,7 +114,6 @@ def _describe(
     writer.add_context_length(context_length)
     writer.add_block_count(len(mixers))
     writer.add_vocab_size(architecture.vocab_size)
-    writer.add_tokenizer_model("no_vocab")
     writer.add_embedding_length(architecture.width)
     writer.add_feed_forward_length(architecture.layers[0].feed_forward_width)
     writer.add_layer_norm_rms_eps(architecture.norm_eps)

@@ -33,8 +33,8 @@ def profile(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Time mixers, feed-forward and vocabulary; the same command goes on after an interruption."""
-    from nas.profile_plan import FULL, QUICK, make_plan
-    from nas.profile_run import profile_and_show
+    from nas.profiling.plan import FULL, QUICK, make_plan
+    from nas.profiling.run import profile_and_show
     from nas.study_place import DEFAULT_STORAGE
 
     plan = make_plan(

@@ -29,6 +29,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
     reference = comparison.reference
     return {
         "reference": None if reference is None else reference.name,
+        "precision": min(effort.precision for effort in comparison.efforts),
         "waited_s": comparison.waited_s,
         "results": [_result_document(result, comparison) for result in results_of(comparison)],
         "failures": [
@@ -149,7 +150,7 @@ def _ms(value: float, whole: float) -> str:
 def _memory(results: Sequence[Result]) -> Table:
     measurements: dict[str, list[Measurement]] = {}
     for result in results:
-        # Of a reference the first: what it has once used, it keeps.
+        # Of a reference the first: what a process has once used, it often keeps.
         measurements.setdefault(result.model.name, []).append(result.measurements[0])
     phases = [phase for phase in _PHASES if any(r.workload.phase == phase for r in results)]
     grid = table(
@@ -161,7 +162,7 @@ def _memory(results: Sequence[Result]) -> Table:
     for name, found in measurements.items():
         grid.add_row(
             name,
-            found[0].environment.runtime_version,
+            found[0].runtime,
             megabytes(_known(found[0].model_bytes)),
             megabytes(max(m.peak_memory_bytes - _known(m.empty_memory_bytes) for m in found)),
             *(megabytes(_apart_bytes(found, phase)) for phase in phases),
@@ -221,7 +222,11 @@ def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
     pinned = f" on core{'s' if len(measurement.cores) > 1 else ''} {cores}" if cores else ""
     built = any(not isinstance(result.model.source, ModelFile) for result in results)
     weights = f"{comparison.quantization} weights, " if built else ""
-    yield f"{weights}{threads}{pinned}; {environment.cpu}, {environment.cores} cores"
+    versions = {result.measurements[0].environment.runtime_version for result in results}
+    yield (
+        f"{weights}{threads}{pinned}; {environment.cpu}, {environment.cores} cores; "
+        f"{', '.join(sorted(versions))}"
+    )
     reference = comparison.reference
     if reference is None:
         yield (

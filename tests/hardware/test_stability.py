@@ -13,7 +13,7 @@ from hardware import stability
 from hardware.environment import CpuCounters, read_environment
 from hardware.measurement import Disturbance, Measurement, Workload, parse_workload
 from hardware.runner import Loading, RunnerError, Sighting, Window
-from hardware.stability import Effort, measure_alone, measure_paired, ratio
+from hardware.stability import Effort, interval_ms, measure_alone, measure_paired, ratio
 
 DECODE, PREFILL = parse_workload("tg64@1024"), parse_workload("pp512")
 ENVIRONMENT = read_environment("test")
@@ -319,6 +319,18 @@ class TestRatio:
     def test_without_a_reference_there_is_none(self):
         with pytest.raises(ValueError, match=r"^reference: tg64@1024 was measured without one$"):
             ratio(measurement([[1e6]]))
+
+
+class TestInterval:
+    def test_windows_of_several_measurements_count_together(self):
+        # Logarithms -0.1, 0 and 0.1: the standard error is 0.1 / sqrt(3), and t is 4.303.
+        one, other = [[1e9 * math.exp(-0.1)], [1e9]], [[1e9 * math.exp(0.1)]]
+        known = interval_ms([measurement(one), measurement(other)])
+        assert math.log(known.high / 1e3) == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
+        assert known.low * known.high == pytest.approx(1e6)
+
+    def test_too_few_windows_bound_nothing(self):
+        assert interval_ms([measurement([[4e6]] * 2)]) is None
 
 
 def seen(at_s: float, busy_s: Sequence[float], steal_s: Sequence[float], own_s: float):

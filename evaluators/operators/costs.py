@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from evaluators.probe_times import Estimate, ProbeTimes, Profile, Sum
+from evaluators.operators.probe_times import Estimate, ProbeTimes, Profile, Sum
 from hardware.measurement import Workload
 from search_space.probes import (
     FEED_FORWARD,

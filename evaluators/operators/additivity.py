@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from evaluators.probe_times import (
+from evaluators.operators.probe_times import (
     NOTHING,
     Estimate,
     ProbeTimes,

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.additive import additivity
-from evaluators.operators import operator_costs
-from evaluators.probing import Pains
+from evaluators.operators.additivity import additivity
+from evaluators.operators.costs import operator_costs
+from evaluators.operators.timing import Pains
 from hardware.local import LocalRunner
 from hardware.measurement import Workload, parse_workload
-from nas.profile_plan import ProfilePlan
-from nas.profiling import Profiling, Step
+from nas.profiling.plan import ProfilePlan
+from nas.profiling.timing import Profiling, Step
 from search_space.onnx_model import write_onnx
 from search_space.probes import Kinds, make_probes
 from studies.storage.store import Store
-from tests.nas.parts import PartsRunner, at_once, true_ns
+from tests.nas.profiling.parts import PartsRunner, at_once, true_ns
 
 PLAN = ProfilePlan(
     widths=(64,),

@@ -15,7 +15,7 @@ from evaluators.cache import Memory
 from evaluators.evaluator import Evaluation, Score
 from evaluators.latency import Quiet
 from evaluators.model_file import loaded
-from evaluators.probe_times import PairedRatio, Setting
+from evaluators.operators.probe_times import PairedRatio, Setting
 from evaluators.reference import Reference
 from hardware.measurement import Workload, quantile_ms
 from hardware.quiet import Say, measuring

@@ -8,11 +8,11 @@ from typing import TypeAlias
 from evaluators.cache import Memory
 from evaluators.evaluator import Evaluation, EvaluationFailed
 from evaluators.latency import Quiet
-from evaluators.probe_times import ModelTimes, PairedTime, Profile, Setting
-from evaluators.probing import PairedTimer, paired_ratio, reference_ms
+from evaluators.operators.probe_times import ModelTimes, PairedTime, Profile, Setting
+from evaluators.operators.timing import PairedTimer, paired_ratio, reference_ms
 from hardware.measurement import Workload
 from hardware.runner import Runner
-from nas.profile_plan import ProfilePlan
+from nas.profiling.plan import ProfilePlan
 from search_space.architecture import Architecture
 from search_space.probes import layers_beyond, make_probes, whole_models
 from studies.interrupts import Interrupts

@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from evaluators.probe_times import Profile, Setting
+from evaluators.operators.probe_times import Profile, Setting
 from hardware.caches import largest_cache_bytes
 from hardware.local import LocalRunner
-from nas.profile_plan import ProfilePlan
-from nas.profiling import Profiling, Step, Watch
+from nas.profiling.plan import ProfilePlan
+from nas.profiling.timing import Profiling, Step, Watch
 from nas.views.profile import profile_document, profile_view, setting_title
 from nas.views.profile_picture import picture_of
 from nas.views.terminal import duration, megabytes, notices, output, print_json

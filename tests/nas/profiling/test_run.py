@@ -8,10 +8,10 @@ import pytest
 
 from hardware.caches import largest_cache_bytes
 from hardware.local import LocalRunner
-from nas.profile_plan import QUICK, make_plan
-from nas.profiling import Profiling
+from nas.profiling.plan import QUICK, make_plan
+from nas.profiling.timing import Profiling
 from studies.storage.store import Store
-from tests.nas.parts import PartsRunner, at_once
+from tests.nas.profiling.parts import PartsRunner, at_once
 
 WIDTH = 64
 

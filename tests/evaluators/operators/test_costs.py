@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluators.additive import additive_ms, additivity
-from evaluators.operators import first_depth, operator_costs
-from evaluators.probe_times import ModelTimes, PairedRatio, PairedTime, Profile, Setting
+from evaluators.operators.additivity import additive_ms, additivity
+from evaluators.operators.costs import first_depth, operator_costs
+from evaluators.operators.probe_times import ModelTimes, PairedRatio, PairedTime, Profile, Setting
 from hardware.measurement import Workload, parse_workload
 from search_space.architecture import Architecture, Attention, LinearAttention, ShortConv
 from search_space.probes import Kinds, make_probes, whole_models

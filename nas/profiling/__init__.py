@@ -1,0 +1,1 @@
+"""`nas profile`: what is asked for, timing it, and showing what it says."""
