@@ -1,6 +1,8 @@
 # Every target sets up .venv from the lock file when it is missing or older than that.
 INSTALLED := .venv/installed
 BIN := .venv/bin
+# onnxruntime reports its use to its makers otherwise, by a database in the user's cache and uploads.
+export ORT_DISABLE_TELEMETRY := 1
 # llama.cpp's sources come with this package's; they want CMake and a C++ compiler.
 LLAMA := .llama.cpp
 LLAMA_PACKAGE := llama_cpp_python-0.3.36

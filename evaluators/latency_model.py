@@ -25,6 +25,8 @@ _LEAST_SPREAD = 0.01
 # Keeps prices of parts that are rare, or go together, from running away; in units of one
 # measurement that is wrong by as much as it says.
 _RIDGE = 1e-3
+# Of the least that was measured: nothing is foretold at 0, by which errors could not be divided.
+_LEAST_SHARE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +106,11 @@ class LatencyModel:
 def accuracy(measured: NDArray[np.float64], foretold: NDArray[np.float64]) -> Accuracy:
     from scipy.stats import kendalltau  # takes half a second, and few programs come here
 
-    unexplained = np.square(measured - foretold).sum() / np.square(measured - measured.mean()).sum()
+    all_there_is = float(np.square(measured - measured.mean()).sum())
+    unexplained = float(np.square(measured - foretold).sum())
     return Accuracy(
         count=len(measured),
-        r2=1 - float(unexplained),
+        r2=1 - unexplained / all_there_is if all_there_is else 0.0,
         kendall_tau=float(kendalltau(measured, foretold).statistic),
         within_tenth=float(np.mean(np.abs(foretold / measured - 1) <= 0.1)),
     )
@@ -121,11 +124,12 @@ class _Fit:
 
         relative = rows / measured[:, None]
         self._prices: NDArray[np.float64] = nnls(relative, np.ones(len(rows)))[0]
+        self._least = _LEAST_SHARE * measured.min()
         information = relative.T @ relative + _RIDGE * np.eye(rows.shape[1])
         self._covariance = np.linalg.inv(information)
 
     def values(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(rows @ self._prices)
+        return np.asarray(np.maximum(rows @ self._prices, self._least))
 
     def strangeness(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         relative = rows / self.values(rows)[:, None]

@@ -12,6 +12,7 @@ from search_space.quantization import Quantization, matrix_bytes
 
 Parts: TypeAlias = Mapping[str, float]
 
+_MIXERS = "casl"
 _ADDITIVE = re.compile(r"(decode(@(?P<depth>\d+))?|prefill)(_p95)?|memory")
 
 
@@ -45,19 +46,24 @@ def parts_of(score: str, architecture: Architecture, deployment: Deployment) -> 
 def time_parts(architecture: Architecture, quantization: Quantization, workload: Workload) -> Parts:
     """Of one token that is written, or one prompt that is read; all architectures have all parts.
 
-    Bytes of the layers' matrices, of the vocabulary's, and of the caches that attention reads;
-    FLOPs between tokens, by the mixer's letter; layers; and what there is once. In a prompt a
-    matrix is used as often as there are tokens, so its bytes stand for FLOPs.
+    Bytes of the layers' matrices, of the vocabulary's, and of the caches that attention reads; for
+    each mixer's letter, its FLOPs between tokens and its layers; all layers; and what there is
+    once. In a prompt a matrix is used as often as there are tokens, so its bytes stand for FLOPs.
+
+    Matrices are not told apart by what they project: that foretold less from forty measurements.
     """
     tokens = workload.tokens if workload.phase == "prefill" else 1
-    parts = dict.fromkeys(("matrices", "caches", *"casl"), 0.0)
+    parts = {"matrices": 0.0, "caches": 0.0}
+    parts |= {f"{letter} {what}": 0.0 for letter in _MIXERS for what in ("layers", "mixing")}
     for layer in architecture.layers:
         costs = layer_costs(layer, architecture, quantization, depth=workload.depth, tokens=tokens)
         parts["matrices"] += costs.mixer_bytes + costs.feed_forward_bytes
-        if layer.mixer is not None:
-            parts[layout_letter(layer.mixer)] += costs.mixing_flops
         if isinstance(layer.mixer, Attention):
             parts["caches"] += costs.state_bytes
+        if layer.mixer is not None:
+            letter = layout_letter(layer.mixer)
+            parts[f"{letter} layers"] += 1
+            parts[f"{letter} mixing"] += costs.mixing_flops
     vocabulary = _vocabulary_bytes(architecture, quantization)
     return parts | {"vocabulary": vocabulary, "layers": len(architecture.layers), "once": 1.0}
 

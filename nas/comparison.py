@@ -29,7 +29,8 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """reference: what the others were timed in alternation with; None where one was timed alone.
+    """reference: what the others were timed in alternation with; None where one was timed alone,
+        or nothing.
 
     quantization: of the models that were built; files are as they are.
     waited_s: for a quiet machine, before anything was measured.

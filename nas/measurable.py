@@ -82,19 +82,19 @@ def _file(path: Path) -> Path:
 
 
 def _onnx(path: Path) -> Measurable:
-    """A graph with the inputs that ours have, which its description tells."""
+    """A graph with the inputs that ours have, of which its description tells."""
     description = path.with_name(_DESCRIPTION_FILE)
+    # Beside it lies a graph for onnxruntime-genai, with other inputs.
+    if path.name != _ONNX_FILE or not description.is_file():
+        raise ValueError(
+            f"model: '{path}' is not a {_ONNX_FILE} with a {_DESCRIPTION_FILE} beside it, as "
+            "`nas export --format onnx` writes it"
+        )
     try:
         context_length = json.loads(description.read_text())["context_length"]
-    except FileNotFoundError:
-        raise ValueError(
-            f"model: '{path}' has no {_DESCRIPTION_FILE} beside it; of ONNX files, those are taken "
-            "that `nas export --format onnx` writes"
-        ) from None
     except (OSError, ValueError, LookupError, TypeError):
         raise ValueError(f"{description}: is not the description of a model") from None
-    name = path.resolve().parent.name if path.name == _ONNX_FILE else path.name
     return Measurable(
-        name=name,
+        name=path.resolve().parent.name,
         source=ModelFile(path=path.absolute(), model_format="onnx", context_length=context_length),
     )

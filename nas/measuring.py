@@ -112,7 +112,7 @@ def measure_models(
     return Comparison(
         efforts=conditions.efforts,
         quantization=conditions.quantization,
-        reference=reference,
+        reference=reference if session.measured else None,
         measured=tuple(session.measured),
         failures=tuple(session.failures),
         waited_s=waited_s,

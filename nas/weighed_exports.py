@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -20,6 +21,7 @@ from nas.weights import (
     random_model,
 )
 from search_space.gguf import GgufQuantization, write_gguf
+from search_space.gguf_tokenizer import GgufTokenizer, InexpressibleTokenizer, read_tokenizer
 from search_space.llama_family import unsupported_by_llama_cpp
 from search_space.onnx_graph import GraphQuantization
 from search_space.strict import one_of
@@ -46,14 +48,38 @@ def _export_gguf(subject: Subject, wishes: Wishes, path: Path) -> Exported:
     if (reason := unsupported_by_llama_cpp(subject.architecture)) is not None:
         raise ValueError(f"format: gguf is not possible: {reason}")
     with writing_file(path, overwrite=wishes.overwrite) as file, _weighed(subject, wishes) as model:
+        embedded = _embedded(model)
         write_gguf(
             model.architecture,
             file,
             quantization=quantization,
             context_length=wishes.context_length,
             weights=model.weights,
+            tokenizer=embedded.tokenizer,
         )
-        return Exported(path=path, story=model.story)
+        return Exported(path=path, story=model.story, remark=embedded.remark)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Embedded:
+    """What a GGUF file has of the weights' tokenizer, and what it lacks."""
+
+    tokenizer: GgufTokenizer | None = None
+    remark: str | None = None
+
+
+def _embedded(model: WeighedModel) -> _Embedded:
+    if model.tokenizer is None:
+        return _Embedded()
+    vocab_size, end = model.architecture.vocab_size, end_token(model.tokenizer)
+    try:
+        tokenizer = read_tokenizer(model.tokenizer, vocab_size, end)
+    except InexpressibleTokenizer as reason:
+        return _Embedded(remark=f"no tokenizer in it: {reason}")
+    remark = tokenizer.ignored_normalizer and (
+        f"its tokenizer brings text to {tokenizer.ignored_normalizer} first, llama.cpp does not"
+    )
+    return _Embedded(tokenizer=tokenizer, remark=remark)
 
 
 def _export_huggingface(subject: Subject, wishes: Wishes, path: Path) -> Exported:

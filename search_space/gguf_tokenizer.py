@@ -118,7 +118,6 @@ _PRES: Mapping[tuple[tuple[str, ...], bool], str] = {
 _NO_BYTE_OF_TEXT = "ÿ"
 
 
-
 def _read(path: Path) -> _Part:
     try:
         whole: _Part = json.loads(tokenizers.Tokenizer.from_file(str(path)).to_str())

@@ -9,7 +9,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.spec import SamplerSettings, check_sampler
+from studies.spec import SamplerSettings
 
 _FromSeed: TypeAlias = Callable[[int], BaseSampler]
 
@@ -18,10 +18,8 @@ def sampler(settings: SamplerSettings, seed: int) -> BaseSampler:
     """What an Optuna study with several objectives samples with.
 
     A trial's parameters depend on `seed`, on the trial's number and on the trials before it, and
-    on nothing else: neither on when the study was resumed nor on which process asks. Raises
-    ValueError where a package is missing.
+    on nothing else: neither on when the study was resumed nor on which process asks.
     """
-    check_sampler(settings.kind)
     return _SeededByTrial(_from_seed(settings), seed)
 
 

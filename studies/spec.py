@@ -1,7 +1,6 @@
 """The study file: what is searched, for which target, by which objectives, and where it is kept."""
 
 import importlib.resources
-import importlib.util
 import json
 import re
 import tomllib
@@ -278,21 +277,11 @@ def shipped_studies() -> tuple[str, ...]:
 
 
 def check_machine(spec: StudySpec) -> None:
-    """ValueError for what the study needs and this machine lacks: its text, a sampler's package."""
+    """ValueError for what the study needs and this machine lacks: its text."""
     try:
         check_corpus(spec.proxy.corpus)
     except ValueError as error:
         raise ValueError(f"proxy.{error}") from None
-    check_sampler(spec.sampler.kind)
-
-
-def check_sampler(kind: SamplerKind) -> None:
-    """ValueError where a package that the sampler needs is not installed."""
-    for package in _SAMPLER_NEEDS.get(kind, ()):
-        if importlib.util.find_spec(package) is None:
-            raise ValueError(
-                f"sampler.kind: '{kind}' is not possible without {package}: pip install {package}"
-            )
 
 
 def to_json(spec: StudySpec) -> str:
@@ -311,8 +300,6 @@ _QUANTIZATIONS: Mapping[RunnerKind, tuple[Quantization, ...]] = {
     "fake": ("fp32", "int8", "int4"),
     "llama.cpp": ("fp16", "int8", "int4"),
 }
-# Optuna's own dependencies lack what its Gaussian process needs.
-_SAMPLER_NEEDS: Mapping[SamplerKind, tuple[str, ...]] = {"gp": ("scipy", "torch")}
 _DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")
 
 

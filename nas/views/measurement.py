@@ -152,9 +152,10 @@ def _memory(results: Sequence[Result]) -> Table:
     for result in results:
         # Of a reference the first: what a process has once used, it often keeps.
         measurements.setdefault(result.model.name, []).append(result.measurements[0])
+    several = len({result.measurements[0].runtime for result in results}) > 1
     phases = [phase for phase in _PHASES if any(r.workload.phase == phase for r in results)]
     grid = table(
-        *("model", "runtime", "file MB", "peak MB"),
+        *("model", *(["runtime"] if several else []), "file MB", "peak MB"),
         *(f"{phase} MB" for phase in phases),
         left=("model", "runtime"),
         fold=("model",),
@@ -162,7 +163,7 @@ def _memory(results: Sequence[Result]) -> Table:
     for name, found in measurements.items():
         grid.add_row(
             name,
-            found[0].runtime,
+            *([found[0].runtime] if several else []),
             megabytes(_known(found[0].model_bytes)),
             megabytes(max(m.peak_memory_bytes - _known(m.empty_memory_bytes) for m in found)),
             *(megabytes(_apart_bytes(found, phase)) for phase in phases),

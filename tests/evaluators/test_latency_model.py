@@ -102,6 +102,22 @@ def test_a_device_that_is_no_sum_of_parts_earns_nothing() -> None:
     assert model.accuracy.kendall_tau < 0.3
 
 
+def test_a_device_on_which_all_is_alike_earns_nothing_either() -> None:
+    parts = [Device(seed=6).parts(one) for one in drawn(EDGE, 40, seed=7)]
+    model = LatencyModel(parts, [5.0] * 40)
+    assert model.accuracy.r2 == 0
+    assert model.forecast(parts[0]).value == pytest.approx(5.0)
+
+
+def test_nothing_is_foretold_to_take_no_time() -> None:
+    """Time goes with layers alone, and there is a model with none but what was never priced."""
+    known = [{"layers": float(count), "once": 1.0} for count in range(1, 41)]
+    model = LatencyModel(known, [float(count) for count in range(1, 41)])
+    forecast = model.forecast({"layers": 0.0, "once": 1.0})
+    assert 0 < forecast.value < 0.01
+    assert forecast.low == 0
+
+
 class TestExtrapolation:
     """The farther from what was measured, the wider."""
 

@@ -18,7 +18,7 @@ def _bytes(parts) -> float:
 
 
 def _mixing(parts) -> float:
-    return sum(parts[letter] for letter in "casl")
+    return sum(parts[f"{letter} mixing"] for letter in "casl")
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -13,6 +13,9 @@ TINY = """{"vocab_size": 256, "width": 64, "embedding_width": 64, "layers": [
     {"mixer": {"kind": "attention", "heads": 2, "kv_heads": 1, "head_dim": 32},
      "feed_forward_width": 96},
     {"mixer": null, "feed_forward_width": 96}]}"""
+# Of which int4 cannot store the embedding.
+NARROW = TINY.replace('"embedding_width": 64', '"embedding_width": 40')
+QUICK = ("--workload", "tg8@32", "--precision", "0.5", "--seconds", "0.1")
 
 
 def test_presets_json_is_the_audit_of_every_preset(nas) -> None:
@@ -63,29 +66,51 @@ def test_show_prints_every_fact_of_a_file_in_80_columns(nas, tmp_path: Path) -> 
 
 def test_measure_json_has_every_sample_and_what_follows_from_them(nas, tmp_path: Path) -> None:
     (tmp_path / "tiny.json").write_text(TINY)
-    workloads = ("--workload", "pp16", "--workload", "tg8@32")
-    rows = json.loads(nas("measure", "tiny.json", *workloads, "--json").stdout)
-    assert [(row["model"], row["workload"]) for row in rows] == [
-        ("tiny", "pp16"),
+    (tmp_path / "wide.json").write_text(TINY.replace('"width": 64', '"width": 128'))
+    result = nas("measure", "tiny.json", "wide.json", *QUICK, "--workload", "pp16", "--json")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert (document["reference"], document["failures"]) == ("tiny", [])
+    assert document["waited_s"] >= 0
+    results = document["results"]
+    assert [(each["model"], each["workload"]) for each in results] == [
         ("tiny", "tg8@32"),
+        ("wide", "tg8@32"),
+        ("tiny", "pp16"),
+        ("wide", "pp16"),
     ]
-    for row in rows:
-        assert row["quantization"] == "int4"
-        assert row["runtime"] == "onnxruntime"
-        assert row["threads"] == 1
-        assert len(row["samples_ns"]) >= 3
-        assert 0 < row["p50_ms"] <= row["p95_ms"]
-        assert min(row["samples_ns"]) <= row["p50_ms"] * 1e6 <= max(row["samples_ns"])
-        tokens = 16 if row["workload"] == "pp16" else 1
-        assert row["tokens_per_second"] == pytest.approx(tokens * 1e3 / row["p50_ms"])
-        assert row["peak_memory_bytes"] > 10e6
+    for each in results:
+        assert each["quantization"] == "int4"
+        assert each["p50_low_ms"] <= each["p50_ms"] <= each["p50_high_ms"]
+        tokens = 16 if each["workload"] == "pp16" else 1
+        assert each["tokens_per_second"] == pytest.approx(tokens * 1e3 / each["p50_ms"])
+        (measurement,) = each["measurements"]
+        assert measurement["runtime"] == "onnxruntime"
+        assert measurement["peak_memory_bytes"] > measurement["loaded_memory_bytes"] // 2
+        assert measurement["environment_before"]["host"]
+        assert measurement["environment_after"]["host"]
+        assert measurement["disturbance"]["waited_s"] == document["waited_s"]
+    for reference, model in (results[:2], results[2:]):
+        (paired,), (alone,) = model["measurements"], reference["measurements"]
+        assert paired["reference"] == alone
+        assert len(paired["windows_ns"]) == len(alone["windows_ns"]) >= 3
+        assert reference["ratio"] is None
+        assert model["ratio"]["low"] <= model["ratio"]["value"] <= model["ratio"]["high"]
+        assert model["p50_ms"] == pytest.approx(model["ratio"]["value"] * reference["p50_ms"])
 
 
-def test_measure_table_names_the_machine_and_the_spread(nas, tmp_path: Path) -> None:
+def test_measure_shows_what_was_measured_and_says_what_was_not(nas, tmp_path: Path) -> None:
     (tmp_path / "tiny.json").write_text(TINY)
-    shown = nas("measure", "tiny.json", "--workload", "tg8", "--quantization", "int8").stdout
-    for word in ("tiny", "tg8", "tokens/s", "±", "peak MB", "int8 weights", "onnxruntime"):
-        assert word in shown
+    (tmp_path / "narrow.json").write_text(NARROW)
+    result = nas("measure", "tiny.json", "narrow.json", *QUICK, "--quantization", "int4")
+    assert result.returncode == 1
+    said = result.stderr.splitlines()[-1]
+    assert said.startswith("nas: narrow: build error: embedding_width: 40 is not a multiple of 32")
+    for word in ("tiny", "tg8@32", "tokens/s", "±", "peak MB", "int4 weights", "onnxruntime"):
+        assert word in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+    nothing = nas("measure", "narrow.json", *QUICK)
+    assert (nothing.returncode, nothing.stdout) == (1, "")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +120,10 @@ def test_measure_table_names_the_machine_and_the_spread(nas, tmp_path: Path) -> 
         (["show", "missing.json"], "missing.json: no such file"),
         (["measure", "lfm2-350m", "--workload", "pp0"], "workload: 'pp0' is not ppN"),
         (["measure", "lfm2-350m", "--quantization", "int3"], "quantization: 'int3' is not one of"),
+        (["measure", "lfm2-350m", "--runtime", "tflite"], "runtime: 'tflite' is not one of"),
+        (["measure", "lfm2-350m", "--precision", "2"], "precision: 2.0 is not between 0 and 1"),
+        (["measure", "lfm2-350m", "--seconds", "0"], "seconds: 0.0 is not a positive number"),
+        (["measure", "lfm2-350m", "--against", "lfm9"], "model: 'lfm9' is neither a preset"),
         (["measure", "lfm2-350m", "--threads", "999"], "threads: 999 is not between 1 and"),
     ],
 )
@@ -105,14 +134,3 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(nas, arguments, sentence) -> 
     assert sentence in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
-
-
-def test_a_width_that_int4_cannot_store_is_said_before_anything_is_measured(
-    nas, tmp_path: Path
-) -> None:
-    (tmp_path / "narrow.json").write_text(
-        TINY.replace('"embedding_width": 64', '"embedding_width": 40')
-    )
-    result = nas("measure", "narrow.json")
-    assert result.returncode == 2
-    assert "embedding_width: 40 is not a multiple of 32" in result.stderr

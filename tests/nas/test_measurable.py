@@ -8,7 +8,11 @@ from search_space.architecture import to_json
 from search_space.huggingface.configuration import config_of
 from search_space.onnx_model import write_onnx
 from search_space.presets import PRESETS
+from studies import analysis
+from studies.loop import run_study
+from studies.storage.store import Store
 from tests.search_space.strategies import CONV, CORNERS, stack
+from tests.studies.fakes import all_stages, small_spec
 
 
 def find(*texts: str | Path) -> tuple[Measurable, ...]:
@@ -52,6 +56,25 @@ def test_models_of_one_name_go_by_what_was_typed(tmp_path: Path) -> None:
     assert [model.name for model in find(texts[0], texts[2])] == ["winner", "winner"]
 
 
+def test_a_trial_goes_by_its_study_and_number_or_name(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/nas.db"
+    spec = small_spec(storage, trials=1, references=("lfm2-350m",))
+    with Store.open(storage) as store:
+        run_study(spec, evaluators=all_stages(), store=store)
+        candidate = analysis.detail(store, "small", "0").architecture
+    found = find_measurables(["small:0", "small:lfm2-350m"], storage)
+    assert [(model.name, model.source) for model in found] == [
+        ("small-0", candidate),
+        ("small-lfm2-350m", PRESETS["lfm2-350m"]),
+    ]
+    for text, sentence in (
+        ("small:7", "trial: '7' is not a candidate's number or a reference of 'small'"),
+        ("smal:0", "study: 'smal' is not in this database, which holds small"),
+    ):
+        with pytest.raises(ValueError, match=f"^{sentence}$"):
+            find_measurables([text], storage)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -64,7 +87,8 @@ def test_models_of_one_name_go_by_what_was_typed(tmp_path: Path) -> None:
         (":3", r"model: ':3' is neither a preset"),
         ("lfm9:", r"model: 'lfm9:' is neither a preset"),
         ("quickstart:0", r"storage: .*nas\.db"),
-        ("foreign.onnx", r"model: 'foreign\.onnx' has no model\.json beside it; of ONNX files"),
+        ("foreign", r"model: 'foreign/model\.onnx' is not a model\.onnx with a model\.json beside"),
+        ("damaged/genai.onnx", r"model: 'damaged/genai\.onnx' is not a model\.onnx with a"),
         ("damaged", r"damaged/model\.json: is not the description of a model"),
     ],
 )
@@ -73,8 +97,10 @@ def test_what_there_is_not_is_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").touch()
-    (tmp_path / "foreign.onnx").touch()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/model.onnx").touch()
     write_graph(tmp_path / "damaged")
+    (tmp_path / "damaged/genai.onnx").touch()
     (tmp_path / "damaged/model.json").write_text("[]")
     with pytest.raises(ValueError, match=rf"^{sentence}"):
         find(text)

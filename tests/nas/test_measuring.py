@@ -12,7 +12,7 @@ import pytest
 from hardware.measurement import parse_workload
 from hardware.quiet import measuring
 from hardware.stability import Effort
-from nas.comparison import Comparison
+from nas.comparison import Comparison, results_of
 from nas.measurable import Measurable, ModelFile
 from nas.measuring import Conditions, conditions_of, measure_models
 from search_space.gguf import write_gguf
@@ -101,7 +101,8 @@ def test_a_failure_leaves_the_others_their_results(measure: Measure) -> None:
     comparison = measure(A, UNSTORABLE, B)
     assert measured(comparison) == ["b"]
     assert failures(comparison) == {
-        "narrow": "build error: embedding_width: 24 is not a multiple of 32, the block of int4"
+        "narrow": "build error: embedding_width: 24 is not a multiple of 32, the block in which "
+        "int4 weights are stored"
     }
 
 
@@ -121,7 +122,8 @@ def test_what_is_left_when_the_others_fail_is_measured_alone(measure: Measure) -
 
 def test_without_the_reference_that_was_asked_for_nothing_is_measured(measure: Measure) -> None:
     comparison = measure(A, B, against=UNSTORABLE)
-    assert comparison.measured == ()
+    assert (comparison.measured, comparison.reference) == ((), None)
+    assert results_of(comparison) == ()
     assert failures(comparison)["a"] == "not measured, for want of narrow"
     assert list(failures(comparison)) == ["narrow", "a", "b"]
 

@@ -1,4 +1,3 @@
-import importlib.util
 import math
 from typing import get_args
 
@@ -27,16 +26,7 @@ SPACE = Space(
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-KINDS = [
-    pytest.param(
-        kind,
-        marks=pytest.mark.skipif(
-            kind == "gp" and importlib.util.find_spec("scipy") is None,
-            reason="the Gaussian process needs scipy",
-        ),
-    )
-    for kind in get_args(SamplerKind)
-]
+KINDS = get_args(SamplerKind)
 
 
 def new_storage() -> optuna.storages.BaseStorage:
@@ -107,9 +97,3 @@ def test_a_sampler_that_learns_leaves_out_what_only_hurts(kind):
         for part in (drawn[:6], drawn[-20:])
     ]
     assert share[1] < share[0]
-
-
-def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"^sampler\.kind: 'gp' is not possible without scipy"):
-        sampler(SamplerSettings(kind="gp"), seed=0)

@@ -340,13 +340,6 @@ class TestMachine:
         with pytest.raises(ValueError, match=r"^proxy\.corpus: '/nowhere/text' is not"):
             check_machine(spec)
 
-    def test_a_sampler_whose_package_is_not_installed(self, spec, monkeypatch):
-        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-        gp = spec.model_copy(update={"sampler": SamplerSettings(kind="gp")})
-        with pytest.raises(ValueError, match=r"^sampler\.kind: 'gp' is not possible without scipy"):
-            check_machine(gp)
-        check_machine(spec)
-
 
 def test_importing_it_loads_neither_torch_nor_optuna():
     code = "import sys, studies.spec; print({'torch', 'optuna'} & set(sys.modules))"
