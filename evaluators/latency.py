@@ -11,12 +11,12 @@ from typing import Self, TypeAlias
 
 from evaluators.cache import Memory
 from evaluators.evaluator import Evaluation, Infeasible, Progress, Report, Score
-from evaluators.model_file import failure, inexpressible, loaded
+from evaluators.model_file import inexpressible, loaded
 from evaluators.reference import Reference
 from hardware.measurement import Measurement, Workload, quantile_ms
 from hardware.quiet import Say, measuring
-from hardware.runner import LoadedModel, Runner, RunnerError
-from hardware.stability import Effort, measure_alone, measure_paired, ratio
+from hardware.runner import LoadedModel, Runner
+from hardware.stability import Effort, measure_paired, ratio
 from search_space.architecture import Architecture, architecture_hash
 from search_space.quantization import Quantization
 
@@ -192,23 +192,6 @@ class LatencyEvaluator:
             at_rest = _known(timed[name].loaded_memory_bytes)
             yield _megabytes(f"{name}_memory", max(0, timed[name].peak_memory_bytes - at_rest))
         yield _megabytes("size", _known(timed["decode"].model_bytes))
-
-
-def measure_architecture(
-    runner: Runner,
-    architecture: Architecture,
-    quantization: Quantization,
-    workloads: Sequence[Workload],
-    say: Say = lambda _: None,
-) -> tuple[Measurement, ...]:
-    """Every workload of the architecture alone, in order; raises EvaluationFailed."""
-    capacity = max(workload.tokens + workload.depth for workload in workloads)
-    efforts = [Effort(workload=workload) for workload in workloads]
-    try:
-        with loaded(runner, architecture, quantization, capacity) as model:
-            return measure_alone(model, efforts, say)
-    except RunnerError as error:
-        raise failure(error) from error
 
 
 def _efforts(settings: LatencySettings) -> dict[str, Effort]:

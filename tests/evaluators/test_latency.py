@@ -11,10 +11,9 @@ import pytest
 
 from evaluators.cache import Forgetful
 from evaluators.evaluator import Evaluation, EvaluationFailed, Infeasible
-from evaluators.latency import LatencyEvaluator, LatencySettings, measure_architecture
+from evaluators.latency import LatencyEvaluator, LatencySettings
 from hardware.fake import FakeRunner
 from hardware.local import LocalRunner
-from hardware.measurement import parse_workload, quantile_ms
 from hardware.runner import LoadedModel, RunnerError
 from hardware.stability import ratio
 from search_space.architecture import Architecture, architecture_hash
@@ -380,13 +379,6 @@ def test_the_fingerprint_tells_settings_references_and_devices_apart():
     assert len(prints) == len(settings) + 2
     same = replace(SETTINGS, asked=frozenset({"decode_p95", "prefill_per_byte", "loss", "memory"}))
     assert evaluator_of(FakeRunner(), same).fingerprint in prints
-
-
-def test_any_workloads_of_an_architecture_can_be_measured_alone():
-    workloads = tuple(map(parse_workload, ("tg2@30", "pp4")))
-    measurements = measure_architecture(FakeRunner(), CORNERS["every mixer"], "fp32", workloads)
-    assert tuple(measurement.workload for measurement in measurements) == workloads
-    assert all(quantile_ms(measurement, 0.5) > 0 for measurement in measurements)
 
 
 def children() -> set[int]:
