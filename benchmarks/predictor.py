@@ -1,15 +1,15 @@
 """How well latency and memory of candidates are foretold from those measured before.
 
-    python benchmarks/predictor.py [--candidates 40] [--loads 3] [--prompt 256]
+    python benchmarks/predictor.py [--candidates 44] [--loads 1] [--prompt 256]
         [--table benchmarks/data/latencies_edge_350m.jsonl]
 
 Draws candidates of the edge-350m study and measures those that the table lacks, each beside the
 study's reference as a study does it, and adds them to the table: it may be stopped at any time.
 After the first load of a candidate, the others time decoding alone, which differs between loads.
 Then five-fold cross-validation of the model that studies use, and of parameters or FLOPs alone in
-its place: for the first load, and for the mean of them all. The ceiling is the R2 of a model that
-is never wrong, given how loads differ. Times are in units of the reference's. The last line is one
-JSON document.
+its place: for the first load, and for the mean of them all. The ceiling, known where some were
+loaded more than once, is the R2 of a model that is never wrong, given how loads differ. Times are
+in units of the reference's. The last line is one JSON document.
 """
 
 import argparse
@@ -68,8 +68,8 @@ class Line:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="How well latency and memory are foretold.")
-    parser.add_argument("--candidates", type=int, default=40)
-    parser.add_argument("--loads", type=int, default=3, help="of each candidate")
+    parser.add_argument("--candidates", type=int, default=44)
+    parser.add_argument("--loads", type=int, default=1, help="of each candidate")
     parser.add_argument("--prompt", type=int, default=256, help="tokens of the prompt")
     parser.add_argument("--table", type=Path, default=_TABLE)
     arguments = parser.parse_args()
