@@ -1,4 +1,4 @@
-"""How well latency and memory of candidates are foretold from those measured before.
+"""How well latency and memory of candidates are forecast from those measured before.
 
     python benchmarks/predictor.py [--candidates 44] [--loads 1] [--prompt 256]
         [--table benchmarks/data/latencies_edge_350m.jsonl]
@@ -67,7 +67,7 @@ class Line:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How well latency and memory are foretold.")
+    parser = argparse.ArgumentParser(description="How well latency and memory are forecast.")
     parser.add_argument("--candidates", type=int, default=44)
     parser.add_argument("--loads", type=int, default=1, help="of each candidate")
     parser.add_argument("--prompt", type=int, default=256, help="tokens of the prompt")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from hardware.local import LocalRunner
 from hardware.measurement import Workload, parse_workload
+from hardware.quiet import measuring
 from hardware.runner import LoadedModel
 from search_space.architecture import Architecture, Attention, Layer, ShortConv
 from search_space.onnx_model import write_onnx
@@ -49,7 +50,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nas-") as folder:
         capacity = workload.depth + workload.tokens
         one, other = (write_model(architecture, Path(folder) / name, capacity) for name in "ab")
-        with busy_neighbour() if arguments.beside else contextlib.nullcontext():
+        with (
+            measuring(print, patience_s=0.0),
+            busy_neighbour() if arguments.beside else contextlib.nullcontext(),
+        ):
             series = []
             for load in range(arguments.loads):
                 runner = LocalRunner(threads=1)

@@ -26,6 +26,7 @@ from record_noise import busy_neighbour, write_model
 from hardware.environment import read_environment
 from hardware.local import LocalRunner
 from hardware.measurement import Measurement, Workload, parse_workload, quantile_ms
+from hardware.quiet import measuring
 from hardware.stability import Effort, measure_paired, ratio
 from search_space.presets import PRESETS, preset
 
@@ -106,7 +107,7 @@ def _measure(model: Path, reference: Path, effort: Effort, count: int) -> Iterat
     """Paired with one and the same process of the reference; the model is loaded each time."""
     runner = LocalRunner()
     capacity = effort.workload.depth + effort.workload.tokens
-    with runner.load(reference, capacity) as steady:
+    with measuring(_tell, patience_s=0.0), runner.load(reference, capacity) as steady:
         for _ in range(count):
             with runner.load(model, capacity) as loaded:
                 (measurement,) = measure_paired(loaded, steady, [effort], _tell)

@@ -25,6 +25,7 @@ from hardware.environment import read_environment
 from hardware.llama_cpp import LlamaCppRunner
 from hardware.local import LocalRunner
 from hardware.measurement import Workload, parse_workload
+from hardware.quiet import measuring
 from hardware.runner import LoadedModel, Runner
 from hardware.stability import Effort, measure_paired, ratio
 from search_space.architecture import Architecture, Attention, Layer, ShortConv
@@ -151,6 +152,7 @@ def main() -> None:
     onnxruntime, llama_cpp = LocalRunner(), LlamaCppRunner(options.llama_bench)
     results = []
     with (
+        measuring(print, patience_s=0.0),
         loaded(onnxruntime, preset(REFERENCE), "int4", CAPACITY) as onnx_reference,
         loaded(llama_cpp, preset(REFERENCE), "int4", CAPACITY) as gguf_reference,
     ):
@@ -178,7 +180,10 @@ def main() -> None:
             f"llama.cpp's ratio over onnxruntime's varies by {100 * found.spread:.1f} %, "
             f"{found.lowest:.2f} to {found.highest:.2f}"
         )
-    with tempfile.TemporaryDirectory(prefix="nas-") as folder:
+    with (
+        measuring(print, patience_s=0.0),
+        tempfile.TemporaryDirectory(prefix="nas-") as folder,
+    ):
         hand = through_us(llama_cpp, Path(folder))
     for name, share in hand.items():
         print(f"{name} of {REFERENCE}: our time over llama-bench's by hand {share:.3f}")

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from types import TracebackType
 from typing import Self, TypeAlias
 
 from evaluators.cache import Memory
@@ -26,6 +25,7 @@ Quiet: TypeAlias = Callable[[Say, Sequence[int]], AbstractContextManager[float]]
 # Raise it when the graph or the way it is timed changes: what was measured before does not compare.
 _VERSION = 2
 _DECODE_TOKENS = 64
+_MEDIAN, _TAIL = 0.5, 0.95
 # For what nobody asked for: one window of each, and a value without an interval.
 _ANY_PRECISION = 0.5
 _NO_SECONDS = 1e-3
@@ -38,7 +38,8 @@ class LatencySettings:
 
     more_depths: where writing is timed too.
     asked: the scores that are to be known with `precision`, half the width of the 95 % interval as
-        a share of the score; the others get one window, and no interval.
+        a share of the score; the others get one window, and no interval. Of a median and its
+        `_p95`, where both are asked for, it is the latter.
     seconds: when the timing of one architecture ends anyhow; the workloads behind `asked` share
         them, and those that need less leave more to the others.
     """
@@ -92,6 +93,7 @@ class LatencyEvaluator:
             "efforts": {name: asdict(effort) for name, effort in self._efforts.items()},
             "quantization": self._settings.quantization,
             "reference": architecture_hash(self._reference.architecture),
+            "milliseconds": self._reference.calibration,
         }
         return f"latency {_VERSION} {json.dumps(facts, sort_keys=True)} {self._runner.fingerprint}"
 
@@ -106,12 +108,7 @@ class LatencyEvaluator:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -182,10 +179,10 @@ class LatencyEvaluator:
         """In the order of `score_names`."""
         for name in ("decode", "prefill"):
             unit = "ms/token" if name == "decode" else "ms"
-            yield _milliseconds(name, unit, timed[name], alone[name], 0.5)
-            yield _milliseconds(f"{name}_p95", unit, timed[name], alone[name], 0.95)
+            yield _milliseconds(name, unit, timed[name], alone[name], _MEDIAN)
+            yield _milliseconds(f"{name}_p95", unit, timed[name], alone[name], _TAIL)
         for name in _deeper(self._settings):
-            yield _milliseconds(name, "ms/token", timed[name], alone[name], 0.5)
+            yield _milliseconds(name, "ms/token", timed[name], alone[name], _MEDIAN)
         peak = max(measurement.peak_memory_bytes for measurement in timed.values())
         yield _megabytes("memory", peak - _known(timed["decode"].empty_memory_bytes))
         for name in ("decode", "prefill"):
@@ -205,7 +202,10 @@ def _efforts(settings: LatencySettings) -> dict[str, Effort]:
     asked = {_behind(score) for score in settings.asked} & set(workloads)
     return {
         name: Effort(
-            workload=workload, precision=settings.precision, seconds=settings.seconds / len(asked)
+            workload=workload,
+            precision=settings.precision,
+            seconds=settings.seconds / len(asked),
+            share=_TAIL if f"{name}_p95" in settings.asked else _MEDIAN,
         )
         if name in asked
         else Effort(

@@ -25,7 +25,7 @@ _LEAST_SPREAD = 0.01
 # Keeps prices of parts that are rare, or go together, from running away; in units of one
 # measurement that is wrong by as much as it says.
 _RIDGE = 1e-3
-# Of the least that was measured: nothing is foretold at 0, by which errors could not be divided.
+# Of the least that was measured: nothing is forecast at 0, by which errors could not be divided.
 _LEAST_SHARE = 1e-3
 
 
@@ -47,7 +47,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """How well models that were left out were foretold, in five folds.
+    """How well models that were left out were forecast, in five folds.
 
     r2: the share of the variance that is explained; within_tenth: the share of forecasts that
     were off by at most 10 %.
@@ -60,7 +60,7 @@ class Accuracy:
 
     def __str__(self) -> str:
         return (
-            f"{self.count} that were, {self.within_tenth:.0%} were foretold within ±10 %; "
+            f"{self.count} that were, {self.within_tenth:.0%} were forecast within ±10 %; "
             f"R² {self.r2:.2f}, Kendall tau {self.kendall_tau:.2f}"
         )
 
@@ -75,15 +75,15 @@ class LatencyModel:
         self._most = rows.max(axis=0)
         scaled = self._scaled(rows)
         self._fit = _Fit(scaled, measured)
-        foretold, surprise = np.empty_like(measured), np.empty_like(measured)
+        forecasts, surprise = np.empty_like(measured), np.empty_like(measured)
         for left_out in _folds(len(measured)):
             fit = _Fit(np.delete(scaled, left_out, axis=0), np.delete(measured, left_out))
-            foretold[left_out] = fit.values(scaled[left_out])
-            errors = np.abs(measured[left_out] / foretold[left_out] - 1)
+            forecasts[left_out] = fit.values(scaled[left_out])
+            errors = np.abs(measured[left_out] / forecasts[left_out] - 1)
             surprise[left_out] = errors / fit.strangeness(scaled[left_out])
         rank = math.ceil(_INTERVAL * (len(measured) + 1))
         self._spread = max(_LEAST_SPREAD, float(np.sort(surprise)[rank - 1]))
-        self.accuracy = accuracy(measured, foretold)
+        self.accuracy = accuracy(measured, forecasts)
 
     def forecast(self, parts: Parts) -> Forecast:
         """Of what no measured architecture had any part of, nothing is known."""
@@ -103,16 +103,16 @@ class LatencyModel:
         return np.asarray(rows[:, known] / self._most[known])
 
 
-def accuracy(measured: NDArray[np.float64], foretold: NDArray[np.float64]) -> Accuracy:
+def accuracy(measured: NDArray[np.float64], forecasts: NDArray[np.float64]) -> Accuracy:
     from scipy.stats import kendalltau  # takes half a second, and few programs come here
 
     all_there_is = float(np.square(measured - measured.mean()).sum())
-    unexplained = float(np.square(measured - foretold).sum())
+    unexplained = float(np.square(measured - forecasts).sum())
     return Accuracy(
         count=len(measured),
         r2=1 - unexplained / all_there_is if all_there_is else 0.0,
-        kendall_tau=float(kendalltau(measured, foretold).statistic),
-        within_tenth=float(np.mean(np.abs(foretold / measured - 1) <= 0.1)),
+        kendall_tau=float(kendalltau(measured, forecasts).statistic),
+        within_tenth=float(np.mean(np.abs(forecasts / measured - 1) <= 0.1)),
     )
 
 

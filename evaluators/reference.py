@@ -31,6 +31,8 @@ class Reference:
     """One architecture on one device, ready for `capacity` tokens whenever it is asked for.
 
     Loaded when first needed; loaded again where its process has died. To be closed.
+
+    cores: those that it runs on, or last ran on; empty before it was loaded.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Reference:
         memory: Memory,
     ) -> None:
         self.architecture = architecture
+        self.cores: tuple[int, ...] = ()
         self._runner = runner
         self._quantization = quantization
         self._capacity = capacity
@@ -51,9 +54,9 @@ class Reference:
         self._held = contextlib.ExitStack()
 
     @property
-    def cores(self) -> tuple[int, ...]:
-        """Those that it runs on; empty while it is not loaded."""
-        return () if self._model is None else self._model.loading.cores
+    def calibration(self) -> str:
+        """Changes whenever `calibrated` would come to another figure on the same device."""
+        return f"calibration {_VERSION} {_CALIBRATION_SECONDS:g} s"
 
     def beside(self, work: Callable[[LoadedModel], T]) -> T:
         """What `work` makes of the loaded reference, at a second try where the first one died.
@@ -78,8 +81,8 @@ class Reference:
         calibration = _Calibration(
             reference=self,
             workload=workload,
-            fingerprint=f"calibration {_VERSION} {_CALIBRATION_SECONDS:g} s {workload} "
-            f"{self._quantization} {self._runner.fingerprint}",
+            fingerprint=f"{self.calibration} {workload} {self._quantization} "
+            f"{self._runner.fingerprint}",
         )
         evaluator = Remembered(evaluator=calibration, memory=self._memory)
         (measurement,) = evaluator.evaluate(self.architecture, report).measurements
@@ -99,6 +102,7 @@ class Reference:
             self._model = self._held.enter_context(
                 loaded(self._runner, self.architecture, self._quantization, self._capacity)
             )
+            self.cores = self._model.loading.cores
             memory_bytes = self._model.look().environment.memory_bytes
             self._most_kept = _KEPT_SHARE * memory_bytes
         return self._model

@@ -50,7 +50,7 @@ def time_parts(architecture: Architecture, quantization: Quantization, workload:
     each mixer's letter, its FLOPs between tokens and its layers; all layers; and what there is
     once. In a prompt a matrix is used as often as there are tokens, so its bytes stand for FLOPs.
 
-    Matrices are not told apart by what they project: that foretold less from forty measurements.
+    Matrices are not told apart by what they project: forty measurements told less so.
     """
     tokens = workload.tokens if workload.phase == "prefill" else 1
     parts = {"matrices": 0.0, "caches": 0.0}

@@ -54,6 +54,12 @@ def read_environment(runtime_version: str) -> Environment:
     )
 
 
+def fingerprint_of(environment: Environment, threads: int) -> str:
+    """What it takes for the same model file to take the same time: device, runtime, threads."""
+    facts = (environment.host, environment.cpu, environment.cores, environment.runtime_version)
+    return " ".join(map(str, (*facts, f"threads {threads}")))
+
+
 def read_counters() -> CpuCounters | None:
     """From /proc/stat (proc(5)); None where there is none."""
     at_ns = time.monotonic_ns()

@@ -1,7 +1,6 @@
 """Measuring GGUF files on this machine with llama.cpp's own llama-bench."""
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from hardware.environment import read_counters, read_environment
+from hardware.cores import ChooseCores, check_threads, idlest_cores
+from hardware.environment import fingerprint_of, read_counters, read_environment
 from hardware.llama_bench import LlamaBench, find_llama_bench, version_of
-from hardware.local import ChooseCores, idlest_cores
 from hardware.measurement import Workload
 from hardware.runner import LoadedModel, Loading, ModelFormat, RunnerError, Sighting, Window
 
@@ -48,9 +47,7 @@ class LlamaCppRunner:
         timeout_s: float = 600.0,
         choose_cores: ChooseCores = idlest_cores,
     ) -> None:
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        if not 1 <= threads <= cores:
-            raise ValueError(f"threads: {threads} is not between 1 and {cores}, the cores here")
+        check_threads(threads)
         self.program = find_llama_bench(llama_bench)
         self.version = version_of(self.program)
         self.threads = threads
@@ -60,9 +57,7 @@ class LlamaCppRunner:
 
     @property
     def fingerprint(self) -> str:
-        environment = read_environment(self.version)
-        facts = (environment.host, environment.cpu, environment.cores, environment.runtime_version)
-        return " ".join(map(str, (*facts, f"threads {self.threads}")))
+        return fingerprint_of(read_environment(self.version), self.threads)
 
     @contextlib.contextmanager
     def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
@@ -148,15 +143,18 @@ class _LlamaCppModel:
         while len(samples_ns) < samples:
             process = self._process_of(workload)
             process.go_on()
-            while len(samples_ns) < samples and process.runs_left:
+            while len(samples_ns) < samples and process.runs_left > 0:
                 samples_ns += [process.run() // samples_a_run] * samples_a_run
             process.stop()
             peak_memory_bytes = max(peak_memory_bytes, process.memory_bytes("VmHWM"))
         return Window(samples_ns=tuple(samples_ns[:samples]), peak_memory_bytes=peak_memory_bytes)
 
     def _process_of(self, workload: Workload) -> LlamaBench:
-        """A process that is stopped before a run of the workload."""
-        if self._process is None or workload != self._workload or not self._process.runs_left:
+        """A process that is stopped before a run of the workload.
+
+        Of a fast model several may have begun before it was stopped, so fewer than none are left.
+        """
+        if self._process is None or workload != self._workload or self._process.runs_left <= 0:
             # The first run, of one token, reads the depth, which the others are given back.
             runs = f"1,{_listed(_tokens_a_run(workload), _RUNS + _SPARE_RUNS)}"
             arguments = ["--n-depth", str(workload.depth)]

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, TypeAlias, TypeVar
+from typing import IO, Any, TypeVar
 
-from hardware.environment import CpuCounters, Environment, read_counters, read_environment
+from hardware.cores import ChooseCores, check_threads, idlest_cores
+from hardware.environment import CpuCounters, Environment, fingerprint_of, read_environment
 from hardware.measurement import Workload
 from hardware.runner import (
     LoadedModel,
@@ -40,30 +41,12 @@ STEADY_HEAP = {
 _WEIGHTS_FACTOR = 2.5
 _LAST_LINES = 3
 _MOST_HEARD = 200
-_CHOICE_SECONDS = 0.2
 # Both start threads beside ours: the runtime to report its use to its makers, by a database in the
 # user's cache and uploads; numpy for an algebra that we have none of.
 _SILENCED = {"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"}
 _OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "ailed to allocate")
 
-ChooseCores: TypeAlias = Callable[[int], list[int]]
-
 _Answer = TypeVar("_Answer")
-
-
-def idlest_cores(count: int) -> list[int]:
-    """Of the cores that we may use, the highest first where they are equal."""
-    before = read_counters()
-    time.sleep(_CHOICE_SECONDS)
-    after = read_counters()
-
-    def taken_s(core: int) -> float:
-        if before is None or after is None:
-            return 0.0
-        busy = after.busy_s[core] - before.busy_s[core]
-        return busy + after.steal_s[core] - before.steal_s[core]
-
-    return sorted(os.sched_getaffinity(0), key=lambda core: (taken_s(core), -core))[:count]
 
 
 class LocalRunner:
@@ -83,9 +66,7 @@ class LocalRunner:
         timeout_s: float = 600.0,
         choose_cores: ChooseCores = idlest_cores,
     ) -> None:
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        if not 1 <= threads <= cores:
-            raise ValueError(f"threads: {threads} is not between 1 and {cores}, the cores here")
+        check_threads(threads)
         self.threads = threads
         self.timeout_s = timeout_s
         self._choose_cores = choose_cores
@@ -94,8 +75,7 @@ class LocalRunner:
     @property
     def fingerprint(self) -> str:
         environment = read_environment(f"onnxruntime {version('onnxruntime')}")
-        facts = (environment.host, environment.cpu, environment.cores, environment.runtime_version)
-        return " ".join(map(str, (*facts, f"threads {self.threads}")))
+        return fingerprint_of(environment, self.threads)
 
     @contextmanager
     def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:

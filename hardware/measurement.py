@@ -131,9 +131,3 @@ def median_interval_ms(measurement: Measurement) -> Interval | None:
     if outside == 0:
         return None
     return Interval(low=ordered[outside - 1] / 1e6, high=ordered[-outside] / 1e6)
-
-
-def tokens_per_second(measurement: Measurement) -> float:
-    """From the median sample."""
-    tokens = measurement.workload.tokens if measurement.workload.phase == "prefill" else 1
-    return tokens * 1e3 / quantile_ms(measurement, 0.5)

@@ -31,7 +31,8 @@ _REPORT_SECONDS = 2.0
 class Effort:
     """How well a workload is to be known, and what that may cost.
 
-    precision: the half width of the 95 % interval, as a share of the value, that is enough.
+    share: the quantile of each window's samples that is to be known; 0.5 is the median.
+    precision: the half width of its 95 % interval, as a share of the value, that is enough.
     seconds: when sampling ends anyhow, once it has `fewest` windows. Below three the value has no
         interval.
     """
@@ -40,8 +41,11 @@ class Effort:
     precision: float = 0.02
     seconds: float = 10.0
     fewest: int = _FEWEST_TELLING
+    share: float = 0.5
 
     def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share: {self.share} is not between 0 and 1")
         if not 0 < self.precision < 1:
             raise ValueError(f"precision: {self.precision} is not between 0 and 1")
         if not 0 < self.seconds < math.inf:
@@ -68,7 +72,7 @@ def measure_alone(
 ) -> tuple[Measurement, ...]:
     """Windows of one model, in the order of `efforts`; seconds left over go to those that follow.
 
-    The precision is that of the median time, as if nothing drifted. Raises RunnerError.
+    The precision is that of the time, as if nothing drifted. Raises RunnerError.
     """
     return tuple(measurement for (measurement,) in _measure((model,), efforts, report))
 
@@ -114,13 +118,17 @@ def interval_ms(measurements: Sequence[Measurement], share: float = 0.5) -> Inte
 
 
 class _Turns:
-    """The windows of one model, all of one workload."""
+    """The windows of one model, all of one workload.
 
-    def __init__(self, model: LoadedModel, workload: Workload) -> None:
+    log_times: of each window the logarithm of its quantile `share`, in ns.
+    """
+
+    def __init__(self, model: LoadedModel, workload: Workload, share: float) -> None:
         self.model = model
         self.workload = workload
+        self.share = share
         self.windows: list[Window] = []
-        self.log_medians: list[float] = []
+        self.log_times: list[float] = []
         self.samples = 1 if workload.phase == "prefill" else min(_PROBE_TOKENS, workload.tokens)
         self.warmup = [self._warm_up()]
         if sum(self.warmup[0].samples_ns) < _LONG_PROBE_NS:  # it was cold, and may mislead
@@ -129,7 +137,7 @@ class _Turns:
     def take(self) -> None:
         window = self.model.time(self.workload, self.samples)
         self.windows.append(window)
-        self.log_medians.append(math.log(np.median(window.samples_ns)))
+        self.log_times.append(math.log(np.quantile(window.samples_ns, self.share)))
 
     def measurement(
         self, before: Sighting, after: Sighting, disturbance: Disturbance | None
@@ -182,7 +190,7 @@ def _sample(
     models: tuple[LoadedModel, ...], effort: Effort, report: Callable[[str], None]
 ) -> tuple[Measurement, ...]:
     start = reported = time.monotonic()
-    turns = [_Turns(model, effort.workload) for model in models]
+    turns = [_Turns(model, effort.workload, effort.share) for model in models]
     before = [
         model.look() for model in models
     ]  # when all are warm: what is between the looks is counted
@@ -211,7 +219,7 @@ def _sample(
 
 def _log_times(turns: Sequence[_Turns]) -> NDArray[np.float64]:
     """Of the ratio where there are two models."""
-    ours, *reference = (np.array(turn.log_medians) for turn in turns)
+    ours, *reference = (np.array(turn.log_times) for turn in turns)
     return ours - reference[0] if reference else ours
 
 

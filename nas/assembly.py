@@ -16,8 +16,7 @@ from hardware.fake import FakeRunner
 from hardware.llama_cpp import LlamaCppRunner
 from hardware.local import LocalRunner
 from hardware.runner import Runner
-from search_space.presets import preset
-from studies.reference import paired_reference
+from studies.reference import model_of, paired_reference
 from studies.spec import DeviceSettings, ProxySettings, StudySpec, Target, asked_scores
 
 
@@ -63,7 +62,7 @@ def latency_evaluator(spec: StudySpec, memory: Memory) -> LatencyEvaluator:
         precision=spec.device.precision,
         seconds=spec.device.seconds,
     )
-    reference = preset(paired_reference(spec))
+    reference = model_of(spec, paired_reference(spec))
     return LatencyEvaluator(
         runner_of(spec.device), settings, reference, memory, _quiet(spec.device)
     )

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from nas.commands import (
+    dashboard,
     export,
     import_,
     init,
@@ -16,6 +17,7 @@ from nas.commands import (
     pareto,
     presets,
     profile,
+    report,
     run,
     show,
     status,
@@ -29,7 +31,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (init, validate, run, status, pareto, show, import_, export, measure, profile, presets):
+for verb in (
+    init,
+    validate,
+    run,
+    status,
+    dashboard,
+    pareto,
+    report,
+    show,
+    import_,
+    export,
+    measure,
+    profile,
+    presets,
+):
     name = verb.__name__.rpartition(".")[2]
     app.command(name.rstrip("_"))(getattr(verb, name))  # Python has its own `import`
 

@@ -48,13 +48,15 @@ def next_steps(exported: Exported, file_format: Format) -> tuple[str, ...]:
             return (f"python {path}",)
         case Format.HF:
             return (
+                f"cat {path}/README.md",
                 f"nas export {path} --format onnx",
                 f"nas export {path} --format gguf",
             )
         case Format.ONNX:
-            return (f"nas show {path}",)
+            return (f"nas measure {path}", f"cat {path}/README.md")
         case Format.GGUF:
-            return (f"llama-bench -m {path}", f"llama-cli -m {path} -p 'def '")
+            writes = (f"llama-completion -m {path} -p 'def ' -n 32 --temp 0 -no-cnv",)
+            return (f"llama-bench -m {path}", *(writes if exported.reads_text else ()))
         case _:
             assert_never(file_format)
 

@@ -9,8 +9,9 @@ from typing import Literal, TypeAlias, get_args
 
 from evaluators.evaluator import EvaluationFailed
 from evaluators.model_file import inexpressible, loaded
+from hardware.cores import idlest_cores
 from hardware.llama_cpp import LlamaCppRunner
-from hardware.local import LocalRunner, idlest_cores
+from hardware.local import LocalRunner
 from hardware.quiet import measuring
 from hardware.runner import LoadedModel, ModelFormat, Runner, RunnerError
 from hardware.stability import Effort, measure_alone, measure_paired

@@ -4,11 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_space.architecture import Architecture
-from search_space.huggingface.folder import CONFIG_FILE, read_huggingface
+from search_space.model_file import model_name, read_model
 from search_space.presets import PRESETS
-from search_space.strict import read_architecture
-
-_ARCHITECTURE_FILE = "architecture.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,20 +27,7 @@ def find_model(text: str) -> NamedModel:
             f"model: '{text}' is neither a preset ({', '.join(PRESETS)}) "
             "nor an architecture file (.json); of a study, give a trial's number too"
         )
-    if path.is_dir():
-        return NamedModel(name=path.resolve().name, architecture=_read_folder(path))
-    if path.name == CONFIG_FILE:
-        return NamedModel(name=path.resolve().parent.name, architecture=read_huggingface(path))
-    return NamedModel(name=path.stem, architecture=read_architecture(path))
-
-
-def _read_folder(folder: Path) -> Architecture:
-    # What a trainer has saved there since an export is the configuration.
-    if (folder / CONFIG_FILE).is_file():
-        return read_huggingface(folder)
-    if (folder / _ARCHITECTURE_FILE).is_file():
-        return read_architecture(folder / _ARCHITECTURE_FILE)
-    raise ValueError(f"model: '{folder}' holds neither {CONFIG_FILE} nor {_ARCHITECTURE_FILE}")
+    return NamedModel(name=model_name(path), architecture=read_model(path))
 
 
 def _exists(path: Path) -> bool:

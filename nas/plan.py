@@ -19,10 +19,9 @@ from nas.views.terminal import duration, layout_strip, megabytes
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts, prefill_flops
 from search_space.encoding import RandomSuggester, draw
-from search_space.presets import preset
 from search_space.proxy import proxy_of
 from search_space.space import Point, broken_rule, build, parameter_range, space_size, weight_range
-from studies.reference import paired_reference
+from studies.reference import model_of, paired_reference
 from studies.spec import StudySpec
 
 _DRAWS = 200
@@ -66,7 +65,8 @@ class Plan:
             return None
         models = self.spec.trials + len(self.spec.references)
         trainings = self.spec.trials + sum(
-            _training_flops(self.spec, preset(name)) / _training_flops(self.spec, self.drawn)
+            _training_flops(self.spec, model_of(self.spec, name))
+            / _training_flops(self.spec, self.drawn)
             for name in self.spec.references
         )
         return models * self.latency_seconds + trainings * self.training_seconds
@@ -190,7 +190,7 @@ def plan_view(plan: Plan) -> RenderableType:
         f"{megabytes(plan.weight_bytes_most)} MB at {spec.target.quantization}",
         "trials": f"{spec.trials} by {spec.sampler.kind}",
         "references": ", ".join(spec.references) or "none",
-        "timed beside": f"{plan.reference}, to ±{spec.device.precision:.0%} or for "
+        "timed beside": f"{plan.reference}, to ±{100 * spec.device.precision:g}% or for "
         f"{spec.device.seconds:g} s",
         **_runtime(plan),
         "time": _time(plan),

@@ -6,7 +6,8 @@ from nas.views.live import watching
 from nas.views.terminal import notices
 from studies import analysis
 from studies.loop import run_study
-from studies.spec import StudySpec, check_machine
+from studies.reference import check_models, with_known_models, with_known_reference
+from studies.spec import StudySpec, check_machine, from_json
 from studies.storage.store import Store
 
 
@@ -17,21 +18,30 @@ def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool)
     anew: forgets the trials of a study of that name; what was measured stays remembered.
     """
     check_machine(spec)
-    with Store.open(spec.storage) as store, evaluators_of(spec, store) as evaluators:
-        if anew and _is_begun(spec, store):
-            store.forget_study(spec.name)
-        try:
-            with watching(spec, store) as listener:
-                run_study(
-                    spec, evaluators=evaluators, store=store, listener=listener, trials=trials
+    with Store.open(spec.storage) as store:
+        if _is_begun(spec, store):
+            begun = from_json(store.study(spec.name).spec)
+            spec = with_known_models(spec, begun)
+            if not anew:
+                spec = with_known_reference(spec, begun)
+        check_models(spec)
+        with evaluators_of(spec, store) as evaluators:
+            if anew and _is_begun(spec, store):
+                store.forget_study(spec.name)
+            try:
+                with watching(spec, store) as listener:
+                    run_study(
+                        spec, evaluators=evaluators, store=store, listener=listener, trials=trials
+                    )
+            except KeyboardInterrupt:
+                done = (
+                    analysis.status(store, spec.name).counts.ended if _is_begun(spec, store) else 0
                 )
-        except KeyboardInterrupt:
-            done = analysis.status(store, spec.name).counts.ended if _is_begun(spec, store) else 0
-            notices().print(
-                f"stopped after {done} of {trials or spec.trials} trials; "
-                "the same command goes on where it was"
-            )
-            raise
+                notices().print(
+                    f"stopped after {done} of {trials or spec.trials} trials; "
+                    "the same command goes on where it was"
+                )
+                raise
         print_front(store, spec.name, typed)
 
 

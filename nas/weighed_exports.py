@@ -57,7 +57,12 @@ def _export_gguf(subject: Subject, wishes: Wishes, path: Path) -> Exported:
             weights=model.weights,
             tokenizer=embedded.tokenizer,
         )
-        return Exported(path=path, story=model.story, remark=embedded.remark)
+        return Exported(
+            path=path,
+            reads_text=embedded.tokenizer is not None,
+            story=model.story,
+            remark=embedded.remark,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +119,17 @@ def _export_onnx(subject: Subject, wishes: Wishes, path: Path) -> Exported:
             quantization=quantization,
             context_length=wishes.context_length,
             tokenizer=model.tokenizer,
-            end_token=end_token(model.tokenizer),
+            end_token=_end(model),
         )
         write_architecture(model.architecture, folder / MARK, _provenance(subject, model))
         remark = None if reason is None else f"no genai_config.json: {reason}"
         return Exported(path=path, story=model.story, remark=remark)
+
+
+def _end(model: WeighedModel) -> int | None:
+    """The token that ends a text; where none is named, one that text does not hold."""
+    named, told = end_token(model.tokenizer), _embedded(model).tokenizer
+    return told.end if named is None and told is not None else named
 
 
 @contextmanager

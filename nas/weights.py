@@ -1,6 +1,5 @@
 """The weights that an export writes: drawn at random, trained again as the study did, or given."""
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import tokenizers
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
@@ -18,6 +18,7 @@ from nas.assembly import proxy_training
 from nas.views.terminal import notices
 from search_space.architecture import Architecture
 from search_space.huggingface.checkpoint import WEIGHTS_FILE, read_weights
+from search_space.strict import parse_json, read_text
 from search_space.torch_weights import InitialWeights, weight_shapes, weights_of
 from studies.analysis import TrialDetail
 
@@ -114,12 +115,25 @@ def has_weights(folder: Path) -> bool:
 
 
 def end_token(tokenizer: Path | None) -> int | None:
-    """The id that ends a text, where `generation_config.json` beside the tokenizer names one."""
-    if tokenizer is None or not (path := tokenizer.with_name("generation_config.json")).is_file():
+    """The id that ends a text, where a file that transformers wrote beside it names one."""
+    if tokenizer is None:
         return None
-    found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+    found = _beside(tokenizer, "generation_config.json").get("eos_token_id")
     first = found[0] if isinstance(found, list) and found else found
-    return first if isinstance(first, int) else None
+    if isinstance(first, int):
+        return first
+    named = _beside(tokenizer, "tokenizer_config.json").get("eos_token")
+    spelling = named.get("content") if isinstance(named, dict) else named
+    if not isinstance(spelling, str):
+        return None
+    id_: int | None = tokenizers.Tokenizer.from_file(str(tokenizer)).token_to_id(spelling)
+    return id_
+
+
+def _beside(tokenizer: Path, name: str) -> Mapping[str, object]:
+    """What a file in the tokenizer's folder says; nothing where there is none."""
+    path = tokenizer.with_name(name)
+    return parse_json(dict[str, object], read_text(path), str(path)) if path.is_file() else {}
 
 
 def _read_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Weights:

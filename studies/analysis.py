@@ -1,16 +1,18 @@
 """Read-only answers about a study, as plain data."""
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from evaluators.evaluator import Evaluation, Score
 from search_space.architecture import Architecture
 from search_space.strict import one_of
 from studies import pareto
-from studies.owner import is_lost
-from studies.records import Trial
+from studies.following import Followed, released
+from studies.growth import growth
+from studies.records import Point, Trial, as_point
 from studies.scores import is_timed, score_names
 from studies.spec import StudySpec, asked_scores, from_json
 from studies.storage.store import Store
@@ -70,7 +72,7 @@ class Front:
     """The candidates of a study as its objectives order them; each architecture once.
 
     members: complete, and no other complete candidate is better in everything; by the first axis.
-    dominated: the other complete ones; infeasible: those above a budget.
+    dominated: the other complete ones; infeasible: those above a budget, by number.
     references: the reference models that have every objective's score.
     knee: the member that bulges most; None where there is no member.
     reference_point: see `hypervolume_reference`; empty, as long as no candidate is complete.
@@ -80,8 +82,8 @@ class Front:
     spec: StudySpec
     axes: tuple[Axis, ...]
     members: tuple[Trial, ...]
-    dominated: tuple[Trial, ...]
-    infeasible: tuple[Trial, ...]
+    dominated: tuple[Point, ...]
+    infeasible: tuple[Point, ...]
     references: tuple[Trial, ...]
     knee: Trial | None
     reference_point: tuple[float, ...]
@@ -100,17 +102,36 @@ class TrialDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
-    """The hypervolume once this candidate was complete."""
+    """The hypervolume once this candidate was complete.
 
-    number: int
+    ended: how many candidates had ended then, this one among them.
+    """
+
+    trial: Trial
+    at: datetime
+    ended: int
     hypervolume: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What follows from all trials of a study that is followed.
+
+    complete: the candidates, by number, each architecture once.
+    advances: one entry for every candidate that made the hypervolume larger, by when it ended.
+    """
+
+    counts: Counts
+    front: Front
+    complete: tuple[Trial, ...]
+    advances: tuple[Advance, ...]
 
 
 def status(store: Store, study: str) -> Status:
     """ValueError if there is no such study, here and below."""
     recorded = store.study(study)
-    candidates = [_released(trial) for trial in store.trials(study)]
-    references = tuple(_released(trial) for trial in store.trials(study, "reference"))
+    candidates = [released(trial) for trial in store.trials(study)]
+    references = tuple(released(trial) for trial in store.trials(study, "reference"))
     trials = [*references, *candidates]
     rejections = store.rejections(study)
     seconds: dict[str, float] = defaultdict(float)
@@ -129,40 +150,54 @@ def status(store: Store, study: str) -> Status:
     )
 
 
-def front(store: Store, study: str) -> Front:
-    """The front as it is now."""
+def front(store: Store, study: str, scores: Iterable[str] = ()) -> Front:
+    """The front as it is now; the points have the objectives and these scores."""
     spec = from_json(store.study(study).spec)
-    names = [objective.name for objective in spec.objectives]
-    candidates = [trial for trial in store.trials(study) if trial.duplicate_of is None]
-    complete = _complete(candidates)
-    references = [t for t in store.trials(study, "reference") if set(names) <= set(t.values)]
-    points = _points(complete, names)
-    on_front = set(pareto.front(points))
-    members = [trial for index, trial in enumerate(complete) if index in on_front]
-    members.sort(key=lambda trial: _point(trial, names))
-    corner = hypervolume_reference(spec, complete)
-    return Front(
-        study=study,
-        spec=spec,
-        axes=_axes(spec, [*candidates, *references]),
-        members=tuple(members),
-        dominated=tuple(t for index, t in enumerate(complete) if index not in on_front),
-        infeasible=tuple(trial for trial in candidates if trial.state == "infeasible"),
-        references=tuple(references),
-        knee=members[pareto.knee(_points(members, names))] if members else None,
-        reference_point=corner,
-        hypervolume=pareto.hypervolume(points, corner),
+    names = _objectives(spec)
+    complete = _different(store.points(study, ["complete"], {*names, *scores}))
+    numbers = [complete[index].number for index in pareto.front(_points(complete, names))]
+    members = store.trials(study, numbers=numbers)
+    return _front(
+        spec,
+        complete,
+        members,
+        infeasible=store.points(study, ["infeasible"], names),
+        references=store.trials(study, "reference"),
     )
 
 
-def hypervolume_reference(spec: StudySpec, complete: Sequence[Trial]) -> tuple[float, ...]:
+def standing(followed: Followed) -> Standing:
+    """Where a study that is followed stands, as it was read last."""
+    spec, names = followed.spec, _objectives(followed.spec)
+    candidates = [trial for trial in followed.trials.values() if trial.kind == "candidate"]
+    candidates.sort(key=lambda trial: trial.number)
+    originals = [trial for trial in candidates if trial.duplicate_of is None]
+    by_number = {trial.number: trial for trial in originals}
+    complete = _different([as_point(trial) for trial in originals if trial.state == "complete"])
+    front = _front(
+        spec,
+        complete,
+        [by_number[complete[n].number] for n in pareto.front(_points(complete, names))],
+        infeasible=[as_point(trial) for trial in originals if trial.state == "infeasible"],
+        references=[trial for trial in followed.trials.values() if trial.kind == "reference"],
+    )
+    trials = tuple(by_number[point.number] for point in complete)
+    return Standing(
+        counts=_counts(candidates, rejected=sum(followed.rejections.values())),
+        front=front,
+        complete=trials,
+        advances=_advances(front, trials, candidates),
+    )
+
+
+def hypervolume_reference(spec: StudySpec, complete: Sequence[Point]) -> tuple[float, ...]:
     """The corner from which the hypervolume of a study is measured; it stays as the study grows.
 
     In each objective the budget, where there is one; else the worst value among the first complete
     candidates, as many as the sampler draws at random, and a tenth of their extent beyond it.
     Empty if there are none.
     """
-    names = [objective.name for objective in spec.objectives]
+    names = _objectives(spec)
     first = _points(complete[: spec.sampler.startup_trials], names)
     if not first:
         return ()
@@ -174,43 +209,24 @@ def hypervolume_reference(spec: StudySpec, complete: Sequence[Trial]) -> tuple[f
     )
 
 
-def advances(store: Store, study: str) -> tuple[Advance, ...]:
-    """How the hypervolume grew: one entry for every candidate that made it larger."""
-    spec = from_json(store.study(study).spec)
-    names = [objective.name for objective in spec.objectives]
-    complete = _complete(store.trials(study))
-    corner = hypervolume_reference(spec, complete)
-    found: list[Advance] = []
-    kept: list[tuple[float, ...]] = []
-    for trial in complete:
-        kept.append(_point(trial, names))
-        volume = pareto.hypervolume(kept, corner)
-        if volume > (found[-1].hypervolume if found else 0.0):
-            found.append(Advance(number=trial.number, hypervolume=volume))
-        else:
-            kept.pop()
-    return tuple(found)
-
-
-def best(front: Front, score: str, limits: Mapping[str, float]) -> Trial | None:
+def best(store: Store, front: Front, score: str, limits: Mapping[str, float]) -> Trial | None:
     """The complete candidate that is smallest in one score among those within every limit.
 
-    Scores are those of the evaluators, objectives or not. ValueError for one that there is not.
+    Scores are those of the evaluators, objectives or not; `front` was asked for with them.
+    ValueError for one that there is not.
     """
-    complete = [*front.members, *front.dominated]
-    known = sorted(
-        {name for trial in complete for name in trial.values}
-        or score_names(front.spec.target.more_depths)
-    )
+    complete = [*map(as_point, front.members), *front.dominated]
     for field, name in [("score", score), *(("max", name) for name in limits)]:
-        if name not in known:
-            raise ValueError(f"{field}: '{name}' is not {one_of(known)}")
+        if not any(name in point.values for point in complete):
+            _check_known(front, field, name)
+            return None
     within = (
-        trial
-        for trial in complete
-        if all(trial.values[name] <= limit for name, limit in limits.items())
+        point
+        for point in complete
+        if all(point.values[name] <= limit for name, limit in limits.items())
     )
-    return min(within, key=lambda trial: (trial.values[score], trial.number), default=None)
+    found = min(within, key=lambda point: (point.values[score], point.number), default=None)
+    return None if found is None else store.trials(front.study, numbers=[found.number])[0]
 
 
 def detail(store: Store, study: str, name: str) -> TrialDetail:
@@ -239,20 +255,62 @@ def is_unsettled(spec: StudySpec, score: Score) -> bool:
     return (score.high - score.low) / 2 > spec.device.precision * score.value
 
 
-def _complete(candidates: Iterable[Trial]) -> list[Trial]:
+def _check_known(front: Front, field: str, name: str) -> None:
+    """ValueError for a score that no complete candidate has, or none could have."""
+    known = {each for trial in front.members for each in trial.values}
+    known = known or set(score_names(front.spec.target.more_depths))
+    if name not in known:
+        raise ValueError(f"{field}: '{name}' is not {one_of(sorted(known))}")
+
+
+def _front(
+    spec: StudySpec,
+    complete: Sequence[Point],
+    members: Iterable[Trial],
+    *,
+    infeasible: Sequence[Point],
+    references: Iterable[Trial],
+) -> Front:
+    names = _objectives(spec)
+    members = sorted(members, key=lambda trial: _point(trial, names))
+    on_front = {trial.number for trial in members}
+    scored = [trial for trial in references if set(names) <= set(trial.values)]
+    corner = hypervolume_reference(spec, complete)
+    return Front(
+        study=spec.name,
+        spec=spec,
+        axes=_axes(spec, [*members, *scored]),
+        members=tuple(members),
+        dominated=tuple(point for point in complete if point.number not in on_front),
+        infeasible=tuple(infeasible),
+        references=tuple(scored),
+        knee=members[pareto.knee(_points(members, names))] if members else None,
+        reference_point=corner,
+        hypervolume=pareto.hypervolume(_points(members, names), corner),
+    )
+
+
+def _advances(
+    front: Front, complete: Iterable[Trial], candidates: Iterable[Trial]
+) -> tuple[Advance, ...]:
+    names = _objectives(front.spec)
+    ends = sorted(trial.ended_at for trial in candidates if trial.ended_at is not None)
+    timed = [(trial.ended_at, trial) for trial in complete if trial.ended_at is not None]
+    timed.sort(key=lambda pair: (pair[0], pair[1].number))
+    points = [_point(trial, names) for _, trial in timed]
+    return tuple(
+        Advance(trial=trial, at=at, ended=bisect_right(ends, at), hypervolume=each.hypervolume)
+        for each in growth(points, front.reference_point)
+        for at, trial in [timed[each.index]]
+    )
+
+
+def _different(points: Iterable[Point]) -> list[Point]:
     """Each architecture once, also where two processes worked on it in the same moment."""
-    found: dict[str, Trial] = {}
-    for trial in candidates:
-        if trial.state == "complete" and trial.model is not None:
-            found.setdefault(trial.model.hash, trial)
+    found: dict[str, Point] = {}
+    for point in points:
+        found.setdefault(point.architecture, point)
     return list(found.values())
-
-
-def _released(trial: Trial) -> Trial:
-    """A trial whose process has died, as the next run will find it: interrupted."""
-    if trial.owner is None or trial.outcome is not None:
-        return trial
-    return replace(trial, owner=None) if is_lost(trial.owner, trial.seen_at) else trial
 
 
 def _counts(candidates: Sequence[Trial], *, rejected: int) -> Counts:
@@ -277,10 +335,14 @@ def _axes(spec: StudySpec, trials: Iterable[Trial]) -> tuple[Axis, ...]:
     )
 
 
-def _points(trials: Iterable[Trial], names: Sequence[str]) -> list[tuple[float, ...]]:
+def _objectives(spec: StudySpec) -> list[str]:
+    return [objective.name for objective in spec.objectives]
+
+
+def _points(trials: Iterable[Trial | Point], names: Sequence[str]) -> list[tuple[float, ...]]:
     return [_point(trial, names) for trial in trials]
 
 
-def _point(trial: Trial, names: Sequence[str]) -> tuple[float, ...]:
+def _point(trial: Trial | Point, names: Sequence[str]) -> tuple[float, ...]:
     values = trial.values
     return tuple(values[name] for name in names)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from search_space.architecture import architecture_hash
 from studies.spec import StudySpec
 
 
@@ -11,7 +12,7 @@ def difference(old: StudySpec, new: StudySpec) -> tuple[str, ...]:
 
     A study may be given more trials, or moved to another database, and remain the same study.
     """
-    before, after = (dict(_flat(spec.model_dump(mode="json"))) for spec in (old, new))
+    before, after = (dict(_flat(_settings(spec))) for spec in (old, new))
     paths = dict.fromkeys([*before, *after])
     return tuple(
         f"{path}: {old_value} in the study, {new_value} in the file"
@@ -19,6 +20,15 @@ def difference(old: StudySpec, new: StudySpec) -> tuple[str, ...]:
         if (old_value := before.get(path, "nothing")) != (new_value := after.get(path, "nothing"))
         and path not in ("trials", "storage")
     )
+
+
+def _settings(spec: StudySpec) -> dict[str, object]:
+    """A model by its hash: a sentence has no room for its layers."""
+    models = {
+        name: model if isinstance(model, str) else architecture_hash(model)
+        for name, model in spec.models.items()
+    }
+    return spec.model_dump(mode="json") | {"models": models}
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What a study's measured candidates foretell of the next one, before it is measured and after.
+"""What a study forecasts of a candidate from those measured before it, and what that decides.
 
 A candidate whose forecast lies wholly above a budget is not measured; a measurement far from its
 forecast is taken twice more. No forecast stands where a measurement should.
@@ -25,13 +25,13 @@ _EARNING_SHARE_WITHIN_TENTH = 0.9
 _FAR = 2.0
 
 
-def is_foreseeable(evaluator: Evaluator) -> bool:
+def can_be_forecast(evaluator: Evaluator) -> bool:
     """Whether it measures: the other scores that are sums of parts are had for nothing."""
     return any(is_additive(name) and is_timed(name) for name in evaluator.score_names)
 
 
-class Foreseen:
-    """An Evaluator, whose candidates are foreseen from those that it measured in this study."""
+class ForecastFirst:
+    """An Evaluator whose candidates are forecast from those that it measured in this study."""
 
     def __init__(self, evaluator: Evaluator, spec: StudySpec, store: Store) -> None:
         self.stage = evaluator.stage
@@ -42,27 +42,27 @@ class Foreseen:
         self._forecasts = _Forecasts(evaluator, spec, store)
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """Raises Infeasible, too, for what is foreseen beyond a budget."""
-        foreseen = self._forecasts.of(architecture)
-        beyond = "; ".join(self._beyond(foreseen))
+        """Raises Infeasible, too, for what is forecast beyond a budget."""
+        forecasts = self._forecasts.of(architecture)
+        beyond = "; ".join(self._beyond(forecasts))
         if beyond:
             raise Infeasible(beyond)
         evaluation = self._evaluator.evaluate(architecture, report)
-        far = "; ".join(_far(evaluation, foreseen))
+        far = "; ".join(_far(evaluation, forecasts))
         if not far:
             return evaluation
         report(Progress(done=0.0, text=f"{far}: is measured twice more"))
         more = [self._evaluator.evaluate(architecture, report) for _ in range(2)]
         return _middle([evaluation, *more])
 
-    def _beyond(self, foreseen: Mapping[str, "_Foresight"]) -> Iterator[str]:
-        for name, foresight in foreseen.items():
-            most, forecast = self._budgets.get(name), foresight.forecast
+    def _beyond(self, forecasts: Mapping[str, "_ScoreForecast"]) -> Iterator[str]:
+        for name, of_score in forecasts.items():
+            most, forecast = self._budgets.get(name), of_score.forecast
             if most is not None and forecast.low > most:
                 yield (
-                    f"{name}: foreseen at {forecast.low:,.4g} to {forecast.high:,.4g} "
-                    f"{foresight.unit}, above the budget of {most:,.4g} {foresight.unit}, and so "
-                    f"not measured (of {foresight.accuracy})"
+                    f"{name}: forecast at {forecast.low:,.4g} to {forecast.high:,.4g} "
+                    f"{of_score.unit}, above the budget of {most:,.4g} {of_score.unit}, and so "
+                    f"not measured (of {of_score.accuracy})"
                 )
 
 
@@ -76,7 +76,7 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Foresight:
+class _ScoreForecast:
     forecast: Forecast
     unit: str
     accuracy: Accuracy
@@ -102,11 +102,11 @@ class _Forecasts:
         }
         self._models: dict[str, LatencyModel] = {}
 
-    def of(self, architecture: Architecture) -> dict[str, _Foresight]:
+    def of(self, architecture: Architecture) -> dict[str, _ScoreForecast]:
         """By score; empty as long as no model of one has earned trust."""
         self._learn()
         return {
-            name: _Foresight(
+            name: _ScoreForecast(
                 forecast=model.forecast(parts_of(name, architecture, self._deployment)),
                 unit=self._known[name].unit,
                 accuracy=model.accuracy,
@@ -150,12 +150,13 @@ def _is_earned(accuracy: Accuracy) -> bool:
     return accuracy.r2 >= _EARNING_R2 and accuracy.within_tenth >= _EARNING_SHARE_WITHIN_TENTH
 
 
-def _far(evaluation: Evaluation, foreseen: Mapping[str, _Foresight]) -> Iterator[str]:
+def _far(evaluation: Evaluation, forecasts: Mapping[str, _ScoreForecast]) -> Iterator[str]:
     for score in evaluation.scores:
-        if score.name in foreseen:
-            forecast = foreseen[score.name].forecast
+        if score.name in forecasts:
+            forecast = forecasts[score.name].forecast
             if abs(score.value - forecast.value) > _FAR * forecast.margin:
-                yield f"{score.name}: {score.value:.4g} is far from {forecast.value:.4g} foreseen"
+                found, expected = f"{score.value:.4g}", f"{forecast.value:.4g}"
+                yield f"{score.name}: {found} is far from its forecast, {expected}"
 
 
 def _middle(evaluations: Sequence[Evaluation]) -> Evaluation:

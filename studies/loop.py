@@ -4,14 +4,13 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from evaluators.evaluator import Evaluator
-from search_space.presets import preset
 from search_space.strict import one_of
 from studies.difference import difference
 from studies.events import Listener, StudyStarted, TrialEnded, TrialLost, TrialStarted, ignore
 from studies.interrupts import Interrupts
 from studies.proposals import Proposals
 from studies.records import END_STATES, Trial
-from studies.reference import with_reference
+from studies.reference import model_of, with_reference
 from studies.spec import StudySpec, from_json, named_scores, to_json
 from studies.stages import Stages
 from studies.storage.claims import TrialTaken
@@ -47,7 +46,7 @@ def run_study(
         stages = Stages(spec, evaluators, store, listener, interrupts)
         proposals = Proposals(spec, store)
         proposals.catch_up()
-        run = _Run(stages, proposals, store, listener)
+        run = _Run(spec, stages, proposals, store, listener)
         for trial in _claimed(spec, wanted, store):
             run.carry_out(trial)
             interrupts.check()
@@ -69,8 +68,14 @@ class _Run:
     """What one process needs at hand while it works on a study."""
 
     def __init__(
-        self, stages: Stages, proposals: Proposals, store: Store, listener: Listener
+        self,
+        spec: StudySpec,
+        stages: Stages,
+        proposals: Proposals,
+        store: Store,
+        listener: Listener,
     ) -> None:
+        self._spec = spec
         self._stages = stages
         self._proposals = proposals
         self._store = store
@@ -94,7 +99,7 @@ class _Run:
         if trial.model is not None:
             return trial
         if trial.reference is not None:
-            return self._store.begin(trial, preset(trial.reference))
+            return self._store.begin(trial, model_of(self._spec, trial.reference))
         proposal = self._proposals.propose()
         return self._store.begin(
             trial,

@@ -1,10 +1,12 @@
 """What a study leaves behind: studies, trials and how they ended, as the store hands them out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias, get_args
 
 from evaluators.evaluator import CurvePoint, FailureKind, Progress, Score
+from hardware.environment import Environment
 from studies.owner import Owner
 
 TrialKind: TypeAlias = Literal["candidate", "reference"]
@@ -123,3 +125,47 @@ class Trial:
     def values(self) -> dict[str, float]:
         """Every score by its name."""
         return {score.name: score.value for score in self.scores}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """How a trial was timed, in short.
+
+    disturbed: the most that others had of the measuring cores' time in any workload (0 to 1).
+    waited_s: for a quiet machine. Both are None where an earlier release did not record them.
+    """
+
+    disturbed: float | None
+    waited_s: float | None
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceTime:
+    """What the paired reference took beside the trial of that id: a prompt's, or a token's."""
+
+    trial: int
+    workload: str
+    at: datetime
+    median_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A candidate in short: its architecture's hash, and the asked scores, by name, that it has."""
+
+    number: int
+    architecture: str
+    reason: str | None
+    values: Mapping[str, float]
+
+
+def as_point(trial: Trial) -> Point:
+    """Of a candidate that has an architecture, with every score."""
+    assert trial.model is not None
+    return Point(
+        number=trial.number,
+        architecture=trial.model.hash,
+        reason=None if trial.outcome is None else trial.outcome.reason,
+        values=trial.values,
+    )

@@ -13,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from evaluators.corpus import check_corpus
 from hardware.runner import ModelFormat
+from search_space.architecture import Architecture
 from search_space.mistakes import nearest
 from search_space.presets import PRESETS
 from search_space.quantization import Quantization
 from search_space.space import Space, check_weight_rule
 from search_space.strict import one_of, parse_json, parse_strict, read_text
+from studies.model_files import with_models
 from studies.scores import score_names
 
 RunnerKind: TypeAlias = Literal["local", "llama.cpp", "fake"]
@@ -49,6 +51,14 @@ class Target(StrictModel):
                 f"{list(depths)} is not in rising order between 0 and {_MOST_TOKENS:,}"
             )
         return depths
+
+    @model_validator(mode="after")
+    def _check_depths(self) -> Self:
+        if self.context_depth in self.more_depths:
+            raise ValueError(
+                f"more_depths: {self.context_depth} is the context_depth, whose score is 'decode'"
+            )
+        return self
 
 
 class Objective(StrictModel):
@@ -109,7 +119,7 @@ class DeviceSettings(StrictModel):
     """Where latency is measured, with how many threads, and how well.
 
     llama_bench: the program's path, for the runner llama.cpp; None looks it up in PATH.
-    reference: the preset that every candidate is timed in alternation with; see `paired_reference`.
+    reference: the model that every candidate is timed in alternation with; see `paired_reference`.
     precision: half the width of a 95 % interval, as a share of the score, that is enough.
     seconds: when the timing of one candidate ends anyhow.
     """
@@ -124,13 +134,6 @@ class DeviceSettings(StrictModel):
     @property
     def model_format(self) -> ModelFormat:
         return "gguf" if self.runner == "llama.cpp" else "onnx"
-
-    @field_validator("reference")
-    @classmethod
-    def _check_reference(cls, reference: str | None) -> str | None:
-        if reference is not None:
-            _check_preset(reference)
-        return reference
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -156,7 +159,8 @@ class SamplerSettings(StrictModel):
 class StudySpec(StrictModel):
     """A study file, every default filled in.
 
-    references: presets that are scored beside the candidates.
+    references: models that are scored beside the candidates, by name.
+    models: of those named that are no presets; see `with_models`.
     """
 
     name: str
@@ -171,6 +175,7 @@ class StudySpec(StrictModel):
     device: DeviceSettings = DeviceSettings()
     sampler: SamplerSettings = SamplerSettings()
     references: tuple[str, ...] = ()
+    models: Mapping[str, Architecture | str] = {}
 
     @field_validator("name")
     @classmethod
@@ -211,13 +216,16 @@ class StudySpec(StrictModel):
     @field_validator("references")
     @classmethod
     def _check_references(cls, references: tuple[str, ...]) -> tuple[str, ...]:
-        for name in references:
-            _check_preset(name)
         _check_different(references)
         return references
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        named = {f"references[{n}]": name for n, name in enumerate(self.references)}
+        for field, model in (named | {"device.reference": self.device.reference}).items():
+            if model is not None and model not in PRESETS and model not in self.models:
+                near = nearest(model, list(PRESETS))
+                raise ValueError(f"{field}: {model!r} is neither a preset nor a file; {near}")
         known = score_names(self.target.more_depths)
         for field, name in named_scores(self).items():
             if name not in known:
@@ -257,7 +265,8 @@ def asked_scores(spec: StudySpec) -> tuple[str, ...]:
 
 def read_spec(source: str | Path) -> StudySpec:
     """The study of a TOML file, or the shipped one of that name; ValueError with one sentence."""
-    return parse_strict(StudySpec, _toml_data(spec_text(source), str(source)), str(source))
+    data = _toml_data(spec_text(source), str(source))
+    return parse_strict(StudySpec, with_models(data, Path(source).parent, str(source)), str(source))
 
 
 def spec_text(source: str | Path) -> str:
@@ -307,11 +316,6 @@ def _check_different(names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{name} is given twice")
-
-
-def _check_preset(name: str) -> None:
-    if name not in PRESETS:
-        raise ValueError(f"{name!r} is not a preset; {nearest(name, list(PRESETS))}")
 
 
 def _shipped() -> dict[str, Traversable]:

@@ -17,7 +17,7 @@ from evaluators.evaluator import (
 from search_space.architecture import Architecture
 from studies.budgets import over_budget
 from studies.events import Listener, StageEnded, StageProgress, StageStarted
-from studies.forecasts import Foreseen, is_foreseeable
+from studies.forecasts import ForecastFirst, can_be_forecast
 from studies.interrupts import Interrupts
 from studies.records import Outcome, StageRun, Trial, TrialKind
 from studies.rungs import Finisher, Standing, beaten_by, estimated_loss, loss_after
@@ -46,7 +46,7 @@ class Stages:
         by_kind: dict[TrialKind, list[Evaluator]] = {
             "reference": interruptible,
             "candidate": [
-                Foreseen(each, spec, store) if is_foreseeable(each) else each
+                ForecastFirst(each, spec, store) if can_be_forecast(each) else each
                 for each in interruptible
             ],
         }

@@ -26,9 +26,9 @@ def pareto(
     budgets = parse_limits(limits or [])
     place = find_study(study, storage)
     with Store.open(place.storage, create=False) as store:
-        front = analysis.front(store, place.name)
-    score = front.axes[0].name
-    best = analysis.best(front, score, budgets) if budgets else None
+        front = analysis.front(store, place.name, budgets)
+        score = front.axes[0].name
+        best = analysis.best(store, front, score, budgets) if budgets else None
     if as_json:
         print_json(front_document(front, best))
         return

@@ -12,10 +12,12 @@ def validate(
     """Check a study file and show its plan: the space, the sizes, the time it takes."""
     from nas.plan import make_plan, plan_document, plan_view
     from nas.views.terminal import notices, output, print_json
+    from studies.reference import check_models
     from studies.spec import check_machine, read_spec
 
     spec = read_spec(study)
     check_machine(spec)
+    check_models(spec)
     with notices().status("timing one drawn architecture"):
         plan = make_plan(spec)
     if as_json:

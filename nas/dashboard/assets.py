@@ -1,8 +1,7 @@
-"""The files of the page: as the server hands them out, and in one piece for a report."""
+"""The files of the page, as the server hands them out."""
 
 import hashlib
 import importlib.resources
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
@@ -13,11 +12,6 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_LIBRARY = "vendor/echarts.min.js"
-# What the entry for a report imports, directly or not, goes into one script.
-_REPORT_ENTRY = "draw.js"
-# The modules import each other in this one form, by name and never under another name.
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,47 +24,13 @@ class Asset:
 
 
 def assets() -> Mapping[str, Asset]:
-    """Every file that may be asked for, by its path below the page's folder: there are no others."""
+    """Every file that may be asked for, by its path below the page's folder."""
     return dict(_assets(_folder(), ""))
 
 
 def page_text() -> str:
     """The page before anything is drawn; `{{token}}` stands where its token goes."""
-    return _text("index.html")
-
-
-def stylesheet() -> str:
-    return _text("style.css")
-
-
-def charts_library() -> str:
-    """A classic script that defines `echarts`."""
-    return _script_safe(_text(_LIBRARY))
-
-
-def report_script() -> str:
-    """The page's modules as one module without imports, which defines `drawStudy`; see draw.js.
-
-    Each module follows those that it imports. They share one scope then, so that a name at the top
-    of a module must be the only one of its kind.
-    """
-    ordered: dict[str, str] = {}
-    _add_module(_REPORT_ENTRY, ordered)
-    return _script_safe("\n".join(ordered.values()))
-
-
-def _add_module(name: str, ordered: dict[str, str]) -> None:
-    if name in ordered:
-        return
-    text = _text(name)
-    for needed in _IMPORT.findall(text):
-        _add_module(needed, ordered)
-    ordered[name] = re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.MULTILINE)
-
-
-def _script_safe(script: str) -> str:
-    """Inside <script> nothing may read as its end, nor as the beginning of a comment."""
-    return script.replace("</script", r"<\/script").replace("<!--", r"<\!--")
+    return (_folder() / "index.html").read_text(encoding="utf-8")
 
 
 def _assets(folder: Traversable, prefix: str) -> list[tuple[str, Asset]]:
@@ -89,7 +49,3 @@ def _assets(folder: Traversable, prefix: str) -> list[tuple[str, Asset]]:
 
 def _folder() -> Traversable:
     return importlib.resources.files("nas.dashboard") / "static"
-
-
-def _text(name: str) -> str:
-    return _folder().joinpath(*name.split("/")).read_text(encoding="utf-8")

@@ -4,10 +4,10 @@ A trial is named by its `id`, which stays its own for good: the columns of `Tria
 trial, in no order that means anything, and everything else that speaks of a trial gives its id.
 
 A document is whole or an update. In an update these hold only what is new or has changed since
-`since`, and are merged: `trials` (replace the row of that id, or append it), `architectures` (append
-all; `Trials.architecture` counts from the update's own first), `curves` (replace or append by trial)
-and `drift` (append). Everything else is small, is sent anew, and is replaced. A trial that has been
-sent is never taken back, unless the study was begun anew: then a whole document comes.
+`since`, and are merged: `trials` (replace the row of that id, or append it), `architectures`
+(append them; `Trials.architecture` counts from the update's own first) and `curves` (replace or
+append by trial). Everything else is small, is sent anew, and replaces what was there. A trial that
+has been sent is never taken back, unless the study was begun anew: then a whole document comes.
 
 Texts (names, reasons, hosts, paths) come out of a database that anybody may have written: they are
 never HTML. Numbers are finite; what is not known is null. Every score is better when smaller.
@@ -15,7 +15,7 @@ never HTML. Numbers are finite; what is not known is null. Every score is better
 
 from typing import Literal, TypeAlias, TypedDict
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 State: TypeAlias = Literal["complete", "infeasible", "stopped", "failed", "running", "interrupted"]
 
 
@@ -198,8 +198,8 @@ class Document(TypedDict):
     created_at: seconds since 1970.
     spec: the study file with every default filled in.
     reference: the preset that every model was timed in alternation with.
-    front: ids of the candidates on the front, by the first objective; each architecture once.
-    dominated: no list; a complete candidate that is not on the front, and no duplicate, is.
+    front: ids of the candidates on the front, by the first objective; each architecture once. The
+        other complete ones that are no duplicates are dominated.
     reference_point: the corner of the hypervolume, one number an objective; empty without a front.
     findings, unproven: sentences for people.
     confirmation: what longer trainings say of the front.

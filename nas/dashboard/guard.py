@@ -74,7 +74,7 @@ class Guard:
 
 
 def answers_to(host: str, bound_host: str) -> bool:
-    """Whether a Host header, which may name a port, means a server that is bound to `bound_host`."""
+    """Whether a Host header, whatever its port, means a server that is bound to `bound_host`."""
     found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:[0-9]+)?", host)
     if found is None:
         return False

@@ -1,10 +1,16 @@
 """The studies that a dashboard shows, each with the open store that holds it."""
 
+import contextlib
+import re
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from nas.study_place import StudyPlace
+from nas.dashboard.document import StudyDocuments
+from nas.dashboard.form import Document, Why
+from nas.study_place import DEFAULT_STORAGE, StudyPlace
 from studies.storage.store import Store
 
 
@@ -22,6 +28,8 @@ class OpenStudies:
                 raise ValueError(f"study: '{name}' is named twice")
         self._places = tuple(places)
         self._storage = storage
+        self._lock = threading.Lock()
+        self._documents: dict[str, _Kept] = {}
         self._stores: dict[str, Store] = {}
         try:
             for url in {place.storage for place in places} or {storage}:
@@ -48,6 +56,37 @@ class OpenStudies:
         """The store of a study; ValueError for one that is not shown."""
         return self._stores[self.place(name).storage]
 
+    def is_begun(self, name: str) -> bool:
+        return name in [study.name for study in self.store(name).studies()]
+
+    def document(self, name: str, since: str | None) -> Document:
+        """See `StudyDocuments.document`; ValueError for a study that is not begun, here and below.
+
+        Callers are threads, and one waits for the other.
+        """
+        kept = self._kept(name)
+        with kept.lock:
+            return kept.documents.document(since)
+
+    def read_ahead(self) -> None:
+        """Reads what will be asked for first; a mistake is told to whoever asks."""
+        for place in self.places():
+            with contextlib.suppress(ValueError):
+                self.document(place.name, None)
+
+    def why(self, name: str) -> Why:
+        kept = self._kept(name)
+        with kept.lock:
+            return kept.documents.why()
+
+    def _kept(self, name: str) -> "_Kept":
+        store = self.store(name)
+        store.study(name)
+        with self._lock:
+            if name not in self._documents:
+                self._documents[name] = _Kept(documents=StudyDocuments(store, name))
+            return self._documents[name]
+
     def close(self) -> None:
         for store in self._stores.values():
             store.close()
@@ -62,3 +101,18 @@ class OpenStudies:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def storage_option(place: StudyPlace) -> str | None:
+    """What `--storage` has to be for a command to find the study; without a password."""
+    if place.storage == DEFAULT_STORAGE:
+        return None
+    return re.sub(r"(://[^/@:]*):[^@]*@", r"\1@", place.storage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """What is remembered of a study between two questions, for one thread at a time."""
+
+    documents: StudyDocuments
+    lock: threading.Lock = field(default_factory=threading.Lock)

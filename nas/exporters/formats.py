@@ -43,8 +43,12 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was written, where its weights are from, and what could not be written."""
+    """What was written, where its weights are from, and what could not be written.
+
+    reads_text: whether a tokenizer is in it.
+    """
 
     path: Path
+    reads_text: bool = False
     story: str | None = None
     remark: str | None = None

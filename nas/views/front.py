@@ -11,7 +11,7 @@ from nas.views.scatter import Mark, scatter
 from nas.views.terminal import UNSETTLED, layout_strip, number, output, table, unsettled_legend
 from studies import analysis
 from studies.analysis import Axis, Front, is_unsettled
-from studies.records import Trial
+from studies.records import Point, Trial
 from studies.reference import paired_reference
 from studies.scores import is_timed
 from studies.spec import StudySpec
@@ -98,10 +98,9 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
 def _no_front(front: Front) -> Text:
     said = f"{front.study}: no candidate is complete, so there is no front"
     if front.infeasible:
-        trial = front.infeasible[-1]
-        assert trial.outcome is not None
-        over = f"{len(front.infeasible)} over budget, such as trial {trial.number}"
-        said += f"; {over}: {trial.outcome.reason}"
+        last = front.infeasible[-1]
+        over = f"{len(front.infeasible)} over budget, such as trial {last.number}"
+        said += f"; {over}: {last.reason}"
     return Text(f"{said}\nnext: nas status {front.study}")
 
 
@@ -149,19 +148,22 @@ def _value(spec: StudySpec, trial: Trial, axis: Axis) -> str:
 def _picture(front: Front) -> Text:
     """The first objective against the second."""
     y_axis, x_axis = front.axes[0], front.axes[1]
-    marks = [_mark(trial, x_axis, y_axis, _INFEASIBLE) for trial in _drawn_infeasible(front)]
-    marks += [_mark(trial, x_axis, y_axis, _DOMINATED) for trial in front.dominated]
-    marks += [_mark(trial, x_axis, y_axis, _REFERENCE) for trial in front.references]
+    marks = [_mark(point, x_axis, y_axis, _INFEASIBLE) for point in _drawn_infeasible(front)]
+    marks += [_mark(point, x_axis, y_axis, _DOMINATED) for point in front.dominated]
+    marks += [
+        _mark(trial, x_axis, y_axis, _REFERENCE, trial.reference or "")
+        for trial in front.references
+    ]
     marks += [
         _mark(trial, x_axis, y_axis, _sign(index)) for index, trial in enumerate(front.members)
     ]
     return Text(scatter(marks, x_title=_title(x_axis), y_title=_title(y_axis)))
 
 
-def _drawn_infeasible(front: Front) -> list[Trial]:
+def _drawn_infeasible(front: Front) -> list[Point]:
     """Those that were refused late enough to have a value on both axes."""
     names = {axis.name for axis in front.axes[:2]}
-    return [trial for trial in front.infeasible if names <= set(trial.values)]
+    return [point for point in front.infeasible if names <= set(point.values)]
 
 
 def _caption(front: Front) -> Text:
@@ -196,14 +198,9 @@ def _noise(front: Front) -> list[str]:
     return lines
 
 
-def _mark(trial: Trial, x_axis: Axis, y_axis: Axis, symbol: str) -> Mark:
-    values = trial.values
-    return Mark(
-        x=values[x_axis.name],
-        y=values[y_axis.name],
-        symbol=symbol,
-        label=trial.reference or "",
-    )
+def _mark(point: Trial | Point, x_axis: Axis, y_axis: Axis, symbol: str, label: str = "") -> Mark:
+    values = point.values
+    return Mark(x=values[x_axis.name], y=values[y_axis.name], symbol=symbol, label=label)
 
 
 def _sign(index: int) -> str:

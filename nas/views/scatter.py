@@ -30,8 +30,8 @@ def scatter(
     if logarithmic:
         marks = [replace(mark, x=math.log10(mark.x)) for mark in marks]
         x_title = f"{x_title} (log)"
-    x_ticks = (_decades if logarithmic else _ticks)([mark.x for mark in marks], most=5)
-    y_ticks = _ticks([mark.y for mark in marks], most=4)
+    x_ticks = (_decades if logarithmic else ticks)([mark.x for mark in marks], most=5)
+    y_ticks = ticks([mark.y for mark in marks], most=4)
     y_labels = [f"{tick:g}" for tick in y_ticks]
     margin = max(map(len, y_labels)) + 1
     plot_columns = columns - margin - 1
@@ -89,7 +89,7 @@ def _x_labels(margin: int, columns: int, labels: Sequence[str], places: Sequence
     return "".join(line).rstrip()
 
 
-def _ticks(values: Sequence[float], most: int) -> list[float]:
+def ticks(values: Sequence[float], most: int) -> list[float]:
     """Up to `most` + 2 round numbers in equal steps that enclose the values."""
     low, high = min(values), max(values)
     size = max(abs(low), abs(high))

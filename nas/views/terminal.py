@@ -81,7 +81,7 @@ def number(value: float) -> str:
 
 
 def unsettled_legend(precision: float) -> str:
-    return f"{UNSETTLED}: not settled, known less well than the ±{precision:.0%} asked for"
+    return f"{UNSETTLED}: not settled, known less well than the ±{100 * precision:g}% asked for"
 
 
 def duration(seconds: float) -> str:

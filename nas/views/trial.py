@@ -76,7 +76,8 @@ def _scores(detail: TrialDetail) -> Table:
 
 def _legend(detail: TrialDetail) -> Iterator[str]:
     scores = detail.trial.scores
-    if any(is_timed(score.name) and score.low is not None for score in scores):
+    paired = any(each.reference is not None for each in _measurements(detail))
+    if paired and any(is_timed(score.name) and score.low is not None for score in scores):
         yield (
             f"intervals: timed in turn with {paired_reference(detail.spec)}, whose own ms may be "
             "off, alike for all"

@@ -124,6 +124,28 @@ def open_database(url: str, *, create: bool) -> Database:
     return Database(url=parsed, engine=engine)
 
 
+def open_to_read(url: str) -> Database:
+    """The database of such a URL as it is: this program cannot change it, nor hold others up.
+
+    Raises ValueError with one sentence, also for tables that an older release made.
+    """
+    parsed = _parse(url)
+    if _is_sqlite(parsed):
+        _check_file(parsed, create=False)
+    database = Database(url=parsed, engine=_reading_engine(parsed))
+    try:
+        with database.read() as connection:
+            schema.check(connection)
+    except BaseException as error:
+        database.close()
+        if isinstance(error, ValueError):
+            raise _refusal(parsed, str(error)) from None
+        if isinstance(error, sa.exc.DBAPIError):
+            raise _refusal(parsed, _why(error)) from None
+        raise
+    return database
+
+
 def _parse(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
@@ -179,6 +201,27 @@ def _engine(url: sa.URL) -> sa.Engine:
         # A transaction that reads before it writes would fail, not wait, if another wrote between.
         reading = connection.get_execution_options().get("reading", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _reading_engine(url: sa.URL) -> sa.Engine:
+    if not _is_sqlite(url):
+        only_reading = {"options": "-c default_transaction_read_only=on"}
+        return sa.create_engine(url, pool_pre_ping=True, connect_args=only_reading)
+
+    file = f"{_path(url).absolute().as_uri()}?mode=ro"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(
+            file, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+
+    engine = sa.create_engine(url, creator=connect)
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     return engine
 

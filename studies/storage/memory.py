@@ -180,18 +180,18 @@ def _read_measurement(row: sa.Row[Any], reference: Measurement | None) -> Measur
         warmup_ns=tuple(json.loads(row.warmup_ns)),
         load_ns=row.load_ns,
         peak_memory_bytes=row.peak_memory_bytes,
-        environment=_read_environment(row.before_json),
+        environment=read_environment(row.before_json),
         window=row.window,
         empty_memory_bytes=row.empty_memory_bytes,
         loaded_memory_bytes=row.loaded_memory_bytes,
         model_bytes=row.model_bytes,
-        environment_after=None if row.after_json is None else _read_environment(row.after_json),
+        environment_after=None if row.after_json is None else read_environment(row.after_json),
         disturbance=None if row.disturbance is None else Disturbance(**json.loads(row.disturbance)),
         reference=reference,
     )
 
 
-def _read_environment(text: str) -> Environment:
+def read_environment(text: str) -> Environment:
     """Facts that this release reads and an earlier one did not are None: that machine is gone."""
     facts = json.loads(text)
     return Environment(**{field.name: facts.get(field.name) for field in fields(Environment)})

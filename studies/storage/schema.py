@@ -220,14 +220,32 @@ def prepare(connection: sa.Connection, *, create: bool) -> None:
         connection.execute(VERSION.insert().values(version=latest))
         return
     if version > latest:
-        raise ValueError(
-            f"has tables of version {version}, from a newer release than this one, which knows "
-            f"versions up to {latest}"
-        )
+        raise ValueError(_of_newer_release(version, latest))
     for step in MIGRATIONS[version - 1 :]:
         step(connection)
     if version < latest:
         connection.execute(VERSION.update().values(version=latest))
+
+
+def check(connection: sa.Connection) -> None:
+    """ValueError, with the end of a sentence, unless the tables are there and up to date."""
+    latest = 1 + len(MIGRATIONS)
+    version = _version(connection)
+    if version is None:
+        raise ValueError("holds no study")
+    if version > latest:
+        raise ValueError(_of_newer_release(version, latest))
+    if version < latest:
+        raise ValueError(
+            "has tables of an older release, which `nas status STUDY` brings up to date"
+        )
+
+
+def _of_newer_release(version: int, latest: int) -> str:
+    return (
+        f"has tables of version {version}, from a newer release than this one, which knows "
+        f"versions up to {latest}"
+    )
 
 
 def _version(connection: sa.Connection) -> int | None:

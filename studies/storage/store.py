@@ -14,7 +14,10 @@ from search_space.strict import parse_json
 from studies.records import (
     END_STATES,
     TRANSIENT_FAILURES,
+    Evidence,
     Outcome,
+    Point,
+    ReferenceTime,
     StageRun,
     Study,
     Trial,
@@ -22,10 +25,11 @@ from studies.records import (
     TrialState,
 )
 from studies.storage import claims
-from studies.storage.database import Database, open_database
+from studies.storage.database import Database, open_database, open_to_read
+from studies.storage.evidence import read_evidence, read_reference_times
 from studies.storage.memory import EvaluationMemory, curve_text, keep_architecture, read_evaluation
 from studies.storage.schema import ARCHITECTURES, REJECTIONS, STAGES, STUDIES, TRIALS
-from studies.storage.trials import read_trial, read_trials
+from studies.storage.trials import read_points, read_trial, read_trials
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -47,6 +51,11 @@ class Store:
     def open(cls, url: str, *, create: bool = True) -> Self:
         """See `open_database`."""
         return cls(open_database(url, create=create))
+
+    @classmethod
+    def open_to_read(cls, url: str) -> Self:
+        """See `database.open_to_read`."""
+        return cls(open_to_read(url))
 
     def close(self) -> None:
         if self._optuna is not None:
@@ -145,6 +154,51 @@ class Store:
             if numbers is not None:
                 where &= TRIALS.c.number.in_(numbers)
             return read_trials(connection, where)
+
+    def trials_since(
+        self, study: str, last: int, open_trials: Collection[int]
+    ) -> tuple[Trial, ...]:
+        """The trials of either kind whose ids are above `last` or among `open_trials`."""
+        with self._database.read() as connection:
+            return read_trials(connection, _since(connection, study, last, open_trials))
+
+    def evidence_since(
+        self, study: str, last: int, open_trials: Collection[int]
+    ) -> Mapping[int, Evidence]:
+        """How they were timed, by their ids."""
+        with self._database.read() as connection:
+            return read_evidence(connection, _since(connection, study, last, open_trials))
+
+    def reference_times(self, trials: Collection[int]) -> tuple[ReferenceTime, ...]:
+        """Beside the trials of these ids, in the order of time; reads every sample of them."""
+        with self._database.read() as connection:
+            return read_reference_times(connection, trials)
+
+    def architecture_texts(
+        self, study: str, last: int, open_trials: Collection[int]
+    ) -> Mapping[str, str]:
+        """The canonical texts of their architectures, by hash."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(ARCHITECTURES.c.hash, ARCHITECTURES.c.json)
+                .join(TRIALS)
+                .where(_since(connection, study, last, open_trials))
+                .distinct()
+            ).all()
+        return {row.hash: row.json for row in rows}
+
+    def points(
+        self, study: str, states: Collection[TrialState], scores: Collection[str]
+    ) -> tuple[Point, ...]:
+        """The candidates in one of these states that are no duplicates, by number."""
+        with self._database.read() as connection:
+            chosen = (
+                (TRIALS.c.study == _study_id(connection, study))
+                & (TRIALS.c.kind == "candidate")
+                & TRIALS.c.state.in_(states)
+                & TRIALS.c.duplicate_of.is_(None)
+            )
+            return read_points(connection, chosen, scores)
 
     def numbers(self, study: str, states: Collection[TrialState]) -> tuple[int, ...]:
         """The numbers of the candidates in one of these states."""
@@ -335,3 +389,10 @@ def _study_id(connection: sa.Connection, name: str, *, lock: bool = False) -> in
     if found is None:
         raise ValueError(f"study: '{name}' is not in this database")
     return int(found)
+
+
+def _since(
+    connection: sa.Connection, study: str, last: int, open_trials: Collection[int]
+) -> sa.ColumnElement[bool]:
+    newer = (TRIALS.c.id > last) | TRIALS.c.id.in_(open_trials)
+    return (TRIALS.c.study == _study_id(connection, study)) & newer

@@ -1,14 +1,15 @@
 """Trials as the tables hold them, read into records."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
 
 from evaluators.evaluator import CurvePoint, Progress, Score
 from studies.owner import Owner
-from studies.records import ModelSummary, Outcome, StageRun, Trial
-from studies.storage.memory import read_curve, read_score
+from studies.records import ModelSummary, Outcome, Point, StageRun, Trial
+from studies.storage.memory import read_curve
 from studies.storage.schema import ARCHITECTURES, EVALUATIONS, SCORES, STAGES, STUDIES, TRIALS
 
 
@@ -34,24 +35,46 @@ def read_trial(connection: sa.Connection, trial_id: int) -> Trial:
     return trial
 
 
+def read_points(
+    connection: sa.Connection, where: sa.ColumnElement[bool], scores: Collection[str]
+) -> tuple[Point, ...]:
+    """The trials that `where` chooses, with those of the named scores that they have."""
+    values: dict[int, dict[str, float]] = defaultdict(dict)
+    asked = of_stages(sa.select(STAGES.c.trial, SCORES.c.name, SCORES.c.value), SCORES)
+    for trial, name, value in connection.execute(asked.where(where, SCORES.c.name.in_(scores))):
+        values[trial][name] = value
+    columns = (TRIALS.c.id, TRIALS.c.number, TRIALS.c.architecture, TRIALS.c.reason)
+    rows = connection.execute(sa.select(*columns).where(where).order_by(TRIALS.c.number)).all()
+    return tuple(
+        Point(number=number, architecture=architecture, reason=reason, values=values[trial])
+        for trial, number, architecture, reason in rows
+    )
+
+
+# Rows are read as tuples, all at once: thousands of trials have tens of thousands of scores.
+
+
 def _stages(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[int, list[StageRun]]:
     found: dict[int, list[StageRun]] = defaultdict(list)
-    for row in connection.execute(
-        sa.select(STAGES).join(TRIALS).where(where).order_by(STAGES.c.trial, STAGES.c.position)
-    ):
-        run = StageRun(stage=row.stage, fingerprint=row.fingerprint, seconds=row.seconds)
-        found[row.trial].append(run)
+    columns = (STAGES.c.trial, STAGES.c.stage, STAGES.c.fingerprint, STAGES.c.seconds)
+    rows = connection.execute(
+        sa.select(*columns).join(TRIALS).where(where).order_by(STAGES.c.trial, STAGES.c.position)
+    ).all()
+    for trial, stage, fingerprint, seconds in rows:
+        found[trial].append(StageRun(stage=stage, fingerprint=fingerprint, seconds=seconds))
     return found
 
 
 def _scores(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[int, list[Score]]:
     found: dict[int, list[Score]] = defaultdict(list)
-    for row in connection.execute(
-        _of_stages(sa.select(STAGES.c.trial, SCORES), SCORES)
+    columns = (SCORES.c.name, SCORES.c.value, SCORES.c.unit, SCORES.c.low, SCORES.c.high)
+    rows = connection.execute(
+        of_stages(sa.select(STAGES.c.trial, *columns), SCORES)
         .where(where)
         .order_by(STAGES.c.trial, STAGES.c.position, SCORES.c.position)
-    ):
-        found[row.trial].append(read_score(row))
+    ).all()
+    for trial, name, value, unit, low, high in rows:
+        found[trial].append(Score(name=name, value=value, unit=unit, low=low, high=high))
     return found
 
 
@@ -60,14 +83,14 @@ def _curves(
 ) -> dict[int, tuple[CurvePoint, ...]]:
     """Of finished stages; at most one stage has a curve."""
     rows = connection.execute(
-        _of_stages(sa.select(STAGES.c.trial, EVALUATIONS.c.curve), EVALUATIONS)
+        of_stages(sa.select(STAGES.c.trial, EVALUATIONS.c.curve), EVALUATIONS)
         .where(where)
         .where(EVALUATIONS.c.curve != "[]")
-    )
-    return {row.trial: read_curve(row.curve) for row in rows}
+    ).all()
+    return {trial: read_curve(curve) for trial, curve in rows}
 
 
-def _of_stages(select: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
+def of_stages(select: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
     """Joined so that each trial meets the evaluations of its stages."""
     return (
         select.select_from(STAGES)
@@ -86,7 +109,7 @@ def _trial(
     scores: list[Score],
     evaluated_curve: tuple[CurvePoint, ...],
 ) -> Trial:
-    partial_curve = read_curve(row.curve)
+    partial_curve = () if row.curve == "[]" else read_curve(row.curve)
     return Trial(
         id=row.id,
         study=row.name,

@@ -2,6 +2,7 @@ import contextlib
 import errno
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -239,6 +240,21 @@ class TestReference:
                 assert runner.open == 0
         assert runner.loaded == 2 + 2
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is pinned")
+    def test_its_cores_are_known_while_it_is_not_loaded(self, monkeypatch):
+        """So that it is them that are to be quiet, where any other would not do."""
+        monkeypatch.setattr("evaluators.reference._KEPT_SHARE", 0.0)
+        asked = []
+
+        def quiet(_, cores):
+            asked.append(tuple(cores))
+            return at_once()
+
+        with LatencyEvaluator(LocalRunner(), SETTINGS, REFERENCE, Forgetful(), quiet) as evaluator:
+            for name in ("one layer", "no attention"):
+                (first, *_) = evaluate(evaluator, CORNERS[name]).measurements
+        assert asked == [(), first.cores]
+
     def test_one_that_dies_is_loaded_once_more(self):
         runner = CountingRunner(dying=1)
         with evaluator_of(runner) as evaluator:
@@ -372,13 +388,21 @@ def test_the_fingerprint_tells_settings_references_and_devices_apart():
         replace(SETTINGS, asked=frozenset({"decode"})),
         replace(SETTINGS, precision=0.05),
         replace(SETTINGS, seconds=0.3),
+        replace(SETTINGS, asked=frozenset({"decode_p95", "prefill"})),
     ]
     prints = {evaluator_of(FakeRunner(), one).fingerprint for one in settings}
     prints.add(evaluator_of(LocalRunner()).fingerprint)
     prints.add(evaluator_of(FakeRunner(), reference=SMALL).fingerprint)
     assert len(prints) == len(settings) + 2
-    same = replace(SETTINGS, asked=frozenset({"decode_p95", "prefill_per_byte", "loss", "memory"}))
+    same = replace(SETTINGS, asked=frozenset({"decode", "prefill_per_byte", "loss", "memory"}))
     assert evaluator_of(FakeRunner(), same).fingerprint in prints
+
+
+def test_the_fingerprint_tells_calibrations_apart(monkeypatch):
+    """The milliseconds are a ratio times what the reference took then."""
+    before = evaluator_of(FakeRunner()).fingerprint
+    monkeypatch.setattr("evaluators.reference._VERSION", -1)
+    assert evaluator_of(FakeRunner()).fingerprint != before
 
 
 def children() -> set[int]:

@@ -109,7 +109,7 @@ def test_a_device_on_which_all_is_alike_earns_nothing_either() -> None:
     assert model.forecast(parts[0]).value == pytest.approx(5.0)
 
 
-def test_nothing_is_foretold_to_take_no_time() -> None:
+def test_nothing_is_forecast_to_take_no_time() -> None:
     """Time goes with layers alone, and there is a model with none but what was never priced."""
     known = [{"layers": float(count), "once": 1.0} for count in range(1, 41)]
     model = LatencyModel(known, [float(count) for count in range(1, 41)])
@@ -148,8 +148,8 @@ def _without_linear() -> tuple[Device, LatencyModel]:
 
 def test_accuracy_is_what_it_is_called() -> None:
     """By hand: one of four pairs' order is wrong out of six, one value is off by more."""
-    measured, foretold = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.05, 2.0, 4.0, 3.9])
-    found = accuracy(measured, foretold)
+    measured, forecasts = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.05, 2.0, 4.0, 3.9])
+    found = accuracy(measured, forecasts)
     assert found.r2 == pytest.approx(1 - (0.05**2 + 1 + 0.1**2) / 5)
     assert found.kendall_tau == pytest.approx((5 - 1) / 6)
     assert (found.count, found.within_tenth) == (4, 0.75)

@@ -57,7 +57,7 @@ def test_a_window_bounds_what_is_read_of_caches() -> None:
         assert more == reads_more
 
 
-def test_a_tail_is_foreseen_by_the_same_parts_as_the_median() -> None:
+def test_a_tail_is_forecast_by_the_same_parts_as_the_median() -> None:
     model = PRESETS["lfm2-350m"]
     for score in ("decode", "prefill", "decode@4000"):
         assert parts_of(f"{score}_p95", model, SINGLE) == parts_of(score, model, SINGLE)

@@ -1,5 +1,6 @@
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -107,10 +108,13 @@ def test_between_windows_the_process_stands_still(runner, model):
 
 
 def test_the_time_that_it_stands_still_is_in_no_sample(runner, model):
+    """It would be in one of every window; a busy machine may hold up a few."""
+    longest_ns = []
     with runner.load(model, CAPACITY) as loaded:
         for _ in range(10):
-            assert max(loaded.time(TOKEN, 3).samples_ns) < 0.3e9
+            longest_ns.append(max(loaded.time(TOKEN, 3).samples_ns))
             time.sleep(0.3)
+    assert statistics.median(longest_ns) < 0.3e9
 
 
 def test_the_process_is_pinned_to_the_cores_that_are_told(runner, model):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hardware import local
+from hardware import cores
 from hardware.environment import CpuCounters
 from hardware.local import LocalRunner
 from hardware.measurement import Workload
@@ -225,7 +225,7 @@ class TestCores:
             busy_s = tuple(100 - core + time * work_s.get(core, 0.0) for core in range(8))
             return CpuCounters(at_ns=time, busy_s=busy_s, steal_s=(0.0,) * 8, own_s=0.0)
 
-        monkeypatch.setattr(local, "read_counters", read_counters)
+        monkeypatch.setattr(cores, "read_counters", read_counters)
         return work_s
 
     @pytest.fixture

@@ -13,7 +13,6 @@ from hardware.measurement import (
     median_interval_ms,
     parse_workload,
     quantile_ms,
-    tokens_per_second,
 )
 
 MEASUREMENT = Measurement(
@@ -88,12 +87,6 @@ def test_quantiles_are_of_the_samples_in_ms():
     measurement = measured_ms(4, 1, 3, 2, 5)
     assert [quantile_ms(measurement, share) for share in (0.0, 0.25, 0.5, 1.0)] == [1, 2, 3, 5]
     assert quantile_ms(measured_ms(1, 2), 0.5) == 1.5
-
-
-def test_tokens_per_second_come_from_the_median():
-    assert tokens_per_second(measured_ms(1, 2, 1000)) == pytest.approx(500)
-    prompts = replace(measured_ms(100, 100, 900), workload=Workload(phase="prefill", tokens=50))
-    assert tokens_per_second(prompts) == pytest.approx(500)
 
 
 class TestMedianInterval:

@@ -96,6 +96,11 @@ class TestEffort:
         with pytest.raises(ValueError, match=r"^precision: .* is not between 0 and 1$"):
             Effort(workload=DECODE, precision=precision)
 
+    @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
+    def test_a_quantile_has_a_share(self, share):
+        with pytest.raises(ValueError, match=r"^share: .* is not between 0 and 1$"):
+            Effort(workload=DECODE, share=share)
+
     @pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
     def test_seconds_are_some(self, seconds):
         with pytest.raises(ValueError, match=r"^seconds: .* is not a positive number$"):
@@ -193,6 +198,22 @@ class TestEnd:
         assert 4 < clock.monotonic() <= 5
         known = ratio(measurement)
         assert known.high / known.low > 1.05
+
+    @pytest.mark.parametrize("share", [0.5, 0.95])
+    def test_the_precision_is_that_of_the_share_that_is_asked_for(self, clock, share):
+        """Bursts hit some samples of a window, which its median does not see."""
+        generator = np.random.default_rng(0)
+
+        def bursts(_: Workload, samples: int) -> list[float]:
+            return [20e6] * (samples - 1) + [20e6 * math.exp(0.2 * abs(generator.normal()))]
+
+        models = Scripted(clock, bursts), steady(clock, 20e6)
+        effort = Effort(workload=DECODE, precision=0.05, seconds=60, share=share)
+        (measurement,) = measure_paired(*models, [effort], print)
+        windows = len(measurement.samples_ns) // measurement.window
+        known = ratio(measurement, share)
+        assert math.log(known.high / known.low) / 2 <= 0.05
+        assert (windows > 6) == (share == 0.95)
 
     def test_the_fewest_windows_are_taken_however_long_they_last(self, clock):
         measurement = pair(clock, Effort(workload=PREFILL, seconds=1), 9e9, 9e9)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from hardware.bench import Session
 from nas.exporters.formats import Exported, Format, Wishes
-from nas.exporting import export_model
+from nas.exporting import export_model, next_steps
 from nas.subjects import find_subject
 from search_space.architecture import Architecture, to_json
 from search_space.costs import parameter_counts
@@ -160,6 +160,16 @@ def test_weights_that_do_not_fit_are_named(change, sentence: str, in_folder: Pat
     save_file(weights, in_folder / "weights.safetensors")
     with pytest.raises(ValueError, match=sentence):
         export("small.json", "onnx", weights="weights.safetensors")
+
+
+def test_a_tokenizer_that_llama_cpp_does_not_have_stays_out_and_is_named(in_folder: Path) -> None:
+    folder = export("small.json", "hf").path
+    words = {"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}
+    (folder / "tokenizer.json").write_text(json.dumps({"version": "1.0"} | words))
+    exported = export(str(folder), "gguf")
+    assert exported.remark is not None
+    assert exported.remark.startswith("no tokenizer in it: llama.cpp has no WordLevel")
+    assert len(next_steps(exported, Format.GGUF)) == 1
 
 
 def test_the_command_says_what_it_wrote_and_what_comes_next(nas, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_max_picks_the_best_under_a_budget(nas, finished: Path) -> None:
         (["show", "tiny", "99"], "trial: '99' is not a candidate's number or a reference"),
         (["show", "tiny.toml"], "trial: a study has many; name one, as in: tiny.toml 0"),
         (["export", "tiny", "lfm2-2.6b"], "trial: 'lfm2-2.6b' is not a candidate's number"),
-        (["pareto", "tiny", "--max", "speed=1"], "max: 'speed' is not one of decode, loss"),
+        (["pareto", "tiny", "--max", "speed=1"], "max: 'speed' is not one of decode, decode_mem"),
         (["status", "tinny"], "study: 'tinny' is not in this database, which holds tiny"),
     ],
 )
@@ -282,7 +282,7 @@ def test_init_writes_a_file_that_validates_and_keeps_what_is_there(nas, tmp_path
         (
             '"lfm2.5-230m"',
             '"lfm2.5-230"',
-            "'lfm2.5-230' is not a preset; did you mean lfm2.5-230m?",
+            "'lfm2.5-230' is neither a preset nor a file; did you mean lfm2.5-230m?",
         ),
         ("width = [64, 128]", "width = [64, 100]", "width: 100 is not a multiple of 32"),
         ('mixers = ["c", "a", "s", "l", "-"]', 'mixers = ["x"]', "space.mixers[0]: 'x'"),

@@ -9,9 +9,10 @@ from fakes import ENVIRONMENT, all_stages, small_spec
 from evaluators.evaluator import Evaluation, Score
 from search_space.architecture import Architecture, Layer, ShortConv, architecture_hash
 from search_space.presets import preset
-from studies import analysis
+from studies import analysis, following
+from studies.following import Followed
 from studies.loop import run_study
-from studies.records import Outcome, StageRun, Trial
+from studies.records import Outcome, Point, StageRun, Trial
 from studies.spec import Objective, StudySpec, to_json
 from studies.storage.store import Store
 
@@ -79,8 +80,14 @@ def written(sqlite_url: str) -> Iterator[Written]:
         yield Written(store, spec)
 
 
-def _numbers(trials: tuple[Trial, ...]) -> list[int]:
+def _numbers(trials: tuple[Trial, ...] | tuple[Point, ...]) -> list[int]:
     return [trial.number for trial in trials]
+
+
+def _standing(written: Written) -> analysis.Standing:
+    followed = Followed(written.store, "small")
+    followed.catch_up()
+    return analysis.standing(followed)
 
 
 def test_a_front_of_known_members(written: Written) -> None:
@@ -145,8 +152,8 @@ def test_a_study_without_a_complete_candidate(written: Written) -> None:
     found = analysis.front(written.store, "small")
     assert (found.members, found.knee, found.hypervolume) == ((), None, 0.0)
     assert [axis.name for axis in found.axes] == ["loss", "decode"]
-    assert analysis.best(found, "loss", {}) is None
-    assert analysis.advances(written.store, "small") == ()
+    assert analysis.best(written.store, found, "loss", {}) is None
+    assert _standing(written).advances == ()
 
 
 def test_hypervolumes_compare_over_time(written: Written) -> None:
@@ -160,9 +167,10 @@ def test_hypervolumes_compare_over_time(written: Written) -> None:
     after = analysis.front(written.store, "small")
     assert after.reference_point == before.reference_point
     assert after.hypervolume > before.hypervolume
-    grown = analysis.advances(written.store, "small")
+    grown = _standing(written).advances
     # 100 is beyond the corner and the last one dominated: neither adds anything.
-    assert [advance.number for advance in grown] == [*range(10), 11]
+    assert [advance.trial.number for advance in grown] == [*range(10), 11]
+    assert [advance.ended for advance in grown] == [*range(1, 11), 12]
     assert grown[-1].hypervolume == pytest.approx(after.hypervolume)
 
 
@@ -181,10 +189,10 @@ def test_the_best_under_limits(written: Written) -> None:
     written.trial(loss=1.0, decode=20.0, memory=5.0)
     written.trial(loss=2.0, decode=9.0, memory=8.0)
     written.trial(loss=2.5, decode=9.5, memory=2.0)
-    found = analysis.front(written.store, "small")
 
     def best(score: str, **limits: float) -> int | None:
-        trial = analysis.best(found, score, limits)
+        found = analysis.front(written.store, "small", [score, *limits])
+        trial = analysis.best(written.store, found, score, limits)
         return None if trial is None else trial.number
 
     assert best("loss") == 0
@@ -201,9 +209,9 @@ def test_a_limit_on_an_unknown_score_is_refused_before_any_candidate_is_complete
     written: Written,
 ) -> None:
     found = analysis.front(written.store, "small")
-    assert analysis.best(found, "loss", {"memory": 1.0}) is None
+    assert analysis.best(written.store, found, "loss", {"memory": 1.0}) is None
     with pytest.raises(ValueError, match="max: 'speed' is not one of decode, decode_memory, "):
-        analysis.best(found, "loss", {"speed": 1.0})
+        analysis.best(written.store, found, "loss", {"speed": 1.0})
 
 
 def test_a_reference_that_failed_is_among_the_failures(written: Written) -> None:
@@ -278,7 +286,7 @@ def test_a_trial_whose_process_has_died_is_not_running(
     trial = written.store.claim("small", wanted=99)
     assert trial is not None
     before = analysis.status(written.store, "small").counts
-    monkeypatch.setattr(analysis, "is_lost", lambda owner, seen_at: owner == trial.owner)
+    monkeypatch.setattr(following, "is_lost", lambda owner, seen_at: owner == trial.owner)
     after = analysis.status(written.store, "small")
     assert (before.running, before.interrupted) == (1, 0)
     assert (after.counts.running, after.counts.interrupted) == (0, 1)
@@ -286,8 +294,22 @@ def test_a_trial_whose_process_has_died_is_not_running(
 
 
 def test_an_unknown_study_is_the_users_mistake(written: Written) -> None:
-    for ask in (analysis.status, analysis.front, analysis.advances):
+    for ask in (analysis.status, analysis.front, Followed):
         with pytest.raises(ValueError, match="study: 'thiers' is not in this database"):
             ask(written.store, "thiers")
     with pytest.raises(ValueError, match="thiers"):
         analysis.detail(written.store, "thiers", "0")
+
+
+def test_a_followed_study_stands_where_a_study_that_is_read_does(written: Written) -> None:
+    first = written.trial(loss=2.0, decode=9.0)
+    written.trial(loss=1.0, decode=20.0)
+    written.trial(loss=2.0, decode=10.0)
+    written.trial("infeasible", decode=40.0)
+    written.trial("stopped", decode=1.0)
+    written.trial(twin=first)
+    written.reference("lfm2-350m", loss=1.0, decode=1.0)
+    found = _standing(written)
+    assert found.front == analysis.front(written.store, "small", ["loss", "decode"])
+    assert found.counts == analysis.status(written.store, "small").counts
+    assert _numbers(found.complete) == [0, 1, 2]

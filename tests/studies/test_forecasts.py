@@ -52,11 +52,11 @@ def decode_ms(trial: Trial, store: Store) -> float:
     return fakes.decode_ms(store.architecture(trial.model.hash))
 
 
-def test_what_is_foreseen_beyond_a_budget_is_not_measured(sqlite_url: str, store: Store) -> None:
+def test_what_is_forecast_beyond_a_budget_is_not_measured(sqlite_url: str, store: Store) -> None:
     """The fake device is a sum of parts without noise, so no forecast may be wrong."""
     latency = fakes.latency()
     trials = run(limited(sqlite_url), store, latency)
-    unmeasured = [trial for trial in trials if "foreseen" in reason(trial)]
+    unmeasured = [trial for trial in trials if "forecast" in reason(trial)]
     assert len(unmeasured) > 5
     for trial in unmeasured:
         assert trial.model is not None
@@ -79,24 +79,24 @@ def test_what_is_not_beyond_a_budget_is_measured(sqlite_url: str, store: Store) 
     assert all("decode" in trial.values for trial in within)
 
 
-def test_nothing_is_foreseen_on_a_device_that_is_no_sum_of_parts(
+def test_nothing_is_forecast_on_a_device_that_is_no_sum_of_parts(
     sqlite_url: str, store: Store
 ) -> None:
     latency = fakes.latency()
     latency.measure = _capricious
     trials = run(limited(sqlite_url), store, latency)
-    assert not [trial for trial in trials if "foreseen" in reason(trial)]
+    assert not [trial for trial in trials if "forecast" in reason(trial)]
     assert max(Counter(latency.asked).values()) == 1
 
 
-def test_references_are_measured_whatever_is_foreseen(sqlite_url: str, store: Store) -> None:
+def test_references_are_measured_whatever_is_forecast(sqlite_url: str, store: Store) -> None:
     """The device is lost when it comes to it, and back when the candidates have ended."""
     spec = limited(sqlite_url, references=("lfm2-350m",))
     latency = fakes.latency()
     latency.failing = lambda architecture: architecture == preset("lfm2-350m")
     latency.failure = "device lost"
     trials = run(spec, store, latency)
-    assert [trial for trial in trials if "foreseen" in reason(trial)]
+    assert [trial for trial in trials if "forecast" in reason(trial)]
     run(spec, store, fakes.latency())
     (reference,) = store.trials(spec.name, "reference")
     assert reference.state == "complete"
@@ -109,10 +109,10 @@ def test_a_remembered_measurement_needs_no_forecast(sqlite_url: str, store: Stor
     run(limited(sqlite_url, name="first", objectives=generous), store, fakes.latency())
     trials = run(limited(sqlite_url), store, latency := fakes.latency())
     assert not latency.asked
-    assert not [trial for trial in trials if "foreseen" in reason(trial)]
+    assert not [trial for trial in trials if "forecast" in reason(trial)]
 
 
-def test_memory_too_large_for_its_budget_is_foreseen(sqlite_url: str, store: Store) -> None:
+def test_memory_too_large_for_its_budget_is_forecast(sqlite_url: str, store: Store) -> None:
     """With the evaluator of real studies, on a device of made-up times."""
     spec = small_spec(
         sqlite_url,
@@ -127,10 +127,10 @@ def test_memory_too_large_for_its_budget_is_foreseen(sqlite_url: str, store: Sto
     ) as latency:
         run_study(spec, evaluators=(latency, training()), store=store)
     trials = store.trials(spec.name)
-    unmeasured = [trial for trial in trials if "foreseen" in reason(trial)]
+    unmeasured = [trial for trial in trials if "forecast" in reason(trial)]
     distinct = [trial for trial in trials if trial.duplicate_of is None]
     assert unmeasured
-    assert all(reason(trial).startswith("memory: foreseen at ") for trial in unmeasured)
+    assert all(reason(trial).startswith("memory: forecast at ") for trial in unmeasured)
     assert runner.loaded == 1 + len(distinct) - len(unmeasured)
 
 

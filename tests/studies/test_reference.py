@@ -8,7 +8,7 @@ from fakes import small_spec
 from search_space.costs import parameter_counts
 from search_space.presets import PRESETS
 from search_space.rules import Rules
-from studies.reference import paired_reference, with_reference
+from studies.reference import paired_reference, with_known_reference, with_reference
 from studies.spec import DeviceSettings, StudySpec, read_spec
 
 
@@ -41,6 +41,19 @@ def test_what_the_study_names_goes_before() -> None:
     spec = small_spec("sqlite:///nas.db", device=device)
     assert paired_reference(spec) == "gemma-3-270m"
     assert with_reference(spec) == spec
+
+
+def test_a_study_that_goes_on_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later release has a preset that is nearer."""
+    spec = _searching(230_000_000, 230_000_000)
+    begun = with_reference(spec)
+    nearer = {"a nearer one": PRESETS["lfm2.5-230m"]}
+    monkeypatch.setattr("studies.reference.PRESETS", nearer | PRESETS)
+    assert paired_reference(spec) == "a nearer one"
+    assert with_known_reference(spec, begun) == begun
+    named = spec.model_copy(update={"device": DeviceSettings(reference="gemma-3-270m")})
+    assert with_known_reference(named, begun) == named
+    assert with_known_reference(spec, spec) == spec  # begun when nothing was timed in pairs
 
 
 def test_it_is_one_that_the_runtime_can_express(monkeypatch: pytest.MonkeyPatch) -> None:

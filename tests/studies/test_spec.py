@@ -190,9 +190,15 @@ def test_defaults_are_filled_in(spec):
             "target.more_depths: [4096, 1024] is not in rising order between 0 and 1,048,576",
         ),
         (
+            "target.more_depths",
+            [1024, 4096],
+            "target.more_depths: 1024 is the context_depth, whose score is 'decode'",
+        ),
+        (
             "device.reference",
             "hybrid-20",
-            "device.reference: 'hybrid-20' is not a preset; did you mean hybrid-20m?",
+            "device.reference: 'hybrid-20' is neither a preset nor a file; "
+            "did you mean hybrid-20m?",
         ),
         ("device.precision", 0, "device.precision: 0 is not above 0 and below 1"),
         ("device.seconds", 1e6, "device.seconds: 1000000.0 is not above 0 and at most 3,600"),
@@ -226,7 +232,7 @@ def test_defaults_are_filled_in(spec):
         (
             "references",
             ["lfm2-350"],
-            "references: 'lfm2-350' is not a preset; did you mean lfm2-350m?",
+            "references[0]: 'lfm2-350' is neither a preset nor a file; did you mean lfm2-350m?",
         ),
         ("references", ["lfm2-350m"] * 2, "references: lfm2-350m is given twice"),
         ("space.width", [100], "space.width: 100 is not a multiple of 32"),

@@ -14,10 +14,18 @@ _KINDS = {
 }
 
 
-def model_card(architecture: Architecture, name: str, provenance: str, *, needs_code: bool) -> str:
+def model_card(
+    architecture: Architecture,
+    name: str,
+    provenance: str,
+    *,
+    needs_code: bool,
+    reads_text: bool,
+) -> str:
     """Markdown, with the front matter that the Hugging Face hub reads.
 
     needs_code: the folder holds code of its own, which transformers runs when it is told to.
+    reads_text: it holds a tokenizer.
     """
     counts = parameter_counts(architecture)
     letters = Counter(architecture.layout)
@@ -53,8 +61,20 @@ Width {architecture.width:,}, vocabulary {architecture.vocab_size:,}, architectu
 {provenance.strip()}
 
 ```python
+{_USE.format(trust=trust)}{_WRITE if reads_text else ""}```
+"""
+
+
+_USE = """\
 from transformers import AutoModelForCausalLM
 
 model = AutoModelForCausalLM.from_pretrained("."{trust})
-```
+"""
+_WRITE = """\
+
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+prompt = tokenizer("def ", return_tensors="pt")
+print(tokenizer.decode(model.generate(**prompt, max_new_tokens=32)[0]))
 """

@@ -45,13 +45,16 @@ def write_huggingface(
             shutil.copyfile(Path(__file__).with_name(file), folder / file)
     if tokenizer is not None:
         _copy_tokenizer(tokenizer, folder, context_length)
-    card = model_card(architecture, name, provenance, needs_code=travels)
+    reads_text = tokenizer is not None
+    card = model_card(architecture, name, provenance, needs_code=travels, reads_text=reads_text)
     (folder / "README.md").write_text(card, encoding="utf-8")
     try:
         # transformers wants to be told for which library the tensors are.
         save_file(to_huggingface(architecture, weights), folder / WEIGHTS_FILE, {"format": "pt"})
     except SafetensorError as error:
         raise OSError(str(error)) from error
+    # Written so that only its owner reads it, whatever the umask.
+    (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)
 
 
 def _copy_tokenizer(tokenizer: Path, folder: Path, context_length: int) -> None:

@@ -48,6 +48,11 @@ def test_a_family_of_transformers_needs_no_code(tmp_path: Path) -> None:
     assert "trust_remote_code" not in (tmp_path / "README.md").read_text()
 
 
+def test_the_weights_may_be_read_by_whoever_reads_the_rest(tmp_path: Path) -> None:
+    write(QWEN, tmp_path)
+    assert len({file.stat().st_mode for file in tmp_path.iterdir()}) == 1
+
+
 def test_the_card_says_what_it_is(tmp_path: Path) -> None:
     write(EVERY, tmp_path)
     card = (tmp_path / "README.md").read_text()

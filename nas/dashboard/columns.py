@@ -1,0 +1,134 @@
+"""Trials, architectures and curves as the columns that a document holds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from evaluators.evaluator import Score
+from nas.dashboard.form import Architectures, Column, Curves, Trials
+from studies.analysis import is_unsettled
+from studies.following import Followed
+from studies.records import Trial
+from studies.scores import is_timed
+from studies.shapes import Shape
+from studies.spec import StudySpec, asked_scores
+
+# A picture shows no more, and a document is half as long.
+_DIGITS = 7
+
+
+def trial_columns(followed: Followed, trials: Sequence[Trial], places: Mapping[str, int]) -> Trials:
+    """places: where each architecture of theirs stands, by hash."""
+    spec = followed.spec
+    evidence = [followed.evidence.get(trial.id) for trial in trials]
+    outcomes = [trial.outcome for trial in trials]
+    return {
+        "id": [trial.id for trial in trials],
+        "kind": [trial.kind for trial in trials],
+        "number": [trial.number for trial in trials],
+        "name": [str(trial.name) for trial in trials],
+        "state": [trial.state for trial in trials],
+        "stage": [trial.stage for trial in trials],
+        "reason": [None if each is None else each.reason for each in outcomes],
+        "failure": [None if each is None else each.failure for each in outcomes],
+        "duplicate_of": [trial.duplicate_of for trial in trials],
+        "architecture": [places[trial.model.hash] for trial in trials if trial.model is not None],
+        "scores": _score_columns(trials),
+        "estimated_loss": [
+            None if each is None else short(each.estimated_loss) for each in outcomes
+        ],
+        "trained": [_trained(spec, trial) for trial in trials],
+        "unsettled": [_unsettled(spec, trial) for trial in trials],
+        "disturbed": [None if each is None else short(each.disturbed) for each in evidence],
+        "waited": [None if each is None else short(each.waited_s) for each in evidence],
+        "seconds": [exact_short(sum(run.seconds for run in trial.stages)) for trial in trials],
+        "ended_at": [
+            None if trial.ended_at is None else seconds_since_1970(trial.ended_at)
+            for trial in trials
+        ],
+    }
+
+
+def architecture_columns(
+    hashes: Iterable[str], shapes: Mapping[str, Shape], parameters: Mapping[str, int]
+) -> Architectures:
+    """In the order of `hashes`."""
+    rows = [(digest, shapes[digest], parameters[digest]) for digest in hashes]
+    return {
+        "hash": [digest for digest, _, _ in rows],
+        "layout": [shape.layout for _, shape, _ in rows],
+        "width": [shape.width for _, shape, _ in rows],
+        "depth": [len(shape.layout) for _, shape, _ in rows],
+        "feed_forward": [shape.feed_forward_width for _, shape, _ in rows],
+        "heads": [shape.heads for _, shape, _ in rows],
+        "kv_heads": [shape.kv_heads for _, shape, _ in rows],
+        "head_dim": [shape.head_dim for _, shape, _ in rows],
+        "kernel": [shape.kernel for _, shape, _ in rows],
+        "window": [shape.window for _, shape, _ in rows],
+        "vocab_size": [shape.vocab_size for _, shape, _ in rows],
+        "embedding_width": [shape.embedding_width for _, shape, _ in rows],
+        "embedding_share": [
+            exact_short(shape.embedding_parameters / total) for _, shape, total in rows
+        ],
+        "parameters": [total for _, _, total in rows],
+    }
+
+
+def curve_columns(trials: Iterable[Trial]) -> list[Curves]:
+    """Grouped by the tokens that they were read at; a stopped one stands with the longer ones."""
+    groups: dict[tuple[int, ...], Curves] = {}
+    with_curves = [trial for trial in trials if trial.curve]
+    for trial in sorted(with_curves, key=lambda trial: -len(trial.curve)):
+        tokens = tuple(point.tokens for point in trial.curve)
+        group = groups.get(tokens) or next(
+            (group for known, group in groups.items() if known[: len(tokens)] == tokens), None
+        )
+        if group is None:
+            group = groups[tokens] = {"tokens": list(tokens), "trial": [], "loss": []}
+        group["trial"].append(trial.id)
+        group["loss"].append([exact_short(point.loss) for point in trial.curve])
+    return list(groups.values())
+
+
+def short(value: float | None) -> float | None:
+    return None if value is None else exact_short(value)
+
+
+def exact_short(value: float) -> float:
+    """To as many digits as anybody can see."""
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def seconds_since_1970(moment: datetime) -> float:
+    return round(moment.timestamp(), 3)
+
+
+def _score_columns(trials: Sequence[Trial]) -> dict[str, Column]:
+    rows: dict[str, dict[int, Score]] = {}
+    for row, trial in enumerate(trials):
+        for score in trial.scores:
+            rows.setdefault(score.name, {})[row] = score
+    return {name: _column(found, len(trials)) for name, found in rows.items()}
+
+
+def _column(rows: Mapping[int, Score], length: int) -> Column:
+    value: list[float | None] = [None] * length
+    low: list[float | None] = [None] * length
+    high: list[float | None] = [None] * length
+    bounded = False
+    for row, score in rows.items():
+        value[row] = exact_short(score.value)
+        if score.low is not None and score.high is not None:
+            low[row], high[row], bounded = exact_short(score.low), exact_short(score.high), True
+    return {"value": value, "low": low if bounded else None, "high": high if bounded else None}
+
+
+def _trained(spec: StudySpec, trial: Trial) -> float | None:
+    if not trial.curve:
+        return None
+    return round(min(1.0, trial.curve[-1].tokens / spec.proxy.token_budget), 4)
+
+
+def _unsettled(spec: StudySpec, trial: Trial) -> bool | None:
+    asked = set(asked_scores(spec))
+    timed = [score for score in trial.scores if score.name in asked and is_timed(score.name)]
+    return any(is_unsettled(spec, score) for score in timed) if timed else None

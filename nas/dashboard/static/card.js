@@ -1,0 +1,78 @@
+// A trial in short, beside the pointer or in the panel: scores, layout and shape.
+
+import { element } from "./dom.js";
+import { axisTitle, scoreText } from "./format.js";
+import { shapeFacts, strip } from "./layout.js";
+import { place, title } from "./study.js";
+
+const ROLES = {
+  front: "on the front",
+  dominated: "dominated",
+  infeasible: "over budget",
+  stopped: "stopped early",
+  failed: "failed",
+  running: "running",
+  interrupted: "interrupted",
+  reference: "published model",
+  duplicate: "duplicate",
+};
+
+/** @param {import("./study.js").Row} row @returns {string} */
+export function roleName(row) {
+  return row.duplicate_of === null ? ROLES[row.role] : `same as trial ${row.duplicate_of}`;
+}
+
+/**
+ * @param {import("./study.js").Study} study
+ * @param {import("./study.js").Row} row
+ */
+export function card(study, row) {
+  const scores = study.axes
+    .filter((axis) => place(row, axis.name) !== null)
+    .map((axis) => [axisTitle(axis), scoreText(row.scores[axis.name] ?? estimated(row))]);
+  return element(
+    "div",
+    { class: "card" },
+    element("p", { class: "card-title" }, element("b", {}, title(row)), ` ${roleName(row)}`),
+    strip(row.architecture.layout),
+    facts(scores),
+    facts(shapeFacts(row.architecture).filter(([, value]) => value !== "–")),
+    row.reason === null ? null : element("p", { class: "quiet" }, row.reason),
+    row.unsettled ? element("p", { class: "quiet" }, "less settled than the study asks for") : null,
+  );
+}
+
+/** @param {[string, string][]} pairs */
+export function facts(pairs) {
+  const cells = pairs.map(([name, value]) =>
+    element("div", {}, element("dt", {}, name), element("dd", {}, value)),
+  );
+  return element("dl", { class: "facts" }, ...cells);
+}
+
+/** A card that follows the pointer over a chart. */
+export class HoverCard {
+  constructor() {
+    this.element = element("div", { class: "hover", hidden: true, "aria-hidden": "true" });
+  }
+
+  /** @param {Node} content @param {number} x @param {number} y in its container */
+  show(content, x, y) {
+    this.element.replaceChildren(content);
+    this.element.hidden = false;
+    const { clientWidth, clientHeight } = this.element.parentElement;
+    const { offsetWidth, offsetHeight } = this.element;
+    const left = x + 16 + offsetWidth > clientWidth ? x - 16 - offsetWidth : x + 16;
+    const top = Math.min(y + 12, clientHeight - offsetHeight);
+    this.element.style.left = `${Math.max(0, left)}px`;
+    this.element.style.top = `${Math.max(0, top)}px`;
+  }
+
+  hide() {
+    this.element.hidden = true;
+  }
+}
+
+function estimated(row) {
+  return { value: row.estimated_loss, low: null, high: null };
+}

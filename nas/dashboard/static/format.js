@@ -1,0 +1,65 @@
+// Numbers, units and moments as people read them.
+
+/** @param {number | null | undefined} value four significant digits, or whole thousands */
+export function figure(value) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  if (size >= 1e6) return `${trimmed((value / 1e6).toPrecision(4))} M`;
+  if (size >= 1000) return Math.round(value).toLocaleString("en-US");
+  return trimmed(value.toPrecision(4));
+}
+
+/** @param {number | null} share of 1 */
+export function percent(share) {
+  if (share === null || share === undefined) return "–";
+  const hundredths = 100 * share;
+  return `${hundredths !== 0 && Math.abs(hundredths) < 10 ? hundredths.toFixed(1) : Math.round(hundredths)} %`;
+}
+
+/** @param {number} seconds `43 s`, `12 min`, `3 h 20 min` */
+export function duration(seconds) {
+  if (seconds < 10) return `${trimmed(seconds.toPrecision(2))} s`;
+  if (seconds < 100) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 100) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 100 ? `${hours} h ${minutes % 60} min` : `${hours.toLocaleString("en-US")} h`;
+}
+
+/** @param {number} moment seconds since 1970 */
+export function clock(moment) {
+  return new Date(1000 * moment).toLocaleString("en-GB", {
+    dateStyle: "medium",
+    timeStyle: "short",
+  });
+}
+
+/**
+ * @param {{value: number, low: number | null, high: number | null} | undefined} score
+ * @returns {string} with half its 95 % interval, where it has one
+ */
+export function scoreText(score) {
+  if (score === undefined) return "–";
+  if (score.low === null || score.high === null) return figure(score.value);
+  const half = (score.high - score.low) / 2;
+  return `${figure(score.value)} ±${half >= 10 ? Math.round(half) : trimmed(half.toPrecision(2))}`;
+}
+
+/** @param {{name: string, unit: string}} axis */
+export function axisTitle(axis) {
+  return axis.unit === "" || axis.unit === axis.name ? axis.name : `${axis.name} (${axis.unit})`;
+}
+
+/** @param {number} count @param {string} one @param {string} [many] */
+export function counted(count, one, many = `${one}s`) {
+  return `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`;
+}
+
+/** @param {string} text as one word of a POSIX shell */
+export function shellWord(text) {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+function trimmed(digits) {
+  return digits.includes(".") && !digits.includes("e") ? digits.replace(/\.?0+$/, "") : digits;
+}

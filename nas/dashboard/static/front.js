@@ -1,0 +1,343 @@
+// The front: any two scores of every trial, with error bars, the front line and what is selected.
+
+import { card, HoverCard, roleName } from "./card.js";
+import { Chart, errorBars, valueAxis } from "./chart.js";
+import { colour, MARKS } from "./colours.js";
+import { within } from "./budget.js";
+import { button, choice, element, fill, section, tick } from "./dom.js";
+import { axisTitle, counted, figure, scoreText } from "./format.js";
+import { place, title } from "./study.js";
+
+const MOST_ERROR_BARS = 200; // more would be a hatching
+const DENSE = 400; // from here on points are small
+
+/** @param {import("./draw.js").Page} page */
+export function frontSection(page) {
+  const controls = element("div", { class: "controls" });
+  const roles = element("div", { class: "controls", role: "group", "aria-label": "Shown" });
+  const spoken = element("p", { class: "visually-hidden", "aria-live": "polite" });
+  const caption = element("p", { class: "quiet caption" });
+  const hover = new HoverCard();
+  const chart = new Chart("", { tall: true });
+  chart.element.append(hover.element);
+  chart.canvas.tabIndex = 0;
+  chart.canvas.setAttribute("role", "application");
+  chart.canvas.setAttribute("aria-describedby", "front-keys");
+  const keys = element(
+    "p",
+    { id: "front-keys", class: "quiet caption" },
+    "Click a point to select it, with Shift to select several; or Tab to the chart, walk along the " +
+      "front with the arrow keys and press Enter.",
+  );
+
+  let walked = -1;
+  const members = () => {
+    const { x } = axesOf(page);
+    return page.study.withRole("front").sort((a, b) => (place(a, x) ?? 0) - (place(b, x) ?? 0));
+  };
+  chart.canvas.addEventListener("keydown", (event) => {
+    const front = members();
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (step !== undefined && front.length) {
+      walked = (walked + step + front.length) % front.length;
+      event.preventDefault();
+      point(front[walked]);
+    } else if ((event.key === "Enter" || event.key === " ") && front[walked]) {
+      event.preventDefault();
+      page.view.toggle(front[walked].name, true);
+      point(front[walked]);
+    } else if (event.key === "Escape") {
+      hover.hide();
+    }
+  });
+  chart.canvas.addEventListener("blur", () => hover.hide());
+
+  /** @param {import("./study.js").Row} row shows its card where it stands */
+  function point(row) {
+    const { x, y } = axesOf(page);
+    const at = chart.drawing.convertToPixel({ seriesIndex: 0 }, [place(row, x), place(row, y)]);
+    hover.show(card(page.study, row), at[0], at[1]);
+    const chosen = page.view.look.selection.has(row.name) ? ", selected" : "";
+    const scores = [x, y].map((axis) => `${axis} ${scoreText(row.scores[axis])}`).join(", ");
+    spoken.textContent = `${title(row)}, ${roleName(row)}: ${scores}${chosen}`;
+  }
+
+  const rowOf = (event) => page.study.byName.get(event.data?.name ?? event.data?.[2]);
+  chart.on("mouseover", (event) => {
+    const row = rowOf(event);
+    if (row) hover.show(card(page.study, row), event.event.offsetX, event.event.offsetY);
+  });
+  chart.on("mouseout", () => hover.hide());
+  chart.on("click", (event) => {
+    const row = rowOf(event);
+    const { shiftKey, ctrlKey, metaKey } = event.event.event;
+    if (row) page.view.toggle(row.name, shiftKey || ctrlKey || metaKey);
+  });
+  chart.on("brushEnd", (event) => {
+    const [area] = event.areas;
+    if (!area) return;
+    const { x, y } = axesOf(page);
+    const [[left, right], [low, high]] = area.coordRange;
+    const inside = (value, from, to) => value !== null && value >= from && value <= to;
+    const chosen = shown(page).filter(
+      (row) => inside(place(row, x), left, right) && inside(place(row, y), low, high),
+    );
+    page.view.select(chosen.map((row) => row.name));
+    brush(false);
+  });
+  const area = button("Select an area", () => brush(area.getAttribute("aria-pressed") !== "true"), {
+    "aria-pressed": "false",
+  });
+
+  function brush(on) {
+    area.setAttribute("aria-pressed", String(on));
+    if (!on) chart.drawing.dispatchAction({ type: "brush", areas: [] });
+    chart.drawing.dispatchAction({
+      type: "takeGlobalCursor",
+      key: "brush",
+      brushOption: { brushType: on ? "rect" : false, brushMode: "single" },
+    });
+  }
+
+  function drawControls() {
+    const { view, study } = page;
+    const { x, y } = axesOf(page);
+    const options = study.axes.map((axis) => [axis.name, axisTitle(axis)]);
+    fill(
+      controls,
+      choice("Across", options, x, (score) => view.change({ x: score })),
+      choice("Up", options, y, (score) => view.change({ y: score })),
+      tick("log across", view.look.logX, (logX) => view.change({ logX })),
+      tick("log up", view.look.logY, (logY) => view.change({ logY })),
+      area,
+    );
+  }
+
+  function drawRoles() {
+    const { view, study } = page;
+    const ticks = Object.entries(MARKS).reverse().map(([role, mark]) => {
+      const label = `${mark.label} ${study.withRole(role).length.toLocaleString("en-US")}`;
+      const drawn = element("i", { class: `mark ${role}`, "aria-hidden": "true" });
+      const choose = (show) => {
+        const hidden = new Set(view.look.hidden);
+        if (show) hidden.delete(role);
+        else hidden.add(role);
+        view.change({ hidden });
+      };
+      return tick(label, !view.look.hidden.has(role), choose, drawn);
+    });
+    fill(roles, ...ticks);
+  }
+
+  function drawChart() {
+    const { study, view } = page;
+    const { x, y } = axesOf(page);
+    const drawn = shown(page);
+    const series = Object.keys(MARKS).map((role) => cloud(study, role, drawn, x, y));
+    chart.label =
+      `Scatter of ${y} against ${x}: ${counted(drawn.length, "trial")}, ` +
+      `${study.withRole("front").length} on the front. The table of trials has the same figures.`;
+    chart.draw({
+      grid: { left: 58, right: 18, top: 14, bottom: 46 },
+      brush: { toolbox: [], xAxisIndex: 0, brushStyle: { color: "rgba(128,128,128,.2)" } },
+      toolbox: { show: false },
+      xAxis: scaled(axisTitle(study.axis(x)), view.look.logX, { nameGap: 28 }),
+      yAxis: scaled(axisTitle(study.axis(y)), view.look.logY, { nameGap: 42 }),
+      series: [
+        ...series,
+        budgetLines(page, x, y),
+        frontLine(study, x, y),
+        ...bars(page, drawn, x, y),
+        rings(page, drawn, x, y),
+        winnerMark(page, x, y),
+      ],
+    });
+    caption.textContent = captionOf(study, drawn, x, y);
+  }
+
+  return {
+    element: section(
+      "front",
+      "Front",
+      "Every score is better when smaller: the best trade-offs are down and to the left.",
+      controls,
+      roles,
+      chart.element,
+      caption,
+      keys,
+      spoken,
+    ),
+    /** @param {import("./draw.js").Change} change */
+    draw(change) {
+      if (change.document || change.axes) drawControls();
+      if (change.document || change.hidden) drawRoles();
+      drawChart();
+    },
+  };
+}
+
+/** @param {import("./draw.js").Page} page @returns {{x: string, y: string}} the scores to draw */
+export function axesOf({ study, view }) {
+  const known = study.axes.map((axis) => axis.name);
+  const pick = (wished, usual) => (wished !== null && known.includes(wished) ? wished : usual);
+  return { x: pick(view.look.x, known[1] ?? known[0]), y: pick(view.look.y, known[0]) };
+}
+
+/** The undominated among some, in two scores, by the first: what the front line goes through. */
+export function staircase(rows, x, y) {
+  const known = rows.filter((row) => place(row, x) !== null && place(row, y) !== null);
+  known.sort((a, b) => place(a, x) - place(b, x) || place(a, y) - place(b, y));
+  let lowest = Infinity;
+  return known.filter((row) => {
+    const better = place(row, y) < lowest;
+    if (better) lowest = place(row, y);
+    return better;
+  });
+}
+
+function shown({ study, view }) {
+  return study.rows.filter((row) => row.role in MARKS && !view.look.hidden.has(row.role));
+}
+
+function cloud(study, role, drawn, x, y) {
+  const mark = MARKS[role];
+  const rows = drawn.filter(
+    (row) => row.role === role && place(row, x) !== null && place(row, y) !== null,
+  );
+  const small = rows.length > DENSE && role !== "front";
+  return {
+    type: "scatter",
+    large: small,
+    largeThreshold: DENSE,
+    symbol: mark.shape,
+    symbolSize: small ? 4 : mark.size,
+    itemStyle: {
+      color: role === "infeasible" ? "transparent" : colour(mark.colour),
+      borderColor: role === "infeasible" ? colour(mark.colour) : colour("ground"),
+      borderWidth: role === "infeasible" ? 1.5 : small ? 0 : 0.8,
+      opacity: small ? 0.45 : role === "dominated" ? 0.75 : 1,
+    },
+    label: {
+      show: role === "reference" && rows.length <= 12,
+      position: "right",
+      formatter: ({ data }) => data[2],
+      color: colour("ink"),
+      textBorderColor: colour("card"),
+      textBorderWidth: 3,
+      fontSize: 12,
+    },
+    labelLayout: { hideOverlap: true, moveOverlap: "shiftY" },
+    emphasis: { disabled: small, scale: 1.3 },
+    data: rows.map((row) => [place(row, x), place(row, y), row.name]),
+    z: { front: 5, reference: 6 }[role] ?? 2,
+    cursor: "pointer",
+  };
+}
+
+function frontLine(study, x, y) {
+  const steps = staircase(study.complete, x, y);
+  return {
+    type: "line",
+    step: "end",
+    silent: true,
+    symbol: "none",
+    data: steps.map((row) => [place(row, x), place(row, y)]),
+    lineStyle: { color: colour("front"), width: 1.5, opacity: 0.7 },
+    z: 3,
+  };
+}
+
+function bars(page, drawn, x, y) {
+  const { selection } = page.view.look;
+  const rows = drawn
+    .filter((row) => ["front", "reference"].includes(row.role) || selection.has(row.name))
+    .slice(0, MOST_ERROR_BARS);
+  const ends = (row, axis) => {
+    const score = row.scores[axis];
+    return score === undefined || score.low === null || score.high === null ? null : score;
+  };
+  const across = rows
+    .filter((row) => ends(row, x) && place(row, y) !== null)
+    .map((row) => [[ends(row, x).low, place(row, y)], [ends(row, x).high, place(row, y)]]);
+  const up = rows
+    .filter((row) => ends(row, y) && place(row, x) !== null)
+    .map((row) => [[place(row, x), ends(row, y).low], [place(row, x), ends(row, y).high]]);
+  return [errorBars(across), errorBars(up)];
+}
+
+function rings({ study, view }, drawn, x, y) {
+  const rows = drawn.filter((row) => view.look.selection.has(row.name));
+  return {
+    type: "scatter",
+    silent: true,
+    symbol: "circle",
+    symbolSize: rows.length > 50 ? 7 : 17,
+    itemStyle: { color: "transparent", borderColor: colour("ink"), borderWidth: 2 },
+    label: {
+      show: rows.length <= 8,
+      formatter: ({ data }) => data[2],
+      position: "top",
+      color: colour("ink"),
+      fontWeight: "bold",
+      fontSize: 11,
+    },
+    data: rows
+      .filter((row) => place(row, x) !== null && place(row, y) !== null)
+      .map((row) => [place(row, x), place(row, y), row.kind === "reference" ? "" : row.name]),
+    z: 7,
+  };
+}
+
+function winnerMark({ study, view }, x, y) {
+  const winner = Object.keys(view.look.budgets).length ? within(study, view.look.budgets) : null;
+  const at = winner === null ? [] : [[place(winner, x), place(winner, y)]];
+  return {
+    type: "scatter",
+    silent: true,
+    symbol: "pin",
+    symbolSize: 34,
+    symbolOffset: [0, -4],
+    itemStyle: { color: colour("good"), borderColor: colour("ground"), borderWidth: 1 },
+    data: at.filter((spot) => spot[0] !== null && spot[1] !== null),
+    z: 6,
+  };
+}
+
+function budgetLines({ study, view }, x, y) {
+  const lines = [];
+  for (const [axis, place] of [[x, "xAxis"], [y, "yAxis"]]) {
+    const most = view.look.budgets[axis];
+    if (most !== undefined) lines.push({ [place]: most, name: `${axis} ≤ ${figure(most)}` });
+    const asked = study.axis(axis).max;
+    if (asked !== null) lines.push({ [place]: asked, name: `study: ≤ ${figure(asked)}` });
+  }
+  return {
+    type: "scatter",
+    data: [],
+    silent: true,
+    markLine: {
+      symbol: "none",
+      silent: true,
+      lineStyle: { color: colour("over"), type: "dashed", width: 1 },
+      label: { formatter: ({ name }) => name, color: colour("quiet"), position: "insideEndTop" },
+      data: lines,
+    },
+  };
+}
+
+function scaled(name, log, more) {
+  const format = { color: colour("quiet"), fontSize: 11, hideOverlap: true, formatter: figure };
+  // Else the best and the worst stand on the frame.
+  const boundaryGap = log ? undefined : ["5%", "5%"];
+  return valueAxis(name, { type: log ? "log" : "value", boundaryGap, axisLabel: format, ...more });
+}
+
+function captionOf(study, drawn, x, y) {
+  const absent = drawn.filter((row) => place(row, x) === null || place(row, y) === null).length;
+  const parts = ["Bars: 95 % intervals of the front, of published models and of what is selected."];
+  if (drawn.some((row) => row.role === "stopped")) {
+    parts.push("A stopped trial stands at the loss that it was heading for.");
+  }
+  if (absent) parts.push(`${counted(absent, "trial")} without both scores ${absent === 1 ? "is" : "are"} not drawn.`);
+  return parts.join(" ");
+}

@@ -1,0 +1,86 @@
+// The live page: fetches the studies, draws them, and follows them while they run.
+
+import { drawStudy } from "./draw.js";
+import { element, fill } from "./dom.js";
+import { studyDocument, studyList, studyWhy, writeExport } from "./server.js";
+import { readAddress } from "./view.js";
+
+const PAUSE_MS = 1500;
+const WHY_PAUSE_MS = 30_000;
+
+const into = document.getElementById("charts");
+begin();
+
+/** Waits for the first study if there is none. */
+async function begin() {
+  try {
+    const { studies } = await studyList();
+    const wished = readAddress(location.hash, "").study;
+    // The study that is looked at comes first, and the others follow once it is drawn.
+    studies.sort((a, b) => Number(b.name === wished) - Number(a.name === wished));
+    for (const { name } of studies) {
+      const document = await studyDocument(name);
+      if (document === null) continue;
+      draw(document, studies);
+      return;
+    }
+    const [first] = studies;
+    const said =
+      first === undefined
+        ? "There is nothing yet: the database holds no study."
+        : `There is nothing yet: ${first.name} has not been begun.`;
+    show(said, `nas run ${first?.name ?? "STUDY"} begins one, and this page follows it by itself.`);
+  } catch (failure) {
+    show("The study cannot be shown.", failure.message);
+  }
+  setTimeout(begin, PAUSE_MS);
+}
+
+function draw(first, listed) {
+  const drawn = drawStudy([first], {
+    into,
+    live: true,
+    storages: new Map(listed.map(({ name, storage }) => [name, storage])),
+    exporter: { write: writeExport },
+  });
+  performance.mark("nas-drawn");
+  /** @type {Map<string, string | undefined>} */
+  const revisions = new Map(listed.map(({ name }) => [name, undefined]));
+  revisions.set(first.study, first.revision);
+  const explained = new Map();
+
+  /** Importances take the server a second or two, and follow when there is more to go by. */
+  async function explain(study) {
+    const complete = drawn.page.studies.get(study).complete.length;
+    const last = explained.get(study);
+    const enough = last === undefined || complete >= 1.2 * last.complete;
+    if (!enough || (last !== undefined && Date.now() - last.at < WHY_PAUSE_MS)) return;
+    explained.set(study, { complete, at: Date.now() });
+    drawn.explain(await studyWhy(study));
+  }
+
+  async function follow() {
+    try {
+      for (const [study, revision] of document.hidden ? [] : revisions) {
+        const update = await studyDocument(study, revision);
+        if (update === null) continue;
+        performance.mark("nas-update-begins");
+        revisions.set(study, update.revision);
+        drawn.update(update);
+        performance.measure("nas-update", "nas-update-begins");
+      }
+      drawn.say(drawn.page.study.document.running.length ? "live" : "waiting for trials");
+      await explain(drawn.page.study.name);
+    } catch (failure) {
+      const gone = failure instanceof TypeError;
+      drawn.say(gone ? "the dashboard has ended; trying again" : failure.message);
+    }
+    setTimeout(follow, PAUSE_MS);
+  }
+  // What was just asked for is drawn before more is.
+  requestAnimationFrame(() => setTimeout(follow));
+}
+
+function show(said, more) {
+  fill(into, element("h1", {}, "nas"), element("p", { class: "empty" }, said), element("p", {}, more));
+}

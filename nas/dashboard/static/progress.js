@@ -1,0 +1,149 @@
+// Progress: how the front grew, how trainings went, and where the time was spent.
+
+import { Chart, tooltip, valueAxis } from "./chart.js";
+import { colour, SERIES } from "./colours.js";
+import { choice, element, fill, section } from "./dom.js";
+import { duration, figure, percent } from "./format.js";
+import { title } from "./study.js";
+
+const MOST_CURVES = 40;
+const STATES = ["complete", "stopped", "infeasible", "failed", "running", "interrupted"];
+
+/** @param {import("./draw.js").Page} page */
+export function progressSection(page) {
+  const growth = new Chart("");
+  const curves = new Chart("");
+  const stages = element("div");
+  const curvesOf = element("span");
+  let over = "ended";
+  const shown = choice(
+    "over",
+    [
+      ["ended", "candidates"],
+      ["seconds", "time"],
+    ],
+    over,
+    (value) => {
+      over = value;
+      drawGrowth();
+    },
+  );
+
+  function drawGrowth() {
+    const { hypervolume, counts } = page.study.document;
+    const hours = over === "seconds";
+    const steps = hypervolume[over].map((at, index) => [
+      hours ? at / 3600 : at,
+      hypervolume.volume[index],
+    ]);
+    const ended = counts.complete + counts.infeasible + counts.stopped + counts.failed;
+    if (steps.length && !hours) steps.push([Math.max(ended, steps.at(-1)[0]), steps.at(-1)[1]]);
+    const last = steps.at(-1);
+    growth.label = last
+      ? `Hypervolume after ${figure(last[0])} ${hours ? "hours" : "candidates"}: ${figure(last[1])}.`
+      : "No hypervolume yet: no candidate is complete.";
+    growth.draw({
+      grid: { left: 62, right: 14, top: 12, bottom: 44 },
+      tooltip: { ...tooltip(([step]) => (step ? `${figure(step.data[0])}: ${figure(step.data[1])}` : "")), trigger: "axis" },
+      xAxis: valueAxis(hours ? "hours since the study began" : "candidates ended", { min: 0, scale: false }),
+      yAxis: valueAxis("hypervolume", { nameGap: 46, axisLabel: { color: colour("quiet"), fontSize: 11, formatter: figure } }),
+      series: [
+        {
+          type: "line",
+          step: "end",
+          symbol: steps.length === 1 ? "circle" : "none",
+          data: steps,
+          lineStyle: { color: colour("front"), width: 2 },
+          itemStyle: { color: colour("front") },
+          areaStyle: { color: colour("front"), opacity: 0.08 },
+        },
+      ],
+    });
+  }
+
+  function drawCurves() {
+    const { study, view } = page;
+    const selected = study.rows.filter((row) => view.look.selection.has(row.name) && row.curve);
+    const rows = (selected.length ? selected : study.withRole("front").filter((row) => row.curve)).slice(0, MOST_CURVES);
+    curvesOf.textContent = selected.length ? " of what is selected" : " of the front";
+    curves.label = `Learning curves of ${rows.map(title).join(", ") || "no trial"}.`;
+    curves.draw({
+      grid: { left: 52, right: 58, top: 12, bottom: 44 },
+      tooltip: tooltip(({ seriesName, data }) => `${seriesName}\n${figure(data[0])} tokens: ${figure(data[1])}`),
+      xAxis: valueAxis("training tokens", { axisLabel: { color: colour("quiet"), fontSize: 11, formatter: figure, hideOverlap: true } }),
+      yAxis: valueAxis("loss (bits/byte)", { nameGap: 38 }),
+      series: rows.map((row, index) => ({
+        type: "line",
+        name: title(row),
+        data: row.curve,
+        symbolSize: 4,
+        lineStyle: { color: colour(SERIES[index % SERIES.length]), width: 1.5, type: row.state === "stopped" ? "dashed" : "solid" },
+        itemStyle: { color: colour(SERIES[index % SERIES.length]) },
+        endLabel: { show: rows.length <= 8, formatter: row.name, color: colour("ink"), fontSize: 11 },
+        labelLayout: { moveOverlap: "shiftY" },
+      })),
+    });
+  }
+
+  function drawStages() {
+    const spent = page.study.document.stages;
+    const names = [...new Set(spent.map((each) => each.stage))];
+    const seconds = (some) => some.reduce((sum, each) => sum + each.seconds, 0);
+    const all = seconds(spent);
+    if (all === 0) {
+      fill(stages, element("p", { class: "quiet" }, "No stage has ended yet."));
+      return;
+    }
+    const lines = names.map((name) => {
+      const here = spent.filter((each) => each.stage === name);
+      const parts = STATES.map((state) => {
+        const share = seconds(here.filter((each) => each.state === state)) / all;
+        if (share === 0) return null;
+        const part = element("span", { class: `part ${state}`, title: `${state}: ${percent(share)}` });
+        part.style.width = `${100 * share}%`;
+        return part;
+      });
+      return element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, name),
+        element("td", { class: "bars" }, element("span", { class: "track" }, ...parts)),
+        element("td", { class: "number" }, duration(seconds(here))),
+        element("td", { class: "number" }, percent(seconds(here) / all)),
+      );
+    });
+    const states = STATES.map((state) => [state, seconds(spent.filter((each) => each.state === state))]);
+    const key = states
+      .filter(([, took]) => took > 0)
+      .map(([state, took]) =>
+        element("span", {}, element("i", { class: `part ${state}` }), ` ${state} ${percent(took / all)}`),
+      );
+    fill(
+      stages,
+      element("table", { class: "plain" }, element("tbody", {}, ...lines)),
+      element("p", { class: "legend" }, ...key),
+      element("p", { class: "quiet" }, `${duration(all)} in all, over every process.`),
+    );
+  }
+
+  return {
+    element: section(
+      "progress",
+      "Progress",
+      "Whether more trials still pay, and where the time went.",
+      element(
+        "div",
+        { class: "columns" },
+        element("figure", {}, element("figcaption", {}, element("b", {}, "Hypervolume "), shown), growth.element),
+        element("figure", {}, element("figcaption", {}, element("b", {}, "Learning curves"), curvesOf), curves.element),
+        element("figure", {}, element("figcaption", {}, element("b", {}, "Where the time went"), " by stage and outcome"), stages),
+      ),
+    ),
+    /** @param {import("./draw.js").Change} change */
+    draw(change) {
+      if (change.document || change.theme) drawGrowth();
+      if (change.document) drawStages();
+      if (change.document || change.selection || change.theme) drawCurves();
+    },
+  };
+}

@@ -1,0 +1,76 @@
+// Several studies on one pair of axes: the front of each, and what is best in it.
+
+import { Chart, tooltip, valueAxis } from "./chart.js";
+import { colour, SERIES, SERIES_SHAPES } from "./colours.js";
+import { axesOf, staircase } from "./front.js";
+import { button, element, fill, section } from "./dom.js";
+import { axisTitle, figure } from "./format.js";
+import { place, title } from "./study.js";
+
+/** @param {import("./draw.js").Page} page */
+export function studiesSection(page) {
+  const chart = new Chart("", { tall: true });
+  const body = element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Studies" });
+
+  function draw() {
+    const { x, y } = axesOf(page);
+    const studies = [...page.studies.values()];
+    chart.label = `Fronts of ${studies.map((study) => study.name).join(", ")}: ${y} against ${x}.`;
+    chart.draw({
+      grid: { left: 58, right: 18, top: 34, bottom: 46 },
+      legend: { top: 0, textStyle: { color: colour("ink") } },
+      tooltip: tooltip(({ seriesName, data }) =>
+        data ? `${seriesName}, ${data[2]}\n${x} ${figure(data[0])}, ${y} ${figure(data[1])}` : ""),
+      xAxis: valueAxis(axisTitle(page.study.axis(x)), { type: page.view.look.logX ? "log" : "value" }),
+      yAxis: valueAxis(axisTitle(page.study.axis(y)), { type: page.view.look.logY ? "log" : "value", nameGap: 42 }),
+      series: studies.map((study, index) => ({
+        type: "line",
+        step: "end",
+        name: study.name,
+        symbol: SERIES_SHAPES[index % SERIES_SHAPES.length],
+        symbolSize: 9,
+        itemStyle: { color: colour(SERIES[index % SERIES.length]) },
+        lineStyle: { color: colour(SERIES[index % SERIES.length]), width: 1.5 },
+        data: staircase(study.complete, x, y).map((row) => [place(row, x), place(row, y), title(row)]),
+      })),
+    });
+    const lines = studies.map((study) => {
+      const lowest = (axis) => {
+        const values = study.complete.map((row) => row.scores[axis]?.value).filter((value) => value !== undefined);
+        return values.length ? figure(values.reduce((least, value) => Math.min(least, value))) : "–";
+      };
+      const [machine] = study.document.environments;
+      return element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, button(study.name, () => page.view.change({ study: study.name, selection: new Set() }), { class: "sort" })),
+        element("td", {}, machine === undefined ? "–" : `${machine.host}, ${machine.cpu}`),
+        element("td", {}, study.document.spec.target?.quantization ?? "–"),
+        ...[study.complete.length, study.document.front.length].map((count) =>
+          element("td", { class: "number" }, count.toLocaleString("en-US"))),
+        ...[y, x].map((axis) => element("td", { class: "number" }, lowest(axis))),
+      );
+    });
+    const heads = ["study", "device", "weights", "complete", "on the front", `lowest ${y}`, `lowest ${x}`];
+    fill(
+      body,
+      element(
+        "table",
+        {},
+        element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
+        element("tbody", {}, ...lines),
+      ),
+    );
+  }
+
+  return {
+    element: section(
+      "studies",
+      "Studies",
+      "Losses compare where budget, text and proxy are the same; times where the device is.",
+      chart.element,
+      body,
+    ),
+    draw,
+  };
+}

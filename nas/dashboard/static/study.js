@@ -1,0 +1,139 @@
+// A study's document as rows, one a trial, into which updates are merged.
+
+/**
+ * @typedef {{value: number, low: number | null, high: number | null}} Score
+ * @typedef {"front" | "dominated" | "infeasible" | "stopped" | "failed" | "running" |
+ *   "interrupted" | "reference" | "duplicate"} Role what a trial is to the front
+ * @typedef {Object} Row
+ * @property {number} id
+ * @property {"candidate" | "reference"} kind
+ * @property {number} number
+ * @property {string} name what it is asked for by, and selected by
+ * @property {string} state
+ * @property {Role} role
+ * @property {string | null} stage
+ * @property {string | null} reason
+ * @property {number | null} duplicate_of
+ * @property {Record<string, any>} architecture
+ * @property {Record<string, Score>} scores
+ * @property {number | null} estimated_loss
+ * @property {number | null} trained
+ * @property {boolean | null} unsettled
+ * @property {number | null} disturbed
+ * @property {number | null} waited
+ * @property {number} seconds
+ * @property {number | null} ended_at
+ * @property {[number, number][] | null} curve tokens and loss
+ */
+
+export class Study {
+  /** @param {any} document a whole one; its form is in nas/dashboard/form.py */
+  constructor(document) {
+    /** @type {Map<number, Row>} */
+    this.byId = new Map();
+    /** @type {Map<string, Row>} */
+    this.byName = new Map();
+    this.document = document;
+    this.#addRows(document);
+    this.#settle();
+  }
+
+  /** @param {any} update of this study, from this revision on */
+  merge(update) {
+    this.document = update;
+    this.#addRows(update);
+    this.#settle();
+  }
+
+  get name() {
+    return this.document.study;
+  }
+
+  /** Scores that some trial has: objectives first. */
+  get axes() {
+    return this.document.axes;
+  }
+
+  /** @param {string} name @returns {{name: string, unit: string, max: number | null}} */
+  axis(name) {
+    return this.axes.find((axis) => axis.name === name) ?? { name, unit: "", max: null };
+  }
+
+  /** @param {Role} role */
+  withRole(role) {
+    return this.rows.filter((row) => row.role === role);
+  }
+
+  /** Complete candidates, each architecture once. */
+  get complete() {
+    return this.rows.filter((row) => row.role === "front" || row.role === "dominated");
+  }
+
+  /** @param {any} document */
+  #addRows({ trials, architectures, curves }) {
+    const columns = Object.keys(architectures);
+    const shapes = architectures.hash.map((_, index) =>
+      Object.fromEntries(columns.map((column) => [column, architectures[column][index]])),
+    );
+    const facts = Object.keys(trials).filter((column) => column !== "scores");
+    const scores = Object.entries(trials.scores);
+    trials.id.forEach((id, index) => {
+      const row = { curve: this.byId.get(id)?.curve ?? null, scores: {} };
+      for (const fact of facts) row[fact] = trials[fact][index];
+      row.name = String(row.name);
+      row.architecture = shapes[row.architecture];
+      for (const [name, { value, low, high }] of scores) {
+        if (value[index] === null) continue;
+        row.scores[name] = {
+          value: value[index],
+          low: low?.[index] ?? null,
+          high: high?.[index] ?? null,
+        };
+      }
+      this.byId.set(id, row);
+      this.byName.set(row.name, row);
+    });
+    for (const { tokens, trial, loss } of curves) {
+      trial.forEach((id, index) => {
+        const row = this.byId.get(id);
+        if (row) row.curve = loss[index].map((each, step) => [tokens[step], each]);
+      });
+    }
+  }
+
+  #settle() {
+    const front = new Set(this.document.front);
+    /** @type {Row[]} */
+    this.rows = [...this.byId.values()];
+    for (const row of this.rows) row.role = roleOf(row, front);
+  }
+}
+
+/**
+ * Where a trial stands on an axis. One that was stopped stands where its loss would have come to.
+ * @param {Row} row
+ * @param {string} axis
+ * @returns {number | null}
+ */
+export function place(row, axis) {
+  const score = row.scores[axis];
+  if (score !== undefined) return score.value;
+  return axis === "loss" && row.state === "stopped" ? row.estimated_loss : null;
+}
+
+/** @param {Row} row @returns {number} its layers with attention over tokens, windowed or not */
+export function attentionLayers(row) {
+  return [...row.architecture.layout].filter((letter) => "as".includes(letter)).length;
+}
+
+/** @param {Row} row */
+export function title(row) {
+  return row.kind === "reference" ? row.name : `trial ${row.name}`;
+}
+
+function roleOf(row, front) {
+  if (row.kind === "reference") return "reference";
+  if (front.has(row.id)) return "front";
+  if (row.duplicate_of !== null) return "duplicate";
+  return row.state === "complete" ? "dominated" : row.state;
+}

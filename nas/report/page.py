@@ -1,0 +1,88 @@
+"""A report as one HTML file: readable as it is, with the dashboard's charts where scripts run."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from html import escape
+
+from nas.dashboard.document import json_bytes
+from nas.dashboard.form import Document, Why
+from nas.report.bundle import scripts, stylesheet
+from nas.report.picture import front_picture
+from nas.report.tables import Table, tables
+
+# Nothing is fetched, whatever a text out of the database may look like.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' data:; style-src 'unsafe-inline'; "
+    "img-src data: blob:"
+)
+_STYLE = """
+.report { max-width: 1400px; margin: 0 auto; padding: 0 24px; }
+.report h2 { font-size: 1.15em; margin: 28px 0 8px; }
+.report li { margin: 4px 0; max-width: 100ch; }
+.report table { border-collapse: collapse; display: block; overflow-x: auto; }
+.report th, .report td { padding: 2px 14px 2px 0; text-align: left; vertical-align: top; }
+.report .number { text-align: right; font-variant-numeric: tabular-nums; }
+.report svg { width: 100%; max-width: 900px; height: auto; font-size: 12px; }
+.drawn .static { display: none; }
+"""
+
+
+def report_html(document: Document, why: Why, made_at: datetime) -> str:
+    """document: a whole one."""
+    return "\n".join(_page(document, why, made_at))
+
+
+def _page(document: Document, why: Why, made_at: datetime) -> Iterator[str]:
+    title = escape(f"{document['study']}: report")
+    yield "<!doctype html>"
+    yield '<html lang="en"><head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield '<meta name="color-scheme" content="light dark">'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    yield f"<title>{title}</title><style>{stylesheet()}{_STYLE}</style></head><body>"
+    said = escape(dates(document, made_at))
+    yield f'<header class="report"><h1>{title}</h1><p>{said}</p></header>'
+    # The charts' own page says all of this too.
+    yield '<section class="report static">'
+    yield from _list("Findings", [*document["findings"], *why["findings"]])
+    yield from _list("Left unproven", unproven(document, why))
+    yield front_picture(document)
+    yield '</section><main id="charts"></main><section class="report">'
+    for table in tables(document):
+        yield from _table(table)
+    yield "</section>"
+    for name, data in (("document", document), ("why", why)):
+        text = json_bytes(data).decode().replace("<", r"\u003c")
+        yield f'<script type="application/json" id="study-{name}">{text}</script>'
+    yield f"{scripts()}</body></html>"
+
+
+def unproven(document: Document, why: Why) -> list[str]:
+    """With what the choices do not tell."""
+    return document["unproven"] if why["said"] is None else [*document["unproven"], why["said"]]
+
+
+def dates(document: Document, made_at: datetime) -> str:
+    begun = datetime.fromtimestamp(document["created_at"], UTC)
+    return f"A study begun on {begun:%d %B %Y}, as it was on {made_at:%d %B %Y at %H:%M} UTC"
+
+
+def _list(title: str, sentences: Sequence[str]) -> Iterator[str]:
+    if sentences:
+        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+        yield f"<h2>{escape(title)}</h2><ul>{items}</ul>"
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f"<h2>{escape(table.title)}</h2><table><thead><tr>"
+    yield "".join(_cell("th", table, index, text) for index, text in enumerate(table.columns))
+    yield "</tr></thead><tbody>"
+    for row in table.rows:
+        cells = "".join(_cell("td", table, index, text) for index, text in enumerate(row))
+        yield f"<tr>{cells}</tr>"
+    yield "</tbody></table>"
+
+
+def _cell(tag: str, table: Table, index: int, text: str) -> str:
+    side = ' class="number"' if index in table.numbers else ""
+    return f"<{tag}{side}>{escape(text)}</{tag}>"

@@ -1,0 +1,148 @@
+"""What a report says in tables: plain texts, for HTML and for Markdown."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from nas.dashboard.form import Document, Json
+from nas.views.terminal import duration, number
+
+_SHARE = ".0%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Columns of `numbers` are set to the right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: frozenset[int] = frozenset()
+
+
+def tables(document: Document) -> Iterator[Table]:
+    """The front with the models beside it, where the time went, the machines, and the settings."""
+    if document["front"]:
+        yield _front(document)
+    yield _counts(document)
+    if document["stages"]:
+        yield _times(document)
+    if document["environments"]:
+        yield _environments(document)
+    rows = tuple(_settings(document["spec"]))
+    yield Table(title="Settings", columns=("key", "value"), rows=rows)
+
+
+def _front(document: Document) -> Table:
+    trials, architectures = document["trials"], document["architectures"]
+    places = {trial: row for row, trial in enumerate(trials["id"])}
+    rows = [places[trial] for trial in document["front"]]
+    rows += [row for row, kind in enumerate(trials["kind"]) if kind == "reference"]
+    axes = [axis for axis in document["axes"] if axis["objective"]]
+    knee = document["knee"]
+
+    def cells(row: int) -> tuple[str, ...]:
+        place = trials["architecture"][row]
+        mark = " (knee)" if trials["id"][row] == knee else ""
+        return (
+            f"{trials['name'][row]}{mark}",
+            architectures["layout"][place],
+            f"{architectures['parameters'][place] / 1e6:,.1f}",
+            *(_value(document, axis["name"], row) for axis in axes),
+        )
+
+    titles = [f"{axis['name']}, {axis['unit']}".rstrip(", ") for axis in axes]
+    columns = ("trial", "layout", "million parameters", *titles)
+    return Table(
+        title="The front, and published models beside it",
+        columns=columns,
+        rows=tuple(cells(row) for row in rows),
+        numbers=frozenset(range(2, len(columns))),
+    )
+
+
+def _value(document: Document, name: str, row: int) -> str:
+    """With half its 95 % interval, where there is one."""
+    column = document["trials"]["scores"].get(name)
+    value = None if column is None else column["value"][row]
+    if column is None or value is None:
+        return ""
+    low = None if column["low"] is None else column["low"][row]
+    high = None if column["high"] is None else column["high"][row]
+    if low is None or high is None:
+        return number(value)
+    return f"{number(value)} ±{(high - low) / 2:.2g}"
+
+
+def _counts(document: Document) -> Table:
+    counts = document["counts"]
+    named = {
+        "wanted": counts["wanted"],
+        "complete": counts["complete"],
+        "infeasible": counts["infeasible"],
+        "stopped early": counts["stopped"],
+        "failed": counts["failed"],
+        "running": counts["running"],
+        "interrupted": counts["interrupted"],
+        "drawn before": counts["duplicates"],
+        **{f"draws that rule {rule} refused": n for rule, n in counts["rejected"].items()},
+    }
+    rows = tuple((name, f"{count:,}") for name, count in named.items() if count)
+    return Table(title="Candidates", columns=("", "count"), rows=rows, numbers=frozenset({1}))
+
+
+def _times(document: Document) -> Table:
+    times = sorted(document["stages"], key=lambda each: -each["seconds"])
+    total = sum(each["seconds"] for each in times) or 1.0
+    return Table(
+        title="Where the time went",
+        columns=("stage", "of trials that are", "trials", "time", "share"),
+        rows=tuple(
+            (
+                each["stage"],
+                each["state"],
+                f"{each['trials']:,}",
+                duration(each["seconds"]),
+                f"{each['seconds'] / total:{_SHARE}}",
+            )
+            for each in times
+        ),
+        numbers=frozenset({2, 3, 4}),
+    )
+
+
+def _environments(document: Document) -> Table:
+    return Table(
+        title="Machines that timed",
+        columns=("host", "processor", "cores", "memory, GB", "system", "runtime", "trials"),
+        rows=tuple(
+            (
+                each["host"],
+                each["cpu"],
+                str(each["cores"]),
+                f"{each['memory_bytes'] / 1e9:,.1f}",
+                each["system"],
+                each["runtime"],
+                f"{each['trials']:,}",
+            )
+            for each in document["environments"]
+        ),
+        numbers=frozenset({2, 3, 6}),
+    )
+
+
+def _settings(value: Json, key: str = "") -> Iterator[tuple[str, str]]:
+    """Each with its key as the study file writes it: `proxy.token_budget`."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _settings(inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        for index, inner in enumerate(value):
+            yield from _settings(inner, f"{key}[{index}]")
+    else:
+        yield key, _shown(value)
+
+
+def _shown(value: Json) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(_shown, value))
+    return "" if value is None else str(value)

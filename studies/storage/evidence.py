@@ -1,0 +1,67 @@
+"""What stands behind the timings of many trials, in short: raw samples are read for few of them."""
+
+import json
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from studies.records import Evidence, ReferenceTime
+from studies.storage.memory import read_environment
+from studies.storage.schema import ENVIRONMENTS, EVALUATIONS, MEASUREMENTS, STAGES, TRIALS
+from studies.storage.trials import of_stages
+
+
+def read_evidence(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[int, Evidence]:
+    """By id, of the trials that `where`, a condition on TRIALS, chooses and that were timed."""
+    rows = connection.execute(
+        of_stages(
+            sa.select(STAGES.c.trial, MEASUREMENTS.c.disturbance, ENVIRONMENTS.c.json), MEASUREMENTS
+        )
+        .join(ENVIRONMENTS, MEASUREMENTS.c.environment == ENVIRONMENTS.c.hash)
+        .where(where, MEASUREMENTS.c.reference_of.is_(None))
+        .order_by(STAGES.c.trial, MEASUREMENTS.c.position)
+    ).all()
+    disturbances: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    environments: dict[int, str] = {}
+    for trial, disturbance, environment in rows:
+        environments.setdefault(trial, environment)
+        if disturbance is not None:
+            disturbances[trial].append(json.loads(disturbance))
+    return {
+        trial: Evidence(
+            disturbed=max((each["steal"] + each["beside"] for each in found), default=None),
+            waited_s=max((each["waited_s"] for each in found), default=None),
+            environment=read_environment(environment),
+        )
+        for trial, environment in environments.items()
+        for found in [disturbances[trial]]
+    }
+
+
+def read_reference_times(
+    connection: sa.Connection, trials: Collection[int]
+) -> tuple[ReferenceTime, ...]:
+    """Of the reference model beside these trials, by their ids; each workload's first."""
+    rows = connection.execute(
+        of_stages(
+            sa.select(STAGES.c.trial, MEASUREMENTS.c.workload, MEASUREMENTS.c.samples_ns),
+            MEASUREMENTS,
+        )
+        .join(
+            EVALUATIONS,
+            (EVALUATIONS.c.fingerprint == MEASUREMENTS.c.fingerprint)
+            & (EVALUATIONS.c.architecture == MEASUREMENTS.c.architecture),
+        )
+        .add_columns(EVALUATIONS.c.evaluated_at)
+        .where(TRIALS.c.id.in_(trials), MEASUREMENTS.c.reference_of.is_not(None))
+        .order_by(EVALUATIONS.c.evaluated_at, STAGES.c.trial, MEASUREMENTS.c.position)
+    ).all()
+    found: dict[tuple[int, str], ReferenceTime] = {}
+    for trial, workload, samples_ns, evaluated_at in rows:
+        median_ms = float(np.median(json.loads(samples_ns))) / 1e6
+        time = ReferenceTime(trial=trial, workload=workload, at=evaluated_at, median_ms=median_ms)
+        found.setdefault((trial, workload), time)
+    return tuple(found.values())
