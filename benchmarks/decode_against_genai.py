@@ -1,14 +1,17 @@
-"""Decode with our graph against onnxruntime-genai's graph of the same model, in one process.
+"""Decode with our graph against onnxruntime-genai's of the same model, in one process.
 
-    python benchmarks/decode_against_genai.py [--preset lfm2-350m] [--folder KEPT]
+    GLIBC_TUNABLES=... python benchmarks/decode_against_genai.py [--preset lfm2-350m] [--folder KEPT]
 
-Both are int4 in blocks of 32 with int8 activations, on one pinned thread, by plain onnxruntime
-sessions whose caches are bound in place. Windows of decode steps alternate, so that the machine's
-drift falls on both; the spread of their ratio says what is left of it.
+All are int4 in blocks of 32 with int8 activations, on one pinned thread. `graph` is its builder's
+graph in a plain onnxruntime session whose caches are bound in place, as ours are; `generate` is its
+own `generate_next_token`, sampling included. Windows of decode steps alternate, so that the
+machine's drift falls on all; the spread of their ratio says what is left of it. With
+`hardware.local.STEADY_HEAP` in the environment all lie in huge pages, as when we measure.
 """
 
 import argparse
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -40,6 +43,27 @@ _NEEDED = ("onnx_ir", "onnxruntime_genai", "transformers")
 
 # One token behind as many others as it is told.
 Decode: TypeAlias = Callable[[int], None]
+
+
+class GeneratingSession:
+    """onnxruntime-genai's own loop over its builder's folder, on one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        import onnxruntime_genai
+
+        config = onnxruntime_genai.Config(str(folder))
+        options = {"intra_op_num_threads": 1, "inter_op_num_threads": 1}
+        config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+        model = onnxruntime_genai.Model(config)
+        parameters = onnxruntime_genai.GeneratorParams(model)
+        parameters.set_search_options(max_length=_CONTEXT, min_length=_CONTEXT, do_sample=False)
+        self._generator = onnxruntime_genai.Generator(model, parameters)
+        self._generator.append_tokens(np.ones((1, _DEPTH), dtype=np.int32))
+
+    def run(self, position: int) -> None:
+        """The next token; the first one comes from the logits of the prompt."""
+        del position  # it counts by itself
+        self._generator.generate_next_token()
 
 
 class BuiltSession:
@@ -168,36 +192,40 @@ def _compare(ours: Path, theirs: Path, name: str) -> None:
     os.sched_setaffinity(0, [core])
     starts: dict[str, Callable[[], Decode]] = {
         "ours": lambda: _start_ours(ours),
-        "genai": lambda: BuiltSession(theirs).run,
+        "graph": lambda: BuiltSession(theirs).run,
+        "generate": lambda: GeneratingSession(theirs.parent).run,
     }
     windows: dict[str, list[float]] = {label: [] for label in starts}
     for _ in range(_ROUNDS):
         starts = dict(reversed(starts.items()))
         running = {label: start() for label, start in starts.items()}
         for decode in running.values():
-            _window_ms(decode)  # warm-up
-        for _ in range(_WINDOWS):
+            _window_ms(decode, _DEPTH)  # warm-up
+        for window in range(1, _WINDOWS + 1):
             for label, decode in running.items():
-                windows[label].append(_window_ms(decode))
+                windows[label].append(_window_ms(decode, _DEPTH + window * _STEPS))
     environment = read_environment(f"onnxruntime {ort.__version__}")
     print(
-        f"{name} int4, decode at depth {_DEPTH}: {_ROUNDS} times both sessions anew, each with "
+        f"{name} int4, decode from depth {_DEPTH} on: {_ROUNDS} times all sessions anew, each with "
         f"{_WINDOWS} alternating windows of {_STEPS} steps"
     )
     print(
         f"{environment.cpu}, {environment.cores} cores, {environment.system}, "
         f"{environment.runtime_version}, load {environment.load_1min}"
     )
-    for label, model in (("ours", ours), ("genai", theirs)):
+    for label, model in (("ours", ours), ("graph", theirs), ("generate", theirs)):
         print(
-            f"{label:6}{np.median(windows[label]):7.2f} ms a token, at best "
+            f"{label:9}{np.median(windows[label]):7.2f} ms a token, at best "
             f"{min(windows[label]):.2f}; {_operators(model)}"
         )
-    ratios = np.divide(windows["ours"], windows["genai"])
-    rounds = np.median(ratios.reshape(_ROUNDS, _WINDOWS), axis=1)
-    low, median, high = np.quantile(ratios, (0.25, 0.5, 0.75))
-    print(f"ours / genai: {median:.3f}; quartiles of the windows {low:.3f} to {high:.3f}, ", end="")
-    print(f"medians of the rounds {rounds.min():.3f} to {rounds.max():.3f}")
+    for label in ("graph", "generate"):
+        ratios = np.divide(windows["ours"], windows[label])
+        rounds = np.median(ratios.reshape(_ROUNDS, _WINDOWS), axis=1)
+        low, median, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+        print(
+            f"ours / {label}: {median:.3f}; quartiles of the windows {low:.3f} to {high:.3f}, "
+            f"medians of the rounds {rounds.min():.3f} to {rounds.max():.3f}"
+        )
 
 
 def _start_ours(model: Path) -> Decode:
@@ -211,11 +239,11 @@ def _start_ours(model: Path) -> Decode:
     return decode
 
 
-def _window_ms(decode: Decode) -> float:
+def _window_ms(decode: Decode, depth: int) -> float:
     samples = []
     for step in range(_STEPS):
         start = time.perf_counter_ns()
-        decode(_DEPTH + step)
+        decode(depth + step)
         samples.append(time.perf_counter_ns() - start)
     return float(np.median(samples)) / 1e6
 

@@ -10,6 +10,7 @@ The last line is one JSON document.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import tempfile
@@ -23,7 +24,7 @@ from scipy.stats import kendalltau, spearmanr
 from evaluators.model_file import loaded
 from hardware.environment import read_environment
 from hardware.llama_cpp import LlamaCppRunner
-from hardware.local import LocalRunner
+from hardware.local import STEADY_HEAP, LocalRunner
 from hardware.measurement import Workload, parse_workload
 from hardware.quiet import measuring
 from hardware.runner import LoadedModel, Runner
@@ -110,12 +111,16 @@ def agreement(results: list[Result], workload: Workload) -> Agreement:
 
 
 def by_hand_ns(program: Path, model: Path, core: int, workload: Workload) -> float:
-    """One call of llama-bench: the median of its repetitions, of a token or of a prompt."""
+    """One call of llama-bench: the median of its repetitions, of a token or of a prompt.
+
+    Its weights lie in huge pages as ours do; in small ones a token takes some per cent longer.
+    """
     tokens = str(workload.tokens)
     prompt, text = ("0", tokens) if workload.phase == "decode" else (tokens, "0")
     command = ["taskset", "-c", str(core), program, "-m", model, "-t", "1", "-o", "json"]
     command += ["-p", prompt, "-n", text, "-d", str(workload.depth), "-r", str(REPETITIONS)]
-    answer = subprocess.run(command, capture_output=True, check=True).stdout
+    environment = os.environ | STEADY_HEAP
+    answer = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
     samples_ns: list[int] = json.loads(answer)[0]["samples_ns"]
     at_once = workload.tokens if workload.phase == "decode" else 1
     return statistics.median(samples_ns) / at_once

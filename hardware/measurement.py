@@ -1,5 +1,6 @@
 """What was timed and what came out: a workload, and its raw samples with their evidence."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -107,6 +108,11 @@ class Measurement:
 class Interval:
     low: float
     high: float
+
+    @property
+    def half_width(self) -> float:
+        """As a share of what lies between, by logarithms; what a precision is compared with."""
+        return math.log(self.high / self.low) / 2
 
 
 def quantile_ms(measurement: Measurement, share: float) -> float:

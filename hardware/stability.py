@@ -276,7 +276,7 @@ def _half_width(estimate: Ratio) -> float:
     """As a share of the value; infinite where there is no interval."""
     if estimate.low is None or estimate.high is None:
         return math.inf
-    return math.log(estimate.high / estimate.low) / 2
+    return Interval(low=estimate.low, high=estimate.high).half_width
 
 
 def _log_quantiles(measurement: Measurement, share: float) -> NDArray[np.float64]:

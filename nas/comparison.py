@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
-from math import log
 
 import numpy as np
 
@@ -123,4 +122,4 @@ def _by_itself(model: Measurable, effort: Effort, measurements: tuple[Measuremen
 
 def _is_settled(effort: Effort, interval: Interval | None) -> bool:
     """As the sampling judges it, which ends then."""
-    return interval is not None and log(interval.high / interval.low) / 2 <= effort.precision
+    return interval is not None and interval.half_width <= effort.precision

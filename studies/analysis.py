@@ -215,14 +215,14 @@ def best(store: Store, front: Front, score: str, limits: Mapping[str, float]) ->
     Scores are those of the evaluators, objectives or not; `front` was asked for with them.
     ValueError for one that there is not.
     """
-    complete = [*map(as_point, front.members), *front.dominated]
+    known = {name for trial in front.members for name in trial.values}
+    known = known or set(score_names(front.spec.target.more_depths))
     for field, name in [("score", score), *(("max", name) for name in limits)]:
-        if not any(name in point.values for point in complete):
-            _check_known(front, field, name)
-            return None
+        if name not in known:
+            raise ValueError(f"{field}: '{name}' is not {one_of(sorted(known))}")
     within = (
         point
-        for point in complete
+        for point in (*map(as_point, front.members), *front.dominated)
         if all(point.values[name] <= limit for name, limit in limits.items())
     )
     found = min(within, key=lambda point: (point.values[score], point.number), default=None)
@@ -253,14 +253,6 @@ def is_unsettled(spec: StudySpec, score: Score) -> bool:
     if score.low is None or score.high is None:
         return True
     return (score.high - score.low) / 2 > spec.device.precision * score.value
-
-
-def _check_known(front: Front, field: str, name: str) -> None:
-    """ValueError for a score that no complete candidate has, or none could have."""
-    known = {each for trial in front.members for each in trial.values}
-    known = known or set(score_names(front.spec.target.more_depths))
-    if name not in known:
-        raise ValueError(f"{field}: '{name}' is not {one_of(sorted(known))}")
 
 
 def _front(

@@ -16,7 +16,7 @@ METHOD = (
 )
 
 _HALVES = 10
-_TREES = 50
+_TREES = 25
 _SMALLEST_LEAF = 2
 # More candidates change little and take long.
 _MOST_TRIALS = 1_000

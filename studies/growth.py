@@ -20,8 +20,8 @@ class Growth:
 def growth(points: Sequence[Sequence[float]], corner: Sequence[float]) -> tuple[Growth, ...]:
     """Of points in the order in which they came; see `pareto.hypervolume`."""
     found: list[Growth] = []
-    values = np.asarray(points, dtype=np.float64).reshape(len(points), -1)
-    on_front: NDArray[np.float64] = values[:0]
+    values: NDArray[np.float64] = np.asarray(points, dtype=np.float64)
+    on_front = values[:0]
     for index, point in enumerate(values):
         # Most points are beaten, which is seen at once; volumes are costly.
         if (on_front <= point).all(axis=1).any() or (point >= corner).any():

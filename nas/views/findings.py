@@ -139,7 +139,8 @@ def _lost(profile: Profile, costs: Sequence[OperatorCost]) -> Iterator[str]:
     needed = [profile.probes[0]]
     needed += [model for model in profile.probes if set(model.architecture.layout) == {"-"}]
     timed = set.intersection(*({time.workload for time in model.times} for model in needed))
-    for workload in sorted(timed - {cost.workload for cost in costs}, key=str):
+    lost = timed - {cost.workload for cost in costs}
+    for workload in sorted(lost, key=lambda each: (each.phase, each.depth)):
         yield f"{workload}: noise hides what a short convolution takes; more --rounds may tell"
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hardware import llama_cpp
+from hardware.llama_bench import LlamaBench
 from hardware.llama_cpp import LlamaCppRunner
 from hardware.measurement import Workload
 from hardware.runner import RunnerError
@@ -115,6 +117,21 @@ def test_the_time_that_it_stands_still_is_in_no_sample(runner, model):
             longest_ns.append(max(loaded.time(TOKEN, 3).samples_ns))
             time.sleep(0.3)
     assert statistics.median(longest_ns) < 0.3e9
+
+
+def test_a_stop_that_comes_late_may_have_missed_the_last_run(runner, model, monkeypatch):
+    """Of a fast model some runs have begun, and ended, before it is stopped."""
+    monkeypatch.setattr(llama_cpp, "_RUNS", 50)
+    go_on, missed = LlamaBench.go_on, [51]
+
+    def go_on_late(process: LlamaBench) -> None:
+        go_on(process)
+        for _ in range(missed.pop() if missed else 0):
+            process.run()
+
+    monkeypatch.setattr(LlamaBench, "go_on", go_on_late)
+    with runner.load(model, CAPACITY) as loaded:
+        assert len(loaded.time(TOKEN, 200).samples_ns) == 200
 
 
 def test_the_process_is_pinned_to_the_cores_that_are_told(runner, model):

@@ -76,7 +76,7 @@ def large_spec(study: LargeStudy) -> StudySpec:
             update={
                 "name": study.name,
                 "storage": study.url,
-                "trials": study.trials,
+                "trials": max(1, study.trials),
                 "references": study.references,
                 "proxy": spec.proxy.model_copy(update={"corpus": corpus}),
             }

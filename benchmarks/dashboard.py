@@ -1,0 +1,96 @@
+"""What the dashboard's data costs: documents, updates, a report, and `nas pareto`.
+
+    python benchmarks/dashboard.py [--trials 5000] [--new 100] [--rounds 5]
+
+Writes a study of that many trials and one of twice as many into a temporary folder, and prints, as
+median [quartiles] of the rounds: the seconds to the first document of a process that knows nothing
+yet, to an update, and to the choices that matter; the sizes; and the seconds of the commands, each
+a process of its own. The bars are seconds and megabytes on two cores.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from hardware.environment import read_environment
+from nas.dashboard.document import StudyDocuments, json_bytes
+from studies.storage.store import Store
+from tests.studies.large_study import LargeStudy, write_study
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trials", type=int, default=5_000)
+    parser.add_argument("--new", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    machine = read_environment("")
+    print(f"{machine.cpu}, {machine.cores} cores, load of the last minute {machine.load_1min}")
+
+    with tempfile.TemporaryDirectory() as folder:
+        study = LargeStudy(url=f"sqlite:///{folder}/study.db", trials=options.trials)
+        larger = LargeStudy(url=f"sqlite:///{folder}/larger.db", trials=2 * options.trials)
+        write_study(study)
+        write_study(larger)
+        _documents(study, options.new, options.rounds)
+        report = Path(folder) / "report.html"
+        _command(
+            f"report of {options.trials:,} (bar 10 s)",
+            options.rounds,
+            ["report", study.name, "--storage", study.url, "-o", str(report), "--force"],
+        )
+        print(f"{'its size (bar 8 MB)':>40}  {report.stat().st_size / 1e6:.2f} MB")
+        _command(
+            f"nas pareto on {2 * options.trials:,} (bar 1 s)",
+            options.rounds,
+            ["pareto", larger.name, "--storage", larger.url],
+        )
+
+
+def _documents(study: LargeStudy, new: int, rounds: int) -> None:
+    firsts, updates, whys = [], [], []
+    with Store.open_to_read(study.url) as store:
+        for _ in range(rounds):
+            documents = StudyDocuments(store, study.name)
+            firsts.append(_seconds(lambda: json_bytes(documents.document())))
+            revision = documents.document()["revision"]
+            write_study(LargeStudy(url=study.url, trials=new))
+            updates.append(_seconds(lambda: json_bytes(documents.document(revision))))
+            whys.append(_seconds(documents.why))
+        whole = json_bytes(documents.document())
+        update = json_bytes(documents.document(revision))
+    _print("first document", firsts)
+    _print(f"update of {new} (bar 0.3 s with drawing)", updates)
+    _print("choices that matter", whys)
+    print(f"{'size of the document':>40}  {len(whole) / 1e6:.2f} MB")
+    print(f"{'size of the update':>40}  {len(update) / 1e6:.3f} MB")
+
+
+def _command(what: str, rounds: int, arguments: Sequence[str]) -> None:
+    def run() -> None:
+        command = [sys.executable, "-m", "nas.cli", *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
+    _print(what, [_seconds(run) for _ in range(rounds)])
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _print(what: str, seconds: Sequence[float]) -> None:
+    low, middle, high = statistics.quantiles(seconds, n=4)
+    print(f"{what:>40}  {middle:.3f} s [{low:.3f}, {high:.3f}]")
+
+
+if __name__ == "__main__":
+    main()

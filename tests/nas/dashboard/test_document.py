@@ -1,0 +1,194 @@
+"""The document of a study: what it says, and that updates add up to the whole."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.dashboard.document import StudyDocuments, json_bytes
+from nas.dashboard.form import Document
+from studies.storage.store import Store
+from tests.studies.large_study import HOSTILE, LargeStudy, write_study
+
+
+def merged(whole: Document, update: Document) -> dict[str, Any]:
+    """As the form says, and as the page does it."""
+    result: dict[str, Any] = deepcopy({**update})
+    trials, news = deepcopy({**whole["trials"]}), update["trials"]
+    offset = len(whole["architectures"]["hash"])
+    result["architectures"] = {
+        name: values + update["architectures"][name]
+        for name, values in whole["architectures"].items()
+    }
+    rows = {trial: row for row, trial in enumerate(trials["id"])}
+    old, new = _rows(trials), _rows(news)
+    for row in new:
+        row["architecture"] += offset
+        if row["id"] in rows:
+            old[rows[row["id"]]] = row
+        else:
+            old.append(row)
+    result["trials"] = old
+    losses = {**_losses(whole), **_losses(update)}
+    result["curves"] = losses
+    return result
+
+
+def _rows(trials: Any) -> list[dict[str, Any]]:
+    """One dictionary a trial; a score that a trial lacks is not in it."""
+    columns = {name: values for name, values in trials.items() if name != "scores"}
+    rows = [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+    for name, column in trials["scores"].items():
+        for row, value in enumerate(column["value"]):
+            if value is not None:
+                rows[row][name] = (
+                    value,
+                    *(each and each[row] for each in (column["low"], column["high"])),
+                )
+    return rows
+
+
+def _losses(document: Any) -> dict[int, list[tuple[int, float]]]:
+    return {
+        trial: list(zip(group["tokens"], losses, strict=False))
+        for group in document["curves"]
+        for trial, losses in zip(group["trial"], group["loss"], strict=True)
+    }
+
+
+def _plain(document: Any) -> dict[str, Any]:
+    """With rows that carry their architectures' hashes, so that the order of these is none."""
+    result = {**document}
+    if isinstance(result["trials"], dict):
+        result["trials"], result["curves"] = _rows(result["trials"]), _losses(result)
+    hashes = result["architectures"]["hash"]
+    result["trials"] = {
+        row["id"]: row | {"architecture": hashes[row["architecture"]]} for row in result["trials"]
+    }
+    for name in ("architectures", "since", "revision"):
+        del result[name]
+    return result
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/study.db"
+
+
+def test_updates_add_up_to_the_whole(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=40, running=True))
+    with Store.open_to_read(url) as store:
+        page, other = StudyDocuments(store, "large"), StudyDocuments(store, "large")
+        whole = page.document()
+        write_study(LargeStudy(url=url, trials=20))
+        with Store.open(url) as writer:
+            begun = next(each for each in writer.trials("large") if each.state == "running")
+            writer.interrupt(begun)
+        update = page.document(whole["revision"])
+        anew = other.document()
+    assert update["since"] == whole["revision"] != update["revision"]
+    assert len(update["trials"]["id"]) < 25
+    assert _plain(merged(whole, update)) == _plain(anew)
+
+
+def test_an_update_of_nothing_new_is_small_and_of_the_same_revision(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=30))
+    with Store.open_to_read(url) as store:
+        documents = StudyDocuments(store, "large")
+        whole = documents.document()
+        update = documents.document(whole["revision"])
+    assert update["revision"] == whole["revision"]
+    assert update["trials"]["id"] == []
+    assert update["architectures"]["hash"] == []
+    assert update["front"] == whole["front"]
+
+
+@pytest.mark.parametrize("since", ["", "1", "nonsense", "0123abcd.1", "\x00.²"])
+def test_an_unknown_revision_is_answered_with_the_whole(url: str, since: str) -> None:
+    write_study(LargeStudy(url=url, trials=3))
+    with Store.open_to_read(url) as store:
+        document = StudyDocuments(store, "large").document(since)
+    assert document["since"] is None
+    assert len(document["trials"]["id"]) == 5
+
+
+def test_a_study_that_was_begun_anew_is_sent_whole(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=3))
+    with Store.open(url) as store:
+        documents = StudyDocuments(store, "large")
+        before = documents.document()
+        store.forget_study("large")
+        write_study(LargeStudy(url=url, trials=2, references=()))
+        after = documents.document(before["revision"])
+    assert after["since"] is None
+    assert len(after["trials"]["id"]) == 2
+
+
+def test_a_study_in_which_nothing_has_happened(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=0, references=()))
+    with Store.open_to_read(url) as store:
+        documents = StudyDocuments(store, "large")
+        document, why = documents.document(), documents.why()
+    assert document["trials"]["id"] == []
+    assert (document["front"], document["knee"], document["reference_point"]) == ([], None, [])
+    assert document["findings"] == ["No candidate has ended yet."]
+    assert document["unproven"]
+    assert why["said"] is not None
+    assert "too few" in why["said"]
+    assert json.loads(json_bytes(document)) == document
+
+
+def test_every_trial_says_what_it_is(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=60, running=True))
+    with Store.open_to_read(url) as store:
+        document = StudyDocuments(store, "large").document()
+        stored = {trial.id: trial for trial in store.trials_since("large", 0, [])}
+    rows = {row["id"]: row for row in _rows(document["trials"])}
+    undrawn = {key for key, trial in stored.items() if trial.model is None}
+    assert rows.keys() == stored.keys() - undrawn
+    assert len(undrawn) == 1
+    for key, row in rows.items():
+        trial = stored[key]
+        assert (row["name"], row["state"]) == (str(trial.name), trial.state)
+        assert {name: row[name][0] for name in trial.values} == pytest.approx(trial.values)
+        assert (row["trained"] is None) == (not trial.curve)
+        if trial.state == "stopped":
+            assert row["trained"] == 0.5
+            assert row["estimated_loss"] is not None
+    assert {each["trial"] for each in document["running"]} == {
+        None,
+        *(key for key, row in rows.items() if row["state"] == "running"),
+    }
+    assert document["axes"][0]["objective"]
+    assert [axis["max"] for axis in document["axes"] if axis["name"] == "memory"] == [500.0]
+    spent = sum(stage["seconds"] for stage in document["stages"])
+    assert spent == pytest.approx(sum(row["seconds"] for row in rows.values()), rel=1e-4)
+
+
+def test_why_names_choices_with_their_spread(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=100))
+    with Store.open_to_read(url) as store:
+        documents = StudyDocuments(store, "large")
+        why = documents.why()
+        assert why == documents.why()
+    assert [each["objective"] for each in why["importances"]] == ["loss", "decode", "prefill"]
+    decode = why["importances"][1]["choices"]
+    assert sum(each["share"] for each in decode) == pytest.approx(1, abs=1e-5)
+    assert {decode[0]["choice"], decode[1]["choice"]} == {"width", "depth"}
+    assert why["places"] is not None
+    assert why["attention"]
+    assert why["findings"]
+
+
+def test_the_address_of_the_database_stays_here_and_texts_stay_what_they_are(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=30, hostile=True))
+    with Store.open_to_read(url) as store:
+        document = StudyDocuments(store, "large").document()
+    assert url not in json_bytes(document).decode()
+    assert "storage" not in document["spec"]
+    assert HOSTILE in document["trials"]["reason"]
+    assert document["environments"][0]["cpu"] == HOSTILE

@@ -1,0 +1,113 @@
+"""`nas report`: one file that says what the study says, and never more than text."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.studies.large_study import HOSTILE, LargeStudy, write_study
+
+
+class _Reader(HTMLParser):
+    """Elements with their attributes, and the text of each element that was read last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def _read(path: Path) -> _Reader:
+    reader = _Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> LargeStudy:
+    """Where `nas` looks for it."""
+    return LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=30)
+
+
+@pytest.mark.parametrize("hostile", [False, True])
+def test_a_page_is_whole_and_asks_nobody(nas, study, tmp_path, hostile) -> None:
+    write_study(LargeStudy(url=study.url, trials=30, hostile=hostile, running=True))
+    done = nas("report", "large", "-o", "report.html")
+    assert done.returncode == 0, done.stderr
+    page = _read(tmp_path / "report.html")
+    for tag, attributes in page.elements:
+        assert not attributes.keys() & {"src", "onerror", "onclick"}, (tag, attributes)
+        assert tag not in ("img", "link", "iframe", "a", "base")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    data = re.findall(r'<script type="application/json" id="study-\w+">(.*?)</script>', text)
+    document, why = map(json.loads, data)
+    assert (document["study"], why["study"]) == ("large", "large")
+    assert (HOSTILE in document["trials"]["reason"]) == hostile
+    shown = " ".join(page.texts)
+    for sentence in (*document["findings"], *document["unproven"]):
+        assert sentence in shown
+    assert (HOSTILE in page.texts) == hostile
+    assert sum(tag == "script" for tag, _ in page.elements) == 5
+    assert "proxy.token_budget" in page.texts
+
+
+def test_every_module_of_the_page_is_in_the_import_map(nas, study, tmp_path) -> None:
+    write_study(study)
+    assert nas("report", "large").returncode == 0
+    text = (tmp_path / "large.html").read_text(encoding="utf-8")
+    (found,) = re.findall(r'<script type="importmap">(.*?)</script>', text)
+    imports = json.loads(found)["imports"]
+    (entry,) = re.findall(r'<script type="module">import "(.*?)";</script>', text)
+    assert entry in imports
+    assert all(url.startswith("data:text/javascript;base64,") for url in imports.values())
+
+
+@pytest.mark.parametrize("hostile", [False, True])
+def test_markdown_is_text_and_its_tables_are_straight(nas, study, tmp_path, hostile) -> None:
+    write_study(LargeStudy(url=study.url, trials=30, hostile=hostile))
+    done = nas("report", "large", "--format", "md")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "large.md").read_text(encoding="utf-8")
+    assert not re.search(r"(?<!\\)[<`]", text)
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) == 5
+    for table in tables:
+        bars = [len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()]
+        assert len(set(bars)) == 1
+    assert "## Left unproven" in text
+    assert "(knee)" in tables[0]
+    assert "lfm2-350m" in tables[0]
+
+
+def test_a_study_without_a_trial_has_a_report(nas, study, tmp_path) -> None:
+    write_study(LargeStudy(url=study.url, trials=0, references=()))
+    for name, file_format in (("empty.html", "html"), ("empty.md", "md")):
+        assert nas("report", "large", "-o", name, "--format", file_format).returncode == 0
+        assert "No candidate has ended yet." in (tmp_path / name).read_text(encoding="utf-8")
+
+
+def test_what_exists_is_overwritten_only_by_force(nas, study, tmp_path) -> None:
+    write_study(LargeStudy(url=study.url, trials=1))
+    (tmp_path / "large.html").write_text("mine")
+    refused = nas("report", "large")
+    assert refused.returncode == 2
+    assert refused.stderr == "nas: output: 'large.html' exists already; --force overwrites it\n"
+    assert (tmp_path / "large.html").read_text() == "mine"
+    assert nas("report", "large", "--force").returncode == 0
+    assert (tmp_path / "large.html").read_text() != "mine"
+
+
+def test_an_unknown_study_leaves_no_file(nas, study, tmp_path) -> None:
+    write_study(LargeStudy(url=study.url, trials=0))
+    refused = nas("report", "thiers")
+    assert refused.returncode == 2
+    assert "study: 'thiers' is not in this database, which holds large" in refused.stderr
+    assert sorted(path.name for path in tmp_path.glob("*thiers*")) == []
