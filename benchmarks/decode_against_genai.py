@@ -1,6 +1,6 @@
 """Decode with our graph against onnxruntime-genai's of the same model, in one process.
 
-    GLIBC_TUNABLES=... python benchmarks/decode_against_genai.py [--preset lfm2-350m] [--folder KEPT]
+    python benchmarks/decode_against_genai.py [--preset lfm2-350m] [--folder KEPT]
 
 All are int4 in blocks of 32 with int8 activations, on one pinned thread. `graph` is its builder's
 graph in a plain onnxruntime session whose caches are bound in place, as ours are; `generate` is its
