@@ -31,9 +31,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $(INSTALLED)
 
-$(LLAMA)/bin/llama-bench: $(wildcard tests/search_space/llama_*.c) | $(LLAMA)/source
+$(LLAMA)/bin/llama-bench: $(wildcard tests/search_space/llama_cpp/llama_*.c) | $(LLAMA)/source
 	cmake -S $| -B $(LLAMA) -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DLLAMA_CURL=OFF \
-	    -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/search_space/llama_programs.cmake
+	    -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/search_space/llama_cpp/programs.cmake
 	cmake --build $(LLAMA) --target llama-bench llama-logits llama-tokens \
 	    --parallel $$(getconf _NPROCESSORS_ONLN)
 	touch $@

@@ -9,6 +9,7 @@ a process of its own. The bars are seconds and megabytes on two cores.
 """
 
 import argparse
+import functools
 import statistics
 import subprocess
 import sys
@@ -16,13 +17,17 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hardware.environment import read_environment
 from nas.dashboard.document import StudyDocuments, json_bytes
+from nas.dashboard.form import Document, Why
 from studies.storage.store import Store
 from tests.studies.large_study import LargeStudy, write_study
+
+Made = TypeVar("Made", Document, Why)
 
 
 def main() -> None:
@@ -46,7 +51,7 @@ def main() -> None:
             options.rounds,
             ["report", study.name, "--storage", study.url, "-o", str(report), "--force"],
         )
-        print(f"{'its size (bar 8 MB)':>40}  {report.stat().st_size / 1e6:.2f} MB")
+        print(f"{'its size (bar 8 MB)':>44}  {report.stat().st_size / 1e6:.2f} MB")
         _command(
             f"nas pareto on {2 * options.trials:,} (bar 1 s)",
             options.rounds,
@@ -55,41 +60,43 @@ def main() -> None:
 
 
 def _documents(study: LargeStudy, new: int, rounds: int) -> None:
-    firsts, updates, whys = [], [], []
+    timed: dict[str, list[float]] = {}
     with Store.open_to_read(study.url) as store:
         for _ in range(rounds):
             documents = StudyDocuments(store, study.name)
-            firsts.append(_seconds(lambda: json_bytes(documents.document())))
-            revision = documents.document()["revision"]
+            whole = _timed(timed, "first document", documents.document)
             write_study(LargeStudy(url=study.url, trials=new))
-            updates.append(_seconds(lambda: json_bytes(documents.document(revision))))
-            whys.append(_seconds(documents.why))
-        whole = json_bytes(documents.document())
-        update = json_bytes(documents.document(revision))
-    _print("first document", firsts)
-    _print(f"update of {new} (bar 0.3 s with drawing)", updates)
-    _print("choices that matter", whys)
-    print(f"{'size of the document':>40}  {len(whole) / 1e6:.2f} MB")
-    print(f"{'size of the update':>40}  {len(update) / 1e6:.3f} MB")
+            ask = functools.partial(documents.document, whole["revision"])
+            update = _timed(timed, f"update of {new} (bar 0.3 s, with its drawing)", ask)
+            _timed(timed, "choices that matter", documents.why)
+    for what, seconds in timed.items():
+        _print(what, seconds)
+    print(f"{'size of the document':>44}  {len(json_bytes(whole)) / 1e6:.2f} MB")
+    print(f"{'size of the update':>44}  {len(json_bytes(update)) / 1e6:.3f} MB")
+
+
+def _timed(timed: dict[str, list[float]], what: str, make: Callable[[], Made]) -> Made:
+    """With its way into JSON."""
+    start = time.perf_counter()
+    made = make()
+    json_bytes(made)
+    timed.setdefault(what, []).append(time.perf_counter() - start)
+    return made
 
 
 def _command(what: str, rounds: int, arguments: Sequence[str]) -> None:
-    def run() -> None:
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
         command = [sys.executable, "-m", "nas.cli", *arguments]
         subprocess.run(command, check=True, capture_output=True)
-
-    _print(what, [_seconds(run) for _ in range(rounds)])
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+        seconds.append(time.perf_counter() - start)
+    _print(what, seconds)
 
 
 def _print(what: str, seconds: Sequence[float]) -> None:
     low, middle, high = statistics.quantiles(seconds, n=4)
-    print(f"{what:>40}  {middle:.3f} s [{low:.3f}, {high:.3f}]")
+    print(f"{what:>44}  {middle:.3f} s [{low:.3f}, {high:.3f}]")
 
 
 if __name__ == "__main__":

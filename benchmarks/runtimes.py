@@ -31,7 +31,7 @@ from hardware.runner import LoadedModel, Runner
 from hardware.stability import Effort, measure_paired, ratio
 from search_space.architecture import Architecture, Attention, Layer, ShortConv
 from search_space.costs import parameter_counts
-from search_space.gguf import write_gguf
+from search_space.llama_cpp.file import write_gguf
 from search_space.presets import preset
 
 DECODE, PREFILL = WORKLOADS = parse_workload("tg32@256"), parse_workload("pp128")

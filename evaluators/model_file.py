@@ -25,7 +25,7 @@ def inexpressible(architecture: Architecture, model_format: ModelFormat) -> str 
         case "onnx":
             return None
         case "gguf":
-            from search_space.llama_family import unsupported_by_llama_cpp
+            from search_space.llama_cpp.family import unsupported_by_llama_cpp
 
             return unsupported_by_llama_cpp(architecture)
         case _:
@@ -78,7 +78,7 @@ def _write(
                 architecture, folder, quantization=quantization, context_length=capacity
             )
         case "gguf", "fp16" | "int8" | "int4":
-            from search_space.gguf import write_gguf
+            from search_space.llama_cpp.file import write_gguf
 
             return write_gguf(
                 architecture,

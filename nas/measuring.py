@@ -18,7 +18,7 @@ from hardware.stability import Effort, measure_alone, measure_paired
 from nas.comparison import Comparison, Failure, Measured
 from nas.measurable import Measurable, ModelFile
 from nas.views.measurement import Watch
-from search_space.gguf import GgufQuantization
+from search_space.llama_cpp.file import GgufQuantization
 from search_space.mistakes import one_of
 from search_space.onnx_graph import GraphQuantization
 from search_space.quantization import QUANTIZATIONS, Quantization

@@ -56,7 +56,7 @@ def export(
 ) -> None:
     """Export a model, or a trial's architecture, for the tools that train and deploy it."""
     from nas.exporters.formats import Wishes
-    from nas.exporting import export_model, next_steps
+    from nas.exporters.export import export_model, next_steps
     from nas.subjects import find_subject
     from nas.views.terminal import notices
 

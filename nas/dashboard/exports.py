@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nas.exporters.formats import Format, Wishes
 from nas.exporters.output import file_name
-from nas.exporting import export_model, next_steps
+from nas.exporters.export import export_model, next_steps
 from nas.subjects import Subject
 from search_space.strict import one_of
 from studies import analysis

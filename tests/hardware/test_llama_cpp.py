@@ -15,7 +15,7 @@ from hardware.llama_bench import LlamaBench
 from hardware.llama_cpp import LlamaCppRunner
 from hardware.measurement import Workload
 from hardware.runner import RunnerError
-from search_space.gguf import write_gguf
+from search_space.llama_cpp.file import write_gguf
 from tests.hardware.conformance import CAPACITY, WORKLOADS, ProcessRunnerConformance, children
 from tests.hardware.llama_programs import llama_program
 from tests.search_space.strategies import ATTENTION, CONV, stack

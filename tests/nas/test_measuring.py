@@ -15,7 +15,7 @@ from hardware.stability import Effort
 from nas.comparison import Comparison, results_of
 from nas.measurable import Measurable, ModelFile
 from nas.measuring import Conditions, conditions_of, measure_models
-from search_space.gguf import write_gguf
+from search_space.llama_cpp.file import write_gguf
 from search_space.onnx_model import write_onnx
 from tests.hardware.conformance import children
 from tests.hardware.llama_programs import llama_program

@@ -17,12 +17,12 @@ import torch
 import hardware.quiet
 from hardware.bench import Session
 from nas.exporters.formats import Exported, Format, Wishes
-from nas.exporting import export_model
+from nas.exporters.export import export_model
 from nas.subjects import find_subject
 from search_space.architecture import to_json
 from search_space.huggingface.checkpoint import read_weights
 from search_space.huggingface.folder import read_huggingface
-from search_space.llama_family import unsupported_by_llama_cpp
+from search_space.llama_cpp.family import unsupported_by_llama_cpp
 from search_space.space import Space
 from search_space.torch_model import LanguageModel
 from studies.loop import run_study
@@ -31,8 +31,8 @@ from studies.storage.store import Store
 from tests.nas.conftest import Nas
 from tests.nas.exporters.huggingface.exported import load
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, stack
-from tests.search_space.test_gguf import llama_logits
-from tests.search_space.test_gguf_tokenizer import llama_ids
+from tests.search_space.llama_cpp.test_file import llama_logits
+from tests.search_space.llama_cpp.test_tokenizer import llama_ids
 from tests.search_space.test_onnx_model import torch_logits
 from tests.studies.fakes import all_stages, small_spec
 

@@ -12,7 +12,7 @@ from nas.exporters.huggingface.folder import write_huggingface
 from nas.exporters.onnx_folder import write_onnx_folder
 from nas.exporters.output import MARK, writing_file, writing_folder
 from nas.subjects import Subject
-from nas.weights import (
+from nas.exporters.weights import (
     WeighedModel,
     end_token,
     given_model,
@@ -20,9 +20,9 @@ from nas.weights import (
     proxy_model,
     random_model,
 )
-from search_space.gguf import GgufQuantization, write_gguf
-from search_space.gguf_tokenizer import GgufTokenizer, InexpressibleTokenizer, read_tokenizer
-from search_space.llama_family import unsupported_by_llama_cpp
+from search_space.llama_cpp.file import GgufQuantization, write_gguf
+from search_space.llama_cpp.tokenizer import GgufTokenizer, InexpressibleTokenizer, read_tokenizer
+from search_space.llama_cpp.family import unsupported_by_llama_cpp
 from search_space.onnx_graph import GraphQuantization
 from search_space.strict import one_of
 

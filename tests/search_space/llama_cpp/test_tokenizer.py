@@ -19,8 +19,8 @@ from tokenizers import (
     trainers,
 )
 
-from search_space.gguf import write_gguf
-from search_space.gguf_tokenizer import InexpressibleTokenizer, read_tokenizer
+from search_space.llama_cpp.file import write_gguf
+from search_space.llama_cpp.tokenizer import InexpressibleTokenizer, read_tokenizer
 from tests.hardware.llama_programs import llama_program
 from tests.search_space.strategies import ATTENTION, stack
 

@@ -31,7 +31,7 @@ def export_model(subject: Subject, wishes: Wishes) -> Exported:
             return Exported(path=path)
         case Format.GGUF | Format.HF | Format.ONNX:
             # Takes seconds to import, with torch, and the other formats need none of it.
-            from nas.weighed_exports import export_weighed
+            from nas.exporters.weighed import export_weighed
 
             return export_weighed(subject, wishes, path)
         case _:

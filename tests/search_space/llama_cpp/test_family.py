@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from search_space.architecture import Layer
-from search_space.llama_family import unsupported_by_llama_cpp
+from search_space.llama_cpp.family import unsupported_by_llama_cpp
 from search_space.presets import PRESETS
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, WINDOW, stack
 

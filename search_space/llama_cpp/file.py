@@ -17,8 +17,8 @@ from gguf.quants import quant_shape_to_byte_shape, quantize
 from numpy.typing import NDArray
 
 from search_space.architecture import Architecture, Attention, Layer, ShortConv
-from search_space.gguf_tokenizer import GgufTokenizer, add_tokenizer
-from search_space.llama_family import (
+from search_space.llama_cpp.tokenizer import GgufTokenizer, add_tokenizer
+from search_space.llama_cpp.family import (
     Family,
     attention_of,
     family_of,
