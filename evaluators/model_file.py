@@ -1,12 +1,12 @@
 """An architecture as the file that a runtime takes, built for as long as it is loaded there."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import assert_never
 
 from evaluators.evaluator import EvaluationFailed, FailureKind
+from evaluators.scratch import scratch_folder
 from hardware.runner import LoadedModel, ModelFormat, Runner, RunnerError, RunnerErrorKind
 from search_space.architecture import Architecture
 from search_space.quantization import Quantization
@@ -41,10 +41,10 @@ def loaded(
     Its file is in a temporary folder until the context ends. Raises EvaluationFailed where it
     cannot be built, and RunnerError where it cannot be loaded.
     """
-    with tempfile.TemporaryDirectory(prefix="nas-") as folder:
+    with scratch_folder() as folder:
         try:
             path = _write(
-                architecture, Path(folder), runner.model_format, quantization, capacity=capacity
+                architecture, folder, runner.model_format, quantization, capacity=capacity
             )
         except ValueError as error:
             raise EvaluationFailed("build error", str(error)) from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from evaluators.evaluator import Evaluation, Score
+from hardware.measurement import Interval
 from search_space.architecture import Architecture
 from search_space.strict import one_of
 from studies import pareto
@@ -252,7 +253,7 @@ def is_unsettled(spec: StudySpec, score: Score) -> bool:
         return False
     if score.low is None or score.high is None:
         return True
-    return (score.high - score.low) / 2 > spec.device.precision * score.value
+    return Interval(low=score.low, high=score.high).half_width > spec.device.precision
 
 
 def _front(

@@ -55,8 +55,8 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an export that exists.")] = False,
 ) -> None:
     """Export a model, or a trial's architecture, for the tools that train and deploy it."""
-    from nas.exporters.formats import Wishes
     from nas.exporters.export import export_model, next_steps
+    from nas.exporters.formats import Wishes
     from nas.subjects import find_subject
     from nas.views.terminal import notices
 
@@ -73,8 +73,10 @@ def export(
     exported = export_model(subject, wishes)
     written = str(exported.path) + (f": {exported.story}" if exported.story else "")
     console = notices()
-    console.print(f"wrote {written}", soft_wrap=True)
+    console.print(f"wrote {written}", markup=False, soft_wrap=True)
     for remark in (subject.remark, exported.remark):
         if remark is not None:
-            console.print(remark, soft_wrap=True)
-    console.print("next: " + "    ".join(next_steps(exported, file_format)), soft_wrap=True)
+            console.print(remark, markup=False, soft_wrap=True)
+    console.print(
+        "next: " + "    ".join(next_steps(exported, file_format)), markup=False, soft_wrap=True
+    )

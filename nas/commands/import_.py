@@ -1,5 +1,6 @@
 """`nas import`: a transformers configuration becomes an architecture file."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ def import_(
             "shape and costs, but not what its weights compute.",
         ),
     ] = False,
-    force: Annotated[bool, typer.Option(help="Overwrite a file that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
     """Import a transformers model's configuration as an architecture file."""
     from nas.exporters.output import writing_file
@@ -39,4 +40,9 @@ def import_(
     notices().print(
         f"read {config['model_type']}, {parameters:,} parameters: {architecture.layout}"
     )
-    notices().print(f"wrote {output}; next: nas show {output}    nas measure {output}")
+    file_name = shlex.quote(str(output))
+    notices().print(
+        f"wrote {output}; next: nas show {file_name}    nas measure {file_name}",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -4,9 +4,9 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nas.exporters.export import export_model, next_steps
 from nas.exporters.formats import Format, Wishes
 from nas.exporters.output import file_name
-from nas.exporters.export import export_model, next_steps
 from nas.subjects import Subject
 from search_space.strict import one_of
 from studies import analysis

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import assert_never
 
 from nas.exporters.architecture_json import provenance_of, write_architecture
-from nas.exporters.formats import PROXY, USUAL_QUANTIZATION, Exported, Format, Wishes
+from nas.exporters.formats import PROXY, RANDOM, USUAL_QUANTIZATION, Exported, Format, Wishes
 from nas.exporters.output import file_name, writing_file
 from nas.exporters.torch_file import write_torch
 from nas.subjects import Subject
@@ -19,6 +19,7 @@ def export_model(subject: Subject, wishes: Wishes) -> Exported:
     """
     _check_wishes(subject, wishes)
     path = wishes.output or Path(_default_name(subject, wishes))
+    _check_place(subject, wishes, path)
     match wishes.file_format:
         case Format.JSON:
             with writing_file(path, overwrite=wishes.overwrite) as file:
@@ -80,6 +81,14 @@ def _check_wishes(subject: Subject, wishes: Wishes) -> None:
             "weights: 'proxy' is the copy that a study trained of a trial, and wants a study and a "
             "trial, unscaled"
         )
+
+
+def _check_place(subject: Subject, wishes: Wishes, path: Path) -> None:
+    """Refuses to write over the weights that are read, which --force cannot mean."""
+    given = None if wishes.weights in (None, RANDOM, PROXY) else Path(str(wishes.weights))
+    for source in (subject.folder, given):
+        if source is not None and source.resolve().is_relative_to(path.resolve()):
+            raise ValueError(f"output: '{path}' is where '{source}' is read from")
 
 
 def _default_name(subject: Subject, wishes: Wishes) -> str:

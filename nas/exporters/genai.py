@@ -8,7 +8,6 @@ on its own, and where one kind has more than the other, states that nobody reads
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -35,14 +34,6 @@ _PRESENT = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpecialTokens:
-    """Ids of the tokenizer; None for a token that it does not have."""
-
-    begin: int | None = None
-    end: int | None = None
-
-
 def unsupported_by_genai(architecture: Architecture) -> str | None:
     """What the runtime cannot drive of it, as a clause that reads alone; None where it can."""
     mixers = [layer.mixer for layer in architecture.layers]
@@ -59,9 +50,11 @@ def write_genai(
     model: Path,
     *,
     context_length: int,
-    special_tokens: SpecialTokens,
+    end_token: int | None,
 ) -> None:
     """Writes `genai.onnx` and `genai_config.json` beside `model`, which `write_onnx` has written.
+
+    end_token: at which generation stops; the last of the vocabulary where there is none.
 
     The graph shares the model's data file. It is the same but for its inputs, and for windows: the
     runtime's caches hold the whole context, so a window only hides what is before it.
@@ -73,7 +66,7 @@ def write_genai(
     _unbind_windows(built.graph)
     _fill_pairs(built.graph)
     (model.parent / GRAPH_FILE).write_bytes(built.SerializeToString())
-    config = _config(architecture, context_length, special_tokens)
+    config = _config(architecture, context_length, end_token)
     (model.parent / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
 
 
@@ -151,20 +144,20 @@ def _fill_pairs(graph: onnx.GraphProto) -> None:
 
 
 def _config(
-    architecture: Architecture, context_length: int, special_tokens: SpecialTokens
+    architecture: Architecture, context_length: int, end_token: int | None
 ) -> dict[str, object]:
     mixers = [layer.mixer for layer in architecture.layers]
     attention = [mixer for mixer in mixers if isinstance(mixer, Attention)]
     # Where layers differ, and where there are none, the graph's own shapes count.
     first = attention[0] if attention else Attention(heads=1, kv_heads=1, head_dim=2)
-    # The runtime asks for a token at which it stops: without a tokenizer's, the last one.
-    end = architecture.vocab_size - 1 if special_tokens.end is None else special_tokens.end
+    # The runtime asks for a token at which it stops.
+    end = architecture.vocab_size - 1 if end_token is None else end_token
     return {
         "model": {
             "type": "decoder",
             "vocab_size": architecture.vocab_size,
             "context_length": context_length,
-            "bos_token_id": end if special_tokens.begin is None else special_tokens.begin,
+            "bos_token_id": end,  # asked for, and put before no text
             "eos_token_id": [end],
             "pad_token_id": end,
             "decoder": {

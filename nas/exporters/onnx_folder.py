@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.exporters.genai import SpecialTokens, unsupported_by_genai, write_genai
+from nas.exporters.genai import unsupported_by_genai, write_genai
 from search_space.architecture import Architecture
 from search_space.onnx_graph import GraphQuantization
 from search_space.onnx_model import write_onnx
@@ -41,12 +41,7 @@ def write_onnx_folder(
         (folder / "README.md").write_text(_README)
         return reason
     (folder / "README.md").write_text(_README + _GENAI_README)
-    write_genai(
-        architecture,
-        model,
-        context_length=context_length,
-        special_tokens=SpecialTokens(end=end_token),
-    )
+    write_genai(architecture, model, context_length=context_length, end_token=end_token)
     if tokenizer is not None:
         shutil.copyfile(tokenizer, folder / "tokenizer.json")
         settings = {

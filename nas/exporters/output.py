@@ -8,6 +8,25 @@ from pathlib import Path
 
 # Every folder that an export writes holds one; a folder without it is somebody's.
 MARK = "architecture.json"
+# All else that exports write into folders; what holds more is somebody's too.
+_WRITTEN = {
+    MARK,
+    "README.md",
+    "chat_template.jinja",
+    "config.json",
+    "configuration_hybrid_lm.py",
+    "genai.onnx",
+    "genai_config.json",
+    "generation_config.json",
+    "model.json",
+    "model.onnx",
+    "model.onnx.data",
+    "model.safetensors",
+    "modeling_hybrid_lm.py",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
 
 
 def file_name(name: str) -> str:
@@ -40,11 +59,11 @@ def writing_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
 def writing_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """An empty folder beside `target`, which becomes `target` at the end; else as `writing_file`.
 
-    Only a folder that an export wrote, or an empty one, is replaced; all that is in it goes.
+    Only a folder that an export wrote, to which nothing was added, or an empty one, is replaced.
     """
     with _beside(target, overwrite=overwrite or _is_empty(target)) as place:
-        if target.exists() and not _is_empty(target) and not (target / MARK).is_file():
-            raise ValueError(f"output: '{target}' holds no export ({MARK}) and is not overwritten")
+        if target.exists() and not _is_empty(target):
+            _check_export(target)
         fresh = place / "new"
         fresh.mkdir()
         yield fresh
@@ -63,13 +82,24 @@ def writing_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
 def _beside(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary folder on the same disk, so that one rename ends the work."""
     try:
-        if target.exists() and not overwrite:
+        # A link that leads nowhere is somebody's as well.
+        if (target.exists() or target.is_symlink()) and not overwrite:
             raise ValueError(f"output: '{target}' exists already; --force overwrites it")
         with tempfile.TemporaryDirectory(prefix=".nas-export-", dir=target.parent) as place:
             yield Path(place)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ValueError(f"output: '{target}' cannot be written: {reason}") from error
+
+
+def _check_export(target: Path) -> None:
+    if not (target / MARK).is_file():
+        raise ValueError(f"output: '{target}' holds no export ({MARK}) and is not overwritten")
+    added = sorted({path.name for path in target.iterdir()} - _WRITTEN)
+    if added:
+        raise ValueError(
+            f"output: '{target}' holds '{added[0]}', which no export wrote, and is not overwritten"
+        )
 
 
 def _is_empty(target: Path) -> bool:

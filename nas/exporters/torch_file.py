@@ -95,9 +95,11 @@ def _head(architecture: Architecture, name: str, kinds: _Kinds) -> str:
     imports = ["import math", "", "import torch", "from torch import Tensor, nn"]
     if kinds.attention is not None and rotates(kinds.attention):
         imports.insert(0, "import functools")
+    # Names of studies come out of a database, and what ends the text would be run.
+    quoted = "".join(letter for letter in name if letter.isprintable() and letter not in '"\\')
     return "\n".join(
         [
-            f'"""The language model {name}: {parameter_counts(architecture).total:,} parameters, '
+            f'"""The language model {quoted}: {parameter_counts(architecture).total:,} parameters, '
             "layout",
             f"`{architecture.layout}`.",
             "",

@@ -11,19 +11,20 @@ from nas.exporters.formats import PROXY, RANDOM, USUAL_QUANTIZATION, Exported, F
 from nas.exporters.huggingface.folder import write_huggingface
 from nas.exporters.onnx_folder import write_onnx_folder
 from nas.exporters.output import MARK, writing_file, writing_folder
-from nas.subjects import Subject
 from nas.exporters.weights import (
     WeighedModel,
     end_token,
     given_model,
-    has_weights,
     proxy_model,
     random_model,
 )
+from nas.subjects import Subject
+from search_space.huggingface.checkpoint import holds_weights
+from search_space.llama_cpp.family import unsupported_by_llama_cpp
 from search_space.llama_cpp.file import GgufQuantization, write_gguf
 from search_space.llama_cpp.tokenizer import GgufTokenizer, InexpressibleTokenizer, read_tokenizer
-from search_space.llama_cpp.family import unsupported_by_llama_cpp
 from search_space.onnx_graph import GraphQuantization
+from search_space.onnx_model import MODEL_FILE
 from search_space.strict import one_of
 
 T = TypeVar("T")
@@ -76,7 +77,8 @@ class _Embedded:
 def _embedded(model: WeighedModel) -> _Embedded:
     if model.tokenizer is None:
         return _Embedded()
-    vocab_size, end = model.architecture.vocab_size, end_token(model.tokenizer)
+    vocab_size = model.architecture.vocab_size
+    end = end_token(model.tokenizer, vocab_size)
     try:
         tokenizer = read_tokenizer(model.tokenizer, vocab_size, end)
     except InexpressibleTokenizer as reason:
@@ -128,7 +130,10 @@ def _export_onnx(subject: Subject, wishes: Wishes, path: Path) -> Exported:
 
 def _end(model: WeighedModel) -> int | None:
     """The token that ends a text; where none is named, one that text does not hold."""
-    named, told = end_token(model.tokenizer), _embedded(model).tokenizer
+    if model.tokenizer is None:
+        return None
+    told = _embedded(model).tokenizer
+    named = end_token(model.tokenizer, model.architecture.vocab_size)
     return told.end if named is None and told is not None else named
 
 
@@ -140,8 +145,13 @@ def _weighed(subject: Subject, wishes: Wishes) -> Iterator[WeighedModel]:
         assert subject.detail is not None
         with proxy_model(subject.detail, architecture) as model:
             yield model
-    elif wishes.weights is None and folder is not None and has_weights(folder):
+    elif wishes.weights is None and folder is not None and holds_weights(folder):
         yield given_model(folder, architecture)
+    elif wishes.weights is None and folder is not None and (folder / MODEL_FILE).is_file():
+        raise ValueError(
+            f"weights: '{folder}' holds them in {MODEL_FILE} only, out of which they are not read; "
+            "--weights names a folder of transformers, or random"
+        )
     elif wishes.weights in (None, RANDOM):
         yield random_model(architecture, wishes.seed)
     else:

@@ -10,22 +10,20 @@ from typing import TypeAlias
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from evaluators.evaluator import EvaluationFailed
 from evaluators.proxy_loss import ProxyLoss
 from nas.assembly import proxy_training
 from nas.views.terminal import notices
 from search_space.architecture import Architecture
-from search_space.huggingface.checkpoint import WEIGHTS_FILE, read_weights
+from search_space.huggingface.checkpoint import PICKLES, read_weights, read_weights_file
 from search_space.strict import parse_json, read_text
-from search_space.torch_weights import InitialWeights, weight_shapes, weights_of
+from search_space.torch_weights import InitialWeights, weights_of
 from studies.analysis import TrialDetail
 
 Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 _TOKENIZER_FILE = "tokenizer.json"
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +90,7 @@ def given_model(path: Path, architecture: Architecture) -> WeighedModel:
             tokenizer=tokenizer if tokenizer.is_file() else None,
             story=f"weights from {path}",
         )
-    if path.suffix in _PICKLES:
+    if path.suffix in PICKLES:
         raise ValueError(
             f"weights: '{path}' is a pickle, which may run any program when it is read; "
             "convert it where you trust it: safetensors.torch.save_file(torch.load(FILE), NEW_FILE)"
@@ -104,55 +102,45 @@ def given_model(path: Path, architecture: Architecture) -> WeighedModel:
         )
     return WeighedModel(
         architecture=architecture,
-        weights=_read_file(path, weight_shapes(architecture)),
+        weights=read_weights_file(path, architecture),
         tokenizer=None,
         story=f"weights from {path}",
     )
 
 
-def has_weights(folder: Path) -> bool:
-    return (folder / WEIGHTS_FILE).is_file() or (folder / f"{WEIGHTS_FILE}.index.json").is_file()
+def end_token(tokenizer: Path, vocab_size: int) -> int | None:
+    """The id that ends a text, where a file that transformers wrote beside it names one.
+
+    ValueError for an id that the model does not have.
+    """
+    found = _named_end(tokenizer)
+    if found is not None and not 0 <= found < vocab_size:
+        raise ValueError(
+            f"{tokenizer.parent}: eos_token_id: {found} is not one of the model's "
+            f"{vocab_size:,} tokens"
+        )
+    return found
 
 
-def end_token(tokenizer: Path | None) -> int | None:
-    """The id that ends a text, where a file that transformers wrote beside it names one."""
-    if tokenizer is None:
-        return None
+def _named_end(tokenizer: Path) -> int | None:
     found = _beside(tokenizer, "generation_config.json").get("eos_token_id")
     first = found[0] if isinstance(found, list) and found else found
     if isinstance(first, int):
         return first
     named = _beside(tokenizer, "tokenizer_config.json").get("eos_token")
     spelling = named.get("content") if isinstance(named, dict) else named
-    if not isinstance(spelling, str):
-        return None
-    id_: int | None = tokenizers.Tokenizer.from_file(str(tokenizer)).token_to_id(spelling)
-    return id_
+    return _id(spelling, tokenizer) if isinstance(spelling, str) else None
+
+
+def _id(spelling: str, tokenizer: Path) -> int | None:
+    try:
+        found: int | None = tokenizers.Tokenizer.from_file(str(tokenizer)).token_to_id(spelling)
+    except Exception as error:  # the library raises no other
+        raise ValueError(f"{tokenizer}: is no tokenizer: {error}") from None
+    return found
 
 
 def _beside(tokenizer: Path, name: str) -> Mapping[str, object]:
     """What a file in the tokenizer's folder says; nothing where there is none."""
     path = tokenizer.with_name(name)
     return parse_json(dict[str, object], read_text(path), str(path)) if path.is_file() else {}
-
-
-def _read_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Weights:
-    try:
-        with safe_open(path, framework="np") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - the handle is no mapping
-            for name, shape in shapes.items():
-                if name not in found:
-                    raise ValueError(f"weights: {path}: {name} is missing")
-                if found[name] != shape:
-                    raise ValueError(
-                        f"weights: {path}: {name}: its shape {list(found[name])} is not "
-                        f"{list(shape)}, as the architecture needs it"
-                    )
-            for name in found.keys() - shapes.keys():
-                raise ValueError(f"weights: {path}: {name} is not a weight of the architecture")
-            return {
-                name: np.asarray(file.get_tensor(name)).astype(np.float32, copy=False)
-                for name in shapes
-            }
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"weights: {path}: is no safetensors file: {error}") from None

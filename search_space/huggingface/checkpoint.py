@@ -1,4 +1,4 @@
-"""Trained weights out of a folder's safetensors, in one file or several; never out of a pickle."""
+"""Trained weights out of safetensors, in one file or several; never out of a pickle."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from search_space.architecture import Architecture, architecture_hash
-from search_space.huggingface.configuration import architecture_of, model_type_of
+from search_space.huggingface.configuration import CUSTOM, architecture_of, model_type_of
 from search_space.huggingface.folder import read_config
 from search_space.huggingface.weights import from_huggingface
 from search_space.mistakes import shown
@@ -36,33 +36,56 @@ def read_weights(folder: Path, architecture: Architecture) -> dict[str, NDArray[
             f"{folder}: config.json: its architecture is {architecture_hash(found)}, and the one "
             f"asked for is {architecture_hash(architecture)}"
         )
-    with _open_tensors(folder) as tensors:
-        return from_huggingface(
-            architecture,
-            model_type_of(config, str(folder)),
-            tensors.read,
-            tensors.file_of.keys(),
-            str(folder),
-        )
+    with _open_folder(folder) as tensors:
+        return tensors.weights(architecture, model_type_of(config, str(folder)))
 
+
+def read_weights_file(file: Path, architecture: Architecture) -> dict[str, NDArray[np.float32]]:
+    """The weights of one safetensors file whose tensors have the torch model's names already.
+
+    ValueError as `read_weights`.
+    """
+    with _opened(file) as handle:
+        tensors = _Tensors(place=file, handle_of=dict.fromkeys(handle.keys(), handle))
+        return tensors.weights(architecture, CUSTOM)
+
+
+def holds_weights(folder: Path) -> bool:
+    """Whether there are any, be it in a form that `read_weights` refuses."""
+    return any(file.suffix in (".safetensors", *PICKLES) for file in folder.iterdir())
+
+
+# What torch, and trainers that build on it, pickle to.
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 # float64 too: who trains with it has no other file.
 _FLOATS = ("F64", "F32", "F16", "BF16")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tensors:
-    folder: Path
-    handles: Mapping[str, safe_open]
-    file_of: Mapping[str, str]
+    """place: the folder or file that mistakes are told of; handle_of: by a tensor's name."""
 
-    def read(self, name: str) -> NDArray[np.float32]:
-        handle, place = self.handles[self.file_of[name]], f"{self.folder}: {name}"
+    place: Path
+    handle_of: Mapping[str, safe_open]
+
+    def weights(
+        self, architecture: Architecture, model_type: str
+    ) -> dict[str, NDArray[np.float32]]:
+        return from_huggingface(
+            architecture, model_type, self._read, self.handle_of.keys(), str(self.place)
+        )
+
+    def _read(self, name: str) -> NDArray[np.float32]:
+        handle, place = self.handle_of[name], f"{self.place}: {name}"
         kind = handle.get_slice(name).get_dtype()
         if kind not in _FLOATS:
             raise ValueError(f"{place}: its type {kind} is not one of {', '.join(_FLOATS)}")
-        return np.asarray(handle.get_tensor(name)).astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # of a float64 that no float32 holds
+            values = np.asarray(handle.get_tensor(name)).astype(np.float32, copy=False)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{place} holds a number that is not finite in float32")
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +95,10 @@ class _Index:
 
 
 @contextmanager
-def _open_tensors(folder: Path) -> Iterator[_Tensors]:
+def _open_folder(folder: Path) -> Iterator[_Tensors]:
     with ExitStack() as open_files:
-        if (folder / INDEX_FILE).is_file():
+        # transformers takes the one file too, whatever else an earlier training has left there.
+        if (folder / INDEX_FILE).is_file() and not (folder / WEIGHTS_FILE).is_file():
             file_of = _indexed(folder)
             handles = {
                 file: open_files.enter_context(_opened(folder / file))
@@ -83,10 +107,11 @@ def _open_tensors(folder: Path) -> Iterator[_Tensors]:
             for name, file in file_of.items():
                 if name not in handles[file].keys():  # noqa: SIM118 - the handle is no mapping
                     raise ValueError(f"{folder / INDEX_FILE}: {name} is not in {file}")
+            handle_of = {name: handles[file] for name, file in file_of.items()}
         else:
             handle = open_files.enter_context(_opened(_only_file(folder)))
-            handles, file_of = {WEIGHTS_FILE: handle}, dict.fromkeys(handle.keys(), WEIGHTS_FILE)
-        yield _Tensors(folder=folder, handles=handles, file_of=file_of)
+            handle_of = dict.fromkeys(handle.keys(), handle)
+        yield _Tensors(place=folder, handle_of=handle_of)
 
 
 def _indexed(folder: Path) -> dict[str, str]:
@@ -103,7 +128,7 @@ def _indexed(folder: Path) -> dict[str, str]:
 
 def _only_file(folder: Path) -> Path:
     path = folder / WEIGHTS_FILE
-    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
     if not path.is_file() and pickles:
         raise ValueError(
             f"{folder}: {pickles[0]} is a pickle, which may run any program when it is read; "

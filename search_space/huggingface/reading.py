@@ -195,15 +195,18 @@ def _mixer(kind: str, family: Family, fields: _Fields) -> Mixer:
     if kind == SLIDING and family in (QWEN2, QWEN3) and not fields.use_sliding_window:
         raise ValueError("use_sliding_window: false contradicts layer_types, of which some slide")
     heads, rope = fields.num_attention_heads, _rope(kind, family, fields)
+    head_dim = _head_dim(family, fields)
     return Attention(
         heads=heads,
         kv_heads=heads if fields.num_key_value_heads is None else fields.num_key_value_heads,
-        head_dim=_head_dim(family, fields) or fields.hidden_size // heads,
+        head_dim=fields.hidden_size // heads if head_dim is None else head_dim,
         window=fields.sliding_window if kind == SLIDING else None,
         qk_norm=family.qk_norm,
         head_gate=family is LFM3 and fields.use_attention_gate,
         qkv_bias=family.qkv_bias,
-        rope_base=rope.rope_theta or _usual_rope_base(kind, family, fields),
+        rope_base=_usual_rope_base(kind, family, fields)
+        if rope.rope_theta is None
+        else rope.rope_theta,
         rope_share=rope.partial_rotary_factor,
     )
 
@@ -252,8 +255,9 @@ _LFM3_ROPE: Mapping[str, Config] = {
 
 def _usual_rope_base(kind: str, family: Family, fields: _Fields) -> float:
     if kind == SLIDING and family.sliding_rope_base is not None:
-        return fields.rope_local_base_freq or family.sliding_rope_base
-    return fields.rope_theta or family.rope_base
+        named = fields.rope_local_base_freq
+        return family.sliding_rope_base if named is None else named
+    return family.rope_base if fields.rope_theta is None else fields.rope_theta
 
 
 def _architecture(family: Family, fields: _Fields, mixers: Sequence[Mixer]) -> Architecture:

@@ -17,13 +17,13 @@ from gguf.quants import quant_shape_to_byte_shape, quantize
 from numpy.typing import NDArray
 
 from search_space.architecture import Architecture, Attention, Layer, ShortConv
-from search_space.llama_cpp.tokenizer import GgufTokenizer, add_tokenizer
 from search_space.llama_cpp.family import (
     Family,
     attention_of,
     family_of,
     unsupported_by_llama_cpp,
 )
+from search_space.llama_cpp.tokenizer import GgufTokenizer, add_tokenizer
 
 GgufQuantization: TypeAlias = Literal["fp16", "int8", "int4"]
 

@@ -155,9 +155,8 @@ def _pre(pre_tokenizer: _Part | None, *, ignore_merges: bool) -> str:
 
 
 def _sequence(part: _Part | None, members: str) -> Sequence[_Part]:
-    if part is None:
-        return [{"type": "none"}]
-    return part[members] if part["type"] == "Sequence" else [part]
+    parts = [part] if part is None or part["type"] != "Sequence" else part[members]
+    return [{"type": "none"} if part is None else part for part in parts or [None]]
 
 
 def _split(step: _Part) -> str:

@@ -63,9 +63,17 @@ def _copy_tokenizer(tokenizer: Path, folder: Path, context_length: int) -> None:
         folder / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context_length},
     )
-    for name in ("tokenizer_config.json", "generation_config.json"):
+    for name in _BESIDE_TOKENIZER:
         if (beside := tokenizer.with_name(name)).is_file():
             shutil.copyfile(beside, folder / name)
+
+
+_BESIDE_TOKENIZER = (
+    "chat_template.jinja",
+    "generation_config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+)
 
 
 def _write_json(path: Path, document: Mapping[str, object]) -> None:

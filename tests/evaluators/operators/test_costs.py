@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluators.operators.additivity import additive_ms, additivity
+from evaluators.operators.additivity import additivity
 from evaluators.operators.costs import first_depth, operator_costs
 from evaluators.operators.probe_times import ModelTimes, PairedRatio, PairedTime, Profile, Setting
 from hardware.measurement import Workload, parse_workload
@@ -235,37 +235,3 @@ def test_parts_add_up_to_whole_models_but_for_what_belongs_to_none() -> None:
     assert len(checks) == 2 * (len(DEPTHS) + 1)
     for check in checks:
         assert check.ratio.value == pytest.approx(1, abs=0.005)
-
-
-@pytest.mark.parametrize("width", [512, 768, 1024])
-def test_whole_models_are_foretold_between_widths_and_depths(width: int) -> None:
-    profiles = [profile(width=512), profile(width=1024)]
-    (model,) = whole_models(width, 1, KINDS)
-    for text in ("tg32@256", "tg64@2000", "pp128"):
-        workload = parse_workload(text)
-        foretold = additive_ms(profiles, model, workload)
-        assert foretold.value == pytest.approx(true_ms(model, workload), rel=0.03)
-        assert foretold.margin is not None
-
-
-@pytest.mark.parametrize(
-    ("change", "workload", "named"),
-    [
-        ({"embedding_width": 512}, "tg32@256", "embedding_width: 512"),
-        ({"sandwich_norm": True}, "tg32@256", "sandwich_norm: True"),
-        ({"activation": "gelu_tanh"}, "tg32@256", "activation: gelu_tanh"),
-        ({"width": 1088, "embedding_width": 1088}, "tg32@256", "mixer: "),
-        ({}, "tg32@8192", "workload: tg32@8192 is not within"),
-        ({}, "pp64", "workload: pp64 is not within"),
-    ],
-)
-def test_what_a_profile_does_not_cover_is_named(change, workload, named) -> None:
-    (model,) = whole_models(1024, 1, KINDS)
-    with pytest.raises(ValueError, match=f"^{named}"):
-        additive_ms([profile()], replace(model, **change), parse_workload(workload))
-
-
-def test_a_width_beyond_the_profile_is_named() -> None:
-    (model,) = whole_models(2048, 1, KINDS)
-    with pytest.raises(ValueError, match=r"^width: 2048 is not within the widths profiled"):
-        additive_ms([profile()], model, DECODE[0])

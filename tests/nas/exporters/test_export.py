@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from hardware.bench import Session
-from nas.exporters.formats import Exported, Format, Wishes
 from nas.exporters.export import export_model, next_steps
+from nas.exporters.formats import Exported, Format, Wishes
 from nas.subjects import find_subject
 from search_space.architecture import Architecture, to_json
 from search_space.costs import parameter_counts

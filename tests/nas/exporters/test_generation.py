@@ -16,8 +16,8 @@ import torch
 
 import hardware.quiet
 from hardware.bench import Session
-from nas.exporters.formats import Exported, Format, Wishes
 from nas.exporters.export import export_model
+from nas.exporters.formats import Exported, Format, Wishes
 from nas.subjects import find_subject
 from search_space.architecture import to_json
 from search_space.huggingface.checkpoint import read_weights
@@ -30,9 +30,9 @@ from studies.spec import ProxySettings
 from studies.storage.store import Store
 from tests.nas.conftest import Nas
 from tests.nas.exporters.huggingface.exported import load
-from tests.search_space.strategies import ATTENTION, CONV, LINEAR, stack
 from tests.search_space.llama_cpp.test_file import llama_logits
 from tests.search_space.llama_cpp.test_tokenizer import llama_ids
+from tests.search_space.strategies import ATTENTION, CONV, LINEAR, stack
 from tests.search_space.test_onnx_model import torch_logits
 from tests.studies.fakes import all_stages, small_spec
 

@@ -14,8 +14,8 @@ from gguf.quants import dequantize, quantize
 
 from search_space.architecture import Attention, ShortConv
 from search_space.costs import parameter_counts
-from search_space.llama_cpp.file import GgufQuantization, write_gguf
 from search_space.llama_cpp.family import unsupported_by_llama_cpp
+from search_space.llama_cpp.file import GgufQuantization, write_gguf
 from search_space.presets import PRESETS, preset
 from search_space.proxy import proxy_of
 from search_space.torch_model import LanguageModel
