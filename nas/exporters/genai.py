@@ -157,7 +157,7 @@ def _config(
             "type": "decoder",
             "vocab_size": architecture.vocab_size,
             "context_length": context_length,
-            "bos_token_id": end,  # asked for, and put before no text
+            "bos_token_id": end,  # asked for as well
             "eos_token_id": [end],
             "pad_token_id": end,
             "decoder": {

@@ -20,6 +20,8 @@ from studies.storage.store import Store
 # One sign a row of the table, so that the scatter can say which is which.
 _SIGNS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DOMINATED, _INFEASIBLE, _REFERENCE, _UNSIGNED = "·", "x", "@", "*"
+# The stage of `evaluators.latency`, which takes a while to import.
+_TIMING = "latency"
 
 
 def front_document(front: Front, best: Trial | None) -> dict[str, Any]:
@@ -171,7 +173,7 @@ def _caption(front: Front) -> Text:
         "1 2 3 front",
         *([f"{_DOMINATED} dominated"] if front.dominated else []),
         *([f"{_INFEASIBLE} over budget"] if _drawn_infeasible(front) else []),
-        *([f"{_REFERENCE} published model"] if front.references else []),
+        *([f"{_REFERENCE} reference model"] if front.references else []),
     ]
     corner = ", ".join(
         f"{axis.name} {number(worst)}"
@@ -195,7 +197,19 @@ def _noise(front: Front) -> list[str]:
     ]
     if any(is_unsettled(front.spec, score) for score in shown):
         lines.append(unsettled_legend(front.spec.device.precision))
+    if len(_ways_of_timing(front)) > 1:
+        lines.append("not all were timed on one device by one release: their times do not compare")
     return lines
+
+
+def _ways_of_timing(front: Front) -> set[str]:
+    """By the fingerprints of those who timed: device, runtime and release are in them."""
+    return {
+        run.fingerprint
+        for trial in (*front.members, *front.references)
+        for run in trial.stages
+        if run.stage == _TIMING
+    }
 
 
 def _mark(point: Trial | Point, x_axis: Axis, y_axis: Axis, symbol: str, label: str = "") -> Mark:

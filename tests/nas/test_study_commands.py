@@ -140,7 +140,7 @@ def test_a_winners_proxy_leaves_as_its_study_trained_it(nas, finished: Path) -> 
 def test_pareto_and_show_fit_80_columns_without_colour(nas, finished: Path) -> None:
     shown = nas("pareto", "tiny.toml").stdout
     assert "\x1b" not in shown
-    assert "@ published model" in shown
+    assert "@ reference model" in shown
     for line in (shown + nas("show", "tiny", "lfm2.5-230m").stdout).splitlines():
         assert len(line) <= 80
 

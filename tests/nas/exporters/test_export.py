@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from safetensors.torch import save_file
 
@@ -150,7 +151,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
         (lambda weights: weights.pop("final_norm.weight"), "final_norm.weight is missing"),
         (
             lambda weights: weights.update({"surplus": torch.zeros(1)}),
-            "surplus is not a weight of the architecture",
+            "surplus is no weight of a hybrid_lm so configured",
         ),
     ],
 )
@@ -160,6 +161,87 @@ def test_weights_that_do_not_fit_are_named(change, sentence: str, in_folder: Pat
     save_file(weights, in_folder / "weights.safetensors")
     with pytest.raises(ValueError, match=sentence):
         export("small.json", "onnx", weights="weights.safetensors")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e300])
+@pytest.mark.parametrize("file_format", ["onnx", "gguf", "hf"])
+def test_a_training_that_diverged_is_not_exported(
+    number: float, file_format: str, in_folder: Path
+) -> None:
+    weights = {name: each.double() for name, each in trained(SMALL).state_dict().items()}
+    weights["final_norm.weight"][3] = number
+    save_file(weights, in_folder / "weights.safetensors")
+    with pytest.raises(ValueError, match=r"final_norm\.weight holds a number that is not finite"):
+        export("small.json", file_format, weights="weights.safetensors")
+
+
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "adapter_model.safetensors"])
+def test_weights_that_are_not_read_are_not_replaced_by_random_ones(
+    file: str, in_folder: Path
+) -> None:
+    folder = export("small.json", "hf").path
+    (folder / "model.safetensors").rename(folder / file)
+    with pytest.raises(ValueError, match=r"is a pickle|model\.safetensors is missing"):
+        export("small-hf", "gguf")
+    export("small-hf", "gguf", weights="random")
+
+
+def test_an_onnx_folder_does_not_pass_for_a_model_without_weights(in_folder: Path) -> None:
+    export("small.json", "onnx")
+    with pytest.raises(ValueError, match=r"'small-onnx' holds them in model\.onnx only"):
+        export("small-onnx", "gguf")
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("small-hf", {"output": Path("small-hf")}),
+        ("small-hf", {"output": Path("link")}),
+        ("small.json", {"output": Path("small-hf"), "weights": "small-hf"}),
+        ("small.json", {"output": Path("small-hf"), "weights": "small-hf/model.safetensors"}),
+    ],
+)
+def test_an_export_never_replaces_the_weights_that_it_reads(
+    model: str, options: dict, in_folder: Path
+) -> None:
+    export("small.json", "hf")
+    (in_folder / "link").symlink_to("small-hf")
+    with pytest.raises(ValueError, match=r"output: '.*' is where 'small-hf.*' is read from"):
+        export(model, "onnx", overwrite=True, **options)
+    assert (in_folder / "small-hf" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("file_format", ["hf", "onnx"])
+def test_an_export_is_replaced_by_the_next_with_all_that_may_be_in_it(
+    file_format: str, in_folder: Path
+) -> None:
+    source = export("custom.json", "hf", output=Path("source")).path
+    tokenizers.Tokenizer(tokenizers.models.BPE()).save(str(source / "tokenizer.json"))
+    for name in ("chat_template.jinja", "special_tokens_map.json", "tokenizer_config.json"):
+        (source / name).write_text("{}")
+    for overwrite in (False, True):
+        folder = export("source", file_format, overwrite=overwrite, output=Path("model")).path
+    assert (folder / "tokenizer.json").is_file()
+    assert (folder / "chat_template.jinja").is_file() == (file_format == "hf")
+
+
+@pytest.mark.parametrize("end", [-1, 128, 1 << 40])
+def test_an_end_that_the_model_does_not_have_is_named(end: int, in_folder: Path) -> None:
+    folder = export("small.json", "hf").path
+    tokenizers.Tokenizer(tokenizers.models.BPE()).save(str(folder / "tokenizer.json"))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [end]}))
+    for file_format in ("gguf", "onnx"):
+        with pytest.raises(ValueError, match=f"eos_token_id: {end} is not one of the model's 128"):
+            export(str(folder), file_format)
+
+
+def test_a_tokenizer_that_cannot_be_read_is_one_sentence(in_folder: Path) -> None:
+    folder = export("small.json", "hf").path
+    (folder / "tokenizer.json").write_text("[" * 100_000)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<end>"}))
+    for file_format in ("gguf", "onnx"):
+        with pytest.raises(ValueError, match=r"tokenizer\.json: is no tokenizer"):
+            export(str(folder), file_format)
 
 
 def test_a_tokenizer_that_llama_cpp_does_not_have_stays_out_and_is_named(in_folder: Path) -> None:

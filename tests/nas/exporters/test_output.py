@@ -24,12 +24,12 @@ def test_a_file_is_there_when_all_of_it_is(tmp_path: Path) -> None:
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     target = tmp_path / "model"
-    for content in ("old", "new"):
-        with writing_folder(target, overwrite=content == "new") as folder:
+    for content in ("model", "genai_config"):
+        with writing_folder(target, overwrite=content != "model") as folder:
             (folder / MARK).write_text(content)
-            (folder / content).touch()
+            (folder / f"{content}.json").touch()
     assert names(tmp_path) == ["model"]
-    assert names(target) == [MARK, "new"]
+    assert names(target) == [MARK, "genai_config.json"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), MemoryError()])
@@ -122,6 +122,37 @@ def test_a_folder_that_no_export_wrote_is_never_replaced(tmp_path: Path) -> None
     ):
         pass
     assert names(tmp_path / "thesis") == ["chapter.txt"]
+
+
+def test_what_was_put_beside_an_export_is_not_replaced_with_it(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    with writing_folder(target, overwrite=False) as folder:
+        (folder / MARK).touch()
+    (target / "checkpoint-500").mkdir()
+    with (
+        pytest.raises(ValueError, match="holds 'checkpoint-500', which no export wrote"),
+        writing_folder(target, overwrite=True),
+    ):
+        pass
+    assert names(target) == [MARK, "checkpoint-500"]
+
+
+@pytest.mark.parametrize("writing", [writing_file, writing_folder])
+def test_a_link_is_replaced_and_not_what_it_leads_to(writing, tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / MARK).write_text("before")
+    into = tmp_path / "before" / MARK if writing is writing_file else tmp_path / "before"
+    (tmp_path / "link").symlink_to(into)
+    with writing(tmp_path / "link", overwrite=True) as place:
+        (place / MARK if writing is writing_folder else place).write_text("after")
+    assert (tmp_path / "before" / MARK).read_text() == "before"
+    assert names(tmp_path) == ["before", "link"]
+    (tmp_path / "nowhere").symlink_to("lost")
+    with (
+        pytest.raises(ValueError, match="exists already"),
+        writing(tmp_path / "nowhere", overwrite=False),
+    ):
+        pass
 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:

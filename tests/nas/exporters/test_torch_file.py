@@ -42,6 +42,15 @@ def assert_parity(architecture: Architecture, bound: float) -> None:
     assert worst < bound
 
 
+@pytest.mark.parametrize("name", ['"""\nraise SystemExit\n"""', "\\", 'a"', "\ud800", "a\nb"])
+def test_no_name_gets_out_of_the_text_that_it_stands_in(name: str) -> None:
+    def statements(name: str) -> list[str]:
+        source = torch_source(stack(ATTENTION), name).encode()
+        return [ast.dump(statement) for statement in ast.parse(source).body[1:]]
+
+    assert statements(name) == statements("plain")
+
+
 @pytest.mark.parametrize("name", [*CORNERS, *SMALL_PRESETS])
 def test_the_same_weights_give_the_same_logits(name: str) -> None:
     assert_parity((CORNERS | SMALL_PRESETS)[name], bound=1e-6)

@@ -4,7 +4,7 @@ import pytest
 
 from nas.views.front import front_document, parse_limits, show_best, show_front
 from studies.analysis import Axis, Front
-from studies.records import Trial, as_point
+from studies.records import StageRun, Trial, as_point
 
 AXES = (
     Axis(name="loss", unit="bits/byte", max=None),
@@ -87,7 +87,7 @@ def test_a_value_that_is_known_less_well_than_asked_for_is_marked(front, capsys)
 def test_the_caption_explains_the_signs_that_are_drawn_and_no_others(front, capsys) -> None:
     show_front(front)
     shown = capsys.readouterr().out
-    assert "@ published model" in shown
+    assert "@ reference model" in shown
     # The one over budget has no loss, and so no place in the picture.
     assert "over budget" not in shown
     assert "dominated" not in shown
@@ -132,3 +132,13 @@ def test_a_limit_is_a_name_and_a_number(text: str) -> None:
     assert parse_limits(["decode=20", "memory=1e3"]) == {"decode": 20.0, "memory": 1000.0}
     with pytest.raises(ValueError, match=f"max: '{text}' is not NAME=VALUE"):
         parse_limits([text])
+
+
+@pytest.mark.parametrize(("others", "said"), [("here", False), ("elsewhere", True)])
+def test_times_of_two_devices_are_said_not_to_compare(front, capsys, others, said) -> None:
+    def timed(trial: Trial, where: str) -> Trial:
+        return replace(trial, stages=(StageRun(stage="latency", fingerprint=where, seconds=1.0),))
+
+    first, second = front.members
+    show_front(replace(front, members=(timed(first, "here"), timed(second, others))))
+    assert ("their times do not compare" in capsys.readouterr().out) == said

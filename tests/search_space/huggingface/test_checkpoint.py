@@ -85,15 +85,17 @@ def test_a_checkpoint_in_several_files_is_read(folder: Path) -> None:
 
 @pytest.mark.parametrize("file", ["../model.safetensors", "/model.safetensors", "..", "a.bin"])
 def test_an_index_that_leaves_the_folder_is_refused(folder: Path, file: str) -> None:
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
     index = {"weight_map": {"model.norm.weight": file}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     assert "is not the name of a safetensors file in the same folder" in mistake_in(folder)
 
 
 def test_an_index_that_names_what_is_not_there_is_refused(folder: Path) -> None:
-    index = {"weight_map": {"other.weight": "model.safetensors"}}
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
+    index = {"weight_map": {"other.weight": "part.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert mistake_in(folder).endswith("other.weight is not in model.safetensors")
+    assert mistake_in(folder).endswith("other.weight is not in part.safetensors")
 
 
 @pytest.mark.parametrize("pickle", ["pytorch_model.bin", "model.pt"])
@@ -107,6 +109,16 @@ def test_a_pickle_is_refused_with_how_to_convert_it(folder: Path, pickle: str) -
 def test_a_folder_without_weights_says_so(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     assert mistake_in(folder).endswith("model.safetensors is missing")
+
+
+def test_the_one_file_goes_before_the_parts_of_an_earlier_training(folder: Path) -> None:
+    now = read_weights(folder, QWEN)
+    earlier = to_huggingface(QWEN, InitialWeights(QWEN, seed=2))
+    save_file(earlier, folder / "part.safetensors")
+    index = {"weight_map": dict.fromkeys(earlier, "part.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    found = read_weights(folder, QWEN)
+    assert all(np.array_equal(found[name], now[name]) for name in now)
 
 
 def test_a_file_that_is_cut_short_is_refused(folder: Path) -> None:
@@ -126,6 +138,10 @@ def test_another_architecture_is_refused(folder: Path) -> None:
         (
             {"model.norm.weight": np.zeros(31, np.float32)},
             "model.norm.weight: its shape [31] is not [32], as the configuration says",
+        ),
+        (
+            {"model.norm.weight": np.full(32, np.nan, np.float16)},
+            "model.norm.weight holds a number that is not finite in float32",
         ),
         (
             {"model.norm.weight": np.zeros(32, np.int8)},

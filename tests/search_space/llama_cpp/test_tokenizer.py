@@ -196,6 +196,7 @@ def large() -> Tokenizer:
         (large, "the model 700 tokens"),
         (lambda: trained(pre_tokenizers.Whitespace()), "llama.cpp has no splitting"),
         (lambda: trained(split("[a-z]+")), "llama.cpp has no splitting"),
+        (lambda: trained(pre_tokenizers.Sequence([])), "llama.cpp has no splitting"),
     ],
 )
 def test_a_tokenizer_that_llama_cpp_does_not_have_is_refused(

@@ -1,0 +1,237 @@
+"""The dashboard's server as a stranger, a neighbour and its own page find it."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from nas.dashboard.exports import ExportFolder
+from nas.dashboard.guard import answers_to
+from nas.dashboard.open_studies import OpenStudies
+from nas.dashboard.server import dashboard_app
+from nas.study_place import StudyPlace
+from studies.storage.store import Store
+from tests.studies.large_study import LargeStudy, large_spec, write_study
+
+HERE = "http://127.0.0.1:8080"
+
+
+class Browser:
+    """Asks the application as a page of its own does."""
+
+    def __init__(self, studies: OpenStudies, exports: Path) -> None:
+        app = dashboard_app(studies, ExportFolder(path=exports), bound_host="127.0.0.1")
+        self._transport = httpx.ASGITransport(app=app)
+        self.token = ""
+
+    def __call__(self, method: str, path: str, **more: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            async with httpx.AsyncClient(transport=self._transport, base_url=HERE) as client:
+                return await client.request(method, path, **more)
+
+        return anyio.run(ask)
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self("GET", path, **more)
+
+    def export(self, body: object, **headers: str) -> httpx.Response:
+        page = self.get("/").text
+        token = page.split('name="nas-token" content="')[1].split('"')[0]
+        sent = {"origin": HERE, "x-nas-token": token} | headers
+        return self("POST", "/api/export", content=json.dumps(body), headers=sent)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/study.db"
+
+
+@pytest.fixture
+def browser(url: str, tmp_path: Path) -> Browser:
+    write_study(LargeStudy(url=url, trials=12, references=("lfm2.5-230m",)))
+    with OpenStudies([], url) as studies:
+        yield Browser(studies, tmp_path / "exports")
+
+
+def test_page_files_and_documents_are_there(browser: Browser, url: str) -> None:
+    page = browser.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert browser.get("/static/page.js").headers["content-type"].startswith("text/javascript")
+    library = browser.get("/static/vendor/echarts.min.js")
+    kept = {"if-none-match": library.headers["etag"]}
+    assert browser.get("/static/vendor/echarts.min.js", headers=kept).status_code == 304
+
+    listed = browser.get("/api/studies").json()["studies"]
+    assert listed == [{"name": "large", "storage": url}]
+    document = browser.get("/api/study", params={"name": "large"}).json()
+    assert len(document["trials"]["id"]) == 13
+    unchanged = {"name": "large", "since": document["revision"]}
+    assert browser.get("/api/study", params=unchanged).status_code == 204
+
+    write_study(LargeStudy(url=url, trials=3, seed=1))
+    update = browser.get("/api/study", params=unchanged).json()
+    assert update["since"] == document["revision"]
+    assert len(update["trials"]["id"]) == 3
+    assert browser.get("/api/why", params={"name": "large"}).json()["study"] == "large"
+
+
+@pytest.mark.parametrize(
+    ("host", "bound", "answered"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1", True),
+        ("localhost:9", "127.0.0.1", True),
+        ("[::1]:8080", "127.0.0.1", True),
+        ("LOCALHOST", "127.0.0.1", True),
+        ("evil.example:8080", "127.0.0.1", False),
+        ("127.0.0.1.evil.example", "127.0.0.1", False),
+        ("localhost.evil.example", "0.0.0.0", False),
+        ("192.168.1.7:8080", "127.0.0.1", False),
+        ("192.168.1.7:8080", "0.0.0.0", True),
+        ("board.lan:8080", "board.lan", True),
+        ("", "127.0.0.1", False),
+        ("127.0.0.1:8080@evil.example", "127.0.0.1", False),
+    ],
+)
+def test_only_names_of_this_machine_are_answered(host: str, bound: str, answered: bool) -> None:
+    assert answers_to(host, bound) == answered
+
+
+def test_a_rebound_name_gets_nothing(browser: Browser) -> None:
+    for path in ("/", "/api/studies", "/static/page.js"):
+        refused = browser.get(path, headers={"host": "evil.example:8080"})
+        assert refused.status_code == 403
+        assert "large" not in refused.text
+        assert "nas-token" not in refused.text
+
+
+def test_an_export_wants_the_token_and_the_page(browser: Browser, tmp_path: Path) -> None:
+    wish = {"study": "large", "trial": "0", "format": "json"}
+    for headers in (
+        {"x-nas-token": "guessed"},
+        {"x-nas-token": ""},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"host": "evil.example", "origin": "http://evil.example"},
+    ):
+        assert browser.export(wish, **headers).status_code == 403
+    assert browser("PUT", "/api/export", content="{}").status_code == 403
+    assert not (tmp_path / "exports").exists()
+
+    answer = browser.export(wish)
+    assert answer.status_code == 200, answer.text
+    written = Path(answer.json()["path"])
+    assert written == tmp_path / "exports" / "large-0.json"
+    assert json.loads(written.read_text())
+    assert "exists already" in browser.export(wish).json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"study": "../large"}, "study: "),
+        ({"trial": "../../etc/passwd"}, "trial: "),
+        ({"trial": "99"}, "trial: "),
+        ({"format": "exe"}, "format: "),
+        ({"trial": 7}, "trial: "),
+        ({"more": "x"}, "body: "),
+    ],
+)
+def test_a_wrong_export_is_refused_in_a_sentence(
+    browser: Browser, tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    wish = {"study": "large", "trial": "0", "format": "json"} | change
+    refused = browser.export(wish)
+    assert refused.status_code == 400
+    assert refused.json()["error"].startswith(said)
+    assert not (tmp_path / "exports").exists()
+
+
+def test_a_study_named_to_leave_the_folder_stays_unexported(url: str, tmp_path: Path) -> None:
+    write_study(LargeStudy(url=url, trials=1))
+    with Store.open(url) as store, store._database.write() as connection:
+        connection.execute(sa.text("UPDATE nas_studies SET name = '../../large'"))
+    with OpenStudies([], url) as studies:
+        browser = Browser(studies, tmp_path / "folder" / "exports")
+        refused = browser.export({"study": "../../large", "trial": "0", "format": "json"})
+    assert refused.status_code == 400
+    assert "no file is named after" in refused.json()["error"]
+    assert list(tmp_path.glob("**/*.json")) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../server.py",
+        "/static/%2e%2e/server.py",
+        "/static/..%2fserver.py",
+        "/static//etc/passwd",
+        "/static/index.html",
+        "/static/vendor",
+        "/nothing",
+    ],
+)
+def test_there_are_no_files_but_the_pages(browser: Browser, path: str) -> None:
+    refused = browser.get(path)
+    assert refused.status_code == 404
+    assert refused.json()["error"].startswith("address: ")
+
+
+def test_every_answer_is_closed_to_other_pages(browser: Browser) -> None:
+    for path in ("/", "/static/page.js", "/api/studies", "/nothing"):
+        headers = browser.get(path, headers={"origin": "http://evil.example"}).headers
+        assert "access-control-allow-origin" not in headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+
+
+def test_the_database_is_only_read_and_holds_nobody_up(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=3))
+    with (
+        OpenStudies([StudyPlace(name="large", storage=url)], url) as studies,
+        Store.open(url) as writer,
+    ):
+        with writer._database.write() as connection:  # in the middle of a study's transaction
+            connection.execute(sa.text("UPDATE nas_trials SET reason = 'now'"))
+            assert len(studies.document("large", None)["trials"]["id"]) == 5
+        with (
+            studies.store("large")._database.engine.connect() as connection,
+            pytest.raises(sa.exc.OperationalError, match="readonly"),
+        ):
+            connection.execute(sa.text("DELETE FROM nas_trials"))
+
+
+def test_a_study_that_is_not_begun_is_waited_for(url: str, tmp_path: Path) -> None:
+    write_study(LargeStudy(url=url, trials=1))
+    with OpenStudies([StudyPlace(name="later", storage=url)], url) as studies:
+        browser = Browser(studies, tmp_path / "exports")
+        assert browser.get("/api/study", params={"name": "later"}).status_code == 204
+        write_study(LargeStudy(url=url, trials=1, name="later", references=(), seed=3))
+        assert browser.get("/api/study", params={"name": "later"}).json()["study"] == "later"
+        other = browser.get("/api/study", params={"name": "large"})
+        assert other.status_code == 400
+        assert "not one that this dashboard shows" in other.json()["error"]
+
+
+def test_a_study_without_trials_has_a_document(url: str, tmp_path: Path) -> None:
+    with Store.open(url) as store:
+        spec = large_spec(LargeStudy(url=url, trials=5))
+        store.add_study("large", spec.model_dump_json())
+    with OpenStudies([], url) as studies:
+        document = Browser(studies, tmp_path).get("/api/study", params={"name": "large"}).json()
+    assert document["trials"]["id"] == []
+    assert document["counts"]["wanted"] == 5
+
+
+def test_passwords_do_not_reach_the_page() -> None:
+    from nas.dashboard.open_studies import storage_option
+
+    place = StudyPlace(name="a", storage="postgresql://me:s3cret@board/nas")
+    assert storage_option(place) == "postgresql://me@board/nas"
