@@ -48,6 +48,8 @@ class _Models:
             return text
         path = self._folder / text
         name = model_name(path)
+        if name.isdecimal():
+            raise ValueError(f"{self._source}: {field}: '{text}' has the name of a trial, a number")
         other = self._paths.setdefault(name, path)
         if other != path or name in PRESETS:
             owner = "a preset" if name in PRESETS else f"'{other}'"

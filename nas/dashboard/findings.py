@@ -224,7 +224,7 @@ def _drifts(followed: Followed) -> Iterator[str]:
             continue
         low, middle, high = np.quantile(medians, (0.05, 0.5, 0.95))
         yield (
-            f"{paired_reference(followed.spec)}, timed beside the candidates, took "
+            f"The reference, {paired_reference(followed.spec)}, timed beside the candidates, took "
             f"{number(middle)} ms at {workload}, 90 of 100 times between {number(low)} and "
             f"{number(high)}: the machine drifted by {share((high - low) / middle)}, which the "
             "pairing takes out."

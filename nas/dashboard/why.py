@@ -7,7 +7,7 @@ import numpy as np
 from nas.dashboard import form
 from nas.dashboard.columns import exact_short, short
 from nas.dashboard.form import Why
-from nas.dashboard.wording import counted, joined, share, titled
+from nas.dashboard.wording import counted, joined, sentence, share
 from studies.analysis import Axis, standing
 from studies.choices import FEWEST_TRIALS, METHOD, Importances, importances
 from studies.following import Followed
@@ -41,8 +41,8 @@ def why_document(followed: Followed) -> Why:
     }
     if len(trials) < FEWEST_TRIALS:
         document["said"] = (
-            f"{len(trials)} complete candidates are too few to say which choices matter; "
-            f"{FEWEST_TRIALS} may tell"
+            f"Which choices matter is not told: of at least {FEWEST_TRIALS} candidates "
+            f"{len(trials)} are complete."
         )
         return document
     shapes = [followed.shapes[trial.model.hash] for trial in trials if trial.model is not None]
@@ -71,9 +71,12 @@ def why_document(followed: Followed) -> Why:
         for count in counts
     ]
     document["findings"] = [
-        *map(_said, document["importances"]),
-        *_placed(places, axes),
-        *_counted(counts, axes),
+        sentence(said)
+        for said in (
+            *map(_said, document["importances"]),
+            *_placed(places, axes),
+            *_counted(counts, axes),
+        )
     ]
     return document
 
@@ -97,14 +100,14 @@ def _importance(objective: str, found: Importances) -> form.Importance:
 def _said(importance: form.Importance) -> str:
     objective, explained = importance["objective"], importance["explained"]
     if not importance["choices"]:
-        return f"{objective}: the choices foretell nothing of it yet"
+        return f"{objective}: the choices foretell nothing of it"
     named = [
         f"{each['choice']} ({share(each['low'])} to {share(each['high'])})"
         for each in importance["choices"][:_NAMED_CHOICES]
     ]
     doubt = ", which is little" if explained < _FORETELLS_LITTLE else ""
     return (
-        f"{objective}: most hangs on {joined(named)}; "
+        f"{objective} hangs most on {joined(named)}; "
         f"all choices together foretell {share(explained)} of its variance{doubt}"
     )
 
@@ -134,19 +137,19 @@ def _counted(counts: Sequence[AttentionCount], axes: Sequence[Axis]) -> Iterator
         return
     least = min(known, key=lambda count: count.difference)
     most = max(known, key=lambda count: count.difference)
-    said = (
-        f"at equal {axes[1].name}, {_layers(least)} have the lowest {axes[0].name}, "
-        f"{_span(least)} from the usual in {titled(axes[0])}"
-    )
     assert least.high is not None
     assert most.low is not None
-    if least.high < most.low:
-        yield f"{said}; {_layers(most)} the highest, {_span(most)}"
-    else:
+    if least.high >= most.low:
         yield (
             f"at equal {axes[1].name}, noise hides how {axes[0].name} hangs on the number of "
             "attention layers"
         )
+        return
+    unit = axes[0].unit
+    yield (
+        f"at equal {axes[1].name}, {axes[0].name} is lowest with {_layers(least)}, "
+        f"{_span(least)} {unit} from the usual, and highest with {_layers(most)}, {_span(most)}"
+    )
 
 
 def _layers(count: AttentionCount) -> str:

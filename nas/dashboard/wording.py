@@ -6,6 +6,8 @@ from nas.views.terminal import number
 from studies.analysis import Axis
 from studies.records import Trial
 
+_LEAST_SHARE = 0.001
+
 
 def quoted(trial: Trial, axis: Axis) -> str:
     """`decode 10.1 ms/token (10.0 to 10.2)`; `loss 1.78 bits/byte` where no interval is known."""
@@ -20,13 +22,15 @@ def amount(value: float, axis: Axis) -> str:
     return number(value) if axis.unit == axis.name else f"{number(value)} {axis.unit}".strip()
 
 
-def titled(axis: Axis) -> str:
-    return axis.name if axis.unit in ("", axis.name) else f"{axis.name} in {axis.unit}"
-
-
 def share(value: float) -> str:
     """`31 %`, `0.4 %`."""
+    if 0 < value < _LEAST_SHARE:
+        return f"less than {100 * _LEAST_SHARE:g} %"
     return f"{100 * value:.0f} %" if value >= 0.095 or value == 0 else f"{100 * value:.1f} %"
+
+
+def sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def counted(count: int, one: str, many: str) -> str:

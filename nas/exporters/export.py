@@ -88,7 +88,9 @@ def _check_place(subject: Subject, wishes: Wishes, path: Path) -> None:
     given = None if wishes.weights in (None, RANDOM, PROXY) else Path(str(wishes.weights))
     for source in (subject.folder, given):
         if source is not None and source.resolve().is_relative_to(path.resolve()):
-            raise ValueError(f"output: '{path}' is where '{source}' is read from")
+            raise ValueError(
+                f"output: '{path}' holds the model that is read, and is not overwritten"
+            )
 
 
 def _default_name(subject: Subject, wishes: Wishes) -> str:

@@ -9,7 +9,7 @@ from nas.dashboard.wording import joined
 from nas.views.scatter import ticks
 
 _WIDTH, _HEIGHT = 860, 440
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 20, 50
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 36, 50
 # Dots behind the front are there for its shape; more of them make a large file.
 _MOST_DOMINATED = 2_000
 
@@ -92,9 +92,10 @@ class _Plot:
             x = self._x(tick)
             yield f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>'
         for tick in self._y_ticks:
-            yield f'<text x="{_LEFT - 8}" y="{self._y(tick)}" text-anchor="end">{tick:g}</text>'
+            y = self._y(tick) + 4
+            yield f'<text x="{_LEFT - 8}" y="{y}" text-anchor="end">{tick:g}</text>'
         yield f'<text x="{right}" y="{_HEIGHT - 8}" text-anchor="end">{escape(x_title)}</text>'
-        yield f'<text x="4" y="{_TOP - 6}">{escape(y_title)}</text></g>'
+        yield f'<text x="4" y="{_TOP - 20}">{escape(y_title)}</text></g>'
 
     def _x(self, value: float) -> float:
         share = (value - self._x_ticks[0]) / (self._x_ticks[-1] - self._x_ticks[0])

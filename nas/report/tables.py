@@ -131,18 +131,18 @@ def _environments(document: Document) -> Table:
 
 
 def _settings(value: Json, key: str = "") -> Iterator[tuple[str, str]]:
-    """Each with its key as the study file writes it: `proxy.token_budget`."""
+    """Those that are set, each by its key in the study file: `proxy.token_budget`."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _settings(inner, f"{key}.{name}" if key else name)
     elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
         for index, inner in enumerate(value):
             yield from _settings(inner, f"{key}[{index}]")
-    else:
+    elif value not in (None, [], {}):
         yield key, _shown(value)
 
 
 def _shown(value: Json) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(_shown, value))
-    return "" if value is None else str(value)
+    return str(value)

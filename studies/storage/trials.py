@@ -41,7 +41,8 @@ def read_points(
     """The trials that `where` chooses, with those of the named scores that they have."""
     values: dict[int, dict[str, float]] = defaultdict(dict)
     asked = of_stages(sa.select(STAGES.c.trial, SCORES.c.name, SCORES.c.value), SCORES)
-    for trial, name, value in connection.execute(asked.where(where, SCORES.c.name.in_(scores))):
+    found = connection.execute(asked.where(where, SCORES.c.name.in_(scores))).all()
+    for trial, name, value in found:
         values[trial][name] = value
     columns = (TRIALS.c.id, TRIALS.c.number, TRIALS.c.architecture, TRIALS.c.reason)
     rows = connection.execute(sa.select(*columns).where(where).order_by(TRIALS.c.number)).all()

@@ -112,6 +112,7 @@ def test_a_file_that_was_changed_is_another_study(folder: Path) -> None:
         (["models/mine.json", "mine.json"], "", "", "references[1]: 'mine.json' has the name of '"),
         (["models/lfm2-350m.json"], "", "", "references[0]: 'models/lfm2-350m.json' has the name"),
         (["models/mine.json"], "", 'reference = "mine.json"', "device.reference: 'mine.json' has"),
+        (["models/7.json"], "", "", "references[0]: 'models/7.json' has the name of a trial"),
         (["text.json"], "", "", "references[0]: "),
         (["models"], "", "", "references[0]: model: '"),
         ([], "models = {}", "", "models is not a field; references and device.reference are"),

@@ -138,7 +138,7 @@ def test_a_study_in_which_nothing_has_happened(url: str) -> None:
     assert document["findings"] == ["No candidate has ended yet."]
     assert document["unproven"]
     assert why["said"] is not None
-    assert "too few" in why["said"]
+    assert "of at least 20 candidates 0 are complete" in why["said"]
     assert json.loads(json_bytes(document)) == document
 
 

@@ -1,7 +1,7 @@
 """The dashboard's server as a stranger, a neighbour and its own page find it."""
 
 import json
-from collections.abc import AsyncIterator
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +153,8 @@ def test_a_wrong_export_is_refused_in_a_sentence(
 
 def test_a_study_named_to_leave_the_folder_stays_unexported(url: str, tmp_path: Path) -> None:
     write_study(LargeStudy(url=url, trials=1))
-    with Store.open(url) as store, store._database.write() as connection:
-        connection.execute(sa.text("UPDATE nas_studies SET name = '../../large'"))
+    with sqlite3.connect(tmp_path / "study.db") as connection:
+        connection.execute("UPDATE nas_studies SET name = '../../large'")
     with OpenStudies([], url) as studies:
         browser = Browser(studies, tmp_path / "folder" / "exports")
         refused = browser.export({"study": "../../large", "trial": "0", "format": "json"})
