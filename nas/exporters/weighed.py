@@ -170,20 +170,30 @@ def _card(provenance: Provenance, model: WeighedModel) -> str:
     """The model card's paragraphs on where model and weights are from, in Markdown."""
     lines = [f"{model.story[0].upper()}{model.story[1:]}."]
     if provenance.study is not None:
-        of = "Made from trial" if provenance.made_from else "Trial"
+        trial = f"{provenance.trial} of the study {provenance.study}, {provenance.state}"
         lines += [
             "",
-            f"{of} {provenance.trial} of the study {provenance.study}, {provenance.state}.",
+            f"Made from trial {trial}; the scores are that trial's, not this model's."
+            if provenance.made_from
+            else f"Trial {trial}.",
         ]
     if provenance.scores:
         lines += ["", "| score | value | unit | 95 % interval |", "|---|---:|---|---|"]
         lines += [
-            f"| {score.name} | {score.value:,.4g} | {score.unit} | "
-            + ("" if score.low is None else f"{score.low:,.4g} to {score.high:,.4g}")
+            f"| {score.name} | {_number(score.value)} | {score.unit} | "
+            + (
+                ""
+                if score.low is None or score.high is None
+                else f"{_number(score.low)} to {_number(score.high)}"
+            )
             + " |"
             for score in provenance.scores
         ]
     return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _one_of(asked: str | None, known: tuple[T, ...]) -> T:

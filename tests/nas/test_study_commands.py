@@ -125,7 +125,10 @@ def test_a_winners_proxy_leaves_as_its_study_trained_it(nas, finished: Path) -> 
     assert result.returncode == 0, result.stderr
     assert f"{winner['values']['loss']:.3f} bits a byte" in result.stderr
     folder = finished.with_name("proxy")
-    assert "the full-size model has not been trained" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "the full-size model has not been trained" in card
+    assert f"Made from trial {trial} of the study tiny" in card
+    assert "the scores are that trial's, not this model's" in card
     document = json.loads((folder / "architecture.json").read_text())
     assert document["provenance"]["made_from"] == winner["hash"] != document["hash"]
     scores = {score["name"]: score["value"] for score in document["provenance"]["scores"]}
