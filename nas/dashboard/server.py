@@ -77,7 +77,7 @@ class _Answers:
         )
 
     def study(self, request: Request) -> Response:
-        """The document of `?name=`; with `&since=`, a revision, what has changed; 204 for nothing."""
+        """The document of `?name=`; with `&since=`, a revision, what changed; 204 for nothing."""
         since = request.query_params.get("since")
         name = request.query_params.get("name", "")
         if not self.studies.is_begun(name):
