@@ -12,7 +12,7 @@ from evaluators.cache import Memory
 from evaluators.evaluator import Evaluation, Infeasible, Progress, Report, Score
 from evaluators.model_file import inexpressible, loaded
 from evaluators.reference import Reference
-from hardware.measurement import Measurement, Workload, quantile_ms
+from hardware.measurement import Measurement, Workload, undisturbed_ms
 from hardware.quiet import Say, measuring
 from hardware.runner import LoadedModel, Runner
 from hardware.stability import Effort, measure_paired, ratio
@@ -246,7 +246,7 @@ def _waited(measurement: Measurement, seconds: float) -> Measurement:
 def _milliseconds(
     name: str, unit: str, timed: Measurement, alone: Measurement, share: float
 ) -> Score:
-    estimate, alone_ms = ratio(timed, share), quantile_ms(alone, share)
+    estimate, alone_ms = ratio(timed, share), undisturbed_ms(alone, share)
     return Score(
         name=name,
         value=estimate.value * alone_ms,

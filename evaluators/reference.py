@@ -18,9 +18,9 @@ from search_space.quantization import Quantization
 T = TypeVar("T")
 
 # Raise it when a calibration would come to another figure.
-_VERSION = 1
-# A median over so long is what the machine does on the whole, not what it did in a bad moment; the
-# precision, which does not know of drift, is not to end it earlier.
+_VERSION = 2
+# In so long there are good windows, by which it counts; the precision, which does not know of drift,
+# is not to end it earlier.
 _CALIBRATION_SECONDS = 8.0
 _CALIBRATION_PRECISION = 0.001
 # Between two candidates, while the machine trains, a larger share of its memory is given back.

@@ -115,6 +115,15 @@ class Interval:
         return math.log(self.high / self.low) / 2
 
 
+def undisturbed_ms(measurement: Measurement, share: float) -> float:
+    """The sample below which `share` of a window's samples lie, in ms, in a good window.
+
+    Of four windows one is better: what others do now and then is not the model's.
+    """
+    windows = np.reshape(measurement.samples_ns, (-1, measurement.window or 1))
+    return float(np.quantile(np.quantile(windows, share, axis=1), 0.25)) / 1e6
+
+
 def quantile_ms(measurement: Measurement, share: float) -> float:
     """The sample below which `share` of the samples lie, in ms."""
     return float(np.quantile(np.asarray(measurement.samples_ns), share)) / 1e6

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_space.architecture import Architecture
+from search_space.mistakes import nearest
 from search_space.model_file import model_name, read_model
 from search_space.presets import PRESETS
 
@@ -24,7 +25,7 @@ def find_model(text: str) -> NamedModel:
     path = Path(text)
     if path.suffix != ".json" and not _exists(path):
         raise ValueError(
-            f"model: '{text}' is neither a preset ({', '.join(PRESETS)}) "
+            f"model: '{text}' is neither a preset ({nearest(text, list(PRESETS))}) "
             "nor an architecture file (.json); of a study, give a trial's number too"
         )
     return NamedModel(name=model_name(path), architecture=read_model(path))

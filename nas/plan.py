@@ -206,9 +206,10 @@ def _time(plan: Plan) -> str:
         return f"not known: the architecture that was drawn failed, {plan.failure}"
     assert plan.latency_seconds is not None
     assert plan.training_seconds is not None
+    models = " and more for a reference" if plan.spec.references else ""
     return (
-        f"about {duration(plan.seconds)}, less what is stopped: "
-        f"{plan.latency_seconds:.0f} s + {plan.training_seconds:.0f} s a trial"
+        f"about {duration(plan.seconds)}, less what is stopped: {plan.latency_seconds:.0f} s of "
+        f"timing + {plan.training_seconds:.0f} s of training a trial{models}"
     )
 
 

@@ -65,6 +65,8 @@ def read_architecture(path: Path) -> Architecture:
     """
     source = str(path)
     data = _json_data(read_text(path), source)
+    if isinstance(data, Mapping) and "model_type" in data:
+        raise ValueError(f"{source}: is a configuration of transformers, which nas import reads")
     if not isinstance(data, Mapping) or "architecture" not in data:
         return parse_strict(Architecture, data, source)
     wrapped = parse_strict(_Wrapped, data, source)

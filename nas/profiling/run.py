@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from evaluators.operators.costs import operator_costs
 from evaluators.operators.probe_times import Profile, Setting
 from hardware.caches import largest_cache_bytes
 from hardware.local import LocalRunner
@@ -55,7 +56,7 @@ def _show(profiles: tuple[Profile, ...], picture: Path | None, *, as_json: bool)
     else:
         for profile in profiles:
             output().print(profile_view(profile))
-    if picture is not None:
+    if picture is not None and any(map(operator_costs, profiles)):
         picture.write_text(picture_of(profiles), encoding="utf-8")
         notices().print(f"wrote {picture}")
 

@@ -222,7 +222,9 @@ def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
     cores = ", ".join(map(str, measurement.cores))
     pinned = f" on core{'s' if len(measurement.cores) > 1 else ''} {cores}" if cores else ""
     built = any(not isinstance(result.model.source, ModelFile) for result in results)
+    files = any(isinstance(result.model.source, ModelFile) for result in results)
     weights = f"{comparison.quantization} weights, " if built else ""
+    weights += "files as they are, " if files else ""
     versions = {result.measurements[0].environment.runtime_version for result in results}
     yield (
         f"{weights}{threads}{pinned}; {environment.cpu}, {environment.cores} cores; "

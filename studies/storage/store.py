@@ -115,7 +115,9 @@ class Store:
         found = {study.name: study for study in self.studies()}
         if name not in found:
             known = ", ".join(found) or "no study"
-            raise ValueError(f"study: '{name}' is not in this database, which holds {known}")
+            raise ValueError(
+                f"study: '{name}' is not in this database, which holds {known}; nas run begins one"
+            )
         return found[name]
 
     def forget_study(self, name: str) -> None:

@@ -13,6 +13,7 @@ from hardware.measurement import (
     median_interval_ms,
     parse_workload,
     quantile_ms,
+    undisturbed_ms,
 )
 
 MEASUREMENT = Measurement(
@@ -87,6 +88,14 @@ def test_quantiles_are_of_the_samples_in_ms():
     measurement = measured_ms(4, 1, 3, 2, 5)
     assert [quantile_ms(measurement, share) for share in (0.0, 0.25, 0.5, 1.0)] == [1, 2, 3, 5]
     assert quantile_ms(measured_ms(1, 2), 0.5) == 1.5
+
+
+def test_a_bad_moment_does_not_reach_the_undisturbed_time():
+    calm, burst = [1.0, 1.0, 1.0, 2.0], [9.0, 9.0, 9.0, 90.0]
+    measurement = replace(measured_ms(*calm, *burst, *calm, *burst), window=4)
+    assert undisturbed_ms(measurement, 0.5) == 1.0
+    assert undisturbed_ms(measurement, 1.0) == 2.0
+    assert quantile_ms(measurement, 0.5) > 1.0
 
 
 class TestMedianInterval:

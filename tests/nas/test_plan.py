@@ -50,7 +50,7 @@ def test_the_view_says_what_is_asked_for_and_what_it_costs() -> None:
         "10.0 to 40.0 million",
         "5.0 to 25.0 MB at int4",
         "hybrid-20m, to ±3% or for 3 s",
-        "about 11 min, less what is stopped: 10 s + 50 s a trial",
+        "about 11 min, less what is stopped: 10 s of timing + 50 s of training a trial",
         "a" * 28,
     ):
         assert fact in " ".join(shown.split())

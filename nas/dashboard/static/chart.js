@@ -3,6 +3,12 @@
 import { colour } from "./colours.js";
 import { element } from "./dom.js";
 
+/**
+ * The size of a point among thousands. ECharts fills each as a square only below 4 pixels; from
+ * there on all are one path, whose overlaps take a browser minutes to fill.
+ */
+export const SPECK = 3.5;
+
 export class Chart {
   /** @param {string} label says to those who do not see it what it shows, and where to read it */
   constructor(label, { tall = false } = {}) {

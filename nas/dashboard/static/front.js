@@ -1,7 +1,7 @@
 // The front: any two scores of every trial, with error bars, the front line and what is selected.
 
 import { card, HoverCard, roleName } from "./card.js";
-import { Chart, errorBars, valueAxis } from "./chart.js";
+import { Chart, errorBars, SPECK, valueAxis } from "./chart.js";
 import { colour, MARKS } from "./colours.js";
 import { within } from "./budget.js";
 import { button, choice, element, fill, section, tick } from "./dom.js";
@@ -9,7 +9,7 @@ import { axisTitle, counted, figure, scoreText } from "./format.js";
 import { place, title } from "./study.js";
 
 const MOST_ERROR_BARS = 200; // more would be a hatching
-const DENSE = 400; // from here on points are small
+const DENSE = 400; // from here on points are small squares
 
 /** @param {import("./draw.js").Page} page */
 export function frontSection(page) {
@@ -141,6 +141,13 @@ export function frontSection(page) {
       grid: { left: 58, right: 18, top: 14, bottom: 46 },
       brush: { toolbox: [], xAxisIndex: 0, brushStyle: { color: "rgba(128,128,128,.2)" } },
       toolbox: { show: false },
+      title: {
+        show: series.every(({ data }) => data.length === 0),
+        text: "No trial has both scores yet",
+        left: "center",
+        top: "middle",
+        textStyle: { color: colour("quiet"), fontSize: 14, fontWeight: "normal" },
+      },
       xAxis: scaled(axisTitle(study.axis(x)), view.look.logX, { nameGap: 28 }),
       yAxis: scaled(axisTitle(study.axis(y)), view.look.logY, { nameGap: 42 }),
       series: [
@@ -210,9 +217,9 @@ function cloud(study, role, drawn, x, y) {
     large: small,
     largeThreshold: DENSE,
     symbol: mark.shape,
-    symbolSize: small ? 4 : mark.size,
+    symbolSize: small ? SPECK : mark.size,
     itemStyle: {
-      color: role === "infeasible" ? "transparent" : colour(mark.colour),
+      color: role === "infeasible" && !small ? "transparent" : colour(mark.colour),
       borderColor: role === "infeasible" ? colour(mark.colour) : colour("ground"),
       borderWidth: role === "infeasible" ? 1.5 : small ? 0 : 0.8,
       opacity: small ? 0.45 : role === "dominated" ? 0.75 : 1,

@@ -19,9 +19,10 @@ async function begin() {
     // The study that is looked at comes first, and the others follow once it is drawn.
     studies.sort((a, b) => Number(b.name === wished) - Number(a.name === wished));
     for (const { name } of studies) {
-      const document = await studyDocument(name);
-      if (document === null) continue;
-      draw(document, studies);
+      const study = await studyDocument(name);
+      if (study === null) continue;
+      await library();
+      draw(study, studies);
       return;
     }
     const [first] = studies;
@@ -34,6 +35,13 @@ async function begin() {
     show("The study cannot be shown.", failure.message);
   }
   setTimeout(begin, PAUSE_MS);
+}
+
+/** The charts' library arrives while the study is being read. */
+function library() {
+  if (globalThis.echarts !== undefined) return undefined;
+  const script = document.getElementById("library");
+  return new Promise((arrived) => script.addEventListener("load", arrived, { once: true }));
 }
 
 function draw(first, listed) {

@@ -1,6 +1,6 @@
 // Trust: how well each time is known, what disturbed it, and whether the machine stayed the same.
 
-import { Chart, errorBars, tooltip, valueAxis } from "./chart.js";
+import { Chart, SPECK, tooltip, valueAxis } from "./chart.js";
 import { colour, SERIES, SERIES_SHAPES } from "./colours.js";
 import { choice, element, fill, section } from "./dom.js";
 import { clock, counted, figure, percent } from "./format.js";
@@ -42,8 +42,9 @@ export function trustSection(page) {
       series: [
         {
           type: "scatter",
-          symbolSize: points.length > 500 ? 4 : 7,
-          large: points.length > 1500,
+          symbolSize: points.length > 500 ? SPECK : 7,
+          large: points.length > 500,
+          largeThreshold: 500,
           data: points,
           itemStyle: { color: colour("front"), opacity: points.length > 500 ? 0.5 : 0.85 },
           markLine: {
@@ -83,8 +84,9 @@ export function trustSection(page) {
           type: "scatter",
           name: workload,
           symbol: SERIES_SHAPES[index % SERIES_SHAPES.length],
-          symbolSize: ms.length > 500 ? 4 : 6,
-          large: ms.length > 1500,
+          symbolSize: ms.length > 500 ? SPECK : 6,
+          large: ms.length > 500,
+          largeThreshold: 500,
           itemStyle: { color: colour(SERIES[index % SERIES.length]), opacity: 0.7 },
           data: at.map((moment, step) => [(moment - first) / 3600, (100 * ms[step]) / middle, ms[step], moment]),
         };

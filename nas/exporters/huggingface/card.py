@@ -61,7 +61,7 @@ Width {architecture.width:,}, vocabulary {architecture.vocab_size:,}, architectu
 {provenance.strip()}
 
 ```python
-{_USE.format(trust=trust)}{_WRITE if reads_text else ""}```
+{_USE.format(trust=trust)}{_WRITE.format(trust=trust) if reads_text else ""}```
 """
 
 
@@ -74,7 +74,7 @@ _WRITE = """\
 
 from transformers import AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained(".")
+tokenizer = AutoTokenizer.from_pretrained("."{trust})
 prompt = tokenizer("def ", return_tensors="pt")
 print(tokenizer.decode(model.generate(**prompt, max_new_tokens=32)[0]))
 """
