@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 # Raise it when a calibration would come to another figure.
 _VERSION = 2
-# In so long there are good windows, by which it counts; the precision, which does not know of drift,
-# is not to end it earlier.
+# In so long there are good windows, by which it counts; the precision, which does not know of
+# drift, is not to end it earlier.
 _CALIBRATION_SECONDS = 8.0
 _CALIBRATION_PRECISION = 0.001
 # Between two candidates, while the machine trains, a larger share of its memory is given back.
