@@ -193,10 +193,6 @@ def windowed(bench, phase, tokens, depth, samples) -> int:
     return bench.session.position
 
 
-def peak_of(bench, phase, tokens, depth, samples) -> int:
-    return answered(bench, phase, tokens, depth, samples)["peak_memory_bytes"]
-
-
 class TestDialogue:
     """As a person may hold it, or a runner that reaches a device by a pipe."""
 
