@@ -69,7 +69,7 @@ def test_a_trial_goes_by_its_study_and_number_or_name(tmp_path: Path) -> None:
     ]
     for text, sentence in (
         ("small:7", "trial: '7' is not a candidate's number or a reference of 'small'"),
-        ("smal:0", "study: 'smal' is not in this database, which holds small"),
+        ("smal:0", "study: 'smal' is not in this database, which holds small; nas run begins one"),
     ):
         with pytest.raises(ValueError, match=f"^{sentence}$"):
             find_measurables([text], storage)
