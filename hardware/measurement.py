@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hardware.environment import Environment
 
@@ -115,13 +116,19 @@ class Interval:
         return math.log(self.high / self.low) / 2
 
 
+def window_quantiles_ns(measurement: Measurement, share: float) -> NDArray[np.float64]:
+    """Of each window, in order, the sample below which `share` of its samples lie."""
+    windows = np.reshape(measurement.samples_ns, (-1, measurement.window or 1))
+    quantiles: NDArray[np.float64] = np.quantile(windows, share, axis=1)
+    return quantiles
+
+
 def undisturbed_ms(measurement: Measurement, share: float) -> float:
     """The sample below which `share` of a window's samples lie, in ms, in a good window.
 
     Of four windows one is better: what others do now and then is not the model's.
     """
-    windows = np.reshape(measurement.samples_ns, (-1, measurement.window or 1))
-    return float(np.quantile(np.quantile(windows, share, axis=1), 0.25)) / 1e6
+    return float(np.quantile(window_quantiles_ns(measurement, share), 0.25)) / 1e6
 
 
 def quantile_ms(measurement: Measurement, share: float) -> float:

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from hardware.measurement import Disturbance, Interval, Measurement, Workload
+from hardware.measurement import (
+    Disturbance,
+    Interval,
+    Measurement,
+    Workload,
+    window_quantiles_ns,
+)
 from hardware.runner import LoadedModel, Sighting, Window
 
 _WINDOW_NS = 1e8
@@ -280,9 +286,7 @@ def _half_width(estimate: Ratio) -> float:
 
 
 def _log_quantiles(measurement: Measurement, share: float) -> NDArray[np.float64]:
-    windows = np.reshape(measurement.samples_ns, (-1, measurement.window or 1))
-    quantiles: NDArray[np.float64] = np.quantile(windows, share, axis=1)
-    return np.log(quantiles)
+    return np.log(window_quantiles_ns(measurement, share))
 
 
 def _samples_ns(windows: Sequence[Window]) -> tuple[int, ...]:
