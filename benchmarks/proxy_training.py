@@ -26,7 +26,14 @@ from evaluators.corpus import PYTHON, read_corpus
 from evaluators.recipe import Recipe
 from evaluators.tokenizer import encode, train_tokenizer
 from evaluators.training import Device, TokenizedText, TrainingSettings, train
-from search_space.architecture import Architecture, Attention, Layer, LinearAttention, ShortConv
+from search_space.architecture import (
+    Architecture,
+    Attention,
+    Layer,
+    LinearAttention,
+    Mixer,
+    ShortConv,
+)
 from search_space.costs import parameter_counts
 
 VOCABULARY = 1_024
@@ -45,16 +52,18 @@ class Job:
     settings: TrainingSettings
 
 
-def model(layout: str, width: int, feed_forward_width: int) -> Architecture:
-    heads = width // HEAD_DIM
-    attention = Attention(heads=heads, kv_heads=max(1, heads // 2), head_dim=HEAD_DIM)
-    if heads % 2 and heads > 1:
-        attention = replace(attention, kv_heads=heads)
-    mixers = {
+def model(
+    layout: str, width: int, feed_forward_width: int, head_dim: int = HEAD_DIM
+) -> Architecture:
+    heads = width // head_dim
+    kv_heads = heads if heads % 2 else heads // 2
+    attention = Attention(heads=heads, kv_heads=kv_heads, head_dim=head_dim)
+    mixers: dict[str, Mixer | None] = {
+        "-": None,
         "c": ShortConv(kernel=3),
         "a": attention,
         "s": replace(attention, window=64),
-        "l": LinearAttention(heads=heads, key_dim=HEAD_DIM, value_dim=HEAD_DIM),
+        "l": LinearAttention(heads=heads, key_dim=head_dim, value_dim=head_dim),
     }
     return Architecture(
         vocab_size=VOCABULARY,
@@ -67,7 +76,7 @@ def model(layout: str, width: int, feed_forward_width: int) -> Architecture:
 
 
 def matched(layout: str, width: int = 96, parameters: int = 900_000) -> Architecture:
-    """The feed-forward width, a multiple of 8, that comes nearest to so many parameters."""
+    """The feed-forward width, a multiple of 8, that comes nearest to so many outside the embedding."""
 
     def distance(architecture: Architecture) -> int:
         counts = parameter_counts(architecture)
@@ -77,9 +86,9 @@ def matched(layout: str, width: int = 96, parameters: int = 900_000) -> Architec
 
 
 @cache
-def text_of(tokens: int) -> TokenizedText:
+def text_of(tokens: int, vocab_size: int = VOCABULARY) -> TokenizedText:
     corpus = read_corpus(PYTHON)
-    tokenizer = train_tokenizer(corpus.training, VOCABULARY, print)
+    tokenizer = train_tokenizer(corpus.training, vocab_size, print)
     return TokenizedText(
         training=encode(tokenizer, corpus.training, print, at_least=tokens),
         validation=encode(tokenizer, corpus.held_out[:24], print),
