@@ -4,9 +4,10 @@
 
 Two sets: `matched`, layouts with the same number of parameters outside the embedding, so that only
 what is where can make one better; and `drawn`, at random from the quickstart's space, of all sizes.
-Every row of benchmarks/data/long_runs.jsonl is one training: what was trained, the architecture that
-it stands for at full size, the budget, the seed and the whole curve. What is there is not trained
-again, so the command may be stopped and started. Rows marked `held_out` are for no choice to see.
+Every row of benchmarks/data/long_runs.jsonl is one training: what was trained, the architecture
+that it stands for at full size, the budget, the seed and the whole curve. What is there is not
+trained again, so the command may be stopped and started. Rows marked `held_out` are for no choice
+to see.
 """
 
 import argparse

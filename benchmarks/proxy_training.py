@@ -1,9 +1,12 @@
 """What a short training is worth: which rates suit which size, and whether it ranks as a long one.
 
     python benchmarks/proxy_training.py rates [--widths 64 96 160 256] [--factors 0.25 0.5 1 2 4]
+    python benchmarks/proxy_training.py corners [--factors 0.5 0.7 1 1.4 2]
     python benchmarks/proxy_training.py ranking [--short 400000] [--long 2800000]
 
 `rates` multiplies each rate of the recipe in turn and prints the mean loss over five layouts.
+`corners` multiplies all rates at once, for small and large, shallow and deep models of unlike
+mixers, and prints by which factor the rule misses the best rate of each.
 `ranking` trains fourteen layouts of eight layers and 0.9 million parameters outside the embedding,
 twice for short and once for long, and prints how far the two orders agree.
 
@@ -25,7 +28,8 @@ import numpy as np
 from evaluators.corpus import PYTHON, read_corpus
 from evaluators.recipe import Recipe
 from evaluators.tokenizer import encode, train_tokenizer
-from evaluators.training import Device, TokenizedText, TrainingSettings, train
+from evaluators.torch_device import Device
+from evaluators.training import TokenizedText, TrainingSettings, train
 from search_space.architecture import (
     Architecture,
     Attention,
@@ -44,6 +48,10 @@ FOURTEEN = (
     *("aacccccc", "ccccccca", "ccccaccc", "accccccc", "aaaaaaaa", "cccccccc", "llllllll"),
 )
 RATES = ("matrix_rate", "vector_rate", "embedding_rate", "decay")
+CORNERS = (
+    *(("aaaaaa", 64), ("cccccccccc", 64), ("acccacccca", 64), ("llllll", 112), ("aaaaaaaaaa", 112)),
+    *(("ccacca", 112), ("ccacccaccsca", 160)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +84,7 @@ def model(
 
 
 def matched(layout: str, width: int = 96, parameters: int = 900_000) -> Architecture:
-    """The feed-forward width, a multiple of 8, that comes nearest to so many outside the embedding."""
+    """With the feed-forward width that comes nearest to `parameters` outside the embedding."""
 
     def distance(architecture: Architecture) -> int:
         counts = parameter_counts(architecture)
@@ -138,6 +146,45 @@ def sweep_rates(
     return rows
 
 
+def sweep_corners(
+    factors: Sequence[float], settings: TrainingSettings, processes: int
+) -> list[dict[str, object]]:
+    jobs = [
+        Job(
+            architecture=model(layout, width, 16 * round(width / 6)),
+            settings=replace(settings, recipe=faster(settings.recipe, factor)),
+        )
+        for layout, width in CORNERS
+        for factor in factors
+    ]
+    found = losses(jobs, processes)
+    rows: list[dict[str, object]] = []
+    print(f"{'layout':14}{'width':>6}" + "".join(f"{factor:>9g}" for factor in factors) + "   best")
+    for index, (layout, width) in enumerate(CORNERS):
+        here = found[index * len(factors) : (index + 1) * len(factors)]
+        best = best_factor(factors, here)
+        print(f"{layout:14}{width:6}" + "".join(f"{loss:9.4f}" for loss in here) + f"{best:7.2f}")
+        rows.append({"layout": layout, "width": width, "losses": here, "best": best})
+    return rows
+
+
+def faster(recipe: Recipe, factor: float) -> Recipe:
+    return replace(
+        recipe,
+        matrix_rate=factor * recipe.matrix_rate,
+        vector_rate=factor * recipe.vector_rate,
+        embedding_rate=factor * recipe.embedding_rate,
+    )
+
+
+def best_factor(factors: Sequence[float], found: Sequence[float]) -> float:
+    """Where the parabola over the logarithm of the factor is least, within the factors tried."""
+    curvature, slope, _ = np.polyfit(np.log(factors), found, 2)
+    if curvature <= 0:
+        return factors[int(np.argmin(found))]
+    return float(np.clip(np.exp(-slope / 2 / curvature), min(factors), max(factors)))
+
+
 def rank(
     short: int, long: int, settings: TrainingSettings, processes: int
 ) -> dict[str, dict[str, float]]:
@@ -176,7 +223,7 @@ def spearman(one: Sequence[float], other: Sequence[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("question", choices=["rates", "ranking"])
+    parser.add_argument("question", choices=["rates", "corners", "ranking"])
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 96, 160, 256])
     parser.add_argument("--factors", type=float, nargs="+", default=[0.25, 0.5, 1.0, 2.0, 4.0])
     parser.add_argument("--layouts", nargs="+", default=FIVE)
@@ -192,6 +239,8 @@ def main() -> None:
         result = sweep_rates(
             options.widths, options.factors, options.layouts, settings, options.processes
         )
+    elif options.question == "corners":
+        result = sweep_corners(options.factors, settings, options.processes)
     else:
         result = rank(options.short, options.long, settings, options.processes)
     print(json.dumps({options.question: result}))

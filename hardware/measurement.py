@@ -134,22 +134,3 @@ def undisturbed_ms(measurement: Measurement, share: float) -> float:
 def quantile_ms(measurement: Measurement, share: float) -> float:
     """The sample below which `share` of the samples lie, in ms."""
     return float(np.quantile(np.asarray(measurement.samples_ns), share)) / 1e6
-
-
-def median_interval_ms(measurement: Measurement) -> Interval | None:
-    """The 95 % interval of the median, in ms, from order statistics; None below six samples.
-
-    It holds for samples drawn independently: what drifts between two runs is not in it.
-    """
-    ordered = sorted(measurement.samples_ns)
-    count = len(ordered)
-    # The median is below the k-th lowest sample or above the k-th highest with a probability of
-    # 2 P(Binomial(n, 1/2) < k), kept at or below 5 %; whole numbers, out of 2^n, do not underflow.
-    outcomes, below, outside = 1, 1, 0
-    while 40 * below <= 2**count:
-        outside += 1
-        outcomes = outcomes * (count - outside + 1) // outside
-        below += outcomes
-    if outside == 0:
-        return None
-    return Interval(low=ordered[outside - 1] / 1e6, high=ordered[-outside] / 1e6)

@@ -12,7 +12,8 @@ from pydantic import JsonValue, TypeAdapter
 
 from evaluators.evaluator import Score
 from hardware.environment import Environment
-from hardware.measurement import Measurement, median_interval_ms, quantile_ms
+from hardware.measurement import Measurement, quantile_ms
+from hardware.stability import interval_ms
 from search_space.architecture import Architecture, architecture_hash, to_json
 from studies.analysis import TrialDetail
 
@@ -121,7 +122,7 @@ def _measurements(detail: TrialDetail) -> list[Measurement]:
 
 
 def _timing(measurement: Measurement) -> Timing:
-    interval = median_interval_ms(measurement)
+    interval = interval_ms([measurement])
     return Timing(
         workload=str(measurement.workload),
         runtime=measurement.runtime,

@@ -1,7 +1,5 @@
-import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +8,6 @@ from hardware.environment import read_environment
 from hardware.measurement import (
     Measurement,
     Workload,
-    median_interval_ms,
     parse_workload,
     quantile_ms,
     undisturbed_ms,
@@ -96,39 +93,3 @@ def test_a_bad_moment_does_not_reach_the_undisturbed_time():
     assert undisturbed_ms(measurement, 0.5) == 1.0
     assert undisturbed_ms(measurement, 1.0) == 2.0
     assert quantile_ms(measurement, 0.5) > 1.0
-
-
-class TestMedianInterval:
-    @pytest.mark.parametrize("count", [6, 7, 20, 64, 500, 1_074, 1_075, 2_000])
-    def test_it_is_the_narrowest_pair_of_samples_that_holds_in_95_percent(self, count):
-        # Of the samples 1 to n its ends tell which they are; P(Binomial(n, 1/2) < k) is exact.
-        interval = median_interval_ms(measured_ms(*range(1, count + 1)))
-        k = round(interval.low)
-        assert interval.low + interval.high == count + 1
-        missed = [2 * sum(math.comb(count, below) for below in range(end)) for end in (k, k + 1)]
-        assert 20 * missed[0] <= 2**count < 20 * missed[1]
-
-    @pytest.mark.parametrize("count", [1, 5])
-    def test_few_samples_bound_nothing(self, count):
-        assert median_interval_ms(measured_ms(*range(1, count + 1))) is None
-
-    @pytest.mark.parametrize("count", [6, 15, 64])
-    def test_it_covers_the_median_of_skewed_times(self, count):
-        generator = np.random.default_rng(0)
-        rounds = 1000
-        covered = 0
-        for _ in range(rounds):
-            # As latencies are: a floor and a long tail; the median is 10 + ln 2.
-            interval = median_interval_ms(measured_ms(*(10 + generator.exponential(size=count))))
-            covered += interval.low <= 10 + math.log(2) <= interval.high
-        # At least 95 % are promised; the standard error of a thousand rounds is 0.7 %.
-        assert 0.93 <= covered / rounds <= 0.99
-
-    @given(samples=st.lists(st.integers(1, 10**12), min_size=6, max_size=50))
-    def test_it_holds_the_median_and_order_does_not_matter(self, samples):
-        measurement = replace(MEASUREMENT, samples_ns=tuple(samples))
-        interval = median_interval_ms(measurement)
-        assert interval.low <= quantile_ms(measurement, 0.5) <= interval.high
-        assert median_interval_ms(replace(measurement, samples_ns=tuple(sorted(samples)))) == (
-            interval
-        )

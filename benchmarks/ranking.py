@@ -1,0 +1,251 @@
+"""How the short trainings of long_runs.py rank against the long ones, and whom they misjudge.
+
+    python benchmarks/ranking.py [--picture docs/ranking.svg]
+
+Spearman with a bootstrap interval over architectures; what seed noise allows at most; the baselines
+of parameters; and by kind of layout how many places too good (+) or too bad (-) it is told to be.
+The last line is one JSON document.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+from xml.sax.saxutils import escape
+
+import numpy as np
+from long_runs import LONG, SHORT, rows
+from numpy.typing import NDArray
+
+from search_space.architecture import Architecture
+from search_space.costs import parameter_counts
+from search_space.strict import parse_strict
+
+Values: TypeAlias = NDArray[np.float64]
+
+RESAMPLES = 2_000
+KINDS = ("all attention", "no attention", "attention first", "other hybrids")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """An architecture, with its loss after a short and after a long run, by seed."""
+
+    layout: str
+    family: str
+    held_out: bool
+    parameters: int
+    non_embedding: int
+    short: dict[int, float]
+    long: dict[int, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correlation:
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def judged() -> list[Judged]:
+    """Every architecture of the table that was trained for long."""
+    runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows():
+        runs[row["key"][0]].append(row)
+    found = []
+    for group in runs.values():
+        short, long = (
+            {row["seed"]: row["curve"][-1][1] for row in group if row["tokens"] == tokens}
+            for tokens in (SHORT, LONG)
+        )
+        if 0 in short and 0 in long:
+            counts = parameter_counts(parse_strict(Architecture, group[0]["proxy"], "proxy"))
+            found.append(
+                Judged(
+                    layout=group[0]["layout"],
+                    family=group[0]["family"],
+                    held_out=group[0]["held_out"],
+                    parameters=counts.total,
+                    non_embedding=counts.total - counts.embedding,
+                    short=short,
+                    long=long,
+                )
+            )
+    return found
+
+
+def spearman(one: Sequence[float], other: Sequence[float]) -> float:
+    def correlation(a: Sequence[float], b: Sequence[float]) -> float:
+        return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+
+    return correlation(one, other)
+
+
+def ranks(values: Sequence[float]) -> Values:
+    """From 0 for the least; ties share the mean of their places."""
+    given = np.asarray(values)
+    below = (given[None, :] < given[:, None]).sum(axis=1)
+    equal = (given[None, :] == given[:, None]).sum(axis=1)
+    places: Values = below + (equal - 1) / 2
+    return places
+
+
+def with_interval(one: Sequence[float], other: Sequence[float]) -> Correlation:
+    generator = np.random.default_rng(0)
+    a, b = np.asarray(one), np.asarray(other)
+    drawn = []
+    for _ in range(RESAMPLES):
+        chosen = generator.integers(len(a), size=len(a))
+        if len(set(a[chosen])) > 2 and len(set(b[chosen])) > 2:
+            drawn.append(spearman(a[chosen], b[chosen]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Correlation(value=spearman(one, other), low=float(low), high=float(high))
+
+
+def seed_sd(pairs: Sequence[dict[int, float]]) -> float:
+    """Of one run, from those that were made with both seeds."""
+    halves = [(pair[0] - pair[1]) ** 2 / 2 for pair in pairs if 1 in pair]
+    return float(np.mean(halves)) ** 0.5 if halves else float("nan")
+
+
+def ceiling(models: Sequence[Judged]) -> float:
+    """The correlation of two readings of one truth, each as noisy as it was measured to be."""
+    shares = []
+    for column in ([model.short for model in models], [model.long for model in models]):
+        noise = seed_sd(column)
+        variance = float(np.var([each[0] for each in column], ddof=1))
+        shares.append(1.0 - noise**2 / variance)
+    return float(np.prod(shares)) ** 0.5
+
+
+def kind_of(layout: str) -> str:
+    attention = [letter in "as" for letter in layout]
+    if all(attention):
+        return "all attention"
+    if not any(attention):
+        return "no attention"
+    return "attention first" if attention[0] else "other hybrids"
+
+
+def report(models: Sequence[Judged], title: str) -> dict[str, object]:
+    long = [model.long[0] for model in models]
+    short = [model.short[0] for model in models]
+    found = with_interval(short, long)
+    print(f"{title}: {len(models)} architectures, Spearman of short with long {found}")
+    result: dict[str, object] = {"count": len(models), "short": found.value}
+    both = [model for model in models if 1 in model.short]
+    if len(both) == len(models):
+        second = spearman([model.short[1] for model in models], long)
+        mean = [(model.short[0] + model.short[1]) / 2 for model in models]
+        print(f"    seed 1 {second:.2f}, mean of both {spearman(mean, long):.2f}")
+        result |= {"seed 1": second, "mean": spearman(mean, long)}
+    if both:
+        noise, between = seed_sd([model.short for model in both]), float(np.std(short, ddof=1))
+        print(f"    seed sd {noise:.4f}, sd between architectures {between:.4f} bits/byte")
+        result |= {"seed sd": noise, "sd": between}
+    for name, values in (
+        ("parameters outside the embedding", [-float(model.non_embedding) for model in models]),
+        ("all parameters", [-float(model.parameters) for model in models]),
+    ):
+        print(f"    by {name}: {with_interval(values, long)}")
+        result[name] = spearman(values, long)
+    return result
+
+
+def places_by_kind(models: Sequence[Judged]) -> dict[str, float]:
+    """How many places too good the short run tells a kind to be, on average."""
+    off = ranks([model.long[0] for model in models]) - ranks([model.short[0] for model in models])
+    by_kind: dict[str, list[float]] = defaultdict(list)
+    for model, places in zip(models, off, strict=True):
+        by_kind[kind_of(model.layout)].append(float(places))
+    return {kind: float(np.mean(by_kind[kind])) for kind in KINDS if by_kind[kind]}
+
+
+def picture(models: Sequence[Judged]) -> str:
+    """Short against long, by kind, as an SVG."""
+    width, height, left, low, margin = 720, 460, 64, 44, 20
+    colours = dict(zip(KINDS, ("#d55e00", "#56b4e9", "#cc79a7", "#009e73"), strict=True))
+
+    def scale(values: Sequence[float], start: int, end: int) -> Callable[[float], float]:
+        least, most = min(values), max(values)
+        pad = (most - least) * 0.06
+        return lambda value: (
+            start + (value - least + pad) / (most - least + 2 * pad) * (end - start)
+        )
+
+    x = scale([model.short[0] for model in models], left, width - margin - 130)
+    y = scale([model.long[0] for model in models], height - low, margin)
+    marks = []
+    for model in models:
+        colour = colours[kind_of(model.layout)]
+        filled = colour if not model.held_out else "white"
+        marks.append(
+            f'<circle cx="{x(model.short[0]):.1f}" cy="{y(model.long[0]):.1f}" r="4.5" '
+            f'fill="{filled}" stroke="{colour}" stroke-width="1.5">'
+            f"<title>{escape(model.layout)}</title></circle>"
+        )
+    legend = [
+        f'<circle cx="{width - 120}" cy="{40 + 20 * row}" r="4.5" fill="{colour}"/>'
+        f'<text x="{width - 110}" y="{44 + 20 * row}">{kind}</text>'
+        for row, (kind, colour) in enumerate(colours.items())
+    ]
+    axes = [
+        f'<path d="M{left} {margin}V{height - low}H{width - margin - 130}" '
+        'fill="none" stroke="#888"/>',
+        *(
+            f'<text x="{x(value):.0f}" y="{height - low + 16}" text-anchor="middle">{value:.2f}'
+            "</text>"
+            for value in ticks([model.short[0] for model in models])
+        ),
+        *(
+            f'<text x="{left - 6}" y="{y(value) + 4:.0f}" text-anchor="end">{value:.2f}</text>'
+            for value in ticks([model.long[0] for model in models])
+        ),
+        f'<text x="{left}" y="{height - 8}">bits/byte after {SHORT:,} tokens</text>',
+        f'<text x="{left + 8}" y="{margin + 4}">bits/byte after {LONG:,} tokens</text>',
+        f'<text x="{width - 124}" y="{52 + 20 * len(colours)}">open: held out</text>',
+    ]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'font-family="system-ui, sans-serif" font-size="12">'
+        f'<rect width="100%" height="100%" fill="white"/>{"".join([*axes, *legend, *marks])}'
+        "</svg>\n"
+    )
+
+
+def ticks(values: Sequence[float]) -> list[float]:
+    return [float(value) for value in np.linspace(min(values), max(values), 5)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--picture", type=Path)
+    options = parser.parse_args()
+    models = judged()
+    result: dict[str, object] = {}
+    for family in ("matched", "drawn"):
+        of_family = [model for model in models if model.family == family]
+        for title, part in (
+            (family, of_family),
+            (f"{family}, held out", [model for model in of_family if model.held_out]),
+        ):
+            if len(part) > 3:
+                result[title] = report(part, title)
+        if len(of_family) > 3:
+            places = places_by_kind(of_family)
+            print("    places too good: " + ", ".join(f"{k} {v:+.1f}" for k, v in places.items()))
+            print(f"    correlation that seed noise allows {ceiling(of_family):.3f}")
+            result[f"{family}, places"] = places
+    if options.picture is not None:
+        options.picture.write_text(picture([m for m in models if m.family == "matched"]))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
