@@ -64,3 +64,26 @@ class Remembered:
                 raise EvaluationFailed("diverged", f"{score.name} is {score.value}")
         self.memory.remember(self.fingerprint, architecture, evaluation)
         return evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """An Evaluator whose evaluations are remembered apart from those of the first time."""
+
+    evaluator: Evaluator
+
+    @property
+    def stage(self) -> str:
+        return self.evaluator.stage
+
+    @property
+    def fingerprint(self) -> str:
+        return f"again {self.evaluator.fingerprint}"
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        return self.evaluator.score_names
+
+    def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
+        """As the evaluator's."""
+        return self.evaluator.evaluate(architecture, report)

@@ -2,21 +2,15 @@
 
 import hashlib
 import itertools
-import os
 import random
-import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
 
-PYTHON = "python"
-
-# Tests repeat the library, and the tables of `encodings` repeat each other: near duplicates on both
-# sides would make the held-out text easier than it is.
-_NOT_PROSE = frozenset(
-    {"test", "tests", "idle_test", "encodings", "site-packages", "dist-packages", "__pycache__"}
-)
+from evaluators.documents import PYTHON as PYTHON
+from evaluators.documents import CorpusName as CorpusName
+from evaluators.documents import check_corpus as check_corpus
+from evaluators.documents import read_documents
+from evaluators.overlap import Separated, separated
 
 _TRAINING_BLOCK = 32_768
 # Smaller, so that the few windows that are scored come from many documents.
@@ -25,6 +19,7 @@ _SECTION = 16_384
 _MIXING_SEED = 20_000
 
 _LEAST_TEXT = 16_384
+_LEAST_SCORED = 2_048
 _HELD_OUT_SHARE = 0.03
 _LEAST_HELD_OUT = 131_072
 _MOST_HELD_OUT_SHARE = 0.2
@@ -36,88 +31,80 @@ class Corpus:
 
     Blocks end anywhere in a line; they are to be read in order, as far as a budget goes.
     identity: SHA-256 over the documents; another order or other file names leave it alone.
+    copies: documents that are not trained on, being near copies of held-out ones.
+    unscored_bytes: of held-out text that is not scored, since the text to train on has it too.
     """
 
     training: tuple[str, ...]
     held_out: tuple[str, ...]
     identity: str
+    copies: int = 0
+    unscored_bytes: int = 0
 
 
-def check_corpus(name: str) -> None:
-    """ValueError when `name` is neither `python` nor an existing file or folder; reads nothing."""
-    try:
-        found = name == PYTHON or Path(name).expanduser().exists()
-    except (OSError, RuntimeError):  # too long for a name; the home of nobody
-        found = False
-    if not found:
-        raise ValueError(
-            f"corpus: '{name}' is not '{PYTHON}' and no file or folder of that name exists"
-        )
+def read_corpus(name: CorpusName) -> Corpus:
+    """The documents of `name`, as `read_documents` finds them, in two sides.
 
-
-def read_corpus(name: str) -> Corpus:
-    """The standard library's own sources for `python`, else the UTF-8 text at that path.
-
-    A folder is read with all its folders, hidden ones apart; each file is a document. The
-    documents with the smallest hashes are held out until they make up a few percent of the text;
-    one too large for that is first cut into sections at blank lines. Raises ValueError for what is
-    missing, empty or not text.
+    The documents with the smallest hashes are held out until they make up a few percent of the
+    text; one too large for that is first cut into sections at blank lines. Then the sides are
+    separated, so that no passage of 200 characters is in both. Raises ValueError for what is
+    missing, malformed or too little.
     """
-    check_corpus(name)
-    texts = _distinct(_texts(name))
+    texts = _distinct(read_documents(name))
     documents = _distinct(
         section for text in texts for section in _sections(text, longest=_held_out_size(texts))
     )
-    size = _size(documents)
-    if size < _LEAST_TEXT or len(documents) < 2:
-        raise ValueError(
-            f"corpus: '{name}' holds {size:,} characters of text, copies left out, and at least "
-            f"{_LEAST_TEXT:,} are needed"
-        )
+    _check_size(name, documents)
     split = _split(documents)
+    if name == PYTHON:
+        # Its copies are left out by name, and what is left on both sides is below 2 % of the
+        # held-out text: it stays, so that scores go on comparing with those already stored.
+        sides = Separated(held_out=documents[:split], training=documents[split:])
+    else:
+        sides = separated(documents[:split], documents[split:])
+        _check_sides(name, sides)
     return Corpus(
-        training=_mixed(documents[split:], _TRAINING_BLOCK),
-        held_out=_mixed(documents[:split], _HELD_OUT_BLOCK),
-        identity=hashlib.sha256("".join(map(_digest, documents)).encode()).hexdigest(),
+        training=_mixed(sides.training, _TRAINING_BLOCK),
+        held_out=_mixed(sides.held_out, _HELD_OUT_BLOCK),
+        identity=hashlib.sha256(
+            "".join(map(_digest, sides.held_out + sides.training)).encode()
+        ).hexdigest(),
+        copies=sides.copies,
+        unscored_bytes=sides.unscored_bytes,
     )
 
 
-def _texts(name: str) -> list[str]:
-    if name == PYTHON:
-        folder = Path(sysconfig.get_path("stdlib"))
-        paths = [path for path in _files(folder, _NOT_PROSE) if path.suffix == ".py"]
-        if not paths:
-            raise ValueError(
-                f"corpus: '{PYTHON}' needs the standard library's sources, and {folder} has none; "
-                "name a text file or a folder instead"
-            )
-    else:
-        path = Path(name).expanduser()
-        paths = [path] if path.is_file() else list(_files(path))
-    return [_read(path) for path in paths]
+def overlap_note(corpus: Corpus) -> str | None:
+    """What was done about text on both sides, as a sentence; None where there was none."""
+    if not corpus.copies and not corpus.unscored_bytes:
+        return None
+    return (
+        f"{corpus.copies:,} documents are not trained on, near copies of held-out ones; "
+        f"{corpus.unscored_bytes:,} bytes of held-out text are not scored, as others have them"
+    )
 
 
-def _files(folder: Path, left_out: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """Every file below, but for hidden ones and those in a folder whose name is in `left_out`."""
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if name not in left_out and not name.startswith(".")]
-        paths = (Path(parent, name) for name in names if not name.startswith("."))
-        yield from (path for path in paths if path.is_file())
-
-
-def _refuse(error: OSError) -> NoReturn:
-    raise ValueError(f"corpus: {error.filename} cannot be read ({error.strerror})") from error
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
+def _check_size(name: CorpusName, documents: list[str]) -> None:
+    size = _size(documents)
+    if size < _LEAST_TEXT or len(documents) < 2:
         raise ValueError(
-            f"corpus: {path} is not UTF-8 text (byte {error.start:,} cannot be decoded)"
-        ) from error
-    except OSError as error:
-        _refuse(error)
+            f"corpus: {_shown(name)} holds {size:,} characters of text, copies left out, and at "
+            f"least {_LEAST_TEXT:,} are needed"
+        )
+
+
+def _check_sides(name: CorpusName, sides: Separated) -> None:
+    training, scored = _size(sides.training), _size(sides.held_out)
+    if training < _LEAST_TEXT / 2 or scored < _LEAST_SCORED:
+        raise ValueError(
+            f"corpus: {_shown(name)} repeats itself so much that, held apart, {training:,} "
+            f"characters are left to train on and {scored:,} to score, and at least "
+            f"{_LEAST_TEXT // 2:,} and {_LEAST_SCORED:,} are needed"
+        )
+
+
+def _shown(name: CorpusName) -> str:
+    return f"'{name}'" if isinstance(name, str) else str(list(name))
 
 
 def _sections(text: str, longest: int) -> Iterator[str]:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import tokenizers
 
-from evaluators.corpus import Corpus, check_corpus, read_corpus
+from evaluators.corpus import Corpus, CorpusName, check_corpus, read_corpus
 from evaluators.evaluator import Evaluation, Evaluator, Progress, Report, Score
 from evaluators.tokenizer import Say, encode, train_tokenizer
 from search_space.architecture import Architecture
@@ -27,7 +27,7 @@ class PerByteEvaluator:
     stage = "text"
     score_names = ("decode_per_byte", "prefill_per_byte")
 
-    def __init__(self, latency: Evaluator, corpus: str, prompt_length: int) -> None:
+    def __init__(self, latency: Evaluator, corpus: CorpusName, prompt_length: int) -> None:
         """latency: an evaluator of `decode` and `prefill`, which remembers what it found.
 
         ValueError for a corpus that is not there.

@@ -85,6 +85,13 @@ def encode(
     return loaded
 
 
+def encode_each(tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenIds]:
+    """The ids of every text by itself; nothing is kept on disk."""
+    with _one_thread():
+        encodings = tokenizer.bpe.encode_batch_fast(list(texts))
+    return [np.array(encoding.ids, dtype=np.uint16) for encoding in encodings]
+
+
 def decode(tokenizer: Tokenizer, token_ids: TokenIds) -> str:
     text: str = tokenizer.bpe.decode(token_ids.tolist(), skip_special_tokens=False)
     return text
@@ -110,12 +117,9 @@ def _encoded(tokenizer: Tokenizer, blocks: Sequence[str], at_least: int | None) 
     for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
         if at_least is not None and count >= at_least:
             break
-        with _one_thread():
-            encodings = tokenizer.bpe.encode_batch_fast(
-                list(blocks[start : start + _BLOCKS_AT_ONCE])
-            )
-        parts.extend(np.array(encoding.ids, dtype=np.uint16) for encoding in encodings)
-        count += sum(len(encoding.ids) for encoding in encodings)
+        ids_of_each = encode_each(tokenizer, blocks[start : start + _BLOCKS_AT_ONCE])
+        parts.extend(ids_of_each)
+        count += sum(map(len, ids_of_each))
     ids = np.concatenate(parts) if parts else np.empty(0, dtype=np.uint16)
     return ids if at_least is None else ids[:at_least]
 

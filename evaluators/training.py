@@ -4,14 +4,11 @@ B batch, T time, V vocabulary, N windows of T tokens.
 """
 
 import contextlib
-import ctypes
-import functools
 import math
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,18 +18,17 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from evaluators.evaluator import CurvePoint, EvaluationFailed, Progress, Report
 from evaluators.recipe import Recipe, make_optimizer, set_rate, start
-from evaluators.tokenizer import TokenIds
+from evaluators.step import UNSCORED, Batch, Step
+from evaluators.tokenizer import Say, TokenIds
+from evaluators.torch_device import Device, autocast, keep_freed_memory, torch_threads
 from hardware.quiet import MakeWay, making_way
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 
-Device: TypeAlias = Literal["cpu", "cuda"]
+Validate: TypeAlias = Callable[[MakeWay], float]
 
 # Scored in one pass: enough to keep a core busy, few enough to stay in its cache.
 _SCORED_TOKENS = 1_024
-
-# A target that `cross_entropy` passes over.
-_UNSCORED = -100
 
 _CURVE_SHARES = (0.25, 0.5)
 _REPORTS = 50
@@ -86,22 +82,6 @@ class TokenizedText:
     token_bytes: NDArray[np.int64]
 
 
-def check_device(device: Device) -> None:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: 'cuda' is not available to torch on this machine; cpu is")
-
-
-@functools.cache
-def precision(device: Device) -> Literal["bf16", "fp32"]:
-    """bf16 under autocast where the hardware multiplies it, otherwise float32."""
-    if device == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        abilities = torch.cpu.get_capabilities()
-        native = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
-    return "bf16" if native else "fp32"
-
-
 def train(
     architecture: Architecture, text: TokenizedText, settings: TrainingSettings, report: Report
 ) -> tuple[CurvePoint, ...]:
@@ -118,6 +98,32 @@ def train_model(
     model: LanguageModel, text: TokenizedText, settings: TrainingSettings, report: Report
 ) -> tuple[CurvePoint, ...]:
     """`train`, of a model that its caller keeps; whatever its weights are, they are drawn anew."""
+    start(model, settings.seed)
+    bits_per_nat = 1.0 / math.log(2.0) / float(text.token_bytes[text.training].mean())
+    return fit(
+        model,
+        mixed_windows(text.training, settings),
+        settings,
+        report,
+        in_words=lambda nats: f"{nats * bits_per_nat:.3f} bits/byte",
+        validate=lambda make_way: bits_per_byte(model, text, settings, make_way),
+    )
+
+
+def fit(
+    model: LanguageModel,
+    batches: Iterable[Batch],
+    settings: TrainingSettings,
+    report: Report,
+    *,
+    in_words: Callable[[float], str],
+    validate: Validate | None,
+) -> tuple[CurvePoint, ...]:
+    """Trains a model from the weights that it has, on `settings.steps` batches.
+
+    in_words: a training loss in nats a target, for those who watch.
+    validate: gives the points of the curve; without it there are none. Raises as `train`.
+    """
     done = 0.0
 
     def follow(progress: Progress) -> None:
@@ -128,9 +134,29 @@ def train_model(
     def say(sentence: str) -> None:
         report(Progress(done=done, text=sentence))
 
-    _keep_freed_memory()
-    with _torch_threads(settings.threads), making_way(say) as make_way:
-        return _train(model, text, settings, follow, make_way)
+    with computing(settings, say) as make_way:
+        return _fit(model, batches, settings, follow, in_words, validate, make_way)
+
+
+@contextlib.contextmanager
+def computing(settings: TrainingSettings, say: Say) -> Iterator[MakeWay]:
+    """Room to train or to score in, with what is to be called between any two passes."""
+    keep_freed_memory()
+    with torch_threads(settings.threads), making_way(say) as make_way:
+        yield make_way
+
+
+@contextlib.contextmanager
+def memory_errors_as_results() -> Iterator[None]:
+    """What is too large to be built, trained or scored is an EvaluationFailed."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        torch.cuda.empty_cache()
+        reason = str(error).partition("\n")[0].rpartition("DefaultCPUAllocator: ")[2]
+        raise EvaluationFailed("out of memory", reason) from error
 
 
 def bits_per_byte(
@@ -145,47 +171,60 @@ def bits_per_byte(
     scored_bytes = int(text.token_bytes[text.validation[1:]].sum())
     padding = -(len(tokens) - 1) % settings.context_length
     inputs_NT = F.pad(tokens[:-1], (0, padding)).view(-1, settings.context_length)
-    targets_NT = F.pad(tokens[1:], (0, padding), value=_UNSCORED).view_as(inputs_NT)
-    at_once = max(1, _SCORED_TOKENS // settings.context_length)
-    nats = 0.0
-    with torch.inference_mode():
-        for inputs_BT, targets_BT in zip(
-            inputs_NT.split(at_once), targets_NT.split(at_once), strict=True
-        ):
-            make_way()
-            with _autocast(settings.device):
-                logits_BTV = model(inputs_BT.to(settings.device))
-            nats += F.cross_entropy(
-                logits_BTV.flatten(0, 1).float(),
-                targets_BT.flatten().to(settings.device),
-                ignore_index=_UNSCORED,
-                reduction="sum",
-            ).item()
-    return nats / math.log(2.0) / scored_bytes
+    targets_NT = F.pad(tokens[1:], (0, padding), value=UNSCORED).view_as(inputs_NT)
+    windows = Batch(inputs_BT=inputs_NT, targets_BT=targets_NT)
+    return nats(model, windows, settings.device, make_way) / math.log(2.0) / scored_bytes
 
 
-def _train(
+def nats(model: nn.Module, windows: Batch, device: Device, make_way: MakeWay) -> float:
+    """What the model spends on all targets of the windows; `make_way` as in `bits_per_byte`."""
+    found = 0.0
+    for logits_BTV, targets_BT in scored(model, windows, device, make_way):
+        found += F.cross_entropy(
+            logits_BTV.flatten(0, 1).float(),
+            targets_BT.flatten(),
+            ignore_index=UNSCORED,
+            reduction="sum",
+        ).item()
+    return found
+
+
+def scored(
+    model: nn.Module, windows: Batch, device: Device, make_way: MakeWay
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and targets of the windows, a few windows at once."""
+    at_once = max(1, _SCORED_TOKENS // windows.inputs_BT.shape[1])
+    for inputs_BT, targets_BT in zip(
+        windows.inputs_BT.split(at_once), windows.targets_BT.split(at_once), strict=True
+    ):
+        make_way()
+        with torch.inference_mode(), autocast(device):
+            logits_BTV = model(inputs_BT.to(device))
+        yield logits_BTV, targets_BT.to(device)
+
+
+def _fit(
     model: LanguageModel,
-    text: TokenizedText,
+    batches: Iterable[Batch],
     settings: TrainingSettings,
     report: Report,
+    in_words: Callable[[float], str],
+    validate: Validate | None,
     make_way: MakeWay,
 ) -> tuple[CurvePoint, ...]:
-    start(model, settings.seed)
     model.to(settings.device)
     optimizer = make_optimizer(model, settings.recipe, settings.steps)
-    bits_per_nat = 1.0 / math.log(2.0) / float(text.token_bytes[text.training].mean())
-    validated = _validated_steps(settings)
+    take_step = Step(model, optimizer, settings.device, settings.recipe.largest_gradient)
+    validated = _validated_steps(settings) if validate is not None else frozenset()
     stride = max(1, settings.steps // _REPORTS)
     first_loss = 0.0
     curve: list[CurvePoint] = []
     recent: list[Tensor] = []
-    update = _Update(model, optimizer, settings)
     since = time.perf_counter()
-    for step, window_BS in enumerate(_batches(text.training, settings), start=1):
+    for step, batch in enumerate(batches, start=1):
         since += make_way()
         set_rate(optimizer, settings.recipe, step, settings.steps)
-        recent.append(update(window_BS))
+        recent.append(take_step(batch))
         if step % stride and step not in validated:
             continue
         tokens = step * settings.step_tokens
@@ -196,16 +235,15 @@ def _train(
         rate = len(recent) * settings.step_tokens / (time.perf_counter() - since)
         recent.clear()
         point = None
-        if step in validated:
-            point = CurvePoint(tokens=tokens, loss=bits_per_byte(model, text, settings, make_way))
+        if validate is not None and step in validated:
+            point = CurvePoint(tokens=tokens, loss=validate(make_way))
             if not math.isfinite(point.loss):
                 raise EvaluationFailed("diverged", f"validation loss at token {tokens:,}")
             curve.append(point)
         report(
             Progress(
                 done=step / settings.steps,
-                text=f"{tokens:,} tokens, {loss * bits_per_nat:.3f} bits/byte in training, "
-                f"{rate:,.0f} tokens/s",
+                text=f"{tokens:,} tokens, {in_words(loss)} in training, {rate:,.0f} tokens/s",
                 point=point,
             )
         )
@@ -213,83 +251,7 @@ def _train(
     return tuple(curve)
 
 
-class _Update:
-    """One step on windows of T + 1 tokens: the loss in nats a token, still on the device.
-
-    A small model keeps a GPU waiting for Python; there the fourth step is recorded as a CUDA graph,
-    which is replayed from then on.
-    """
-
-    _EAGER_STEPS = 3
-
-    def __init__(
-        self, model: LanguageModel, optimizer: torch.optim.AdamW, settings: TrainingSettings
-    ) -> None:
-        self._model = model
-        self._optimizer = optimizer
-        self._device = settings.device
-        self._largest_gradient = settings.recipe.largest_gradient
-        self._taken = 0
-        if settings.device == "cuda":
-            self._graph = torch.cuda.CUDAGraph()
-            self._stream = torch.cuda.Stream()
-
-    def __call__(self, window_BS: Tensor) -> Tensor:
-        if self._device == "cpu":
-            return self._step(window_BS)
-        self._taken += 1
-        if self._taken <= self._EAGER_STEPS:
-            # Recording asks for steps on a stream of their own before it.
-            self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):
-                loss = self._step(window_BS)
-            torch.cuda.current_stream().wait_stream(self._stream)
-            return loss
-        if self._taken == self._EAGER_STEPS + 1:
-            self._window_BS = window_BS.clone()
-            self._optimizer.zero_grad(set_to_none=True)
-            with torch.cuda.graph(self._graph):
-                self._loss = self._step(self._window_BS)
-        self._window_BS.copy_(window_BS)
-        self._graph.replay()
-        return self._loss.clone()
-
-    def _step(self, window_BS: Tensor) -> Tensor:
-        with _autocast(self._device):
-            logits_BTV = self._model(window_BS[:, :-1])
-        loss: Tensor = _MeanCrossEntropy.apply(logits_BTV.flatten(0, 1), window_BS[:, 1:].flatten())
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._model.parameters(), self._largest_gradient)
-        self._optimizer.step()
-        return loss.detach()
-
-
-class _MeanCrossEntropy(torch.autograd.Function):
-    """Mean of -log softmax(logits)[target], its gradient taken in the forward pass.
-
-    That gradient, softmax(x) - onehot(target) over N, takes one exponential where log_softmax and
-    its backward take two, and is kept in the logits' own precision: half the time on a CPU.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits_NV: Tensor, targets_N: Tensor) -> Tensor:
-        p_NV = torch.softmax(logits_NV, dim=-1, dtype=torch.float32)
-        targets_N1 = targets_N[:, None]
-        p_N1 = p_NV.gather(1, targets_N1)
-        # In float32 a probability below e^-87 is 0.
-        loss = -p_N1.clamp_min(torch.finfo(torch.float32).tiny).log().mean()
-        p_NV.scatter_(1, targets_N1, p_N1 - 1.0)
-        ctx.save_for_backward(p_NV.div_(len(targets_N)).to(logits_NV.dtype))
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (gradient_NV,) = ctx.saved_tensors
-        return gradient_NV * grads[0], None
-
-
-def _batches(ids: TokenIds, settings: TrainingSettings) -> Iterator[Tensor]:
+def mixed_windows(ids: TokenIds, settings: TrainingSettings) -> Iterator[Batch]:
     """Windows of T + 1 tokens in a random order, each once before any comes again."""
     if len(ids) <= settings.context_length:
         raise ValueError(
@@ -304,7 +266,8 @@ def _batches(ids: TokenIds, settings: TrainingSettings) -> Iterator[Tensor]:
     order = np.concatenate([generator.permutation(len(windows_NS)) for _ in range(rounds)])
     indices = torch.from_numpy(order[:wanted]).to(settings.device)
     for chosen in indices.split(settings.batch_size):
-        yield windows_NS[chosen]
+        chosen_BS = windows_NS[chosen]
+        yield Batch(inputs_BT=chosen_BS[:, :-1], targets_BT=chosen_BS[:, 1:])
 
 
 def _validated_steps(settings: TrainingSettings) -> frozenset[int]:
@@ -315,29 +278,10 @@ def _validated_steps(settings: TrainingSettings) -> frozenset[int]:
     )
 
 
-def _autocast(device: Device) -> torch.autocast:
-    return torch.autocast(device, torch.bfloat16, enabled=precision(device) == "bf16")
-
-
-@contextlib.contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _keep_freed_memory() -> None:
-    """Asks glibc to reuse large blocks rather than to return them to the kernel.
-
-    A step allocates the same tensors as the one before. Mapped anew, each of their pages costs a
-    page fault; all of them together are a tenth of the training time on a CPU.
-    """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            trim_threshold, mmap_threshold = -1, -3
-            libc.mallopt(mmap_threshold, 32 << 20)
-            libc.mallopt(trim_threshold, 1 << 30)
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Also where it is the cause: a recording that breaks off ends with an error of its own."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if "DefaultCPUAllocator" in str(error):  # a plain RuntimeError on a CPU
+        return True
+    return error.__context__ is not None and _is_out_of_memory(error.__context__)

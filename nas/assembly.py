@@ -2,15 +2,19 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
-from evaluators.cache import Memory, Remembered
+from evaluators.cache import Again, Memory, Remembered
 from evaluators.evaluator import Evaluator
+from evaluators.inherited_loss import InheritedLoss
 from evaluators.latency import LatencyEvaluator, LatencySettings, Quiet
 from evaluators.per_byte import PerByteEvaluator
 from evaluators.proxy_loss import ProxyLoss, ProxyTraining
+from evaluators.recall import Recall, RecallSettings
 from evaluators.static import StaticEvaluator
+from evaluators.tokenizer import cache_folder
 from evaluators.training import TrainingSettings
 from hardware.fake import FakeRunner
 from hardware.llama_cpp import LlamaCppRunner
@@ -27,14 +31,37 @@ def evaluators_of(spec: StudySpec, memory: Memory) -> Iterator[tuple[Evaluator, 
     memory: keeps what serves every candidate. Raises ValueError for what this machine lacks: cores,
     a program, the corpus, CUDA.
     """
-    loss = ProxyLoss(proxy_training(spec.proxy, spec.target, spec.seed))
+    # Before the loss: it takes less time, and at a rung all other objectives are to be known.
+    recall = (Recall(recall_settings(spec)),) if "recall_error" in asked_scores(spec) else ()
+    loss = loss_evaluator(spec)
     with latency_evaluator(spec, memory) as latency:
         per_byte = PerByteEvaluator(
             Remembered(evaluator=latency, memory=memory),
             spec.proxy.corpus,
             spec.target.prompt_length,
         )
-        yield StaticEvaluator(), latency, per_byte, loss
+        yield StaticEvaluator(), latency, per_byte, *recall, loss
+
+
+@contextlib.contextmanager
+def timings_again(spec: StudySpec, memory: Memory) -> Iterator[tuple[Evaluator, ...]]:
+    """Those that measure what the study asks for, and measure it anew; see `evaluators_of`."""
+    with latency_evaluator(spec, memory) as latency:
+        again = Again(evaluator=latency)
+        per_byte = PerByteEvaluator(
+            Remembered(evaluator=again, memory=memory),
+            spec.proxy.corpus,
+            spec.target.prompt_length,
+        )
+        asked = set(asked_scores(spec))
+        yield tuple(each for each in (again, per_byte) if asked & set(each.score_names))
+
+
+def training_again(spec: StudySpec, seed: int, token_budget: int) -> ProxyLoss:
+    """The study's training from scratch, but for its seed and its length."""
+    settings = proxy_training(spec.proxy, spec.target, seed)
+    training = replace(settings.training, token_budget=token_budget)
+    return ProxyLoss(replace(settings, training=training))
 
 
 def runner_of(device: DeviceSettings) -> Runner:
@@ -68,10 +95,29 @@ def latency_evaluator(spec: StudySpec, memory: Memory) -> LatencyEvaluator:
     )
 
 
+def loss_evaluator(spec: StudySpec, folder: Path | None = None) -> ProxyLoss:
+    """folder: keeps the network that candidates share; None is the cache.
+
+    Raises ValueError for a corpus, CUDA or a task that are not there.
+    """
+    settings = proxy_training(spec.proxy, spec.target, spec.seed)
+    match spec.proxy.method:
+        case "scratch":
+            return ProxyLoss(settings)
+        case "shared":
+            training = replace(settings.training, token_budget=spec.proxy.shared_token_budget)
+            settings = replace(settings, training=training)
+            return InheritedLoss(settings, spec.space, folder or cache_folder())
+        case _:
+            assert_never(spec.proxy.method)
+
+
 def proxy_training(proxy: ProxySettings, target: Target, seed: int) -> ProxyTraining:
     return ProxyTraining(
         target_context=max(1, target.context_depth),
         corpus=proxy.corpus,
+        task=proxy.task,
+        task_share=proxy.task_share,
         width_share=proxy.width_share,
         training=TrainingSettings(
             context_length=proxy.context_length,
@@ -82,6 +128,17 @@ def proxy_training(proxy: ProxySettings, target: Target, seed: int) -> ProxyTrai
             threads=proxy.threads,
             seed=seed,
         ),
+    )
+
+
+def recall_settings(spec: StudySpec) -> RecallSettings:
+    return RecallSettings(
+        target_context=max(1, spec.target.context_depth),
+        width_share=spec.proxy.width_share,
+        probe=spec.recall,
+        device=spec.proxy.device,
+        threads=spec.proxy.threads,
+        seed=spec.seed,
     )
 
 

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from nas.commands import (
+    confirm,
     dashboard,
     export,
     import_,
@@ -38,6 +39,7 @@ for verb in (
     status,
     dashboard,
     pareto,
+    confirm,
     report,
     show,
     import_,

@@ -1,10 +1,13 @@
 """What running a study would mean: the size of its space, of its models, and the time it takes."""
 
 import itertools
+import statistics
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, assert_never
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -14,15 +17,18 @@ from evaluators.cache import Forgetful
 from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.model_file import inexpressible
 from evaluators.proxy_loss import ProxyLoss
-from nas.assembly import latency_evaluator, proxy_training
+from evaluators.recall import Recall
+from nas.assembly import latency_evaluator, loss_evaluator, proxy_training, recall_settings
+from nas.reading import Reading, reading_of
 from nas.views.terminal import duration, layout_strip, megabytes
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts, prefill_flops
 from search_space.encoding import RandomSuggester, draw
+from search_space.points import Point, build
 from search_space.proxy import proxy_of
-from search_space.space import Point, broken_rule, build, parameter_range, space_size, weight_range
+from search_space.space import broken_rule, parameter_range, space_size, weight_range
 from studies.reference import model_of, paired_reference
-from studies.spec import StudySpec
+from studies.spec import StudySpec, asked_scores
 
 _DRAWS = 200
 _PROBE_STEPS = 10
@@ -37,6 +43,9 @@ class Plan:
     expressible_share: of those, the ones that the device's runtime can express.
     inexpressible: mixers of the space that it never can, each with the reason.
     reference: the model that every candidate is timed beside.
+    reading: of the corpus, as the drawn one's proxy reads it.
+    network_seconds: of training the network that all candidates share, where they do.
+    recall_seconds: of training the probe of recall, where the study asks for that score.
     failure: why the drawn architecture could not be timed, if so.
     """
 
@@ -51,9 +60,12 @@ class Plan:
     inexpressible: Mapping[str, str]
     reference: str
     drawn: Architecture
+    reading: Reading
     latency_seconds: float | None
     training_seconds: float | None
     failure: str | None
+    network_seconds: float = 0.0
+    recall_seconds: float = 0.0
 
     @property
     def seconds(self) -> float | None:
@@ -69,7 +81,11 @@ class Plan:
             / _training_flops(self.spec, self.drawn)
             for name in self.spec.references
         )
-        return models * self.latency_seconds + trainings * self.training_seconds
+        return (
+            models * self.latency_seconds
+            + trainings * (self.training_seconds + self.recall_seconds)
+            + self.network_seconds
+        )
 
 
 def make_plan(spec: StudySpec) -> Plan:
@@ -95,10 +111,13 @@ def make_plan(spec: StudySpec) -> Plan:
         )
     drawn = sorted(possible, key=lambda each: parameter_counts(each).total)[len(possible) // 2]
     parameters, weights = parameter_range(space), weight_range(space, quantization)
-    latency_seconds = training_seconds = failure = None
+    latency_seconds = failure = training = None
+    recall_seconds = 0.0
     try:
         latency_seconds = _latency_seconds(spec, drawn)
-        training_seconds = _training_seconds(spec, drawn)
+        if "recall_error" in asked_scores(spec):
+            recall_seconds = _recall_seconds(spec, drawn)
+        training = _training(spec, drawn)
     except EvaluationFailed as reason:
         failure = str(reason)
     return Plan(
@@ -113,8 +132,11 @@ def make_plan(spec: StudySpec) -> Plan:
         inexpressible=inexpressible_mixers(spec),
         reference=paired_reference(spec),
         drawn=drawn,
+        reading=reading_of(spec, drawn),
         latency_seconds=latency_seconds,
-        training_seconds=training_seconds,
+        training_seconds=None if training is None else training.candidate_seconds,
+        network_seconds=0.0 if training is None else training.network_seconds,
+        recall_seconds=recall_seconds,
         failure=failure,
     )
 
@@ -163,8 +185,15 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "expressible_share_of_legal_draws": plan.expressible_share,
         "inexpressible_mixers": dict(plan.inexpressible),
         "reference_model": plan.reference,
+        "text": {
+            "training_bytes": plan.reading.training_bytes,
+            "held_out_bytes": plan.reading.held_out_bytes,
+            "read_bytes": plan.reading.read_bytes,
+        },
         "latency_seconds": plan.latency_seconds,
         "training_seconds": plan.training_seconds,
+        "network_seconds": plan.network_seconds,
+        "recall_seconds": plan.recall_seconds,
         "seconds": plan.seconds,
         "failure": plan.failure,
         "spec": plan.spec.model_dump(mode="json"),
@@ -192,6 +221,7 @@ def plan_view(plan: Plan) -> RenderableType:
         "references": ", ".join(spec.references) or "none",
         "timed beside": f"{plan.reference}, to ±{100 * spec.device.precision:g}% or for "
         f"{spec.device.seconds:g} s",
+        "text": str(plan.reading),
         **_runtime(plan),
         "time": _time(plan),
     }
@@ -206,10 +236,17 @@ def _time(plan: Plan) -> str:
         return f"not known: the architecture that was drawn failed, {plan.failure}"
     assert plan.latency_seconds is not None
     assert plan.training_seconds is not None
+    recall = f" + {plan.recall_seconds:.0f} s of recall" if plan.recall_seconds else ""
+    if plan.spec.proxy.method == "shared":
+        return (
+            f"about {duration(plan.seconds)}: {duration(plan.network_seconds)} of training the "
+            f"shared network, then {plan.latency_seconds:.0f} s of timing{recall} + "
+            f"{plan.training_seconds:.0f} s of scoring a trial"
+        )
     models = " and more for a reference" if plan.spec.references else ""
     return (
         f"about {duration(plan.seconds)}, less what is stopped: {plan.latency_seconds:.0f} s of "
-        f"timing + {plan.training_seconds:.0f} s of training a trial{models}"
+        f"timing{recall} + {plan.training_seconds:.0f} s of training a trial{models}"
     )
 
 
@@ -241,6 +278,38 @@ def _latency_seconds(spec: StudySpec, architecture: Architecture) -> float:
         return time.monotonic() - start
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Training:
+    network_seconds: float
+    candidate_seconds: float
+
+
+def _training(spec: StudySpec, architecture: Architecture) -> _Training:
+    match spec.proxy.method:
+        case "scratch":
+            seconds = _training_seconds(spec, architecture)
+            return _Training(network_seconds=0.0, candidate_seconds=seconds)
+        case "shared":
+            return _shared_training(spec, architecture)
+        case _:
+            assert_never(spec.proxy.method)
+
+
+def _shared_training(spec: StudySpec, architecture: Architecture) -> _Training:
+    """Extrapolated from a few steps of every mixer; what is inherited is scored as it will be."""
+    steps = spec.proxy.shared_token_budget / (spec.proxy.context_length * spec.proxy.batch_size)
+    probe_steps = _PROBE_STEPS * len(spec.space.mixers)
+    tokens = probe_steps * spec.proxy.context_length * spec.proxy.batch_size
+    proxy = spec.proxy.model_copy(update={"shared_token_budget": tokens})
+    watch = _StepTimes()
+    with tempfile.TemporaryDirectory() as folder:
+        loss = loss_evaluator(spec.model_copy(update={"proxy": proxy}), Path(folder))
+        loss.evaluate(architecture, watch)
+        scored = loss.evaluate(architecture, _ignore)
+    step_seconds = statistics.fmean(watch.steps)
+    return _Training(network_seconds=steps * step_seconds, candidate_seconds=scored.seconds)
+
+
 def _training_seconds(spec: StudySpec, architecture: Architecture) -> float:
     """Extrapolated from a few steps and their validations, which a whole run has as many of."""
     settings = proxy_training(spec.proxy, spec.target, spec.seed)
@@ -253,6 +322,16 @@ def _training_seconds(spec: StudySpec, architecture: Architecture) -> float:
     step_seconds = float(np.median(watch.steps))
     validation_seconds = sum(max(0.0, each - step_seconds) for each in watch.with_validation)
     return training.steps * step_seconds + validation_seconds
+
+
+def _recall_seconds(spec: StudySpec, architecture: Architecture) -> float:
+    """Extrapolated from a few steps; answering takes little beside learning."""
+    settings = recall_settings(spec)
+    training = settings.training
+    probe = replace(settings.probe, token_budget=_PROBE_STEPS * training.step_tokens)
+    watch = _StepTimes()
+    Recall(replace(settings, probe=probe)).evaluate(architecture, watch)
+    return training.steps * float(np.median(watch.steps))
 
 
 class _StepTimes:

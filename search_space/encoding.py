@@ -12,10 +12,8 @@ from typing import Protocol, TypeAlias, assert_never
 import numpy as np
 
 from search_space.architecture import Architecture, Attention, LinearAttention, ShortConv
-from search_space.rules import check_layout, nearest_layout
-from search_space.space import (
+from search_space.points import (
     Point,
-    Space,
     build,
     divisor_at_most,
     embedding_width,
@@ -23,6 +21,8 @@ from search_space.space import (
     has_attention,
     has_heads,
 )
+from search_space.rules import check_layout, nearest_layout
+from search_space.space import Space, fitted
 
 Parameters: TypeAlias = Mapping[str, int | str]
 
@@ -83,7 +83,7 @@ def draw(space: Space, suggester: Suggester) -> Architecture:
     layout = "".join(letters[: space.depth[index["depth"]]])
     if not _is_legal(layout, space):
         layout = nearest_layout(layout, space.mixers, space.rules)
-    return build(
+    built = build(
         Point(
             layout=layout,
             width=space.width[index["width"]],
@@ -96,6 +96,7 @@ def draw(space: Space, suggester: Suggester) -> Architecture:
             embedding_share=space.embedding_share[index["embedding_share"]],
         )
     )
+    return fitted(built, space)
 
 
 def encode(space: Space, architecture: Architecture) -> dict[str, int | str] | None:
@@ -113,9 +114,10 @@ def encode(space: Space, architecture: Architecture) -> dict[str, int | str] | N
         index["depth"] = space.depth.index(len(layout))
         index["width"] = space.width.index(width)
         index["vocab_size"] = space.vocab_size.index(architecture.vocab_size)
-        index["feed_forward"] = [
-            feed_forward_width(width, multiple) for multiple in space.feed_forward
-        ].index(hidden)
+        if space.matched is None:
+            index["feed_forward"] = [
+                feed_forward_width(width, multiple) for multiple in space.feed_forward
+            ].index(hidden)
         index["embedding_share"] = [
             embedding_width(width, share) for share in space.embedding_share
         ].index(architecture.embedding_width)
@@ -183,6 +185,7 @@ _ORDERED = (
 def _ordered(space: Space) -> dict[str, int]:
     """How many values each ordered choice has; those that decide nothing are left out."""
     used = {
+        "feed_forward": space.matched is None,
         "kernel": "c" in space.mixers,
         "head_dim": has_heads(space.mixers),
         "kv_heads": has_attention(space.mixers),

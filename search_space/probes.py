@@ -14,8 +14,9 @@ from search_space.architecture import (
 )
 from search_space.costs import parameter_counts, weight_bytes
 from search_space.encoding import RandomSuggester, draw
+from search_space.points import Point, build, feed_forward_width
 from search_space.quantization import Quantization
-from search_space.space import Point, Space, build, feed_forward_width
+from search_space.space import Space
 
 # `convolution 3`, `attention`, `window 512`, `linear attention`, `no mixer`, and the two below.
 Part: TypeAlias = str

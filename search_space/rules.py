@@ -115,11 +115,22 @@ def check_size(
     checks = []
     if rules.parameters is not None:
         total = parameter_counts(architecture).total
-        checks.append(_size_check("parameters", total, rules.parameters))
+        checks.append(size_check("parameters", total, rules.parameters))
     if rules.weight_mb is not None:
         megabytes = weight_bytes(architecture, quantization) / 1e6
-        checks.append(_size_check("weight_mb", megabytes, rules.weight_mb))
+        checks.append(size_check("weight_mb", megabytes, rules.weight_mb))
     return tuple(checks)
+
+
+def size_check(rule: str, size: float, bounds: tuple[float, float]) -> RuleCheck:
+    """How a size stands to the fewest and the most that are allowed."""
+    fewest, most = bounds
+    return RuleCheck(
+        rule=rule,
+        value=written(size),
+        allowed=f"{written(fewest)} to {written(most)}",
+        excess=max(fewest - size, size - most) / size,
+    )
 
 
 def layout_counts(
@@ -131,8 +142,8 @@ def layout_counts(
 
 
 def least_costs(
-    depths: Iterable[int], costs: Mapping[LayoutLetter, int], rules: Rules
-) -> dict[int, int]:
+    depths: Iterable[int], costs: Mapping[LayoutLetter, float], rules: Rules
+) -> dict[int, float]:
     """What the cheapest legal layout costs, for each depth that has one; `costs` are a layer's."""
     return _over_layouts(depths, costs, rules, min, lambda a, b: a + b, 0)
 
@@ -281,13 +292,3 @@ def _check_range(name: str, bounds: tuple[float, float] | None) -> None:
     if bounds is not None and not 0 <= bounds[0] <= bounds[1] < math.inf:
         low, high = bounds
         raise ValueError(f"{name}: {low} to {high} is not a range from 0 or more upwards")
-
-
-def _size_check(rule: str, size: float, bounds: tuple[float, float]) -> RuleCheck:
-    fewest, most = bounds
-    return RuleCheck(
-        rule=rule,
-        value=written(size),
-        allowed=f"{written(fewest)} to {written(most)}",
-        excess=max(fewest - size, size - most) / size,
-    )

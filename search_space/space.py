@@ -1,26 +1,36 @@
-"""The choices on offer to a search, how they build an Architecture, and what they reach."""
+"""The choices on offer to a search, what they may be together, and what they reach."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar, Literal, TypeAlias
 
-from search_space.architecture import (
-    Architecture,
-    Attention,
-    Layer,
-    LinearAttention,
-    Mixer,
-    ShortConv,
-)
+from search_space.architecture import Architecture
 from search_space.costs import parameter_counts, weight_bytes
+from search_space.matching import Matched, check_matched, counted, with_size
+from search_space.points import (
+    Point,
+    build,
+    divisor_at_most,
+    embedding_width,
+    feed_forward_width,
+    has_attention,
+    has_heads,
+)
 from search_space.quantization import BLOCK, Quantization
 from search_space.rules import LayoutLetter as LayoutLetter
+from search_space.rules import (
+    RuleCheck,
+    check_layout,
+    check_size,
+    layout_counts,
+    least_costs,
+    written,
+)
 from search_space.rules import Rules as Rules
-from search_space.rules import check_layout, check_size, layout_counts, least_costs, written
 
-_FULL_ROPE_BASE = 1e6
-_WINDOW_ROPE_BASE = 1e4  # LFM3 and Gemma 3 turn windowed layers faster: they see no far token
+_Cost: TypeAlias = Callable[[Architecture], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +40,8 @@ class Space:
     mixers: `c` gated short convolution, `a` full attention, `s` sliding-window attention,
         `l` gated linear attention, `-` none.
     feed_forward: hidden channels of the feed-forward as multiples of the width.
+    matched: the size of all architectures. The feed-forward is then no choice but made to fit, and
+        `feed_forward` is its least and its most multiple.
     kernel: of the short convolution, in tokens.
     kv_heads: key/value heads; a choice that does not divide the heads is rounded down to one that
         does.
@@ -47,6 +59,7 @@ class Space:
     kv_heads: tuple[int, ...] = (8,)
     window: tuple[int, ...] = (512,)
     embedding_share: tuple[float, ...] = (1.0,)
+    matched: Matched | None = None
     rules: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:
@@ -67,24 +80,11 @@ class Space:
                 if width % head_dim:
                     raise ValueError(f"width: {width} is not a multiple of head_dim = {head_dim}")
         _check_layouts(self)
-        if self.rules.parameters is not None:
+        _check_matched(self)
+        bounds = self.rules.parameters
+        if bounds is not None and not _reaches(self, _parameters, *bounds):
             reached = parameter_range(self)
-            _check_reached("parameters", self.rules.parameters, reached.least, reached.most)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One value for every choice of a Space, in its words."""
-
-    layout: str
-    width: int
-    feed_forward: float
-    vocab_size: int
-    kernel: int
-    head_dim: int
-    kv_heads: int
-    window: int
-    embedding_share: float
+            _check_reached("parameters", bounds, reached.least, reached.most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,52 +93,39 @@ class Range:
     most: int
 
 
-def build(point: Point) -> Architecture:
-    """Feed-forward and embedding widths are rounded to whole quantisation blocks."""
-    hidden = feed_forward_width(point.width, point.feed_forward)
-    return Architecture(
-        vocab_size=point.vocab_size,
-        width=point.width,
-        embedding_width=embedding_width(point.width, point.embedding_share),
-        layers=tuple(
-            Layer(mixer=_mixer(letter, point), feed_forward_width=hidden) for letter in point.layout
-        ),
-    )
-
-
-def feed_forward_width(width: int, multiple: float) -> int:
-    return _whole_blocks(width * multiple)
-
-
-def embedding_width(width: int, share: float) -> int:
-    return _whole_blocks(width * share)
-
-
-def divisor_at_most(heads: int, kv_heads: int) -> int:
-    """The most key/value heads, up to `kv_heads`, that share `heads` evenly."""
-    return next(count for count in range(min(heads, kv_heads), 0, -1) if heads % count == 0)
-
-
-def has_heads(letters: Sequence[str]) -> bool:
-    return any(letter in letters for letter in "asl")
-
-
-def has_attention(letters: Sequence[str]) -> bool:
-    return any(letter in letters for letter in "as")
+def fitted(architecture: Architecture, space: Space) -> Architecture:
+    """The same with the feed-forward that the space's size asks for, where it asks for one."""
+    if space.matched is None:
+        return architecture
+    least, most = (feed_forward_width(architecture.width, each) for each in space.feed_forward)
+    return with_size(architecture, space.matched, least, most)
 
 
 def broken_rule(architecture: Architecture, space: Space, quantization: Quantization) -> str | None:
     """The first rule that is broken, as a sentence; `quantization` is the target's."""
     checks = (
         *check_layout(architecture.layout, space.rules),
-        *check_size(architecture, space.rules, quantization),
+        *check_sizes(architecture, space, quantization),
     )
     return next((str(check) for check in checks if check.excess > 0), None)
 
 
+def check_sizes(
+    architecture: Architecture, space: Space, quantization: Quantization
+) -> tuple[RuleCheck, ...]:
+    """One check for each rule of sizes that is set, and for the size that is to be matched."""
+    checks = check_size(architecture, space.rules, quantization)
+    if space.matched is None:
+        return checks
+    return check_matched(architecture, space.matched), *checks
+
+
 def parameter_range(space: Space) -> Range:
-    """Fewest and most parameters of what the choices and the rules of layouts reach; exact."""
-    return _range(space, lambda architecture: parameter_counts(architecture).total)
+    """Fewest and most parameters of what the choices and the rules of layouts reach; exact.
+
+    Where a size is to be matched, bounds on what matches it.
+    """
+    return _range(space, _parameters)
 
 
 def weight_range(space: Space, quantization: Quantization) -> Range:
@@ -151,6 +138,16 @@ def check_weight_rule(space: Space, quantization: Quantization) -> None:
     if space.rules.weight_mb is not None:
         reached = weight_range(space, quantization)
         _check_reached("weight_mb", space.rules.weight_mb, reached.least / 1e6, reached.most / 1e6)
+
+
+def check_layouts_only(space: Space) -> None:
+    """ValueError where the space offers more than layouts of one size."""
+    for choice in fields(Space):
+        offered = getattr(space, choice.name)
+        if choice.name not in ("mixers", "matched", "rules") and len(offered) > 1:
+            raise ValueError(
+                f"{choice.name}: {list(offered)} is not one size, and layouts need one"
+            )
 
 
 def space_size(space: Space) -> int:
@@ -173,7 +170,7 @@ def space_size(space: Space) -> int:
             if set(fewer) <= set(letters)
         )
         total += layouts * sum(
-            len({feed_forward_width(width, multiple) for multiple in space.feed_forward})
+            _feed_forwards(width, space)
             * len({embedding_width(width, share) for share in space.embedding_share})
             * len(space.vocab_size)
             * _mixer_choices(letters, width, space)
@@ -182,31 +179,11 @@ def space_size(space: Space) -> int:
     return total
 
 
-def _mixer(letter: str, point: Point) -> Mixer | None:
-    heads = point.width // point.head_dim
-    match letter:
-        case "-":
-            return None
-        case "c":
-            return ShortConv(kernel=point.kernel)
-        case "a" | "s":
-            return Attention(
-                heads=heads,
-                kv_heads=divisor_at_most(heads, point.kv_heads),
-                head_dim=point.head_dim,
-                window=point.window if letter == "s" else None,
-                rope_base=_WINDOW_ROPE_BASE if letter == "s" else _FULL_ROPE_BASE,
-            )
-        case "l":
-            # Keys of half a head make it as large as the convolution: about 4 width^2 parameters.
-            return LinearAttention(
-                heads=heads, key_dim=point.head_dim // 2, value_dim=point.head_dim
-            )
-    raise AssertionError(f"no mixer is written {letter}")
-
-
-def _whole_blocks(channels: float) -> int:
-    return max(1, round(channels / BLOCK)) * BLOCK
+def _feed_forwards(width: int, space: Space) -> int:
+    """From how many feed-forwards one may be chosen."""
+    if space.matched is not None:
+        return 1
+    return len({feed_forward_width(width, multiple) for multiple in space.feed_forward})
 
 
 def _mixer_choices(letters: Sequence[str], width: int, space: Space) -> int:
@@ -222,18 +199,15 @@ def _mixer_choices(letters: Sequence[str], width: int, space: Space) -> int:
     return choices * len(space.head_dim) if has_heads(letters) else choices
 
 
-def _range(space: Space, cost: Callable[[Architecture], int]) -> Range:
+def _range(space: Space, cost: _Cost) -> Range:
     """Bounds of a cost that is a sum over layers and grows with every choice but two.
 
     Those two are tried one by one: a factorised embedding adds projections, and the size of a head
     pulls both ways in linear attention.
     """
     return Range(
-        least=min(_cheapest(space, point, cost) for point in _points(space, 0)),
-        most=-min(
-            _cheapest(space, point, lambda architecture: -cost(architecture))
-            for point in _points(space, -1)
-        ),
+        least=math.ceil(min(_cheapest(space, point, cost) for point in _points(space, 0))),
+        most=math.floor(max(_dearest(space, point, cost) for point in _points(space, -1))),
     )
 
 
@@ -255,14 +229,54 @@ def _points(space: Space, end: Literal[0, -1]) -> Iterator[Point]:
         )
 
 
-def _cheapest(space: Space, point: Point, cost: Callable[[Architecture], int]) -> int:
-    def of(layout: str) -> int:
+def _reaches(space: Space, cost: _Cost, least: int, most: int) -> bool:
+    """Whether the range of a cost meets these bounds: in most spaces, some first point tells.
+
+    The exact range takes a tenth of a second, and every command reads a study.
+    """
+    widest_first = reversed([*_points(space, -1)])
+    return any(_cheapest(space, point, cost) <= most for point in _points(space, 0)) and any(
+        _dearest(space, point, cost) >= least for point in widest_first
+    )
+
+
+def _cheapest(space: Space, point: Point, cost: _Cost) -> float:
+    matched = space.matched
+    return _least(space, point, _at_size(matched.least, cost, matched) if matched else cost)
+
+
+def _dearest(space: Space, point: Point, cost: _Cost) -> float:
+    matched = space.matched
+    dearest = _at_size(matched.most, cost, matched) if matched else cost
+    return -_least(space, point, lambda architecture: -dearest(architecture))
+
+
+def _at_size(size: int, cost: _Cost, matched: Matched) -> _Cost:
+    """What an architecture would cost if its feed-forward gave it that size."""
+
+    def at_size(architecture: Architecture) -> float:
+        first, *rest = architecture.layers
+        wider = replace(first, feed_forward_width=first.feed_forward_width + BLOCK)
+        other = replace(architecture, layers=(wider, *rest))
+        now, then = counted(architecture, matched), counted(other, matched)
+        slope = (cost(other) - cost(architecture)) / (then - now)
+        return cost(architecture) + slope * (size - now)
+
+    return at_size
+
+
+def _least(space: Space, point: Point, cost: _Cost) -> float:
+    def of(layout: str) -> float:
         return cost(build(replace(point, layout=layout)))
 
     one_layer = of("-")
     layer_costs = {letter: of(f"-{letter}") - one_layer for letter in space.mixers}
     no_layer = 2 * one_layer - of("--")
     return no_layer + min(least_costs(space.depth, layer_costs, space.rules).values())
+
+
+def _parameters(architecture: Architecture) -> int:
+    return parameter_counts(architecture).total
 
 
 def _check_choices(
@@ -277,6 +291,28 @@ def _check_choices(
             raise ValueError(f"{name}: {value} is not a multiple of {multiple_of}")
     if list(values) != sorted(set(values)):
         raise ValueError(f"{name}: {list(values)} is not in rising order, each value once")
+
+
+def _check_matched(space: Space) -> None:
+    matched = space.matched
+    if matched is None:
+        return
+    if len(space.feed_forward) != 2:
+        raise ValueError(
+            f"feed_forward: {list(space.feed_forward)} is not two values, the least and the most "
+            "that may be taken to match a size"
+        )
+
+    def size(architecture: Architecture) -> int:
+        return counted(architecture, matched)
+
+    free = replace(space, matched=None)
+    if not _reaches(free, size, matched.least, matched.most):
+        reached = _range(free, size)
+        raise ValueError(
+            f"matched.parameters: {matched.parameters:,} is not within reach of the choices, which "
+            f"give {reached.least:,} to {reached.most:,}"
+        )
 
 
 def _check_layouts(space: Space) -> None:

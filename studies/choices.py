@@ -1,6 +1,6 @@
 """Which choices of a search an objective hangs on, as far as its candidates tell."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from studies.shapes import Shape
 
 # Below this a forest finds what is not there.
 FEWEST_TRIALS = 20
+FEED_FORWARD = "feed-forward multiple"
 METHOD = (
     "share of the rise in squared error when a choice is shuffled among candidates that a forest "
     "of extra trees has not seen, over ten random halves; related choices divide their share"
@@ -60,7 +61,7 @@ def choices(shape: Shape) -> dict[str, float]:
     return {
         "depth": depth,
         "width": shape.width,
-        "feed-forward multiple": shape.feed_forward_width / shape.width,
+        FEED_FORWARD: shape.feed_forward_width / shape.width,
         "vocabulary": shape.vocab_size,
         "embedding width": shape.embedding_width / shape.width,
         "kernel": shape.kernel or 0,
@@ -73,12 +74,20 @@ def choices(shape: Shape) -> dict[str, float]:
 
 
 def importances(
-    shapes: Sequence[Shape], values: Sequence[float], generator: np.random.Generator
+    shapes: Sequence[Shape],
+    values: Sequence[float],
+    generator: np.random.Generator,
+    left_out: Collection[str] = (),
 ) -> Importances:
-    """Of one objective, whose values the shapes have; needs FEWEST_TRIALS of them."""
+    """Of one objective, whose values the shapes have; needs FEWEST_TRIALS of them.
+
+    left_out: what is no choice there, but follows from the others.
+    """
     assert len(shapes) == len(values) >= FEWEST_TRIALS
     rows = [choices(shape) for shape in shapes]
-    names = [name for name in rows[0] if len({row[name] for row in rows}) > 1]
+    names = [
+        name for name in rows[0] if name not in left_out and len({row[name] for row in rows}) > 1
+    ]
     table = np.array([[row[name] for name in names] for row in rows], dtype=np.float64)
     target = np.asarray(values, dtype=np.float64)
     if not names or np.ptp(target) == 0:

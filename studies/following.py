@@ -1,9 +1,11 @@
 """A study that is read again and again: each time only what is new, and what was under way."""
 
 import contextlib
+import copy
 import gc
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Self
 
 from studies.owner import is_lost
 from studies.records import TRANSIENT_FAILURES, Evidence, ReferenceTime, Study, Trial
@@ -38,6 +40,13 @@ class Followed:
     def is_current(self) -> bool:
         """False once the study was begun anew, or goes on with other settings."""
         return self._store.study(self.study.name) == self.study
+
+    def as_it_is(self) -> Self:
+        """A copy that stays so, for a thread that takes its time."""
+        copied = copy.copy(self)
+        copied.trials, copied.shapes = dict(self.trials), dict(self.shapes)
+        copied.evidence, copied.reference_times = dict(self.evidence), list(self.reference_times)
+        return copied
 
     def catch_up(self) -> frozenset[int]:
         """Reads on; the ids of the trials that are new, or other than they were, or gone."""

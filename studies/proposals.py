@@ -12,7 +12,8 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from search_space.architecture import Architecture
 from search_space.encoding import draw, encode
-from search_space.rules import RuleCheck, check_size
+from search_space.rules import RuleCheck
+from search_space.space import check_sizes
 from studies.budgets import excesses
 from studies.owner import is_lost, this_process
 from studies.records import Trial
@@ -83,8 +84,9 @@ class Proposals:
             rejections[worst.rule] += 1
             refused[worst.rule] = worst
         rule, draws = rejections.most_common(1)[0]
+        place = "space.matched" if rule == "matched" else f"space.rules.{rule}"
         raise ValueError(
-            f"space.rules.{rule}: {refused[rule].value} is not {refused[rule].allowed}, and so it "
+            f"{place}: {refused[rule].value} is not {refused[rule].allowed}, and so it "
             f"went for {draws} of {_MOST_REJECTIONS} draws in a row, of which none was legal"
         )
 
@@ -181,7 +183,7 @@ class Proposals:
         }
 
     def _checks(self, architecture: Architecture) -> tuple[RuleCheck, ...]:
-        return check_size(architecture, self._spec.space.rules, self._spec.target.quantization)
+        return check_sizes(architecture, self._spec.space, self._spec.target.quantization)
 
     def _trial(self, number: int) -> optuna.Trial:
         """Optuna's trial of that number, to be told about."""

@@ -128,6 +128,44 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """A stage of a candidate once more, to confirm it: a training, or a timing.
+
+    trial: its id.
+    fingerprint: of the evaluator; no trial's stage has it.
+    seed, token_budget: of a training; None for a timing.
+    """
+
+    trial: int
+    stage: str
+    fingerprint: str
+    seed: int | None = None
+    token_budget: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatRun:
+    """How far a repeat has come.
+
+    number: of its candidate.
+    owner: the process that works on it or ended it.
+    seconds: what it took; None while it is under way.
+    failure, reason: set if it failed; else what is ended has `scores`, and a training its `curve`.
+    """
+
+    repeat: Repeat
+    number: int
+    owner: Owner
+    seen_at: datetime
+    ended_at: datetime | None
+    seconds: float | None
+    failure: FailureKind | None
+    reason: str | None
+    scores: tuple[Score, ...]
+    curve: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """How a trial was timed, in short.
 

@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
-# loss: bits per byte of held-out text. decode: ms a token, behind the target's context depth.
+# loss: bits per byte of held-out text. task: bits per byte of the completions that are held out of
+# the user's own task. recall_error: share of queries answered wrongly in the probe of [recall].
+# decode: ms a token, behind the target's context depth.
 # prefill: ms a prompt. Both are medians; `_p95` is what 95 of 100 stay below, `_per_byte` is in
 # microseconds a byte of text that the tokens stand for.
 # memory: MB (1e6 bytes) while the model works, weights included; `decode_memory` and
 # `prefill_memory` are what each phase takes beside them. size: MB of the model file.
 _SCORES = (
     "loss",
+    "task",
+    "recall_error",
     "decode",
     "prefill",
     "memory",

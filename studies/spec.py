@@ -11,13 +11,16 @@ from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from evaluators.corpus import check_corpus
+from evaluators.corpus import CorpusName, check_corpus
+from evaluators.recall_probe import RecallProbe
+from evaluators.task import read_task
 from hardware.runner import ModelFormat
 from search_space.architecture import Architecture
-from search_space.mistakes import nearest
+from search_space.encoding import encode
+from search_space.mistakes import nearest, shown
 from search_space.presets import PRESETS
 from search_space.quantization import Quantization
-from search_space.space import Space, check_weight_rule
+from search_space.space import Space, check_layouts_only, check_weight_rule
 from search_space.strict import one_of, parse_json, parse_strict, read_text
 from studies.model_files import with_models
 from studies.scores import score_names
@@ -81,21 +84,43 @@ class Constraint(StrictModel):
 class ProxySettings(StrictModel):
     """The short training that stands for quality.
 
-    corpus: `python` (the standard library's sources) or the path of a text file or folder.
+    corpus: `python` (the standard library's sources), a file, a folder, a pattern such as
+        `docs/**/*.md`, or a list of these; see `read_documents`.
+    task: the path of a file of prompts and completions, see `read_task`, for the score of that
+        name; as that comes with the loss, a study with `task` as an objective has no use for rungs.
+    task_share: of the tokens that are read, those of the task.
     width_share: the proxy's width as a share of the candidate's.
+    method: `scratch` trains every candidate; `shared` trains one network that holds them all, from
+        which each inherits its loss, and has no use for rungs. It compares layouts of one size.
+    shared_token_budget: what that network is trained on, once a study.
     rungs: shares of the token budget at which a candidate that cannot reach the front stops.
     rung_margin: bits per byte by which it must be behind to be stopped.
     """
 
-    corpus: str = "python"
+    corpus: CorpusName = "python"
+    task: str | None = None
+    task_share: float = Field(default=0.25, gt=0, le=1)
     width_share: float = Field(default=0.125, gt=0, le=1)
     context_length: int = Field(default=256, ge=16, le=8_192)
     batch_size: int = Field(default=4, ge=1, le=1_024)
+    method: Literal["scratch", "shared"] = "scratch"
     token_budget: int = Field(default=400_000, ge=1_000, le=1_000_000_000_000)
+    shared_token_budget: int = Field(default=10_000_000, ge=1_000, le=1_000_000_000_000)
     rungs: tuple[float, ...] = (0.5,)
     rung_margin: float = Field(default=0.02, ge=0, le=10)
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default=1, ge=1, le=1_024)
+
+    @field_validator("corpus", mode="before")
+    @classmethod
+    def _check_corpus(cls, corpus: object) -> object:
+        names = (corpus,) if isinstance(corpus, str) else corpus
+        if not isinstance(names, list | tuple) or not names:
+            raise ValueError(f"{shown(corpus)} is not a name or a list of names")
+        for name in names:
+            if not isinstance(name, str):
+                raise ValueError(f"{shown(name)} is not a name")
+        return corpus if isinstance(corpus, str) else tuple(names)
 
     @field_validator("rungs")
     @classmethod
@@ -172,6 +197,7 @@ class StudySpec(StrictModel):
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
     proxy: ProxySettings = ProxySettings()
+    recall: RecallProbe = RecallProbe()
     device: DeviceSettings = DeviceSettings()
     sampler: SamplerSettings = SamplerSettings()
     references: tuple[str, ...] = ()
@@ -230,6 +256,11 @@ class StudySpec(StrictModel):
         for field, name in named_scores(self).items():
             if name not in known:
                 raise ValueError(f"{field}: {name!r} is not a score; {nearest(name, known)}")
+            if name == "task" and self.proxy.task is None:
+                raise ValueError(
+                    f"{field}: 'task' is not possible without proxy.task, a file of prompts and "
+                    "completions"
+                )
         formats = _QUANTIZATIONS[self.device.runner]
         if self.target.quantization not in formats:
             raise ValueError(
@@ -248,6 +279,8 @@ class StudySpec(StrictModel):
             check_weight_rule(self.space, self.target.quantization)
         except ValueError as error:
             raise ValueError(f"space.{error}") from None
+        if self.proxy.method == "shared":
+            _check_shared(self)
         return self
 
 
@@ -286,9 +319,11 @@ def shipped_studies() -> tuple[str, ...]:
 
 
 def check_machine(spec: StudySpec) -> None:
-    """ValueError for what the study needs and this machine lacks: its text."""
+    """ValueError for what the study needs and this machine lacks: its text and its task."""
     try:
         check_corpus(spec.proxy.corpus)
+        if spec.proxy.task is not None:
+            read_task(spec.proxy.task)
     except ValueError as error:
         raise ValueError(f"proxy.{error}") from None
 
@@ -310,6 +345,21 @@ _QUANTIZATIONS: Mapping[RunnerKind, tuple[Quantization, ...]] = {
     "llama.cpp": ("fp16", "int8", "int4"),
 }
 _DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")
+
+
+def _check_shared(spec: StudySpec) -> None:
+    """A shared network has one size, and knows no model but those of the space."""
+    try:
+        check_layouts_only(spec.space)
+    except ValueError as error:
+        raise ValueError(f"space.{error} where proxy.method is 'shared'") from None
+    for index, name in enumerate(spec.references):
+        model = spec.models.get(name, PRESETS.get(name))
+        if isinstance(model, Architecture) and encode(spec.space, model) is None:
+            raise ValueError(
+                f"references[{index}]: {name!r} is not in the space, and proxy.method 'shared' "
+                "scores nothing else"
+            )
 
 
 def _check_different(names: Sequence[str]) -> None:

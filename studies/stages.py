@@ -42,7 +42,7 @@ class Stages:
         stages = [each.stage for each in evaluators]
         assert len(set(stages)) == len(stages), "results are told apart by their stage"
         self._spec = spec
-        interruptible: list[Evaluator] = [_Interruptible(each, interrupts) for each in evaluators]
+        interruptible: list[Evaluator] = [Interruptible(each, interrupts) for each in evaluators]
         by_kind: dict[TrialKind, list[Evaluator]] = {
             "reference": interruptible,
             "candidate": [
@@ -122,7 +122,7 @@ def _at_best(score: Score) -> float:
     return score.value if score.low is None else score.low
 
 
-class _Interruptible:
+class Interruptible:
     """An Evaluator that Ctrl-C reaches while it works, though not while it reports."""
 
     def __init__(self, evaluator: Evaluator, interrupts: Interrupts) -> None:

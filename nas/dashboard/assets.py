@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.resources
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
@@ -12,6 +13,7 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+_IMPORT = re.compile(r'\bfrom\s+"\./([\w-]+\.js)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +30,23 @@ def assets() -> Mapping[str, Asset]:
     return dict(_assets(_folder(), ""))
 
 
-def page_text() -> str:
-    """The page before anything is drawn; `{{token}}` stands where its token goes."""
-    return (_folder() / "index.html").read_text(encoding="utf-8")
+def page_text(token: str) -> str:
+    """The page before anything is drawn; it names its modules, so that all come at once."""
+    text = (_folder() / "index.html").read_text(encoding="utf-8")
+    links = [f'<link rel="modulepreload" href="static/{name}" />' for name in modules("page.js")]
+    return text.replace("{{token}}", token).replace("{{modules}}", "\n    ".join(links))
+
+
+def modules(entry: str) -> Mapping[str, str]:
+    """The text of a module and of all that it imports, directly or not, by their names."""
+    found: dict[str, str] = {}
+    wanted = [entry]
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found[name] = (_folder() / name).read_text(encoding="utf-8")
+            wanted += _IMPORT.findall(found[name])
+    return found
 
 
 def _assets(folder: Traversable, prefix: str) -> list[tuple[str, Asset]]:

@@ -4,6 +4,7 @@ import json
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from nas.dashboard import form
 from nas.dashboard.columns import (
@@ -16,9 +17,11 @@ from nas.dashboard.columns import (
 from nas.dashboard.findings import findings, unproven
 from nas.dashboard.form import Document, Why
 from nas.dashboard.why import why_document
+from nas.views.trust import trust_findings
 from studies.analysis import Standing, standing
+from studies.confirmed import Confirmation, read_confirmation
 from studies.following import Followed
-from studies.records import Trial
+from studies.records import RepeatRun, Trial
 from studies.reference import paired_reference
 from studies.scores import is_timed
 from studies.spec import asked_scores
@@ -38,13 +41,62 @@ class StudyDocuments:
         self._epoch = ""
         self._step = 0
         self._changed_at: dict[int, int] = {}  # the step at which each trial was last new
+        self._whole: _Whole | None = None
+        self._repeats: tuple[RepeatRun, ...] = ()
+        self._confirmation: Confirmation | None = None
 
     def document(self, since: str | None = None) -> Document:
         """An update, if `since` is a revision that can be gone on from; else the whole.
 
         ValueError for a study that there is not.
         """
+        return self._since(self._catch_up(), since)
+
+    def answer(self, since: str | None = None) -> bytes | None:
+        """The document as JSON, for pages; None where nothing has changed.
+
+        A whole one may be some trials old: pages go on from its revision anyway.
+        """
         followed = self._catch_up()
+        if since == self._revision:
+            return None
+        if self._step_of(since) is not None:
+            return json_bytes(self._since(followed, since))
+        if self._whole is None or self._count_after(self._whole.step) > _MOST_MISSING:
+            text = json_bytes(self._since(followed, None))
+            self._whole = _Whole(step=self._step, text=text)
+        return self._whole.text
+
+    def why(self) -> Why:
+        """Takes a second or more."""
+        return why_document(self.as_it_is())
+
+    def as_it_is(self) -> Followed:
+        """The study of this moment; it stays so, for another thread."""
+        return self._catch_up().as_it_is()
+
+    def _catch_up(self) -> Followed:
+        followed = self._followed
+        if followed is None or not followed.is_current():
+            followed = self._followed = Followed(self._store, self._study)
+            self._epoch, self._step, self._changed_at = secrets.token_hex(4), 0, {}
+            self._whole, self._repeats, self._confirmation = None, (), None
+        changed = followed.catch_up()
+        if self._confirm(followed) or changed or not self._step:
+            self._step += 1
+            self._changed_at |= dict.fromkeys(changed, self._step)
+        return followed
+
+    def _confirm(self, followed: Followed) -> bool:
+        """Whether more has been repeated since; then all that follows from it is new."""
+        repeats = self._store.repeats(self._study)
+        if repeats == self._repeats:
+            return False
+        self._repeats = repeats
+        self._confirmation = read_confirmation(self._store, standing(followed).front)
+        return True
+
+    def _since(self, followed: Followed, since: str | None) -> Document:
         step = self._step_of(since)
         shown = [
             trial
@@ -52,23 +104,19 @@ class StudyDocuments:
             if trial.model is not None and (step is None or self._changed_at[key] > step)
         ]
         return _document(
-            followed, shown, revision=f"{self._epoch}.{self._step}", since=since if step else None
+            followed,
+            shown,
+            self._confirmation,
+            revision=self._revision,
+            since=None if step is None else since,
         )
 
-    def why(self) -> Why:
-        """Takes a second or more."""
-        return why_document(self._catch_up())
+    @property
+    def _revision(self) -> str:
+        return f"{self._epoch}.{self._step}"
 
-    def _catch_up(self) -> Followed:
-        followed = self._followed
-        if followed is None or not followed.is_current():
-            followed = self._followed = Followed(self._store, self._study)
-            self._epoch, self._step, self._changed_at = secrets.token_hex(4), 0, {}
-        changed = followed.catch_up()
-        if changed or not self._step:
-            self._step += 1
-            self._changed_at |= dict.fromkeys(changed, self._step)
-        return followed
+    def _count_after(self, step: int) -> int:
+        return sum(changed_at > step for changed_at in self._changed_at.values())
 
     def _step_of(self, revision: str | None) -> int | None:
         """None for a revision of another study, another server, or none."""
@@ -84,8 +132,21 @@ def json_bytes(document: Document | Why) -> bytes:
     return text.encode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whole:
+    """A whole document as it was at a step: of a long study it takes half a second to make."""
+
+    step: int
+    text: bytes
+
+
 def _document(
-    followed: Followed, shown: Sequence[Trial], *, revision: str, since: str | None
+    followed: Followed,
+    shown: Sequence[Trial],
+    confirmation: Confirmation | None,
+    *,
+    revision: str,
+    since: str | None,
 ) -> Document:
     now = standing(followed)
     models = {trial.model.hash: trial.model for trial in shown if trial.model is not None}
@@ -112,8 +173,33 @@ def _document(
         "drift": list(_drift(followed)),
         "environments": list(_environments(followed)),
         "findings": list(findings(followed, now)),
-        "unproven": list(unproven(followed, now)),
-        "confirmation": None,
+        "unproven": list(unproven(followed, now, confirmation)),
+        "confirmation": None if confirmation is None else _confirmation(followed, confirmation),
+    }
+
+
+def _confirmation(followed: Followed, confirmation: Confirmation) -> form.Confirmation:
+    others = [each.name for each in followed.spec.objectives if each.name != "loss"]
+    seeds = sorted({seed for each in confirmation.candidates for seed in each.fresh})
+    return {
+        "short_tokens": confirmation.short_tokens,
+        "long_tokens": confirmation.long_tokens,
+        "seeds": seeds,
+        "candidates": [
+            {
+                "trial": each.trial.id,
+                "on_front": each.on_front,
+                "short": each.trial.values["loss"],
+                "fresh": [each.fresh.get(seed) for seed in seeds],
+                "long": each.long,
+                "again": [
+                    each.again[name].value if name in each.again else None for name in others
+                ],
+                "probability": each.probability,
+            }
+            for each in confirmation.candidates
+        ],
+        "findings": list(trust_findings(confirmation)),
     }
 
 
@@ -228,3 +314,5 @@ def _environments(followed: Followed) -> Iterator[form.EnvironmentSeen]:
 
 
 _MOST_DRIFT_POINTS = 400
+# An update of so many is made in less time than it takes to see.
+_MOST_MISSING = 100

@@ -11,6 +11,7 @@ from nas.dashboard.wording import amount, counted, joined, quoted, share
 from nas.views.terminal import duration, number
 from studies.analysis import Axis, Standing, is_unsettled
 from studies.choices import FEWEST_TRIALS
+from studies.confirmed import Confirmation
 from studies.following import Followed
 from studies.records import Trial, TrialState
 from studies.reference import paired_reference
@@ -45,7 +46,9 @@ def findings(followed: Followed, now: Standing) -> Iterator[str]:
     yield from _drifts(followed)
 
 
-def unproven(followed: Followed, now: Standing) -> Iterator[str]:
+def unproven(
+    followed: Followed, now: Standing, confirmation: Confirmation | None = None
+) -> Iterator[str]:
     """What a reader may take for shown and is not."""
     spec, front = followed.spec, now.front
     if len(now.complete) < FEWEST_TRIALS:
@@ -54,7 +57,7 @@ def unproven(followed: Followed, now: Standing) -> Iterator[str]:
             "may look different with more."
         )
     if any(axis.name == "loss" for axis in front.axes):
-        yield from _about_loss(spec, now)
+        yield from _about_loss(spec, now, confirmation)
     unsettled = [
         trial.title
         for trial in (*front.members, *front.references)
@@ -81,7 +84,7 @@ def unproven(followed: Followed, now: Standing) -> Iterator[str]:
         yield "No device was timed: the runner makes its figures up."
 
 
-def _about_loss(spec: StudySpec, now: Standing) -> Iterator[str]:
+def _about_loss(spec: StudySpec, now: Standing, confirmation: Confirmation | None) -> Iterator[str]:
     proxy = spec.proxy
     if all(score.low is None for t in now.complete for score in t.scores if score.name == "loss"):
         yield (
@@ -89,13 +92,23 @@ def _about_loss(spec: StudySpec, now: Standing) -> Iterator[str]:
             f"of {proxy.rung_margin:g} bits/byte, the margin that the study itself stops by, are "
             "read as ties."
         )
-    yield (
-        f"The loss is that of a copy of {proxy.width_share:g} of the width after "
-        f"{proxy.token_budget:,} tokens: that models of full size, trained for long, come in the "
-        "same order is not shown."
+    origin = (
+        f"that of a copy of {proxy.width_share:g} of the width after {proxy.token_budget:,} tokens"
+        if proxy.method == "scratch"
+        else f"inherited from one network of {proxy.width_share:g} of the width, which all "
+        f"candidates share, after {proxy.shared_token_budget:,} tokens"
     )
-    if now.front.members:
+    yield (
+        f"The loss is {origin}: that models of full size, trained for long, come in the same "
+        "order is not shown."
+    )
+    trained = [] if confirmation is None else [each.trial.id for each in confirmation.long_trained]
+    left = sum(trial.id not in trained for trial in now.front.members)
+    if left and not trained:
         yield "Nothing on the front has been trained for longer to confirm it."
+    elif left:
+        missing = counted(left, "point of the front has", "points of the front have")
+        yield f"{missing} not been trained for longer."
     if now.counts.stopped:
         stopped = counted(now.counts.stopped, "candidate was", "candidates were")
         yield f"{stopped} stopped early, and might have come out better than what was expected."
@@ -248,7 +261,7 @@ def _bounds(spec: StudySpec, trial: Trial, axis: Axis) -> _Bounds:
     score = next(score for score in trial.scores if score.name == axis.name)
     if score.low is not None and score.high is not None:
         return _Bounds(low=score.low, high=score.high)
-    half = spec.proxy.rung_margin / 2 if axis.name == "loss" else 0.0
+    half = spec.proxy.rung_margin / 2 if axis.name in ("loss", "task") else 0.0
     return _Bounds(low=score.value - half, high=score.value + half)
 
 

@@ -190,6 +190,34 @@ class Counts(TypedDict):
     rejected: dict[str, int]
 
 
+class ConfirmedCandidate(TypedDict):
+    """A candidate that was trained again. trial: its id.
+
+    short: the loss that the study knows. fresh: one loss for each of `seeds` at the study's own
+        token budget. long: the loss of the long training. Each is null where it is not there.
+    again: its other objectives, in the study's order, as they were measured anew.
+    probability: of being on the front of those that were trained for long (0 to 1).
+    """
+
+    trial: int
+    on_front: bool
+    short: float
+    fresh: list[float | None]
+    long: float | None
+    again: list[float | None]
+    probability: float | None
+
+
+class Confirmation(TypedDict):
+    """What longer trainings say; candidates by their long loss. findings: sentences for people."""
+
+    short_tokens: int
+    long_tokens: int | None
+    seeds: list[int]
+    candidates: list[ConfirmedCandidate]
+    findings: list[str]
+
+
 class Document(TypedDict):
     """A study as it is now, or what has changed; see the top of this module.
 
@@ -202,7 +230,7 @@ class Document(TypedDict):
         other complete ones that are no duplicates are dominated.
     reference_point: the corner of the hypervolume, one number an objective; empty without a front.
     findings, unproven: sentences for people.
-    confirmation: what longer trainings say of the front.
+    confirmation: what longer trainings say of the front; null where none was asked for.
     """
 
     study: str
@@ -226,7 +254,7 @@ class Document(TypedDict):
     environments: list[EnvironmentSeen]
     findings: list[str]
     unproven: list[str]
-    confirmation: None
+    confirmation: Confirmation | None
 
 
 class Choice(TypedDict):

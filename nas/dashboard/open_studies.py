@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from nas.dashboard.document import StudyDocuments
-from nas.dashboard.form import Document, Why
+from nas.dashboard.form import Why
+from nas.dashboard.why import why_document
 from nas.study_place import DEFAULT_STORAGE, StudyPlace
 from studies.storage.store import Store
 
@@ -29,6 +30,7 @@ class OpenStudies:
         self._places = tuple(places)
         self._storage = storage
         self._lock = threading.Lock()
+        self._why_lock = threading.Lock()
         self._documents: dict[str, _Kept] = {}
         self._stores: dict[str, Store] = {}
         try:
@@ -59,14 +61,14 @@ class OpenStudies:
     def is_begun(self, name: str) -> bool:
         return name in [study.name for study in self.store(name).studies()]
 
-    def document(self, name: str, since: str | None) -> Document:
-        """See `StudyDocuments.document`; ValueError for a study that is not begun, here and below.
+    def document(self, name: str, since: str | None) -> bytes | None:
+        """See `StudyDocuments.answer`; ValueError for a study that is not begun, here and below.
 
         Callers are threads, and one waits for the other.
         """
         kept = self._kept(name)
         with kept.lock:
-            return kept.documents.document(since)
+            return kept.documents.answer(since)
 
     def read_ahead(self) -> None:
         """Reads what will be asked for first; a mistake is told to whoever asks."""
@@ -75,9 +77,12 @@ class OpenStudies:
                 self.document(place.name, None)
 
     def why(self, name: str) -> Why:
+        """One at a time: it keeps a core busy. Documents do not wait for it."""
         kept = self._kept(name)
-        with kept.lock:
-            return kept.documents.why()
+        with self._why_lock:
+            with kept.lock:
+                followed = kept.documents.as_it_is()
+            return why_document(followed)
 
     def _kept(self, name: str) -> "_Kept":
         store = self.store(name)

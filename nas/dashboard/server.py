@@ -18,7 +18,6 @@ from starlette.types import ASGIApp
 from nas.dashboard.assets import Asset, assets, page_text
 from nas.dashboard.document import json_bytes
 from nas.dashboard.exports import ExportFolder
-from nas.dashboard.form import Document, Why
 from nas.dashboard.guard import Guard
 from nas.dashboard.open_studies import OpenStudies, storage_option
 
@@ -28,7 +27,7 @@ _MOST_REQUEST_BYTES = 10_000
 def dashboard_app(studies: OpenStudies, exports: ExportFolder, *, bound_host: str) -> ASGIApp:
     """bound_host: what the server listens on; see `Guard`."""
     token = token_urlsafe()
-    page = page_text().replace("{{token}}", token).encode()
+    page = page_text(token).encode()
     answers = _Answers(studies=studies, exports=exports, page=page, assets=assets())
     routes = [
         Route("/", answers.index),
@@ -77,18 +76,19 @@ class _Answers:
         )
 
     def study(self, request: Request) -> Response:
-        """The document of `?name=`; with `&since=`, a revision, what changed; 204 for nothing."""
-        since = request.query_params.get("since")
-        name = request.query_params.get("name", "")
-        if not self.studies.is_begun(name):
+        """The document of `?name=`, else of the first study; 204 where there is none yet.
+
+        With `&since=`, a revision, what has changed; 204 for nothing.
+        """
+        first = [place.name for place in self.studies.places()][:1]
+        name = request.query_params.get("name") or "".join(first)
+        if not first or not self.studies.is_begun(name):
             return Response(status_code=204)
-        document = self.studies.document(name, since)
-        if document["since"] == document["revision"]:
-            return Response(status_code=204)
-        return _json(document)
+        document = self.studies.document(name, request.query_params.get("since"))
+        return Response(status_code=204) if document is None else _json(document)
 
     def why(self, request: Request) -> Response:
-        return _json(self.studies.why(request.query_params.get("name", "")))
+        return _json(json_bytes(self.studies.why(request.query_params.get("name", ""))))
 
     async def export(self, request: Request) -> Response:
         wished = await _json_fields(request, ("study", "trial", "format"))
@@ -108,8 +108,8 @@ class _Answers:
         )
 
 
-def _json(document: Document | Why) -> Response:
-    return Response(json_bytes(document), media_type="application/json")
+def _json(text: bytes) -> Response:
+    return Response(text, media_type="application/json")
 
 
 async def _json_fields(request: Request, names: tuple[str, ...]) -> dict[str, str]:

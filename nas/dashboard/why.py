@@ -9,7 +9,7 @@ from nas.dashboard.columns import exact_short, short
 from nas.dashboard.form import Why
 from nas.dashboard.wording import counted, joined, sentence, share
 from studies.analysis import Axis, standing
-from studies.choices import FEWEST_TRIALS, METHOD, Importances, importances
+from studies.choices import FEED_FORWARD, FEWEST_TRIALS, METHOD, Importances, importances
 from studies.following import Followed
 from studies.placement import (
     AttentionCount,
@@ -48,8 +48,10 @@ def why_document(followed: Followed) -> Why:
     shapes = [followed.shapes[trial.model.hash] for trial in trials if trial.model is not None]
     columns = {axis.name: [trial.values[axis.name] for trial in trials] for axis in axes}
     generator = np.random.default_rng(0)
+    solved = () if followed.spec.space.matched is None else (FEED_FORWARD,)
     document["importances"] = [
-        _importance(axis.name, importances(shapes, columns[axis.name], generator)) for axis in axes
+        _importance(axis.name, importances(shapes, columns[axis.name], generator, solved))
+        for axis in axes
     ]
     above = above_usual(columns[axes[0].name], columns[axes[1].name])
     places, counts = placement(shapes, above), attention_counts(shapes, above)

@@ -12,8 +12,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from evaluators.evaluator import EvaluationFailed
-from evaluators.proxy_loss import ProxyLoss
-from nas.assembly import proxy_training
+from nas.assembly import loss_evaluator
 from nas.views.terminal import notices
 from search_space.architecture import Architecture
 from search_space.huggingface.checkpoint import PICKLES, read_weights, read_weights_file
@@ -55,7 +54,7 @@ def proxy_model(detail: TrialDetail, architecture: Architecture) -> Iterator[Wei
 
     ValueError where the training fails. The tokenizer is there until the context ends.
     """
-    loss = ProxyLoss(proxy_training(detail.spec.proxy, detail.spec.target, detail.spec.seed))
+    loss = loss_evaluator(detail.spec)
     with notices().status("training the proxy") as status, tempfile.TemporaryDirectory() as folder:
         try:
             trained = loss.train(

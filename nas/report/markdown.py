@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from nas.dashboard.form import Document, Why
-from nas.report.page import dates, unproven
+from nas.report.page import dates, trusted, unproven
 from nas.report.tables import Table, tables
 
 # What Markdown or HTML in it may read as more than text.
@@ -22,6 +22,7 @@ def _lines(document: Document, why: Why, made_at: datetime) -> Iterator[str]:
     yield ""
     yield _escaped(dates(document, made_at))
     yield from _list("Findings", [*document["findings"], *why["findings"]])
+    yield from _list("How far to trust the losses", trusted(document))
     yield from _list("Left unproven", unproven(document, why))
     for table in tables(document):
         yield from _table(table)

@@ -45,6 +45,7 @@ def _page(document: Document, why: Why, made_at: datetime) -> Iterator[str]:
     # The charts' own page says all of this too.
     yield '<section class="report static">'
     yield from _list("Findings", [*document["findings"], *why["findings"]])
+    yield from _list("How far to trust the losses", trusted(document))
     yield from _list("Left unproven", unproven(document, why))
     yield front_picture(document)
     yield '</section><main id="charts"></main><section class="report">'
@@ -55,6 +56,12 @@ def _page(document: Document, why: Why, made_at: datetime) -> Iterator[str]:
         text = json_bytes(data).decode().replace("<", r"\u003c")
         yield f'<script type="application/json" id="study-{name}">{text}</script>'
     yield f"{scripts()}</body></html>"
+
+
+def trusted(document: Document) -> list[str]:
+    """What longer trainings say, where there are any."""
+    confirmation = document["confirmation"]
+    return [] if confirmation is None else confirmation["findings"]
 
 
 def unproven(document: Document, why: Why) -> list[str]:

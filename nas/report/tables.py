@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nas.dashboard.form import Document, Json
+from nas.dashboard.form import Confirmation, ConfirmedCandidate, Document, Json
 from nas.views.terminal import duration, number
+from nas.views.trust import probability_text
 
 _SHARE = ".0%"
 
@@ -20,9 +21,11 @@ class Table:
 
 
 def tables(document: Document) -> Iterator[Table]:
-    """The front with the models beside it, where the time went, the machines, and the settings."""
+    """The front, what confirmed it, where the time went, the machines, and the settings."""
     if document["front"]:
         yield _front(document)
+    if document["confirmation"] is not None:
+        yield _confirmation(document, document["confirmation"])
     yield _counts(document)
     if document["stages"]:
         yield _times(document)
@@ -71,6 +74,41 @@ def _value(document: Document, name: str, row: int) -> str:
     if low is None or high is None:
         return number(value)
     return f"{number(value)} ±{(high - low) / 2:.2g}"
+
+
+def _confirmation(document: Document, confirmation: Confirmation) -> Table:
+    trials, architectures = document["trials"], document["architectures"]
+    places = {trial: row for row, trial in enumerate(trials["id"])}
+    others = [axis for axis in document["axes"] if axis["objective"] and axis["name"] != "loss"]
+    long = confirmation["long_tokens"]
+
+    def cells(candidate: ConfirmedCandidate) -> tuple[str, ...]:
+        row = places[candidate["trial"]]
+        return (
+            f"{trials['name'][row]}{'' if candidate['on_front'] else ' (behind)'}",
+            architectures["layout"][trials["architecture"][row]],
+            *("" if value is None else number(value) for value in candidate["again"]),
+            number(candidate["short"]),
+            *("" if loss is None else number(loss) for loss in candidate["fresh"]),
+            "" if candidate["long"] is None else number(candidate["long"]),
+            probability_text(candidate["probability"]),
+        )
+
+    columns = (
+        "trial",
+        "layout",
+        *(f"{axis['name']} anew, {axis['unit']}".rstrip(", ") for axis in others),
+        f"loss, {confirmation['short_tokens']:,} tokens",
+        *(f"seed {seed}" for seed in confirmation["seeds"]),
+        "long loss" if long is None else f"{long:,} tokens",
+        "on the front",
+    )
+    return Table(
+        title="Trained again, and for longer",
+        columns=columns,
+        rows=tuple(map(cells, confirmation["candidates"])),
+        numbers=frozenset(range(2, len(columns))),
+    )
 
 
 def _counts(document: Document) -> Table:

@@ -9,8 +9,10 @@ from rich.text import Text
 
 from nas.views.scatter import Mark, scatter
 from nas.views.terminal import UNSETTLED, layout_strip, number, output, table, unsettled_legend
+from nas.views.trust import probability_text, trust_line
 from studies import analysis
 from studies.analysis import Axis, Front, is_unsettled
+from studies.confirmed import Confirmation, read_confirmation
 from studies.records import Point, Trial
 from studies.reference import paired_reference
 from studies.scores import is_timed
@@ -24,7 +26,9 @@ _DOMINATED, _INFEASIBLE, _REFERENCE, _UNSIGNED = "·", "x", "@", "*"
 _TIMING = "latency"
 
 
-def front_document(front: Front, best: Trial | None) -> dict[str, Any]:
+def front_document(
+    front: Front, best: Trial | None, confirmation: Confirmation | None = None
+) -> dict[str, Any]:
     """What `nas pareto --json` prints."""
     return {
         "study": front.study,
@@ -35,13 +39,16 @@ def front_document(front: Front, best: Trial | None) -> dict[str, Any]:
         "hypervolume_reference": list(front.reference_point),
         "knee": None if front.knee is None else front.knee.number,
         "best": None if best is None else _member(front, best),
+        "front_probabilities": None
+        if confirmation is None
+        else {str(trial.number): confirmation.probability(trial) for trial in front.members},
     }
 
 
 def print_front(store: Store, study: str, typed: str) -> None:
     """The front and how to go on; `typed` is what the user calls the study by."""
     front = analysis.front(store, study)
-    show_front(front)
+    show_front(front, read_confirmation(store, front))
     if front.members:
         first = front.knee or front.members[0]
         output().print(
@@ -52,14 +59,14 @@ def print_front(store: Store, study: str, typed: str) -> None:
         )
 
 
-def show_front(front: Front) -> None:
+def show_front(front: Front, confirmation: Confirmation | None = None) -> None:
     console = output()
     if not front.members:
         console.print(_no_front(front))
         return
-    console.print(_table(front))
+    console.print(_table(front, confirmation))
     console.print(_picture(front), soft_wrap=True)
-    console.print(_caption(front))
+    console.print(_caption(front, confirmation))
 
 
 def show_best(best: Trial | None, score: str, limits: Mapping[str, float], typed: str) -> None:
@@ -118,8 +125,10 @@ def _member(front: Front, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _table(front: Front) -> Table:
+def _table(front: Front, confirmation: Confirmation | None) -> Table:
     columns = [_title(axis).replace(" ", "\n", 1) for axis in front.axes]
+    # What longer trainings say is there once they are.
+    columns += [] if confirmation is None else ["on the\nfront"]
     grid = table(
         "", "trial", "layout", "million", *columns, left=("trial", "layout"), fold=("layout",)
     )
@@ -134,8 +143,13 @@ def _table(front: Front) -> Table:
             layout_strip(trial.model.layout),
             f"{trial.model.parameters / 1e6:,.1f}",
             *(_value(front.spec, trial, axis) for axis in front.axes),
+            *([] if confirmation is None else [_probability(confirmation, trial)]),
         )
     return grid
+
+
+def _probability(confirmation: Confirmation, trial: Trial) -> str:
+    return "" if trial.reference else probability_text(confirmation.probability(trial))
 
 
 def _value(spec: StudySpec, trial: Trial, axis: Axis) -> str:
@@ -168,7 +182,7 @@ def _drawn_infeasible(front: Front) -> list[Point]:
     return [point for point in front.infeasible if names <= set(point.values)]
 
 
-def _caption(front: Front) -> Text:
+def _caption(front: Front, confirmation: Confirmation | None) -> Text:
     signs = [
         "1 2 3 front",
         *([f"{_DOMINATED} dominated"] if front.dominated else []),
@@ -181,20 +195,23 @@ def _caption(front: Front) -> Text:
     )
     volume = f"hypervolume {front.hypervolume:.4g} below {corner}"
     lines = ["   ".join(signs), volume, *_noise(front)]
+    if "loss" in [axis.name for axis in front.axes]:
+        lines.append(trust_line(confirmation, front.study))
     return Text("\n".join(lines), style="dim")
 
 
 def _noise(front: Front) -> list[str]:
     """What the intervals mean, where the table has any."""
-    if not any(is_timed(axis.name) for axis in front.axes):
-        return []
-    lines = [f"±: half the 95 % interval, timed in turn with {paired_reference(front.spec)}"]
     shown = [
         score
         for trial in (*front.members, *front.references)
         for score in trial.scores
         if score.name in {axis.name for axis in front.axes}
     ]
+    if not any(is_timed(axis.name) for axis in front.axes):
+        has_intervals = any(score.low is not None for score in shown)
+        return ["±: half the 95 % interval"] if has_intervals else []
+    lines = [f"±: half the 95 % interval, timed in turn with {paired_reference(front.spec)}"]
     if any(is_unsettled(front.spec, score) for score in shown):
         lines.append(unsettled_legend(front.spec.device.precision))
     if len(_ways_of_timing(front)) > 1:

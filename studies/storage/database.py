@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from studies.storage import schema
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
+    from sqlalchemy.dialects import postgresql
 
 _BUSY_SECONDS = 30.0
 _EXAMPLES = "such as sqlite:///study.db or postgresql://user@host/name"
@@ -60,10 +61,17 @@ class Database:
 
     def insert_new(self, connection: sa.Connection, table: sa.Table, **row: Any) -> bool:
         """Inserts a row unless its key is there already; says whether it did."""
-        insert = sqlite.insert if _is_sqlite(self.url) else postgresql.insert
-        statement = insert(table).values(row).on_conflict_do_nothing()
+        statement = self._insert(table).values(row).on_conflict_do_nothing()
         inserted = connection.execute(statement.returning(*table.primary_key))
         return inserted.first() is not None
+
+    def _insert(self, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
+        if _is_sqlite(self.url):
+            return sqlite.insert(table)
+        # It is slow to import, and most commands do without it.
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
 
     def close(self) -> None:
         self.engine.dispose()

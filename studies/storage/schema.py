@@ -165,6 +165,26 @@ STAGES = sa.Table(
     sa.Column("seconds", sa.Double, nullable=False),
 )
 
+# What was trained or timed once more to confirm a trial. What it found is remembered, as that of a
+# stage is; a failure is kept here.
+REPEATS = sa.Table(
+    "nas_repeats",
+    METADATA,
+    sa.Column("trial", sa.ForeignKey(TRIALS.c.id), primary_key=True),
+    sa.Column("fingerprint", sa.Text, primary_key=True),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("seed", sa.BigInteger),
+    sa.Column("token_budget", sa.BigInteger),
+    sa.Column("seconds", sa.Double),
+    sa.Column("failure", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("process_started", sa.Text, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+)
+
 
 def _pair_measurements(connection: sa.Connection) -> None:
     """Measurements beside a reference, their windows, more of memory, and what disturbed them."""
@@ -181,8 +201,32 @@ def _pair_measurements(connection: sa.Connection) -> None:
         connection.execute(sa.text(f"ALTER TABLE nas_measurements ADD COLUMN {column}"))
 
 
+def _add_repeats(connection: sa.Connection) -> None:
+    """Trainings and timings that confirm a trial."""
+    metadata = sa.MetaData()
+    trials = sa.Table("nas_trials", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    repeats = sa.Table(
+        "nas_repeats",
+        metadata,
+        sa.Column("trial", sa.ForeignKey(trials.c.id), primary_key=True),
+        sa.Column("fingerprint", sa.Text, primary_key=True),
+        sa.Column("stage", sa.Text, nullable=False),
+        sa.Column("seed", sa.BigInteger),
+        sa.Column("token_budget", sa.BigInteger),
+        sa.Column("seconds", sa.Double),
+        sa.Column("failure", sa.Text),
+        sa.Column("reason", sa.Text),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("pid", sa.Integer, nullable=False),
+        sa.Column("process_started", sa.Text, nullable=False),
+        sa.Column("seen_at", sa.DateTime, nullable=False),
+        sa.Column("ended_at", sa.DateTime),
+    )
+    repeats.create(connection)
+
+
 # Step n leads from version n + 1 to n + 2. A step that was released is never edited.
-MIGRATIONS: tuple[Migration, ...] = (_pair_measurements,)
+MIGRATIONS: tuple[Migration, ...] = (_pair_measurements, _add_repeats)
 
 # Of Optuna 5; a database that holds these and ours and nothing else is a study database.
 _OPTUNA_TABLES = frozenset(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
-from evaluators.evaluator import Evaluation, Progress
+from evaluators.evaluator import Evaluation, FailureKind, Progress
 from search_space.architecture import Architecture
 from search_space.strict import parse_json
 from studies.records import (
@@ -18,17 +18,19 @@ from studies.records import (
     Outcome,
     Point,
     ReferenceTime,
+    Repeat,
+    RepeatRun,
     StageRun,
     Study,
     Trial,
     TrialKind,
     TrialState,
 )
-from studies.storage import claims
+from studies.storage import claims, repeats
 from studies.storage.database import Database, open_database, open_to_read
 from studies.storage.evidence import read_evidence, read_reference_times
 from studies.storage.memory import EvaluationMemory, curve_text, keep_architecture, read_evaluation
-from studies.storage.schema import ARCHITECTURES, REJECTIONS, STAGES, STUDIES, TRIALS
+from studies.storage.schema import ARCHITECTURES, REJECTIONS, REPEATS, STAGES, STUDIES, TRIALS
 from studies.storage.trials import read_points, read_trial, read_trials
 
 if TYPE_CHECKING:
@@ -129,6 +131,7 @@ class Store:
             study = _study_id(connection, name)
             trials = sa.select(TRIALS.c.id).where(TRIALS.c.study == study)
             connection.execute(STAGES.delete().where(STAGES.c.trial.in_(trials)))
+            connection.execute(REPEATS.delete().where(REPEATS.c.trial.in_(trials)))
             connection.execute(TRIALS.delete().where(TRIALS.c.study == study))
             connection.execute(REJECTIONS.delete().where(REJECTIONS.c.study == study))
             connection.execute(STUDIES.delete().where(STUDIES.c.id == study))
@@ -367,6 +370,37 @@ class Store:
         with self._database.write() as connection:
             claims.change(connection, trial)
             claims.release(connection, trial)
+
+    def repeats(self, study: str) -> tuple[RepeatRun, ...]:
+        """What was trained or timed once more; see `read_repeats`."""
+        with self._database.read() as connection:
+            return repeats.read_repeats(connection, _study_id(connection, study))
+
+    def claim_repeat(self, repeat: Repeat) -> bool:
+        """Whether this process is the one to carry it out; see `repeats.claim`."""
+        with self._database.write() as connection:
+            return repeats.claim(self._database, connection, repeat)
+
+    def give_sign(self, repeat: Repeat) -> None:
+        with self._database.write() as connection:
+            repeats.give_sign(connection, repeat)
+
+    def end_repeat(
+        self,
+        repeat: Repeat,
+        *,
+        seconds: float,
+        failure: FailureKind | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """What it found is remembered under its fingerprint, unless it failed."""
+        with self._database.write() as connection:
+            repeats.end(connection, repeat, seconds=seconds, failure=failure, reason=reason)
+
+    def give_up_repeat(self, repeat: Repeat) -> None:
+        """For another time."""
+        with self._database.write() as connection:
+            repeats.give_up(connection, repeat)
 
     def _count_rejections(
         self, connection: sa.Connection, trial: Trial, rule: str, draws: int

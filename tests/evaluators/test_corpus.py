@@ -1,11 +1,16 @@
 """What is trained on, what is held out of it, and what is refused."""
 
+import json
+import math
 import random
 from pathlib import Path
 
 import pytest
+import torch
 
-from evaluators.corpus import Corpus, check_corpus, read_corpus
+from evaluators.corpus import Corpus, check_corpus, overlap_note, read_corpus
+from evaluators.tokenizer import encode, train_tokenizer
+from evaluators.training import TokenizedText, TrainingSettings, bits_per_byte
 
 
 def document(seed: int, lines: int = 60) -> str:
@@ -119,3 +124,84 @@ def test_the_check_reads_nothing(tmp_path: Path) -> None:
     check_corpus("python")
     with pytest.raises(ValueError, match="no file or folder"):
         check_corpus("Python")
+
+
+def test_lines_and_files_are_documents_alike(tmp_path: Path) -> None:
+    texts = [document(seed) for seed in range(20)]
+    as_files = read_corpus(write(tmp_path / "files", {f"{n}.txt": t for n, t in enumerate(texts)}))
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in reversed(texts))
+    (tmp_path / "lines.jsonl").write_text(lines)
+    assert read_corpus(str(tmp_path / "lines.jsonl")) == as_files
+    halves = [f"{tmp_path}/files/{digit}*.txt" for digit in range(10)]
+    assert read_corpus(tuple(halves)) == as_files
+
+
+def test_no_long_passage_of_held_out_text_is_trained_on(tmp_path: Path) -> None:
+    words = random.Random(0)
+    form = "The licence, which every document repeats. " * 8
+    texts = []
+    for seed in range(60):
+        texts.append(form + document(seed))
+        if seed % 4 == 0:
+            lines = document(seed).splitlines(keepends=True)
+            lines[words.randrange(len(lines))] = "another line\n"
+            texts.append("".join(lines))
+    lines_of_all = "\n".join(map(json.dumps, texts))
+    (tmp_path / "copies.jsonl").write_text(lines_of_all)
+    corpus = read_corpus(str(tmp_path / "copies.jsonl"))
+
+    training = "".join(corpus.training)
+    trained = {training[start : start + 200] for start in range(len(training) - 199)}
+    for block in corpus.held_out:
+        passages = (block[start : start + 200] for start in range(len(block) - 199))
+        assert not any(passage in trained for passage in passages)
+    assert corpus.copies >= 1
+    assert corpus.unscored_bytes >= len(form) - 192
+    assert len(training) > 100_000
+    note = overlap_note(corpus)
+    assert note is not None
+    assert note.startswith(f"{corpus.copies} documents are not trained on")
+
+
+def test_what_repeats_itself_on_and_on_is_refused(tmp_path: Path) -> None:
+    book = document(1, lines=400)
+    texts = [book + f"edition {number}" for number in range(9)]
+    path = write(tmp_path, {f"{n}.txt": text for n, text in enumerate(texts)})
+    with pytest.raises(ValueError, match="repeats itself so much that, held apart"):
+        read_corpus(path)
+
+
+def test_the_standard_library_has_no_note() -> None:
+    assert overlap_note(read_corpus("python")) is None
+
+
+class Uniform(torch.nn.Module):
+    """Every token is as likely as any other."""
+
+    def __init__(self, vocab_size: int) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+
+    def forward(self, tokens_BT: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(*tokens_BT.shape, self.vocab_size)
+
+
+def test_every_vocabulary_is_scored_on_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    texts = {f"{seed}.txt": "ñ" + document(seed) for seed in range(40)}
+    corpus = read_corpus(write(tmp_path / "texts", texts))
+    held_out = "".join(corpus.held_out).encode()
+    for vocab_size in (256, 300, 1_000, 4_000):
+        tokenizer = train_tokenizer(corpus.training, vocab_size, lambda said: None)
+        ids = encode(tokenizer, corpus.held_out, lambda said: None)
+        text = TokenizedText(training=ids, validation=ids, token_bytes=tokenizer.token_bytes)
+        settings = TrainingSettings(context_length=64, batch_size=4, token_budget=1_000)
+        found = bits_per_byte(Uniform(vocab_size), text, settings, lambda: 0.0)
+        # A uniform model spends as many bits on every token, so what it spends on a byte tells how
+        # many bytes were counted: all but those of the first token, which nothing comes before.
+        counted = math.log2(vocab_size) * (len(ids) - 1) / found
+        first = int(tokenizer.token_bytes[ids[0]])
+        assert counted == pytest.approx(len(held_out) - first, rel=1e-6)
+        assert first <= 12

@@ -1,5 +1,6 @@
 """From an architecture and a text to bits per byte, and what has to be refused or told."""
 
+import json
 import random
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.proxy_loss import ProxyLoss, ProxyTraining
 from evaluators.recipe import Recipe
-from evaluators.training import TrainingSettings
+from evaluators.training import TrainingSettings, mixed_windows
 from search_space.presets import PRESETS
 from tests.evaluators.conformance import EvaluatorConformance
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, WINDOW, stack
@@ -121,6 +122,65 @@ class TestProxyLoss(EvaluatorConformance):
         assert failure.value.kind == "out of memory"
 
 
+class TestTask(EvaluatorConformance):
+    @pytest.fixture
+    def with_task(self, settings, tmp_path) -> ProxyTraining:
+        lines = (
+            json.dumps({"prompt": f"{n} * 7 = ", "completion": f"{7 * n}"}) for n in range(500)
+        )
+        path = tmp_path / "task.jsonl"
+        path.write_text("\n".join(lines))
+        return replace(settings, task=str(path))
+
+    @pytest.fixture
+    def evaluator(self, with_task):
+        return ProxyLoss(with_task)
+
+    def test_one_training_gives_both_scores_and_the_curve_is_of_the_loss(self, evaluator):
+        evaluation = evaluator.evaluate(SMALL, lambda _: None)
+        loss, task = evaluation.scores
+        assert (loss.name, task.name) == ("loss", "task")
+        assert loss.unit == task.unit == "bits/byte"
+        assert loss.value == evaluation.curve[-1].loss
+        assert [point.tokens for point in evaluation.curve] == [192, 320, 640]
+
+    @pytest.mark.parametrize("share", [0.001, 0.25, 0.5, 1.0])
+    def test_the_task_has_its_share_of_what_is_read(self, with_task, share):
+        evaluator = ProxyLoss(replace(with_task, task_share=share))
+        read: list[int] = []
+        text = evaluator._text(512, lambda _: None)
+        for batch in mixed_windows(text.training, BRIEF):
+            read += batch.inputs_BT.flatten().tolist()
+        assert len(read) == 640
+        windows = max(1, round(share * 20))
+        in_the_task_alone = evaluator._tokenizers[512].bpe.token_to_id("=")
+        of_task = [in_the_task_alone in read[start : start + 32] for start in range(0, 640, 32)]
+        assert sum(of_task) == windows
+        # They are mixed.
+        assert of_task != sorted(of_task) or windows in (1, 20)
+
+    def test_a_larger_share_teaches_the_task(self, with_task):
+        def task_score(share: float) -> float:
+            training = replace(BRIEF, token_budget=8_000)
+            settings = replace(with_task, task_share=share, training=training)
+            return ProxyLoss(settings).evaluate(SMALL, lambda _: None).scores[1].value
+
+        assert task_score(0.5) < task_score(0.005) - 0.5
+
+    def test_its_fingerprint_is_that_of_the_examples(self, with_task, settings, tmp_path):
+        fingerprint = ProxyLoss(with_task).fingerprint
+        (tmp_path / "task.jsonl").rename(tmp_path / "moved.jsonl")
+        moved = replace(with_task, task=str(tmp_path / "moved.jsonl"))
+        assert ProxyLoss(moved).fingerprint == fingerprint
+        with (tmp_path / "moved.jsonl").open("a") as file:
+            file.write('\n{"prompt": "a", "completion": "b"}')
+        assert ProxyLoss(moved).fingerprint != fingerprint
+        assert ProxyLoss(replace(moved, task_share=0.5)).fingerprint != fingerprint
+        # Without a task there is nothing to have a share.
+        plain = ProxyLoss(settings).fingerprint
+        assert ProxyLoss(replace(settings, task_share=0.5)).fingerprint == plain
+
+
 class TestFingerprint:
     def test_it_changes_with_everything_that_changes_the_loss(self, settings, tmp_path):
         text = (tmp_path / "corpus" / "0.txt").read_text()
@@ -171,7 +231,7 @@ class TestConstruction:
         with pytest.raises(ValueError, match="'cuda' is not available"):
             ProxyLoss(on_gpu)
 
-    @pytest.mark.parametrize("field", ["width_share", "target_context"])
+    @pytest.mark.parametrize("field", ["width_share", "target_context", "task_share"])
     def test_values_out_of_range_are_refused(self, field):
         with pytest.raises(ValueError, match=f"^{field}: 0 is not a"):
             ProxyTraining(**({"target_context": 128} | {field: 0}))

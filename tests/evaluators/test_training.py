@@ -20,15 +20,8 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from evaluators import training
 from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.recipe import Recipe
-from evaluators.training import (
-    TokenizedText,
-    TrainingSettings,
-    _batches,
-    _MeanCrossEntropy,
-    bits_per_byte,
-    check_device,
-    train,
-)
+from evaluators.torch_device import check_device
+from evaluators.training import TokenizedText, TrainingSettings, bits_per_byte, mixed_windows, train
 from hardware.quiet import making_way, measuring
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
@@ -100,26 +93,6 @@ class TestBitsPerByte:
         expected = nats.item() / math.log(2) / text.token_bytes[text.validation[1:]].sum()
         # Autocast is bf16 where the processor has it.
         assert bits_per_byte(model, text, SETTINGS, unhindered) == pytest.approx(expected, rel=1e-2)
-
-
-class TestMeanCrossEntropy:
-    @pytest.mark.parametrize("scale", [1.0, 10.0])
-    def test_loss_and_gradient_are_those_of_torch(self, scale):
-        logits = scale * torch.randn(7, 11, generator=torch.Generator().manual_seed(0))
-        targets = torch.tensor([0, 10, 3, 3, 5, 1, 7])
-        ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-        loss, reference = _MeanCrossEntropy.apply(ours, targets), F.cross_entropy(theirs, targets)
-        (3.0 * loss).backward()
-        (3.0 * reference).backward()
-        torch.testing.assert_close(loss, reference)
-        torch.testing.assert_close(ours.grad, theirs.grad)
-
-    def test_a_target_without_any_probability_has_a_finite_loss(self):
-        logits = torch.tensor([[0.0, 1_000.0]], requires_grad=True)
-        loss = _MeanCrossEntropy.apply(logits, torch.tensor([0]))
-        loss.backward()
-        assert 80 < loss.item() < math.inf
-        torch.testing.assert_close(logits.grad, torch.tensor([[-1.0, 1.0]]))
 
 
 class TestTrain:
@@ -308,12 +281,14 @@ class TestBatches:
     def test_every_token_is_read_once_before_any_is_read_again(self):
         ids = np.arange(16 * 10 + 1, dtype=np.uint16)
         settings = TrainingSettings(context_length=16, batch_size=2, token_budget=16 * 20)
-        windows = torch.cat(list(_batches(ids, settings)))
-        assert windows.shape == (20, 17)
-        for once in (windows[:10], windows[10:]):
-            assert torch.equal(once[:, :-1].flatten().sort().values, torch.arange(160))
-            assert torch.equal(once[:, 1:], once[:, :-1] + 1)
-        assert not torch.equal(windows[:10], windows[10:])
+        batches = list(mixed_windows(ids, settings))
+        inputs = torch.cat([batch.inputs_BT for batch in batches])
+        targets = torch.cat([batch.targets_BT for batch in batches])
+        assert inputs.shape == (20, 16)
+        assert torch.equal(targets, inputs + 1)
+        for once in (inputs[:10], inputs[10:]):
+            assert torch.equal(once.flatten().sort().values, torch.arange(160))
+        assert not torch.equal(inputs[:10], inputs[10:])
 
 
 @pytest.mark.parametrize(

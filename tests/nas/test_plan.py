@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from nas.plan import Plan, inexpressible_mixers, plan_document, plan_view
+from nas.reading import Reading
 from search_space.presets import PRESETS
 from studies.spec import Constraint, DeviceSettings, Objective, read_spec
 
@@ -29,6 +30,9 @@ def _plan() -> Plan:
         inexpressible={},
         reference="hybrid-20m",
         drawn=PRESETS["qwen3-0.6b"],
+        reading=Reading(
+            training_bytes=8_000_000, held_out_bytes=250_000, read_bytes=2e7, note="2 copies"
+        ),
         latency_seconds=10.0,
         training_seconds=50.0,
         failure=None,
@@ -50,6 +54,7 @@ def test_the_view_says_what_is_asked_for_and_what_it_costs() -> None:
         "10.0 to 40.0 million",
         "5.0 to 25.0 MB at int4",
         "hybrid-20m, to ±3% or for 3 s",
+        "8 MB to train on, 0.25 MB held out; a training reads 2.5 times over; 2 copies",
         "about 11 min, less what is stopped: 10 s of timing + 50 s of training a trial",
         "a" * 28,
     ):
@@ -67,6 +72,19 @@ def test_a_larger_reference_takes_longer_to_train() -> None:
     small = replace(_plan(), drawn=PRESETS["smollm2-135m"])
     assert small.seconds is not None
     assert small.seconds > 11 * 60
+
+
+def test_a_shared_network_is_trained_once_for_all() -> None:
+    plan = _plan()
+    proxy = plan.spec.proxy.model_copy(update={"method": "shared"})
+    spec = plan.spec.model_copy(update={"proxy": proxy, "references": ()})
+    shared = replace(plan, spec=spec, network_seconds=1_800.0, training_seconds=2.0)
+    assert shared.seconds == pytest.approx(10 * (10 + 2) + 1_800)
+    assert plan_document(shared)["network_seconds"] == 1_800
+    assert (
+        "about 32 min: 30 min of training the shared network, then 10 s of timing + 2 s of "
+        "scoring a trial"
+    ) in " ".join(_shown(shared).split())
 
 
 def test_a_drawn_architecture_that_fails_is_told_with_its_reason() -> None:

@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 
 from search_space.architecture import Attention, LinearAttention, ShortConv
 from search_space.costs import parameter_counts, weight_bytes
+from search_space.points import Point, build
 from search_space.presets import PRESETS
 from search_space.rules import Rules, check_layout
 from search_space.space import (
-    Point,
     Space,
     broken_rule,
-    build,
     check_weight_rule,
     parameter_range,
     space_size,

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from hardware.environment import Environment
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.costs import parameter_counts
+from search_space.points import Point, build
 from search_space.presets import preset
 from search_space.rules import check_layout
-from search_space.space import Point, build
 from studies.owner import this_process
 from studies.records import TrialState
 from studies.reference import with_reference
@@ -370,7 +370,7 @@ class _Writer:
                     "position": position,
                     "workload": workload,
                     "samples_ns": json.dumps([int(sample) for sample in samples]),
-                    "window": 8,
+                    "window": 8 if count > 8 else 1,
                     "empty_memory_bytes": 10**7,
                     "loaded_memory_bytes": 9 * 10**7,
                     "model_bytes": 10**8,

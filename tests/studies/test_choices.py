@@ -7,7 +7,7 @@ import pytest
 
 from search_space.architecture import to_json
 from search_space.encoding import RandomSuggester, draw
-from studies.choices import choices, importances
+from studies.choices import FEED_FORWARD, choices, importances
 from studies.shapes import Shape, read_shape
 from studies.spec import read_spec
 
@@ -47,3 +47,11 @@ def test_what_no_layer_has_is_zero(shapes: list[Shape]) -> None:
     found = choices(bare)
     assert (found["layers without mixer"], found["place of attention"]) == (2, 0)
     assert (found["kernel"], found["window"]) == (0, 0)
+
+
+def test_what_follows_from_the_others_is_no_choice(shapes: list[Shape]) -> None:
+    values = [shape.feed_forward_width / shape.width for shape in shapes]
+    found = importances(shapes, values, np.random.default_rng(0))
+    assert found.weights[0].choice == FEED_FORWARD
+    others = importances(shapes, values, np.random.default_rng(0), left_out=(FEED_FORWARD,))
+    assert FEED_FORWARD not in {weight.choice for weight in others.weights}

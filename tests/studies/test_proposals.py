@@ -8,9 +8,12 @@ import pytest
 from fakes import all_stages, small_spec, unlucky
 from optuna.trial import FrozenTrial, TrialState
 
+from search_space.costs import parameter_counts
 from search_space.encoding import FixedSuggester, draw
+from search_space.matching import Matched
 from search_space.presets import preset
 from search_space.rules import Rules
+from search_space.space import Space
 from studies.events import Event, TrialStarted
 from studies.loop import run_study
 from studies.proposals import Proposals
@@ -149,6 +152,37 @@ def test_what_a_dead_process_did_not_tell_is_told_by_the_next(
         assert frozen.state == TrialState.COMPLETE
         if trial.state == "complete":
             assert frozen.values == [trial.values[name] for name in ("loss", "decode", "memory")]
+
+
+def test_candidates_of_a_matched_space_have_one_size(url: str, store: Store) -> None:
+    matched = Matched(parameters=4_000_000)
+    space = replace(small_spec(url).space, feed_forward=(1.0, 6.0), matched=matched)
+    spec = small_spec(url, trials=8, space=space)
+    run_study(spec, evaluators=all_stages(), store=store)
+    candidates = {trial.optuna_number: trial for trial in store.trials(spec.name)}
+    assert len(candidates) == 8
+    for frozen in _told(store, spec):
+        assert "feed_forward" not in frozen.params
+        drawn = draw(space, FixedSuggester(frozen.params))
+        within = abs(parameter_counts(drawn).total - 4_000_000) <= 40_000
+        assert within == (frozen.number in candidates) == (frozen.constraints["matched"] <= 0)
+
+
+def test_a_size_that_no_draw_has_is_said(url: str, store: Store) -> None:
+    # Halfway between two widths of the feed-forward.
+    space = Space(
+        depth=(1,),
+        width=(1_024,),
+        mixers=("-",),
+        feed_forward=(0.1, 1.0),
+        vocab_size=(256,),
+        matched=Matched(parameters=1_099_776),
+    )
+    proposals = Proposals(small_spec(url, space=space), store)
+    with pytest.raises(
+        ValueError, match=r"^space\.matched: 1,[\d,]+ parameters, with feed_forward"
+    ):
+        proposals.propose()
 
 
 def test_an_interrupted_trial_keeps_its_place_in_optunas_study(url: str, store: Store) -> None:

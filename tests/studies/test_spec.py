@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from evaluators.recall_probe import RecallProbe
 from search_space.encoding import RandomSuggester, draw, encode
+from search_space.matching import Matched
 from search_space.presets import PRESETS
 from search_space.space import Rules, Space, broken_rule
 from search_space.strict import parse_strict
+from studies.difference import difference
 from studies.reference import paired_reference
 from studies.scores import score_names
 from studies.spec import (
@@ -101,7 +104,8 @@ def test_the_file_that_init_writes_names_every_key_that_there_is():
     text = spec_text("quickstart")
     tables = [StudySpec, Target, ProxySettings, DeviceSettings, SamplerSettings]
     keys = {key for table in tables for key in table.model_fields}
-    keys |= {field.name for each in (Space, Rules) for field in dataclasses.fields(each)}
+    plain = (Space, Rules, RecallProbe)
+    keys |= {field.name for each in plain for field in dataclasses.fields(each)}
     assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()
     comments = "\n".join(line for line in text.splitlines() if line.startswith("#"))
     assert [name for name in score_names(()) if not re.search(rf"\b{name}\b", comments)] == []
@@ -145,6 +149,9 @@ def test_defaults_are_filled_in(spec):
         ),
         ("proxy.width_share", 0, "proxy.width_share: 0 is not above 0 and at most 1"),
         ("proxy.rung_margin", 11, "proxy.rung_margin: 11 is not between 0 and 10"),
+        ("proxy.corpus", 5, "proxy.corpus: 5 is not a name or a list of names"),
+        ("proxy.corpus", [], "proxy.corpus: [] is not a name or a list of names"),
+        ("proxy.corpus", ["a.txt", 5], "proxy.corpus: 5 is not a name"),
         (
             "proxy.rungs",
             [0.5, 0.25],
@@ -236,6 +243,19 @@ def test_defaults_are_filled_in(spec):
         ),
         ("references", ["lfm2-350m"] * 2, "references: lfm2-350m is given twice"),
         ("space.width", [100], "space.width: 100 is not a multiple of 32"),
+        (
+            "space.matched",
+            {"parameters": 150_000},
+            "space.matched.parameters: 150,000 is not within reach of the choices, "
+            "which give 197,696 to 1,248,640",
+        ),
+        (
+            "space.matched",
+            {"parameters": 400_000, "count": "all"},
+            "space.matched.count: 'all' is not one of total, non_embedding",
+        ),
+        ("space.matched", {"count": "total"}, "space.matched.parameters is missing"),
+        ("space.matched", 400_000, "space.matched: 400000 is not a table of named fields"),
         ("space.mixers", ["c", "x"], "space.mixers[1]: 'x' is not one of c, a, s, l, -"),
         ("space.rules.first", ["l"], "space.rules.first: 'l' is not among the mixers, c, a"),
         (
@@ -332,6 +352,55 @@ def test_a_file_goes_before_a_shipped_study_of_its_name(tmp_path, monkeypatch):
 def test_it_is_stored_and_read_back_whole(spec):
     assert from_json(to_json(spec)) == spec
     assert json.loads(to_json(spec))["proxy"]["rung_margin"] == 0.02
+
+
+def test_a_corpus_of_several_names_is_kept_in_their_order():
+    spec = parse_strict(StudySpec, changed("proxy.corpus", ["b.txt", "python"]), "small.toml")
+    assert spec.proxy.corpus == ("b.txt", "python")
+    assert from_json(to_json(spec)) == spec
+    plain = parse_strict(StudySpec, changed("proxy.corpus", "b.txt"), "small.toml")
+    assert difference(plain, spec) == (
+        'proxy.corpus: \'b.txt\' in the study, ["b.txt", "python"] in the file',
+    )
+
+
+class TestSharedNetwork:
+    @staticmethod
+    def layouts_only(**others: object) -> dict:
+        data = changed("proxy.method", "shared")
+        data["space"] |= {"depth": [4], "width": [64], "feed_forward": [2]}
+        return data | others
+
+    def test_layouts_of_one_size_may_share_a_network(self):
+        spec = parse_strict(StudySpec, self.layouts_only(), "small.toml")
+        assert spec.proxy.method == "shared"
+        assert from_json(to_json(spec)) == spec
+
+    def test_a_choice_of_sizes_has_none(self):
+        data = self.layouts_only()
+        data["space"]["width"] = [64, 128]
+        assert sentence(data) == (
+            "space.width: [64, 128] is not one size, and layouts need one where proxy.method is "
+            "'shared'"
+        )
+
+    def test_a_reference_of_another_size_has_no_place_in_it(self):
+        assert sentence(self.layouts_only(references=["lfm2-350m"])) == (
+            "references[0]: 'lfm2-350m' is not in the space, and proxy.method 'shared' scores "
+            "nothing else"
+        )
+
+
+def test_a_size_that_is_matched_is_read_stored_and_compared(spec):
+    data = changed("space.matched", {"parameters": 500_000, "count": "non_embedding"})
+    matched = parse_strict(StudySpec, data, "small.toml")
+    assert matched.space.matched == Matched(parameters=500_000, count="non_embedding")
+    assert from_json(to_json(matched)) == matched
+    assert difference(spec, matched) == (
+        "space.matched: null in the study, nothing in the file",
+        "space.matched.parameters: nothing in the study, 500000 in the file",
+        "space.matched.count: nothing in the study, 'non_embedding' in the file",
+    )
 
 
 def test_it_cannot_be_changed(spec):

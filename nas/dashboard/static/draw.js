@@ -25,6 +25,7 @@ import { whySection } from "./why.js";
  * @property {Study} study the one that is looked at
  * @property {View} view
  * @property {any} why null until it is there
+ * @property {() => void} askWhy has it brought, or brought anew, where it can be
  * @property {Exporter | null} exporter null where nothing can be written
  * @property {Map<string, string | null>} storages what `--storage` has to be, by study
  *
@@ -35,6 +36,7 @@ import { whySection } from "./why.js";
  * @typedef {{element: HTMLElement, draw: (change: Change) => void}} Section
  */
 
+const FRAME_MS = 8;
 const EVERYTHING = {
   document: true,
   why: true,
@@ -53,10 +55,11 @@ const EVERYTHING = {
  * @param {boolean} options.live whether more will come
  * @param {Map<string, any>} [options.whys] by study
  * @param {Exporter | null} [options.exporter]
+ * @param {(study: Study) => void} [options.explain] has `explain` of what is returned called
  * @param {Map<string, string | null>} [options.storages]
  */
 export function drawStudy(documents, options) {
-  const { into, live, whys = new Map(), exporter = null, storages = new Map() } = options;
+  const { into, live, whys = new Map(), exporter = null, storages = new Map(), explain = () => {} } = options;
   const studies = new Map(documents.map((document) => [document.study, new Study(document)]));
   const view = new View(documents[0].study);
   if (!studies.has(view.look.study)) view.look = { ...view.look, study: documents[0].study };
@@ -72,6 +75,7 @@ export function drawStudy(documents, options) {
     get why() {
       return whys.get(view.look.study) ?? null;
     },
+    askWhy: () => explain(page.study),
   };
 
   const status = element("span", { class: "status", role: "status" });
@@ -89,7 +93,8 @@ export function drawStudy(documents, options) {
     progressSection(page),
     trustSection(page),
   ];
-  const sections = parts.map((part) => new LazySection(part));
+  const turns = new Turns();
+  const sections = parts.map((part) => new LazySection(part, turns));
   const split = element("div", { class: "split" }, parts[1].element, parts[2].element);
   fill(into, top, parts[0].element, split, ...parts.slice(3).map((part) => part.element));
 
@@ -163,37 +168,65 @@ export function drawStudy(documents, options) {
   };
 }
 
-/** Draws a section only while it is near the screen, and then all that it has missed. */
+/** Draws a section only while it is near the screen, in its turn, and then all that it has missed. */
 class LazySection {
-  /** @param {Section} section */
-  constructor(section) {
+  /** @param {Section} section @param {Turns} turns */
+  constructor(section, turns) {
     this.section = section;
+    this.turns = turns;
     /** @type {Change} */
     this.missed = {};
     this.near = false;
     const watch = ([...entries]) => {
       this.near = entries.at(-1).isIntersecting;
-      this.#draw();
+      this.turns.ask(this);
     };
     new IntersectionObserver(watch, { rootMargin: "300px" }).observe(section.element);
     // A page that is printed is seen as a whole.
     addEventListener("beforeprint", () => {
       this.near = true;
-      this.#draw();
+      this.draw();
     });
   }
 
   /** @param {Change} change */
   change(change) {
     for (const [what, is] of Object.entries(change)) this.missed[what] ||= is;
-    this.#draw();
+    this.turns.ask(this);
   }
 
-  #draw() {
+  draw() {
     if (!this.near || !Object.values(this.missed).some(Boolean)) return;
     const { missed } = this;
     this.missed = {};
     this.section.draw(missed);
+  }
+}
+
+/**
+ * As many sections a frame as take no time that is felt: what stands above is seen before what is
+ * below is drawn, which may by then not be near the screen any more.
+ */
+class Turns {
+  constructor() {
+    /** @type {Set<LazySection>} */
+    this.waiting = new Set();
+  }
+
+  /** @param {LazySection} section */
+  ask(section) {
+    if (this.waiting.size === 0) requestAnimationFrame(() => this.#take());
+    this.waiting.add(section);
+  }
+
+  #take() {
+    const begun = performance.now();
+    for (const section of this.waiting) {
+      this.waiting.delete(section);
+      section.draw();
+      if (performance.now() - begun > FRAME_MS) break;
+    }
+    if (this.waiting.size) requestAnimationFrame(() => this.#take());
   }
 }
 

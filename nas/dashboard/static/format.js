@@ -13,6 +13,7 @@ export function figure(value) {
 export function percent(share) {
   if (share === null || share === undefined) return "–";
   const hundredths = 100 * share;
+  if (hundredths > 0 && hundredths < 0.05) return "< 0.1 %";
   return `${hundredths !== 0 && Math.abs(hundredths) < 10 ? hundredths.toFixed(1) : Math.round(hundredths)} %`;
 }
 

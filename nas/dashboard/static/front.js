@@ -62,7 +62,7 @@ export function frontSection(page) {
     spoken.textContent = `${title(row)}, ${roleName(row)}: ${scores}${chosen}`;
   }
 
-  const rowOf = (event) => page.study.byName.get(event.data?.name ?? event.data?.[2]);
+  const rowOf = (event) => page.study.byName.get(event.value?.[2]);
   chart.on("mouseover", (event) => {
     const row = rowOf(event);
     if (row) hover.show(card(page.study, row), event.event.offsetX, event.event.offsetY);
@@ -212,6 +212,7 @@ function cloud(study, role, drawn, x, y) {
     (row) => row.role === role && place(row, x) !== null && place(row, y) !== null,
   );
   const small = rows.length > DENSE && role !== "front";
+  const spots = rows.map((row) => [place(row, x), place(row, y), row.name]);
   return {
     type: "scatter",
     large: small,
@@ -226,8 +227,7 @@ function cloud(study, role, drawn, x, y) {
     },
     label: {
       show: role === "reference" && rows.length <= 12,
-      position: "right",
-      formatter: ({ data }) => data[2],
+      formatter: ({ value }) => value[2],
       color: colour("ink"),
       textBorderColor: colour("card"),
       textBorderWidth: 3,
@@ -235,10 +235,20 @@ function cloud(study, role, drawn, x, y) {
     },
     labelLayout: { hideOverlap: true, moveOverlap: "shiftY" },
     emphasis: { disabled: small, scale: 1.3 },
-    data: rows.map((row) => [place(row, x), place(row, y), row.name]),
+    data: role === "reference" ? spots.map((spot) => towardsMiddle(spot, drawn, x)) : spots,
     z: { front: 5, reference: 6 }[role] ?? 2,
     cursor: "pointer",
   };
+}
+
+/** A name is written to the side on which the frame does not cut it off. */
+function towardsMiddle(spot, drawn, x) {
+  const values = drawn.map((row) => place(row, x)).filter((value) => value !== null);
+  const [low, high] = values.reduce(
+    ([least, most], value) => [Math.min(least, value), Math.max(most, value)],
+    [Infinity, -Infinity],
+  );
+  return { value: spot, label: { position: spot[0] > (low + high) / 2 ? "left" : "right" } };
 }
 
 function frontLine(study, x, y) {
@@ -285,6 +295,8 @@ function rings({ study, view }, drawn, x, y) {
       formatter: ({ data }) => data[2],
       position: "top",
       color: colour("ink"),
+      textBorderColor: colour("card"),
+      textBorderWidth: 3,
       fontWeight: "bold",
       fontSize: 11,
     },

@@ -14,13 +14,11 @@ begin();
 /** Waits for the first study if there is none. */
 async function begin() {
   try {
+    // The study that is looked at is asked for without waiting for the list of all.
+    const wished = studyDocument(readAddress(location.hash, "").study).catch(() => null);
     const { studies } = await studyList();
-    const wished = readAddress(location.hash, "").study;
-    // The study that is looked at comes first, and the others follow once it is drawn.
-    studies.sort((a, b) => Number(b.name === wished) - Number(a.name === wished));
-    for (const { name } of studies) {
-      const study = await studyDocument(name);
-      if (study === null) continue;
+    const study = (await wished) ?? (await firstBegun(studies));
+    if (study !== null) {
       await library();
       draw(study, studies);
       return;
@@ -37,6 +35,14 @@ async function begin() {
   setTimeout(begin, PAUSE_MS);
 }
 
+async function firstBegun(studies) {
+  for (const { name } of studies) {
+    const study = await studyDocument(name);
+    if (study !== null) return study;
+  }
+  return null;
+}
+
 /** The charts' library arrives while the study is being read. */
 function library() {
   if (globalThis.echarts !== undefined) return undefined;
@@ -45,40 +51,42 @@ function library() {
 }
 
 function draw(first, listed) {
+  const explained = new Map();
+
+  /** Importances keep the server busy: they are asked for when they are looked at and there is more to go by. */
+  async function explain(study) {
+    const complete = study.complete.length;
+    const last = explained.get(study.name);
+    const enough = last === undefined || complete >= 1.2 * last.complete;
+    if (!enough || (last !== undefined && Date.now() - last.at < WHY_PAUSE_MS)) return;
+    explained.set(study.name, { complete, at: Date.now() });
+    try {
+      drawn.explain(await studyWhy(study.name));
+    } catch {
+      explained.delete(study.name);
+    }
+  }
+
   const drawn = drawStudy([first], {
     into,
     live: true,
     storages: new Map(listed.map(({ name, storage }) => [name, storage])),
     exporter: { write: writeExport },
+    explain,
   });
-  performance.mark("nas-drawn");
   /** @type {Map<string, string | undefined>} */
   const revisions = new Map(listed.map(({ name }) => [name, undefined]));
   revisions.set(first.study, first.revision);
-  const explained = new Map();
-
-  /** Importances take the server a second or two, and follow when there is more to go by. */
-  async function explain(study) {
-    const complete = drawn.page.studies.get(study).complete.length;
-    const last = explained.get(study);
-    const enough = last === undefined || complete >= 1.2 * last.complete;
-    if (!enough || (last !== undefined && Date.now() - last.at < WHY_PAUSE_MS)) return;
-    explained.set(study, { complete, at: Date.now() });
-    drawn.explain(await studyWhy(study));
-  }
 
   async function follow() {
     try {
       for (const [study, revision] of document.hidden ? [] : revisions) {
         const update = await studyDocument(study, revision);
         if (update === null) continue;
-        performance.mark("nas-update-begins");
         revisions.set(study, update.revision);
         drawn.update(update);
-        performance.measure("nas-update", "nas-update-begins");
       }
       drawn.say(drawn.page.study.document.running.length ? "live" : "waiting for trials");
-      await explain(drawn.page.study.name);
     } catch (failure) {
       const gone = failure instanceof TypeError;
       drawn.say(gone ? "the dashboard has ended; trying again" : failure.message);

@@ -6,7 +6,7 @@ export function studyList() {
 }
 
 /**
- * @param {string} name
+ * @param {string} name the first study where it is empty
  * @param {string} [since] a revision
  * @returns {Promise<any>} a document, an update, or null where nothing has changed, or the study is not begun
  */

@@ -2,8 +2,9 @@
 
 import { Chart, SPECK, tooltip, valueAxis } from "./chart.js";
 import { colour, SERIES, SERIES_SHAPES } from "./colours.js";
+import { drawConfirmation } from "./confirmation.js";
 import { choice, element, fill, section } from "./dom.js";
-import { clock, counted, figure, percent } from "./format.js";
+import { clock, counted, duration, figure, percent } from "./format.js";
 import { title } from "./study.js";
 
 /** @param {import("./draw.js").Page} page */
@@ -12,7 +13,7 @@ export function trustSection(page) {
   const drift = new Chart("");
   const summary = element("p", { class: "quiet" });
   const machines = element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Machines" });
-  const confirmation = element("p", { class: "quiet" });
+  const confirmation = element("div");
   const pick = element("span");
   let score = null;
 
@@ -62,9 +63,10 @@ export function trustSection(page) {
     const noisy = study.rows.filter((row) => (row.disturbed ?? 0) > 0.05);
     const waited = study.rows.reduce((sum, row) => sum + (row.waited ?? 0), 0);
     summary.textContent = known.length
-      ? `${known.length - unsettled.length} of ${counted(known.length, "timed trial")} settled within ` +
+      ? `${figure(known.length - unsettled.length)} of ${counted(known.length, "timed trial")} settled within ` +
         `±${figure(wished)} %. During ${counted(noisy.length, "timing")} others had more than 5 % of ` +
-        `the measuring cores; timings waited ${figure(waited / 60)} min for a quiet machine.`
+        `the measuring cores; ${waited ? `timings waited ${duration(waited)}` : "no timing waited"} ` +
+        "for a quiet machine."
       : "No timing is there yet.";
   }
 
@@ -74,7 +76,7 @@ export function trustSection(page) {
     drift.label = `Time of the reference model ${reference} over the study, a share of its median.`;
     drift.draw({
       grid: { left: 52, right: 14, top: 30, bottom: 44 },
-      legend: { top: 0, textStyle: { color: colour("quiet"), fontSize: 11 }, itemHeight: 8 },
+      legend: { top: 0, textStyle: { color: colour("quiet"), fontSize: 11 }, itemHeight: 8, itemWidth: 9 },
       tooltip: tooltip(({ seriesName, data }) => `${seriesName}: ${figure(data[2])} ms\n${clock(data[3])}`),
       xAxis: valueAxis("hours since the first timing", { min: 0, scale: false }),
       yAxis: valueAxis("% of its median", { nameGap: 38 }),
@@ -143,8 +145,7 @@ export function trustSection(page) {
       drawWidths();
       drawDrift();
       drawMachines();
-      confirmation.textContent =
-        "The front has not been confirmed by longer trainings: losses are those of short ones.";
+      drawConfirmation(confirmation, page.study);
     },
   };
 }

@@ -52,6 +52,7 @@ export function whySection(page) {
     element: section("why", "Why", "What the trials say about the choices.", lead, said, body),
     /** @param {import("./draw.js").Change} change */
     draw(change) {
+      if (change.document) page.askWhy();
       if (change.why || change.theme) draw();
     },
   };

@@ -79,7 +79,13 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/study.db"
 
 
-def test_updates_add_up_to_the_whole(url: str) -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+def test_updates_add_up_to_the_whole(any_url: str) -> None:
+    url = any_url
     write_study(LargeStudy(url=url, trials=40, running=True))
     with Store.open_to_read(url) as store:
         page, other = StudyDocuments(store, "large"), StudyDocuments(store, "large")
@@ -107,6 +113,29 @@ def test_an_update_of_nothing_new_is_small_and_of_the_same_revision(url: str) ->
     assert update["front"] == whole["front"]
 
 
+def test_pages_are_answered_with_what_they_lack(any_url: str) -> None:
+    """A whole document may be some trials old, if its updates then bring the rest."""
+    write_study(LargeStudy(url=any_url, trials=40))
+    with Store.open_to_read(any_url) as store:
+        documents = StudyDocuments(store, "large")
+        first = json.loads(_answer(documents))
+        assert documents.answer(first["revision"]) is None
+        write_study(LargeStudy(url=any_url, trials=20, seed=1))
+        old = json.loads(_answer(documents))
+        update = json.loads(_answer(documents, old["revision"]))
+        assert _plain(merged(old, update)) == _plain(StudyDocuments(store, "large").document())
+        assert documents.answer(update["revision"]) is None
+        write_study(LargeStudy(url=any_url, trials=100, seed=2))
+        whole = json.loads(_answer(documents))
+        assert len(whole["trials"]["id"]) == 162
+
+
+def _answer(documents: StudyDocuments, since: str | None = None) -> bytes:
+    answer = documents.answer(since)
+    assert answer is not None
+    return answer
+
+
 @pytest.mark.parametrize("since", ["", "1", "nonsense", "0123abcd.1", "\x00.²"])
 def test_an_unknown_revision_is_answered_with_the_whole(url: str, since: str) -> None:
     write_study(LargeStudy(url=url, trials=3))
@@ -116,7 +145,8 @@ def test_an_unknown_revision_is_answered_with_the_whole(url: str, since: str) ->
     assert len(document["trials"]["id"]) == 5
 
 
-def test_a_study_that_was_begun_anew_is_sent_whole(url: str) -> None:
+def test_a_study_that_was_begun_anew_is_sent_whole(any_url: str) -> None:
+    url = any_url
     write_study(LargeStudy(url=url, trials=3))
     with Store.open(url) as store:
         documents = StudyDocuments(store, "large")

@@ -1,6 +1,7 @@
 """The dashboard's server as a stranger, a neighbour and its own page find it."""
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,9 @@ def test_page_files_and_documents_are_there(browser: Browser, url: str) -> None:
     page = browser.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert browser.get("/static/page.js").headers["content-type"].startswith("text/javascript")
+    named = re.findall(r'<link rel="modulepreload" href="(.*?)" />', page.text)
+    assert len(named) > 10
+    assert all(browser.get(f"/{name}").status_code == 200 for name in named)
     library = browser.get("/static/vendor/echarts.min.js")
     kept = {"if-none-match": library.headers["etag"]}
     assert browser.get("/static/vendor/echarts.min.js", headers=kept).status_code == 304
@@ -70,6 +74,7 @@ def test_page_files_and_documents_are_there(browser: Browser, url: str) -> None:
     assert listed == [{"name": "large", "storage": url}]
     document = browser.get("/api/study", params={"name": "large"}).json()
     assert len(document["trials"]["id"]) == 13
+    assert browser.get("/api/study").json() == document
     unchanged = {"name": "large", "since": document["revision"]}
     assert browser.get("/api/study", params=unchanged).status_code == 204
 
@@ -200,7 +205,9 @@ def test_the_database_is_only_read_and_holds_nobody_up(url: str) -> None:
     ):
         with writer._database.write() as connection:  # in the middle of a study's transaction
             connection.execute(sa.text("UPDATE nas_trials SET reason = 'now'"))
-            assert len(studies.document("large", None)["trials"]["id"]) == 5
+            document = studies.document("large", None)
+            assert document is not None
+            assert len(json.loads(document)["trials"]["id"]) == 5
         with (
             studies.store("large")._database.engine.connect() as connection,
             pytest.raises(sa.exc.OperationalError, match="readonly"),

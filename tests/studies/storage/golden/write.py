@@ -12,10 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from fakes import all_stages, small_spec, unlucky
+from fakes import all_stages, small_spec, training, unlucky
 
 from search_space.rules import Rules
 from studies.loop import run_study
+from studies.repeating import Job, carry_out
 from studies.spec import Constraint, Objective, StudySpec
 from studies.storage import schema
 from studies.storage.store import Store
@@ -41,11 +42,23 @@ def main() -> None:
         stages[1].failing = lambda architecture: unlucky(architecture, 0.15)
         with Store.open(f"sqlite:///{path}") as store:
             run_study(golden_spec(f"sqlite:///{path}"), evaluators=stages, store=store)
+            _repeat(store)
         connection = sqlite3.connect(path)
         dump = "\n".join(connection.iterdump()).replace(platform.node(), "host")
         connection.close()
     name = f"schema_{1 + len(schema.MIGRATIONS)}.sql"
     Path(__file__).with_name(name).write_text(dump + "\n")
+
+
+def _repeat(store: Store) -> None:
+    """One training that succeeds and one that fails."""
+    for number, failing in ((13, False), (1, True)):
+        (trial,) = store.trials("small", numbers=[number])
+        evaluator = training()
+        evaluator.fingerprint = "fake-training for longer"
+        evaluator.failing = (lambda _: True) if failing else (lambda _: False)
+        job = Job(trial=trial, evaluator=evaluator, seed=1, token_budget=160_000)
+        carry_out([job], store, lambda event: None)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,44 @@
+"""`nas confirm`: how far the front of a study is to be trusted, by longer trainings."""
+
+import math
+import shlex
+from typing import Annotated
+
+import typer
+
+
+def confirm(
+    study: Annotated[str, typer.Argument(help="A study file, or a study's name.")],
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            help="How many: the front, then those nearest behind it.",
+            show_default="the front, or 8",
+            min=3,
+        ),
+    ] = None,
+    budget: Annotated[
+        float, typer.Option(help="Tokens of the long training, in the study's token budget.")
+    ] = 4.0,
+    seeds: Annotated[
+        int, typer.Option(help="Fresh seeds at the study's own budget.", min=2, max=100)
+    ] = 2,
+    storage: Annotated[
+        str | None, typer.Option(help="Database URL, instead of the study file's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Train a study's front again, with fresh seeds and for longer, measure it again, and say what
+    holds; the same command resumes it.
+    """
+    from nas.study_place import find_study
+
+    if not 1 < budget < math.inf:
+        raise ValueError(f"budget: {budget:g} is not above 1, the study's own token budget")
+    place = find_study(study, storage)
+    # Takes seconds to import: only once the options are known to be right.
+    from nas.confirming import Wish, confirm_and_show
+
+    wish = Wish(candidates=candidates, budget=budget, seeds=seeds)
+    again = shlex.quote(study) + (" --storage URL" if storage else "")
+    confirm_and_show(place.name, place.storage, wish, again, as_json=as_json)

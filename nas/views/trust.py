@@ -1,0 +1,178 @@
+"""How far a study's losses can be trusted, in sentences that quote figures with intervals."""
+
+import itertools
+import statistics
+from collections.abc import Iterator, Sequence
+
+from studies.confirmation import RankCorrelation
+from studies.confirmed import Confirmation, Confirmed
+
+_NAMED = 4
+_SURE, _UNLIKELY = 0.95, 0.05
+
+
+def trust_line(confirmation: Confirmation | None, study: str) -> str:
+    """For a place where there is room for one."""
+    if confirmation is None:
+        return f"not confirmed by longer trainings: nas confirm {study}"
+    if confirmation.by_short_loss is None:
+        return f"confirmed in part: nas confirm {study} goes on"
+    noise, found = confirmation.noise, confirmation.by_short_loss
+    beside = "" if noise is None else f"; seed noise {noise.sd:.2g} bits/byte (sd)"
+    return (
+        f"confirmed: losses rank {found.count} candidates as trainings on "
+        f"{confirmation.long_tokens:,} tokens do, Spearman {_correlation(found)}{beside}"
+    )
+
+
+def trust_findings(confirmation: Confirmation) -> Iterator[str]:
+    """As far as the confirmation goes."""
+    yield from _noise(confirmation)
+    yield from _ranks(confirmation)
+    yield from _ties(confirmation)
+    yield from _places(confirmation)
+    yield from _timings(confirmation)
+    for each in confirmation.candidates:
+        for failure in each.failures:
+            yield f"{each.trial.title.capitalize()} failed in its {failure}."
+    missing = [each for each in confirmation.candidates if each.long is None and not each.failures]
+    if missing or confirmation.under_way:
+        yield (
+            f"Not all is done: {_counted(len(missing), 'candidate lacks', 'candidates lack')} the "
+            f"long training, {confirmation.under_way} repeats are under way; nas confirm goes on."
+        )
+
+
+def probability_text(probability: float | None) -> str:
+    """`97%`, `>99%`, a dash for one that is not known."""
+    if probability is None:
+        return "–"
+    if 0.99 < probability < 1:
+        return ">99%"
+    return "<1%" if 0 < probability < 0.01 else f"{probability:.0%}"
+
+
+def _noise(confirmation: Confirmation) -> Iterator[str]:
+    noise = confirmation.noise
+    if noise is None:
+        return
+    long = _long_losses(confirmation)
+    spread = ""
+    if len(long) > 1:
+        spread = f" The candidates' long losses spread by {statistics.stdev(long):.2g} (sd)."
+    yield (
+        f"Seed noise: {noise.sd:.2g} bits/byte (sd; 95 %: {noise.low:.2g} to {noise.high:.2g}; "
+        f"{_counted(noise.degrees, 'degree', 'degrees')} of freedom), without what a seed does to "
+        f"all candidates alike; the long trainings are taken to be as noisy.{spread}"
+    )
+
+
+def _ranks(confirmation: Confirmation) -> Iterator[str]:
+    short = confirmation.by_short_loss
+    if short is None:
+        if len(_long_losses(confirmation)) > 1:
+            yield "Too few candidates, or losses all alike: there is no rank correlation."
+        return
+    allowed = ""
+    if confirmation.ceiling is not None:
+        allowed = f"; {confirmation.ceiling:.2f} is what seed noise allows"
+    yield (
+        f"The losses after {confirmation.short_tokens:,} tokens rank {short.count} candidates as "
+        f"those after {confirmation.long_tokens:,} with another seed do: Spearman "
+        f"{_correlation(short)}{allowed}."
+    )
+    plain = {
+        "non-embedding parameters": confirmation.by_non_embedding,
+        "all parameters": confirmation.by_parameters,
+    }
+    told = {name: each for name, each in plain.items() if each is not None}
+    if told:
+        said = " and ".join(f"{name} {_correlation(each)}" for name, each in told.items())
+        best = max(told, key=lambda name: told[name].value)
+        verdict = ""
+        if told[best].value >= short.value:
+            verdict = f"; among these, {best} rank as well as the short training"
+        yield f"Plain counts, more taken for better, rank them by Spearman: {said}{verdict}."
+
+
+def _ties(confirmation: Confirmation) -> Iterator[str]:
+    """On the front, whose members a reader chooses among."""
+    gap = confirmation.gap
+    members = [each for each in confirmation.long_trained if each.on_front]
+    pairs = list(itertools.combinations(members, 2))
+    if gap is None or not pairs:
+        return
+    ties = [(one, other) for one, other in pairs if _difference(one, other) <= gap]
+    asked = _counted(len(pairs), "pair", "pairs")
+    yield (
+        f"Long losses that differ by less than {gap:.2g} are ties (95 %, each pair by itself: "
+        f"of equal ones, 1 pair in 20 would seem to differ). Of {asked} on the front "
+        f"{len(pairs) - len(ties)} can be told apart by loss."
+    )
+    if ties and len(ties) < len(pairs):
+        named = [f"{one.trial.number} and {other.trial.number}" for one, other in ties]
+        more = "" if len(ties) <= _NAMED else f"; and {len(ties) - _NAMED} pairs more"
+        yield f"Not distinguishable by loss: trials {'; '.join(named[:_NAMED])}{more}."
+
+
+def _places(confirmation: Confirmation) -> Iterator[str]:
+    known = [each for each in confirmation.candidates if each.probability is not None]
+    members = [each for each in known if each.on_front]
+    sure = [each for each in members if _share(each) >= _SURE]
+    if members:
+        yield (
+            f"{_SURE:.0%} or more sure to be on the front, among those trained for long: "
+            f"{len(sure)} of its {_counted(len(members), 'point', 'points')}."
+        )
+    doubtful = [each for each in members if _share(each) < _SURE]
+    if doubtful:
+        yield f"Doubtful: {_listed(sorted(doubtful, key=_share))}."
+    rising = [each for each in known if not each.on_front and _share(each) > _UNLIKELY]
+    if rising:
+        rising.sort(key=_share, reverse=True)
+        yield f"Runners-up that may belong on the front: {_listed(rising)}."
+
+
+def _timings(confirmation: Confirmation) -> Iterator[str]:
+    """How far what was measured anew is from the first time."""
+    names = dict.fromkeys(name for each in confirmation.candidates for name in each.again)
+    told = []
+    for name in names:
+        changes = [
+            abs(each.again[name].value / each.trial.values[name] - 1)
+            for each in confirmation.candidates
+            if name in each.again and each.trial.values.get(name)
+        ]
+        if changes:
+            told.append(f"{name} {statistics.median(changes):.1%} (at most {max(changes):.1%})")
+    if told:
+        yield f"Measured anew, the median candidate differs by: {', '.join(told)}."
+
+
+def _long_losses(confirmation: Confirmation) -> list[float]:
+    return [each.long for each in confirmation.candidates if each.long is not None]
+
+
+def _difference(one: Confirmed, other: Confirmed) -> float:
+    assert one.long is not None
+    assert other.long is not None
+    return abs(one.long - other.long)
+
+
+def _share(candidate: Confirmed) -> float:
+    assert candidate.probability is not None
+    return candidate.probability
+
+
+def _listed(candidates: Sequence[Confirmed]) -> str:
+    named = [f"{each.trial.title} ({probability_text(each.probability)})" for each in candidates]
+    more = len(named) - _NAMED
+    return ", ".join(named[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _correlation(found: RankCorrelation) -> str:
+    return f"{found.value:.2f} (95 %: {found.low:.2f} to {found.high:.2f})"
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

@@ -1,0 +1,56 @@
+"""A report in a real browser: opened from a disk, with the network off."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from nas.dashboard.document import StudyDocuments
+from nas.report.page import report_html
+from studies.storage.store import Store
+from tests.nas.dashboard.accessibility import grave_findings
+from tests.studies.large_study import LargeStudy, write_study
+
+pytest.importorskip("axe_core_python.sync_playwright")
+expect = pytest.importorskip("playwright.sync_api").expect
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Its address."""
+    folder = tmp_path_factory.mktemp("report")
+    url = f"sqlite:///{folder}/nas.db"
+    write_study(LargeStudy(url=url, trials=100, hostile=True))
+    with Store.open_to_read(url) as store:
+        documents = StudyDocuments(store, "large")
+        text = report_html(documents.document(), documents.why(), datetime.now(UTC))
+    path = folder / "report.html"
+    path.write_text(text, encoding="utf-8")
+    return path.as_uri()
+
+
+def test_the_charts_are_drawn_without_a_network(report: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(report, offline=True)
+    page.locator("#front canvas").first.wait_for()
+    page.get_by_label("Most decode (ms/token), as a number").fill("8")
+    page.keyboard.press("Enter")
+    expect(page.locator(".command")).to_contain_text("nas export large")
+    assert page.get_by_role("button", name="Export", exact=True).count() == 0
+    page.get_by_role("link", name="Why", exact=True).click()
+    expect(page.locator("#why")).to_contain_text("What decode hangs on")
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    assert page.locator("img").count() == 0
+    loaded = page.evaluate("performance.getEntriesByType('resource').map((each) => each.name)")
+    assert [name for name in loaded if not name.startswith("data:")] == []
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_axe_finds_nothing_serious(report: str, open_page: Callable[..., Any], width: int) -> None:
+    page = open_page(f"{report}#study=large&trials=0-3", width=width, offline=True)
+    page.set_viewport_size({"width": width, "height": 16_000})  # so that everything is drawn
+    page.locator("#trust canvas").first.wait_for()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert grave_findings(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,177 @@
+"""`nas confirm` as a person runs it: real trainings on a small text, times from a formula."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from studies.loop import run_study
+from studies.spec import read_spec
+from studies.storage.store import Store
+from tests.studies.fakes import all_stages
+
+_STUDY = """
+name = "tiny"
+trials = 5
+seed = 1
+
+[target]
+context_depth = 64
+prompt_length = 16
+
+[[objectives]]
+name = "loss"
+
+[[objectives]]
+name = "decode"
+
+[space]
+depth = [2, 3]
+width = [64, 128]
+mixers = ["c", "a", "s", "l", "-"]
+feed_forward = [1.0, 2.0]
+vocab_size = [4096]
+head_dim = [32]
+kv_heads = [1, 2]
+window = [16]
+
+[proxy]
+corpus = "text.txt"
+context_length = 16
+batch_size = 2
+token_budget = 1000
+rungs = []
+
+[device]
+runner = "fake"
+
+[sampler]
+kind = "random"
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> str:
+    """Its file; its trials were scored by formulas."""
+    sentences = (f"Sentence {n} tells of {n * n} things and {n % 7} more.\n" for n in range(1000))
+    (tmp_path / "text.txt").write_text("".join(sentences))
+    (tmp_path / "tiny.toml").write_text(_STUDY)
+    url = f"sqlite:///{tmp_path}/nas.db"
+    spec = read_spec(tmp_path / "tiny.toml")
+    spec = spec.model_copy(update={"storage": url})
+    with Store.open(url) as store:
+        run_study(spec, evaluators=all_stages(), store=store)
+    return "tiny.toml"
+
+
+def _trainings(folder: Path) -> list[tuple[object, ...]]:
+    """Those that have ended, with the moment of each."""
+    with sqlite3.connect(folder / "nas.db", timeout=30) as database:
+        return database.execute(
+            "SELECT trial, fingerprint, ended_at FROM nas_repeats "
+            "WHERE token_budget IS NOT NULL AND ended_at IS NOT NULL ORDER BY ended_at"
+        ).fetchall()
+
+
+def test_a_front_is_confirmed_stopped_resumed_and_shown(nas, study: str, tmp_path: Path) -> None:
+    asked = ("confirm", study, "--candidates", "3", "--budget", "2")
+    with _start(tmp_path, *asked) as process:
+        deadline = time.monotonic() + 100
+        while not _trainings(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "3 timings and 9 trainings are left" in errors
+    assert "the same command goes on from there" in errors
+    assert "Traceback" not in errors
+    kept = _trainings(tmp_path)
+    assert 1 <= len(kept) < 9
+
+    done = nas(*asked, "--json")
+    assert done.returncode == 0, done.stderr
+    assert f"{9 - len(kept)} trainings are left" in done.stderr
+    found = json.loads(done.stdout)
+    assert _trainings(tmp_path)[: len(kept)] == kept
+    assert len(_trainings(tmp_path)) == 9
+    assert [found["short_tokens"], found["long_tokens"]] == [1000, 2000]
+    assert found["seed_noise"]["low"] < found["seed_noise"]["sd"] < found["seed_noise"]["high"]
+    candidates = found["candidates"]
+    assert len(candidates) == 3
+    longs = [each["long_loss"] for each in candidates]
+    assert longs == sorted(longs)
+    for each in candidates:
+        # The study's own seed is 1: the long training has 2, the short ones those that follow.
+        assert each["fresh_losses"].keys() == {"3", "4"}
+        assert set(each["again"]) == {"decode"}
+        assert 0 <= each["front_probability"] <= 1
+
+    again = nas(*asked)
+    assert again.returncode == 0
+    assert "all 12 of these are done" in again.stderr
+    assert len(_trainings(tmp_path)) == 9
+    assert all(len(line) <= 80 for line in again.stdout.splitlines())
+    assert "Seed noise" in again.stdout
+
+    shown = nas("pareto", "tiny")
+    assert "confirmed: losses rank 3 candidates as trainings on 2,000 tokens do" in " ".join(
+        shown.stdout.split()
+    )
+    probabilities = json.loads(nas("pareto", "tiny", "--json").stdout)["front_probabilities"]
+    assert probabilities.keys() >= {str(each["trial"]) for each in candidates if each["on_front"]}
+    assert nas("report", "tiny", "--format", "md").returncode == 0
+    report = (tmp_path / "tiny.md").read_text()
+    assert "## How far to trust the losses" in report
+    assert "## Trained again, and for longer" in report
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--budget", "1"), "budget: 1 is not above 1"),
+        (("--budget", "nan"), "budget: nan is not above 1"),
+        (("--storage", "sqlite:///none.db"), "does not exist"),
+    ],
+)
+def test_a_mistake_is_one_sentence(nas, study: str, arguments, sentence: str) -> None:
+    result = nas("confirm", study, *arguments)
+    assert result.returncode == 2
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_what_cannot_be_confirmed_says_why(nas, study: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/nas.db"
+    with Store.open(url) as store:
+        trial = store.claim("tiny", wanted=100)
+        assert trial is not None
+        refused = nas("confirm", study)
+        assert refused.returncode == 2
+        assert f"'tiny' is being run by process {os.getpid()}" in refused.stderr
+        store.interrupt(trial)
+    (tmp_path / "nas.db").unlink()
+    spec = read_spec(tmp_path / "tiny.toml").model_copy(update={"storage": url, "trials": 2})
+    with Store.open(url) as store:
+        run_study(spec, evaluators=all_stages(), store=store)
+    refused = nas("confirm", study)
+    assert refused.returncode == 2
+    assert "complete candidates, and ranks are compared of 3 or more" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "nas.cli", *arguments],
+        cwd=folder,
+        env=os.environ | {"TERM": "dumb"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )

@@ -1,0 +1,139 @@
+"""A whole study that asks for recall and for a task of the user's: real trainings, times from a
+formula.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluators.cache import Forgetful
+from nas.assembly import evaluators_of
+from studies.spec import read_spec
+
+STUDY = """
+name = "asked"
+trials = 3
+seed = 1
+
+[target]
+context_depth = 64
+prompt_length = 16
+
+[[objectives]]
+name = "task"
+
+[[objectives]]
+name = "recall_error"
+
+[[objectives]]
+name = "decode"
+
+[[constraints]]
+name = "loss"
+max = 9.0
+
+[space]
+depth = [2]
+width = [64]
+mixers = ["c", "a", "s", "l", "-"]
+feed_forward = [1.0]
+vocab_size = [4096]
+head_dim = [32]
+kv_heads = [1]
+window = [16]
+
+[proxy]
+corpus = "text.txt"
+task = "task.jsonl"
+task_share = 0.5
+context_length = 16
+batch_size = 2
+token_budget = 1280
+
+[recall]
+pairs = 2
+vocabulary = 8
+length = 8
+token_budget = 4096
+
+[device]
+runner = "fake"
+
+[sampler]
+startup_trials = 2
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    sentences = (f"Sentence {n} tells of {n * n} things and {n % 7} more.\n" for n in range(2000))
+    (tmp_path / "text.txt").write_text("".join(sentences))
+    examples = ({"prompt": f"{n} + 1 = ", "completion": f"{n + 1}\n"} for n in range(200))
+    (tmp_path / "task.jsonl").write_text("\n".join(map(json.dumps, examples)))
+    path = tmp_path / "asked.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def test_both_scores_stand_wherever_scores_are_shown(nas, study: Path, tmp_path: Path) -> None:
+    plan = json.loads(nas("validate", study, "--json").stdout)
+    assert plan["recall_seconds"] > 0
+    ran = nas("run", study)
+    assert ran.returncode == 0, ran.stderr
+    front = json.loads(nas("pareto", study, "--json").stdout)
+    assert front["objectives"] == [
+        {"name": "task", "unit": "bits/byte"},
+        {"name": "recall_error", "unit": "wrong"},
+        {"name": "decode", "unit": "ms/token"},
+    ]
+    member = front["front"][0]
+    assert 0 < member["values"]["task"] < 9
+    shown = json.loads(nas("show", study, str(member["trial"]), "--json").stdout)
+    scores = {score["name"]: score for score in shown["scores"]}
+    recall = scores["recall_error"]
+    assert 0 <= recall["low"] <= recall["value"] <= recall["high"] <= 1
+    assert shown["curve"][-1]["loss"] == scores["loss"]["value"] != scores["task"]["value"]
+    assert nas("report", study, "-o", "report.md").returncode == 0
+    assert "recall_error, wrong" in (tmp_path / "report.md").read_text()
+
+
+def test_recall_is_trained_where_it_is_asked_for_alone_and_before_the_loss(study: Path) -> None:
+    """At a rung of the loss all other objectives have to be known."""
+    asked = read_spec(study)
+    others = tuple(each for each in asked.objectives if each.name != "recall_error")
+    for spec, stages in (
+        (asked, ["costs", "latency", "text", "recall", "training"]),
+        (asked.model_copy(update={"objectives": others}), ["costs", "latency", "text", "training"]),
+    ):
+        with evaluators_of(spec, Forgetful()) as evaluators:
+            assert [each.stage for each in evaluators] == stages
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            ('task = "task.jsonl"\n', ""),
+            "objectives[0].name: 'task' is not possible without proxy.task",
+        ),
+        (('task = "task.jsonl"', 'task = "absent.jsonl"'), "proxy.task: 'absent.jsonl' cannot be"),
+        (("vocabulary = 8", "vocabulary = 3"), "recall.vocabulary: 3 is not between 4 and"),
+        (("vocabulary = 8", "vocabulary = 8.5"), "recall.vocabulary: 8.5 is not a whole number"),
+        (("task_share = 0.5", "task_share = 1.5"), "proxy.task_share: 1.5 is not"),
+    ],
+)
+def test_a_mistake_is_one_sentence(nas, study: Path, change, sentence) -> None:
+    study.write_text(study.read_text().replace(*change))
+    refused = nas("validate", study)
+    assert refused.returncode == 2
+    assert sentence in " ".join(refused.stderr.split())
+
+
+def test_a_malformed_line_is_named(nas, study: Path, tmp_path: Path) -> None:
+    path = tmp_path / "task.jsonl"
+    path.write_text(path.read_text() + '\n{"prompt": "a"}\n')
+    refused = nas("validate", study)
+    assert refused.returncode == 2
+    assert "proxy.task: line 201 of 'task.jsonl' is not an object" in refused.stderr

@@ -1,0 +1,142 @@
+"""What longer trainings say, in a table and in sentences that quote the figures."""
+
+from dataclasses import replace
+
+import pytest
+
+from evaluators.evaluator import Score
+from nas.views.confirmation import confirmation_document, confirmation_view
+from nas.views.trust import probability_text, trust_findings, trust_line
+from studies.analysis import Axis, Front
+from studies.confirmation import Noise, RankCorrelation
+from studies.confirmed import Confirmation, Confirmed
+
+
+@pytest.fixture
+def front(make_trial, spec) -> Front:
+    names = {"loss": "bits/byte", "decode": "ms/token", "prefill": "ms"}
+    return Front(
+        study="small",
+        spec=spec,
+        axes=tuple(Axis(name=name, unit=unit, max=None) for name, unit in names.items()),
+        members=(),
+        dominated=(),
+        infeasible=(),
+        references=(),
+        knee=None,
+        reference_point=(),
+        hypervolume=0.0,
+    )
+
+
+@pytest.fixture
+def confirmation(make_trial) -> Confirmation:
+    """Two of the front that are ties, one apart, and a runner-up whose long training diverged."""
+
+    def confirmed(
+        number: int, long: float | None, share: float | None, *failures: str
+    ) -> Confirmed:
+        decode = Score(name="decode", value=20.2, unit="ms/token")
+        return Confirmed(
+            trial=make_trial(number, loss=1.25, decode=20.0, prefill=1234.5),
+            on_front=number < 100,
+            fresh={5: 1.26, 6: 1.27},
+            long=long,
+            again={"decode": decode},
+            failures=failures,
+            probability=share,
+        )
+
+    return Confirmation(
+        study="small",
+        short_tokens=400_000,
+        long_tokens=1_600_000,
+        candidates=(
+            confirmed(7, 1.100, 0.999),
+            confirmed(9, 1.101, 0.62),
+            confirmed(4, 1.200, 1.0),
+            confirmed(117, 1.300, 0.2),
+            confirmed(118, None, None, "training with seed 1 on 1,600,000 tokens: diverged, nan"),
+        ),
+        under_way=0,
+        noise=Noise(sd=0.006, low=0.004, high=0.0101, degrees=7),
+        by_short_loss=RankCorrelation(value=0.93, low=0.7, high=0.99, count=4),
+        by_parameters=RankCorrelation(value=0.4, low=-0.4, high=0.9, count=4),
+        by_non_embedding=RankCorrelation(value=0.55, low=-0.2, high=0.9, count=4),
+        ceiling=0.97,
+        gap=0.02,
+    )
+
+
+def test_32_layers_fit_80_columns(confirmation, front, render) -> None:
+    shown = render(confirmation_view(confirmation, front))
+    for whole in ("117", "1.100", "1.260", "20.20", "400 k", "1.6 M", ">99%", "62%", "–"):
+        assert whole in shown
+
+
+def test_every_figure_is_quoted_with_its_interval(confirmation) -> None:
+    said = list(trust_findings(confirmation))
+    assert any("0.006 bits/byte (sd; 95 %: 0.004 to 0.01; 7 degrees" in each for each in said)
+    (ranks,) = [each for each in said if "Spearman 0.93 (95 %: 0.70 to 0.99)" in each]
+    assert "after 400,000 tokens rank 4 candidates as those after 1,600,000" in ranks
+    assert "0.97 is what seed noise allows" in ranks
+    (plain,) = [each for each in said if "non-embedding parameters 0.55 (95 %:" in each]
+    assert "as well as" not in plain
+    (ties,) = [each for each in said if "are ties" in each]
+    assert "less than 0.02" in ties
+    assert "Of 3 pairs on the front 2 can be told apart" in ties
+    assert "Not distinguishable by loss: trials 7 and 9." in said
+    assert "Doubtful: trial 9 (62%)." in said
+    assert "Runners-up that may belong on the front: trial 117 (20%)." in said
+    assert any(each.startswith("Trial 118 failed in its training with seed 1") for each in said)
+    assert any("decode 1.0% (at most 1.0%)" in each for each in said)
+    assert not any("Not all is done" in each for each in said)
+
+
+def test_a_baseline_that_ranks_better_is_said_to(confirmation) -> None:
+    better = replace(confirmation, by_short_loss=confirmation.by_parameters)
+    assert any(
+        "non-embedding parameters rank as well as the short training" in each
+        for each in trust_findings(better)
+    )
+
+
+def test_what_is_not_known_yet_is_not_said(confirmation, front, render) -> None:
+    begun = replace(
+        confirmation,
+        candidates=tuple(
+            replace(each, long=None, fresh={}, probability=None, again={}, failures=())
+            for each in confirmation.candidates
+        ),
+        long_tokens=None,
+        under_way=2,
+        noise=None,
+        by_short_loss=None,
+        by_parameters=None,
+        by_non_embedding=None,
+        ceiling=None,
+        gap=None,
+    )
+    (said,) = trust_findings(begun)
+    assert said.startswith("Not all is done: 5 candidates lack the long training, 2 repeats")
+    assert "1.250" in render(confirmation_view(begun, front))
+    document = confirmation_document(begun)
+    assert document["seed_noise"] is None
+    assert document["candidates"][0]["front_probability"] is None
+
+
+def test_one_line_says_how_far_to_trust_or_how_to_find_out(confirmation) -> None:
+    assert trust_line(None, "small") == "not confirmed by longer trainings: nas confirm small"
+    line = trust_line(confirmation, "small")
+    assert line.startswith("confirmed: losses rank 4 candidates as trainings on 1,600,000 tokens")
+    assert "Spearman 0.93 (95 %: 0.70 to 0.99); seed noise 0.006" in line
+    part = replace(confirmation, by_short_loss=None)
+    assert trust_line(part, "small") == "confirmed in part: nas confirm small goes on"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(None, "–"), (0.0, "0%"), (0.004, "<1%"), (0.5, "50%"), (0.9999, ">99%"), (1.0, "100%")],
+)
+def test_a_probability_is_certain_only_where_it_is(share, text: str) -> None:
+    assert probability_text(share) == text
