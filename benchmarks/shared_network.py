@@ -9,9 +9,8 @@ Layouts of eight layers and width 96 with 0.9 million parameters outside the emb
 benchmarks/long_runs.py, whose table is the truth. `shared` trains one network and scores each
 layout by what it inherits; `tuned` trains each on for a while; in `neighbours` five are trained
 from scratch for 400,000 tokens, and the others begin with the weights of that one of the five whose
-layout is nearest. Each adds a row to benchmarks/data/shared_network.jsonl, with its CPU seconds; a
-network is kept beside it while it is trained. `report` compares them; its last line is one JSON
-document.
+layout is nearest. Each adds a row to benchmarks/data/shared_network.jsonl, with its CPU seconds;
+networks are kept in the cache. `report` compares them; its last line is one JSON document.
 """
 
 import argparse
@@ -33,6 +32,7 @@ from evaluators.evaluator import Progress
 from evaluators.recipe import Recipe, make_optimizer, set_rate
 from evaluators.shared_network import SharedNetwork, balanced_layouts, train_shared
 from evaluators.step import Step
+from evaluators.tokenizer import cache_folder
 from evaluators.training import (
     TrainingSettings,
     bits_per_byte,
@@ -44,7 +44,7 @@ from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 
 FOUND = Path(__file__).parent / "data" / "shared_network.jsonl"
-LETTERS = ("c", "a", "s", "l", "-")
+LETTERS = "casl-"
 WIDTH, DEPTH = 96, 8
 LAYOUTS = tuple(layout for layout, width in (*CHOSEN_BY, *HELD_OUT) if width == WIDTH)
 PARENTS = ("cccccccc", "aaaaaaaa", "llllllll", "ssssssss", "cacacaca")
@@ -52,20 +52,22 @@ PARENTS = ("cccccccc", "aaaaaaaa", "llllllll", "ssssssss", "cacacaca")
 TEXT_TOKENS = 3_200_001
 
 
-def shared(tokens: int, draws: Literal["balanced", "even"], seed: int) -> SharedNetwork:
-    """even: every letter alike at every layer, whatever the others are."""
+def shared(
+    letters: str, tokens: int, draws: Literal["balanced", "even"], seed: int
+) -> SharedNetwork:
+    """letters: those that are drawn. even: all alike at every layer, whatever the others are."""
 
     def candidate(step: int) -> Architecture:
-        turn, place = divmod(step, len(LETTERS))
+        turn, place = divmod(step, len(letters))
         generator = np.random.default_rng((seed, turn))
         if draws == "balanced":
-            return sized(balanced_layouts(LETTERS, DEPTH, generator)[place])
-        columns = [generator.permutation(LETTERS) for _ in range(DEPTH)]
+            return sized(balanced_layouts(tuple(letters), DEPTH, generator)[place])
+        columns = [generator.permutation(list(letters)) for _ in range(DEPTH)]
         return sized("".join(column[place] for column in columns))
 
     network = SharedNetwork([sized(letter * DEPTH) for letter in LETTERS])
     settings = TrainingSettings(token_budget=tokens, seed=seed)
-    file = FOUND.parent / f"shared-network-{tokens}-{draws}-{seed}.safetensors"
+    file = cache_folder() / f"benchmark-network-{letters}-{tokens}-{draws}-{seed}.safetensors"
     train_shared(network, candidate, text_of(TEXT_TOKENS), settings, file, told)
     return network
 
@@ -156,8 +158,13 @@ def run(options: argparse.Namespace) -> None:
             return model
 
     else:
-        named |= {"tokens": options.tokens, "draws": options.draws, "seed": options.seed}
-        network = shared(options.tokens, options.draws, options.seed)
+        named |= {
+            "letters": options.letters,
+            "tokens": options.tokens,
+            "draws": options.draws,
+            "seed": options.seed,
+        }
+        network = shared(options.letters, options.tokens, options.draws, options.seed)
         if options.way == "tuned":
             named |= {"own_tokens": options.own_tokens, "rate": options.rate}
 
@@ -177,7 +184,7 @@ def run(options: argparse.Namespace) -> None:
 def report() -> None:
     models = [each for each in judged() if each.family == "matched" and each.layout in LAYOUTS]
     short = {each.layout: each.short[0] for each in models}
-    rows = [{"way": "scratch", "tokens": SHORT, "losses": short}]
+    rows: list[dict[str, Any]] = [{"way": "scratch", "tokens": SHORT, "losses": short}]
     rows += [json.loads(line) for line in FOUND.read_text().splitlines()]
     for row in rows:
         row["spearman"] = {
@@ -222,6 +229,7 @@ def misplaced(models: Sequence[Judged], losses: dict[str, float]) -> dict[str, f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("way", choices=["shared", "tuned", "neighbours", "report"])
+    parser.add_argument("--letters", default=LETTERS)
     parser.add_argument("--tokens", type=int, default=4_800_000)
     parser.add_argument("--draws", choices=["balanced", "even"], default="balanced")
     parser.add_argument("--seed", type=int, default=0)

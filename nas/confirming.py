@@ -118,8 +118,8 @@ def _warn_of_others(spec: StudySpec, trials: Sequence[Trial], jobs: Sequence[Job
         others = sum(run.fingerprint != fingerprint for run in runs)
         if others:
             notices().print(
-                f"{stage}: {others} of {len(runs)} candidates had it on another device, corpus or "
-                "release; the repeats compare among themselves, and with those by their order",
+                f"{stage}: {others} of {len(runs)} candidates had theirs on another device, corpus "
+                "or release; with those, repeats compare by their order alone",
                 soft_wrap=True,
             )
 

@@ -142,12 +142,13 @@ def check_weight_rule(space: Space, quantization: Quantization) -> None:
 
 def check_layouts_only(space: Space) -> None:
     """ValueError where the space offers more than layouts of one size."""
-    for choice in fields(Space):
-        offered = getattr(space, choice.name)
-        if choice.name not in ("mixers", "matched", "rules") and len(offered) > 1:
-            raise ValueError(
-                f"{choice.name}: {list(offered)} is not one size, and layouts need one"
-            )
+    no_choice = {"mixers", "matched", "rules"}
+    if space.matched is not None:
+        no_choice.add("feed_forward")
+    for name in (choice.name for choice in fields(Space)):
+        offered = () if name in no_choice else getattr(space, name)
+        if len(offered) > 1:
+            raise ValueError(f"{name}: {list(offered)} is not one size, and layouts need one")
 
 
 def space_size(space: Space) -> int:

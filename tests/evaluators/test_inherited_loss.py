@@ -15,7 +15,9 @@ from evaluators.training import TrainingSettings
 from hardware.quiet import making_way
 from search_space.architecture import Architecture
 from search_space.encoding import draw
-from search_space.space import Rules, Space
+from search_space.matching import Matched
+from search_space.rules import Rules
+from search_space.space import Space
 from tests.evaluators.conformance import EvaluatorConformance
 
 BRIEF = TrainingSettings(context_length=32, batch_size=2, token_budget=1_280)
@@ -99,6 +101,12 @@ class TestInheritedLoss(EvaluatorConformance):
         ruled = replace(SPACE, rules=Rules(attention_layers=(1, 1), first=("c",)))
         loss = InheritedLoss(settings, ruled, tmp_path)
         assert loss.evaluate(candidate("cal", ruled), lambda _: None).scores[0].name == "loss"
+
+    def test_layouts_of_matched_size_share_feed_forwards(self, settings, tmp_path):
+        matched = replace(SPACE, feed_forward=(1.0, 4.0), matched=Matched(parameters=700_000))
+        loss = InheritedLoss(settings, matched, tmp_path)
+        for layout in ("---", "lll", "cal"):
+            assert loss.evaluate(candidate(layout, matched), lambda _: None).scores
 
     def test_what_has_no_place_in_the_network_is_refused_with_its_reason(self, evaluator):
         stranger = candidate("call", replace(SPACE, depth=(4,)))

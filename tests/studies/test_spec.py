@@ -247,7 +247,7 @@ def test_defaults_are_filled_in(spec):
             "space.matched",
             {"parameters": 150_000},
             "space.matched.parameters: 150,000 is not within reach of the choices, "
-            "which give 197,696 to 1,248,640",
+            "which give 197,696 to 1,200,000",
         ),
         (
             "space.matched",

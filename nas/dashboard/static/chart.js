@@ -31,17 +31,22 @@ export class Chart {
     this.canvas.setAttribute("aria-label", label);
   }
 
-  /** @param {any} option of ECharts; replaces what was drawn before */
-  draw(option) {
+  /**
+   * @param {any} option of ECharts; replaces what was drawn before
+   * @param {string | null} [nothing] said in place of a picture, where there is nothing to draw
+   */
+  draw(option, nothing = null) {
     if (this.drawing === null) {
       this.drawing = globalThis.echarts.init(this.canvas, null, { renderer: "canvas" });
       for (const [event, listener] of this.listeners) this.drawing.on(event, listener);
     }
+    const textStyle = { color: colour("quiet"), fontSize: 14, fontWeight: "normal" };
+    const title = { text: nothing, left: "center", top: "middle", textStyle };
     this.drawing.setOption(
       {
         animation: false,
         textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: colour("ink") },
-        ...option,
+        ...(nothing === null ? option : { title }),
       },
       { notMerge: true },
     );

@@ -21,9 +21,9 @@ export function compareSection(page) {
       const first = front.slice(0, MOST).map((row) => row.name);
       fill(
         body,
-        element("p", { class: "quiet" }, "Nothing is selected. Select trials in any view, or "),
-        first.length
-          ? button(`compare ${first.length} of the front`, () => page.view.select(first))
+        element("p", { class: "quiet" }, "Nothing is selected. Up to four trials of any view stand here."),
+        first.length > 1
+          ? button(`Compare ${first.length} of the front`, () => page.view.select(first))
           : null,
       );
       return;

@@ -137,17 +137,10 @@ export function frontSection(page) {
     chart.label =
       `Scatter of ${y} against ${x}: ${counted(drawn.length, "trial")}, ` +
       `${study.withRole("front").length} on the front. The table of trials has the same figures.`;
-    chart.draw({
+    const option = {
       grid: { left: 58, right: 18, top: 14, bottom: 46 },
       brush: { toolbox: [], xAxisIndex: 0, brushStyle: { color: "rgba(128,128,128,.2)" } },
       toolbox: { show: false },
-      title: {
-        show: series.every(({ data }) => data.length === 0),
-        text: "No trial has both scores yet",
-        left: "center",
-        top: "middle",
-        textStyle: { color: colour("quiet"), fontSize: 14, fontWeight: "normal" },
-      },
       xAxis: scaled(axisTitle(study.axis(x)), view.look.logX, { nameGap: 28 }),
       yAxis: scaled(axisTitle(study.axis(y)), view.look.logY, { nameGap: 42 }),
       series: [
@@ -158,7 +151,9 @@ export function frontSection(page) {
         rings(page, drawn, x, y),
         winnerMark(page, x, y),
       ],
-    });
+    };
+    const empty = series.every(({ data }) => data.length === 0);
+    chart.draw(option, empty ? "No trial has both scores yet" : null);
     caption.textContent = captionOf(study, drawn, x, y);
   }
 

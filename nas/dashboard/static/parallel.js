@@ -53,7 +53,7 @@ export function parallelSection(page) {
     chart.label =
       `Parallel coordinates of ${rows.length} complete trials over ` +
       `${dimensions.map(([name]) => name).join(", ")}. The table of trials has the same figures.`;
-    chart.draw({
+    const option = {
       parallel: { left: 34, right: 40, top: 34, bottom: 24 },
       parallelAxis: dimensions.map(([name, value], dim) => ({
         dim,
@@ -88,7 +88,8 @@ export function parallelSection(page) {
         data: group.map((row) => dimensions.map(([, value]) => value(row) ?? "-")),
         z: index,
       })),
-    });
+    };
+    chart.draw(option, rows.length ? null : "No trial is complete yet");
   }
 
   return {

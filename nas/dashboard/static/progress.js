@@ -42,7 +42,7 @@ export function progressSection(page) {
     growth.label = last
       ? `Hypervolume after ${figure(last[0])} ${hours ? "hours" : "candidates"}: ${figure(last[1])}.`
       : "No hypervolume yet: no candidate is complete.";
-    growth.draw({
+    const option = {
       grid: { left: 62, right: 14, top: 12, bottom: 44 },
       tooltip: { ...tooltip(([step]) => (step ? `${figure(step.data[0])}: ${figure(step.data[1])}` : "")), trigger: "axis" },
       xAxis: valueAxis(hours ? "hours since the study began" : "candidates ended", { min: 0, scale: false }),
@@ -58,7 +58,8 @@ export function progressSection(page) {
           areaStyle: { color: colour("front"), opacity: 0.08 },
         },
       ],
-    });
+    };
+    growth.draw(option, steps.length ? null : "None yet: two different candidates make one");
   }
 
   function drawCurves() {
@@ -67,7 +68,7 @@ export function progressSection(page) {
     const rows = (selected.length ? selected : study.withRole("front").filter((row) => row.curve)).slice(0, MOST_CURVES);
     curvesOf.textContent = selected.length ? " of what is selected" : " of the front";
     curves.label = `Learning curves of ${rows.map(title).join(", ") || "no trial"}.`;
-    curves.draw({
+    const option = {
       grid: { left: 52, right: 58, top: 12, bottom: 44 },
       tooltip: tooltip(({ seriesName, data }) => `${seriesName}\n${figure(data[0])} tokens: ${figure(data[1])}`),
       xAxis: valueAxis("training tokens", { axisLabel: { color: colour("quiet"), fontSize: 11, formatter: figure, hideOverlap: true } }),
@@ -82,7 +83,8 @@ export function progressSection(page) {
         endLabel: { show: rows.length <= 8, formatter: row.name, color: colour("ink"), fontSize: 11 },
         labelLayout: { moveOverlap: "shiftY" },
       })),
-    });
+    };
+    curves.draw(option, rows.length ? null : "None of these has been trained yet");
   }
 
   function drawStages() {

@@ -7,6 +7,8 @@ import { button, element, fill, section } from "./dom.js";
 import { axisTitle, figure } from "./format.js";
 import { place, title } from "./study.js";
 
+const MOST_LETTERS = 28;
+
 /** @param {import("./draw.js").Page} page */
 export function studiesSection(page) {
   const chart = new Chart("", { tall: true });
@@ -18,7 +20,15 @@ export function studiesSection(page) {
     chart.label = `Fronts of ${studies.map((study) => study.name).join(", ")}: ${y} against ${x}.`;
     chart.draw({
       grid: { left: 58, right: 18, top: 34, bottom: 46 },
-      legend: { top: 0, textStyle: { color: colour("ink") } },
+      legend: {
+        type: "scroll",
+        top: 0,
+        formatter: shortened,
+        textStyle: { color: colour("ink") },
+        pageTextStyle: { color: colour("ink") },
+        pageIconColor: colour("ink"),
+        pageIconInactiveColor: colour("line"),
+      },
       tooltip: tooltip(({ seriesName, data }) =>
         data ? `${seriesName}, ${data[2]}\n${x} ${figure(data[0])}, ${y} ${figure(data[1])}` : ""),
       xAxis: valueAxis(axisTitle(page.study.axis(x)), { type: page.view.look.logX ? "log" : "value" }),
@@ -73,4 +83,8 @@ export function studiesSection(page) {
     ),
     draw,
   };
+}
+
+function shortened(name) {
+  return name.length > MOST_LETTERS ? `${name.slice(0, MOST_LETTERS - 1)}…` : name;
 }

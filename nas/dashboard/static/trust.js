@@ -35,7 +35,7 @@ export function trustSection(page) {
     widths.label =
       `Half the 95 % interval of ${counted(points.length, "timing")}, as a share: ` +
       `${points.filter(([, width]) => width > wished).length} are wider than the ${wished} % asked for.`;
-    widths.draw({
+    const option = {
       grid: { left: 52, right: 14, top: 14, bottom: 44 },
       tooltip: tooltip(({ data }) => data ? `${data[3]}: ±${figure(data[1])} %\nothers had ${percent(data[2])} of the cores` : ""),
       xAxis: valueAxis("trial", { scale: false }),
@@ -57,7 +57,8 @@ export function trustSection(page) {
           },
         },
       ],
-    });
+    };
+    widths.draw(option, points.length ? null : "No timing yet");
     const unsettled = study.rows.filter((row) => row.unsettled);
     const known = study.rows.filter((row) => row.unsettled !== null);
     const noisy = study.rows.filter((row) => (row.disturbed ?? 0) > 0.05);
@@ -74,12 +75,17 @@ export function trustSection(page) {
     const { drift: seen, reference } = page.study.document;
     const first = Math.min(...seen.flatMap((each) => each.at.slice(0, 1)));
     drift.label = `Time of the reference model ${reference} over the study, a share of its median.`;
-    drift.draw({
+    const option = {
       grid: { left: 52, right: 14, top: 30, bottom: 44 },
       legend: { top: 0, textStyle: { color: colour("quiet"), fontSize: 11 }, itemHeight: 8, itemWidth: 9 },
       tooltip: tooltip(({ seriesName, data }) => `${seriesName}: ${figure(data[2])} ms\n${clock(data[3])}`),
       xAxis: valueAxis("hours since the first timing", { min: 0, scale: false }),
-      yAxis: valueAxis("% of its median", { nameGap: 38 }),
+      yAxis: valueAxis("% of its median", {
+        nameGap: 38,
+        // A drift below one in a hundred is none to speak of.
+        min: ({ min }) => Math.floor(Math.min(min, 99)),
+        max: ({ max }) => Math.ceil(Math.max(max, 101)),
+      }),
       series: seen.map(({ workload, at, ms }, index) => {
         const middle = [...ms].sort((a, b) => a - b)[Math.floor(ms.length / 2)];
         return {
@@ -93,7 +99,8 @@ export function trustSection(page) {
           data: at.map((moment, step) => [(moment - first) / 3600, (100 * ms[step]) / middle, ms[step], moment]),
         };
       }),
-    });
+    };
+    drift.draw(option, seen.length ? null : "No timing yet");
   }
 
   function drawMachines() {

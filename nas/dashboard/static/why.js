@@ -24,7 +24,8 @@ export function whySection(page) {
       return;
     }
     lead.textContent =
-      why.said ?? `From ${counted(why.trials, "complete trial")}. ${why.method}`;
+      why.said ??
+      `From ${counted(why.trials, "complete trial")}. The figure of a choice is its ${why.method}.`;
     fill(said, ...why.findings.map((finding) => element("li", {}, finding)));
     const parts = why.importances.map(importances);
     if (why.places !== null) parts.push(places(why.places));
@@ -110,7 +111,7 @@ function places({ letters, best, rest, best_trials, rest_trials }) {
       "figcaption",
       {},
       element("b", {}, "Where each mixer sits"),
-      ", share of the layers in each tenth of the depth, in %",
+      "in % of the layers in each tenth of the depth",
     ),
     element(
       "div",
