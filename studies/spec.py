@@ -105,7 +105,7 @@ class ProxySettings(StrictModel):
     batch_size: int = Field(default=4, ge=1, le=1_024)
     method: Literal["scratch", "shared"] = "scratch"
     token_budget: int = Field(default=400_000, ge=1_000, le=1_000_000_000_000)
-    shared_token_budget: int = Field(default=10_000_000, ge=1_000, le=1_000_000_000_000)
+    shared_token_budget: int = Field(default=5_000_000, ge=1_000, le=1_000_000_000_000)
     rungs: tuple[float, ...] = (0.5,)
     rung_margin: float = Field(default=0.02, ge=0, le=10)
     device: Literal["cpu", "cuda"] = "cpu"
@@ -132,11 +132,15 @@ class ProxySettings(StrictModel):
     @model_validator(mode="after")
     def _check_token_budget(self) -> Self:
         batch = self.context_length * self.batch_size
-        if self.token_budget < 10 * batch:
-            raise ValueError(
-                f"token_budget: {self.token_budget:,} is not 10 or more batches of "
-                f"context_length * batch_size = {batch:,} tokens"
-            )
+        budgets = {"token_budget": self.token_budget}
+        if self.method == "shared":
+            budgets["shared_token_budget"] = self.shared_token_budget
+        for name, tokens in budgets.items():
+            if tokens < 10 * batch:
+                raise ValueError(
+                    f"{name}: {tokens:,} is not 10 or more batches of "
+                    f"context_length * batch_size = {batch:,} tokens"
+                )
         return self
 
 

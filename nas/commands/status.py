@@ -14,7 +14,7 @@ def status(
 ) -> None:
     """Show how far a study is, what runs now, what failed and where the time went."""
     from nas.study_place import find_study
-    from nas.views.status import status_document, status_view
+    from nas.views.status import repeats_line, status_document, status_view
     from nas.views.terminal import output, print_json
     from studies import analysis
     from studies.storage.store import Store
@@ -22,7 +22,10 @@ def status(
     place = find_study(study, storage)
     with Store.open(place.storage, create=False) as store:
         standing = analysis.status(store, place.name)
+        repeats = store.repeats(place.name)
     if as_json:
         print_json(status_document(standing))
     else:
         output().print(status_view(standing), soft_wrap=True)
+        if repeats:
+            output().print(repeats_line(repeats), soft_wrap=True)

@@ -42,7 +42,7 @@ def serve(listening: Listening, studies: OpenStudies, exports: ExportFolder) -> 
     app = dashboard_app(studies, exports, bound_host=listening.host)
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        log_level="critical",  # what fails is told by the application itself
         access_log=False,
         lifespan="off",
         server_header=False,

@@ -17,13 +17,16 @@ _POLICY = (
 )
 _STYLE = """
 .report { max-width: 1400px; margin: 0 auto; padding: 0 24px; }
+header.report { padding-top: 20px; }
 .report h2 { font-size: 1.15em; margin: 28px 0 8px; }
 .report li { margin: 4px 0; max-width: 100ch; }
 .report table { border-collapse: collapse; display: block; overflow-x: auto; }
 .report th, .report td { padding: 2px 14px 2px 0; text-align: left; vertical-align: top; }
+.report td:first-child { overflow-wrap: anywhere; }
 .report .number { text-align: right; font-variant-numeric: tabular-nums; }
 .report svg { width: 100%; max-width: 900px; height: auto; font-size: 12px; }
-.drawn .static { display: none; }
+.drawn .static, .drawn .top h1 { display: none; }
+@media (width < 640px) { .report { padding: 0 22px; } }
 """
 
 

@@ -1,13 +1,14 @@
 """Where a study stands, for people and for scripts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.text import Text
 
 from nas.views.terminal import bar, duration
 from studies.analysis import Counts, Status
-from studies.records import Trial
+from studies.owner import is_lost
+from studies.records import RepeatRun, Trial
 
 
 def status_document(status: Status) -> dict[str, Any]:
@@ -28,6 +29,17 @@ def status_document(status: Status) -> dict[str, Any]:
 
 def status_view(status: Status) -> Text:
     return Text("\n").join(_lines(status))
+
+
+def repeats_line(runs: Sequence[RepeatRun]) -> str:
+    """What `nas confirm` has done of a study, and who is at it."""
+    ended = sum(run.ended_at is not None for run in runs)
+    said = f"confirmed by {ended} repeats of trainings and timings"
+    for run in runs:
+        if run.ended_at is None and not is_lost(run.owner, run.seen_at):
+            where = f"process {run.owner.pid} on {run.owner.host}"
+            said += f"; trial {run.number} is at its {run.repeat.stage} again on {where}"
+    return said
 
 
 def _lines(status: Status) -> Iterator[Text]:

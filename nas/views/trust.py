@@ -76,6 +76,8 @@ def _ranks(confirmation: Confirmation) -> Iterator[str]:
     allowed = ""
     if confirmation.ceiling is not None:
         allowed = f"; {confirmation.ceiling:.2f} is what seed noise allows"
+    elif confirmation.noise is not None:
+        allowed = "; seed noise alone would explain how they differ"
     yield (
         f"The losses after {confirmation.short_tokens:,} tokens rank {short.count} candidates as "
         f"those after {confirmation.long_tokens:,} with another seed do: Spearman "
@@ -103,11 +105,11 @@ def _ties(confirmation: Confirmation) -> Iterator[str]:
     if gap is None or not pairs:
         return
     ties = [(one, other) for one, other in pairs if _difference(one, other) <= gap]
-    asked = _counted(len(pairs), "pair", "pairs")
+    asked, told = _counted(len(pairs), "pair", "pairs"), len(pairs) - len(ties) or "none"
     yield (
         f"Long losses that differ by less than {gap:.2g} are ties (95 %, each pair by itself: "
         f"of equal ones, 1 pair in 20 would seem to differ). Of {asked} on the front "
-        f"{len(pairs) - len(ties)} can be told apart by loss."
+        f"{told} can be told apart by loss."
     )
     if ties and len(ties) < len(pairs):
         named = [f"{one.trial.number} and {other.trial.number}" for one, other in ties]

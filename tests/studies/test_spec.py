@@ -376,6 +376,14 @@ class TestSharedNetwork:
         assert spec.proxy.method == "shared"
         assert from_json(to_json(spec)) == spec
 
+    def test_its_budget_is_some_steps_at_least(self):
+        data = self.layouts_only()
+        data["proxy"]["shared_token_budget"] = 5_000
+        assert sentence(data) == (
+            "proxy.shared_token_budget: 5,000 is not 10 or more batches of "
+            "context_length * batch_size = 1,024 tokens"
+        )
+
     def test_a_choice_of_sizes_has_none(self):
         data = self.layouts_only()
         data["space"]["width"] = [64, 128]

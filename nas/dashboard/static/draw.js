@@ -30,7 +30,7 @@ import { whySection } from "./why.js";
  * @property {Map<string, string | null>} storages what `--storage` has to be, by study
  *
  * @typedef {{document?: boolean, why?: boolean, selection?: boolean, budgets?: boolean,
- *   axes?: boolean, hidden?: boolean, theme?: boolean}} Change
+ *   axes?: boolean, hidden?: boolean, theme?: boolean, studies?: boolean}} Change
  *   what is new since a section was drawn
  *
  * @typedef {{element: HTMLElement, draw: (change: Change) => void}} Section
@@ -45,6 +45,7 @@ const EVERYTHING = {
   axes: true,
   hidden: true,
   theme: true,
+  studies: true,
 };
 
 /**
@@ -153,7 +154,7 @@ export function drawStudy(documents, options) {
       if (document.since === null) studies.set(document.study, new Study(document));
       else studies.get(document.study).merge(document);
       if (!known) drawTop();
-      changed({ document: true });
+      changed(document.study === page.study.name ? { document: true } : { studies: true });
     },
     /** @param {any} why */
     explain(why) {

@@ -89,7 +89,11 @@ export function frontSection(page) {
     "aria-pressed": "false",
   });
 
+  let brushing = false;
+  let missed = false;
+
   function brush(on) {
+    brushing = on;
     area.setAttribute("aria-pressed", String(on));
     if (!on) chart.drawing.dispatchAction({ type: "brush", areas: [] });
     chart.drawing.dispatchAction({
@@ -97,6 +101,7 @@ export function frontSection(page) {
       key: "brush",
       brushOption: { brushType: on ? "rect" : false, brushMode: "single" },
     });
+    if (!on && missed) drawChart();
   }
 
   function drawControls() {
@@ -130,6 +135,7 @@ export function frontSection(page) {
   }
 
   function drawChart() {
+    missed = false;
     const { study, view } = page;
     const { x, y } = axesOf(page);
     const drawn = shown(page);
@@ -173,7 +179,9 @@ export function frontSection(page) {
     draw(change) {
       if (change.document || change.axes) drawControls();
       if (change.document || change.hidden) drawRoles();
-      drawChart();
+      // To draw anew would end what is being selected; it waits until that is done.
+      if (brushing) missed = true;
+      else if (Object.keys(change).some((what) => what !== "studies" && change[what])) drawChart();
     },
   };
 }

@@ -1,8 +1,13 @@
+import os
+import platform
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from evaluators.evaluator import Progress
-from nas.views.status import status_document, status_view
+from nas.views.status import repeats_line, status_document, status_view
 from studies.analysis import Counts, Status
+from studies.owner import this_process
+from studies.records import Repeat, RepeatRun
 
 
 def _status(make_trial) -> Status:
@@ -88,3 +93,27 @@ def test_the_document_counts_every_state(make_trial) -> None:
         {"trial": "lfm2-350m", "reason": "no room"},
         {"trial": 4, "reason": "loss 9 nats"},
     ]
+
+
+def test_who_confirms_a_study_is_named() -> None:
+    now = datetime.now(UTC)
+    repeat = Repeat(trial=3, stage="training", fingerprint="again", seed=2, token_budget=1_000)
+    begun = RepeatRun(
+        repeat=repeat,
+        number=7,
+        owner=this_process(),
+        seen_at=now,
+        ended_at=None,
+        seconds=None,
+        failure=None,
+        reason=None,
+        scores=(),
+        curve=(),
+    )
+    ended = replace(begun, ended_at=now, seconds=1.0)
+    lost = replace(begun, owner=replace(this_process(), pid=2**22 + 1))
+    where = f"process {os.getpid()} on {platform.node()}"
+    assert repeats_line([begun, ended, lost]) == (
+        "confirmed by 1 repeats of trainings and timings; "
+        f"trial 7 is at its training again on {where}"
+    )
