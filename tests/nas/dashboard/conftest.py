@@ -28,7 +28,8 @@ _QUIET = [
 ]
 
 
-@pytest.fixture(scope="session")
+# Its loop of events would stand in the way of other modules' own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
     if _CHROMIUM is None:

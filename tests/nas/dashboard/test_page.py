@@ -279,6 +279,7 @@ def test_little_is_said_plainly(shown: str, open_page: Open, trials: int) -> Non
     expect(page.locator(".tiles")).to_contain_text(f"{trials} of 9")
     if not trials:
         expect(page.locator(".empty")).to_contain_text("There is nothing yet")
+        _go(page, "Within a budget")
         expect(page.locator(".winner")).to_contain_text("No trial is complete yet")
 
 
