@@ -190,6 +190,11 @@ def picture(models: Sequence[Judged]) -> str:
             f'fill="{filled}" stroke="{colour}" stroke-width="1.5">'
             f"<title>{escape(model.layout)}</title></circle>"
         )
+        if kind_of(model.layout) in KINDS[:2]:
+            marks.append(
+                f'<text x="{x(model.short[0]) - 8:.1f}" y="{y(model.long[0]) + 4:.1f}" '
+                f'text-anchor="end">{escape(model.layout)}</text>'
+            )
     legend = [
         f'<circle cx="{width - 120}" cy="{40 + 20 * row}" r="4.5" fill="{colour}"/>'
         f'<text x="{width - 110}" y="{44 + 20 * row}">{kind}</text>'

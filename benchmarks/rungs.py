@@ -1,7 +1,7 @@
 """What stopping early saves and what it loses, replayed on the recorded trainings of long_runs.py.
 
     python benchmarks/rungs.py measure     # decoding of every model of the table, once
-    python benchmarks/rungs.py replay [--rungs 0.25 0.5] [--margin 0.02] [--orders 5]
+    python benchmarks/rungs.py replay [--rungs 0.25 0.5] [--margins 0.01 0.02] [--orders 5]
 
 A replay goes through the short trainings in a random order, as a study would: a candidate whose
 recorded loss at a rung is behind that of a finished one at least as fast stops there. It prints the
@@ -9,6 +9,7 @@ share of training tokens saved, the hypervolume lost, and by kind of layout how 
 beside how many of them are on the front of all. The last line is one JSON document.
 """
 
+import argparse
 import contextlib
 import json
 from collections.abc import Sequence
@@ -16,13 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from long_runs import SHORT, drawn_models, matched_models, rows
+from ranking import KINDS, kind_of
 
 from evaluators.cache import Forgetful
 from evaluators.evaluator import CurvePoint
 from evaluators.latency import LatencyEvaluator, LatencySettings
 from nas.assembly import runner_of
 from search_space.architecture import architecture_hash
+from studies.pareto import front, hypervolume
 from studies.reference import model_of, paired_reference
 from studies.rungs import Finisher, Standing, beaten_by, loss_after
 from studies.spec import read_spec
@@ -40,6 +44,25 @@ class Candidate:
     @property
     def loss(self) -> float:
         return self.curve[-1].loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """saved: the share of all tokens that was not read. lost: of the hypervolume."""
+
+    stopped: tuple[Candidate, ...]
+    saved: float
+    lost: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """stopped, behind: shares of the kind. wrongly: members of the front stopped in an order."""
+
+    count: int
+    stopped: float
+    behind: float
+    wrongly: float
 
 
 def measure() -> None:
@@ -97,35 +120,110 @@ def candidates() -> list[Candidate]:
     ]
 
 
-def replay(
-    order: Sequence[Candidate], rungs: Sequence[float], margin: float
-) -> tuple[list[Candidate], list[Candidate], float]:
-    """The finished, the stopped, and the share of all tokens that was not read."""
+def replay(order: Sequence[Candidate], rungs: Sequence[float], margin: float) -> Replay:
     finished: list[Candidate] = []
     stopped: list[Candidate] = []
     saved = 0.0
     for candidate in order:
-        for share in rungs:
-            tokens = share * SHORT
-            standing = Standing(loss=at(candidate, tokens), others=(candidate.lowest_decode_ms,))
-            finishers = [
-                Finisher(
-                    number=number,
-                    standing=Standing(loss=at(other, tokens), others=(other.decode_ms,)),
-                    final_loss=other.loss,
-                )
-                for number, other in enumerate(finished)
-            ]
-            if beaten_by(standing, finishers, margin) is not None:
-                stopped.append(candidate)
-                saved += 1.0 - share
-                break
-        else:
+        share = next((s for s in rungs if is_stopped(candidate, finished, s, margin)), None)
+        if share is None:
             finished.append(candidate)
-    return finished, stopped, saved / len(order)
+        else:
+            stopped.append(candidate)
+            saved += 1.0 - share
+    every, kept = volume(order, order), volume(finished, order)
+    return Replay(stopped=tuple(stopped), saved=saved / len(order), lost=1.0 - kept / every)
+
+
+def is_stopped(
+    candidate: Candidate, finished: Sequence[Candidate], share: float, margin: float
+) -> bool:
+    tokens = share * SHORT
+    finishers = [
+        Finisher(
+            number=number,
+            standing=Standing(loss=at(other, tokens), others=(other.decode_ms,)),
+            final_loss=other.loss,
+        )
+        for number, other in enumerate(finished)
+    ]
+    standing = Standing(loss=at(candidate, tokens), others=(candidate.lowest_decode_ms,))
+    return beaten_by(standing, finishers, margin) is not None
 
 
 def at(candidate: Candidate, tokens: float) -> float:
     loss = loss_after(candidate.curve, tokens)
     assert loss is not None
     return loss
+
+
+def volume(some: Sequence[Candidate], every: Sequence[Candidate]) -> float:
+    """Below the worst loss and the slowest decoding of all, by which both are divided."""
+    losses, times = [each.loss for each in every], [each.decode_ms for each in every]
+    low = (min(losses), min(times))
+    extent = (max(losses) - low[0], max(times) - low[1])
+    points = [
+        ((each.loss - low[0]) / extent[0], (each.decode_ms - low[1]) / extent[1]) for each in some
+    ]
+    return hypervolume(points, (1.0, 1.0))
+
+
+def on_front(every: Sequence[Candidate]) -> set[str]:
+    members = front([(each.loss, each.decode_ms) for each in every])
+    return {every[index].layout for index in members}
+
+
+def by_kind(every: Sequence[Candidate], replays: Sequence[Replay]) -> dict[str, Kind]:
+    """How often a kind was stopped, how often one of it that is on the front, and how many are."""
+    members = on_front(every)
+    found = {}
+    for kind in KINDS:
+        of_kind = {each.layout for each in every if kind_of(each.layout) == kind}
+        if not of_kind:
+            continue
+        stops = [{each.layout for each in replay.stopped} & of_kind for replay in replays]
+        found[kind] = Kind(
+            count=len(of_kind),
+            stopped=float(np.mean([len(stop) for stop in stops])) / len(of_kind),
+            behind=len(of_kind - members) / len(of_kind),
+            wrongly=float(np.mean([len(stop & members) for stop in stops])),
+        )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("question", choices=["measure", "replay"])
+    parser.add_argument("--rungs", type=float, nargs="+", default=[0.5])
+    parser.add_argument("--margins", type=float, nargs="+", default=[0.0, 0.01, 0.02, 0.04, 0.08])
+    parser.add_argument("--orders", type=int, default=5)
+    options = parser.parse_args()
+    if options.question == "measure":
+        measure()
+        return
+    every = candidates()
+    generator = np.random.default_rng(0)
+    orders = [[every[i] for i in generator.permutation(len(every))] for _ in range(options.orders)]
+    result = []
+    print(f"{len(every)} architectures, {len(on_front(every))} on the front; rungs {options.rungs}")
+    for margin in options.margins:
+        replays = [replay(order, options.rungs, margin) for order in orders]
+        saved = [each.saved for each in replays]
+        lost = [each.lost for each in replays]
+        print(
+            f"margin {margin:g}: {np.mean(saved):.1%} of the tokens saved "
+            f"[{min(saved):.1%}, {max(saved):.1%}], {np.mean(lost):.2%} of the hypervolume lost "
+            f"[{min(lost):.2%}, {max(lost):.2%}]"
+        )
+        kinds = by_kind(every, replays)
+        for name, kind in kinds.items():
+            print(
+                f"    {name:16} {kind.count:3}: {kind.stopped:.0%} stopped, {kind.behind:.0%} "
+                f"behind the front; {kind.wrongly:.1f} of the front stopped an order"
+            )
+        result.append({"margin": margin, "saved": saved, "lost": lost})
+    print(json.dumps({"rungs": options.rungs, "margins": result}))
+
+
+if __name__ == "__main__":
+    main()

@@ -25,11 +25,11 @@ _FIELD = "text"
 
 def check_corpus(name: CorpusName) -> None:
     """ValueError for what is not there, or not to be read here; no file is opened."""
-    if not name:
+    if name == ():
         raise ValueError("corpus: [] is not one or more names")
     for each in _names(name):
         if each != PYTHON:
-            _check_readable(_paths(_source(each).place))
+            _check_readable(_paths(_source(each)))
 
 
 def read_documents(name: CorpusName) -> list[str]:
@@ -66,7 +66,7 @@ def _documents(name: str) -> Iterator[str]:
         yield from map(_text, _standard_library())
         return
     source = _source(name)
-    paths = _paths(source.place)
+    paths = _paths(source)
     _check_readable(paths)
     for path in paths:
         match path.suffix.lower():
@@ -78,11 +78,16 @@ def _documents(name: str) -> Iterator[str]:
                 yield _text(path)
 
 
-def _paths(place: str) -> list[Path]:
+def _paths(source: _Source) -> list[Path]:
     """The files that a path or a pattern stands for; nothing of what a link to a folder holds."""
+    place = source.place
+    if not place:
+        raise ValueError("corpus: '' is not the name of a file or a folder")
     if _exists(place):
         path = Path(place).expanduser()
         return [path] if path.is_file() else sorted(_files(path))
+    if place == PYTHON:
+        raise ValueError(f"corpus: '{place}#{source.field}' is not possible, it has no fields")
     if not glob.has_magic(place):
         raise ValueError(
             f"corpus: '{place}' is not '{PYTHON}' and no file or folder of that name exists"

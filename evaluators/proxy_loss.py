@@ -90,11 +90,15 @@ class ProxyLoss:
 
     stage = "training"
 
-    def __init__(self, settings: ProxyTraining) -> None:
-        """ValueError for a corpus that is not there and for a device that torch does not have."""
+    def __init__(self, settings: ProxyTraining, corpus: Corpus | None = None) -> None:
+        """corpus: what the settings name, where it has been read already, as for another of these.
+
+        ValueError for a corpus that is not there and for a device that torch does not have.
+        """
         check_corpus(settings.corpus)
         check_device(settings.training.device)
         self._settings = settings
+        self._given_corpus = corpus
         self._texts: dict[int, TokenizedText] = {}
         self._tokenizers: dict[int, Tokenizer] = {}
         self._completions: dict[int, Completions] = {}
@@ -151,7 +155,7 @@ class ProxyLoss:
 
     @cached_property
     def _corpus(self) -> Corpus:
-        return read_corpus(self._settings.corpus)
+        return self._given_corpus or read_corpus(self._settings.corpus)
 
     @cached_property
     def _task(self) -> Task | None:

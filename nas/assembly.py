@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import assert_never
 
 from evaluators.cache import Again, Memory, Remembered
+from evaluators.corpus import Corpus
 from evaluators.evaluator import Evaluator
 from evaluators.inherited_loss import InheritedLoss
 from evaluators.latency import LatencyEvaluator, LatencySettings, Quiet
@@ -57,11 +58,11 @@ def timings_again(spec: StudySpec, memory: Memory) -> Iterator[tuple[Evaluator, 
         yield tuple(each for each in (again, per_byte) if asked & set(each.score_names))
 
 
-def training_again(spec: StudySpec, seed: int, token_budget: int) -> ProxyLoss:
-    """The study's training from scratch, but for its seed and its length."""
+def training_again(spec: StudySpec, corpus: Corpus, seed: int, token_budget: int) -> ProxyLoss:
+    """The study's training from scratch, but for its seed and its length; corpus: the study's."""
     settings = proxy_training(spec.proxy, spec.target, seed)
     training = replace(settings.training, token_budget=token_budget)
-    return ProxyLoss(replace(settings, training=training))
+    return ProxyLoss(replace(settings, training=training), corpus)
 
 
 def runner_of(device: DeviceSettings) -> Runner:

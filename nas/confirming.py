@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from evaluators.corpus import read_corpus
 from evaluators.evaluator import Evaluator
 from nas.assembly import loss_evaluator, timings_again, training_again
 from nas.views.confirmation import confirmation_document, confirmation_view
@@ -43,8 +44,9 @@ def confirm_and_show(name: str, storage: str, wish: Wish, typed: str, *, as_json
         front = analysis.front(store, name)
         spec = from_json(store.study(name).spec)
         _check_idle(store, name)
-        trials = store.trials(name, numbers=(numbers := contenders(front, wish.candidates)))
+        numbers = contenders(front, wish.candidates)
         check_machine(spec)
+        trials = store.trials(name, numbers=numbers)
         trials = tuple(sorted(trials, key=lambda trial: numbers.index(trial.number)))
         on_front = sum(trial in front.members for trial in trials)
         try:
@@ -102,8 +104,9 @@ def _trainings(spec: StudySpec, trials: Sequence[Trial], wish: Wish) -> Iterator
     long_seed = next(seeds)
     lengths = [(seed, budget) for seed in itertools.islice(seeds, wish.seeds)]
     lengths.append((long_seed, round(budget * wish.budget)))
+    corpus = read_corpus(spec.proxy.corpus)  # once for all of them
     for seed, token_budget in lengths:
-        evaluator = training_again(spec, seed, token_budget)
+        evaluator = training_again(spec, corpus, seed, token_budget)
         for trial in trials:
             yield Job(trial=trial, evaluator=evaluator, seed=seed, token_budget=token_budget)
 
@@ -130,7 +133,10 @@ def _first_time(evaluator: Evaluator) -> str:
 
 
 def _forecast(store: Store, spec: StudySpec, jobs: Sequence[Job]) -> Forecast:
-    """From what the same stage of the same candidate took the study, a training by its tokens."""
+    """From what the same stage of the same candidate took the study, a training by its tokens.
+
+    What a candidate inherited its loss in tells nothing of a training: that is left at 0.
+    """
     ended = {
         (run.repeat.trial, run.repeat.fingerprint)
         for run in store.repeats(spec.name)
@@ -146,7 +152,8 @@ def _forecast(store: Store, spec: StudySpec, jobs: Sequence[Job]) -> Forecast:
         price = prices.get((job.trial.id, job.evaluator.stage), 0.0)
         share = 1.0
         if job.token_budget is not None:
-            share = job.token_budget / spec.proxy.token_budget
+            trained = spec.proxy.method == "scratch"
+            share = job.token_budget / spec.proxy.token_budget if trained else 0.0
         seconds[job.repeat] = price * share
     return Forecast(study=spec.name, seconds=seconds, done_before=len(jobs) - len(left))
 
@@ -167,7 +174,7 @@ def _plan(
     if not left:
         return f"{said}\nall {forecast.done_before} of these are done"
     done = f"; {forecast.done_before} are done" if forecast.done_before else ""
-    return (
-        f"{said}\n{left - trainings} timings and {trainings} trainings are left, about "
-        f"{duration(math.fsum(forecast.seconds.values()))}{done}"
-    )
+    about = ""
+    if spec.proxy.method == "scratch" or not trainings:
+        about = f", about {duration(math.fsum(forecast.seconds.values()))}"
+    return f"{said}\n{left - trainings} timings and {trainings} trainings are left{about}{done}"

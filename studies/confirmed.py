@@ -22,6 +22,7 @@ from studies.records import Point, RepeatRun, Trial, as_point
 from studies.storage.store import Store
 
 _LOSS = "loss"
+_TRAINED = ("task", "recall_error")
 _USUAL = 8
 
 
@@ -50,16 +51,22 @@ class Confirmation:
     """What is known by now; whatever too little has been repeated for is None.
 
     short_tokens, long_tokens: the study's token budget, and that of the long trainings.
+    inherited: whether the study's own losses are those of a shared network, and not of trainings on
+        `short_tokens`.
+    as_found: objectives that another seed would move and that are taken as the study found them.
     candidates: by the long loss, those without one behind.
     under_way: repeats that have begun and not ended.
     by_short_loss, by_parameters, by_non_embedding: how the study's own score, and the plain counts
         of parameters (more is better), rank the candidates beside the long loss.
-    ceiling: the rank correlation that the noise of seeds allows.
+    ceiling: the rank correlation that the noise of seeds allows; None where losses are inherited,
+        whose noise is another.
     gap: long losses that differ by more are different, at 95 % each.
     """
 
     study: str
     short_tokens: int
+    inherited: bool
+    as_found: tuple[str, ...]
     long_tokens: int | None
     candidates: tuple[Confirmed, ...]
     under_way: int
@@ -128,7 +135,7 @@ def confirmation_of(
     architectures: Mapping[str, Architecture],
 ) -> Confirmation:
     """runs: of these trials, whose architectures are given by hash; see `Store.repeats`."""
-    short_tokens = front.spec.proxy.token_budget
+    short_tokens, inherited = front.spec.proxy.token_budget, front.spec.proxy.method == "shared"
     long_tokens = _long_tokens(runs, short_tokens)
     members = {trial.id for trial in front.members}
     found = [
@@ -155,6 +162,8 @@ def confirmation_of(
     return Confirmation(
         study=front.study,
         short_tokens=short_tokens,
+        inherited=inherited,
+        as_found=tuple(axis.name for axis in front.axes if axis.name in _TRAINED),
         long_tokens=long_tokens,
         candidates=_with_probabilities(front, found, noise),
         under_way=sum(run.ended_at is None for run in runs),
@@ -162,7 +171,7 @@ def confirmation_of(
         by_short_loss=rank_correlation(short, long),
         by_parameters=rank_correlation([-each.total for each in counts], long),
         by_non_embedding=rank_correlation([each.embedding - each.total for each in counts], long),
-        ceiling=None if noise is None else noise_ceiling(short, long, noise),
+        ceiling=None if noise is None or inherited else noise_ceiling(short, long, noise),
         gap=None if noise is None else telling_gap(noise),
     )
 

@@ -1,10 +1,11 @@
 """`nas confirm`: how far the front of a study is to be trusted, by longer trainings."""
 
-import math
 import shlex
 from typing import Annotated
 
 import typer
+
+_LEAST, _MOST = 1.1, 1_000.0
 
 
 def confirm(
@@ -18,7 +19,7 @@ def confirm(
         ),
     ] = None,
     budget: Annotated[
-        float, typer.Option(help="Tokens of the long training, in the study's token budget.")
+        float, typer.Option(help="Tokens of the long training, in token budgets of the study.")
     ] = 4.0,
     seeds: Annotated[
         int, typer.Option(help="Fresh seeds at the study's own budget.", min=2, max=100)
@@ -33,8 +34,10 @@ def confirm(
     """
     from nas.study_place import find_study
 
-    if not 1 < budget < math.inf:
-        raise ValueError(f"budget: {budget:g} is not above 1, the study's own token budget")
+    if not _LEAST <= budget <= _MOST:
+        raise ValueError(
+            f"budget: {budget:g} is not between {_LEAST:g} and {_MOST:,.0f} token budgets of the study"
+        )
     place = find_study(study, storage)
     # Takes seconds to import: only once the options are known to be right.
     from nas.confirming import Wish, confirm_and_show

@@ -41,8 +41,8 @@ def why_document(followed: Followed) -> Why:
     }
     if len(trials) < FEWEST_TRIALS:
         document["said"] = (
-            f"Which choices matter is not told: of at least {FEWEST_TRIALS} candidates "
-            f"{len(trials)} are complete."
+            f"Which choices matter is told from {FEWEST_TRIALS} complete candidates on; "
+            f"there {'is' if len(trials) == 1 else 'are'} {len(trials)}."
         )
         return document
     shapes = [followed.shapes[trial.model.hash] for trial in trials if trial.model is not None]

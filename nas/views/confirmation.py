@@ -1,6 +1,7 @@
 """What confirmed a front, for people and for scripts: a table, sentences, one document."""
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -20,6 +21,7 @@ def confirmation_document(confirmation: Confirmation) -> dict[str, Any]:
     return {
         "study": confirmation.study,
         "short_tokens": confirmation.short_tokens,
+        "inherited": confirmation.inherited,
         "long_tokens": confirmation.long_tokens,
         "candidates": [_candidate(each) for each in confirmation.candidates],
         "repeats_under_way": confirmation.under_way,
@@ -36,7 +38,7 @@ def confirmation_document(confirmation: Confirmation) -> dict[str, Any]:
 
 
 def confirmation_view(confirmation: Confirmation, front: Front) -> RenderableType:
-    """The candidates by their long loss, and what follows."""
+    """The candidates by their long loss, and what follows; seeds one by one are in the document."""
     sentences = Table.grid(padding=(0, 1))
     for sentence in trust_findings(confirmation):
         sentences.add_row("-", sentence)
@@ -48,12 +50,13 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     seeds = sorted({seed for each in confirmation.candidates for seed in each.fresh})
     long = "" if confirmation.long_tokens is None else f"\n{_tokens(confirmation.long_tokens)}"
     short = _tokens(confirmation.short_tokens)
+    own = "shared" if confirmation.inherited else short
     grid = table(
         "trial",
         "layout",
         *(f"{axis.name}\n{axis.unit}" for axis in others),
-        f"loss\n{short}",
-        *(f"seed\n{seed}" for seed in seeds),
+        f"loss\n{own}",
+        *([f"{len(seeds)} seeds\n{short}"] if seeds else []),
         f"long{long}",
         "on the\nfront",
         left=("trial", "layout"),
@@ -66,7 +69,7 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
             layout_strip(each.trial.model.layout),
             *(_value(each, axis.name) for axis in others),
             number(each.trial.values["loss"]),
-            *(number(each.fresh[seed]) if seed in each.fresh else "–" for seed in seeds),
+            *([_mean(each.fresh, seeds)] if seeds else []),
             Text("–") if each.long is None else Text(number(each.long), style="bold"),
             probability_text(each.probability),
         )
@@ -77,6 +80,11 @@ def _value(candidate: Confirmed, name: str) -> str:
     """As measured anew, where it was."""
     score = candidate.again.get(name)
     return number(candidate.trial.values[name] if score is None else score.value)
+
+
+def _mean(losses: Mapping[int, float], seeds: Collection[int]) -> str:
+    """Of fresh seeds; of some of them alone it would not compare with that of all."""
+    return number(statistics.fmean(losses.values())) if len(losses) == len(seeds) else "–"
 
 
 def _tokens(count: int) -> str:

@@ -105,8 +105,8 @@ class _Progress:
         )
         if job is None:
             return head
-        left = max(0.0, left - (time.monotonic() - self._since))
-        head.append(f"  about {duration(left)} left")
+        if left:  # nothing is expected of trainings where the study had none
+            head.append(f"  about {duration(max(0.0, left - time.monotonic() + self._since))} left")
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             job.evaluator.stage,

@@ -76,11 +76,15 @@ def _ranks(confirmation: Confirmation) -> Iterator[str]:
     allowed = ""
     if confirmation.ceiling is not None:
         allowed = f"; {confirmation.ceiling:.2f} is what seed noise allows"
-    elif confirmation.noise is not None:
+    elif confirmation.noise is not None and not confirmation.inherited:
         allowed = "; seed noise alone would explain how they differ"
+    losses = f"losses after {confirmation.short_tokens:,} tokens"
+    others = f"those after {confirmation.long_tokens:,} with another seed"
+    if confirmation.inherited:
+        losses = "losses inherited from the shared network"
+        others = f"those of their own trainings on {confirmation.long_tokens:,} tokens"
     yield (
-        f"The losses after {confirmation.short_tokens:,} tokens rank {short.count} candidates as "
-        f"those after {confirmation.long_tokens:,} with another seed do: Spearman "
+        f"The {losses} rank {short.count} candidates as {others} do: Spearman "
         f"{_correlation(short)}{allowed}."
     )
     plain = {
@@ -93,7 +97,7 @@ def _ranks(confirmation: Confirmation) -> Iterator[str]:
         best = max(told, key=lambda name: told[name].value)
         verdict = ""
         if told[best].value >= short.value:
-            verdict = f"; among these, {best} rank as well as the short training"
+            verdict = f"; among these, {best} rank as well as the study's losses"
         yield f"Plain counts, more taken for better, rank them by Spearman: {said}{verdict}."
 
 
@@ -129,6 +133,11 @@ def _places(confirmation: Confirmation) -> Iterator[str]:
     doubtful = [each for each in members if _share(each) < _SURE]
     if doubtful:
         yield f"Doubtful: {_listed(sorted(doubtful, key=_share))}."
+    if members and confirmation.as_found:
+        yield (
+            f"In this, {' and '.join(confirmation.as_found)} are taken as the study found them, "
+            "without what another seed would change."
+        )
     rising = [each for each in known if not each.on_front and _share(each) > _UNLIKELY]
     if rising:
         rising.sort(key=_share, reverse=True)

@@ -115,13 +115,17 @@ def test_a_malformed_line_is_named(folder: Path, line: str, said: str) -> None:
         ("docs/**.md", "'docs/**.md' is not a pattern of paths"),
         ("\0", "no file or folder of that name exists"),
         ("nowhere.jsonl#body", "'nowhere.jsonl' is not"),
+        ("python#body", "'python#body' is not possible, it has no fields"),
+        ("", "'' is not the name of a file or a folder"),
+        (("a.txt", ""), "'' is not the name of a file or a folder"),
+        ("#body", "'' is not the name of a file or a folder"),
     ],
 )
 def test_what_is_not_there_is_said_before_anything_is_read(
     folder: Path, name: CorpusName, said: str
 ) -> None:
     for check in (check_corpus, read_documents):
-        if name or check is check_corpus:
+        if name != () or check is check_corpus:
             with pytest.raises(ValueError, match=r"^corpus: ") as refusal:
                 check(name)
             assert said in str(refusal.value)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.confirming import Wish, confirm_and_show
 from studies.loop import run_study
 from studies.spec import read_spec
 from studies.storage.store import Store
@@ -36,7 +37,7 @@ depth = [2, 3]
 width = [64, 128]
 mixers = ["c", "a", "s", "l", "-"]
 feed_forward = [1.0, 2.0]
-vocab_size = [4096]
+vocab_size = [256]
 head_dim = [32]
 kv_heads = [1, 2]
 window = [16]
@@ -58,16 +59,20 @@ kind = "random"
 
 @pytest.fixture
 def study(tmp_path: Path) -> str:
-    """Its file; its trials were scored by formulas."""
+    """Its file."""
     sentences = (f"Sentence {n} tells of {n * n} things and {n % 7} more.\n" for n in range(1000))
     (tmp_path / "text.txt").write_text("".join(sentences))
     (tmp_path / "tiny.toml").write_text(_STUDY)
-    url = f"sqlite:///{tmp_path}/nas.db"
-    spec = read_spec(tmp_path / "tiny.toml")
-    spec = spec.model_copy(update={"storage": url})
+    return "tiny.toml"
+
+
+def _run(folder: Path, trials: int) -> str:
+    """Scores so many trials of the study by formulas; the URL of its database."""
+    url = f"sqlite:///{folder}/nas.db"
+    spec = read_spec(folder / "tiny.toml").model_copy(update={"storage": url, "trials": trials})
     with Store.open(url) as store:
         run_study(spec, evaluators=all_stages(), store=store)
-    return "tiny.toml"
+    return url
 
 
 def _trainings(folder: Path) -> list[tuple[object, ...]]:
@@ -79,7 +84,15 @@ def _trainings(folder: Path) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
-def test_a_front_is_confirmed_stopped_resumed_and_shown(nas, study: str, tmp_path: Path) -> None:
+def test_a_front_is_confirmed_stopped_resumed_and_shown(
+    nas,
+    study: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _run(tmp_path, trials=5)
     asked = ("confirm", study, "--candidates", "3", "--budget", "2")
     with _start(tmp_path, *asked) as process:
         deadline = time.monotonic() + 100
@@ -112,12 +125,14 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(nas, study: str, tmp_pat
         assert set(each["again"]) == {"decode"}
         assert 0 <= each["front_probability"] <= 1
 
-    again = nas(*asked)
-    assert again.returncode == 0
-    assert "all 12 of these are done" in again.stderr
+    monkeypatch.setenv("COLUMNS", "80")
+    wish = Wish(candidates=3, budget=2.0, seeds=2)
+    confirm_and_show("tiny", f"sqlite:///{tmp_path}/nas.db", wish, study, as_json=False)
+    again = capsys.readouterr()
+    assert "all 12 of these are done" in again.err
     assert len(_trainings(tmp_path)) == 9
-    assert all(len(line) <= 80 for line in again.stdout.splitlines())
-    assert "Seed noise" in again.stdout
+    assert all(len(line) <= 80 for line in again.out.splitlines())
+    assert "Seed noise" in again.out
 
     probabilities = json.loads(nas("pareto", "tiny", "--json").stdout)["front_probabilities"]
     assert probabilities.keys() >= {str(each["trial"]) for each in candidates if each["on_front"]}
@@ -130,8 +145,8 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(nas, study: str, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--budget", "1"), "budget: 1 is not above 1"),
-        (("--budget", "nan"), "budget: nan is not above 1"),
+        (("--budget", "1"), "budget: 1 is not between 1.1 and 1,000 token budgets of the study"),
+        (("--budget", "nan"), "budget: nan is not between 1.1 and 1,000"),
         (("--storage", "sqlite:///none.db"), "does not exist"),
     ],
 )
@@ -142,23 +157,17 @@ def test_a_mistake_is_one_sentence(nas, study: str, arguments, sentence: str) ->
     assert result.stderr.count("\n") == 1
 
 
-def test_what_cannot_be_confirmed_says_why(nas, study: str, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/nas.db"
+def test_what_cannot_be_confirmed_says_why(study: str, tmp_path: Path) -> None:
+    wish = Wish(candidates=None, budget=4.0, seeds=2)
+    url = _run(tmp_path, trials=2)
     with Store.open(url) as store:
         trial = store.claim("tiny", wanted=100)
         assert trial is not None
-        refused = nas("confirm", study)
-        assert refused.returncode == 2
-        assert f"'tiny' is being run by process {os.getpid()}" in refused.stderr
+        with pytest.raises(ValueError, match=f"'tiny' is being run by process {os.getpid()} "):
+            confirm_and_show("tiny", url, wish, study, as_json=False)
         store.interrupt(trial)
-    (tmp_path / "nas.db").unlink()
-    spec = read_spec(tmp_path / "tiny.toml").model_copy(update={"storage": url, "trials": 2})
-    with Store.open(url) as store:
-        run_study(spec, evaluators=all_stages(), store=store)
-    refused = nas("confirm", study)
-    assert refused.returncode == 2
-    assert "complete candidates, and ranks are compared of 3 or more" in refused.stderr
-    assert refused.stderr.count("\n") == 1
+    with pytest.raises(ValueError, match=r"^study: 'tiny' has \d complete candidates, and ranks "):
+        confirm_and_show("tiny", url, wish, study, as_json=False)
 
 
 def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -1,7 +1,7 @@
 """Whom to confirm, and what the repeats of a study small enough to check by hand say."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from fakes import small_spec
@@ -198,6 +198,26 @@ def test_of_two_lengths_the_longer_one_counts_once_ranks_can_be_compared(
     assert found is not None
     assert found.long_tokens == 8 * _BUDGET
     assert {each.long for each in found.candidates} == {0.5}
+
+
+def test_a_study_of_a_shared_network_and_a_task_is_told_as_one(written: Written) -> None:
+    trials = [written.trial(1.0 + n / 10, 9.0 - n) for n in range(3)]
+    for trial in trials:
+        for seed in (2, 3):
+            written.training(trial, seed, _BUDGET, 1.0 + trial.number + seed * trial.number / 100)
+        written.training(trial, 1, 4 * _BUDGET, 1.0 + trial.number)
+    front = written.front
+    found = read_confirmation(written.store, front)
+    assert found is not None
+    assert found.ceiling is not None
+    assert (found.inherited, found.as_found) == (False, ())
+    proxy = front.spec.proxy.model_copy(update={"method": "shared"})
+    shared = replace(front, spec=front.spec.model_copy(update={"proxy": proxy}))
+    found = read_confirmation(written.store, shared)
+    assert found is not None
+    # Seeds of trainings say nothing of the noise of what is inherited.
+    assert (found.inherited, found.ceiling) == (True, None)
+    assert found.by_short_loss is not None
 
 
 def test_one_candidate_that_was_timed_alone_says_nothing(written: Written) -> None:

@@ -168,7 +168,7 @@ def test_a_study_in_which_nothing_has_happened(url: str) -> None:
     assert document["findings"] == ["No candidate has ended yet."]
     assert document["unproven"]
     assert why["said"] is not None
-    assert "of at least 20 candidates 0 are complete" in why["said"]
+    assert "from 20 complete candidates on; there are 0" in why["said"]
     assert json.loads(json_bytes(document)) == document
 
 

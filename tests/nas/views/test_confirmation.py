@@ -50,6 +50,8 @@ def confirmation(make_trial) -> Confirmation:
     return Confirmation(
         study="small",
         short_tokens=400_000,
+        inherited=False,
+        as_found=(),
         long_tokens=1_600_000,
         candidates=(
             confirmed(7, 1.100, 0.999),
@@ -70,8 +72,24 @@ def confirmation(make_trial) -> Confirmation:
 
 def test_32_layers_fit_80_columns(confirmation, front, render) -> None:
     shown = render(confirmation_view(confirmation, front))
-    for whole in ("117", "1.100", "1.260", "20.20", "400 k", "1.6 M", ">99%", "62%", "–"):
+    for whole in ("117", "1.100", "1.265", "20.20", "400 k", "1.6 M", ">99%", "62%", "–"):
         assert whole in shown
+
+
+def test_inherited_losses_are_not_told_as_those_of_short_trainings(
+    confirmation, front, render
+) -> None:
+    shared = replace(confirmation, inherited=True)
+    said = " ".join(trust_findings(shared))
+    assert "losses inherited from the shared network rank 4 candidates" in said
+    assert "losses after 400,000" not in said
+    assert "shared" in render(confirmation_view(shared, front))
+
+
+def test_objectives_of_trainings_that_are_not_repeated_are_named(confirmation) -> None:
+    said = trust_findings(replace(confirmation, as_found=("task", "recall_error")))
+    assert any(each.startswith("In this, task and recall_error are taken as") for each in said)
+    assert not any("In this" in each for each in trust_findings(confirmation))
 
 
 def test_every_figure_is_quoted_with_its_interval(confirmation) -> None:
@@ -96,7 +114,7 @@ def test_every_figure_is_quoted_with_its_interval(confirmation) -> None:
 def test_a_baseline_that_ranks_better_is_said_to(confirmation) -> None:
     better = replace(confirmation, by_short_loss=confirmation.by_parameters)
     assert any(
-        "non-embedding parameters rank as well as the short training" in each
+        "non-embedding parameters rank as well as the study's losses" in each
         for each in trust_findings(better)
     )
 
