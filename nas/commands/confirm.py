@@ -36,7 +36,8 @@ def confirm(
 
     if not _LEAST <= budget <= _MOST:
         raise ValueError(
-            f"budget: {budget:g} is not between {_LEAST:g} and {_MOST:,.0f} token budgets of the study"
+            f"budget: {budget:g} is not between {_LEAST:g} and {_MOST:,.0f} token budgets of the "
+            "study"
         )
     place = find_study(study, storage)
     # Takes seconds to import: only once the options are known to be right.

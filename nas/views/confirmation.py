@@ -11,7 +11,7 @@ from rich.text import Text
 from evaluators.evaluator import Score
 from nas.views.terminal import layout_strip, number, table
 from nas.views.trust import probability_text, trust_findings
-from studies.analysis import Front
+from studies.analysis import Axis, Front
 from studies.confirmation import Noise, RankCorrelation
 from studies.confirmed import Confirmation, Confirmed
 
@@ -54,7 +54,7 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     grid = table(
         "trial",
         "layout",
-        *(f"{axis.name}\n{axis.unit}" for axis in others),
+        *(_heading(axis) for axis in others),
         f"loss\n{own}",
         *([f"{len(seeds)} seeds\n{short}"] if seeds else []),
         f"long{long}",
@@ -65,7 +65,7 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     for each in confirmation.candidates:
         assert each.trial.model is not None
         grid.add_row(
-            f"{each.trial.number}{'' if each.on_front else ' (behind)'}",
+            f"{each.trial.number}{'' if each.on_front else ' behind'}",
             layout_strip(each.trial.model.layout),
             *(_value(each, axis.name) for axis in others),
             number(each.trial.values["loss"]),
@@ -74,6 +74,11 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
             probability_text(each.probability),
         )
     return grid
+
+
+def _heading(axis: Axis) -> str:
+    """Narrow, so that four objectives leave room for the layout in 80 columns."""
+    return "\n".join((axis.name.replace("_", "_\n"), axis.unit))
 
 
 def _value(candidate: Confirmed, name: str) -> str:

@@ -36,11 +36,16 @@ def trust_findings(confirmation: Confirmation) -> Iterator[str]:
         for failure in each.failures:
             yield f"{each.trial.title.capitalize()} failed in its {failure}."
     missing = [each for each in confirmation.candidates if each.long is None and not each.failures]
-    if missing or confirmation.under_way:
-        yield (
-            f"Not all is done: {_counted(len(missing), 'candidate lacks', 'candidates lack')} the "
-            f"long training, {confirmation.under_way} repeats are under way; nas confirm goes on."
+    left = []
+    if missing:
+        lack = _counted(len(missing), "candidate lacks", "candidates lack")
+        left.append(f"{lack} the long training")
+    if confirmation.under_way:
+        left.append(
+            _counted(confirmation.under_way, "repeat is under way", "repeats are under way")
         )
+    if left:
+        yield f"Not all is done: {', '.join(left)}; nas confirm goes on."
 
 
 def probability_text(probability: float | None) -> str:
@@ -130,14 +135,14 @@ def _places(confirmation: Confirmation) -> Iterator[str]:
             f"{_SURE:.0%} or more sure to be on the front, among those trained for long: "
             f"{len(sure)} of its {_counted(len(members), 'point', 'points')}."
         )
+    if members and confirmation.as_found:
+        yield (
+            f"For that, {' and '.join(confirmation.as_found)} count as the study found them, "
+            "without what another seed would change."
+        )
     doubtful = [each for each in members if _share(each) < _SURE]
     if doubtful:
         yield f"Doubtful: {_listed(sorted(doubtful, key=_share))}."
-    if members and confirmation.as_found:
-        yield (
-            f"In this, {' and '.join(confirmation.as_found)} are taken as the study found them, "
-            "without what another seed would change."
-        )
     rising = [each for each in known if not each.on_front and _share(each) > _UNLIKELY]
     if rising:
         rising.sort(key=_share, reverse=True)

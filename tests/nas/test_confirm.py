@@ -147,7 +147,6 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
     [
         (("--budget", "1"), "budget: 1 is not between 1.1 and 1,000 token budgets of the study"),
         (("--budget", "nan"), "budget: nan is not between 1.1 and 1,000"),
-        (("--storage", "sqlite:///none.db"), "does not exist"),
     ],
 )
 def test_a_mistake_is_one_sentence(nas, study: str, arguments, sentence: str) -> None:
@@ -159,6 +158,8 @@ def test_a_mistake_is_one_sentence(nas, study: str, arguments, sentence: str) ->
 
 def test_what_cannot_be_confirmed_says_why(study: str, tmp_path: Path) -> None:
     wish = Wish(candidates=None, budget=4.0, seeds=2)
+    with pytest.raises(ValueError, match="does not exist"):
+        confirm_and_show("tiny", f"sqlite:///{tmp_path}/none.db", wish, study, as_json=False)
     url = _run(tmp_path, trials=2)
     with Store.open(url) as store:
         trial = store.claim("tiny", wanted=100)

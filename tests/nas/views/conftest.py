@@ -13,7 +13,13 @@ from studies.owner import Owner
 from studies.records import ModelSummary, Outcome, Trial, TrialState
 from studies.spec import Objective, StudySpec
 
-UNITS = {"loss": "bits/byte", "decode": "ms/token", "prefill": "ms"}
+UNITS = {
+    "loss": "bits/byte",
+    "decode": "ms/token",
+    "prefill": "ms",
+    "recall_error": "wrong",
+    "task": "bits/byte",
+}
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 MakeTrial = Callable[..., Trial]

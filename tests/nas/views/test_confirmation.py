@@ -14,7 +14,12 @@ from studies.confirmed import Confirmation, Confirmed
 
 @pytest.fixture
 def front(make_trial, spec) -> Front:
-    names = {"loss": "bits/byte", "decode": "ms/token", "prefill": "ms"}
+    names = {
+        "loss": "bits/byte",
+        "decode": "ms/token",
+        "recall_error": "wrong",
+        "task": "bits/byte",
+    }
     return Front(
         study="small",
         spec=spec,
@@ -38,7 +43,7 @@ def confirmation(make_trial) -> Confirmation:
     ) -> Confirmed:
         decode = Score(name="decode", value=20.2, unit="ms/token")
         return Confirmed(
-            trial=make_trial(number, loss=1.25, decode=20.0, prefill=1234.5),
+            trial=make_trial(number, loss=1.25, decode=20.0, recall_error=0.5, task=1.5),
             on_front=number < 100,
             fresh={5: 1.26, 6: 1.27},
             long=long,
@@ -70,10 +75,11 @@ def confirmation(make_trial) -> Confirmation:
     )
 
 
-def test_32_layers_fit_80_columns(confirmation, front, render) -> None:
+def test_32_layers_and_four_objectives_fit_80_columns(confirmation, front, render) -> None:
     shown = render(confirmation_view(confirmation, front))
     for whole in ("117", "1.100", "1.265", "20.20", "400 k", "1.6 M", ">99%", "62%", "–"):
         assert whole in shown
+    assert "caca" in shown  # of the layout, what is left of the line
 
 
 def test_inherited_losses_are_not_told_as_those_of_short_trainings(
@@ -88,8 +94,8 @@ def test_inherited_losses_are_not_told_as_those_of_short_trainings(
 
 def test_objectives_of_trainings_that_are_not_repeated_are_named(confirmation) -> None:
     said = trust_findings(replace(confirmation, as_found=("task", "recall_error")))
-    assert any(each.startswith("In this, task and recall_error are taken as") for each in said)
-    assert not any("In this" in each for each in trust_findings(confirmation))
+    assert any(each.startswith("For that, task and recall_error count as") for each in said)
+    assert not any("For that" in each for each in trust_findings(confirmation))
 
 
 def test_every_figure_is_quoted_with_its_interval(confirmation) -> None:
