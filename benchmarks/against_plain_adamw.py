@@ -19,8 +19,8 @@ import torch
 from proxy_training import matched, text_of
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from evaluators.torch_device import precision
-from evaluators.training import TrainingSettings, bits_per_byte, train
+from evaluators.training.fit import TrainingSettings, bits_per_byte, train
+from evaluators.training.torch_device import precision
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from proxy_training import matched, model, text_of
 
-from evaluators.training import TrainingSettings, train
+from evaluators.training.fit import TrainingSettings, train
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.encoding import RandomSuggester, draw
 from search_space.proxy import proxy_of

@@ -25,9 +25,9 @@ import numpy as np
 
 from evaluators.cache import Forgetful
 from evaluators.evaluator import EvaluationFailed
-from evaluators.latency import LatencyEvaluator, LatencySettings
-from evaluators.latency_model import Accuracy, LatencyModel
-from evaluators.workload_parts import Deployment, Parts, parts_of
+from evaluators.speed.latency import LatencyEvaluator, LatencySettings
+from evaluators.speed.latency_model import Accuracy, LatencyModel
+from evaluators.speed.workload_parts import Deployment, Parts, parts_of
 from hardware.environment import read_environment
 from hardware.local import LocalRunner
 from hardware.measurement import Measurement

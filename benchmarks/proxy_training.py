@@ -25,11 +25,11 @@ from functools import cache
 
 import numpy as np
 
-from evaluators.corpus import PYTHON, read_corpus
-from evaluators.recipe import Recipe
-from evaluators.tokenizer import encode, train_tokenizer
-from evaluators.torch_device import Device
-from evaluators.training import TokenizedText, TrainingSettings, train
+from evaluators.text.corpus import PYTHON, read_corpus
+from evaluators.text.tokenizer import encode, train_tokenizer
+from evaluators.training.fit import TokenizedText, TrainingSettings, train
+from evaluators.training.recipe import Recipe
+from evaluators.training.torch_device import Device
 from search_space.architecture import (
     Architecture,
     Attention,

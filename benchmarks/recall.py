@@ -19,8 +19,8 @@ from long_runs import LONG, SHORT, rows
 from proxy_training import matched
 
 from evaluators.evaluator import Score
-from evaluators.recall import Recall, RecallSettings
-from evaluators.recall_probe import RecallProbe
+from evaluators.quality.recall import Recall, RecallSettings
+from evaluators.quality.recall_probe import RecallProbe
 
 LAYOUTS = (
     *("--------", "cccccccc", "ssssssss", "llllllll", "accccccc", "ccccccca", "ccaccaca"),

@@ -23,7 +23,7 @@ from ranking import KINDS, kind_of
 
 from evaluators.cache import Forgetful
 from evaluators.evaluator import CurvePoint
-from evaluators.latency import LatencyEvaluator, LatencySettings
+from evaluators.speed.latency import LatencyEvaluator, LatencySettings
 from nas.assembly import runner_of
 from search_space.architecture import architecture_hash
 from studies.pareto import front, hypervolume

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
-from evaluators.model_file import loaded
+from evaluators.speed.model_file import loaded
 from hardware.environment import read_environment
 from hardware.llama_cpp import LlamaCppRunner
 from hardware.local import STEADY_HEAP, LocalRunner

@@ -29,17 +29,17 @@ from proxy_training import model as architecture_of
 from ranking import Judged, judged, kind_of, ranks, spearman
 
 from evaluators.evaluator import Progress
-from evaluators.recipe import Recipe, make_optimizer, set_rate
-from evaluators.shared_network import SharedNetwork, balanced_layouts, train_shared
-from evaluators.step import Step
-from evaluators.tokenizer import cache_folder
-from evaluators.training import (
+from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
+from evaluators.text.tokenizer import cache_folder
+from evaluators.training.fit import (
     TrainingSettings,
     bits_per_byte,
     computing,
     mixed_windows,
     train_model,
 )
+from evaluators.training.recipe import Recipe, make_optimizer, set_rate
+from evaluators.training.step import Step
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import assert_never
 
 from evaluators.cache import Again, Memory, Remembered
-from evaluators.corpus import Corpus
 from evaluators.evaluator import Evaluator
-from evaluators.inherited_loss import InheritedLoss
-from evaluators.latency import LatencyEvaluator, LatencySettings, Quiet
-from evaluators.per_byte import PerByteEvaluator
-from evaluators.proxy_loss import ProxyLoss, ProxyTraining
-from evaluators.recall import Recall, RecallSettings
+from evaluators.quality.inherited_loss import InheritedLoss
+from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
+from evaluators.quality.recall import Recall, RecallSettings
+from evaluators.speed.latency import LatencyEvaluator, LatencySettings, Quiet
+from evaluators.speed.per_byte import PerByteEvaluator
 from evaluators.static import StaticEvaluator
-from evaluators.tokenizer import cache_folder
-from evaluators.training import TrainingSettings
+from evaluators.text.corpus import Corpus
+from evaluators.text.tokenizer import cache_folder
+from evaluators.training.fit import TrainingSettings
 from hardware.fake import FakeRunner
 from hardware.llama_cpp import LlamaCppRunner
 from hardware.local import LocalRunner

@@ -5,8 +5,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from evaluators.corpus import read_corpus
 from evaluators.evaluator import Evaluator
+from evaluators.text.corpus import read_corpus
 from nas.assembly import loss_evaluator, timings_again, training_again
 from nas.views.confirmation import confirmation_document, confirmation_view
 from nas.views.confirming import Forecast, watching

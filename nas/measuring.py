@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from evaluators.evaluator import EvaluationFailed
-from evaluators.model_file import inexpressible, loaded
+from evaluators.speed.model_file import inexpressible, loaded
 from hardware.cores import idlest_cores
 from hardware.llama_cpp import LlamaCppRunner
 from hardware.local import LocalRunner

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from evaluators.cache import Forgetful
 from evaluators.evaluator import EvaluationFailed, Progress
-from evaluators.model_file import inexpressible
-from evaluators.proxy_loss import ProxyLoss
-from evaluators.recall import Recall
+from evaluators.quality.proxy_loss import ProxyLoss
+from evaluators.quality.recall import Recall
+from evaluators.speed.model_file import inexpressible
 from nas.assembly import latency_evaluator, loss_evaluator, proxy_training, recall_settings
 from nas.reading import Reading, reading_of
 from nas.views.terminal import duration, layout_strip, megabytes

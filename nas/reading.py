@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from evaluators.corpus import overlap_note, read_corpus
-from evaluators.tokenizer import encode, train_tokenizer
+from evaluators.text.corpus import overlap_note, read_corpus
+from evaluators.text.tokenizer import encode, train_tokenizer
 from search_space.architecture import Architecture
 from search_space.proxy import proxy_of
 from studies.spec import StudySpec

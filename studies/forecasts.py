@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evaluators.evaluator import Evaluation, Evaluator, Infeasible, Progress, Report
-from evaluators.latency_model import FEWEST, Accuracy, Forecast, LatencyModel
-from evaluators.workload_parts import Deployment, Parts, is_additive, parts_of
+from evaluators.speed.latency_model import FEWEST, Accuracy, Forecast, LatencyModel
+from evaluators.speed.workload_parts import Deployment, Parts, is_additive, parts_of
 from search_space.architecture import Architecture
 from studies.budgets import budgets
 from studies.records import END_STATES, Trial

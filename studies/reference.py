@@ -2,7 +2,7 @@
 
 import math
 
-from evaluators.model_file import inexpressible
+from evaluators.speed.model_file import inexpressible
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
 from search_space.presets import PRESETS

@@ -11,9 +11,9 @@ from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from evaluators.corpus import CorpusName, check_corpus
-from evaluators.recall_probe import RecallProbe
-from evaluators.task import read_task
+from evaluators.quality.recall_probe import RecallProbe
+from evaluators.text.corpus import CorpusName, check_corpus
+from evaluators.text.task import read_task
 from hardware.runner import ModelFormat
 from search_space.architecture import Architecture
 from search_space.encoding import encode

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from evaluators.operators.timing import Pains
+from evaluators.speed.operators.timing import Pains
 from search_space.onnx_graph import GraphQuantization
 from search_space.probes import Kinds, make_probes
 

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from evaluators.operators.costs import operator_costs
-from evaluators.operators.probe_times import Profile, Setting
+from evaluators.speed.operators.costs import operator_costs
+from evaluators.speed.operators.probe_times import Profile, Setting
 from hardware.caches import largest_cache_bytes
 from hardware.local import LocalRunner
 from nas.profiling.plan import ProfilePlan

@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 from evaluators.cache import Memory
 from evaluators.evaluator import Evaluation, EvaluationFailed
-from evaluators.latency import Quiet
-from evaluators.operators.probe_times import ModelTimes, PairedTime, Profile, Setting
-from evaluators.operators.timing import PairedTimer, paired_ratio, reference_ms
+from evaluators.speed.latency import Quiet
+from evaluators.speed.operators.probe_times import ModelTimes, PairedTime, Profile, Setting
+from evaluators.speed.operators.timing import PairedTimer, paired_ratio, reference_ms
 from hardware.measurement import Workload
 from hardware.runner import Runner
 from nas.profiling.plan import ProfilePlan

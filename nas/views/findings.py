@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from evaluators.operators.additivity import additivity
-from evaluators.operators.costs import OperatorCost, first_depth, operator_costs
-from evaluators.operators.probe_times import Estimate, Profile
+from evaluators.speed.operators.additivity import additivity
+from evaluators.speed.operators.costs import OperatorCost, first_depth, operator_costs
+from evaluators.speed.operators.probe_times import Estimate, Profile
 from hardware.measurement import Phase
 from search_space.probes import Part, make_probes
 

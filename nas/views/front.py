@@ -22,7 +22,7 @@ from studies.storage.store import Store
 # One sign a row of the table, so that the scatter can say which is which.
 _SIGNS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DOMINATED, _INFEASIBLE, _REFERENCE, _UNSIGNED = "·", "x", "@", "*"
-# The stage of `evaluators.latency`, which takes a while to import.
+# The stage of `evaluators.speed.latency`, which takes a while to import.
 _TIMING = "latency"
 
 

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from evaluators.operators.additivity import additivity
-from evaluators.operators.costs import OperatorCost, operator_costs
-from evaluators.operators.probe_times import Estimate, ModelTimes, Profile, Setting
+from evaluators.speed.operators.additivity import additivity
+from evaluators.speed.operators.costs import OperatorCost, operator_costs
+from evaluators.speed.operators.probe_times import Estimate, ModelTimes, Profile, Setting
 from hardware.measurement import Workload
 from nas.views.findings import findings
 from nas.views.scatter import Mark, scatter

@@ -6,8 +6,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from evaluators.operators.costs import OperatorCost, operator_costs
-from evaluators.operators.probe_times import Profile, Setting
+from evaluators.speed.operators.costs import OperatorCost, operator_costs
+from evaluators.speed.operators.probe_times import Profile, Setting
 from search_space.probes import make_probes
 
 _WIDTH, _HEIGHT = 560, 380

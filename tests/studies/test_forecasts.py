@@ -11,8 +11,8 @@ import pytest
 from fakes import FakeEvaluator, small_spec, static, training
 
 from evaluators.evaluator import Evaluation, Report
-from evaluators.latency import LatencyEvaluator, LatencySettings
-from evaluators.latency_model import FEWEST
+from evaluators.speed.latency import LatencyEvaluator, LatencySettings
+from evaluators.speed.latency_model import FEWEST
 from hardware.fake import FakeRunner
 from hardware.measurement import Measurement
 from hardware.runner import LoadedModel

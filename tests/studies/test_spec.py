@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from evaluators.recall_probe import RecallProbe
+from evaluators.quality.recall_probe import RecallProbe
 from search_space.encoding import RandomSuggester, draw, encode
 from search_space.matching import Matched
 from search_space.presets import PRESETS

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.operators.additivity import additivity
-from evaluators.operators.costs import operator_costs
-from evaluators.operators.timing import Pains
+from evaluators.speed.operators.additivity import additivity
+from evaluators.speed.operators.costs import operator_costs
+from evaluators.speed.operators.timing import Pains
 from hardware.local import LocalRunner
 from hardware.measurement import Workload, parse_workload
 from nas.profiling.plan import ProfilePlan

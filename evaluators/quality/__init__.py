@@ -1,0 +1,1 @@
+"""What an Architecture writes and recalls after a training: the scores of quality."""

@@ -1,0 +1,286 @@
+"""One network with every mixer at every layer, trained while layouts are drawn from it.
+
+B batch, T time, V vocabulary.
+"""
+
+import contextlib
+import fcntl
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from evaluators.evaluator import EvaluationFailed, Progress, Report
+from evaluators.text.tokenizer import Say
+from evaluators.training.fit import TokenizedText, TrainingSettings, computing, mixed_windows
+from evaluators.training.recipe import make_optimizer, set_rate, start
+from evaluators.training.step import Batch, mean_cross_entropy
+from evaluators.training.torch_device import autocast
+from hardware.quiet import MakeWay
+from search_space.architecture import Architecture, Layer, layout_letter
+from search_space.torch_blocks import RMSNorm, mixer_block
+from search_space.torch_model import LanguageModel
+
+DrawCandidate: TypeAlias = Callable[[int], Architecture]
+
+# Of the share that one letter may have in a layout: below 1, layouts of few letters are common.
+_CONCENTRATION = 0.5
+_REPORTS = 200
+_SAVE_SECONDS = 60.0
+_MIXER_PARTS = ("mixer_norm", "mixer", "mixer_post_norm")
+
+
+class SharedNetwork(LanguageModel):
+    """A model without mixers, and beside each of its layers every mixer on offer.
+
+    layers:  0 feed-forward   1 feed-forward   ...     as wide as the widest candidate's
+    mixers:  0 c a s l        1 c a s l        ...     each with norms of its own
+
+    A candidate is a way through it: at each layer one of the mixers or none, and the first channels
+    of the feed-forward.
+    """
+
+    def __init__(self, pure: Sequence[Architecture]) -> None:
+        """pure: one architecture for each mixer on offer, made of that mixer alone."""
+        widest = max(layer.feed_forward_width for each in pure for layer in each.layers)
+        layers = tuple(Layer(mixer=None, feed_forward_width=widest) for _ in pure[0].layers)
+        super().__init__(replace(pure[0], layers=layers))
+        self.offered = frozenset(layer.mixer for each in pure for layer in each.layers)
+        self.mixers = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    layout_letter(layer.mixer): _MixerPart(layer, each)
+                    for each in pure
+                    if (layer := each.layers[depth]).mixer is not None
+                }
+            )
+            for depth in range(len(layers))
+        )
+
+    def misfit(self, architecture: Architecture) -> str | None:
+        """Why that architecture is no way through the network, or None."""
+        bare = self.architecture
+        if len(architecture.layers) != len(bare.layers):
+            return f"it has {len(architecture.layers)} layers, the network {len(bare.layers)}"
+        if replace(architecture, layers=bare.layers) != bare:
+            return "its width, its vocabulary or its norms are not the network's"
+        for number, layer in enumerate(architecture.layers):
+            if layer.mixer not in self.offered:
+                return f"the mixer of layer {number} is not among the network's"
+            if layer.feed_forward_width > bare.layers[0].feed_forward_width:
+                return f"the feed-forward of layer {number} is wider than the network's"
+        return None
+
+    def score(self, architecture: Architecture, tokens_BT: Tensor) -> Tensor:
+        """Logits (B, T, V) of a candidate; gradients reach what it shares of the weights."""
+        with torch.device("meta"):
+            candidate = LanguageModel(architecture)
+        logits_BTV: Tensor = functional_call(candidate, self._shares(candidate), tokens_BT)
+        return logits_BTV
+
+    def inherited(self, architecture: Architecture) -> LanguageModel:
+        """The candidate as a model of its own, with copies of its weights."""
+        candidate = LanguageModel(architecture)
+        with torch.no_grad():
+            for name, share in self._shares(candidate).items():
+                candidate.get_parameter(name).copy_(share)
+        return candidate.to(self.embedding.weight.device)
+
+    def _shares(self, candidate: LanguageModel) -> dict[str, Tensor]:
+        layout = candidate.architecture.layout
+        own = dict(self.named_parameters())
+        shares = {}
+        for name, weight in candidate.named_parameters():
+            whole = own[_name_in_network(name, layout)]
+            shares[name] = whole[tuple(slice(length) for length in weight.shape)]
+        return shares
+
+
+def balanced_layouts(
+    letters: Sequence[str], depth: int, generator: np.random.Generator
+) -> tuple[str, ...]:
+    """As many layouts as there are letters; at every layer they have each letter once.
+
+    The first is drawn with some letters likelier than others, so that layouts of one or two letters
+    come as well. The others have the same pattern in other letters.
+    """
+    count = len(letters)
+    likelihoods = generator.dirichlet([_CONCENTRATION] * count)
+    drawn = generator.choice(count, size=depth, p=likelihoods)
+    order = generator.permutation(count)
+    return tuple(
+        "".join(letters[order[(place + turn) % count]] for place in drawn)
+        for turn in generator.permutation(count)
+    )
+
+
+def train_shared(
+    network: SharedNetwork,
+    draw_candidate: DrawCandidate,
+    text: TokenizedText,
+    settings: TrainingSettings,
+    file: Path,
+    report: Report,
+) -> None:
+    """Trains the network on the whole budget, or on what is left of it after what `file` holds.
+
+    draw_candidate: the candidate whose weights step 0, 1, ... improves.
+
+    An interrupted training loses a minute at most, and ends with the very weights that it would
+    have had. Raises EvaluationFailed when the loss diverges.
+    """
+    done = 0.0
+
+    def say(sentence: str) -> None:
+        report(Progress(done=done, text=sentence))
+
+    def follow(progress: Progress) -> None:
+        nonlocal done
+        done = progress.done
+        report(progress)
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(file, say), computing(settings, say) as make_way:
+        _train(network, draw_candidate, text, settings, file, follow, make_way)
+
+
+class _MixerPart(nn.Module):
+    """What a layer has before its feed-forward, by the names that it has in a model."""
+
+    def __init__(self, layer: Layer, architecture: Architecture) -> None:
+        super().__init__()
+        assert layer.mixer is not None
+        width, eps = architecture.width, architecture.norm_eps
+        self.mixer_norm = RMSNorm(width, eps)
+        self.mixer = mixer_block(layer.mixer, architecture)
+        self.mixer_post_norm = RMSNorm(width, eps) if architecture.sandwich_norm else None
+
+
+def _name_in_network(name: str, layout: str) -> str:
+    """`layers.3.mixer.out_proj.weight` is `mixers.3.c.mixer.out_proj.weight` there."""
+    parts = name.split(".")
+    if parts[0] == "layers" and parts[2] in _MIXER_PARTS:
+        return ".".join(("mixers", parts[1], layout[int(parts[1])], *parts[2:]))
+    return name
+
+
+def _train(
+    network: SharedNetwork,
+    draw_candidate: DrawCandidate,
+    text: TokenizedText,
+    settings: TrainingSettings,
+    file: Path,
+    report: Report,
+    make_way: MakeWay,
+) -> None:
+    start(network, settings.seed)
+    network.to(settings.device)
+    optimizer = make_optimizer(network, settings.recipe, settings.steps)
+    begun_at = _load(file, network, optimizer, lambda said: report(Progress(done=0.0, text=said)))
+    bits_per_nat = 1.0 / math.log(2.0) / float(text.token_bytes[text.training].mean())
+    stride = max(1, settings.steps // _REPORTS)
+    recent: list[Tensor] = []
+    since, saved_at = time.perf_counter(), time.monotonic()
+    windows = itertools.islice(mixed_windows(text.training, settings), begun_at, None)
+    for step, batch in enumerate(windows, start=begun_at + 1):
+        since += make_way()
+        set_rate(optimizer, settings.recipe, step, settings.steps)
+        recent.append(_step(network, draw_candidate(step - 1), optimizer, batch, settings))
+        if time.monotonic() - saved_at > _SAVE_SECONDS and step < settings.steps:
+            _save(file, network, optimizer, step)
+            saved_at = time.monotonic()
+        if step % stride and step < settings.steps:
+            continue
+        loss = torch.stack(recent).mean().item()
+        if not math.isfinite(loss):
+            raise EvaluationFailed("diverged", f"the shared network's loss at step {step:,}")
+        rate = (step - begun_at) * settings.step_tokens / (time.perf_counter() - since)
+        left_s = (settings.steps - step) * settings.step_tokens / rate
+        report(
+            Progress(
+                done=step / settings.steps,
+                text=f"shared network: {step * settings.step_tokens:,} tokens, "
+                f"{loss * bits_per_nat:.3f} bits/byte in training, {rate:,.0f} tokens/s, "
+                f"{left_s / 60:,.0f} min left",
+            )
+        )
+        recent.clear()
+    if begun_at < settings.steps:
+        _save(file, network, None, settings.steps)
+
+
+def _step(
+    network: SharedNetwork,
+    candidate: Architecture,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    settings: TrainingSettings,
+) -> Tensor:
+    """The loss in nats a token; weights that the candidate has no part in stay as they are."""
+    with autocast(settings.device):
+        logits_BTV = network.score(candidate, batch.inputs_BT)
+    loss = mean_cross_entropy(logits_BTV.flatten(0, 1), batch.targets_BT.flatten())
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), settings.recipe.largest_gradient)
+    optimizer.step()
+    return loss.detach()
+
+
+@contextlib.contextmanager
+def _alone(file: Path, say: Say) -> Iterator[None]:
+    """Of the processes of one study the first trains; the others wait and find it done."""
+    with file.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waits for the process that trains the shared network")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _save(
+    file: Path, network: SharedNetwork, optimizer: torch.optim.Optimizer | None, step: int
+) -> None:
+    """All of it or nothing. Without the optimizer, where no step is to follow."""
+    tensors: dict[str, Tensor] = {
+        f"weight/{name}": weight for name, weight in network.named_parameters()
+    }
+    if optimizer is not None:
+        for name, weight in network.named_parameters():
+            for part, value in optimizer.state[weight].items():
+                tensors[f"{part}/{name}"] = value
+    unfinished = file.with_suffix(".unfinished")
+    save_file(tensors, unfinished, metadata={"step": str(step)})
+    unfinished.replace(file)
+
+
+def _load(file: Path, network: SharedNetwork, optimizer: torch.optim.Optimizer, say: Say) -> int:
+    """The steps taken by what the file holds; 0 where there is none, or none that can be read."""
+    if not file.is_file():
+        return 0
+    weights = dict(network.named_parameters())
+    try:
+        with safe_open(file, "pt") as stored, torch.no_grad():
+            step = int(stored.metadata()["step"])
+            for key in stored.keys():  # noqa: SIM118 - it is no mapping
+                part, _, name = key.partition("/")
+                value = stored.get_tensor(key)
+                if part == "weight":
+                    weights[name].copy_(value)
+                else:
+                    optimizer.state[weights[name]][part] = value.to(weights[name].device)
+    except SafetensorError:
+        say(f"{file} is damaged and is made anew")
+        return 0
+    return step

@@ -1,0 +1,1 @@
+"""What an Architecture takes on a device: the scores of speed and memory."""

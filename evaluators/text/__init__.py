@@ -1,0 +1,1 @@
+"""Text: what is read, how it is split between training and scoring, and its tokens."""

@@ -1,0 +1,1 @@
+"""How a model is trained: a recipe, a step, and the run of them."""

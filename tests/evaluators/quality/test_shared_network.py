@@ -1,0 +1,204 @@
+"""One network for many candidates: what they inherit, how often each is trained, how it goes on."""
+
+import functools
+import itertools
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evaluators.evaluator import EvaluationFailed, Progress
+from evaluators.quality import shared_network
+from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
+from evaluators.training import fit as training
+from evaluators.training.fit import TrainingSettings, bits_per_byte
+from evaluators.training.recipe import Recipe
+from hardware.quiet import making_way
+from search_space.architecture import Architecture, Mixer
+from search_space.torch_model import LanguageModel
+from tests.evaluators.training.test_fit import TEXT, unhindered
+from tests.search_space.strategies import ATTENTION, CONV, LINEAR, WINDOW, stack
+
+MIXERS: dict[str, Mixer | None] = {
+    "c": CONV, "a": ATTENTION, "s": WINDOW, "l": LINEAR, "-": None
+}  # fmt: skip
+SETTINGS = TrainingSettings(context_length=16, batch_size=2, token_budget=480)
+LAYOUTS = ("casl", "aaaa", "cccc", "llll", "ssss", "----", "a-c-", "acac")
+
+
+def candidate(layout: str, feed_forward_width: int = 48, **options: object) -> Architecture:
+    model = stack(*(MIXERS[letter] for letter in layout), **options)
+    layers = tuple(replace(layer, feed_forward_width=feed_forward_width) for layer in model.layers)
+    return replace(model, layers=layers)
+
+
+def network_of(depth: int = 4, **options: object) -> SharedNetwork:
+    network = SharedNetwork([candidate(letter * depth, **options) for letter in MIXERS])
+    network.initialise(1)
+    return network
+
+
+def share_by_hand(
+    network: SharedNetwork, name: str, layout: str, shape: torch.Size
+) -> torch.Tensor:
+    root, _, rest = name.partition(".")
+    number, _, part = rest.partition(".")
+    if root == "layers" and part.startswith("mixer"):
+        return network.mixers[int(number)][layout[int(number)]].get_parameter(part)
+    whole = network.get_parameter(name)
+    return whole[: shape[0]] if whole.ndim == 1 else whole[: shape[0], : shape[1]]
+
+
+def draw_candidate(step: int) -> Architecture:
+    turn, place = divmod(step, len(MIXERS))
+    layouts = balanced_layouts(tuple(MIXERS), 4, np.random.default_rng((0, turn)))
+    return candidate(layouts[place])
+
+
+@pytest.fixture(autouse=True)
+def locks(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(training, "making_way", functools.partial(making_way, folder=tmp_path))
+
+
+def weights_after(
+    file: Path, settings: TrainingSettings = SETTINGS, report=lambda _: None
+) -> dict[str, torch.Tensor]:
+    network = network_of()
+    train_shared(network, draw_candidate, TEXT, settings, file, report)
+    return {name: weight.clone() for name, weight in network.named_parameters()}
+
+
+class TestInheritance:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"sandwich_norm": True},
+            {"embedding_width": 16, "tied_head": False},
+            {"activation": "gelu_tanh", "embedding_multiplier": 5.5},
+        ],
+    )
+    def test_a_candidate_is_the_model_that_is_built_of_its_shares(self, options):
+        network = network_of(**options)
+        tokens_BT = torch.randint(0, 64, (2, 16), generator=torch.Generator().manual_seed(0))
+        for layout, feed_forward_width in itertools.product(LAYOUTS, (48, 20)):
+            architecture = candidate(layout, feed_forward_width, **options)
+            by_hand = LanguageModel(architecture)
+            with torch.no_grad():
+                for name, weight in by_hand.named_parameters():
+                    weight.copy_(share_by_hand(network, name, layout, weight.shape))
+                expected_BTV = by_hand(tokens_BT)
+                found_BTV = network.score(architecture, tokens_BT)
+                torch.testing.assert_close(found_BTV, expected_BTV, rtol=0, atol=1e-6)
+                copied_BTV = network.inherited(architecture)(tokens_BT)
+                torch.testing.assert_close(copied_BTV, expected_BTV, rtol=0, atol=1e-6)
+
+    def test_only_what_a_candidate_shares_gets_a_gradient(self):
+        network = network_of()
+        network.score(candidate("a-a-", 20), torch.zeros(1, 8, dtype=torch.long)).sum().backward()
+        assert network.mixers[0]["a"].get_parameter("mixer.q_proj.weight").grad is not None
+        assert network.mixers[1]["a"].get_parameter("mixer.q_proj.weight").grad is None
+        assert network.mixers[0]["c"].get_parameter("mixer.in_proj.weight").grad is None
+        hidden = network.layers[0].feed_forward.up_proj.weight.grad.abs().sum(dim=1)
+        assert (hidden[:20] > 0).all()
+        assert (hidden[20:] == 0).all()
+
+    def test_what_is_inherited_does_not_change_with_the_network(self):
+        network = network_of()
+        model = network.inherited(candidate("casl"))
+        before = model.embedding.weight.clone()
+        network.initialise(2)
+        assert torch.equal(model.embedding.weight, before)
+
+    def test_one_layer_and_one_mixer_are_enough(self):
+        network = SharedNetwork([candidate("c")])
+        network.initialise(0)
+        assert network.misfit(candidate("c")) is None
+        assert network.inherited(candidate("c")).architecture == candidate("c")
+
+    @pytest.mark.parametrize(
+        ("stranger", "reason"),
+        [
+            (candidate("cas"), "it has 3 layers, the network 4"),
+            (candidate("casl", 64), "the feed-forward of layer 0 is wider than the network's"),
+            (candidate("casl", vocab_size=128), "its width, its vocabulary or its norms are not"),
+            (stack(CONV, CONV, CONV, replace(CONV, kernel=5)), "the mixer of layer 3 is not among"),
+        ],
+    )
+    def test_what_is_no_way_through_the_network_is_told(self, stranger, reason):
+        assert network_of().misfit(stranger).startswith(reason)
+        assert network_of().misfit(candidate("casl", 20)) is None
+
+
+class TestBalancedLayouts:
+    @pytest.mark.parametrize("letters", ["c", "ca", "casl-"])
+    @pytest.mark.parametrize("depth", [1, 4, 12])
+    def test_every_letter_comes_once_at_every_layer(self, letters, depth):
+        for seed in range(20):
+            layouts = balanced_layouts(tuple(letters), depth, np.random.default_rng(seed))
+            assert len(layouts) == len(letters)
+            for layer in zip(*layouts, strict=True):
+                assert sorted(layer) == sorted(letters)
+
+    def test_layouts_of_one_letter_and_of_many_both_come(self):
+        kinds = Counter(
+            len(set(layout))
+            for seed in range(100)
+            for layout in balanced_layouts(tuple("casl"), 8, np.random.default_rng(seed))
+        )
+        assert set(kinds) == {1, 2, 3, 4}
+        assert min(kinds.values()) >= 20
+
+
+class TestTraining:
+    def test_candidates_learn_from_each_other(self, tmp_path):
+        network = network_of()
+        settings = replace(SETTINGS, batch_size=8, token_budget=40_000)
+        before = bits_per_byte(network.inherited(candidate("aclc")), TEXT, settings, unhindered)
+        train_shared(network, draw_candidate, TEXT, settings, tmp_path / "network", lambda _: None)
+        after = bits_per_byte(network.inherited(candidate("aclc")), TEXT, settings, unhindered)
+        assert after < 0.7 * before
+
+    def test_a_training_that_was_interrupted_ends_with_the_same_weights(
+        self, tmp_path, monkeypatch
+    ):
+        expected = weights_after(tmp_path / "at once")
+        monkeypatch.setattr(shared_network, "_SAVE_SECONDS", 0.0)
+
+        def interrupt(progress: Progress) -> None:
+            if progress.done > 0.5:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            weights_after(tmp_path / "in two", report=interrupt)
+        begun_at: list[float] = []
+        found = weights_after(
+            tmp_path / "in two", report=lambda progress: begun_at.append(progress.done)
+        )
+        assert begun_at[0] > 0.5
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+    def test_a_finished_network_is_read_and_not_trained(self, tmp_path):
+        expected = weights_after(tmp_path / "network")
+        told: list[Progress] = []
+        found = weights_after(tmp_path / "network", report=told.append)
+        assert not told
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+    def test_a_damaged_file_is_made_anew_and_aloud(self, tmp_path):
+        file = tmp_path / "network"
+        expected = weights_after(file)
+        file.write_bytes(file.read_bytes()[:1_000])
+        told: list[Progress] = []
+        found = weights_after(file, report=told.append)
+        assert told[0].text == f"{file} is damaged and is made anew"
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+    def test_a_divergence_is_a_failure(self, tmp_path):
+        wild = Recipe(matrix_rate=1e6, vector_rate=1e6, embedding_rate=1e6)
+        with pytest.raises(EvaluationFailed) as failure:
+            weights_after(tmp_path / "network", replace(SETTINGS, recipe=wild))
+        assert failure.value.kind == "diverged"

@@ -1,0 +1,90 @@
+import pytest
+
+from evaluators.evaluator import Evaluation, EvaluationFailed, Score
+from evaluators.speed.per_byte import PerByteEvaluator
+from tests.evaluators.conformance import EvaluatorConformance
+from tests.search_space.strategies import CONV, stack
+
+LATENCY = Evaluation(
+    scores=(
+        Score(name="decode", value=2.0, unit="ms/token", low=1.5, high=3.0),
+        Score(name="prefill", value=100.0, unit="ms"),
+        Score(name="memory", value=7.0, unit="MB"),
+    ),
+    seconds=5.0,
+)
+
+
+class Latency:
+    """Finds the same for every architecture."""
+
+    stage = "latency"
+    fingerprint = "latency 1"
+    score_names = ("decode", "prefill", "memory")
+
+    def evaluate(self, architecture, report):
+        return LATENCY
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch):
+    """Of few different words, so that a token soon is a word."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "text.txt"
+    lines = (f"Sentence {n} tells of {n * n} things and {n % 7} more.\n" for n in range(2_000))
+    path.write_text("".join(lines))
+    return path
+
+
+def found(corpus, vocab_size: int) -> dict[str, Score]:
+    evaluator = PerByteEvaluator(Latency(), str(corpus), prompt_length=50)
+    evaluation = evaluator.evaluate(stack(CONV, vocab_size=vocab_size), lambda _: None)
+    return {score.name: score for score in evaluation.scores}
+
+
+class TestPerByte(EvaluatorConformance):
+    @pytest.fixture
+    def evaluator(self, corpus):
+        return PerByteEvaluator(Latency(), str(corpus), prompt_length=50)
+
+
+@pytest.mark.parametrize("vocab_size", [64, 256])
+def test_a_vocabulary_of_bytes_writes_one_a_token(corpus, vocab_size):
+    scores = found(corpus, vocab_size)
+    decode = scores["decode_per_byte"]
+    assert (decode.low, decode.value, decode.high) == (1_500.0, 2_000.0, 3_000.0)
+    assert scores["prefill_per_byte"].value == 2_000.0
+    assert scores["prefill_per_byte"].low is None
+    assert {score.unit for score in scores.values()} == {"us/byte"}
+
+
+def test_a_larger_vocabulary_takes_less_a_byte_until_the_text_is_exhausted(corpus):
+    times = [found(corpus, size)["decode_per_byte"].value for size in (300, 1_000, 65_536, 262_144)]
+    assert 2_000 > times[0] > times[1] > times[2] == times[3]
+
+
+def test_another_text_or_another_latency_is_another_fingerprint(corpus, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text(corpus.read_text().replace("tells", "speaks"))
+    latency = Latency()
+    latency.fingerprint = "latency 2"
+    evaluators = [
+        PerByteEvaluator(Latency(), str(corpus), 50),
+        PerByteEvaluator(Latency(), str(other), 50),
+        PerByteEvaluator(latency, str(corpus), 50),
+    ]
+    assert len({evaluator.fingerprint for evaluator in evaluators}) == 3
+
+
+def test_a_candidate_that_cannot_be_timed_is_that_here_too(corpus):
+    class Failing(Latency):
+        def evaluate(self, architecture, report):
+            raise EvaluationFailed("device lost", "no cable")
+
+    with pytest.raises(EvaluationFailed, match="no cable"):
+        PerByteEvaluator(Failing(), str(corpus), 50).evaluate(stack(CONV), lambda _: None)
+
+
+def test_text_that_is_not_there_is_said_at_once():
+    with pytest.raises(ValueError, match=r"^corpus: '/nowhere' is not"):
+        PerByteEvaluator(Latency(), "/nowhere", 50)

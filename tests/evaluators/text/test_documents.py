@@ -1,0 +1,182 @@
+"""What a corpus names: files, folders, patterns, lines and rows; and what is refused, and where."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from evaluators.text.documents import CorpusName, check_corpus, read_documents
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "a.txt": "one\n",
+        "docs/b.md": "two\n",
+        "docs/deep/c.md": "three\n",
+        "docs/.hidden/d.md": "hidden\n",
+        ".e.md": "hidden too\n",
+        "lines.jsonl": '{"text": "four\\u2028still four", "n": 1}\n\n"five"\r\n{"text": "six"}',
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    return tmp_path
+
+
+FOUR = ["four\u2028still four", "five", "six"]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("a.txt", ["one\n"]),
+        ("docs", ["two\n", "three\n"]),
+        ("docs/*.md", ["two\n"]),
+        ("docs/**/*.md", ["two\n", "three\n"]),
+        ("**/*.md", ["two\n", "three\n"]),
+        ("docs/.hidden/*", ["hidden\n"]),
+        ("[ab].*", ["one\n"]),
+        ("lines.jsonl", FOUR),
+        ("*.jsonl", FOUR),
+        (("a.txt", "docs/**/c.md", "lines.jsonl"), ["one\n", "three\n", *FOUR]),
+        (".", ["one\n", "two\n", "three\n", *FOUR]),
+    ],
+)
+def test_what_a_name_stands_for(folder: Path, name: CorpusName, found: list[str]) -> None:
+    check_corpus(name)
+    assert sorted(read_documents(name)) == sorted(found)
+    absolute = str(folder / name) if isinstance(name, str) else [str(folder / n) for n in name]
+    assert sorted(read_documents(absolute)) == sorted(found)
+
+
+def test_python_beside_a_file(folder: Path) -> None:
+    assert sorted(read_documents(("a.txt", "python"))) == sorted(
+        ["one\n", *read_documents("python")]
+    )
+
+
+def test_another_field_and_a_file_whose_name_has_the_mark(folder: Path) -> None:
+    Path("c.jsonl").write_text('{"body": "seven", "text": 7}\n"eight"\n')
+    assert read_documents("c.jsonl#body") == ["seven", "eight"]
+    assert read_documents("c.jsonl*#body") == ["seven", "eight"]
+    Path("c.jsonl#body").write_text("a text of its own")
+    assert read_documents("c.jsonl#body") == ["a text of its own"]
+
+
+def test_links_are_read_and_loops_of_them_are_not_walked(folder: Path) -> None:
+    for name in ("one", "two", "three"):
+        Path("docs", name).symlink_to("..", target_is_directory=True)
+    Path("docs/linked.md").symlink_to(folder / "a.txt")
+    Path("docs/broken.md").symlink_to(folder / "nothing")
+    os.mkfifo("docs/pipe.md")
+    for name in ("docs", "docs/**/*.md"):
+        assert sorted(read_documents(name)) == ["one\n", "three\n", "two\n"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "line 2, is not JSON (expecting property name enclosed in double quotes)"),
+        ("plain words", "line 2, is not JSON (expecting value)"),
+        (
+            '{"body": "x", "id": 3}',
+            "line 2, has no field 'text' but 'body', 'id'; a name that ends",
+        ),
+        ("{}", "line 2, has no field 'text' but nothing;"),
+        ('{"text": null}', "line 2, is not a text, nor an object with one as 'text'"),
+        ('{"text": ["x"]}', "line 2, is not a text"),
+        ("17", "line 2, is not a text"),
+        ("[" * 100_000, "line 2, is not JSON of which a text is read"),
+        ('"\\ud800"', "line 2, holds half of a UTF-16 pair"),
+        ("9" * 5_000, "line 2, is not JSON ("),
+    ],
+)
+def test_a_malformed_line_is_named(folder: Path, line: str, said: str) -> None:
+    Path("bad.jsonl").write_text(f'"right"\n{line}\n')
+    check_corpus("bad.jsonl")
+    with pytest.raises(ValueError, match=r"^corpus: bad\.jsonl, ") as refusal:
+        read_documents("bad.jsonl")
+    assert said in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ((), "[] is not one or more names"),
+        ("nowhere", "'nowhere' is not 'python' and no file or folder of that name exists"),
+        (("a.txt", "nowhere"), "'nowhere' is not 'python'"),
+        ("nowhere/*.md", "'nowhere/*.md' matches no file"),
+        ("docs/**.md", "'docs/**.md' is not a pattern of paths"),
+        ("\0", "no file or folder of that name exists"),
+        ("nowhere.jsonl#body", "'nowhere.jsonl' is not"),
+        ("python#body", "'python#body' is not possible, it has no fields"),
+        ("", "'' is not the name of a file or a folder"),
+        (("a.txt", ""), "'' is not the name of a file or a folder"),
+        ("#body", "'' is not the name of a file or a folder"),
+    ],
+)
+def test_what_is_not_there_is_said_before_anything_is_read(
+    folder: Path, name: CorpusName, said: str
+) -> None:
+    for check in (check_corpus, read_documents):
+        if name != () or check is check_corpus:
+            with pytest.raises(ValueError, match=r"^corpus: ") as refusal:
+                check(name)
+            assert said in str(refusal.value)
+
+
+def test_parquet_without_what_reads_it_names_the_extra(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("docs/rows.parquet").touch()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for name in ("docs", "docs/rows.parquet", "docs/*.parquet", "docs/rows.parquet#body"):
+        with pytest.raises(ValueError, match=r"pip install 'hybrid-lm-search\[parquet\]'$"):
+            check_corpus(name)
+    check_corpus("docs/*.md")
+
+
+class TestParquet:
+    @pytest.fixture(autouse=True)
+    def rows(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_HOME", str(folder / ".home"))  # it is read on import
+        pytest.importorskip("datasets")
+        self.write("rows/a.parquet", {"text": ["one", "two"], "id": [1, 2]})
+        self.write("rows/deep/b[1].parquet", {"id": [3], "text": ["three"]})
+
+    def write(self, name: str, columns: dict[str, list[object]]) -> None:
+        import datasets
+
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        datasets.Dataset.from_dict(columns).to_parquet(name)
+
+    def test_each_row_is_a_document(self) -> None:
+        for name in ("rows", "rows/**/*.parquet", ("rows/a.parquet", "rows/deep/b[[]1].parquet")):
+            check_corpus(name)
+            assert sorted(read_documents(name)) == ["one", "three", "two"]
+
+    def test_what_is_malformed_is_named(self) -> None:
+        self.write("null.parquet", {"text": ["right", None]})
+        Path("no.parquet").write_bytes(b"PAR1, and no more than that")
+        for name, said in {
+            "rows/a.parquet#body": "rows/a.parquet has no field 'body' but 'text', 'id'",
+            "rows/a.parquet#id": "rows/a.parquet, row 1, is not a text",
+            "null.parquet": "null.parquet, row 2, is not a text",
+            "no.parquet": "no.parquet is not a table in Parquet",
+        }.items():
+            with pytest.raises(ValueError, match=r"^corpus: ") as refusal:
+                read_documents(name)
+            assert said in str(refusal.value)
+            assert "\n" not in str(refusal.value)
+
+
+def test_lines_of_a_whole_study_are_documents(folder: Path) -> None:
+    texts = [f"document {n}\nof two lines" for n in range(20)]
+    Path("many.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    assert read_documents("many.jsonl") == texts

@@ -1,0 +1,324 @@
+"""The training loop: what it scores, that it repeats, what it leaves behind, when it gives up."""
+
+import contextlib
+import functools
+import itertools
+import math
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+
+from evaluators.evaluator import EvaluationFailed, Progress
+from evaluators.training import fit as training
+from evaluators.training.fit import (
+    TokenizedText,
+    TrainingSettings,
+    bits_per_byte,
+    mixed_windows,
+    train,
+)
+from evaluators.training.recipe import Recipe
+from hardware.quiet import making_way, measuring
+from search_space.architecture import Architecture
+from search_space.torch_model import LanguageModel
+from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
+
+TINY = stack(CONV, ATTENTION)
+SETTINGS = TrainingSettings(context_length=16, batch_size=2, token_budget=320)
+
+
+def pattern(length: int, vocab_size: int = 64, seed: int = 0) -> np.ndarray:
+    """Ids of which each follows from the one before it, but for one in ten."""
+    draw = np.random.default_rng(seed)
+    ids = [1]
+    while len(ids) < length:
+        ids.append((5 * ids[-1] + 3) % vocab_size)
+        if draw.random() < 0.1:
+            ids[-1] = int(draw.integers(vocab_size))
+    return np.array(ids, dtype=np.uint16)
+
+
+def text_of(vocab_size: int = 64, training: int = 5_000, validation: int = 333) -> TokenizedText:
+    return TokenizedText(
+        training=pattern(training, vocab_size),
+        validation=pattern(validation, vocab_size, seed=1),
+        token_bytes=1 + np.arange(vocab_size) % 5,
+    )
+
+
+TEXT = text_of()
+
+
+def unhindered() -> float:
+    return 0.0
+
+
+def losses(architecture: Architecture, settings: TrainingSettings, text: TokenizedText = TEXT):
+    return [point.loss for point in train(architecture, text, settings, lambda _: None)]
+
+
+@pytest.fixture(autouse=True)
+def locks(monkeypatch, tmp_path) -> Path:
+    """A folder of its own, so that a measurement on this machine and these tests do not meet."""
+    monkeypatch.setattr(training, "making_way", functools.partial(making_way, folder=tmp_path))
+    return tmp_path
+
+
+class TestBitsPerByte:
+    @pytest.mark.parametrize("validation", [2, 16, 17, 18, 33, 333])
+    @pytest.mark.parametrize("batch_size", [1, 3])
+    def test_a_uniform_model_spends_the_logarithm_of_the_vocabulary(self, validation, batch_size):
+        model = LanguageModel(TINY)
+        model.initialise(0)
+        torch.nn.init.zeros_(model.embedding.weight)
+        text = text_of(validation=validation)
+        settings = TrainingSettings(context_length=16, batch_size=batch_size)
+        scored = text.validation[1:]
+        expected = math.log2(64) * len(scored) / text.token_bytes[scored].sum()
+        assert bits_per_byte(model, text, settings, unhindered) == pytest.approx(expected, rel=1e-6)
+
+    def test_no_window_sees_the_one_before(self):
+        model = LanguageModel(TINY)
+        model.initialise(0)
+        ids = torch.from_numpy(TEXT.validation[:33].astype(np.int64))
+        nats = sum(
+            F.cross_entropy(model(ids[None, a : a + 16])[0], ids[a + 1 : a + 17], reduction="sum")
+            for a in (0, 16)
+        )
+        text = text_of(validation=33)
+        expected = nats.item() / math.log(2) / text.token_bytes[text.validation[1:]].sum()
+        # Autocast is bf16 where the processor has it.
+        assert bits_per_byte(model, text, SETTINGS, unhindered) == pytest.approx(expected, rel=1e-2)
+
+
+class TestTrain:
+    def test_the_loss_falls_below_what_single_tokens_tell(self):
+        settings = TrainingSettings(context_length=16, batch_size=8, token_budget=16_000)
+        bytes_a_token = TEXT.token_bytes[TEXT.validation[1:]].mean()
+        assert losses(TINY, settings)[-1] < 0.5 * math.log2(64) / bytes_a_token
+
+    def test_the_same_seed_gives_the_same_curve_and_another_seed_another(self):
+        first = losses(TINY, SETTINGS)
+        assert losses(TINY, SETTINGS) == first
+        other = TrainingSettings(context_length=16, batch_size=2, token_budget=320, seed=1)
+        assert losses(TINY, other)[-1] != first[-1]
+
+    @pytest.mark.parametrize("name", CORNERS)
+    def test_every_layout_learns(self, name):
+        architecture = CORNERS[name]
+        settings = TrainingSettings(context_length=16, batch_size=2, token_budget=960)
+        curve = losses(architecture, settings, text_of(architecture.vocab_size))
+        assert curve[-1] < curve[0]
+
+    def test_looking_more_often_changes_nothing(self):
+        often = TrainingSettings(
+            context_length=16, batch_size=2, token_budget=320, rungs=(0.1, 0.3, 0.9)
+        )
+        assert losses(TINY, often)[-1] == losses(TINY, SETTINGS)[-1]
+
+    @pytest.mark.parametrize(
+        ("budget", "rungs", "tokens"),
+        [
+            (320, (0.5,), [96, 160, 320]),
+            (321, (0.7,), [96, 192, 256, 352]),
+            (1, (0.5,), [32]),
+        ],
+    )
+    def test_points_lie_at_or_just_after_their_share_of_the_budget(self, budget, rungs, tokens):
+        settings = TrainingSettings(
+            context_length=16, batch_size=2, token_budget=budget, rungs=rungs
+        )
+        told: list[Progress] = []
+        curve = train(TINY, TEXT, settings, told.append)
+        assert [point.tokens for point in curve] == tokens
+        assert [progress.point for progress in told if progress.point] == list(curve)
+        assert told[-1].done == 1.0
+
+    def test_a_short_text_is_read_again(self):
+        curve = train(TINY, text_of(training=100), SETTINGS, lambda _: None)
+        assert curve[-1].tokens == 320
+
+    def test_a_text_below_one_window_is_refused(self):
+        with pytest.raises(ValueError, match="context_length: 16 needs more than the 16 tokens"):
+            losses(TINY, SETTINGS, text_of(training=16))
+
+    @pytest.mark.parametrize("rate", [1e3, math.inf])
+    def test_a_run_that_leaves_the_rails_fails_with_its_token(self, rate):
+        wild = Recipe(matrix_rate=rate, vector_rate=rate, embedding_rate=rate)
+        settings = TrainingSettings(
+            context_length=16, batch_size=2, token_budget=3_200, recipe=wild
+        )
+        with pytest.raises(EvaluationFailed, match=r"diverged: .* at token [\d,]+$") as failure:
+            losses(TINY, settings)
+        assert failure.value.kind == "diverged"
+
+    def test_threads_are_put_back_also_when_a_report_stops_the_run(self):
+        def stop(_: Progress) -> None:
+            assert torch.get_num_threads() == 1
+            raise KeyboardInterrupt
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                train(TINY, TEXT, SETTINGS, stop)
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(before)
+
+
+class TestMakingWay:
+    SCRIPT = """
+import functools, sys
+from pathlib import Path
+from evaluators.training import fit as training
+from hardware.quiet import making_way
+from tests.evaluators.training.test_fit import TEXT, TINY
+
+folder = Path(sys.argv[1])
+training.making_way = functools.partial(making_way, folder=folder)
+endless = training.TrainingSettings(context_length=16, batch_size=2, token_budget=1 << 24)
+(folder / "trains").touch()
+training.train(TINY, TEXT, endless, lambda progress: None)
+"""
+
+    def test_a_curve_with_pauses_is_the_curve_without(self, locks):
+        told: list[Progress] = []
+        measurers: list[threading.Thread] = []
+
+        def report(progress: Progress) -> None:
+            told.append(progress)
+            if not progress.text.startswith("pauses"):
+                requested = threading.Event()
+
+                def measure() -> None:
+                    with measuring(lambda _: requested.set(), patience_s=0.0, folder=locks):
+                        time.sleep(0.01)
+
+                measurers.append(threading.Thread(target=measure))
+                measurers[-1].start()
+                requested.wait()
+
+        curve = train(TINY, TEXT, SETTINGS, report)
+        for measurer in measurers:
+            measurer.join()
+        assert [point.loss for point in curve] == losses(TINY, SETTINGS)
+        pauses = [progress for progress in told if progress.text.startswith("pauses")]
+        reports = [progress for progress in told if progress not in pauses]
+        # After the last report nothing is left that could pause.
+        assert [pause.done for pause in pauses] == [report.done for report in reports[:-1]]
+        assert len(pauses) >= 9
+
+    def test_pauses_are_not_in_the_rate(self, monkeypatch):
+        paused_s = 0.0
+        clock = itertools.count()
+
+        @contextlib.contextmanager
+        def often(_) -> Iterator[training.MakeWay]:
+            def make_way() -> float:
+                nonlocal paused_s
+                paused_s += pause_s
+                return pause_s
+
+            yield make_way
+
+        monkeypatch.setattr(training, "making_way", often)
+        monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock) + paused_s)
+        texts: dict[float, list[str]] = {}
+        for pause_s in (0.0, 1_000.0):
+            texts[pause_s] = []
+            train(TINY, TEXT, SETTINGS, lambda told, heard=texts[pause_s]: heard.append(told.text))
+        assert texts[0.0] == texts[1_000.0]
+        assert "tokens/s" in texts[0.0][0]
+
+    def test_scoring_pauses_between_any_two_passes(self):
+        model = LanguageModel(TINY)
+        text = text_of(validation=1 + 3 * training._SCORED_TOKENS)
+        passes, looks = [], []
+        model.register_forward_hook(lambda *_: passes.append(len(looks)))
+        bits_per_byte(model, text, SETTINGS, lambda: looks.append(None) or 0.0)
+        assert passes == [1, 2, 3]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    def test_a_real_training_leaves_the_processor_to_a_measurement(self, locks):
+        process = subprocess.Popen(
+            [sys.executable, "-c", self.SCRIPT, str(locks)], cwd=Path(__file__).parents[3]
+        )
+
+        def ticks() -> int:
+            """Of processor time, hundredths of a second: the 14th and 15th field of proc(5)."""
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            return int(fields[11]) + int(fields[12])
+
+        def wait_until(condition: Callable[[], bool]) -> None:
+            while not condition():
+                assert process.poll() is None
+                time.sleep(0.01)
+
+        def works_for(more: int) -> None:
+            wanted = ticks() + more
+            wait_until(lambda: ticks() >= wanted)
+
+        try:
+            wait_until((locks / "trains").exists)
+            works_for(50)
+            for _ in range(3):
+                with measuring(lambda _: None, patience_s=0.0, folder=locks):
+                    before = ticks()
+                    time.sleep(0.3)
+                    assert ticks() - before <= 3
+                works_for(10)
+        finally:
+            process.kill()
+            process.wait()
+
+
+class TestBatches:
+    def test_every_token_is_read_once_before_any_is_read_again(self):
+        ids = np.arange(16 * 10 + 1, dtype=np.uint16)
+        settings = TrainingSettings(context_length=16, batch_size=2, token_budget=16 * 20)
+        batches = list(mixed_windows(ids, settings))
+        inputs = torch.cat([batch.inputs_BT for batch in batches])
+        targets = torch.cat([batch.targets_BT for batch in batches])
+        assert inputs.shape == (20, 16)
+        assert torch.equal(targets, inputs + 1)
+        for once in (inputs[:10], inputs[10:]):
+            assert torch.equal(once.flatten().sort().values, torch.arange(160))
+        assert not torch.equal(inputs[:10], inputs[10:])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("context_length", 0), ("batch_size", 0), ("token_budget", -1), ("threads", 0)],
+)
+def test_settings_below_one_are_refused(field, value):
+    with pytest.raises(ValueError, match=f"^{field}: {value} is not at least 1$"):
+        TrainingSettings(**{field: value})
+
+
+@pytest.mark.parametrize("rung", [0.0, 1.5])
+def test_rungs_outside_the_budget_are_refused(rung):
+    with pytest.raises(ValueError, match=f"^rungs: {rung} is not above 0 and at most 1$"):
+        TrainingSettings(rungs=(0.5, rung))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA")
+class TestCuda:
+    @pytest.mark.parametrize("name", CORNERS)
+    def test_a_curve_repeats_and_is_near_that_of_a_cpu(self, name):
+        architecture = CORNERS[name]
+        text = text_of(architecture.vocab_size)
+        cpu = TrainingSettings(context_length=16, batch_size=4, token_budget=640)
+        cuda = replace(cpu, device="cuda")
+        curve = losses(architecture, cuda, text)
+        assert losses(architecture, cuda, text) == curve
+        assert curve == pytest.approx(losses(architecture, cpu, text), rel=0.1)
