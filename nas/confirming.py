@@ -68,10 +68,12 @@ def confirm_and_show(name: str, storage: str, wish: Wish, typed: str, *, as_json
 
 def _check_idle(store: Store, name: str) -> None:
     """While a study runs its front moves, and two would share the machine's cores."""
-    for trial in analysis.status(store, name).running:
-        assert trial.owner is not None
+    running = analysis.status(store, name).running
+    if running:
+        owner = running[0].owner
+        assert owner is not None
         raise ValueError(
-            f"study: '{name}' is being run by process {trial.owner.pid} on {trial.owner.host}; "
+            f"study: '{name}' is being run by process {owner.pid} on {owner.host}; "
             "confirm it once that has ended"
         )
 

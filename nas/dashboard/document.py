@@ -179,12 +179,15 @@ def _document(
 
 
 def _confirmation(followed: Followed, confirmation: Confirmation) -> form.Confirmation:
-    others = [each.name for each in followed.spec.objectives if each.name != "loss"]
+    repeated = {name for each in confirmation.candidates for name in each.again}
+    anew = [each.name for each in followed.spec.objectives if each.name in repeated]
     seeds = sorted({seed for each in confirmation.candidates for seed in each.fresh})
     return {
         "short_tokens": confirmation.short_tokens,
+        "inherited": confirmation.inherited,
         "long_tokens": confirmation.long_tokens,
         "seeds": seeds,
+        "anew": anew,
         "candidates": [
             {
                 "trial": each.trial.id,
@@ -192,9 +195,7 @@ def _confirmation(followed: Followed, confirmation: Confirmation) -> form.Confir
                 "short": each.trial.values["loss"],
                 "fresh": [each.fresh.get(seed) for seed in seeds],
                 "long": each.long,
-                "again": [
-                    each.again[name].value if name in each.again else None for name in others
-                ],
+                "again": [each.again[name].value if name in each.again else None for name in anew],
                 "probability": each.probability,
             }
             for each in confirmation.candidates

@@ -195,7 +195,7 @@ class ConfirmedCandidate(TypedDict):
 
     short: the loss that the study knows. fresh: one loss for each of `seeds` at the study's own
         token budget. long: the loss of the long training. Each is null where it is not there.
-    again: its other objectives, in the study's order, as they were measured anew.
+    again: the objectives of `anew` as they were measured anew.
     probability: of being on the front of those that were trained for long (0 to 1).
     """
 
@@ -209,11 +209,18 @@ class ConfirmedCandidate(TypedDict):
 
 
 class Confirmation(TypedDict):
-    """What longer trainings say; candidates by their long loss. findings: sentences for people."""
+    """What longer trainings say; candidates by their long loss. findings: sentences for people.
+
+    short_tokens: the study's own token budget. inherited: whether its losses are those of a shared
+        network instead, and not of trainings on so many.
+    anew: the objectives that were measured once more for any candidate, in the study's order.
+    """
 
     short_tokens: int
+    inherited: bool
     long_tokens: int | None
     seeds: list[int]
+    anew: list[str]
     candidates: list[ConfirmedCandidate]
     findings: list[str]
 

@@ -1,9 +1,9 @@
 """What a report says in tables: plain texts, for HTML and for Markdown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from nas.dashboard.form import Confirmation, ConfirmedCandidate, Document, Json
+from nas.dashboard.form import Confirmation, Document, Json
 from nas.views.terminal import duration, number
 from nas.views.trust import probability_text
 
@@ -77,38 +77,44 @@ def _value(document: Document, name: str, row: int) -> str:
 
 
 def _confirmation(document: Document, confirmation: Confirmation) -> Table:
-    trials, architectures = document["trials"], document["architectures"]
-    places = {trial: row for row, trial in enumerate(trials["id"])}
-    others = [axis for axis in document["axes"] if axis["objective"] and axis["name"] != "loss"]
-    long = confirmation["long_tokens"]
-
-    def cells(candidate: ConfirmedCandidate) -> tuple[str, ...]:
-        row = places[candidate["trial"]]
-        return (
-            f"{trials['name'][row]}{'' if candidate['on_front'] else ' (behind)'}",
-            architectures["layout"][trials["architecture"][row]],
-            *("" if value is None else number(value) for value in candidate["again"]),
-            number(candidate["short"]),
-            *("" if loss is None else number(loss) for loss in candidate["fresh"]),
-            "" if candidate["long"] is None else number(candidate["long"]),
-            probability_text(candidate["probability"]),
-        )
-
-    columns = (
-        "trial",
-        "layout",
-        *(f"{axis['name']} anew, {axis['unit']}".rstrip(", ") for axis in others),
-        f"loss, {confirmation['short_tokens']:,} tokens",
-        *(f"seed {seed}" for seed in confirmation["seeds"]),
-        "long loss" if long is None else f"{long:,} tokens",
-        "on the front",
-    )
+    columns = dict(_confirmed_columns(document, confirmation))
     return Table(
         title="Trained again, and for longer",
-        columns=columns,
-        rows=tuple(map(cells, confirmation["candidates"])),
+        columns=tuple(columns),
+        rows=tuple(zip(*columns.values(), strict=True)),
         numbers=frozenset(range(2, len(columns))),
     )
+
+
+def _confirmed_columns(
+    document: Document, confirmation: Confirmation
+) -> Iterator[tuple[str, list[str]]]:
+    """Titles and cells; what nothing is known of for any candidate has no column."""
+    trials, architectures = document["trials"], document["architectures"]
+    places = {trial: row for row, trial in enumerate(trials["id"])}
+    units = {axis["name"]: axis["unit"] for axis in document["axes"]}
+    short, long = confirmation["short_tokens"], confirmation["long_tokens"]
+    candidates = confirmation["candidates"]
+    rows = [(places[each["trial"]], each) for each in candidates]
+    yield (
+        "trial",
+        [f"{trials['name'][row]}{'' if each['on_front'] else ' (behind)'}" for row, each in rows],
+    )
+    yield "layout", [architectures["layout"][trials["architecture"][row]] for row, _ in rows]
+    for place, name in enumerate(confirmation["anew"]):
+        yield f"{name} anew, {units[name]}", _known(each["again"][place] for each in candidates)
+    own = "inherited from the shared network" if confirmation["inherited"] else f"{short:,} tokens"
+    yield f"loss, {own}", _known(each["short"] for each in candidates)
+    for place, seed in enumerate(confirmation["seeds"]):
+        yield f"seed {seed}, {short:,} tokens", _known(each["fresh"][place] for each in candidates)
+    if long is not None:
+        yield f"{long:,} tokens", _known(each["long"] for each in candidates)
+    if any(each["probability"] is not None for each in candidates):
+        yield "on the front", [probability_text(each["probability"]) for each in candidates]
+
+
+def _known(values: Iterable[float | None]) -> list[str]:
+    return ["" if value is None else number(value) for value in values]
 
 
 def _counts(document: Document) -> Table:

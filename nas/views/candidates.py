@@ -1,6 +1,6 @@
 """A table of candidates that leaves room for their layouts, however narrow the terminal is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions
@@ -10,14 +10,14 @@ from rich.table import Table
 from nas.views.terminal import layout_strip, table
 from studies.records import ModelSummary
 
-_LAYOUT, _SIZE = "layout", "million"
-# Wider than any table: measured at less, one that does not fit is measured as cut.
+_LAYOUT = "layout"
+# Wider than any table: a table is measured at most as wide as what it is measured for.
 _UNBOUNDED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A candidate: what it is called, and figures of it, such as `12.50 ±0.2`."""
+    """A candidate by its names, and figures of it, such as `12.50 ±0.2`."""
 
     names: tuple[str, ...]
     model: ModelSummary
@@ -26,10 +26,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateTable:
-    """Names, layout, millions of parameters, and figures.
+    """Names, the layout, millions of parameters, and figures.
 
-    Where layouts would take more than two lines each, headings break and intervals go below their
-    values; where that is not enough, parameters go. Figures are never cut for a layout.
+    Where a layout would take more than two lines, headings break and intervals go below their
+    values; where it still would, parameters go.
     """
 
     names: tuple[str, ...]
@@ -37,12 +37,40 @@ class CandidateTable:
     rows: tuple[Row, ...]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        sizes = [f"{row.model.parameters / 1e6:,.1f}" for row in self.rows]
+        figures = {
+            heading: [row.figures[place] for row in self.rows]
+            for place, heading in enumerate(self.figures)
+        }
+        closed = {
+            _broken(heading): [cell.replace(" ±", "\n±") for cell in cells]
+            for heading, cells in figures.items()
+        }
+        grids = [
+            self._grid({"million": sizes, **figures}),
+            self._grid({"million": sizes, **closed}),
+            self._grid(closed),
+        ]
+        unbounded, room = options.update(width=_UNBOUNDED), options.max_width + self._foldable
+        fitting = (
+            grid for grid in grids if Measurement.get(console, unbounded, grid).maximum <= room
+        )
+        yield next(fitting, grids[-1])
+
+    @property
+    def _foldable(self) -> int:
+        """By how much the layouts may become narrower."""
         longest = max((len(row.model.layout) for row in self.rows), default=0)
-        room = options.max_width + longest // 2
-        unbounded = options.update(width=_UNBOUNDED)
-        grid = self._grid()
-        for closer in (self._closed(), self._closed()._without_sizes()):
-            if Measurement.get(console, unbounded, grid).maximum <= room:
-                break
-            grid = closer
-        yield grid
+        return max(0, longest - max(len(_LAYOUT), (longest + 1) // 2))
+
+    def _grid(self, figures: Mapping[str, Sequence[str]]) -> Table:
+        names = (*self.names, _LAYOUT)
+        grid = table(*names, *figures, left=names, fold=(_LAYOUT,))
+        for place, row in enumerate(self.rows):
+            cells = (column[place] for column in figures.values())
+            grid.add_row(*row.names, layout_strip(row.model.layout), *cells)
+        return grid
+
+
+def _broken(heading: str) -> str:
+    return heading.replace("_", "_\n").replace("/", "/\n")

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
+from nas.views.candidates import CandidateTable, Row
 from nas.views.scatter import Mark, scatter
-from nas.views.terminal import UNSETTLED, layout_strip, number, output, table, unsettled_legend
+from nas.views.terminal import UNSETTLED, number, output, unsettled_legend
 from nas.views.trust import probability_text, trust_line
 from studies import analysis
 from studies.analysis import Axis, Front, is_unsettled
@@ -125,27 +125,26 @@ def _member(front: Front, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _table(front: Front, confirmation: Confirmation | None) -> Table:
-    columns = [_title(axis).replace(" ", "\n", 1) for axis in front.axes]
+def _table(front: Front, confirmation: Confirmation | None) -> CandidateTable:
+    headings = [_title(axis).replace(" ", "\n", 1) for axis in front.axes]
     # What longer trainings say is there once they are.
-    columns += [] if confirmation is None else ["on the\nfront"]
-    grid = table(
-        "", "trial", "layout", "million", *columns, left=("trial", "layout"), fold=("layout",)
+    headings += [] if confirmation is None else ["on the\nfront"]
+    signed = [(_sign(index), trial) for index, trial in enumerate(front.members)]
+    signed += [(_REFERENCE, trial) for trial in front.references]
+    rows = tuple(_row(front, confirmation, sign, trial) for sign, trial in signed)
+    return CandidateTable(names=("", "trial"), figures=tuple(headings), rows=rows)
+
+
+def _row(front: Front, confirmation: Confirmation | None, sign: str, trial: Trial) -> Row:
+    assert trial.model is not None
+    knee = " (knee)" if trial is front.knee else ""
+    figures = [_value(front.spec, trial, axis) for axis in front.axes]
+    figures += [] if confirmation is None else [_probability(confirmation, trial)]
+    return Row(
+        names=(sign, trial.reference or f"{trial.number}{knee}"),
+        model=trial.model,
+        figures=tuple(figures),
     )
-    rows = [(_sign(index), trial) for index, trial in enumerate(front.members)]
-    rows += [(_REFERENCE, trial) for trial in front.references]
-    for sign, trial in rows:
-        assert trial.model is not None
-        knee = " (knee)" if trial is front.knee else ""
-        grid.add_row(
-            sign,
-            trial.reference or f"{trial.number}{knee}",
-            layout_strip(trial.model.layout),
-            f"{trial.model.parameters / 1e6:,.1f}",
-            *(_value(front.spec, trial, axis) for axis in front.axes),
-            *([] if confirmation is None else [_probability(confirmation, trial)]),
-        )
-    return grid
 
 
 def _probability(confirmation: Confirmation, trial: Trial) -> str:

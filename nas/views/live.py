@@ -1,7 +1,7 @@
 """The live view of a running study; a line for each trial where there is no terminal to draw on."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
@@ -10,7 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.views.terminal import duration, layout_strip, notices, number, table
+from nas.views.candidates import CandidateTable, Row
+from nas.views.terminal import duration, layout_strip, notices, number
 from studies.events import (
     Event,
     Listener,
@@ -185,16 +186,20 @@ def _front(progress: StudyProgress) -> RenderableType:
     values = [[trial.values[name] for name in names] for trial in complete]
     members = [complete[index] for index in front(values)]
     units = {score.name: score.unit for score in complete[0].scores}
-    columns = [f"{name}\n{units[name]}" for name in names]
-    grid = table("front", "layout", "million", *columns, left=("front", "layout"), fold=("layout",))
     ordered = sorted(members, key=lambda trial: trial.values[names[0]])
-    for trial in ordered[:_MOST_FRONT_ROWS]:
-        assert trial.model is not None
-        grid.add_row(
-            f"trial {trial.number}",
-            layout_strip(trial.model.layout),
-            f"{trial.model.parameters / 1e6:,.1f}",
-            *(number(trial.values[name]) for name in names),
-        )
+    grid = CandidateTable(
+        names=("front",),
+        figures=tuple(f"{name}\n{units[name]}" for name in names),
+        rows=tuple(_row(trial, names) for trial in ordered[:_MOST_FRONT_ROWS]),
+    )
     hidden = len(ordered) - _MOST_FRONT_ROWS
     return Group(grid, Text(f"and {hidden} more", style="dim")) if hidden > 0 else grid
+
+
+def _row(trial: Trial, names: Sequence[str]) -> Row:
+    assert trial.model is not None
+    return Row(
+        names=(f"trial {trial.number}",),
+        model=trial.model,
+        figures=tuple(number(trial.values[name]) for name in names),
+    )

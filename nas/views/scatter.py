@@ -54,15 +54,19 @@ def scatter(
     lines = [f"{y_title}"]
     lines += [left + "".join(cells).rstrip() for left, cells in zip(edge, grid, strict=True)]
     lines.append(_x_axis(margin, plot_columns, [column(tick) for tick in x_ticks]))
-    x_labels = [_label_of(10**tick if logarithmic else tick) for tick in x_ticks]
+    x_labels = _labels_of([10**tick if logarithmic else tick for tick in x_ticks])
     lines.append(_x_labels(margin, columns, x_labels, [column(tick) for tick in x_ticks]))
     lines.append(x_title.rjust(columns))
     return "\n".join(lines)
 
 
-def _label_of(value: float) -> str:
-    """Three digits, thousands set apart."""
-    return f"{float(f'{value:.3g}'):,g}"
+def _labels_of(values: Sequence[float]) -> list[str]:
+    """Three digits, more where labels would repeat; thousands set apart."""
+    for digits in range(3, 12):
+        rounded = [float(f"{value:.{digits}g}") for value in values]
+        if len(set(rounded)) == len(values):
+            break
+    return [f"{value:,.{max(6, digits)}g}" for value in rounded]
 
 
 def _label(cells: list[str], column: int, label: str) -> None:

@@ -14,16 +14,18 @@ export function drawConfirmation(into, study) {
     fill(into, element("p", { class: "quiet" }, HOW, " ", element("code", {}, `nas confirm ${name}`), " does."));
     return;
   }
-  const { short_tokens, long_tokens, seeds, candidates, findings } = confirmation;
-  const others = study.axes.filter((axis) => axis.objective && axis.name !== "loss");
+  const { short_tokens, inherited, long_tokens, seeds, anew, candidates, findings } = confirmation;
+  const titles = new Map(study.axes.map((axis) => [axis.name, axisTitle(axis)]));
+  // What nothing is known of for any candidate has no column.
+  const ranked = candidates.some((each) => each.probability !== null);
   const heads = [
     "trial",
     "layout",
-    ...others.map((axis) => `${axisTitle(axis)}, anew`),
-    `loss, ${figure(short_tokens)} tokens`,
-    ...seeds.map((seed) => `seed ${seed}`),
-    long_tokens === null ? "long loss" : `${figure(long_tokens)} tokens`,
-    "on the front",
+    ...anew.map((score) => `${titles.get(score)}, anew`),
+    inherited ? "loss, inherited from the shared network" : `loss, ${figure(short_tokens)} tokens`,
+    ...seeds.map((seed) => `seed ${seed}, ${figure(short_tokens)} tokens`),
+    ...(long_tokens === null ? [] : [`${figure(long_tokens)} tokens`]),
+    ...(ranked ? ["on the front"] : []),
   ];
   const lines = candidates.map((each) => {
     const row = study.byId.get(each.trial);
@@ -33,8 +35,8 @@ export function drawConfirmation(into, study) {
       ...each.again.map(figure),
       figure(each.short),
       ...each.fresh.map(figure),
-      figure(each.long),
-      percent(each.probability),
+      ...(long_tokens === null ? [] : [figure(each.long)]),
+      ...(ranked ? [percent(each.probability)] : []),
     ];
   });
   const table = element(

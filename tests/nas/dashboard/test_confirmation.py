@@ -1,6 +1,7 @@
 """What longer trainings say reaches the page and the report, whenever it comes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pytest
 
 from evaluators.evaluator import CurvePoint, Evaluation, Score
 from nas.dashboard.document import StudyDocuments
+from nas.dashboard.form import Document
 from nas.report.markdown import report_markdown
 from nas.report.page import report_html
+from nas.report.tables import Table, tables
 from studies import analysis
-from studies.confirmed import contenders
+from studies.confirmed import contenders, read_confirmation
 from studies.records import Repeat, Trial
 from studies.storage.store import Store
 from tests.studies.large_study import LargeStudy, write_study
@@ -96,3 +99,54 @@ def test_a_report_has_its_table_and_its_sentences(store: Store) -> None:
     assert "Seed noise:" in page
     assert "<b>loss</b>" not in page
     assert "&lt;b&gt;loss&lt;/b&gt; nan" in page
+
+
+def test_what_was_not_measured_anew_has_no_column(store: Store) -> None:
+    trials = confirm(store)
+    timed = (Score(name="decode", value=7.125, unit="ms/token"),)
+    again = Repeat(trial=trials[0].id, stage="latency", fingerprint="again")
+    assert store.claim_repeat(again)
+    assert trials[0].model is not None
+    architecture = store.architecture(trials[0].model.hash)
+    store.remember("again", architecture, Evaluation(scores=timed, seconds=1.0))
+    store.end_repeat(again, seconds=1.0)
+    document = StudyDocuments(store, "large").document()
+    objectives = [axis["name"] for axis in document["axes"] if axis["objective"]]
+    assert set(objectives) > {"loss", "decode"}
+    confirmation = document["confirmation"]
+    assert confirmation is not None
+    assert confirmation["anew"] == ["decode"]
+    assert {tuple(each["again"]) for each in confirmation["candidates"]} == {(7.125,), (None,)}
+    table = confirmed_table(document)
+    assert [title for title in table.columns if "anew" in title] == ["decode anew, ms/token"]
+
+
+def test_before_the_first_long_training_there_is_no_column_of_it(store: Store) -> None:
+    front = analysis.front(store, "large")
+    repeat(store, front.members[0], 2, front.spec.proxy.token_budget, 1.25)
+    assert confirmed_table(StudyDocuments(store, "large").document()).columns == (
+        "trial",
+        "layout",
+        f"loss, {front.spec.proxy.token_budget:,} tokens",
+        f"seed 2, {front.spec.proxy.token_budget:,} tokens",
+    )
+
+
+def test_inherited_losses_are_named_as_such(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    confirm(store)
+    found = read_confirmation(store, analysis.front(store, "large"))
+    assert found is not None
+    shared = replace(found, inherited=True)
+    monkeypatch.setattr("nas.dashboard.document.read_confirmation", lambda *_: shared)
+    documents = StudyDocuments(store, "large")
+    document, why = documents.document(), documents.why()
+    assert "loss, inherited from the shared network" in confirmed_table(document).columns
+    now = datetime.now(UTC)
+    for text in (report_markdown(document, why, now), report_html(document, why, now)):
+        assert "loss, inherited from the shared network" in text
+
+
+def confirmed_table(document: Document) -> Table:
+    (table,) = [each for each in tables(document) if each.title.startswith("Trained again")]
+    assert all(any(row[place] for row in table.rows) for place in range(len(table.columns)))
+    return table

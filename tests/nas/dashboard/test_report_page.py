@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,3 +55,48 @@ def test_axe_finds_nothing_serious(report: str, open_page: Callable[..., Any], w
         page.emulate_media(color_scheme=scheme)
         assert grave_findings(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_confirmation_has_the_columns_that_it_has_figures_for(
+    tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    url = f"sqlite:///{tmp_path}/nas.db"
+    write_study(LargeStudy(url=url, trials=10))
+    with Store.open_to_read(url) as store:
+        documents = StudyDocuments(store, "large")
+        document, why = documents.document(), documents.why()
+    document["confirmation"] = {
+        "short_tokens": 400_000,
+        "inherited": True,
+        "long_tokens": None,
+        "seeds": [2],
+        "anew": ["decode"],
+        "candidates": [
+            {
+                "trial": document["front"][0],
+                "on_front": True,
+                "short": 1.25,
+                "fresh": [1.5],
+                "long": None,
+                "again": [7.125],
+                "probability": None,
+            }
+        ],
+        "findings": [],
+    }
+    path = tmp_path / "report.html"
+    path.write_text(report_html(document, why, datetime.now(UTC)), encoding="utf-8")
+    page = open_page(path.as_uri(), offline=True)
+    page.set_viewport_size({"width": 1440, "height": 16_000})  # so that everything is drawn
+    table = page.get_by_label("Confirmation")
+    expect(table.locator("th")).to_have_text(
+        [
+            "trial",
+            "layout",
+            "decode (ms/token), anew",
+            "loss, inherited from the shared network",
+            "seed 2, 400,000 tokens",
+        ]
+    )
+    expect(table.locator("td").nth(2)).to_have_text("7.125")
+    expect(table.locator("td").nth(4)).to_have_text("1.5")

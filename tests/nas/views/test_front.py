@@ -1,3 +1,5 @@
+import itertools
+import re
 from dataclasses import replace
 
 import pytest
@@ -63,7 +65,33 @@ def known_to(trial: Trial, share: float) -> Trial:
     return replace(trial, scores=scores)
 
 
-def test_a_value_comes_with_half_its_interval(front, capsys) -> None:
+def test_four_objectives_leave_20_layers_two_lines_of_80_columns(make_trial, front, capsys) -> None:
+    values = {"loss": 1.25, "decode": 20.5, "prefill": 1234.5, "recall_error": 0.4375}
+    members = tuple(
+        known_to(make_trial(number, layout="cacslcacc-" * 2, **values), 0.0173)
+        for number in (3, 117)
+    )
+    axes = (*AXES, Axis(name="recall_error", unit="wrong", max=None))
+    four = replace(
+        front,
+        axes=axes,
+        members=members,
+        references=(),
+        knee=members[1],
+        reference_point=(2.0, 30.0, 2000.0, 1.0),
+    )
+    show_front(four)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    (first,) = [place for place, line in enumerate(lines) if "117 (knee)" in line]
+    letters = [re.findall(r"(?:^| )([acsl-]{2,})(?= |$)", line) for line in lines[first:][:2]]
+    assert "".join(itertools.chain(*letters)) == "cacslcacc-" * 2
+    assert lines[first].split()[-4:] == ["1.250", "20.50", "1,234", "0.4375"]
+    assert lines[first + 1].split()[-3:] == ["±0.35", "±21", "±0.0076"]
+
+
+def test_a_value_comes_with_half_its_interval(front, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     known = tuple(known_to(trial, 0.01) for trial in (*front.members, *front.references))
     show_front(replace(front, members=known[:2], references=known[2:]))
     shown = capsys.readouterr().out
@@ -72,7 +100,10 @@ def test_a_value_comes_with_half_its_interval(front, capsys) -> None:
     assert "~" not in shown
 
 
-def test_a_value_that_is_known_less_well_than_asked_for_is_marked(front, capsys) -> None:
+def test_a_value_that_is_known_less_well_than_asked_for_is_marked(
+    front, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     members = (known_to(front.members[0], 0.05), known_to(front.members[1], 0.015))
     marked = replace(front, members=members, references=())
     show_front(marked)

@@ -6,7 +6,7 @@ from evaluators.evaluator import Progress
 from nas.views.live import StudyProgress, ending, study_view, watching
 from search_space.presets import preset
 from studies.events import StageProgress, StageStarted, StudyStarted, TrialEnded, TrialStarted
-from studies.spec import StudySpec, to_json
+from studies.spec import Objective, StudySpec, to_json
 from studies.storage.store import Store
 
 SCORES = {"loss": 1.25, "decode": 12.5, "prefill": 345.6}
@@ -45,6 +45,19 @@ def test_it_shows_the_front_so_far(make_trial, spec, render) -> None:
     assert "trial 4" not in shown  # the same architecture as trial 0
     assert "bits/byte" in shown
     assert "345.6" in shown
+
+
+def test_a_front_of_four_objectives_leaves_20_layers_two_lines(make_trial, spec, render) -> None:
+    objectives = (*spec.objectives, Objective(name="recall_error"))
+    four = spec.model_copy(update={"objectives": objectives})
+    progress = StudyProgress(four)
+    trial = make_trial(0, layout="cacslcacc-" * 2, **SCORES, recall_error=0.4375)
+    progress.follow(TrialEnded(trial=trial))
+    lines = render(study_view(progress, progress.started_at)).splitlines()
+    (first,) = [place for place, line in enumerate(lines) if "trial 0" in line]
+    assert lines[first].split()[-4:] == ["1.250", "12.50", "345.6", "0.4375"]
+    folded = lines[first].split()[2] + lines[first + 1].strip()
+    assert folded == "cacslcacc-" * 2
 
 
 def test_the_time_left_is_that_of_the_candidates_to_come(make_trial, spec) -> None:

@@ -38,6 +38,12 @@ def test_marks_stand_where_their_values_say() -> None:
     assert lines[11].startswith(" 0 ┤")
 
 
+def test_no_two_ticks_of_a_narrow_range_read_the_same() -> None:
+    marks = [Mark(x=1.2905, y=0, symbol="."), Mark(x=1.2995, y=1, symbol=".")]
+    labels = scatter(marks, x_title="", y_title="").splitlines()[-2].split()
+    assert labels == ["1.29", "1.292", "1.294", "1.296", "1.298", "1.3"]
+
+
 def test_the_last_mark_stands_on_top() -> None:
     marks = [Mark(x=1, y=1, symbol="."), Mark(x=1, y=1, symbol="A")]
     assert "A" in scatter(marks, x_title="", y_title="")
