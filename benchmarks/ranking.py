@@ -2,8 +2,8 @@
 
     python benchmarks/ranking.py [--picture docs/ranking.svg]
 
-Spearman with a bootstrap interval over architectures; what seed noise allows at most; the baselines
-of parameters; and by kind of layout how many places too good (+) or too bad (-) it is told to be.
+Spearman with its interval as `nas confirm` tells it; what seed noise allows at most; the baselines
+of parameters; and by kind of layout how many places too good (+) or bad (-) it is told to be.
 The last line is one JSON document.
 """
 
@@ -19,14 +19,15 @@ from xml.sax.saxutils import escape
 import numpy as np
 from long_runs import LONG, SHORT, rows
 from numpy.typing import NDArray
+from scipy.stats import rankdata, spearmanr
 
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
 from search_space.strict import parse_strict
+from studies.confirmation import Noise, noise_ceiling, rank_correlation, seed_noise
 
 Values: TypeAlias = NDArray[np.float64]
 
-RESAMPLES = 2_000
 KINDS = ("all attention", "no attention", "attention first", "other hybrids")
 
 
@@ -41,16 +42,6 @@ class Judged:
     non_embedding: int
     short: dict[int, float]
     long: dict[int, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correlation:
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 def judged() -> list[Judged]:
@@ -81,47 +72,24 @@ def judged() -> list[Judged]:
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
-    def correlation(a: Sequence[float], b: Sequence[float]) -> float:
-        return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
-
-    return correlation(one, other)
+    return float(spearmanr(one, other).statistic)
 
 
 def ranks(values: Sequence[float]) -> Values:
-    """From 0 for the least; ties share the mean of their places."""
-    given = np.asarray(values)
-    below = (given[None, :] < given[:, None]).sum(axis=1)
-    equal = (given[None, :] == given[:, None]).sum(axis=1)
-    places: Values = below + (equal - 1) / 2
+    """From 1 for the least; ties share the mean of their places."""
+    places: Values = rankdata(values)
     return places
 
 
-def with_interval(one: Sequence[float], other: Sequence[float]) -> Correlation:
-    generator = np.random.default_rng(0)
-    a, b = np.asarray(one), np.asarray(other)
-    drawn = []
-    for _ in range(RESAMPLES):
-        chosen = generator.integers(len(a), size=len(a))
-        if len(set(a[chosen])) > 2 and len(set(b[chosen])) > 2:
-            drawn.append(spearman(a[chosen], b[chosen]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Correlation(value=spearman(one, other), low=float(low), high=float(high))
+def with_interval(one: Sequence[float], other: Sequence[float]) -> str:
+    found = rank_correlation(one, other)
+    assert found is not None
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def seed_sd(pairs: Sequence[dict[int, float]]) -> float:
-    """Of one run, from those that were made with both seeds."""
-    halves = [(pair[0] - pair[1]) ** 2 / 2 for pair in pairs if 1 in pair]
-    return float(np.mean(halves)) ** 0.5 if halves else float("nan")
-
-
-def ceiling(models: Sequence[Judged]) -> float:
-    """The correlation of two readings of one truth, each as noisy as it was measured to be."""
-    shares = []
-    for column in ([model.short for model in models], [model.long for model in models]):
-        noise = seed_sd(column)
-        variance = float(np.var([each[0] for each in column], ddof=1))
-        shares.append(1.0 - noise**2 / variance)
-    return float(np.prod(shares)) ** 0.5
+def noise_of(models: Sequence[Judged]) -> Noise | None:
+    """Of the short runs."""
+    return seed_noise([model.short for model in models])
 
 
 def kind_of(layout: str) -> str:
@@ -136,19 +104,23 @@ def kind_of(layout: str) -> str:
 def report(models: Sequence[Judged], title: str) -> dict[str, object]:
     long = [model.long[0] for model in models]
     short = [model.short[0] for model in models]
-    found = with_interval(short, long)
-    print(f"{title}: {len(models)} architectures, Spearman of short with long {found}")
-    result: dict[str, object] = {"count": len(models), "short": found.value}
-    both = [model for model in models if 1 in model.short]
-    if len(both) == len(models):
+    print(f"{title}: {len(models)} architectures, Spearman of short with long", end=" ")
+    print(with_interval(short, long))
+    result: dict[str, object] = {"count": len(models), "short": spearman(short, long)}
+    if all(1 in model.short for model in models):
         second = spearman([model.short[1] for model in models], long)
-        mean = [(model.short[0] + model.short[1]) / 2 for model in models]
-        print(f"    seed 1 {second:.2f}, mean of both {spearman(mean, long):.2f}")
-        result |= {"seed 1": second, "mean": spearman(mean, long)}
-    if both:
-        noise, between = seed_sd([model.short for model in both]), float(np.std(short, ddof=1))
-        print(f"    seed sd {noise:.4f}, sd between architectures {between:.4f} bits/byte")
-        result |= {"seed sd": noise, "sd": between}
+        mean = spearman([model.short[0] + model.short[1] for model in models], long)
+        print(f"    seed 1 {second:.2f}, mean of both {mean:.2f}")
+        result |= {"seed 1": second, "mean": mean}
+    noise = noise_of(models)
+    if noise is not None:
+        between = float(np.std(short, ddof=1))
+        ceiling = noise_ceiling(short, long, noise)
+        print(
+            f"    seed sd {noise.sd:.4f} ({noise.low:.4f} to {noise.high:.4f}), sd between "
+            f"architectures {between:.4f} bits/byte; noise allows {ceiling or 0:.3f}"
+        )
+        result |= {"seed sd": noise.sd, "sd": between, "ceiling": ceiling}
     for name, values in (
         ("parameters outside the embedding", [-float(model.non_embedding) for model in models]),
         ("all parameters", [-float(model.parameters) for model in models]),
@@ -245,7 +217,6 @@ def main() -> None:
         if len(of_family) > 3:
             places = places_by_kind(of_family)
             print("    places too good: " + ", ".join(f"{k} {v:+.1f}" for k, v in places.items()))
-            print(f"    correlation that seed noise allows {ceiling(of_family):.3f}")
             result[f"{family}, places"] = places
     if options.picture is not None:
         options.picture.write_text(picture([m for m in models if m.family == "matched"]))

@@ -19,10 +19,15 @@ class StudyPlace:
 
 def find_study(text: str, storage: str | None) -> StudyPlace:
     """`storage` goes before the study file's own; ValueError for a study file with a mistake."""
-    if Path(text).suffix == ".toml" or Path(text).is_file() or text in shipped_studies():
+    if describes_study(text):
         spec = read_spec(text)
         return StudyPlace(name=spec.name, storage=storage or spec.storage)
     return StudyPlace(name=text, storage=storage or DEFAULT_STORAGE)
+
+
+def describes_study(text: str) -> bool:
+    """Whether it is a study file or a shipped study, which there is before it is begun."""
+    return Path(text).suffix == ".toml" or Path(text).is_file() or text in shipped_studies()
 
 
 def read_study(text: str, storage: str | None) -> StudySpec:

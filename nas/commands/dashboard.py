@@ -27,11 +27,14 @@ def dashboard(
     from nas.dashboard.exports import ExportFolder
     from nas.dashboard.open_studies import OpenStudies
     from nas.dashboard.serving import listen, open_browser, serve
-    from nas.study_place import DEFAULT_STORAGE, find_study
+    from nas.study_place import DEFAULT_STORAGE, describes_study, find_study
     from nas.views.terminal import notices
 
     places = [find_study(study, storage) for study in studies or []]
     with OpenStudies(places, storage or DEFAULT_STORAGE) as shown, listen(host, port) as listening:
+        for name in studies or []:
+            if not describes_study(name):
+                shown.store(name).study(name)  # of what is only named, nothing says that it will be
         notices().print(f"{listening.url}  (Ctrl-C ends it)", soft_wrap=True)
         if not no_open:
             open_browser(listening.url)

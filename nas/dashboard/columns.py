@@ -94,8 +94,8 @@ def short(value: float | None) -> float | None:
 
 
 def exact_short(value: float) -> float:
-    """To as many digits as anybody can see."""
-    return float(f"{value:.{_DIGITS}g}")
+    """To as many digits as anybody can see; a count, such as of parameters, to its last one."""
+    return value if float(value).is_integer() else float(f"{value:.{_DIGITS}g}")
 
 
 def seconds_since_1970(moment: datetime) -> float:

@@ -12,6 +12,7 @@ from nas.dashboard.document import StudyDocuments
 from nas.dashboard.form import Why
 from nas.dashboard.why import why_document
 from nas.study_place import DEFAULT_STORAGE, StudyPlace
+from studies.storage.schema import NotBegun
 from studies.storage.store import Store
 
 
@@ -21,7 +22,8 @@ class OpenStudies:
     def __init__(self, places: Sequence[StudyPlace], storage: str) -> None:
         """places: what is shown, in this order; where there are none, all studies of `storage`.
 
-        ValueError for a database that cannot be read, and for two studies of one name.
+        ValueError for a database that cannot be read, and for two studies of one name. That of a
+        place may be made later; `storage` has to be there.
         """
         names = [place.name for place in places]
         for name in names:
@@ -34,8 +36,11 @@ class OpenStudies:
         self._documents: dict[str, _Kept] = {}
         self._stores: dict[str, Store] = {}
         try:
-            for url in {place.storage for place in places} or {storage}:
-                self._stores[url] = Store.open_to_read(url)
+            for place in places:
+                with contextlib.suppress(NotBegun):
+                    self._open(place.storage)
+            if not places:
+                self._open(storage)
         except BaseException:
             self.close()
             raise
@@ -44,7 +49,7 @@ class OpenStudies:
         """Those that were named, begun or not; else those that the database holds by now."""
         if self._places:
             return self._places
-        begun = self._stores[self._storage].studies()
+        begun = self._open(self._storage).studies()
         return tuple(StudyPlace(name=study.name, storage=self._storage) for study in begun)
 
     def place(self, name: str) -> StudyPlace:
@@ -55,11 +60,14 @@ class OpenStudies:
         raise ValueError(f"study: {name[:100]!r} is not one that this dashboard shows")
 
     def store(self, name: str) -> Store:
-        """The store of a study; ValueError for one that is not shown."""
-        return self._stores[self.place(name).storage]
+        """The store of a study; ValueError for one that is not shown, or has no database yet."""
+        return self._open(self.place(name).storage)
 
     def is_begun(self, name: str) -> bool:
-        return name in [study.name for study in self.store(name).studies()]
+        try:
+            return name in [study.name for study in self.store(name).studies()]
+        except NotBegun:
+            return False
 
     def document(self, name: str, since: str | None) -> bytes | None:
         """See `StudyDocuments.answer`; ValueError for a study that is not begun, here and below.
@@ -83,6 +91,12 @@ class OpenStudies:
             with kept.lock:
                 followed = kept.documents.as_it_is()
             return why_document(followed)
+
+    def _open(self, url: str) -> Store:
+        with self._lock:
+            if url not in self._stores:
+                self._stores[url] = Store.open_to_read(url)
+            return self._stores[url]
 
     def _kept(self, name: str) -> "_Kept":
         store = self.store(name)

@@ -135,7 +135,8 @@ def open_database(url: str, *, create: bool) -> Database:
 def open_to_read(url: str) -> Database:
     """The database of such a URL as it is: this program cannot change it, nor hold others up.
 
-    Raises ValueError with one sentence, also for tables that an older release made.
+    Raises ValueError with one sentence, also for tables that an older release made: NotBegun where
+    there is no file yet, or nothing in it.
     """
     parsed = _parse(url)
     if _is_sqlite(parsed):
@@ -147,7 +148,8 @@ def open_to_read(url: str) -> Database:
     except BaseException as error:
         database.close()
         if isinstance(error, ValueError):
-            raise _refusal(parsed, str(error)) from None
+            kind = schema.NotBegun if isinstance(error, schema.NotBegun) else ValueError
+            raise _refusal(parsed, str(error), kind) from None
         if isinstance(error, sa.exc.DBAPIError):
             raise _refusal(parsed, _why(error)) from None
         raise
@@ -194,7 +196,8 @@ def _check_file(url: sa.URL, *, create: bool) -> None:
         if not path.exists():
             if create:
                 return
-            raise _refusal(url, "does not exist")
+            why = "does not exist; `nas run FILE` begins one"
+            raise _refusal(url, why, schema.NotBegun)
     except OSError as error:
         raise _refusal(url, f"cannot be opened: {(error.strerror or '').lower()}") from None
 
@@ -284,5 +287,5 @@ def _why(error: sa.exc.DBAPIError) -> str:
     return f"cannot be opened: {lines[0] if lines else type(error.orig).__name__}"
 
 
-def _refusal(url: sa.URL, why: str) -> ValueError:
-    return ValueError(f"storage: '{url.render_as_string(hide_password=True)}' {why}")
+def _refusal(url: sa.URL, why: str, kind: type[ValueError] = ValueError) -> ValueError:
+    return kind(f"storage: '{url.render_as_string(hide_password=True)}' {why}")

@@ -11,6 +11,10 @@ from sqlalchemy.schema import SchemaItem
 Migration: TypeAlias = Callable[[sa.Connection], None]
 
 
+class NotBegun(ValueError):
+    """There is no database yet, or one without tables: no study has been begun in it."""
+
+
 class UtcTime(sa.TypeDecorator[datetime.datetime]):
     """A moment; kept in UTC, since SQLite has no time zones."""
 
@@ -272,11 +276,14 @@ def prepare(connection: sa.Connection, *, create: bool) -> None:
 
 
 def check(connection: sa.Connection) -> None:
-    """ValueError, with the end of a sentence, unless the tables are there and up to date."""
+    """ValueError, with the end of a sentence, unless the tables are there and up to date.
+
+    NotBegun where there are none.
+    """
     latest = 1 + len(MIGRATIONS)
     version = _version(connection)
     if version is None:
-        raise ValueError("holds no study")
+        raise NotBegun("holds no study; `nas run FILE` begins one")
     if version > latest:
         raise ValueError(_of_newer_release(version, latest))
     if version < latest:

@@ -27,7 +27,9 @@ export function roleName(row) {
  * @param {import("./study.js").Row} row
  */
 export function card(study, row) {
+  // Its parameters stand among the facts of its shape.
   const scores = study.axes
+    .filter((axis) => (axis.objective || axis.max !== null) && axis.name !== "parameters")
     .filter((axis) => place(row, axis.name) !== null)
     .map((axis) => [axisTitle(axis), scoreText(row.scores[axis.name] ?? estimated(row))]);
   return element(
@@ -36,7 +38,7 @@ export function card(study, row) {
     element("p", { class: "card-title" }, element("b", {}, title(row)), ` ${roleName(row)}`),
     strip(row.architecture.layout),
     facts(scores),
-    facts(shapeFacts(row.architecture).filter(([, value]) => value !== "–")),
+    element("div", { class: "shape" }, facts(shapeFacts(row.architecture).filter(([, value]) => value !== "–"))),
     row.reason === null ? null : element("p", { class: "quiet" }, row.reason),
     row.unsettled ? element("p", { class: "quiet" }, "less settled than the study asks for") : null,
   );
@@ -63,7 +65,8 @@ export class HoverCard {
     const { clientWidth, clientHeight } = this.element.parentElement;
     const { offsetWidth, offsetHeight } = this.element;
     const left = x + 16 + offsetWidth > clientWidth ? x - 16 - offsetWidth : x + 16;
-    const top = Math.min(y + 12, clientHeight - offsetHeight);
+    const below = y + 12 + offsetHeight <= clientHeight;
+    const top = below ? y + 12 : y - 12 - offsetHeight;
     this.element.style.left = `${Math.max(0, left)}px`;
     this.element.style.top = `${Math.max(0, top)}px`;
   }

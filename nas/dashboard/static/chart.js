@@ -2,12 +2,16 @@
 
 import { colour } from "./colours.js";
 import { element } from "./dom.js";
+import { figure } from "./format.js";
 
 /**
  * The size of a point among thousands. ECharts fills each as a square only below 4 pixels; from
  * there on all are one path, whose overlaps take a browser minutes to fill.
  */
 export const SPECK = 3.5;
+
+const MARGIN = 0.05; // of an axis, on either side of its values
+const MOST_TICKS = 8;
 
 export class Chart {
   /** @param {string} label says to those who do not see it what it shows, and where to read it */
@@ -73,6 +77,72 @@ export function valueAxis(name, more = {}) {
     splitNumber: 5,
     ...more,
   };
+}
+
+/**
+ * Whether values are told apart better on a logarithmic axis: the terminal's rule, a decade or more.
+ * @param {number[]} values
+ */
+export function spansDecades(values) {
+  const [low, high] = extent(values);
+  return low > 0 && high > 10 * low;
+}
+
+/**
+ * An axis of scores, which are never negative, with some room around its values.
+ * @param {string} name
+ * @param {number[]} values all that is drawn along it
+ * @param {boolean} log
+ * @param {Record<string, unknown>} [more]
+ */
+export function scoreAxis(name, values, log, more = {}) {
+  const axisLabel = { color: colour("quiet"), fontSize: 11, hideOverlap: true, formatter: figure };
+  const [low, high] = extent(log ? values.filter((value) => value > 0) : values);
+  if (!(low <= high)) return valueAxis(name, { axisLabel, ...more });
+  if (!log) {
+    // Else the best and the worst stand on the frame.
+    const floor = low >= 0 && low < MARGIN * (high - low) ? { min: 0 } : {};
+    const boundaryGap = [`${100 * MARGIN}%`, `${100 * MARGIN}%`];
+    return valueAxis(name, { axisLabel, boundaryGap, ...floor, ...more });
+  }
+  const room = Math.max((high / low) ** MARGIN, 1.02);
+  const [min, max] = [low / room, high * room];
+  const customValues = logTicks(min, max);
+  return valueAxis(name, {
+    type: "log",
+    min,
+    max,
+    axisLabel: { ...axisLabel, customValues },
+    axisTick: { lineStyle: { color: colour("line") }, customValues },
+    ...more,
+  });
+}
+
+/** 1, 2, 5, 10, ... within the ends; 1, 10, ... where those are many, even steps where few. */
+function logTicks(min, max) {
+  const powers = [];
+  for (let power = Math.floor(Math.log10(min)); power <= Math.log10(max); power += 1) powers.push(power);
+  const within = (factors) =>
+    powers.flatMap((power) => factors.map((factor) => Number(`${factor}e${power}`)))
+      .filter((value) => value >= min && value <= max);
+  const fine = within([1, 2, 5]);
+  if (fine.length > MOST_TICKS) return within([1]);
+  return fine.length > 2 ? fine : evenTicks(min, max);
+}
+
+/** @returns {number[]} round numbers */
+function evenTicks(min, max) {
+  const power = 10 ** Math.floor(Math.log10((max - min) / 5));
+  const step = power * [1, 2, 5, 10].find((factor) => 5 * factor * power >= max - min);
+  const count = Math.floor(max / step) - Math.ceil(min / step) + 1;
+  return Array.from({ length: count }, (_, index) => Number(((Math.ceil(min / step) + index) * step).toPrecision(12)));
+}
+
+function extent(values) {
+  return values.reduce(
+    ([least, most], value) => [Math.min(least, value), Math.max(most, value)],
+    [Infinity, -Infinity],
+  );
 }
 
 /**

@@ -1,7 +1,7 @@
 // What longer trainings say of the front: a table of the candidates, and sentences.
 
 import { element, fill } from "./dom.js";
-import { axisTitle, figure, percent } from "./format.js";
+import { axisTitle, figure, probabilityText } from "./format.js";
 import { strip } from "./layout.js";
 import { title } from "./study.js";
 
@@ -36,7 +36,7 @@ export function drawConfirmation(into, study) {
       figure(each.short),
       ...each.fresh.map(figure),
       ...(long_tokens === null ? [] : [figure(each.long)]),
-      ...(ranked ? [percent(each.probability)] : []),
+      ...(ranked ? [probabilityText(each.probability)] : []),
     ];
   });
   const table = element(

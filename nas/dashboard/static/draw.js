@@ -139,7 +139,7 @@ export function drawStudy(documents, options) {
     changed({
       selection: look.selection !== before.selection,
       budgets: look.budgets !== before.budgets,
-      axes: look.x !== before.x || look.y !== before.y || look.logX !== before.logX || look.logY !== before.logY,
+      axes: look.x !== before.x || look.y !== before.y || look.log !== before.log,
       hidden: look.hidden !== before.hidden,
     });
   });

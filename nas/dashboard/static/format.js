@@ -17,6 +17,13 @@ export function percent(share) {
   return `${hundredths !== 0 && Math.abs(hundredths) < 10 ? hundredths.toFixed(1) : Math.round(hundredths)} %`;
 }
 
+/** @param {number | null} probability `97%`, `>99%`, `<1%`: as the terminal and the report say it */
+export function probabilityText(probability) {
+  if (probability === null) return "–";
+  if (probability > 0.99 && probability < 1) return ">99%";
+  return probability > 0 && probability < 0.01 ? "<1%" : `${Math.round(100 * probability)}%`;
+}
+
 /** @param {number} seconds `43 s`, `12 min`, `3 h 20 min` */
 export function duration(seconds) {
   if (seconds < 10) return `${trimmed(seconds.toPrecision(2))} s`;

@@ -1,7 +1,7 @@
 // The front: any two scores of every trial, with error bars, the front line and what is selected.
 
 import { card, HoverCard, roleName } from "./card.js";
-import { Chart, errorBars, SPECK, valueAxis } from "./chart.js";
+import { Chart, errorBars, scoreAxis, SPECK, spansDecades } from "./chart.js";
 import { colour, MARKS } from "./colours.js";
 import { within } from "./budget.js";
 import { button, choice, element, fill, section, tick } from "./dom.js";
@@ -107,13 +107,14 @@ export function frontSection(page) {
   function drawControls() {
     const { view, study } = page;
     const { x, y } = axesOf(page);
+    const log = logOf(view, standing(shown(page), x, y), x, y);
     const options = study.axes.map((axis) => [axis.name, axisTitle(axis)]);
     fill(
       controls,
       choice("Across", options, x, (score) => view.change({ x: score })),
       choice("Up", options, y, (score) => view.change({ y: score })),
-      tick("log across", view.look.logX, (logX) => view.change({ logX })),
-      tick("log up", view.look.logY, (logY) => view.change({ logY })),
+      tick("log across", log.x, (on) => view.change({ log: { ...log, x: on } })),
+      tick("log up", log.y, (on) => view.change({ log: { ...log, y: on } })),
       area,
     );
   }
@@ -139,7 +140,9 @@ export function frontSection(page) {
     const { study, view } = page;
     const { x, y } = axesOf(page);
     const drawn = shown(page);
-    const series = Object.keys(MARKS).map((role) => cloud(study, role, drawn, x, y));
+    const spots = standing(drawn, x, y);
+    const log = logOf(view, spots, x, y);
+    const series = Object.keys(MARKS).map((role) => cloud(study, role, drawn, x, y, log));
     chart.label =
       `Scatter of ${y} against ${x}: ${counted(drawn.length, "trial")}, ` +
       `${study.withRole("front").length} on the front. The table of trials has the same figures.`;
@@ -147,8 +150,8 @@ export function frontSection(page) {
       grid: { left: 58, right: 18, top: 14, bottom: 46 },
       brush: { toolbox: [], xAxisIndex: 0, brushStyle: { color: "rgba(128,128,128,.2)" } },
       toolbox: { show: false },
-      xAxis: scaled(axisTitle(study.axis(x)), view.look.logX, { nameGap: 28 }),
-      yAxis: scaled(axisTitle(study.axis(y)), view.look.logY, { nameGap: 42 }),
+      xAxis: scoreAxis(axisTitle(study.axis(x)), reach(spots, x), log.x),
+      yAxis: scoreAxis(axisTitle(study.axis(y)), reach(spots, y), log.y, { nameGap: 42 }),
       series: [
         ...series,
         budgetLines(page, x, y),
@@ -177,7 +180,7 @@ export function frontSection(page) {
     ),
     /** @param {import("./draw.js").Change} change */
     draw(change) {
-      if (change.document || change.axes) drawControls();
+      if (change.document || change.axes || change.hidden) drawControls();
       if (change.document || change.hidden) drawRoles();
       // To draw anew would end what is being selected; it waits until that is done.
       if (brushing) missed = true;
@@ -193,9 +196,21 @@ export function axesOf({ study, view }) {
   return { x: pick(view.look.x, known[1] ?? known[0]), y: pick(view.look.y, known[0]) };
 }
 
+/**
+ * Which axes are logarithmic: as the reader wishes, else as what is drawn spans.
+ * @param {import("./view.js").View} view
+ * @param {import("./study.js").Row[]} rows with both scores
+ * @returns {{x: boolean, y: boolean}}
+ */
+export function logOf({ look }, rows, x, y) {
+  if (look.log !== null) return look.log;
+  const spans = (axis) => spansDecades(rows.map((row) => place(row, axis)));
+  return { x: spans(x), y: spans(y) };
+}
+
 /** The undominated among some, in two scores, by the first: what the front line goes through. */
 export function staircase(rows, x, y) {
-  const known = rows.filter((row) => place(row, x) !== null && place(row, y) !== null);
+  const known = standing(rows, x, y);
   known.sort((a, b) => place(a, x) - place(b, x) || place(a, y) - place(b, y));
   let lowest = Infinity;
   return known.filter((row) => {
@@ -209,11 +224,22 @@ function shown({ study, view }) {
   return study.rows.filter((row) => row.role in MARKS && !view.look.hidden.has(row.role));
 }
 
-function cloud(study, role, drawn, x, y) {
+/** Those that have a place on both axes. */
+function standing(rows, x, y) {
+  return rows.filter((row) => place(row, x) !== null && place(row, y) !== null);
+}
+
+/** Where they stand on an axis, and the ends of their error bars. */
+function reach(rows, axis) {
+  return rows.flatMap((row) => {
+    const { low = null, high = null } = row.scores[axis] ?? {};
+    return [place(row, axis), low, high].filter((value) => value !== null);
+  });
+}
+
+function cloud(study, role, drawn, x, y, log) {
   const mark = MARKS[role];
-  const rows = drawn.filter(
-    (row) => row.role === role && place(row, x) !== null && place(row, y) !== null,
-  );
+  const rows = standing(drawn, x, y).filter((row) => row.role === role);
   const small = rows.length > DENSE && role !== "front";
   const spots = rows.map((row) => [place(row, x), place(row, y), row.name]);
   return {
@@ -238,20 +264,21 @@ function cloud(study, role, drawn, x, y) {
     },
     labelLayout: { hideOverlap: true, moveOverlap: "shiftY" },
     emphasis: { disabled: small, scale: 1.3 },
-    data: role === "reference" ? spots.map((spot) => towardsMiddle(spot, drawn, x)) : spots,
+    data: role === "reference" ? spots.map((spot) => towardsMiddle(spot, drawn, x, log.x)) : spots,
     z: { front: 5, reference: 6 }[role] ?? 2,
     cursor: "pointer",
   };
 }
 
 /** A name is written to the side on which the frame does not cut it off. */
-function towardsMiddle(spot, drawn, x) {
+function towardsMiddle(spot, drawn, x, log) {
   const values = drawn.map((row) => place(row, x)).filter((value) => value !== null);
   const [low, high] = values.reduce(
     ([least, most], value) => [Math.min(least, value), Math.max(most, value)],
     [Infinity, -Infinity],
   );
-  return { value: spot, label: { position: spot[0] > (low + high) / 2 ? "left" : "right" } };
+  const middle = log ? Math.sqrt(low * high) : (low + high) / 2;
+  return { value: spot, label: { position: spot[0] > middle ? "left" : "right" } };
 }
 
 function frontLine(study, x, y) {
@@ -345,13 +372,6 @@ function budgetLines({ study, view }, x, y) {
       data: lines,
     },
   };
-}
-
-function scaled(name, log, more) {
-  const format = { color: colour("quiet"), fontSize: 11, hideOverlap: true, formatter: figure };
-  // Else the best and the worst stand on the frame.
-  const boundaryGap = log ? undefined : ["5%", "5%"];
-  return valueAxis(name, { type: log ? "log" : "value", boundaryGap, axisLabel: format, ...more });
 }
 
 function captionOf(study, drawn, x, y) {

@@ -52,13 +52,21 @@ function library() {
 
 function draw(first, listed) {
   const explained = new Map();
+  let later;
 
   /** Importances keep the server busy: they are asked for when they are looked at and there is more to go by. */
   async function explain(study) {
     const complete = study.complete.length;
     const last = explained.get(study.name);
-    const enough = last === undefined || complete >= 1.2 * last.complete;
-    if (!enough || (last !== undefined && Date.now() - last.at < WHY_PAUSE_MS)) return;
+    const ended = study.document.running.length === 0;
+    const enough = last === undefined || complete >= (ended ? last.complete + 1 : 1.2 * last.complete);
+    if (!enough) return;
+    const pause = last === undefined ? 0 : last.at + WHY_PAUSE_MS - Date.now();
+    if (pause > 0) {
+      clearTimeout(later);
+      later = setTimeout(() => explain(study), pause);
+      return;
+    }
     explained.set(study.name, { complete, at: Date.now() });
     try {
       drawn.explain(await studyWhy(study.name));

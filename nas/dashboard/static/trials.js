@@ -38,7 +38,7 @@ export function trialsSection(page) {
   });
   const search = element("input", {
     type: "search",
-    placeholder: "layout or name, such as ccac or 17",
+    placeholder: "layout or name",
     on: {
       input: () => {
         text = search.value.trim().toLowerCase();

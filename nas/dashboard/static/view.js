@@ -5,8 +5,7 @@
  * @property {string} study
  * @property {string | null} x a score; null for the study's second objective
  * @property {string | null} y null for its first
- * @property {boolean} logX
- * @property {boolean} logY
+ * @property {{x: boolean, y: boolean} | null} log which axes are logarithmic; null: see `logOf`
  * @property {ReadonlySet<string>} hidden roles that are not drawn
  * @property {Readonly<Record<string, number>>} budgets by score
  * @property {ReadonlySet<string>} selection names of trials
@@ -60,8 +59,10 @@ export function addressOf(look) {
   words.set("study", look.study);
   if (look.x !== null) words.set("x", look.x);
   if (look.y !== null) words.set("y", look.y);
-  const logs = [look.logX ? "x" : "", look.logY ? "y" : ""].join("");
-  if (logs) words.set("log", logs);
+  if (look.log !== null) {
+    const logs = [look.log.x ? "x" : "", look.log.y ? "y" : ""].join("");
+    words.set("log", logs || "none");
+  }
   if (look.hidden.size) words.set("hide", [...look.hidden].join(","));
   for (const [score, most] of Object.entries(look.budgets)) words.set(`max.${score}`, String(most));
   if (look.selection.size) words.set("trials", withRanges([...look.selection]));
@@ -71,7 +72,7 @@ export function addressOf(look) {
 /** @param {string} hash @param {string} study @returns {Look} */
 export function readAddress(hash, study) {
   const words = new URLSearchParams(hash.slice(1));
-  const logs = words.get("log") ?? "";
+  const logs = words.get("log");
   const budgets = [...words]
     .filter(([name, value]) => name.startsWith("max.") && Number.isFinite(Number(value)))
     .map(([name, value]) => [name.slice("max.".length), Number(value)]);
@@ -79,8 +80,7 @@ export function readAddress(hash, study) {
     study: words.get("study") ?? study,
     x: words.get("x"),
     y: words.get("y"),
-    logX: logs.includes("x"),
-    logY: logs.includes("y"),
+    log: logs === null ? null : { x: logs.includes("x"), y: logs.includes("y") },
     hidden: new Set((words.get("hide") ?? "").split(",").filter(Boolean)),
     budgets: Object.fromEntries(budgets),
     selection: new Set(withoutRanges(words.get("trials") ?? "")),

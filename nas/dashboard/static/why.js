@@ -15,17 +15,26 @@ export function whySection(page) {
   const lead = element("p", { class: "quiet" });
   const said = element("ul", { class: "findings" });
 
-  function draw() {
-    const { why } = page;
+  function drawLead() {
+    const { why, study } = page;
     if (why === null) {
       lead.textContent = "Being worked out …";
+      return;
+    }
+    const now = study.complete.length;
+    const old = why.trials < now ? ` Updating: ${counted(now, "trial")} are complete by now.` : "";
+    const from = `From ${counted(why.trials, "complete trial")}.${old} The figure of a choice is its ${why.method}.`;
+    lead.textContent = why.said === null ? from : `${why.said}${old}`;
+  }
+
+  function draw() {
+    const { why } = page;
+    drawLead();
+    if (why === null) {
       fill(body);
       fill(said);
       return;
     }
-    lead.textContent =
-      why.said ??
-      `From ${counted(why.trials, "complete trial")}. The figure of a choice is its ${why.method}.`;
     fill(said, ...why.findings.map((finding) => element("li", {}, finding)));
     const parts = why.importances.map(importances);
     if (why.places !== null) parts.push(places(why.places));
@@ -53,7 +62,10 @@ export function whySection(page) {
     element: section("why", "Why", "What the trials say about the choices.", lead, said, body),
     /** @param {import("./draw.js").Change} change */
     draw(change) {
-      if (change.document) page.askWhy();
+      if (change.document) {
+        page.askWhy();
+        drawLead();
+      }
       if (change.why || change.theme) draw();
     },
   };

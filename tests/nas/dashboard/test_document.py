@@ -185,6 +185,8 @@ def test_every_trial_says_what_it_is(url: str) -> None:
         trial = stored[key]
         assert (row["name"], row["state"]) == (str(trial.name), trial.state)
         assert {name: row[name][0] for name in trial.values} == pytest.approx(trial.values)
+        if "parameters" in trial.values:
+            assert row["parameters"][0] == trial.values["parameters"]
         assert (row["trained"] is None) == (not trial.curve)
         if trial.state == "stopped":
             assert row["trained"] == 0.5

@@ -33,6 +33,30 @@ from tests.studies.large_study import LargeStudy, write_study
 write_study(LargeStudy(url=sys.argv[1], trials=20, name="followed", references=(), seed=9))
 """
 
+_STUDY_FILE = """
+name = "large"
+
+[[objectives]]
+name = "loss"
+
+[[objectives]]
+name = "decode"
+
+[space]
+depth = [2, 3]
+width = [64]
+mixers = ["c", "a"]
+feed_forward = [2.0]
+vocab_size = [4096]
+head_dim = [32]
+kv_heads = [1]
+"""
+
+_SLOW_REFERENCES = """
+UPDATE nas_scores SET value = 11 * value, low = NULL, high = NULL WHERE name = 'decode'
+AND architecture IN (SELECT architecture FROM nas_trials WHERE kind = 'reference')
+"""
+
 Open = Callable[..., Page]
 Served = Callable[..., str]
 
@@ -254,6 +278,7 @@ def test_studies_stand_on_one_pair_of_axes(shown: str, open_page: Open) -> None:
     page = open_page(shown)
     _go(page, "Studies")
     expect(page.locator("#studies tbody tr")).to_have_count(6)
+    expect(page.locator("#studies tbody")).to_contain_text("do not compare: other corpus")
     page.locator("#studies").get_by_role("button", name="other").click()
     expect(page.locator("h1")).to_have_text("other")
     assert "study=other" in page.url
@@ -287,11 +312,68 @@ def test_a_study_that_is_begun_later_appears(
     tmp_path: Path, served: Served, open_page: Open
 ) -> None:
     url = f"sqlite:///{tmp_path}/nas.db"
-    write_study(LargeStudy(url=url, trials=1, name="first", references=()))
-    page = open_page(served(tmp_path, "large"))
+    later = LargeStudy(url=url, trials=2, references=(), seed=4)
+    (tmp_path / "later.toml").write_text(_STUDY_FILE)
+    page = open_page(served(tmp_path, "later.toml"))
     expect(page.locator(".empty")).to_contain_text("large has not been begun")
-    write_study(LargeStudy(url=url, trials=2, references=(), seed=4))
+    write_study(later)
     expect(page.locator(".tiles")).to_contain_text("2 of 2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "held", "said"),
+    [
+        ([], False, "`nas run FILE` begins one"),
+        (["nosuch"], False, "`nas run FILE` begins one"),
+        (["nosuch"], True, "'nosuch' is not in this database, which holds large; "),
+    ],
+)
+def test_what_nobody_will_begin_is_one_sentence(
+    tmp_path: Path, arguments: list[str], held: bool, said: str
+) -> None:
+    if held:
+        write_study(LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=1, references=()))
+    result = _refused(tmp_path, *arguments)
+    assert result.count("\n") == 1
+    assert said in result
+
+
+def test_axes_of_scores_fit_what_is_drawn(shown: str, open_page: Open) -> None:
+    page = open_page(shown)
+    page.locator("#front canvas").first.wait_for()
+    linear, log, spans = page.evaluate(
+        """async () => {
+          const {scoreAxis, spansDecades} = await import("/static/chart.js");
+          const axes = [false, true].map((log) => scoreAxis("decode", [0.665, 0.9, 14.35], log));
+          return [...axes, [[2, 20], [2, 20.1], [0, 1]].map(spansDecades)];
+        }"""
+    )
+    assert spans == [False, True, False]
+    assert linear["min"] == 0
+    assert 0.5 < log["min"] < 0.665
+    assert 14.35 < log["max"] < 18
+    assert log["axisLabel"]["customValues"] == [1, 2, 5, 10]
+
+
+def test_a_slow_published_model_does_not_squeeze_the_candidates(
+    tmp_path: Path, served: Served, open_page: Open
+) -> None:
+    write_study(LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=12))
+    with sqlite3.connect(tmp_path / "nas.db") as connection:
+        connection.execute(_SLOW_REFERENCES)
+    connection.close()
+    address = served(tmp_path)
+    page = open_page(address)
+    page.locator("#front canvas").first.wait_for()
+    kind = """() => echarts.getInstanceByDom(document.querySelector("#front .canvas"))
+      .getOption().xAxis[0].type"""
+    assert page.evaluate(kind) == "log"
+    page.get_by_label("log across").uncheck()
+    page.wait_for_function(f"({kind})() === 'value'")
+    assert "log=none" in page.url
+    page.reload()
+    page.locator("#front canvas").first.wait_for()
+    assert page.evaluate(kind) == "value"
 
 
 def test_what_a_hostile_study_says_is_only_text(shown: str, open_page: Open) -> None:
@@ -335,16 +417,18 @@ def test_five_thousand_trials_are_drawn_and_followed(
 def test_a_port_in_use_is_one_sentence(shown: str, tmp_path: Path) -> None:
     port = shown.rsplit(":", 1)[1].strip("/")
     write_study(LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=1, references=()))
+    said = _refused(tmp_path, "--port", port)
+    assert said == f"nas: port: {port} is in use by another program; --port names another one\n"
+
+
+def _refused(folder: Path, *arguments: str) -> str:
     result = subprocess.run(
-        [sys.executable, "-m", "nas.cli", "dashboard", "--no-open", "--port", port],
-        cwd=tmp_path,
+        [sys.executable, "-m", "nas.cli", "dashboard", "--no-open", *arguments],
+        cwd=folder,
         env=os.environ,
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 2
-    assert (
-        result.stderr
-        == f"nas: port: {port} is in use by another program; --port names another one\n"
-    )
+    return result.stderr
