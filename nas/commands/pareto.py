@@ -31,12 +31,11 @@ def pareto(
     place = find_study(study, storage)
     with Store.open(place.storage, create=False) as store:
         front = analysis.front(store, place.name, budgets)
-        score = front.axes[0].name
-        best = analysis.best(store, front, score, budgets) if budgets else None
+        best = analysis.best(store, front, front.axes[0].name, budgets) if budgets else None
         confirmation = read_confirmation(store, front)
     if as_json:
         print_json(front_document(front, best, confirmation))
         return
     show_front(front, confirmation)
     if budgets:
-        show_best(best, score, budgets, study)
+        show_best(front, best, budgets, study)

@@ -13,7 +13,7 @@ from nas.views.trust import probability_text, trust_line
 from studies import analysis
 from studies.analysis import Axis, Front, is_unsettled
 from studies.confirmed import Confirmation, read_confirmation
-from studies.records import Point, Trial
+from studies.records import Point, Trial, as_point
 from studies.reference import paired_reference
 from studies.scores import is_timed
 from studies.spec import StudySpec
@@ -69,11 +69,12 @@ def show_front(front: Front, confirmation: Confirmation | None = None) -> None:
     console.print(_caption(front, confirmation))
 
 
-def show_best(best: Trial | None, score: str, limits: Mapping[str, float], typed: str) -> None:
+def show_best(front: Front, best: Trial | None, limits: Mapping[str, float], typed: str) -> None:
     """`typed` is what the user calls the study by."""
     asked = ", ".join(f"{name} at most {limit:g}" for name, limit in limits.items())
     if best is None:
-        output().print(f"no complete candidate has {asked}")
+        least = ", ".join(_least(front, name) for name in limits)
+        output().print(f"no complete candidate has {asked}; {least}", soft_wrap=True)
         return
     assert best.model is not None
     values = ", ".join(
@@ -83,10 +84,18 @@ def show_best(best: Trial | None, score: str, limits: Mapping[str, float], typed
         for each in best.scores
     )
     output().print(
-        f"lowest {score} with {asked}: trial {best.number}\n{values}\n"
+        f"lowest {front.axes[0].name} with {asked}: trial {best.number}\n{values}\n"
         f"next: nas export {typed} {best.number} --format json",
         soft_wrap=True,
     )
+
+
+def _least(front: Front, name: str) -> str:
+    points = [*map(as_point, front.members), *front.dominated]
+    if not points:
+        return "none is complete"
+    point = min(points, key=lambda each: each.values[name])
+    return f"the least {name} is {number(point.values[name])}, of trial {point.number}"
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:

@@ -35,6 +35,7 @@ write_study(LargeStudy(url=sys.argv[1], trials=20, name="followed", references=(
 
 _STUDY_FILE = """
 name = "large"
+trials = 2
 
 [[objectives]]
 name = "loss"

@@ -51,6 +51,7 @@ def test_axe_finds_nothing_serious(report: str, open_page: Callable[..., Any], w
     page = open_page(f"{report}#study=large&trials=0-3", width=width, offline=True)
     page.set_viewport_size({"width": width, "height": 16_000})  # so that everything is drawn
     page.locator("#trust canvas").first.wait_for()
+    expect(page.locator('[role=img][aria-label=""]:visible')).to_have_count(0)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert grave_findings(page) == []

@@ -149,13 +149,16 @@ def test_a_study_without_a_complete_candidate_says_why(make_trial, spec, capsys)
 
 
 def test_the_best_under_a_budget_is_named_with_all_its_scores(front, capsys) -> None:
-    show_best(front.members[1], "loss", {"decode": 12.0}, "small.toml")
-    show_best(None, "loss", {"decode": 1.0}, "small.toml")
+    show_best(front, front.members[1], {"decode": 12.0}, "small.toml")
+    show_best(front, None, {"decode": 1.0}, "small.toml")
     best, scores, following, none = capsys.readouterr().out.splitlines()
     assert best == "lowest loss with decode at most 12: trial 117"
     assert scores == "loss 1.500 bits/byte, decode 10.00 ms/token, prefill 345.6 ms"
     assert following == "next: nas export small.toml 117 --format json"
-    assert none == "no complete candidate has decode at most 1"
+    assert none.startswith("no complete candidate has decode at most 1; the least decode is ")
+    assert none.endswith(
+        f", of trial {min(front.members, key=lambda t: t.values['decode']).number}"
+    )
 
 
 @pytest.mark.parametrize("text", ["decode", "decode=", "decode=fast", "=3", "decode=nan"])
