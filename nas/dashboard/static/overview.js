@@ -39,7 +39,7 @@ export function overviewSection(page) {
       emptiness(study, ended),
       knee === undefined
         ? null
-        : element("p", { class: "knee" }, element("b", {}, `${title(knee)} `), "bulges most on the front  ", strip(knee.architecture.layout)),
+        : element("p", { class: "knee" }, element("b", {}, `${title(knee)} `), "is the knee of the front  ", strip(knee.architecture.layout)),
       running.length ? element("ul", { class: "running" }, ...running.map(at)) : null,
       element("p", { class: "quiet" }, `Begun ${clock(begun)}; ${objectives(spec)}.`),
     );
