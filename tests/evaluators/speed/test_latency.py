@@ -90,7 +90,8 @@ class TestLocalLatency:
         # Each is a ratio times what the reference takes alone.
         of_decode = scores["decode"].value / ratio(decode).value
         assert scores["decode"].low == pytest.approx(of_decode * ratio(decode).low)
-        assert scores["decode_p95"].value >= scores["decode"].value > 0
+        # Two ratios, each with an error of its own: the intervals are in order, not the values.
+        assert scores["decode_p95"].high >= scores["decode"].low > 0
         # In MB: the model's some kilobytes and its arenas, and no interpreter.
         assert 0 <= scores["decode_memory"].value < scores["memory"].value + 1 < 50
         assert 0 < scores["size"].value < 1
