@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from evaluators.text.corpus import PYTHON, read_corpus
 from evaluators.text.tokenizer import encode, train_tokenizer
@@ -217,8 +218,7 @@ def rank(
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
-    ranks = np.argsort(np.argsort([one, other]))
-    return float(np.corrcoef(ranks)[0, 1])
+    return float(spearmanr(one, other).statistic)
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 from long_runs import LONG, SHORT, rows
 from numpy.typing import NDArray
-from scipy.stats import rankdata, spearmanr
+from proxy_training import spearman
+from scipy.stats import rankdata
 
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
@@ -69,10 +70,6 @@ def judged() -> list[Judged]:
                 )
             )
     return found
-
-
-def spearman(one: Sequence[float], other: Sequence[float]) -> float:
-    return float(spearmanr(one, other).statistic)
 
 
 def ranks(values: Sequence[float]) -> Values:

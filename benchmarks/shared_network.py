@@ -24,9 +24,9 @@ from typing import Any, Literal
 
 import numpy as np
 from long_runs import CHOSEN_BY, HELD_OUT, PARAMETERS, SHORT
-from proxy_training import matched, text_of
+from proxy_training import matched, spearman, text_of
 from proxy_training import model as architecture_of
-from ranking import Judged, judged, kind_of, ranks, spearman
+from ranking import Judged, judged, kind_of, ranks
 
 from evaluators.evaluator import Progress
 from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared

@@ -36,12 +36,7 @@ def evaluators_of(spec: StudySpec, memory: Memory) -> Iterator[tuple[Evaluator, 
     recall = (Recall(recall_settings(spec)),) if "recall_error" in asked_scores(spec) else ()
     loss = loss_evaluator(spec)
     with latency_evaluator(spec, memory) as latency:
-        per_byte = PerByteEvaluator(
-            Remembered(evaluator=latency, memory=memory),
-            spec.proxy.corpus,
-            spec.target.prompt_length,
-        )
-        yield StaticEvaluator(), latency, per_byte, *recall, loss
+        yield StaticEvaluator(), latency, _per_byte(latency, spec, memory), *recall, loss
 
 
 @contextlib.contextmanager
@@ -49,13 +44,9 @@ def timings_again(spec: StudySpec, memory: Memory) -> Iterator[tuple[Evaluator, 
     """Those that measure what the study asks for, and measure it anew; see `evaluators_of`."""
     with latency_evaluator(spec, memory) as latency:
         again = Again(evaluator=latency)
-        per_byte = PerByteEvaluator(
-            Remembered(evaluator=again, memory=memory),
-            spec.proxy.corpus,
-            spec.target.prompt_length,
-        )
         asked = set(asked_scores(spec))
-        yield tuple(each for each in (again, per_byte) if asked & set(each.score_names))
+        timings = again, _per_byte(again, spec, memory)
+        yield tuple(each for each in timings if asked & set(each.score_names))
 
 
 def training_again(spec: StudySpec, corpus: Corpus, seed: int, token_budget: int) -> ProxyLoss:
@@ -141,6 +132,12 @@ def recall_settings(spec: StudySpec) -> RecallSettings:
         threads=spec.proxy.threads,
         seed=spec.seed,
     )
+
+
+def _per_byte(latency: Evaluator, spec: StudySpec, memory: Memory) -> PerByteEvaluator:
+    """Of what `latency` measures, and has measured for the trial already."""
+    remembered = Remembered(evaluator=latency, memory=memory)
+    return PerByteEvaluator(remembered, spec.proxy.corpus, spec.target.prompt_length)
 
 
 def _quiet(device: DeviceSettings) -> Quiet | None:
