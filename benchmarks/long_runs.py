@@ -28,7 +28,7 @@ from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.encoding import RandomSuggester, draw
 from search_space.proxy import proxy_of
 from search_space.space import broken_rule
-from studies.spec import read_spec
+from studies.study_file import read_spec
 
 TABLE = Path(__file__).parent / "data" / "long_runs.jsonl"
 SHORT, LONG = 400_000, 3_200_000

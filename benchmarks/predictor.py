@@ -40,7 +40,8 @@ from search_space.presets import preset
 from search_space.rules import check_size
 from search_space.strict import parse_json
 from studies.reference import paired_reference
-from studies.spec import StudySpec, read_spec
+from studies.spec import StudySpec
+from studies.study_file import read_spec
 
 _STUDY = "edge-350m"
 _TABLE = Path(__file__).parent / "data" / "latencies_edge_350m.jsonl"

@@ -29,7 +29,7 @@ from search_space.architecture import architecture_hash
 from studies.pareto import front, hypervolume
 from studies.reference import model_of, paired_reference
 from studies.rungs import Finisher, Standing, beaten_by, loss_after
-from studies.spec import read_spec
+from studies.study_file import read_spec
 
 LATENCIES = Path(__file__).parent / "data" / "long_run_latencies.jsonl"
 

@@ -26,26 +26,30 @@ from studies.spec import DeviceSettings, ProxySettings, StudySpec, Target, asked
 
 
 @contextlib.contextmanager
-def evaluators_of(spec: StudySpec, memory: Memory) -> Iterator[tuple[Evaluator, ...]]:
+def evaluators_of(
+    spec: StudySpec, memory: Memory, corpus: Corpus
+) -> Iterator[tuple[Evaluator, ...]]:
     """They are of use until the context ends, which ends the processes that they keep.
 
-    memory: keeps what serves every candidate. Raises ValueError for what this machine lacks: cores,
-    a program, the corpus, CUDA.
+    memory: keeps what serves every candidate. corpus: the study's. Raises ValueError for what this
+    machine lacks: cores, a program, CUDA.
     """
     # Before the loss: it takes less time, and at a rung all other objectives are to be known.
     recall = (Recall(recall_settings(spec)),) if "recall_error" in asked_scores(spec) else ()
-    loss = loss_evaluator(spec)
+    loss = loss_evaluator(spec, corpus)
     with latency_evaluator(spec, memory) as latency:
-        yield StaticEvaluator(), latency, _per_byte(latency, spec, memory), *recall, loss
+        yield StaticEvaluator(), latency, _per_byte(latency, spec, memory, corpus), *recall, loss
 
 
 @contextlib.contextmanager
-def timings_again(spec: StudySpec, memory: Memory) -> Iterator[tuple[Evaluator, ...]]:
+def timings_again(
+    spec: StudySpec, memory: Memory, corpus: Corpus
+) -> Iterator[tuple[Evaluator, ...]]:
     """Those that measure what the study asks for, and measure it anew; see `evaluators_of`."""
     with latency_evaluator(spec, memory) as latency:
         again = Again(evaluator=latency)
         asked = set(asked_scores(spec))
-        timings = again, _per_byte(again, spec, memory)
+        timings = again, _per_byte(again, spec, memory, corpus)
         yield tuple(each for each in timings if asked & set(each.score_names))
 
 
@@ -87,19 +91,23 @@ def latency_evaluator(spec: StudySpec, memory: Memory) -> LatencyEvaluator:
     )
 
 
-def loss_evaluator(spec: StudySpec, folder: Path | None = None) -> ProxyLoss:
-    """folder: keeps the network that candidates share; None is the cache.
+def loss_evaluator(
+    spec: StudySpec, corpus: Corpus | None = None, folder: Path | None = None
+) -> ProxyLoss:
+    """corpus: the study's, where it has been read already.
+
+    folder: keeps the network that candidates share; None is the cache.
 
     Raises ValueError for a corpus, CUDA or a task that are not there.
     """
     settings = proxy_training(spec.proxy, spec.target, spec.seed)
     match spec.proxy.method:
         case "scratch":
-            return ProxyLoss(settings)
+            return ProxyLoss(settings, corpus)
         case "shared":
             training = replace(settings.training, token_budget=spec.proxy.shared_token_budget)
             settings = replace(settings, training=training)
-            return InheritedLoss(settings, spec.space, folder or cache_folder())
+            return InheritedLoss(settings, spec.space, folder or cache_folder(), corpus)
         case _:
             assert_never(spec.proxy.method)
 
@@ -134,10 +142,12 @@ def recall_settings(spec: StudySpec) -> RecallSettings:
     )
 
 
-def _per_byte(latency: Evaluator, spec: StudySpec, memory: Memory) -> PerByteEvaluator:
+def _per_byte(
+    latency: Evaluator, spec: StudySpec, memory: Memory, corpus: Corpus
+) -> PerByteEvaluator:
     """Of what `latency` measures, and has measured for the trial already."""
     remembered = Remembered(evaluator=latency, memory=memory)
-    return PerByteEvaluator(remembered, spec.proxy.corpus, spec.target.prompt_length)
+    return PerByteEvaluator(remembered, corpus, spec.target.prompt_length)
 
 
 def _quiet(device: DeviceSettings) -> Quiet | None:

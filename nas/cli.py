@@ -27,7 +27,6 @@ from nas.commands import (
 
 app = typer.Typer(
     help="Neural architecture search for small language models, with the device in the loop.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -58,7 +57,11 @@ _INTERRUPTED = 130
 def main() -> None:
     """Runs a verb; a mistake of the user is one sentence on standard error and exit code 2."""
     try:
-        app()
+        # An exception of the library's own is shown here, as one sentence like all others.
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except typer.TyperException as mistake:
+        print(f"nas: {_sentence(mistake)}", file=sys.stderr)
+        sys.exit(_MISTAKE)
     except ValueError as mistake:
         if "NAS_TRACEBACK" in os.environ:
             raise
@@ -68,6 +71,33 @@ def main() -> None:
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _sentence(mistake: typer.TyperException) -> str:
+    """What is wrong with the command line, in the words of this program."""
+    from search_space.mistakes import nearest
+
+    # Which of them are there tells the library's exceptions apart; their classes are its own.
+    facts = vars(mistake)
+    context, parameter = facts.get("ctx"), facts.get("param")
+    help_option = f"{context.command_path} --help" if context else "nas --help"
+    if context and "possibilities" in facts:
+        known = [name for each in context.command.get_params(context) for name in each.opts]
+        options = [name for name in known if name.startswith("-")]
+        given = facts["option_name"]
+        return f"{given} is not an option of {context.command_path}; {nearest(given, options)}"
+    if parameter is not None:
+        field = parameter.opts[0].lstrip("-")
+        if "param_type" in facts:
+            return f"{field} is missing; see {help_option}"
+        return f"{field}: {_one_clause(mistake.message.removeprefix('Value error, '))}"
+    said = _one_clause(mistake.format_message())
+    return said if said.endswith("?") else f"{said}; see {help_option}"
+
+
+def _one_clause(text: str) -> str:
+    sentences = text.removesuffix(".").split(". ")
+    return "; ".join(f"{each[:1].lower()}{each[1:]}" for each in sentences)
 
 
 if __name__ == "__main__":

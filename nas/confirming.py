@@ -2,14 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from evaluators.evaluator import Evaluator
-from evaluators.text.corpus import read_corpus
-from nas.assembly import loss_evaluator, timings_again, training_again
+from evaluators.quality.proxy_loss import ProxyLoss
+from evaluators.text.corpus import Corpus, read_corpus
+from nas.assembly import evaluators_of, timings_again, training_again
 from nas.views.confirmation import confirmation_document, confirmation_view
-from nas.views.confirming import Forecast, watching
+from nas.views.live_confirmation import Forecast, watching
 from nas.views.terminal import duration, notices, output, print_json
 from studies import analysis
 from studies.confirmed import contenders, read_confirmation
@@ -81,12 +81,14 @@ def _check_idle(store: Store, name: str) -> None:
 def _confirm(
     store: Store, spec: StudySpec, trials: Sequence[Trial], wish: Wish, on_front: int
 ) -> None:
-    trainings = list(_trainings(spec, trials, wish))
-    with timings_again(spec, store) as evaluators:
+    with notices().status("reading the corpus"):
+        corpus = read_corpus(spec.proxy.corpus)  # once for all
+    trainings = list(_trainings(spec, trials, wish, corpus))
+    with timings_again(spec, store, corpus) as evaluators:
         timings = [
             Job(trial=trial, evaluator=evaluator) for trial in trials for evaluator in evaluators
         ]
-        _warn_of_others(spec, trials, [*timings, *trainings])
+        _warn_of_others(spec, store, trials, corpus, {job.evaluator.stage for job in timings})
         forecast = _forecast(store, spec, [*timings, *trainings])
         notices().print(_plan(spec, trials, wish, on_front, forecast), soft_wrap=True)
         with watching(forecast) as listener:
@@ -95,7 +97,9 @@ def _confirm(
         carry_out(trainings, store, listener)
 
 
-def _trainings(spec: StudySpec, trials: Sequence[Trial], wish: Wish) -> Iterator[Job]:
+def _trainings(
+    spec: StudySpec, trials: Sequence[Trial], wish: Wish, corpus: Corpus
+) -> Iterator[Job]:
     """Short ones first: with them the noise is known early.
 
     The long training has a seed of its own. With a seed that a short one has had, both would read
@@ -106,19 +110,24 @@ def _trainings(spec: StudySpec, trials: Sequence[Trial], wish: Wish) -> Iterator
     long_seed = next(seeds)
     lengths = [(seed, budget) for seed in itertools.islice(seeds, wish.seeds)]
     lengths.append((long_seed, round(budget * wish.budget)))
-    corpus = read_corpus(spec.proxy.corpus)  # once for all of them
     for seed, token_budget in lengths:
         evaluator = training_again(spec, corpus, seed, token_budget)
         for trial in trials:
             yield Job(trial=trial, evaluator=evaluator, seed=seed, token_budget=token_budget)
 
 
-def _warn_of_others(spec: StudySpec, trials: Sequence[Trial], jobs: Sequence[Job]) -> None:
-    """Where a device, the corpus or the release is another than when the study ran."""
-    own = loss_evaluator(spec).fingerprint
-    now: dict[str, str] = {job.evaluator.stage: _first_time(job.evaluator) for job in jobs}
-    now["training"] = own
+def _warn_of_others(
+    spec: StudySpec, store: Store, trials: Sequence[Trial], corpus: Corpus, timed: Container[str]
+) -> None:
+    """Where a device, the corpus or the release is another than when the study ran.
+
+    timed: the stages that are timed anew.
+    """
+    with evaluators_of(spec, store, corpus) as evaluators:
+        now = {each.stage: each.fingerprint for each in evaluators}
     for stage, fingerprint in now.items():
+        if stage != ProxyLoss.stage and stage not in timed:
+            continue
         runs = [run for trial in trials for run in trial.stages if run.stage == stage]
         others = sum(run.fingerprint != fingerprint for run in runs)
         if others:
@@ -127,11 +136,6 @@ def _warn_of_others(spec: StudySpec, trials: Sequence[Trial], jobs: Sequence[Job
                 "or release; with those, repeats compare by their order alone",
                 soft_wrap=True,
             )
-
-
-def _first_time(evaluator: Evaluator) -> str:
-    """Its fingerprint without what sets a repeat apart."""
-    return evaluator.fingerprint.replace("again ", "", 1)
 
 
 def _forecast(store: Store, spec: StudySpec, jobs: Sequence[Job]) -> Forecast:

@@ -11,7 +11,7 @@ from nas.models import find_model
 from nas.subjects import find_subject
 from search_space.architecture import Architecture
 from search_space.presets import PRESETS
-from studies.spec import shipped_studies
+from studies.study_file import shipped_studies
 
 _ONNX_FILE = "model.onnx"
 _DESCRIPTION_FILE = "model.json"

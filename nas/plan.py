@@ -1,37 +1,31 @@
 """What running a study would mean: the size of its space, of its models, and the time it takes."""
 
 import itertools
-import statistics
-import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from evaluators.cache import Forgetful
-from evaluators.evaluator import EvaluationFailed, Progress
-from evaluators.quality.proxy_loss import ProxyLoss
-from evaluators.quality.recall import Recall
 from evaluators.speed.model_file import inexpressible
-from nas.assembly import latency_evaluator, loss_evaluator, proxy_training, recall_settings
+from evaluators.text.corpus import read_corpus
+from evaluators.text.tokenizer import Say
 from nas.reading import Reading, reading_of
+from nas.stage_times import StageTimes, time_stages
 from nas.views.terminal import duration, layout_strip, megabytes
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts, prefill_flops
 from search_space.encoding import RandomSuggester, draw
 from search_space.points import Point, build
 from search_space.proxy import proxy_of
-from search_space.space import broken_rule, parameter_range, space_size, weight_range
+from search_space.space import broken_rule, parameter_range, weight_range
+from search_space.space_size import space_size
 from studies.reference import model_of, paired_reference
-from studies.spec import StudySpec, asked_scores
+from studies.spec import StudySpec
 
 _DRAWS = 200
-_PROBE_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +38,7 @@ class Plan:
     inexpressible: mixers of the space that it never can, each with the reason.
     reference: the model that every candidate is timed beside.
     reading: of the corpus, as the drawn one's proxy reads it.
-    network_seconds: of training the network that all candidates share, where they do.
-    recall_seconds: of training the probe of recall, where the study asks for that score.
-    failure: why the drawn architecture could not be timed, if so.
+    times: of the stages of the drawn one.
     """
 
     spec: StudySpec
@@ -61,11 +53,7 @@ class Plan:
     reference: str
     drawn: Architecture
     reading: Reading
-    latency_seconds: float | None
-    training_seconds: float | None
-    failure: str | None
-    network_seconds: float = 0.0
-    recall_seconds: float = 0.0
+    times: StageTimes
 
     @property
     def seconds(self) -> float | None:
@@ -73,7 +61,8 @@ class Plan:
 
         A reference's training is taken to last as its FLOPs do beside those of the drawn one.
         """
-        if self.latency_seconds is None or self.training_seconds is None:
+        times = self.times
+        if times.latency_seconds is None or times.training_seconds is None:
             return None
         models = self.spec.trials + len(self.spec.references)
         trainings = self.spec.trials + sum(
@@ -82,16 +71,17 @@ class Plan:
             for name in self.spec.references
         )
         return (
-            models * self.latency_seconds
-            + trainings * (self.training_seconds + self.recall_seconds)
-            + self.network_seconds
+            models * times.latency_seconds
+            + trainings * (times.training_seconds + times.recall_seconds)
+            + times.network_seconds
         )
 
 
-def make_plan(spec: StudySpec) -> Plan:
+def make_plan(spec: StudySpec, say: Say) -> Plan:
     """Times one architecture of median size, by measuring it and training it for a few steps.
 
-    Raises ValueError when no random draw keeps the rules of sizes.
+    say: hears what it is at, as all of it may take minutes. Raises ValueError when no random draw
+    keeps the rules of sizes.
     """
     space, quantization = spec.space, spec.target.quantization
     suggester = RandomSuggester(np.random.default_rng(spec.seed))
@@ -111,15 +101,9 @@ def make_plan(spec: StudySpec) -> Plan:
         )
     drawn = sorted(possible, key=lambda each: parameter_counts(each).total)[len(possible) // 2]
     parameters, weights = parameter_range(space), weight_range(space, quantization)
-    latency_seconds = failure = training = None
-    recall_seconds = 0.0
-    try:
-        latency_seconds = _latency_seconds(spec, drawn)
-        if "recall_error" in asked_scores(spec):
-            recall_seconds = _recall_seconds(spec, drawn)
-        training = _training(spec, drawn)
-    except EvaluationFailed as reason:
-        failure = str(reason)
+    say("reading the corpus")
+    corpus = read_corpus(spec.proxy.corpus)
+    times = time_stages(spec, drawn, corpus, say)
     return Plan(
         spec=spec,
         architectures=space_size(space),
@@ -132,12 +116,8 @@ def make_plan(spec: StudySpec) -> Plan:
         inexpressible=inexpressible_mixers(spec),
         reference=paired_reference(spec),
         drawn=drawn,
-        reading=reading_of(spec, drawn),
-        latency_seconds=latency_seconds,
-        training_seconds=None if training is None else training.candidate_seconds,
-        network_seconds=0.0 if training is None else training.network_seconds,
-        recall_seconds=recall_seconds,
-        failure=failure,
+        reading=reading_of(spec, drawn, corpus, say),
+        times=times,
     )
 
 
@@ -190,12 +170,12 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             "held_out_bytes": plan.reading.held_out_bytes,
             "read_bytes": plan.reading.read_bytes,
         },
-        "latency_seconds": plan.latency_seconds,
-        "training_seconds": plan.training_seconds,
-        "network_seconds": plan.network_seconds,
-        "recall_seconds": plan.recall_seconds,
+        "latency_seconds": plan.times.latency_seconds,
+        "training_seconds": plan.times.training_seconds,
+        "network_seconds": plan.times.network_seconds,
+        "recall_seconds": plan.times.recall_seconds,
         "seconds": plan.seconds,
-        "failure": plan.failure,
+        "failure": plan.times.failure,
         "spec": plan.spec.model_dump(mode="json"),
     }
 
@@ -232,21 +212,22 @@ def plan_view(plan: Plan) -> RenderableType:
 
 
 def _time(plan: Plan) -> str:
+    times = plan.times
     if plan.seconds is None:
-        return f"not known: the architecture that was drawn failed, {plan.failure}"
-    assert plan.latency_seconds is not None
-    assert plan.training_seconds is not None
-    recall = f" + {plan.recall_seconds:.0f} s of recall" if plan.recall_seconds else ""
+        return f"not known: the architecture that was drawn failed, {times.failure}"
+    assert times.latency_seconds is not None
+    assert times.training_seconds is not None
+    recall = f" + {times.recall_seconds:.0f} s of recall" if times.recall_seconds else ""
     if plan.spec.proxy.method == "shared":
         return (
-            f"about {duration(plan.seconds)}: {duration(plan.network_seconds)} of training the "
-            f"shared network, then {plan.latency_seconds:.0f} s of timing{recall} + "
-            f"{plan.training_seconds:.0f} s of scoring a trial"
+            f"about {duration(plan.seconds)}: {duration(times.network_seconds)} of training the "
+            f"shared network, then {times.latency_seconds:.0f} s of timing{recall} + "
+            f"{times.training_seconds:.0f} s of scoring a trial"
         )
     models = " and more for a reference" if plan.spec.references else ""
     return (
-        f"about {duration(plan.seconds)}, less what is stopped: {plan.latency_seconds:.0f} s of "
-        f"timing{recall} + {plan.training_seconds:.0f} s of training a trial{models}"
+        f"about {duration(plan.seconds)}, less what is stopped: {times.latency_seconds:.0f} s of "
+        f"timing{recall} + {times.training_seconds:.0f} s of training a trial{models}"
     )
 
 
@@ -268,87 +249,3 @@ def _training_flops(spec: StudySpec, architecture: Architecture) -> int:
     """Of reading one batch's sequence by the architecture's proxy, forward alone."""
     proxy = proxy_of(architecture, spec.proxy.width_share)
     return prefill_flops(proxy, spec.proxy.context_length)
-
-
-def _latency_seconds(spec: StudySpec, architecture: Architecture) -> float:
-    """With loading the reference, and without its calibration: later studies find it done."""
-    with latency_evaluator(spec, Forgetful()) as latency:
-        start = time.monotonic()
-        latency.measure(architecture, _ignore)
-        return time.monotonic() - start
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Training:
-    network_seconds: float
-    candidate_seconds: float
-
-
-def _training(spec: StudySpec, architecture: Architecture) -> _Training:
-    match spec.proxy.method:
-        case "scratch":
-            seconds = _training_seconds(spec, architecture)
-            return _Training(network_seconds=0.0, candidate_seconds=seconds)
-        case "shared":
-            return _shared_training(spec, architecture)
-        case _:
-            assert_never(spec.proxy.method)
-
-
-def _shared_training(spec: StudySpec, architecture: Architecture) -> _Training:
-    """Extrapolated from a few steps of every mixer; what is inherited is scored as it will be."""
-    steps = spec.proxy.shared_token_budget / (spec.proxy.context_length * spec.proxy.batch_size)
-    probe_steps = _PROBE_STEPS * len(spec.space.mixers)
-    tokens = probe_steps * spec.proxy.context_length * spec.proxy.batch_size
-    proxy = spec.proxy.model_copy(update={"shared_token_budget": tokens})
-    watch = _StepTimes()
-    with tempfile.TemporaryDirectory() as folder:
-        loss = loss_evaluator(spec.model_copy(update={"proxy": proxy}), Path(folder))
-        loss.evaluate(architecture, watch)
-        scored = loss.evaluate(architecture, _ignore)
-    step_seconds = statistics.fmean(watch.steps)
-    return _Training(network_seconds=steps * step_seconds, candidate_seconds=scored.seconds)
-
-
-def _training_seconds(spec: StudySpec, architecture: Architecture) -> float:
-    """Extrapolated from a few steps and their validations, which a whole run has as many of."""
-    settings = proxy_training(spec.proxy, spec.target, spec.seed)
-    training = settings.training
-    # Most steps of a short run end without a validation, however many rungs there are.
-    steps = _PROBE_STEPS + 2 * len(training.rungs)
-    short = replace(training, token_budget=steps * training.step_tokens)
-    watch = _StepTimes()
-    ProxyLoss(replace(settings, training=short)).evaluate(architecture, watch)
-    step_seconds = float(np.median(watch.steps))
-    validation_seconds = sum(max(0.0, each - step_seconds) for each in watch.with_validation)
-    return training.steps * step_seconds + validation_seconds
-
-
-def _recall_seconds(spec: StudySpec, architecture: Architecture) -> float:
-    """Extrapolated from a few steps; answering takes little beside learning."""
-    settings = recall_settings(spec)
-    training = settings.training
-    probe = replace(settings.probe, token_budget=_PROBE_STEPS * training.step_tokens)
-    watch = _StepTimes()
-    Recall(replace(settings, probe=probe)).evaluate(architecture, watch)
-    return training.steps * float(np.median(watch.steps))
-
-
-class _StepTimes:
-    """Seconds between reports of training steps, those with a validation apart."""
-
-    def __init__(self) -> None:
-        self.steps: list[float] = []
-        self.with_validation: list[float] = []
-        self._last: float | None = None
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.perf_counter()
-        if progress.done > 0 and self._last is not None:
-            times = self.steps if progress.point is None else self.with_validation
-            times.append(now - self._last)
-        self._last = now if progress.done > 0 else None
-
-
-def _ignore(progress: Progress) -> None:
-    """Nobody watches the probe."""

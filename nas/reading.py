@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from evaluators.text.corpus import overlap_note, read_corpus
-from evaluators.text.tokenizer import encode, train_tokenizer
+from evaluators.text.corpus import Corpus, overlap_note
+from evaluators.text.tokenizer import Say, encode, train_tokenizer
 from search_space.architecture import Architecture
 from search_space.proxy import proxy_of
 from studies.spec import StudySpec
@@ -34,13 +34,12 @@ class Reading:
         )
 
 
-def reading_of(spec: StudySpec, architecture: Architecture) -> Reading:
+def reading_of(spec: StudySpec, architecture: Architecture, corpus: Corpus, say: Say) -> Reading:
     """By the tokens of the architecture's proxy, of which a large corpus's first text tells."""
     proxy = spec.proxy
-    corpus = read_corpus(proxy.corpus)
     vocab_size = proxy_of(architecture, proxy.width_share).vocab_size
-    tokenizer = train_tokenizer(corpus.training, vocab_size, _silent)
-    ids = encode(tokenizer, corpus.training[:_BLOCKS], _silent)
+    tokenizer = train_tokenizer(corpus.training, vocab_size, say)
+    ids = encode(tokenizer, corpus.training[:_BLOCKS], say)
     tokens = proxy.token_budget if proxy.method == "scratch" else proxy.shared_token_budget
     share = 1.0 if proxy.task is None else 1.0 - proxy.task_share
     return Reading(
@@ -49,7 +48,3 @@ def reading_of(spec: StudySpec, architecture: Architecture) -> Reading:
         read_bytes=share * tokens * float(tokenizer.token_bytes[ids].mean()),
         note=overlap_note(corpus),
     )
-
-
-def _silent(sentence: str) -> None:
-    """The plan is all that is shown."""

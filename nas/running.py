@@ -1,5 +1,6 @@
 """Running a study while someone watches, and showing the front that it ends with."""
 
+from evaluators.text.corpus import read_corpus
 from nas.assembly import evaluators_of
 from nas.views.front import print_front
 from nas.views.live import watching
@@ -24,8 +25,11 @@ def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool)
             spec = with_known_models(spec, begun)
             if not anew:
                 spec = with_known_reference(spec, begun)
+            _tell_of_others(spec, store, anew=anew)
         check_models(spec)
-        with evaluators_of(spec, store) as evaluators:
+        with notices().status("reading the corpus"):
+            corpus = read_corpus(spec.proxy.corpus)
+        with evaluators_of(spec, store, corpus) as evaluators:
             if anew and _is_begun(spec, store):
                 store.forget_study(spec.name)
             try:
@@ -43,6 +47,24 @@ def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool)
                 )
                 raise
         print_front(store, spec.name, typed)
+
+
+def _tell_of_others(spec: StudySpec, store: Store, *, anew: bool) -> None:
+    """ValueError where their trials would be forgotten."""
+    running = analysis.status(store, spec.name).running
+    owners = dict.fromkeys(trial.owner for trial in running if trial.owner is not None)
+    if not owners:
+        return
+    named = " and ".join(f"process {owner.pid} on {owner.host}" for owner in owners)
+    if anew:
+        raise ValueError(
+            f"study: '{spec.name}' is being run by {named}; begin it anew once that has ended"
+        )
+    notices().print(
+        f"{spec.name}: {named} {'works' if len(owners) == 1 else 'work'} on it too; they share the "
+        "trials, each of which is run once",
+        soft_wrap=True,
+    )
 
 
 def _is_begun(spec: StudySpec, store: Store) -> bool:

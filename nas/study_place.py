@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_space.strict import parse_strict
-from studies.spec import StudySpec, read_spec, shipped_studies
+from studies.spec import StudySpec
+from studies.study_file import read_spec, shipped_studies
 
 DEFAULT_STORAGE: str = StudySpec.model_fields["storage"].default
 

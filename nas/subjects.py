@@ -6,6 +6,7 @@ from pathlib import Path
 from nas.models import find_model
 from nas.study_place import find_study
 from search_space.architecture import Architecture
+from search_space.model_file import architecture_file
 from search_space.presets import PRESETS
 from search_space.scaling import missed, parse_parameters, scaled
 from studies import analysis
@@ -18,6 +19,7 @@ class Subject:
     """An architecture and what is known of it.
 
     detail: the trial that it is, or was before it was stretched.
+    file: the architecture file that it was read from, or that lies in its folder.
     folder: where it was read from, if that is a folder.
     stretched_from: the architecture before; None for one as it was found.
     remark: a sentence about a stretching that did not reach its target.
@@ -26,6 +28,7 @@ class Subject:
     name: str
     architecture: Architecture
     detail: TrialDetail | None = None
+    file: Path | None = None
     folder: Path | None = None
     stretched_from: Architecture | None = None
     remark: str | None = None
@@ -47,6 +50,7 @@ def find_subject(
         name=f"{found.name}-{scale.lower()}",
         architecture=stretched,
         detail=found.detail,
+        file=found.file,
         stretched_from=found.architecture,
         remark=missed(stretched, parameters),
     )
@@ -56,8 +60,11 @@ def _find_model(text: str) -> Subject:
     if text.endswith(".toml"):
         raise ValueError(f"trial: a study has many; name one, as in: {text} 0")
     found = find_model(text)
-    folder = Path(text) if text not in PRESETS and Path(text).is_dir() else None
-    return Subject(name=found.name, architecture=found.architecture, folder=folder)
+    if text in PRESETS:
+        return Subject(name=found.name, architecture=found.architecture)
+    folder = Path(text) if Path(text).is_dir() else None
+    file = architecture_file(Path(text))
+    return Subject(name=found.name, architecture=found.architecture, file=file, folder=folder)
 
 
 def _find_trial(study: str, trial: str, storage: str | None) -> Subject:

@@ -1,1 +1,1 @@
-"""What can be built: architectures, their costs, and their torch and ONNX form."""
+"""What can be built: architectures, their costs, their torch, ONNX, GGUF and transformers form."""

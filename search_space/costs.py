@@ -68,10 +68,7 @@ def state_bytes(architecture: Architecture, depth: int) -> int:
 
 def decode_flops(architecture: Architecture, depth: int) -> int:
     """FLOPs (a multiply-add is two) of writing one token that sees `depth` tokens before it."""
-    return 2 * _matrix_multiplies(architecture, with_head=True) + sum(
-        _mixing_flops(layer.mixer, architecture, start=depth, tokens=1)
-        for layer in architecture.layers
-    )
+    return prefill_flops(architecture, 1, depth)
 
 
 def prefill_flops(architecture: Architecture, tokens: int, depth: int = 0) -> int:
@@ -80,7 +77,7 @@ def prefill_flops(architecture: Architecture, tokens: int, depth: int = 0) -> in
     if architecture.factorised:
         head += architecture.width * architecture.embedding_width
     return (
-        2 * tokens * _matrix_multiplies(architecture, with_head=False)
+        2 * tokens * _matrix_multiplies(architecture)
         + 2 * head
         + sum(
             _mixing_flops(layer.mixer, architecture, start=depth, tokens=tokens)
@@ -179,18 +176,17 @@ def _mixer_weights(mixer: Mixer, width: int) -> Iterator[_Weight]:
             assert_never(mixer)
 
 
-def _matrix_multiplies(architecture: Architecture, *, with_head: bool) -> int:
-    """Multiply-adds a token of all matrices; looking a token up in the embedding is none."""
+def _matrix_multiplies(architecture: Architecture) -> int:
+    """Multiply-adds a token below the head; looking a token up in the embedding is none."""
     layers = sum(
         weight.rows * weight.columns
         for layer in architecture.layers
         for weight in _layer_weights(layer, architecture)
         if not weight.is_vector
     )
-    width, narrow = architecture.width, architecture.embedding_width
-    projection = width * narrow if architecture.factorised else 0
-    head = architecture.vocab_size * narrow + projection if with_head else 0
-    return layers + projection + head
+    if not architecture.factorised:
+        return layers
+    return layers + architecture.width * architecture.embedding_width
 
 
 def _mixing_flops(mixer: Mixer | None, architecture: Architecture, start: int, tokens: int) -> int:

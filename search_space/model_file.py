@@ -16,6 +16,12 @@ def model_name(path: Path) -> str:
     return path.stem if path.suffix == ".json" else path.resolve().name
 
 
+def architecture_file(path: Path) -> Path | None:
+    """Our own file at this place or in this folder, which may be older than what else is there."""
+    file = path / _ARCHITECTURE_FILE if path.is_dir() else path
+    return None if file.name == CONFIG_FILE or not file.is_file() else file
+
+
 def read_model(path: Path) -> Architecture:
     """Of an architecture file, a `config.json` of transformers, or a folder with either.
 

@@ -65,14 +65,3 @@ def quantize(matrix_NK: NDArray[np.float32], bits: Literal[4, 8]) -> QuantizedMa
         blocks=np.ascontiguousarray(codes),
         scales=scales[..., 0].astype(np.float32),
     )
-
-
-def dequantize(quantized: QuantizedMatrix) -> NDArray[np.float32]:
-    """The matrix (N, K) that the codes and scales stand for."""
-    codes = quantized.blocks
-    if quantized.bits == 4:
-        codes = np.stack([codes & 0xF, codes >> 4], axis=-1).reshape(*codes.shape[:-1], -1)
-    middle = 1 << (quantized.bits - 1)
-    steps = codes.astype(np.float32) - middle
-    matrix = (steps * quantized.scales[..., None]).reshape(codes.shape[0], -1)
-    return matrix[:, : quantized.columns]

@@ -233,12 +233,16 @@ def best(store: Store, front: Front, score: str, limits: Mapping[str, float]) ->
 def detail(store: Store, study: str, name: str) -> TrialDetail:
     """A candidate by its number, or a reference by its name, as a person writes it."""
     spec = from_json(store.study(study).spec)
-    found = [t for t in store.trials(study, "reference") if t.reference == name]
-    if name.isdecimal():
-        found = [trial for trial in store.trials(study) if str(trial.number) == name]
+    candidates, references = store.trials(study), store.trials(study, "reference")
+    found = [trial for trial in (*candidates, *references) if str(trial.name) == name]
     if not found:
-        raise ValueError(f"trial: '{name}' is not a candidate's number or a reference of '{study}'")
-    (trial,) = found
+        ends = dict.fromkeys(str(trial.number) for trial in (*candidates[:1], *candidates[-1:]))
+        known = [" to ".join(ends), *(str(trial.name) for trial in references)]
+        raise ValueError(
+            f"trial: '{name}' is not a candidate's number or a reference of '{study}', which has "
+            f"{' and '.join(filter(None, known)) or 'none yet'}"
+        )
+    trial = found[0]
     return TrialDetail(
         spec=spec,
         trial=trial,

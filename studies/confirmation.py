@@ -12,6 +12,7 @@ from evaluators.evaluator import Score
 
 # Below it a rank correlation has no interval to speak of: of three, one order in six is perfect.
 FEWEST_RANKED = 3
+NORMAL_95 = 1.959964  # standard deviations to either side
 
 # scipy is imported where it is used: commands that show no confirmation need not wait for it.
 
@@ -19,7 +20,6 @@ _Values: TypeAlias = NDArray[np.float64]
 
 _CONFIDENCE = 0.95
 _TAIL = (1 - _CONFIDENCE) / 2
-_NORMAL_95 = 1.959964
 # A share of 0.5 is then known to 0.0035 (one standard error).
 _DRAWS = 20_000
 _RANK_DRAWS = 4_000
@@ -110,26 +110,38 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> RankCorrel
     )
 
 
-def noise_ceiling(short: Sequence[float], long: Sequence[float], noise: Noise) -> float | None:
-    """The rank correlation of two readings of one order, each as noisy as a training.
+def noise_ceiling(
+    short: Sequence[float], long: Sequence[float], short_sd: float, long_sd: float
+) -> float | None:
+    """The mean rank correlation of two readings of one order, each with the noise of a training.
 
-    It is what is left to be expected where the short trainings rank candidates as the long ones do:
-    the root of both reliabilities (Spearman 1904), told as a rank correlation. None for fewer than
-    three candidates, and where noise explains all that they differ by.
+    It is what is left to be expected where the short trainings rank candidates as the long ones do,
+    drawn again and again around values that lie as far apart as what was read does without its
+    noise. A formula for normal populations tells too much where some stand apart from a crowd.
+
+    None for fewer than three candidates, and where noise explains all that they differ by.
     """
     if len(short) < FEWEST_RANKED:
         return None
-    reliability = 1.0
-    for losses in (short, long):
+    generator = np.random.default_rng(0)
+    ranks = []
+    for losses, sd in ((short, short_sd), (long, long_sd)):
         spread = float(np.var(losses, ddof=1))
-        if spread <= noise.sd**2:
+        if spread <= sd**2:
             return None
-        reliability *= 1.0 - noise.sd**2 / spread
-    return _spearman(math.sqrt(reliability))
+        deviations = np.sort(losses) - np.mean(losses)
+        order = deviations * math.sqrt(1.0 - sd**2 / spread)
+        drawn = order + sd * generator.standard_normal((_RANK_DRAWS, len(losses)))
+        ranks.append(drawn.argsort(axis=1).argsort(axis=1) - (len(losses) - 1) / 2)
+    products, squares = (ranks[0] * ranks[1]).sum(axis=1), (ranks[0] ** 2).sum(axis=1)
+    return float(np.mean(products / squares))
 
 
 def telling_gap(noise: Noise) -> float:
-    """Two candidates whose losses differ by more are different, at 95 %, each with one training."""
+    """Two candidates whose losses differ by more are different, at 95 %, each with one training.
+
+    noise: of trainings such as these; of one seed, trainings tell nothing of their own.
+    """
     from scipy.special import stdtrit
 
     return float(stdtrit(noise.degrees, 1 - _TAIL)) * noise.sd * math.sqrt(2.0)
@@ -175,7 +187,7 @@ def _beaten(drawn: _Values, allowed: NDArray[np.bool_], contender: int) -> NDArr
 def _sd(score: Score) -> float:
     if score.low is None or score.high is None:
         return 0.0
-    return (score.high - score.low) / 2 / _NORMAL_95
+    return (score.high - score.low) / 2 / NORMAL_95
 
 
 class _Population:

@@ -1,7 +1,7 @@
 """Which candidates of a study are to be confirmed, and what their repeats say."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from evaluators.evaluator import Score
 from search_space.architecture import Architecture
@@ -9,6 +9,7 @@ from search_space.costs import parameter_counts
 from studies.analysis import Front
 from studies.confirmation import (
     FEWEST_RANKED,
+    NORMAL_95,
     Contender,
     Noise,
     RankCorrelation,
@@ -22,7 +23,8 @@ from studies.records import Point, RepeatRun, Trial, as_point
 from studies.storage.store import Store
 
 _LOSS = "loss"
-_TRAINED = ("task", "recall_error")
+_TASK = "task"
+_TRAINED = (_TASK, "recall_error")
 _USUAL = 8
 
 
@@ -30,9 +32,10 @@ _USUAL = 8
 class Confirmed:
     """A candidate, and what its repeats found.
 
-    fresh: losses by seed, at the study's own token budget.
+    fresh: losses by seed, at the study's own token budget; fresh_task: scores of the task.
     long: the loss of the long training.
-    again: the objectives that were measured once more, by name.
+    again: the objectives that were measured once more, by name; the task's is of the long training,
+        with the noise of seeds for its interval.
     failures: of its repeats, in words.
     probability: that it is on the front of those that are confirmed.
     """
@@ -43,6 +46,7 @@ class Confirmed:
     long: float | None
     again: Mapping[str, Score]
     failures: tuple[str, ...]
+    fresh_task: Mapping[int, float] = field(default_factory=dict)
     probability: float | None = None
 
 
@@ -149,6 +153,7 @@ def confirmation_of(
         )
         for trial in trials
     ]
+    found = _with_noise_of_task(found)
     found.sort(key=lambda each: (each.long is None, each.long or each.trial.values[_LOSS]))
     noise = seed_noise([each.fresh for each in found])
     ranked = [each for each in found if each.long is not None]
@@ -163,7 +168,11 @@ def confirmation_of(
         study=front.study,
         short_tokens=short_tokens,
         inherited=inherited,
-        as_found=tuple(axis.name for axis in front.axes if axis.name in _TRAINED),
+        as_found=tuple(
+            axis.name
+            for axis in front.axes
+            if axis.name in _TRAINED and not all(axis.name in each.again for each in ranked)
+        ),
         long_tokens=long_tokens,
         candidates=_with_probabilities(front, found, noise),
         under_way=sum(run.ended_at is None for run in runs),
@@ -171,9 +180,14 @@ def confirmation_of(
         by_short_loss=rank_correlation(short, long),
         by_parameters=rank_correlation([-each.total for each in counts], long),
         by_non_embedding=rank_correlation([each.embedding - each.total for each in counts], long),
-        ceiling=None if noise is None or inherited else noise_ceiling(short, long, noise),
+        ceiling=_ceiling(short, long, None if inherited else noise),
         gap=None if noise is None else telling_gap(noise),
     )
+
+
+def _ceiling(short: Sequence[float], long: Sequence[float], noise: Noise | None) -> float | None:
+    """The long trainings are taken to be as noisy as the short ones."""
+    return None if noise is None else noise_ceiling(short, long, noise.sd, noise.sd)
 
 
 def _behind(point: Point, complete: Sequence[Point], others: Sequence[str]) -> float:
@@ -205,6 +219,7 @@ def _confirmed(
 ) -> Confirmed:
     """Of two repeats that differ in the release alone, the later one."""
     fresh: dict[int, float] = {}
+    fresh_task: dict[int, float] = {}
     again: dict[str, Score] = {}
     long = None
     for run in runs:
@@ -213,9 +228,13 @@ def _confirmed(
             again |= {name: score for name, score in scores.items() if name in objectives}
         elif _LOSS in scores and run.repeat.token_budget == long_tokens:
             long = scores[_LOSS].value
+            if _TASK in objectives and _TASK in scores:
+                again[_TASK] = scores[_TASK]
         elif _LOSS in scores and run.repeat.token_budget == short_tokens:
             assert run.repeat.seed is not None
             fresh[run.repeat.seed] = scores[_LOSS].value
+            if _TASK in scores:
+                fresh_task[run.repeat.seed] = scores[_TASK].value
     return Confirmed(
         trial=trial,
         on_front=on_front,
@@ -223,7 +242,24 @@ def _confirmed(
         long=long,
         again=again,
         failures=tuple(_failure(run) for run in runs if run.failure is not None),
+        fresh_task=fresh_task,
     )
+
+
+def _with_noise_of_task(found: Sequence[Confirmed]) -> list[Confirmed]:
+    """The long trainings' scores of the task with an interval, where its noise is known."""
+    noise = seed_noise([each.fresh_task for each in found])
+    if noise is None:
+        return list(found)
+    half = NORMAL_95 * noise.sd
+    known = []
+    for each in found:
+        task = each.again.get(_TASK)
+        if task is not None:
+            task = replace(task, low=task.value - half, high=task.value + half)
+            each = replace(each, again={**each.again, _TASK: task})
+        known.append(each)
+    return known
 
 
 def _failure(run: RepeatRun) -> str:

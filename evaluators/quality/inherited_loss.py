@@ -12,6 +12,7 @@ import numpy as np
 from evaluators.evaluator import CurvePoint, Infeasible, Progress, Report
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining, TrainedProxy
 from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
+from evaluators.text.corpus import Corpus
 from evaluators.training.fit import bits_per_byte, computing, memory_errors_as_results
 from search_space.architecture import Architecture
 from search_space.encoding import draw
@@ -28,12 +29,15 @@ class InheritedLoss(ProxyLoss):
     scores from different states of it do not compare.
     """
 
-    def __init__(self, settings: ProxyTraining, space: Space, folder: Path) -> None:
+    def __init__(
+        self, settings: ProxyTraining, space: Space, folder: Path, corpus: Corpus | None = None
+    ) -> None:
         """The budget of `settings` is the network's, which is kept in `folder`.
 
-        Raises ValueError for a space that offers more than layouts, and as ProxyLoss.
+        corpus: as for ProxyLoss. Raises ValueError for a space that offers more than layouts, and
+        as ProxyLoss.
         """
-        super().__init__(settings)
+        super().__init__(settings, corpus)
         check_layouts_only(space)
         self._space = space
         self._folder = folder

@@ -6,7 +6,7 @@ from functools import cached_property
 import tokenizers
 
 from evaluators.evaluator import Evaluation, Evaluator, Progress, Report, Score
-from evaluators.text.corpus import Corpus, CorpusName, check_corpus, read_corpus
+from evaluators.text.corpus import Corpus
 from evaluators.text.tokenizer import Say, encode, train_tokenizer
 from search_space.architecture import Architecture
 
@@ -27,14 +27,10 @@ class PerByteEvaluator:
     stage = "text"
     score_names = ("decode_per_byte", "prefill_per_byte")
 
-    def __init__(self, latency: Evaluator, corpus: CorpusName, prompt_length: int) -> None:
-        """latency: an evaluator of `decode` and `prefill`, which remembers what it found.
-
-        ValueError for a corpus that is not there.
-        """
-        check_corpus(corpus)
+    def __init__(self, latency: Evaluator, corpus: Corpus, prompt_length: int) -> None:
+        """latency: an evaluator of `decode` and `prefill`, which remembers what it found."""
         self._latency = latency
-        self._name = corpus
+        self._corpus = corpus
         self._prompt_length = prompt_length
         self._bytes_per_token: dict[int, float] = {}
 
@@ -58,10 +54,6 @@ class PerByteEvaluator:
             ),
             seconds=time.monotonic() - start,
         )
-
-    @cached_property
-    def _corpus(self) -> Corpus:
-        return read_corpus(self._name)
 
     def _bytes(self, vocab_size: int, say: Say) -> float:
         """That a token stands for, on average."""

@@ -37,13 +37,15 @@ def parts_of(score: str, architecture: Architecture, deployment: Deployment) -> 
     prompt = Workload(phase="prefill", tokens=deployment.prompt_length)
     depth = int(match["depth"] or deployment.context_depth)
     if score == "memory":
-        return memory_parts(architecture, deployment.quantization, max(prompt.tokens, depth))
+        return _memory_parts(architecture, deployment.quantization, max(prompt.tokens, depth))
     is_prefill = score.startswith("prefill")
     workload = prompt if is_prefill else Workload(phase="decode", tokens=1, depth=depth)
-    return time_parts(architecture, deployment.quantization, workload)
+    return _time_parts(architecture, deployment.quantization, workload)
 
 
-def time_parts(architecture: Architecture, quantization: Quantization, workload: Workload) -> Parts:
+def _time_parts(
+    architecture: Architecture, quantization: Quantization, workload: Workload
+) -> Parts:
     """Of one token that is written, or one prompt that is read; all architectures have all parts.
 
     Bytes of the layers' matrices, of the vocabulary's, and of the caches that attention reads; for
@@ -68,7 +70,7 @@ def time_parts(architecture: Architecture, quantization: Quantization, workload:
     return parts | {"vocabulary": vocabulary, "layers": len(architecture.layers), "once": 1.0}
 
 
-def memory_parts(architecture: Architecture, quantization: Quantization, tokens: int) -> Parts:
+def _memory_parts(architecture: Architecture, quantization: Quantization, tokens: int) -> Parts:
     """Weights, of which a runtime may copy some, states, and activations of a prompt of `tokens`.
 
     Caches that grow stand for themselves, so that it is of no account for how many tokens.

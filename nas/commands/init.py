@@ -16,7 +16,7 @@ def init(
 ) -> None:
     """Write a study file to edit, with every key explained."""
     from nas.views.terminal import notices
-    from studies.spec import spec_text
+    from studies.study_file import spec_text
 
     text = spec_text(like)
     try:

@@ -35,7 +35,7 @@ def report(
     from nas.report.markdown import report_markdown
     from nas.report.page import report_html
     from nas.study_place import find_study
-    from nas.views.terminal import output
+    from nas.views.terminal import file_size, output
     from studies.storage.store import Store
 
     writers = {ReportFormat.HTML: report_html, ReportFormat.MARKDOWN: report_markdown}
@@ -47,4 +47,4 @@ def report(
             document, why = documents.document(), documents.why()
         text = writers[file_format](document, why, datetime.now(UTC))
         unfinished.write_text(text, encoding="utf-8")
-    output().print(f"wrote {path}, {len(text.encode()) / 1e6:.1f} MB", soft_wrap=True)
+    output().print(f"wrote {path}, {file_size(len(text.encode()))}", soft_wrap=True)

@@ -24,7 +24,7 @@ def status(
         standing = analysis.status(store, place.name)
         repeats = store.repeats(place.name)
     if as_json:
-        print_json(status_document(standing))
+        print_json(status_document(standing, repeats))
     else:
         output().print(status_view(standing), soft_wrap=True)
         if repeats:

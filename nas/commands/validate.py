@@ -10,16 +10,21 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Check a study file and show its plan: the space, the sizes, the time it takes."""
-    from nas.plan import make_plan, plan_document, plan_view
+    from rich.markup import escape
+
     from nas.views.terminal import notices, output, print_json
     from studies.reference import check_models
-    from studies.spec import check_machine, read_spec
+    from studies.spec import check_machine
+    from studies.study_file import read_spec
 
     spec = read_spec(study)
-    check_machine(spec)
-    check_models(spec)
-    with notices().status("timing one drawn architecture"):
-        plan = make_plan(spec)
+    with notices().status("looking for the corpus and the models") as status:
+        check_machine(spec)
+        check_models(spec)
+        # Takes seconds to import: only once the study file is known to be right.
+        from nas.plan import make_plan, plan_document, plan_view
+
+        plan = make_plan(spec, lambda doing: status.update(escape(doing)))
     if as_json:
         print_json(plan_document(plan))
     else:

@@ -55,23 +55,8 @@ def why_document(followed: Followed) -> Why:
     ]
     above = above_usual(columns[axes[0].name], columns[axes[1].name])
     places, counts = placement(shapes, above), attention_counts(shapes, above)
-    document["places"] = {
-        "letters": list(places.letters),
-        "best": [[exact_short(each) for each in row] for row in places.best],
-        "rest": [[exact_short(each) for each in row] for row in places.rest],
-        "best_trials": places.best_count,
-        "rest_trials": places.rest_count,
-    }
-    document["attention"] = [
-        {
-            "layers": count.layers,
-            "trials": count.count,
-            "difference": exact_short(count.difference),
-            "low": short(count.low),
-            "high": short(count.high),
-        }
-        for count in counts
-    ]
+    document["places"] = _places(places)
+    document["attention"] = [_attention(count) for count in counts]
     document["findings"] = [
         sentence(said)
         for said in (
@@ -96,6 +81,26 @@ def _importance(objective: str, found: Importances) -> form.Importance:
             }
             for weight in found.weights
         ],
+    }
+
+
+def _places(places: Placement) -> form.Places:
+    return {
+        "letters": list(places.letters),
+        "best": [[exact_short(each) for each in row] for row in places.best],
+        "rest": [[exact_short(each) for each in row] for row in places.rest],
+        "best_trials": places.best_count,
+        "rest_trials": places.rest_count,
+    }
+
+
+def _attention(count: AttentionCount) -> form.AttentionCount:
+    return {
+        "layers": count.layers,
+        "trials": count.count,
+        "difference": exact_short(count.difference),
+        "low": short(count.low),
+        "high": short(count.high),
     }
 
 

@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -14,7 +14,9 @@ from evaluators.evaluator import Score
 from hardware.environment import Environment
 from hardware.measurement import Measurement, quantile_ms
 from hardware.stability import interval_ms
+from nas.subjects import Subject
 from search_space.architecture import Architecture, architecture_hash, to_json
+from search_space.strict import parse_json, read_text
 from studies.analysis import TrialDetail
 
 Schema: TypeAlias = dict[str, JsonValue]
@@ -79,27 +81,62 @@ class ArchitectureFile:
     provenance: Provenance
 
 
-def provenance_of(detail: TrialDetail | None, *, made_from: Architecture | None) -> Provenance:
-    """Of a trial; None where the architecture is of no study."""
+def read_provenance(file: Path, architecture: Architecture) -> Provenance | None:
+    """None where the file holds no provenance, or another architecture than this.
+
+    ValueError for a provenance that is none.
+    """
+    text = read_text(file)
+    if "provenance" not in json.loads(text):
+        return None
+    found = parse_json(ArchitectureFile, text, str(file))
+    return found.provenance if found.architecture == architecture else None
+
+
+def provenance_of(
+    detail: TrialDetail | None,
+    *,
+    made_from: Architecture | None,
+    before: Provenance | None = None,
+) -> Provenance:
+    """Of a trial; None where the architecture is of no study.
+
+    before: of the file that the architecture was read from, from where all but the writing is kept.
+    """
+    origin = None if made_from is None else architecture_hash(made_from)
+    written_at = datetime.now(UTC).isoformat(timespec="seconds")
+    versions = {
+        "nas": importlib.metadata.version("hybrid-lm-search"),
+        "python": platform.python_version(),
+    }
+    if before is not None:
+        # What is made from one that was made itself has the scores of the first of them.
+        origin = before.made_from or origin
+        return replace(before, made_from=origin, written_at=written_at, versions=versions)
     measurements = [] if detail is None else _measurements(detail)
     trial = None if detail is None else detail.trial
     return Provenance(
         study=None if trial is None else trial.study,
         trial=None if trial is None else str(trial.name),
         state=None if trial is None else trial.state,
-        made_from=None if made_from is None else architecture_hash(made_from),
+        made_from=origin,
         scores=() if trial is None else trial.scores,
         timings=tuple(_timing(measurement) for measurement in measurements),
         stages=tuple(
             Stage(name=run.stage, fingerprint=run.fingerprint, seconds=run.seconds)
             for run in (() if trial is None else trial.stages)
         ),
-        written_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={
-            "nas": importlib.metadata.version("hybrid-lm-search"),
-            "python": platform.python_version(),
-        },
+        written_at=written_at,
+        versions=versions,
     )
+
+
+def subject_provenance(subject: Subject, made_from: Architecture | None) -> Provenance:
+    """Of what is exported: of its trial, or as the file tells that it was read from."""
+    before = None
+    if subject.file is not None:
+        before = read_provenance(subject.file, subject.stretched_from or subject.architecture)
+    return provenance_of(subject.detail, made_from=made_from, before=before)
 
 
 def write_architecture(architecture: Architecture, path: Path, provenance: Provenance) -> None:

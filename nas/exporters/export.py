@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import assert_never
 
-from nas.exporters.architecture_json import provenance_of, write_architecture
+from nas.exporters.architecture_json import subject_provenance, write_architecture
 from nas.exporters.formats import PROXY, RANDOM, USUAL_QUANTIZATION, Exported, Format, Wishes
 from nas.exporters.output import file_name, writing_file
 from nas.exporters.torch_file import write_torch
@@ -23,7 +23,7 @@ def export_model(subject: Subject, wishes: Wishes) -> Exported:
     match wishes.file_format:
         case Format.JSON:
             with writing_file(path, overwrite=wishes.overwrite) as file:
-                provenance = provenance_of(subject.detail, made_from=subject.stretched_from)
+                provenance = subject_provenance(subject, subject.stretched_from)
                 write_architecture(subject.architecture, file, provenance)
             return Exported(path=path)
         case Format.TORCH:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from nas.exporters.architecture_json import Provenance, provenance_of, write_architecture
+from nas.exporters.architecture_json import Provenance, subject_provenance, write_architecture
 from nas.exporters.formats import PROXY, RANDOM, USUAL_QUANTIZATION, Exported, Format, Wishes
 from nas.exporters.huggingface.folder import write_huggingface
 from nas.exporters.onnx_folder import write_onnx_folder
@@ -163,7 +163,7 @@ def _provenance(subject: Subject, model: WeighedModel | None = None) -> Provenan
     origin = subject.stretched_from
     if model is not None and model.architecture != subject.architecture:
         origin = subject.architecture
-    return provenance_of(subject.detail, made_from=origin)
+    return subject_provenance(subject, origin)
 
 
 def _card(provenance: Provenance, model: WeighedModel) -> str:

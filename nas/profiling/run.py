@@ -96,31 +96,14 @@ def _watching(profiling: Profiling, plan: ProfilePlan) -> Iterator[Watch]:
         yield write
         return
 
-    def view() -> RenderableType:
-        return Group(*(part for part in (known, doing) if part is not None))
-
-    known: RenderableType | None = None
-    doing: RenderableType | None = None
-    shown = -1
-
-    def follow(step: Step, text: str) -> None:
-        nonlocal known, doing, shown
-        if step.done != shown:
-            shown = step.done
-            known = next(
-                profile_view(profile)
-                for profile in profiling.profiles()
-                if profile.setting == step.setting
-            )
-        doing = Group(Text(clock.headline(step)), Text(text, style="dim"))
-
+    view = _View(profiling, clock)
     with Live(
-        get_renderable=view,
+        get_renderable=lambda: view.drawn,
         console=console,
         refresh_per_second=_REFRESHES_PER_SECOND,
         transient=True,
     ):
-        yield follow
+        yield view.follow
 
 
 class _Clock:
@@ -143,3 +126,24 @@ class _Clock:
         done = self._profiling.done - self._done_before
         each_s = (time.monotonic() - self._start) / done if done else self._guess_s
         return each_s * (self._profiling.wanted - self._profiling.done)
+
+
+class _View:
+    """The profile as far as it is known, and what is being timed."""
+
+    def __init__(self, profiling: Profiling, clock: _Clock) -> None:
+        self._profiling = profiling
+        self._clock = clock
+        self._known: RenderableType = ""
+        self._shown = -1
+        self.drawn = Group()
+
+    def follow(self, step: Step, text: str) -> None:
+        if step.done != self._shown:
+            self._shown = step.done
+            self._known = next(
+                profile_view(profile)
+                for profile in self._profiling.profiles()
+                if profile.setting == step.setting
+            )
+        self.drawn = Group(self._known, Text(self._clock.headline(step)), Text(text, style="dim"))

@@ -25,13 +25,13 @@ def scripts() -> str:
     urls = {_name(module): _data_url(text) for module, text in modules(_ENTRY).items()}
     import_map = json.dumps({"imports": urls})
     return (
-        f"<script>{script_text(_text(_LIBRARY))}</script>\n"
+        f"<script>{_inside_script(_text(_LIBRARY))}</script>\n"
         f'<script type="importmap">{import_map}</script>\n'
         f'<script type="module">import "{_name(_ENTRY)}";</script>'
     )
 
 
-def script_text(text: str) -> str:
+def _inside_script(text: str) -> str:
     """Inside <script> nothing may read as its end, nor as the beginning of a comment."""
     return text.replace("</script", r"<\/script").replace("<!--", r"<\!--")
 

@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
 from rich.table import Table
 
-from nas.views.terminal import layout_strip, table
+from nas.views.terminal import broken, layout_strip, table
 from studies.records import ModelSummary
 
 _LAYOUT = "layout"
@@ -43,7 +43,7 @@ class CandidateTable:
             for place, heading in enumerate(self.figures)
         }
         closed = {
-            _broken(heading): [cell.replace(" ±", "\n±") for cell in cells]
+            broken(heading): [cell.replace(" ±", "\n±") for cell in cells]
             for heading, cells in figures.items()
         }
         grids = [
@@ -70,7 +70,3 @@ class CandidateTable:
             cells = (column[place] for column in figures.values())
             grid.add_row(*row.names, layout_strip(row.model.layout), *cells)
         return grid
-
-
-def _broken(heading: str) -> str:
-    return heading.replace("_", "_\n").replace("/", "/\n")

@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluators.evaluator import Score
-from nas.views.terminal import layout_strip, number, table
+from nas.views.terminal import broken, layout_strip, number, table
 from nas.views.trust import probability_text, trust_findings
-from studies.analysis import Axis, Front
+from studies.analysis import Front
 from studies.confirmation import Noise, RankCorrelation
 from studies.confirmed import Confirmation, Confirmed
 
@@ -54,7 +54,8 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     grid = table(
         "trial",
         "layout",
-        *(_heading(axis) for axis in others),
+        # Narrow, so that four objectives leave room for the layout in 80 columns.
+        *(f"{broken(axis.name)}\n{axis.unit}" for axis in others),
         f"loss\n{own}",
         *([f"{len(seeds)} seeds\n{short}"] if seeds else []),
         f"long{long}",
@@ -74,11 +75,6 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
             probability_text(each.probability),
         )
     return grid
-
-
-def _heading(axis: Axis) -> str:
-    """Narrow, so that four objectives leave room for the layout in 80 columns."""
-    return "\n".join((axis.name.replace("_", "_\n"), axis.unit))
 
 
 def _value(candidate: Confirmed, name: str) -> str:

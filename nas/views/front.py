@@ -202,7 +202,9 @@ def _caption(front: Front, confirmation: Confirmation | None) -> Text:
         for axis, worst in zip(front.axes, front.reference_point, strict=True)
     )
     volume = f"hypervolume {front.hypervolume:.4g} below {corner}"
-    lines = ["   ".join(signs), volume, *_noise(front)]
+    hidden = ", ".join(axis.name for axis in front.axes[2:])
+    drawn = [f"in the table alone, not drawn: {hidden}"] if hidden else []
+    lines = ["   ".join(signs), *drawn, volume, *_noise(front)]
     if "loss" in [axis.name for axis in front.axes]:
         lines.append(trust_line(confirmation, front.study))
     return Text("\n".join(lines), style="dim")

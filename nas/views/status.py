@@ -11,12 +11,13 @@ from studies.owner import is_lost
 from studies.records import RepeatRun, Trial
 
 
-def status_document(status: Status) -> dict[str, Any]:
+def status_document(status: Status, repeats: Sequence[RepeatRun] = ()) -> dict[str, Any]:
     """What `nas status --json` prints."""
     return {
         "study": status.study,
         "requested": status.wanted,
         "trials": _by_state(status.counts) | {"duplicates": status.counts.duplicates},
+        "running": [_running_document(trial) for trial in status.running],
         "rejected_draws": dict(status.rejections),
         "stage_seconds": dict(status.stage_seconds),
         "failures": [
@@ -24,6 +25,10 @@ def status_document(status: Status) -> dict[str, Any]:
             for trial in status.failures
             if trial.outcome is not None
         ],
+        "repeats": {
+            "ended": sum(run.ended_at is not None for run in repeats),
+            "running": [_repeat_document(run) for run in _at_work(repeats)],
+        },
     }
 
 
@@ -35,11 +40,39 @@ def repeats_line(runs: Sequence[RepeatRun]) -> str:
     """What `nas confirm` has done of a study, and who is at it."""
     ended = sum(run.ended_at is not None for run in runs)
     said = f"confirmed by {ended} repeats of trainings and timings"
-    for run in runs:
-        if run.ended_at is None and not is_lost(run.owner, run.seen_at):
-            where = f"process {run.owner.pid} on {run.owner.host}"
-            said += f"; trial {run.number} is at its {run.repeat.stage} again on {where}"
+    for run in _at_work(runs):
+        where = f"process {run.owner.pid} on {run.owner.host}"
+        said += f"; trial {run.number} is at its {run.repeat.stage} again on {where}"
     return said
+
+
+def _at_work(runs: Sequence[RepeatRun]) -> list[RepeatRun]:
+    """Those that a living process works on."""
+    return [run for run in runs if run.ended_at is None and not is_lost(run.owner, run.seen_at)]
+
+
+def _running_document(trial: Trial) -> dict[str, Any]:
+    assert trial.owner is not None
+    progress = trial.progress
+    return {
+        "trial": trial.name,
+        "stage": trial.stage,
+        "done": None if progress is None else progress.done,
+        "text": None if progress is None else progress.text,
+        "host": trial.owner.host,
+        "pid": trial.owner.pid,
+    }
+
+
+def _repeat_document(run: RepeatRun) -> dict[str, Any]:
+    return {
+        "trial": run.number,
+        "stage": run.repeat.stage,
+        "seed": run.repeat.seed,
+        "token_budget": run.repeat.token_budget,
+        "host": run.owner.host,
+        "pid": run.owner.pid,
+    }
 
 
 def _lines(status: Status) -> Iterator[Text]:

@@ -54,6 +54,11 @@ def table(*columns: str, left: Sequence[str] = (), fold: Sequence[str] = ()) -> 
     return grid
 
 
+def broken(heading: str) -> str:
+    """Over several lines, for a column that leaves others room."""
+    return heading.replace("_", "_\n").replace("/", "/\n")
+
+
 def layout_strip(layout: str) -> Text:
     """One coloured letter a layer, from the first."""
     return Text.assemble(*((letter, LAYER_STYLES[letter]) for letter in layout))
@@ -73,6 +78,11 @@ def bar(share: float, cells: int = _BAR_CELLS) -> str:
 
 def megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f}"
+
+
+def file_size(count: int) -> str:
+    """Of so many bytes: `7 kB`, `1.3 MB`."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def number(value: float) -> str:

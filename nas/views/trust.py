@@ -8,7 +8,12 @@ from studies.confirmation import RankCorrelation
 from studies.confirmed import Confirmation, Confirmed
 
 _NAMED = 4
+_TASK = "task"  # of a training, and so of another length when it is trained for long
 _SURE, _UNLIKELY = 0.95, 0.05
+_ASSUMED = (
+    "Each candidate has one long training, which tells nothing of its own seed noise: what follows "
+    "takes it to be that of the short ones."
+)
 
 
 def trust_line(confirmation: Confirmation | None, study: str) -> str:
@@ -66,10 +71,13 @@ def _noise(confirmation: Confirmation) -> Iterator[str]:
     if len(long) > 1:
         spread = f" The candidates' long losses spread by {statistics.stdev(long):.2g} (sd)."
     yield (
-        f"Seed noise: {noise.sd:.2g} bits/byte (sd; 95 %: {noise.low:.2g} to {noise.high:.2g}; "
+        f"Seed noise of trainings on {confirmation.short_tokens:,} tokens: {noise.sd:.2g} "
+        f"bits/byte (sd; 95 %: {noise.low:.2g} to {noise.high:.2g}; "
         f"{_counted(noise.degrees, 'degree', 'degrees')} of freedom), without what a seed does to "
-        f"all candidates alike; the long trainings are taken to be as noisy.{spread}"
+        f"all candidates alike.{spread}"
     )
+    if long:
+        yield _ASSUMED
 
 
 def _ranks(confirmation: Confirmation) -> Iterator[str]:
@@ -140,6 +148,11 @@ def _places(confirmation: Confirmation) -> Iterator[str]:
             f"For that, {' and '.join(confirmation.as_found)} count as the study found them, "
             "without what another seed would change."
         )
+    if members and _TASK not in confirmation.as_found and any(_TASK in e.again for e in known):
+        yield (
+            f"For that, {_TASK} counts as the long trainings found it, as noisy as among the short "
+            "ones, and drawn apart from the loss."
+        )
     doubtful = [each for each in members if _share(each) < _SURE]
     if doubtful:
         yield f"Doubtful: {_listed(sorted(doubtful, key=_share))}."
@@ -152,6 +165,7 @@ def _places(confirmation: Confirmation) -> Iterator[str]:
 def _timings(confirmation: Confirmation) -> Iterator[str]:
     """How far what was measured anew is from the first time."""
     names = dict.fromkeys(name for each in confirmation.candidates for name in each.again)
+    names.pop(_TASK, None)
     told = []
     for name in names:
         changes = [

@@ -2,9 +2,8 @@
 
 import contextlib
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import sqlalchemy as sa
 
@@ -26,12 +25,19 @@ from studies.records import (
     TrialKind,
     TrialState,
 )
-from studies.storage import claims, repeats
+from studies.storage import claims, repeats, running
 from studies.storage.database import Database, open_database, open_to_read
 from studies.storage.evidence import read_evidence, read_reference_times
-from studies.storage.memory import EvaluationMemory, curve_text, keep_architecture, read_evaluation
-from studies.storage.schema import ARCHITECTURES, REJECTIONS, REPEATS, STAGES, STUDIES, TRIALS
-from studies.storage.trials import read_points, read_trial, read_trials
+from studies.storage.memory import EvaluationMemory, read_evaluation
+from studies.storage.schema import ARCHITECTURES, STUDIES, TRIALS
+from studies.storage.studies import (
+    begin_study,
+    delete_study,
+    read_rejections,
+    read_studies,
+    study_id,
+)
+from studies.storage.trials import read_points, read_trials
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -95,11 +101,7 @@ class Store:
     def add_study(self, name: str, spec: str) -> Study:
         """The study of that name, which is begun with this specification unless it is there."""
         with self._database.write() as connection:
-            self._database.insert_new(
-                connection, STUDIES, name=name, spec=spec, created_at=datetime.now(UTC)
-            )
-            row = connection.execute(sa.select(STUDIES).where(STUDIES.c.name == name)).one()
-        return _read_study(row)
+            return begin_study(self._database, connection, name, spec)
 
     def update_spec(self, name: str, spec: str) -> None:
         """For changes after which it remains the same study."""
@@ -109,8 +111,7 @@ class Store:
     def studies(self) -> tuple[Study, ...]:
         """In the order in which they were begun."""
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(STUDIES).order_by(STUDIES.c.id)).all()
-        return tuple(_read_study(row) for row in rows)
+            return read_studies(connection)
 
     def study(self, name: str) -> Study:
         """ValueError for a name that there is not."""
@@ -128,20 +129,12 @@ class Store:
         with contextlib.suppress(KeyError):
             storage.delete_study(storage.get_study_id_from_name(name))
         with self._database.write() as connection:
-            study = _study_id(connection, name)
-            trials = sa.select(TRIALS.c.id).where(TRIALS.c.study == study)
-            connection.execute(STAGES.delete().where(STAGES.c.trial.in_(trials)))
-            connection.execute(REPEATS.delete().where(REPEATS.c.trial.in_(trials)))
-            connection.execute(TRIALS.delete().where(TRIALS.c.study == study))
-            connection.execute(REJECTIONS.delete().where(REJECTIONS.c.study == study))
-            connection.execute(STUDIES.delete().where(STUDIES.c.id == study))
+            delete_study(connection, name)
 
     def rejections(self, study: str) -> Mapping[str, int]:
         """How many draws each rule of the space refused."""
         with self._database.read() as connection:
-            chosen = REJECTIONS.c.study == _study_id(connection, study)
-            rows = connection.execute(sa.select(REJECTIONS).where(chosen)).all()
-        return {row.rule: row.draws for row in rows}
+            return read_rejections(connection, study)
 
     def architecture(self, digest: str) -> Architecture:
         """The architecture of that hash, which a trial or an evaluation has named."""
@@ -155,7 +148,7 @@ class Store:
     ) -> tuple[Trial, ...]:
         """Those of these numbers, or all, in the order of their numbers."""
         with self._database.read() as connection:
-            where = (TRIALS.c.study == _study_id(connection, study)) & (TRIALS.c.kind == kind)
+            where = (TRIALS.c.study == study_id(connection, study)) & (TRIALS.c.kind == kind)
             if numbers is not None:
                 where &= TRIALS.c.number.in_(numbers)
             return read_trials(connection, where)
@@ -198,7 +191,7 @@ class Store:
         """The candidates in one of these states that are no duplicates, by number."""
         with self._database.read() as connection:
             chosen = (
-                (TRIALS.c.study == _study_id(connection, study))
+                (TRIALS.c.study == study_id(connection, study))
                 & (TRIALS.c.kind == "candidate")
                 & TRIALS.c.state.in_(states)
                 & TRIALS.c.duplicate_of.is_(None)
@@ -210,7 +203,7 @@ class Store:
         with self._database.read() as connection:
             rows = connection.scalars(
                 sa.select(TRIALS.c.number)
-                .where(TRIALS.c.study == _study_id(connection, study))
+                .where(TRIALS.c.study == study_id(connection, study))
                 .where(TRIALS.c.kind == "candidate", TRIALS.c.state.in_(states))
                 .order_by(TRIALS.c.number)
             )
@@ -234,7 +227,7 @@ class Store:
         """
         assert trial.model is not None
         with self._database.read() as connection:
-            study = _study_id(connection, trial.study)
+            study = study_id(connection, trial.study)
             found = read_trials(
                 connection,
                 (TRIALS.c.study == study)
@@ -247,43 +240,16 @@ class Store:
         return found[0] if found else None
 
     def claim(self, study: str, *, wanted: int) -> Trial | None:
-        """The candidate that this process works on next; None once `wanted` are ended or running.
-
-        An interrupted one comes first, its architecture drawn already. A trial whose process died
-        is interrupted; after several deaths in one stage it has failed.
-        """
+        """The candidate that this process works on next; see `claims.claim_candidate`."""
         with self._database.write() as connection:
-            study_id = _study_id(connection, study, lock=True)
-            claims.release_dead(connection, study_id)
-            candidates = (TRIALS.c.study == study_id) & (TRIALS.c.kind == "candidate")
-            states = connection.execute(
-                sa.select(TRIALS.c.id, TRIALS.c.state).where(candidates).order_by(TRIALS.c.number)
-            ).all()
-            interrupted = [row.id for row in states if row.state == "interrupted"]
-            if len(states) - len(interrupted) >= wanted:
-                return None
-            if interrupted:
-                return claims.take_up(connection, interrupted[0])
-            return claims.reserve(connection, study_id, "candidate")
+            return claims.claim_candidate(
+                connection, study_id(connection, study, lock=True), wanted
+            )
 
     def claim_reference(self, study: str, name: str) -> Trial | None:
-        """The trial of a reference model; None if it is ended or another process works on it.
-
-        One that failed for a reason that may have been the device's is tried again.
-        """
+        """The trial of a reference model; see `claims.claim_reference`."""
         with self._database.write() as connection:
-            study_id = _study_id(connection, study, lock=True)
-            claims.release_dead(connection, study_id)
-            row = connection.execute(
-                sa.select(TRIALS.c.id, TRIALS.c.state, TRIALS.c.failure).where(
-                    TRIALS.c.study == study_id, TRIALS.c.reference == name
-                )
-            ).one_or_none()
-            if row is None:
-                return claims.reserve(connection, study_id, "reference", name)
-            if row.state == "interrupted" or row.failure in TRANSIENT_FAILURES:
-                return claims.take_up(connection, row.id)
-            return None
+            return claims.claim_reference(connection, study_id(connection, study, lock=True), name)
 
     def begin(
         self,
@@ -295,86 +261,44 @@ class Store:
     ) -> Trial:
         """Notes what a claimed trial evaluates, and the draws that rules refused before it."""
         with self._database.write() as connection:
-            digest = keep_architecture(self._database, connection, architecture)
-            claims.change(connection, trial, architecture=digest, optuna_number=optuna_number)
-            for rule, draws in (rejections or {}).items():
-                self._count_rejections(connection, trial, rule, draws)
-            return read_trial(connection, trial.id)
+            return running.begin(
+                self._database,
+                connection,
+                trial,
+                architecture,
+                optuna_number=optuna_number,
+                rejections=rejections or {},
+            )
 
     def enter(self, trial: Trial, stage: str) -> None:
         """The trial is at this stage now."""
         with self._database.write() as connection:
-            claims.change(connection, trial, stage=stage, progress=0.0, progress_text="")
+            running.enter(connection, trial, stage)
 
     def report(self, trial: Trial, progress: Progress) -> None:
         """How far the stage is, for those who watch from elsewhere; also a sign of life."""
         with self._database.write() as connection:
-            claims.change(connection, trial, progress=progress.done, progress_text=progress.text)
+            running.report(connection, trial, progress)
 
     def leave(self, trial: Trial, run: StageRun, *, finished: bool) -> None:
         """Adds what a stage took; `finished` if its evaluation is remembered."""
         with self._database.write() as connection:
-            here = (STAGES.c.trial == trial.id) & (STAGES.c.stage == run.stage)
-            again = STAGES.update().where(here)
-            again = again.values(
-                fingerprint=run.fingerprint, seconds=STAGES.c.seconds + run.seconds
-            )
-            if connection.execute(again).rowcount:
-                claims.change(connection, trial)
-                return
-            before = sa.select(sa.func.count()).where(STAGES.c.trial == trial.id)
-            connection.execute(
-                STAGES.insert().values(
-                    trial=trial.id,
-                    position=connection.scalar(before),
-                    stage=run.stage,
-                    fingerprint=run.fingerprint,
-                    seconds=run.seconds,
-                )
-            )
-            # Only a stage's first end is progress: when a trial is taken up again, the stages that
-            # were finished are remembered, and the one that kills the process is still ahead.
-            claims.change(connection, trial, **({"deaths": 0} if finished else {}))
+            running.leave(connection, trial, run, finished=finished)
 
     def end(self, trial: Trial, outcome: Outcome, *, twin: Trial | None = None) -> Trial:
         """Ends a trial; `twin` is the earlier one whose stages, and so whose scores, it shares."""
         with self._database.write() as connection:
-            claims.change(
-                connection,
-                trial,
-                state=outcome.state,
-                stage=outcome.stage,
-                failure=outcome.failure,
-                reason=outcome.reason,
-                curve=curve_text(outcome.curve),
-                estimated_loss=outcome.estimated_loss,
-                duplicate_of=None if twin is None else twin.number,
-                progress=None,
-                progress_text=None,
-                ended_at=datetime.now(UTC),
-            )
-            if twin is not None:
-                shared = sa.select(
-                    sa.literal(trial.id),
-                    STAGES.c.position,
-                    STAGES.c.stage,
-                    STAGES.c.fingerprint,
-                    sa.literal(0.0),
-                ).where(STAGES.c.trial == twin.id)
-                connection.execute(STAGES.delete().where(STAGES.c.trial == trial.id))
-                connection.execute(STAGES.insert().from_select(list(STAGES.c), shared))
-            return read_trial(connection, trial.id)
+            return running.end(connection, trial, outcome, twin=twin)
 
     def interrupt(self, trial: Trial) -> None:
         """Leaves a trial for later; one that has no architecture yet is as if it never was."""
         with self._database.write() as connection:
-            claims.change(connection, trial)
-            claims.release(connection, trial)
+            claims.interrupt(connection, trial)
 
     def repeats(self, study: str) -> tuple[RepeatRun, ...]:
         """What was trained or timed once more; see `read_repeats`."""
         with self._database.read() as connection:
-            return repeats.read_repeats(connection, _study_id(connection, study))
+            return repeats.read_repeats(connection, study_id(connection, study))
 
     def claim_repeat(self, repeat: Repeat) -> bool:
         """Whether this process is the one to carry it out; see `repeats.claim`."""
@@ -402,33 +326,9 @@ class Store:
         with self._database.write() as connection:
             repeats.give_up(connection, repeat)
 
-    def _count_rejections(
-        self, connection: sa.Connection, trial: Trial, rule: str, draws: int
-    ) -> None:
-        study = _study_id(connection, trial.study)
-        self._database.insert_new(connection, REJECTIONS, study=study, rule=rule, draws=0)
-        connection.execute(
-            REJECTIONS.update()
-            .where(REJECTIONS.c.study == study, REJECTIONS.c.rule == rule)
-            .values(draws=REJECTIONS.c.draws + draws)
-        )
-
-
-def _read_study(row: sa.Row[Any]) -> Study:
-    return Study(name=row.name, spec=row.spec, created_at=row.created_at)
-
-
-def _study_id(connection: sa.Connection, name: str, *, lock: bool = False) -> int:
-    """lock: until this transaction ends, others that want the lock wait (SQLite: always so)."""
-    select = sa.select(STUDIES.c.id).where(STUDIES.c.name == name)
-    found = connection.scalar(select.with_for_update() if lock else select)
-    if found is None:
-        raise ValueError(f"study: '{name}' is not in this database")
-    return int(found)
-
 
 def _since(
     connection: sa.Connection, study: str, last: int, open_trials: Collection[int]
 ) -> sa.ColumnElement[bool]:
     newer = (TRIALS.c.id > last) | TRIALS.c.id.in_(open_trials)
-    return (TRIALS.c.study == _study_id(connection, study)) & newer
+    return (TRIALS.c.study == study_id(connection, study)) & newer

@@ -3,39 +3,18 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from hardware import quiet
-from hardware.environment import CpuCounters, read_counters
 from hardware.quiet import making_way, measuring
-
-# Far more than anything here takes on a busy machine.
-PATIENCE_S = 60.0
-
-PRELUDE = """
-import os, signal, sys, time
-from pathlib import Path
-from hardware.quiet import making_way, measuring
-
-folder = Path(sys.argv[1])
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
-
-def write(event):
-    with open(folder / "events", "a") as file:
-        file.write(event + "\\n")
-
-def measure():
-    return measuring(write, patience_s=0.0, folder=folder)
-"""
+from tests.hardware.machines import PATIENCE_S, wait_until
 
 TRAINER = """
 with making_way(write, folder=folder) as make_way:
@@ -51,43 +30,6 @@ with measure():
     write("measures")
     time.sleep(3600)
 """
-
-
-class Machine:
-    """Processes that share a folder of locks, and the events that they have written so far."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, script: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", PRELUDE + script, str(self.folder)], stderr=subprocess.DEVNULL
-        )
-        self._processes.append(process)
-        return process
-
-    def measuring(self, report: Callable[[str], None] = lambda _: None):
-        return measuring(report, patience_s=0.0, folder=self.folder)
-
-    def events(self) -> list[str]:
-        path = self.folder / "events"
-        return path.read_text().splitlines() if path.exists() else []
-
-    def write(self, event: str) -> None:
-        with (self.folder / "events").open("a") as file:
-            file.write(event + "\n")
-
-    def wait_for(self, event: str, times: int = 1) -> None:
-        wait_until(lambda: self.events().count(event) >= times)
-
-    def wait_for_another(self, event: str) -> None:
-        self.wait_for(event, self.events().count(event) + 1)
-
-    def stop(self) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
 
 
 @dataclass
@@ -117,20 +59,6 @@ def training_thread(folder: Path) -> Iterator[Counts]:
     finally:
         over.set()
         thread.join(PATIENCE_S)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
-
-
-@pytest.fixture
-def machine(tmp_path) -> Iterator[Machine]:
-    machine = Machine(tmp_path)
-    yield machine
-    machine.stop()
 
 
 class TestATraining:
@@ -345,85 +273,3 @@ class TestTheFiles:
     def test_lie_where_every_user_finds_them(self, monkeypatch, tmp_path):
         monkeypatch.setenv("TMPDIR", str(tmp_path))
         assert quiet._machine_folder() in (Path("/dev/shm"), Path("/tmp"))
-
-
-class TestTheLoadOfOthers:
-    """Counters of two cores that say what others took of them in each look."""
-
-    @pytest.fixture
-    def others(self, monkeypatch) -> Callable[..., None]:
-        monkeypatch.setattr(quiet, "_LOOK_S", 0.05)
-
-        def play(*shares: tuple[float, float]) -> None:
-            *first, last = shares
-            looks = iter([*first, *[last] * 1_000])
-
-            def readings() -> Iterator[CpuCounters]:
-                at_ns, busy_s = 0, (5.0, 7.0)
-                for used in looks:
-                    yield CpuCounters(at_ns=at_ns, busy_s=busy_s, steal_s=(0.0, 0.0), own_s=0.0)
-                    at_ns += 10**9
-                    busy_s = tuple(a + b for a, b in zip(busy_s, used, strict=True))
-                    yield CpuCounters(at_ns=at_ns, busy_s=busy_s, steal_s=(0.0, 0.0), own_s=0.0)
-
-            reading = readings()
-            monkeypatch.setattr(quiet, "read_counters", lambda: next(reading))
-            monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-
-        return play
-
-    def said(self, tmp_path, cores=(), patience_s=PATIENCE_S) -> list[str]:
-        said: list[str] = []
-        with measuring(said.append, cores, patience_s=patience_s, folder=tmp_path):
-            return said
-
-    def test_a_quiet_machine_is_taken_at_once(self, others, tmp_path):
-        others((0.1, 0.1))
-        assert self.said(tmp_path) == self.said(tmp_path, [0, 1]) == []
-
-    def test_a_busy_core_is_waited_for(self, others, tmp_path):
-        others((0.0, 0.8), (0.0, 0.4), (0.0, 0.1))
-        assert self.said(tmp_path, [0, 1], patience_s=30.2) == [
-            "other programs use 0.8 of core 1; waits for quiet, 30 s at most",
-            "other programs use 0.4 of core 1; waits for quiet, 30 s at most",
-        ]
-
-    def test_a_core_that_is_not_measured_on_may_be_busy(self, others, tmp_path):
-        others((0.0, 1.0))
-        assert self.said(tmp_path, [0]) == []
-
-    def test_one_free_core_is_enough_while_none_is_chosen(self, others, tmp_path):
-        others((0.0, 1.0))
-        assert self.said(tmp_path) == []
-        others((0.7, 0.9), (0.1, 0.9))
-        (sentence,) = self.said(tmp_path, patience_s=30.2)
-        assert sentence == (
-            "other programs use 0.7 or more of every core; waits for quiet, 30 s at most"
-        )
-
-    def test_a_machine_that_stays_busy_is_taken_in_the_end(self, others, tmp_path):
-        others((0.8, 0.8))
-        said = self.said(tmp_path, [1], patience_s=0.2)
-        assert said[-1] == "other programs use 0.8 of core 1; measures even so"
-        assert all("waits for quiet" in sentence for sentence in said[:-1])
-
-    def test_a_system_that_counts_nothing_is_not_waited_for(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(quiet, "read_counters", lambda: None)
-        assert self.said(tmp_path, [0]) == []
-
-    @pytest.mark.skipif(read_counters() is None, reason="this system keeps no counters")
-    def test_a_real_program_is_noticed_and_its_end_too(self, machine):
-        core = min(os.sched_getaffinity(0))
-        program = machine.start(
-            f"os.sched_setaffinity(0, [{core}])\nwrite('runs')\nwhile True: pass"
-        )
-        machine.wait_for("runs")
-        said: list[str] = []
-
-        def hear(sentence: str) -> None:
-            said.append(sentence)
-            program.kill()
-
-        with measuring(hear, [core], patience_s=2.0, folder=machine.folder):
-            assert said[0].startswith("other programs use ")
-            assert f" of core {core}; waits for quiet" in said[0]

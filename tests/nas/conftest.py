@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.nas.tiny_study import write_study
+
 Nas = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -29,6 +31,12 @@ def run_nas(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
 def nas(tmp_path: Path) -> Nas:
     """Runs `nas ARGUMENTS` in an empty folder."""
     return partial(run_nas, tmp_path)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """The file of a tiny study, in the folder where `nas` runs."""
+    return write_study(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.cli import main
 from search_space.architecture import architecture_hash, to_json
 from search_space.presets import PRESETS
 
@@ -111,6 +112,41 @@ def test_measure_shows_what_was_measured_and_says_what_was_not(nas, tmp_path: Pa
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
     nothing = nas("measure", "narrow.json", *QUICK)
     assert (nothing.returncode, nothing.stdout) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["show"], "model is missing; see nas show --help"),
+        (["run", "quickstart", "--trails", "4"], "--trails is not an option of nas run; did you "),
+        (["report", "tiny", "-x"], "-x is not an option of nas report; known are --output, -o, "),
+        (["--version"], "--version is not an option of nas; known are --help"),
+        (["measure", "lfm2-350m", "--threads"], "option '--threads' requires an argument; see nas"),
+        (["runn", "quickstart"], "no such command 'runn'; did you mean 'run'?"),
+        (["run", "quickstart", "4"], "got unexpected extra argument(s) (4); see nas run --help"),
+        (["report", "tiny", "--format", "pdf"], "format: 'pdf' is not one of 'html', 'md'"),
+        (["run", "quickstart", "--trials", "0"], "trials: input should be greater than or equal "),
+    ],
+)
+def test_an_odd_option_is_one_sentence_too(
+    arguments: list[str], sentence: str, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr("sys.argv", ["nas", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"nas: {sentence}")
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
+def test_nothing_at_all_is_helped(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["nas"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert "Commands:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

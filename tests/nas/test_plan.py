@@ -5,8 +5,10 @@ from rich.console import Console
 
 from nas.plan import Plan, inexpressible_mixers, plan_document, plan_view
 from nas.reading import Reading
+from nas.stage_times import StageTimes
 from search_space.presets import PRESETS
-from studies.spec import Constraint, DeviceSettings, Objective, read_spec
+from studies.spec import Constraint, DeviceSettings, Objective
+from studies.study_file import read_spec
 
 
 def _plan() -> Plan:
@@ -33,9 +35,7 @@ def _plan() -> Plan:
         reading=Reading(
             training_bytes=8_000_000, held_out_bytes=250_000, read_bytes=2e7, note="2 copies"
         ),
-        latency_seconds=10.0,
-        training_seconds=50.0,
-        failure=None,
+        times=StageTimes(latency_seconds=10.0, training_seconds=50.0, failure=None),
     )
 
 
@@ -78,7 +78,8 @@ def test_a_shared_network_is_trained_once_for_all() -> None:
     plan = _plan()
     proxy = plan.spec.proxy.model_copy(update={"method": "shared"})
     spec = plan.spec.model_copy(update={"proxy": proxy, "references": ()})
-    shared = replace(plan, spec=spec, network_seconds=1_800.0, training_seconds=2.0)
+    times = replace(plan.times, network_seconds=1_800.0, training_seconds=2.0)
+    shared = replace(plan, spec=spec, times=times)
     assert shared.seconds == pytest.approx(10 * (10 + 2) + 1_800)
     assert plan_document(shared)["network_seconds"] == 1_800
     assert (
@@ -88,7 +89,8 @@ def test_a_shared_network_is_trained_once_for_all() -> None:
 
 
 def test_a_drawn_architecture_that_fails_is_told_with_its_reason() -> None:
-    failed = replace(_plan(), training_seconds=None, failure="diverged: loss 9 nats")
+    times = StageTimes(latency_seconds=10.0, training_seconds=None, failure="diverged: loss 9 nats")
+    failed = replace(_plan(), times=times)
     assert failed.seconds is None
     sentence = "not known: the architecture that was drawn failed, diverged: loss 9 nats"
     assert sentence in " ".join(_shown(failed).split())

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from evaluators.cache import Forgetful
+from evaluators.text.corpus import read_corpus
 from nas.assembly import evaluators_of
-from studies.spec import read_spec
+from studies.study_file import read_spec
 
 STUDY = """
 name = "asked"
@@ -103,11 +104,12 @@ def test_recall_is_trained_where_it_is_asked_for_alone_and_before_the_loss(study
     """At a rung of the loss all other objectives have to be known."""
     asked = read_spec(study)
     others = tuple(each for each in asked.objectives if each.name != "recall_error")
+    corpus = read_corpus(asked.proxy.corpus)
     for spec, stages in (
         (asked, ["costs", "latency", "text", "recall", "training"]),
         (asked.model_copy(update={"objectives": others}), ["costs", "latency", "text", "training"]),
     ):
-        with evaluators_of(spec, Forgetful()) as evaluators:
+        with evaluators_of(spec, Forgetful(), corpus) as evaluators:
             assert [each.stage for each in evaluators] == stages
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from evaluators.text.corpus import read_corpus
 from nas.reading import Reading, reading_of
 from search_space.presets import PRESETS
-from studies.spec import StudySpec, read_spec
+from studies.spec import StudySpec
+from studies.study_file import read_spec
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudySpec:
 
 
 def test_bytes_of_both_sides_and_of_the_budget(spec: StudySpec) -> None:
-    found = reading_of(spec, PRESETS["hybrid-20m"])
+    found = _reading(spec)
     whole = sum(path.stat().st_size for path in Path(str(spec.proxy.corpus)).parent.glob("*.txt"))
     assert found.training_bytes + found.held_out_bytes == whole
     # Digits fall into tokens of two or three of them.
@@ -35,11 +37,16 @@ def test_bytes_of_both_sides_and_of_the_budget(spec: StudySpec) -> None:
 
 def test_a_task_leaves_less_of_the_budget_for_the_corpus(spec: StudySpec) -> None:
     proxy = spec.proxy.model_copy(update={"task": "tasks.jsonl", "task_share": 0.25})
-    whole = reading_of(spec, PRESETS["hybrid-20m"]).read_bytes
-    rest = reading_of(spec.model_copy(update={"proxy": proxy}), PRESETS["hybrid-20m"]).read_bytes
+    whole = _reading(spec).read_bytes
+    rest = _reading(spec.model_copy(update={"proxy": proxy})).read_bytes
     assert rest == pytest.approx(0.75 * whole)
 
 
 def test_a_small_part_is_a_percentage() -> None:
     reading = Reading(training_bytes=10_000_000, held_out_bytes=300_000, read_bytes=9e4, note=None)
     assert str(reading) == ("10 MB to train on, 0.3 MB held out; a training reads 0.9 % of it")
+
+
+def _reading(spec: StudySpec) -> Reading:
+    corpus = read_corpus(spec.proxy.corpus)
+    return reading_of(spec, PRESETS["hybrid-20m"], corpus, lambda said: None)

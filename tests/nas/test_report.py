@@ -75,6 +75,7 @@ def test_markdown_is_text_and_its_tables_are_straight(nas, study, tmp_path, host
     write_study(LargeStudy(url=study.url, trials=30, hostile=hostile))
     done = nas("report", "large", "--format", "md")
     assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"wrote large\.md, [1-9]\d* kB\n", done.stdout)
     text = (tmp_path / "large.md").read_text(encoding="utf-8")
     assert not re.search(r"(?<!\\)[<`]", text)
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)

@@ -2,70 +2,26 @@
 
 import json
 import os
+import platform
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
-from studies.spec import read_spec
-
-STUDY = """
-name = "tiny"
-trials = 4
-seed = 1
-references = ["lfm2.5-230m"]
-
-[target]
-context_depth = 64
-prompt_length = 16
-
-[[objectives]]
-name = "loss"
-
-[[objectives]]
-name = "decode"
-
-[space]
-depth = [2, 3]
-width = [64, 128]
-mixers = ["c", "a", "s", "l", "-"]
-feed_forward = [1.0, 2.0]
-vocab_size = [4096, 16384]
-head_dim = [32]
-kv_heads = [1, 2]
-window = [16]
-
-[proxy]
-corpus = "text.txt"
-width_share = 0.125
-context_length = 16
-batch_size = 2
-token_budget = 1280
-
-[device]
-runner = "fake"
-
-[sampler]
-startup_trials = 2
-"""
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    """The study's file and its text in the folder where `nas` runs."""
-    return _write_study(tmp_path)
+from nas.running import run_and_show
+from studies.storage.store import Store
+from studies.study_file import read_spec
+from tests.nas.tiny_study import STUDY, start_nas, write_study
 
 
 @pytest.fixture(scope="module")
 def finished_folder(nas_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
-    _write_study(folder)
+    write_study(folder)
     result = nas_in(folder, "run", "tiny.toml")
     assert result.returncode == 0, result.stderr
     return folder
@@ -160,7 +116,11 @@ def test_max_picks_the_best_under_a_budget(nas, finished: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["show", "tiny", "99"], "trial: '99' is not a candidate's number or a reference"),
+        (
+            ["show", "tiny", "99"],
+            "trial: '99' is not a candidate's number or a reference of 'tiny', which has 0 to 3 "
+            "and lfm2.5-230m\n",
+        ),
         (["show", "tiny.toml"], "trial: a study has many; name one, as in: tiny.toml 0"),
         (["export", "tiny", "lfm2-2.6b"], "trial: 'lfm2-2.6b' is not a candidate's number"),
         (["pareto", "tiny", "--max", "speed=1"], "max: 'speed' is not one of decode, decode_mem"),
@@ -214,7 +174,7 @@ def test_a_changed_study_is_refused_with_the_difference(nas, finished: Path) -> 
 
 
 def test_ctrl_c_says_how_to_go_on_and_loses_nothing(nas, study: Path, tmp_path: Path) -> None:
-    process = _start(tmp_path)
+    process = start_nas(tmp_path, "run", "tiny.toml")
     _wait_for_trials(tmp_path / "nas.db", 1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -229,7 +189,7 @@ def test_ctrl_c_says_how_to_go_on_and_loses_nothing(nas, study: Path, tmp_path: 
 
 def test_kill_loses_at_most_the_trial_in_flight(nas, study: Path, tmp_path: Path) -> None:
     for wanted in (1, 2, 3):
-        process = _start(tmp_path)
+        process = start_nas(tmp_path, "run", "tiny.toml")
         _wait_for_trials(tmp_path / "nas.db", wanted)
         process.kill()
         process.communicate()
@@ -240,68 +200,24 @@ def test_kill_loses_at_most_the_trial_in_flight(nas, study: Path, tmp_path: Path
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_validate_shows_the_plan(nas, study: Path) -> None:
-    plan = json.loads(nas("validate", "tiny.toml", "--json").stdout)
-    assert plan["architectures"] > 1000
-    assert plan["parameters"]["least"] < plan["parameters"]["most"]
-    assert plan["seconds"] > 0
-    assert "the study file is right" in nas("validate", "tiny.toml").stdout
-
-
-def test_validate_times_a_study_of_many_rungs(nas, study: Path) -> None:
-    rungs = ", ".join(f"0.{tenth}" for tenth in range(1, 10))
-    study.write_text(STUDY.replace("[device]", f"rungs = [{rungs}]\n\n[device]"))
-    assert json.loads(nas("validate", "tiny.toml", "--json").stdout)["training_seconds"] > 0
-
-
-@pytest.mark.parametrize("name", ["Étude.toml", "2nd try.toml", "_.toml"])
-def test_init_makes_a_name_that_studies_may_have(nas, tmp_path: Path, name: str) -> None:
-    assert nas("init", name).returncode == 0
-    assert read_spec(tmp_path / name).name != "quickstart"
-
-
-def test_init_from_a_file_makes_another_study(nas, study: Path, tmp_path: Path) -> None:
-    assert nas("init", "second.toml", "--from", "tiny.toml").returncode == 0
-    text = (tmp_path / "second.toml").read_text()
-    assert text == STUDY.replace('name = "tiny"', 'name = "second"')
-
-
-def test_init_writes_a_file_that_validates_and_keeps_what_is_there(nas, tmp_path: Path) -> None:
-    assert nas("init", "My Study.toml").returncode == 0
-    text = (tmp_path / "My Study.toml").read_text()
-    assert 'name = "my-study"' in text
-    assert nas("init", "My Study.toml").returncode == 2
-    assert (tmp_path / "My Study.toml").read_text() == text
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "sentence"),
-    [
-        ("trials = 4", 'trials = "4"', "trials: '4' is not a whole number"),
-        ("trials = 4", "trails = 4", "did you mean trials?"),
-        ("trials = 4", "trials = 0", "trials: 0 is not"),
-        ('corpus = "text.txt"', 'corpus = "none.txt"', "none.txt"),
-        ('runner = "fake"', 'runner = "phone"', "device.runner: 'phone' is not"),
-        (
-            '"lfm2.5-230m"',
-            '"lfm2.5-230"',
-            "'lfm2.5-230' is neither a preset nor a file; did you mean lfm2.5-230m?",
-        ),
-        ("width = [64, 128]", "width = [64, 100]", "width: 100 is not a multiple of 32"),
-        ('mixers = ["c", "a", "s", "l", "-"]', 'mixers = ["x"]', "space.mixers[0]: 'x'"),
-        ("trials = 4", 'trials = 4\nstorage = "sqlite:////no/folder/nas.db"', "storage: "),
-        ("[space]", "[space]\nrules = {parameters = [1, 2]}", "is not within reach"),
-        ("trials = 4", "trials = = 4", "is not TOML"),
-    ],
-)
-def test_a_mistake_in_the_study_file_is_one_sentence(nas, study, old, new, sentence) -> None:
-    assert old in STUDY
-    study.write_text(STUDY.replace(old, new))
-    result = nas("run", "tiny.toml")
-    assert result.returncode == 2, result.stderr
-    assert result.stderr.startswith("nas: ")
-    assert sentence in result.stderr
-    assert result.stderr.count("\n") == 1
+def test_of_two_processes_the_second_says_that_they_share_the_trials(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished.parent)
+    spec = read_spec("tiny.toml")
+    where = f"process {os.getpid()} on {platform.node()}"
+    with Store.open(spec.storage) as store:
+        trial = store.claim("tiny", wanted=100)  # as the first one does
+        assert trial is not None
+        with pytest.raises(ValueError, match=f"^study: 'tiny' is being run by {where}; begin it "):
+            run_and_show(spec, None, "tiny.toml", anew=True)
+        run_and_show(spec, 6, "tiny.toml", anew=False)
+        assert (
+            f"tiny: {where} works on it too; they share the trials, each of which is run once\n"
+        ) in capsys.readouterr().err
+        ended = [each[0] for each in _candidates(finished.with_name("nas.db"))]
+        assert ended == [0, 1, 2, 3, 5]
+        store.interrupt(trial)
 
 
 @pytest.mark.parametrize(
@@ -331,26 +247,6 @@ def test_reading_commands_make_no_database(nas, study: Path, tmp_path: Path) -> 
     assert result.returncode == 2
     assert "does not exist" in result.stderr
     assert not (tmp_path / "nas.db").exists()
-
-
-def _write_study(folder: Path) -> Path:
-    sentences = (f"Sentence {n} tells of {n * n} things and {n % 7} more.\n" for n in range(2000))
-    (folder / "text.txt").write_text("".join(sentences))
-    path = folder / "tiny.toml"
-    path.write_text(STUDY)
-    return path
-
-
-def _start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "nas.cli", "run", "tiny.toml"],
-        cwd=folder,
-        env=os.environ | {"TERM": "dumb"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def _wait_for_trials(path: Path, wanted: int) -> None:

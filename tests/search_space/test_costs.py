@@ -105,7 +105,6 @@ def test_parameters_are_those_of_the_torch_model_part_by_part(name):
     assert by_part(ALL[name]) == counted(ALL[name])
 
 
-@settings(deadline=None)
 @given(architecture=architectures())
 def test_parameters_of_any_architecture_are_those_of_the_torch_model(architecture):
     assert by_part(architecture) == counted(architecture)
@@ -130,7 +129,7 @@ def test_weights_take_the_bytes_that_the_graph_declares(name, quantization, tmp_
     assert weight_bytes(PRESETS[name], quantization) == declared_weight_bytes(description)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     architecture=deployable_architectures,
     quantization=st.sampled_from(["fp32", "int8", "int4"]),
@@ -185,7 +184,7 @@ def test_decode_flops_are_what_a_counted_step_does(name):
     assert [decode_flops(architecture, depth) for depth in range(6)] == steps
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(architecture=architectures())
 def test_decode_flops_of_any_architecture_are_what_a_counted_step_does(architecture):
     assert [decode_flops(architecture, depth) for depth in range(4)] == flops_of_steps(

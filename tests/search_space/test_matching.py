@@ -21,11 +21,11 @@ from search_space.space import (
     check_sizes,
     fitted,
     parameter_range,
-    space_size,
     weight_range,
 )
+from search_space.space_size import space_size
+from tests.search_space.spaces import architectures, spaces
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
-from tests.search_space.test_space import architectures, spaces
 
 LARGE = Space(
     depth=(6, 10, 16),
@@ -83,7 +83,7 @@ def matched_spaces(draw: st.DrawFn) -> Space:
     return replace(space, matched=Matched(parameters=draw(st.integers(least, most)), count=count))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(matched_spaces())
 def test_each_has_the_size_or_nothing_gives_it_that_size(space: Space) -> None:
     asked, listed = space.matched, {fitted(each, space) for each in architectures(space)}

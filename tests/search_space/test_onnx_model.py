@@ -14,8 +14,9 @@ from hardware.bench import Session
 from search_space.onnx_model import DESCRIPTION_FILE, write_onnx
 from search_space.presets import PRESETS, preset
 from search_space.proxy import proxy_of
-from search_space.quantization import dequantize, quantize
+from search_space.quantization import quantize
 from search_space.torch_model import LanguageModel
+from tests.search_space.dequantization import dequantize
 from tests.search_space.strategies import (
     ATTENTION,
     CONV,
@@ -115,7 +116,7 @@ def test_presets_in_small_give_the_torch_models_logits(name, tmp_path):
     assert_parity(random_model(small), tmp_path, chunks=(1, 5), prefixes=(1, TOKENS))
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(architecture=deployable_architectures)
 def test_random_architectures_give_the_torch_models_logits(architecture, tmp_path_factory):
     # Norms of a few small numbers amplify rounding, by a hundred at worst; a mistake is far more.

@@ -8,11 +8,11 @@ from search_space.quantization import (
     BLOCK,
     QUANTIZATIONS,
     bits_of,
-    dequantize,
     matrix_bytes,
     quantize,
     vector_bytes,
 )
+from tests.search_space.dequantization import dequantize
 
 BITS = st.sampled_from([4, 8])
 # Scales of subnormal numbers round coarsely; weights are far from them.

@@ -48,7 +48,7 @@ def test_a_whole_pass_is_the_tokens_one_by_one(name):
     assert worst(one_by_one(model, tokens_BT), model(tokens_BT)) < 1e-4
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(architecture=architectures())
 @torch.no_grad()
 def test_a_whole_pass_of_any_architecture_is_the_tokens_one_by_one(architecture):

@@ -4,7 +4,6 @@ import getpass
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -13,7 +12,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-sys.path.insert(0, str(Path(__file__).parent))  # for fakes.py, which processes of tests load too
+from studies.spec import StudySpec
+from studies.storage.store import Store
+from tests.studies.fakes import small_spec
 
 _PROGRAMS = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.get_exec_path())]
 
@@ -22,6 +23,17 @@ _PROGRAMS = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.get_exec_
 def url(request: pytest.FixtureRequest) -> str:
     """A database that does not exist yet, or is empty."""
     return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def spec(sqlite_url: str) -> StudySpec:
+    return small_spec(sqlite_url)
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Iterator[Store]:
+    with Store.open(sqlite_url) as store:
+        yield store
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from evaluators.evaluator import (
     CurvePoint,
@@ -18,7 +19,10 @@ from hardware.measurement import Disturbance, Measurement, parse_workload
 from search_space.architecture import Architecture, architecture_hash
 from search_space.costs import parameter_counts
 from search_space.space import Space
+from studies.loop import run_study
+from studies.records import Trial
 from studies.spec import Objective, ProxySettings, SamplerSettings, StudySpec
+from studies.storage.store import Store
 
 TOKEN_BUDGET = 40_000
 
@@ -89,6 +93,9 @@ class FakeEvaluator:
         return self.measure(architecture, report)
 
 
+Stages: TypeAlias = tuple[FakeEvaluator, FakeEvaluator, FakeEvaluator]
+
+
 def static() -> FakeEvaluator:
     return FakeEvaluator(stage="costs", score_names=("parameters", "memory"), measure=_costs)
 
@@ -101,8 +108,16 @@ def training() -> FakeEvaluator:
     return FakeEvaluator(stage="training", score_names=("loss",), measure=_training)
 
 
-def all_stages() -> tuple[FakeEvaluator, FakeEvaluator, FakeEvaluator]:
+def all_stages() -> Stages:
     return static(), latency(), training()
+
+
+def run_with_fakes(
+    spec: StudySpec, store: Store, stages: Stages | None = None
+) -> tuple[Trial, ...]:
+    """The study's candidates, once it has ended."""
+    run_study(spec, evaluators=stages or all_stages(), store=store)
+    return store.trials(spec.name)
 
 
 def decode_ms(architecture: Architecture) -> float:

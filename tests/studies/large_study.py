@@ -20,10 +20,11 @@ from search_space.rules import check_layout
 from studies.owner import this_process
 from studies.records import TrialState
 from studies.reference import with_reference
-from studies.spec import StudySpec, read_spec
+from studies.spec import StudySpec
 from studies.spec import to_json as spec_json
 from studies.storage import schema
 from studies.storage.database import open_database
+from studies.study_file import read_spec
 
 Row: TypeAlias = dict[str, object]
 Choice = TypeVar("Choice")

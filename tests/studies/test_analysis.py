@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
-from fakes import ENVIRONMENT, all_stages, small_spec
 
 from evaluators.evaluator import Evaluation, Score
 from search_space.architecture import Architecture, Layer, ShortConv, architecture_hash
@@ -15,6 +14,7 @@ from studies.loop import run_study
 from studies.records import Outcome, Point, StageRun, Trial
 from studies.spec import Objective, StudySpec, to_json
 from studies.storage.store import Store
+from tests.studies.fakes import ENVIRONMENT, all_stages, small_spec
 
 _UNITS = {"loss": "bits/byte", "decode": "ms", "memory": "MB"}
 

@@ -9,7 +9,7 @@ from search_space.architecture import to_json
 from search_space.encoding import RandomSuggester, draw
 from studies.choices import FEED_FORWARD, choices, importances
 from studies.shapes import Shape, read_shape
-from studies.spec import read_spec
+from studies.study_file import read_spec
 
 
 @pytest.fixture(scope="module")

@@ -120,17 +120,31 @@ class TestRankCorrelation:
         assert hits >= 35
 
 
-def test_the_ceiling_is_what_two_noisy_readings_of_one_order_come_to() -> None:
-    generator = np.random.default_rng(4)
-    truth = generator.normal(0, 0.03, (400, 20))
-    short, long = truth + generator.normal(0, 0.01, (2, 400, 20))
-    found = [stats.spearmanr(*pair).statistic for pair in zip(short, long, strict=True)]
-    ceilings = [noise_ceiling(*map(list, pair), _NOISE) for pair in zip(short, long, strict=True)]
-    assert np.mean([each for each in ceilings if each is not None]) == pytest.approx(
-        np.mean(found), abs=0.02
-    )
-    assert noise_ceiling([1.0, 1.001, 1.002], [1.0, 2.0, 3.0], _NOISE) is None
-    assert noise_ceiling([1.0, 2.0], [1.0, 2.0], _NOISE) is None
+class TestNoiseCeiling:
+    @pytest.mark.parametrize("crowd", [0, 13])
+    def test_it_is_what_two_noisy_readings_of_one_order_come_to(self, crowd: int) -> None:
+        generator = np.random.default_rng(4)
+        truth = generator.normal(0, 0.03, (200, 20))
+        truth[:, :crowd] = 0.4 * truth[:, :crowd] - 0.08
+        short, long = truth + generator.normal(0, 0.006, (2, 200, 20))
+        found = [stats.spearmanr(*pair).statistic for pair in zip(short, long, strict=True)]
+        ceilings = [
+            noise_ceiling(*map(list, pair), 0.006, 0.006) for pair in zip(short, long, strict=True)
+        ]
+        assert np.mean([each for each in ceilings if each is not None]) == pytest.approx(
+            np.mean(found), abs=0.02
+        )
+
+    def test_noise_of_the_long_reading_counts_too(self) -> None:
+        losses = list(np.linspace(1.0, 1.2, 10))
+        quiet, loud = (noise_ceiling(losses, losses, 1e-6, sd) for sd in (1e-6, 0.05))
+        assert quiet == pytest.approx(1.0)
+        assert loud is not None
+        assert loud < 0.95
+
+    def test_two_candidates_and_nothing_but_noise_have_none(self) -> None:
+        assert noise_ceiling([1.0, 1.001, 1.002], [1.0, 2.0, 3.0], 0.01, 0.01) is None
+        assert noise_ceiling([1.0, 2.0], [1.0, 2.0], 0.01, 0.01) is None
 
 
 def test_equal_candidates_seem_different_once_in_twenty() -> None:

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from fakes import small_spec
 
 from evaluators.evaluator import Evaluation, Score
 from search_space.architecture import Architecture, Layer, ShortConv
 from studies import analysis
+from studies.analysis import Axis
 from studies.confirmed import confirmation_of, contenders, read_confirmation
 from studies.records import Outcome, Repeat, StageRun, Trial
 from studies.spec import Objective, to_json
 from studies.storage.store import Store
+from tests.studies.fakes import small_spec
 
 _BUDGET = 40_000
 
@@ -35,9 +36,9 @@ class Written:
         )
         return self.store.end(begun, Outcome(state="complete"))
 
-    def training(self, trial: Trial, seed: int, tokens: int, loss: float) -> None:
+    def training(self, trial: Trial, seed: int, tokens: int, loss: float, **others: float) -> None:
         fingerprint = f"training {seed} {tokens} {loss}"
-        self._repeat(trial, fingerprint, "training", seed, tokens, loss=loss)
+        self._repeat(trial, fingerprint, "training", seed, tokens, loss=loss, **others)
 
     def timing(self, trial: Trial, decode: float) -> None:
         self._repeat(trial, "again", "latency", None, None, decode=decode, prefill=1.0)
@@ -229,3 +230,29 @@ def test_one_candidate_that_was_timed_alone_says_nothing(written: Written) -> No
     assert (found.noise, found.gap, found.ceiling, found.by_parameters) == (None,) * 4
     assert found.candidates[0].probability is None
     assert confirmation_of(written.front, (), (), {}).candidates == ()
+
+
+def test_the_task_is_taken_from_the_long_trainings_with_the_noise_of_seeds(
+    written: Written,
+) -> None:
+    """The last one is worst in all but the task, where it leads by less than a seed may do."""
+    trials = [written.trial(1.0 + n / 10, 9.0 + n) for n in range(3)]
+    for trial in trials:
+        for seed, sign in ((2, 1), (3, -1)):
+            noise = 0.1 * sign * (-1) ** trial.number
+            written.training(trial, seed, _BUDGET, 1.0 + trial.number, task=2.0 + noise)
+        task = 1.0 - 0.01 * trial.number
+        written.training(trial, 1, 4 * _BUDGET, 1.0 + trial.number, task=task)
+    front = written.front
+    asked = replace(front, axes=(*front.axes, Axis(name="task", unit="bits/byte", max=None)))
+    found = read_confirmation(written.store, asked)
+    assert found is not None
+    assert found.as_found == ()
+    last = found.candidates[2]
+    task_score = last.again["task"]
+    assert task_score.value == 0.98
+    # Of 6 scores, 1.9 and 2.1 each, 4 effects are taken out.
+    sd = (6 * 0.1**2 * (8 / 9) / 2) ** 0.5
+    assert task_score.high == pytest.approx(0.98 + 1.959964 * sd)
+    assert last.probability is not None
+    assert 0.2 < last.probability < 0.6

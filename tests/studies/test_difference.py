@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from fakes import small_spec
 
 from search_space.rules import Rules
 from studies.difference import difference
 from studies.spec import Objective, StudySpec
+from tests.studies.fakes import small_spec
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from fakes import all_stages, small_spec, unlucky
 
 from evaluators.evaluator import Progress
 from search_space.presets import preset
@@ -12,6 +11,7 @@ from studies.loop import run_study
 from studies.records import Outcome
 from studies.spec import to_json
 from studies.storage.store import Store
+from tests.studies.fakes import all_stages, small_spec, unlucky
 from tests.studies.large_study import LargeStudy, write_study
 
 

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import fakes
 import pytest
-from fakes import FakeEvaluator, small_spec, static, training
 
 from evaluators.evaluator import Evaluation, Report
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
@@ -22,15 +20,11 @@ from studies.loop import run_study
 from studies.records import Trial
 from studies.spec import Constraint, Objective, StudySpec
 from studies.storage.store import Store
+from tests.studies import fakes
+from tests.studies.fakes import FakeEvaluator, small_spec, static, training
 
 TRIALS = 60
 BUDGET_MS = 3.0
-
-
-@pytest.fixture
-def store(sqlite_url: str) -> Iterator[Store]:
-    with Store.open(sqlite_url) as store:
-        yield store
 
 
 def limited(store_url: str, **changes: object) -> StudySpec:

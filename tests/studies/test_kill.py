@@ -11,19 +11,18 @@ from pathlib import Path
 
 import optuna
 import pytest
-from fakes import all_stages, small_spec
 from optuna.trial import TrialState
 
 from studies.loop import run_study
 from studies.storage.store import Store
+from tests.studies.fakes import all_stages, small_spec
 
 _WORKER = """
 import sys
-sys.path.insert(0, sys.argv[2])
-from fakes import all_stages, small_spec
-from studies.storage import claims
 from studies.loop import run_study
+from studies.storage import claims
 from studies.storage.store import Store
+from tests.studies.fakes import all_stages, small_spec
 
 claims._MOST_DEATHS = 1_000  # no candidate is to blame here
 stages = all_stages()
@@ -32,18 +31,17 @@ for stage in stages:
 with Store.open(sys.argv[1]) as store:
     store.optuna_storage()
     print("ready", flush=True)
-    run_study(small_spec(sys.argv[1], trials=int(sys.argv[3])), evaluators=stages, store=store)
+    run_study(small_spec(sys.argv[1], trials=int(sys.argv[2])), evaluators=stages, store=store)
 """
 
 
 def _start(url: str, trials: int) -> subprocess.Popen[str]:
-    here = Path(__file__).parent
     return subprocess.Popen(
-        [sys.executable, "-c", _WORKER, url, str(here), str(trials)],
+        [sys.executable, "-c", _WORKER, url, str(trials)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # Python's last words on an interrupt
         text=True,
-        cwd=here.parents[1],
+        cwd=Path(__file__).parents[2],
     )
 
 

@@ -1,15 +1,12 @@
 """A study from its first trial to its last, whatever comes between."""
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import fakes
 import optuna
 import pytest
-from fakes import FakeEvaluator, all_stages, small_spec, unlucky
 
 from evaluators.evaluator import Evaluation, Report
 from search_space.architecture import Architecture, architecture_hash
@@ -29,29 +26,13 @@ from studies.loop import run_study
 from studies.records import Trial
 from studies.spec import Constraint, SamplerSettings, StudySpec
 from studies.storage.store import Store
-
-_Stages = tuple[FakeEvaluator, FakeEvaluator, FakeEvaluator]
-
-
-@pytest.fixture
-def store(sqlite_url: str) -> Iterator[Store]:
-    with Store.open(sqlite_url) as store:
-        yield store
-
-
-@pytest.fixture
-def spec(sqlite_url: str) -> StudySpec:
-    return small_spec(sqlite_url)
-
-
-def _run(spec: StudySpec, store: Store, stages: _Stages | None = None) -> tuple[Trial, ...]:
-    run_study(spec, evaluators=stages or all_stages(), store=store)
-    return store.trials(spec.name)
+from tests.studies import fakes
+from tests.studies.fakes import Stages, all_stages, run_with_fakes, small_spec, unlucky
 
 
 def _uninterrupted(spec: StudySpec, folder: Path) -> list[str]:
     with Store.open(f"sqlite:///{folder}/uninterrupted.db") as store:
-        return _draws(_run(spec, store))
+        return _draws(run_with_fakes(spec, store))
 
 
 def _draws(trials: tuple[Trial, ...]) -> list[str]:
@@ -77,7 +58,7 @@ class Interrupter:
 def test_as_many_trials_as_wanted_each_with_every_score(url: str, kind: str) -> None:
     spec = small_spec(url, sampler=SamplerSettings(kind=kind, startup_trials=4))
     with Store.open(url) as store:
-        trials = _run(spec, store)
+        trials = run_with_fakes(spec, store)
         assert [trial.number for trial in trials] == list(range(6))
         for trial in trials:
             assert trial.state in ("complete", "stopped")
@@ -89,11 +70,11 @@ def test_as_many_trials_as_wanted_each_with_every_score(url: str, kind: str) -> 
 
 
 def test_more_trials_may_be_asked_for_and_none_is_paid_twice(spec: StudySpec, store: Store) -> None:
-    first = _run(spec, store)
+    first = run_with_fakes(spec, store)
     stages = all_stages()
-    assert _run(spec, store, stages) == first
+    assert run_with_fakes(spec, store, stages) == first
     assert [stage.asked for stage in stages] == [[], [], []]
-    more = _run(spec.model_copy(update={"trials": 8}), store)
+    more = run_with_fakes(spec.model_copy(update={"trials": 8}), store)
     assert more[:6] == first
     assert len(more) == 8
     run_study(spec, evaluators=all_stages(), store=store, trials=9)
@@ -106,7 +87,7 @@ def test_the_same_seed_draws_the_same_and_another_seed_does_not(
     drawn = []
     for index, seed in enumerate((1, 1, 2)):
         with Store.open(f"sqlite:///{tmp_path}/{index}.db") as store:
-            drawn.append(_draws(_run(spec.model_copy(update={"seed": seed}), store)))
+            drawn.append(_draws(run_with_fakes(spec.model_copy(update={"seed": seed}), store)))
     assert drawn[0] == drawn[1]
     assert set(drawn[0]).isdisjoint(drawn[2])
 
@@ -116,7 +97,7 @@ def test_a_study_run_in_pieces_is_the_study_run_in_one(tmp_path: Path, spec: Stu
         update={"sampler": SamplerSettings(kind="tpe", startup_trials=4), "trials": 8}
     )
     with Store.open(f"sqlite:///{tmp_path}/one.db") as store:
-        whole = _run(spec, store)
+        whole = run_with_fakes(spec, store)
     for wanted in (1, 5, 8):
         with Store.open(f"sqlite:///{tmp_path}/pieces.db") as store:
             run_study(spec, evaluators=all_stages(), store=store, trials=wanted)
@@ -148,7 +129,7 @@ class TestDuplicates:
     ) -> None:
         stages = all_stages()
         stages[1].failing = lambda architecture: unlucky(architecture, 0.4)
-        trials = _run(spec, store, stages)
+        trials = run_with_fakes(spec, store, stages)
         assert len(trials) == 30
         for stage in stages:
             assert len(stage.asked) == len(set(stage.asked)) <= 8
@@ -168,7 +149,7 @@ class TestDuplicates:
         stages = all_stages()
         stages[1].failing = lambda architecture: True
         stages[1].failure = "device lost"
-        trials = _run(spec, store, stages)
+        trials = run_with_fakes(spec, store, stages)
         feasible = [trial for trial in trials if trial.state == "failed"]
         assert len(stages[1].asked) == len(feasible) > len(set(_draws(tuple(feasible))))
 
@@ -201,7 +182,7 @@ class TestReferences:
         stages = all_stages()
         reference = architecture_hash(preset("lfm2-350m"))
         stages[1].failing = lambda architecture: architecture_hash(architecture) == reference
-        assert len(_run(spec, store, stages)) == spec.trials
+        assert len(run_with_fakes(spec, store, stages)) == spec.trials
         (trial,) = store.trials(spec.name, "reference")
         assert trial.state == "failed"
 
@@ -235,7 +216,7 @@ class TestInterruptions:
         states = Counter(trial.state for trial in store.trials(spec.name))
         assert states["interrupted"] == 1
         assert states["running"] == 0
-        resumed = _run(spec, store)
+        resumed = run_with_fakes(spec, store)
         assert _draws(resumed) == _uninterrupted(spec, tmp_path)
         assert {trial.state for trial in resumed} <= {"complete", "stopped"}
 
@@ -247,7 +228,7 @@ class TestInterruptions:
         with pytest.raises(KeyboardInterrupt):
             run_study(spec, evaluators=(costs, latency, training), store=store, listener=last)
         assert (len(costs.asked), len(latency.asked), len(training.asked)) == (1, 1, 0)
-        _run(spec, store, (costs, latency, training))
+        run_with_fakes(spec, store, (costs, latency, training))
         assert len(set(latency.asked)) == len(latency.asked) == spec.trials
 
     def test_an_evaluator_that_changed_meanwhile_is_asked_anew(
@@ -262,7 +243,7 @@ class TestInterruptions:
                 listener=Interrupter(StageStarted, 3, KeyboardInterrupt()),
             )
         stages[1].fingerprint = "another device"
-        first, *_ = _run(spec, store, stages)
+        first, *_ = run_with_fakes(spec, store, stages)
         assert len(stages[1].asked) == 1 + spec.trials
         assert [run.fingerprint for run in first.stages][1] == "another device"
         assert set(first.values) == {"parameters", "memory", "decode", "loss"}
@@ -275,12 +256,12 @@ class TestInterruptions:
 
         train, stages[2].measure = stages[2].measure, interrupted
         with pytest.raises(KeyboardInterrupt):
-            _run(spec, store, stages)
+            run_with_fakes(spec, store, stages)
         (trial,) = store.trials(spec.name)
         assert (trial.state, trial.outcome) == ("interrupted", None)
         assert [run.stage for run in trial.stages] == ["costs", "latency", "training"]
         stages[2].measure = train
-        assert len(_run(spec, store, stages)) == spec.trials
+        assert len(run_with_fakes(spec, store, stages)) == spec.trials
 
     def test_a_listener_that_raises_at_an_end_loses_nothing(
         self, spec: StudySpec, store: Store
@@ -294,7 +275,7 @@ class TestInterruptions:
             )
         before = store.trials(spec.name)
         assert len(before) == 3
-        assert _run(spec, store)[:3] == before
+        assert run_with_fakes(spec, store)[:3] == before
 
 
 class TestRefusals:
@@ -302,20 +283,20 @@ class TestRefusals:
         self, spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Also where the file names none, and another release has another one that is nearest."""
-        _run(spec, store)
-        _run(spec, store)
+        run_with_fakes(spec, store)
+        run_with_fakes(spec, store)
         later = {"hybrid-20m": preset("lfm2-2.6b"), "lfm2-700m": preset("lfm2-700m")}
         monkeypatch.setattr("studies.reference.PRESETS", later)
         with pytest.raises(ValueError, match="'hybrid-20m' in the study, 'lfm2-700m' in the file"):
-            _run(spec, store)
+            run_with_fakes(spec, store)
 
     def test_another_spec_under_the_same_name(self, spec: StudySpec, store: Store) -> None:
-        before = _run(spec, store)
+        before = run_with_fakes(spec, store)
         changed = spec.model_copy(
             update={"seed": 9, "proxy": spec.proxy.model_copy(update={"token_budget": 50_000})}
         )
         with pytest.raises(ValueError, match="begun with other settings") as caught:
-            _run(changed, store)
+            run_with_fakes(changed, store)
         assert "seed: 0 in the study, 9 in the file" in str(caught.value)
         assert "proxy.token_budget: 40000 in the study, 50000 in the file" in str(caught.value)
         assert store.trials(spec.name) == before
@@ -327,7 +308,7 @@ class TestRefusals:
         theirs = optuna.create_study(storage=storage, study_name=spec.name)
         theirs.add_trial(optuna.trial.create_trial(value=1.0))
         with pytest.raises(ValueError, match="name: 'small' is a study of another program"):
-            _run(spec, store)
+            run_with_fakes(spec, store)
         assert len(theirs.trials) == 1
 
     def test_an_objective_that_no_evaluator_knows(self, spec: StudySpec, store: Store) -> None:
@@ -341,7 +322,7 @@ class TestRefusals:
         narrow = replace(spec.space, rules=Rules(weight_mb=(1.0, 1.001)))
         monkeypatch.setattr("studies.proposals._MOST_REJECTIONS", 30)
         with pytest.raises(ValueError, match=r"^space.rules.weight_mb: .* is not 1 to 1.001, and"):
-            _run(spec.model_copy(update={"space": narrow}), store)
+            run_with_fakes(spec.model_copy(update={"space": narrow}), store)
         assert store.trials(spec.name) == ()
 
     def test_no_password_is_stored(self, spec: StudySpec, store: Store) -> None:
@@ -358,7 +339,7 @@ def test_rules_refuse_draws_that_are_no_trials(spec: StudySpec, store: Store) ->
     spec = spec.model_copy(
         update={"space": replace(spec.space, rules=Rules(parameters=(2_000_000, 5_000_000)))}
     )
-    trials = _run(spec, store)
+    trials = run_with_fakes(spec, store)
     assert [trial.number for trial in trials] == list(range(6))
     assert all(2e6 <= trial.values["parameters"] <= 5e6 for trial in trials)
     assert store.rejections(spec.name)["parameters"] > 0
@@ -384,7 +365,7 @@ def test_several_processes_share_a_study(url: str) -> None:
     with Store.open(url) as store:
         store.optuna_storage()
 
-    def work(stages: _Stages) -> None:
+    def work(stages: Stages) -> None:
         with Store.open(url) as store:
             run_study(spec, evaluators=stages, store=store)
 

@@ -12,9 +12,10 @@ from search_space.presets import PRESETS
 from studies.difference import difference
 from studies.loop import run_study
 from studies.reference import check_models, model_of, paired_reference, with_known_models
-from studies.spec import StudySpec, from_json, read_spec
+from studies.spec import StudySpec, from_json
 from studies.spec import to_json as spec_to_json
 from studies.storage.store import Store
+from studies.study_file import read_spec
 from tests.search_space.strategies import ATTENTION, CONV, stack
 from tests.studies.fakes import all_stages
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import optuna
 import pytest
-from fakes import all_stages, small_spec, unlucky
 from optuna.trial import FrozenTrial, TrialState
 
 from search_space.costs import parameter_counts
@@ -20,6 +19,7 @@ from studies.proposals import Proposals
 from studies.records import Trial
 from studies.spec import Constraint, Objective, StudySpec
 from studies.storage.store import Store
+from tests.studies.fakes import all_stages, small_spec, unlucky
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from fakes import small_spec
 
 from search_space.costs import parameter_counts
 from search_space.presets import PRESETS
 from search_space.rules import Rules
 from studies.reference import paired_reference, with_known_reference, with_reference
-from studies.spec import DeviceSettings, StudySpec, read_spec
+from studies.spec import DeviceSettings, StudySpec
+from studies.study_file import read_spec
+from tests.studies.fakes import small_spec
 
 
 def _searching(least: int, most: int) -> StudySpec:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from fakes import FakeEvaluator, all_stages, small_spec, training
 
 from studies import owner as owners
 from studies.loop import run_study
@@ -19,13 +18,13 @@ from studies.records import RepeatRun
 from studies.repeating import Job, JobEnded, JobEvent, JobStarted, carry_out
 from studies.storage.schema import REPEATS
 from studies.storage.store import Store
+from tests.studies.fakes import FakeEvaluator, all_stages, small_spec, training
 
 _WORKER = """
 import sys
-sys.path.insert(0, sys.argv[2])
-from test_repeating import jobs
 from studies.repeating import carry_out
 from studies.storage.store import Store
+from tests.studies.test_repeating import jobs
 
 with Store.open(sys.argv[1]) as store:
     carry_out(jobs(store, seconds=0.05), store, lambda event: print(event.job.seed, flush=True))
@@ -193,13 +192,12 @@ def test_who_is_killed_loses_what_was_in_hand(
 
 
 def _start(url: str) -> subprocess.Popen[str]:
-    here = Path(__file__).parent
     return subprocess.Popen(
-        [sys.executable, "-c", _WORKER, url, str(here)],
+        [sys.executable, "-c", _WORKER, url],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        cwd=here.parents[1],
+        cwd=Path(__file__).parents[2],
     )
 
 

@@ -1,37 +1,15 @@
-import dataclasses
 import json
-import re
 import subprocess
 import sys
 import tomllib
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from evaluators.quality.recall_probe import RecallProbe
-from search_space.encoding import RandomSuggester, draw, encode
 from search_space.matching import Matched
-from search_space.presets import PRESETS
-from search_space.space import Rules, Space, broken_rule
 from search_space.strict import parse_strict
 from studies.difference import difference
-from studies.reference import paired_reference
-from studies.scores import score_names
-from studies.spec import (
-    DeviceSettings,
-    ProxySettings,
-    SamplerSettings,
-    StudySpec,
-    Target,
-    asked_scores,
-    check_machine,
-    from_json,
-    read_spec,
-    shipped_studies,
-    spec_text,
-    to_json,
-)
+from studies.spec import SamplerSettings, StudySpec, asked_scores, check_machine, from_json, to_json
 
 TEXT = """
 name = "small"
@@ -54,10 +32,8 @@ vocab_size = [512]
 
 
 @pytest.fixture
-def spec(tmp_path) -> StudySpec:
-    path = tmp_path / "small.toml"
-    path.write_text(TEXT)
-    return read_spec(path)
+def spec() -> StudySpec:
+    return parse_strict(StudySpec, tomllib.loads(TEXT), "small.toml")
 
 
 def changed(path: str, value: object) -> dict:
@@ -75,49 +51,6 @@ def sentence(data: object) -> str:
     with pytest.raises(ValueError, match=r"^small\.toml: ") as caught:
         parse_strict(StudySpec, data, "small.toml")
     return str(caught.value).removeprefix("small.toml: ")
-
-
-@pytest.mark.parametrize("name", shipped_studies())
-class TestShipped:
-    def test_it_parses_and_most_draws_are_of_the_size_it_asks_for(self, name):
-        spec = read_spec(name)
-        assert spec.name == name
-        suggester = RandomSuggester(np.random.default_rng(0))
-        drawn = [draw(spec.space, suggester) for _ in range(100)]
-        broken = [broken_rule(model, spec.space, spec.target.quantization) for model in drawn]
-        assert broken.count(None) > 50
-        assert len(set(drawn)) > 90
-        check_machine(spec)
-
-
-def test_the_shipped_studies():
-    assert shipped_studies() == ("edge-350m", "quickstart")
-    edge, quick = read_spec("edge-350m"), read_spec("quickstart")
-    for name in ("lfm2-350m", "lfm2.5-230m"):
-        assert encode(edge.space, PRESETS[name]) is not None
-        assert broken_rule(PRESETS[name], edge.space, "int4") is None
-    assert quick.space.rules.parameters == (10_000_000, 40_000_000)
-    assert set(quick.space.mixers) == set("casl-")
-
-
-def test_the_file_that_init_writes_names_every_key_that_there_is():
-    text = spec_text("quickstart")
-    tables = [StudySpec, Target, ProxySettings, DeviceSettings, SamplerSettings]
-    keys = {key for table in tables for key in table.model_fields}
-    plain = (Space, Rules, RecallProbe)
-    keys |= {field.name for each in plain for field in dataclasses.fields(each)}
-    assert {key for key in keys if not re.search(rf"\b{key}\b", text)} == set()
-    comments = "\n".join(line for line in text.splitlines() if line.startswith("#"))
-    assert [name for name in score_names(()) if not re.search(rf"\b{name}\b", comments)] == []
-
-
-def test_shipped_studies_time_their_candidates_beside_one_of_their_size():
-    for name in shipped_studies():
-        spec = read_spec(name)
-        unnamed = spec.device.model_copy(update={"reference": None})
-        assert spec.device.reference == paired_reference(
-            spec.model_copy(update={"device": unnamed})
-        )
 
 
 def test_defaults_are_filled_in(spec):
@@ -317,38 +250,6 @@ def test_what_has_no_default_must_be_there(field):
     assert sentence(data) == f"{field} is missing"
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("name = \ntrials = 5", "line 1 is not TOML: invalid value"),
-        ('name = "a"\nname = "b"\ntrials = 5', "line 2 is not TOML: cannot overwrite a value"),
-        ("[space", "end of document is not TOML: expected ']' at the end of a table declaration"),
-        ("trials = " + "1" * 5_000, "a number has too many digits"),
-        ("name = " + "[" * 5_000, "lists nest deeper than any field does"),
-        ("name = 1979-05-27", "name: '1979-05-27' is not a number or text"),
-        ("seed = nan", "seed: nan is not a finite number"),
-    ],
-)
-def test_a_file_that_is_no_study_says_where(tmp_path, text, expected):
-    path = tmp_path / "small.toml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=re.escape(f"{path}: {expected}")):
-        read_spec(path)
-
-
-def test_a_study_that_is_nowhere_is_a_sentence(tmp_path):
-    with pytest.raises(ValueError, match=r"'quikstart' .*; did you mean quickstart\?$"):
-        read_spec("quikstart")
-    with pytest.raises(ValueError, match=r"missing\.toml: no such file or directory$"):
-        read_spec(tmp_path / "missing.toml")
-
-
-def test_a_file_goes_before_a_shipped_study_of_its_name(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "quickstart").write_text(TEXT)
-    assert read_spec("quickstart").name == "small"
-
-
 def test_it_is_stored_and_read_back_whole(spec):
     assert from_json(to_json(spec)) == spec
     assert json.loads(to_json(spec))["proxy"]["rung_margin"] == 0.02
@@ -390,6 +291,14 @@ class TestSharedNetwork:
         assert sentence(data) == (
             "space.width: [64, 128] is not one size, and layouts need one where proxy.method is "
             "'shared'"
+        )
+
+    def test_choices_of_several_sizes_are_named_together(self):
+        data = self.layouts_only()
+        data["space"] |= {"width": [64, 128], "feed_forward": [1.0, 2.0], "kv_heads": [1, 2]}
+        assert sentence(data) == (
+            "space.width: [64, 128], feed_forward: [1.0, 2.0] and kv_heads: [1, 2] are not one "
+            "size each, and layouts need one where proxy.method is 'shared'"
         )
 
     def test_a_reference_of_another_size_has_no_place_in_it(self):

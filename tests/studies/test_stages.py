@@ -1,38 +1,18 @@
 """How a candidate's way through the stages ends: budgets, rungs, failures."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
-import fakes
 import pytest
-from fakes import FakeEvaluator, all_stages, small_spec, unlucky
 
 from evaluators.evaluator import Evaluation, Infeasible, Report, Score
 from search_space.architecture import Architecture
 from studies import analysis
-from studies.loop import run_study
-from studies.records import Trial
 from studies.spec import Constraint, Objective, StudySpec
 from studies.storage.store import Store
-
-_Stages = tuple[FakeEvaluator, FakeEvaluator, FakeEvaluator]
-
-
-@pytest.fixture
-def store(sqlite_url: str) -> Iterator[Store]:
-    with Store.open(sqlite_url) as store:
-        yield store
-
-
-@pytest.fixture
-def spec(sqlite_url: str) -> StudySpec:
-    return small_spec(sqlite_url)
-
-
-def _run(spec: StudySpec, store: Store, stages: _Stages | None = None) -> tuple[Trial, ...]:
-    run_study(spec, evaluators=stages or all_stages(), store=store)
-    return store.trials(spec.name)
+from tests.studies import fakes
+from tests.studies.fakes import all_stages, run_with_fakes, small_spec, unlucky
 
 
 class TestBudgets:
@@ -47,7 +27,7 @@ class TestBudgets:
             }
         )
         costs, latency, training = all_stages()
-        trials = _run(spec, store, (costs, latency, training))
+        trials = run_with_fakes(spec, store, (costs, latency, training))
         assert {trial.outcome.stage for trial in trials if trial.state == "infeasible"} == {
             "costs",
             "latency",
@@ -69,13 +49,13 @@ class TestBudgets:
                 assert outcome.state in ("complete", "stopped")
 
     def test_a_candidate_at_its_budget_is_feasible(self, spec: StudySpec, store: Store) -> None:
-        most = max(trial.values["memory"] for trial in _run(spec, store))
+        most = max(trial.values["memory"] for trial in run_with_fakes(spec, store))
         limited = small_spec(
             spec.storage,
             name="limited",
             constraints=(Constraint(name="parameters", max=2e6 * most),),
         )
-        assert Counter(trial.state for trial in _run(limited, store))["infeasible"] == 0
+        assert Counter(trial.state for trial in run_with_fakes(limited, store))["infeasible"] == 0
 
 
 class TestRungs:
@@ -83,7 +63,7 @@ class TestRungs:
         self, spec: StudySpec, store: Store
     ) -> None:
         spec = spec.model_copy(update={"trials": 24})
-        trials = _run(spec, store)
+        trials = run_with_fakes(spec, store)
         stopped = [trial for trial in trials if trial.state == "stopped"]
         assert stopped
         for trial in stopped:
@@ -102,7 +82,7 @@ class TestRungs:
 
     def test_the_fake_losses_are_foreseen_exactly(self, spec: StudySpec, store: Store) -> None:
         """Curves of the fakes keep their distance, so an estimate is the loss itself."""
-        for trial in _run(spec.model_copy(update={"trials": 24}), store):
+        for trial in run_with_fakes(spec.model_copy(update={"trials": 24}), store):
             if trial.outcome is not None and trial.outcome.estimated_loss is not None:
                 assert trial.model is not None
                 loss = fakes.final_loss(store.architecture(trial.model.hash))
@@ -110,14 +90,14 @@ class TestRungs:
 
     def test_nothing_is_stopped_without_rungs(self, spec: StudySpec, store: Store) -> None:
         proxy = spec.proxy.model_copy(update={"rungs": ()})
-        trials = _run(spec.model_copy(update={"trials": 24, "proxy": proxy}), store)
+        trials = run_with_fakes(spec.model_copy(update={"trials": 24, "proxy": proxy}), store)
         assert {trial.state for trial in trials} == {"complete"}
 
     def test_stopping_costs_no_member_of_the_front(self, spec: StudySpec, store: Store) -> None:
         proxy = spec.proxy.model_copy(update={"rungs": ()})
         fronts = []
         for changes in ({"name": "with"}, {"name": "without", "proxy": proxy}):
-            _run(spec.model_copy(update={"trials": 24, **changes}), store)
+            run_with_fakes(spec.model_copy(update={"trials": 24, **changes}), store)
             members = analysis.front(store, str(changes["name"])).members
             fronts.append([trial.number for trial in members])
         assert fronts[0] == fronts[1]
@@ -133,7 +113,7 @@ class TestRungs:
             names = ("loss", "decode")
             objectives = tuple(Objective(name=each) for each in names)
             study = {"name": name, "trials": 24, "objectives": objectives}
-            trials = _run(spec.model_copy(update=study), store, stages)
+            trials = run_with_fakes(spec.model_copy(update=study), store, stages)
             outcomes[name] = Counter(trial.state for trial in trials)
         assert outcomes["exact"]["stopped"] > 0
         assert outcomes["noisy"] == {"complete": 24}
@@ -156,7 +136,7 @@ class TestFailures:
 
         latency.measure = refuse
         spec = spec.model_copy(update={"references": ("lfm2-350m",)})
-        trials = _run(spec, store, (costs, latency, training))
+        trials = run_with_fakes(spec, store, (costs, latency, training))
         for trial in (*trials, *store.trials(spec.name, "reference")):
             assert trial.outcome is not None
             assert (trial.outcome.state, trial.outcome.stage) == ("infeasible", "latency")
@@ -169,7 +149,7 @@ class TestFailures:
         costs, latency, training = all_stages()
         latency.failing = lambda architecture: unlucky(architecture, 0.5)
         latency.failure = "build error"
-        trials = _run(spec, store, (costs, latency, training))
+        trials = run_with_fakes(spec, store, (costs, latency, training))
         failed = [trial for trial in trials if trial.state == "failed"]
         assert 0 < len(failed) < 6
         for trial in failed:
@@ -190,5 +170,5 @@ class TestFailures:
             return replace(evaluation, scores=(replace(score, value=float("nan")),))
 
         stages[2].measure = diverge
-        outcomes = [trial.outcome for trial in _run(spec, store, stages)]
+        outcomes = [trial.outcome for trial in run_with_fakes(spec, store, stages)]
         assert {outcome.failure for outcome in outcomes if outcome is not None} == {"diverged"}

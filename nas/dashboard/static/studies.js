@@ -2,9 +2,10 @@
 
 import { Chart, scoreAxis, tooltip } from "./chart.js";
 import { colour, SERIES, SERIES_SHAPES } from "./colours.js";
-import { axesOf, logOf, staircase } from "./front.js";
 import { button, element, fill, section } from "./dom.js";
 import { axisTitle, figure } from "./format.js";
+import { axesOf, logOf } from "./front.js";
+import { staircase } from "./scatter.js";
 import { place, title } from "./study.js";
 
 const MOST_LETTERS = 28;

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -99,7 +99,6 @@ class TestQuestions:
 
 
 class TestWrongShare:
-    @settings(deadline=None)
     @given(probes())
     def test_who_looks_everything_up_is_never_wrong(self, probe):
         model = LookUp(probe.pairs, probe.vocabulary, known=probe.pairs)

@@ -2,7 +2,6 @@ import contextlib
 import errno
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -10,50 +9,30 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.cache import Forgetful
-from evaluators.evaluator import Evaluation, EvaluationFailed, Infeasible
-from evaluators.speed.latency import LatencyEvaluator, LatencySettings
+from evaluators.evaluator import Evaluation, Infeasible
 from hardware.fake import FakeRunner
 from hardware.local import LocalRunner
 from hardware.runner import LoadedModel, RunnerError
 from hardware.stability import ratio
-from search_space.architecture import Architecture, architecture_hash
+from search_space.architecture import architecture_hash
 from search_space.costs import weight_bytes
 from search_space.presets import preset
 from tests.evaluators.conformance import EvaluatorConformance
+from tests.evaluators.speed.timing import (
+    REFERENCE,
+    SETTINGS,
+    CountingRunner,
+    evaluate,
+    evaluator_of,
+    failure,
+)
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, LINEAR, stack
 
-SETTINGS = LatencySettings(quantization="int4", prompt_length=8, context_depth=16, seconds=0.2)
-REFERENCE = stack(CONV, ATTENTION)
 SMALL, LARGE = preset("smollm2-135m"), preset("lfm2-350m")
-
-
-@pytest.fixture(autouse=True)
-def short_calibration(monkeypatch):
-    monkeypatch.setattr("evaluators.speed.reference._CALIBRATION_SECONDS", 0.1)
-
-
-def at_once(*_) -> contextlib.AbstractContextManager[float]:
-    return contextlib.nullcontext(12.0)
-
-
-def evaluator_of(runner, settings=SETTINGS, *, reference=REFERENCE, memory=None):
-    """It waits for nobody, and says that it waited for 12 s."""
-    return LatencyEvaluator(runner, settings, reference, memory or Forgetful(), at_once)
-
-
-def evaluate(evaluator: LatencyEvaluator, architecture: Architecture) -> Evaluation:
-    return evaluator.evaluate(architecture, lambda _: None)
 
 
 def values(evaluation: Evaluation) -> dict[str, float]:
     return {score.name: score.value for score in evaluation.scores}
-
-
-def failure(evaluator: LatencyEvaluator, architecture=REFERENCE) -> EvaluationFailed:
-    with evaluator, pytest.raises(EvaluationFailed) as caught:
-        evaluate(evaluator, architecture)
-    return caught.value
 
 
 @dataclass
@@ -187,100 +166,6 @@ class TestScores:
         windows = {str(each.workload): len(each.samples_ns) // each.window for each in measurements}
         asked = windows.pop("pp8" if "prefill" in score else "tg64@64")
         assert asked > 2 * max(windows.values())
-
-
-class CountingRunner(FakeRunner):
-    """Counts the models that it has loaded; `dying` of them die as soon as they are timed."""
-
-    def __init__(self, dying: int = 0) -> None:
-        self.loaded = 0
-        self.open = 0
-        self.dying = dying
-
-    @contextlib.contextmanager
-    def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
-        with super().load(model, capacity) as loaded:
-            self.loaded += 1
-            self.open += 1
-            try:
-                # The reference is loaded before the candidate.
-                yield Dying(loaded) if self.loaded in range(1, 2 * self.dying, 2) else loaded
-            finally:
-                self.open -= 1
-
-
-class Dying:
-    """Loads well, and dies of the first window."""
-
-    def __init__(self, model: LoadedModel) -> None:
-        self.loading = model.loading
-        self.look = model.look
-
-    def time(self, *_):
-        self.look = self.time
-        raise RunnerError("crashed", "the last it said")
-
-
-class TestReference:
-    def test_it_is_loaded_once_for_all_candidates(self):
-        runner = CountingRunner()
-        with evaluator_of(runner) as evaluator:
-            assert runner.loaded == 0  # it may never be needed
-            for name in ("one layer", "no attention", "only windows"):
-                evaluate(evaluator, CORNERS[name])
-            assert runner.loaded == 1 + 3
-            assert runner.open == 1
-        assert runner.open == 0
-
-    def test_one_that_takes_much_of_the_memory_is_loaded_for_each(self, monkeypatch):
-        monkeypatch.setattr("evaluators.speed.reference._KEPT_SHARE", 0.0)
-        runner = CountingRunner()
-        with evaluator_of(runner) as evaluator:
-            for name in ("one layer", "no attention"):
-                evaluate(evaluator, CORNERS[name])
-                assert runner.open == 0
-        assert runner.loaded == 2 + 2
-
-    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is pinned")
-    def test_its_cores_are_known_while_it_is_not_loaded(self, monkeypatch):
-        """So that it is them that are to be quiet, where any other would not do."""
-        monkeypatch.setattr("evaluators.speed.reference._KEPT_SHARE", 0.0)
-        asked = []
-
-        def quiet(_, cores):
-            asked.append(tuple(cores))
-            return at_once()
-
-        with LatencyEvaluator(LocalRunner(), SETTINGS, REFERENCE, Forgetful(), quiet) as evaluator:
-            for name in ("one layer", "no attention"):
-                (first, *_) = evaluate(evaluator, CORNERS[name]).measurements
-        assert asked == [(), first.cores]
-
-    def test_one_that_dies_is_loaded_once_more(self):
-        runner = CountingRunner(dying=1)
-        with evaluator_of(runner) as evaluator:
-            assert evaluate(evaluator, CORNERS["one layer"]).scores
-        assert runner.loaded == 4
-        assert runner.open == 0
-
-    def test_one_that_goes_on_dying_is_a_lost_device(self):
-        runner = CountingRunner(dying=2)
-        error = failure(evaluator_of(runner))
-        assert error.kind == "device lost"
-        assert error.reason == "the reference model: crashed: the last it said"
-        assert runner.open == 0
-
-    def test_it_is_closed_when_a_study_is_interrupted(self):
-        runner = CountingRunner()
-
-        def stop(progress):
-            if "pairs" in progress.text:
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt), evaluator_of(runner) as evaluator:
-            evaluator.evaluate(CORNERS["one layer"], stop)
-        assert runner.loaded == 2
-        assert runner.open == 0
 
 
 class TestFailures:

@@ -14,7 +14,7 @@ from evaluators.speed.workload_parts import Deployment, parts_of
 from search_space.architecture import Architecture
 from search_space.encoding import RandomSuggester, draw
 from search_space.space import Space
-from studies.spec import read_spec
+from studies.study_file import read_spec
 from tests.search_space.strategies import CORNERS
 
 DEPLOYMENT = Deployment(quantization="int4", prompt_length=512, context_depth=1024)

@@ -35,7 +35,7 @@ def texts(draw: st.DrawFn) -> list[str]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts(), texts())
 def test_no_long_passage_is_on_both_sides(held_out: list[str], training: list[str]) -> None:
     sides = separated(held_out, training)

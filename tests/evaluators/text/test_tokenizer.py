@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_comes_back_and_its_bytes_add_up(trained: Tokenizer, text: str) -> None:
     ids = encode(trained, [text], silent)
     assert decode(trained, ids) == text

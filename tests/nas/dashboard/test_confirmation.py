@@ -96,7 +96,7 @@ def test_a_report_has_its_table_and_its_sentences(store: Store) -> None:
     assert "## Trained again, and for longer" in text
     assert f"| {trials[-1].number} (behind) |" in text
     page = report_html(document, why, datetime.now(UTC))
-    assert "Seed noise:" in page
+    assert "Seed noise of trainings on" in page
     assert "<b>loss</b>" not in page
     assert "&lt;b&gt;loss&lt;/b&gt; nan" in page
 

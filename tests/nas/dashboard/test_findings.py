@@ -11,8 +11,9 @@ from search_space.presets import preset
 from studies.analysis import standing
 from studies.following import Followed
 from studies.records import Outcome, StageRun
-from studies.spec import Objective, StudySpec, read_spec, to_json
+from studies.spec import Objective, StudySpec, to_json
 from studies.storage.store import Store
+from studies.study_file import read_spec
 
 
 class _Written:

@@ -3,7 +3,6 @@
 import csv
 import functools
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -321,24 +320,6 @@ def test_a_study_that_is_begun_later_appears(
     expect(page.locator(".tiles")).to_contain_text("2 of 2")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "held", "said"),
-    [
-        ([], False, "`nas run FILE` begins one"),
-        (["nosuch"], False, "`nas run FILE` begins one"),
-        (["nosuch"], True, "'nosuch' is not in this database, which holds large; "),
-    ],
-)
-def test_what_nobody_will_begin_is_one_sentence(
-    tmp_path: Path, arguments: list[str], held: bool, said: str
-) -> None:
-    if held:
-        write_study(LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=1, references=()))
-    result = _refused(tmp_path, *arguments)
-    assert result.count("\n") == 1
-    assert said in result
-
-
 def test_axes_of_scores_fit_what_is_drawn(shown: str, open_page: Open) -> None:
     page = open_page(shown)
     page.locator("#front canvas").first.wait_for()
@@ -413,23 +394,3 @@ def test_five_thousand_trials_are_drawn_and_followed(
     expect(page.locator(".tiles")).to_contain_text("5,000 of 5,000", timeout=30_000)
     write_study(LargeStudy(url=url, trials=100, seed=2))
     expect(page.locator(".tiles")).to_contain_text("5,100 of 5,000", timeout=30_000)
-
-
-def test_a_port_in_use_is_one_sentence(shown: str, tmp_path: Path) -> None:
-    port = shown.rsplit(":", 1)[1].strip("/")
-    write_study(LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=1, references=()))
-    said = _refused(tmp_path, "--port", port)
-    assert said == f"nas: port: {port} is in use by another program; --port names another one\n"
-
-
-def _refused(folder: Path, *arguments: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "nas.cli", "dashboard", "--no-open", *arguments],
-        cwd=folder,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    return result.stderr

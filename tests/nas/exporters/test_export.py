@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,13 @@ import tokenizers
 import torch
 from safetensors.torch import save_file
 
+from evaluators.evaluator import Score
 from hardware.bench import Session
+from nas.exporters.architecture_json import Stage, provenance_of, write_architecture
 from nas.exporters.export import export_model, next_steps
 from nas.exporters.formats import Exported, Format, Wishes
 from nas.subjects import find_subject
-from search_space.architecture import Architecture, to_json
+from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.costs import parameter_counts
 from search_space.huggingface.checkpoint import read_weights
 from search_space.strict import read_architecture
@@ -22,6 +26,14 @@ from search_space.torch_model import LanguageModel
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, stack
 
 SMALL = stack(CONV, ATTENTION, CONV, vocab_size=128, width=64, embedding_width=64)
+OF_A_STUDY = replace(
+    provenance_of(None, made_from=None),
+    study="tiny",
+    trial="7",
+    state="complete",
+    scores=(Score(name="loss", value=1.25, unit="bits/byte"),),
+    stages=(Stage(name="training", fingerprint="f", seconds=2.0),),
+)
 CUSTOM = stack(CONV, LINEAR, None, vocab_size=128, width=64, embedding_width=64)
 
 
@@ -263,3 +275,51 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(nas, tmp_path: Path)
     assert "nas measure big.json" in result.stderr
     shown = json.loads(nas("show", "lfm2-350m", "--scale", "700M", "--json").stdout)
     assert shown["hash"] == json.loads((tmp_path / "big.json").read_text())["hash"]
+
+
+@pytest.fixture
+def winner(in_folder: Path) -> dict[str, Any]:
+    """The provenance of `winner.json`, which a study exported."""
+    write_architecture(SMALL, in_folder / "winner.json", OF_A_STUDY)
+    return written(in_folder / "winner.json")
+
+
+def written(file: Path) -> dict[str, Any]:
+    """A file's provenance, without when it was written."""
+    provenance: dict[str, Any] = json.loads(file.read_text())["provenance"]
+    del provenance["written_at"]
+    return provenance
+
+
+def test_a_winner_that_is_exported_again_keeps_where_it_comes_from(
+    winner: dict[str, Any], in_folder: Path
+) -> None:
+    export("winner.json", "json", output=Path("again.json"))
+    assert written(in_folder / "again.json") == winner
+    export("again.json", "hf", output=Path("folder"))
+    assert written(in_folder / "folder" / "architecture.json") == winner
+    card = (in_folder / "folder" / "README.md").read_text()
+    assert "Trial 7 of the study tiny, complete." in card
+    assert "| loss | 1.25 | bits/byte |" in card
+    export("folder", "onnx", output=Path("deployed"))
+    assert written(in_folder / "deployed" / "architecture.json") == winner
+
+
+def test_a_stretched_winner_says_whose_scores_it_brings(
+    winner: dict[str, Any], in_folder: Path
+) -> None:
+    stretched = winner | {"made_from": architecture_hash(SMALL)}
+    export("winner.json", "json", scale="2M", output=Path("larger.json"))
+    assert written(in_folder / "larger.json") == stretched
+    export("larger.json", "json", scale="3M", output=Path("largest.json"))
+    assert written(in_folder / "largest.json") == stretched
+
+
+def test_a_folder_that_was_changed_since_its_export_is_not_the_trial_any_more(
+    winner: dict[str, Any], in_folder: Path
+) -> None:
+    export("winner.json", "hf", output=Path("folder"))
+    write_architecture(CUSTOM, in_folder / "folder" / "architecture.json", OF_A_STUDY)
+    found = export("folder", "json", output=Path("changed.json"))
+    assert read_architecture(found.path) == SMALL  # what config.json says goes
+    assert written(in_folder / "changed.json")["study"] is None

@@ -56,7 +56,7 @@ def test_the_same_weights_give_the_same_logits(name: str) -> None:
     assert_parity((CORNERS | SMALL_PRESETS)[name], bound=1e-6)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(architecture=architectures())
 def test_random_architectures_give_the_same_logits(architecture: Architecture) -> None:
     # Norms of a few small numbers amplify rounding; a mistake is far more.

@@ -98,6 +98,29 @@ def test_objectives_of_trainings_that_are_not_repeated_are_named(confirmation) -
     assert not any("For that" in each for each in trust_findings(confirmation))
 
 
+def test_a_task_of_long_trainings_is_told_as_one(confirmation) -> None:
+    task = {"task": Score(name="task", value=1.0, unit="bits/byte", low=0.9, high=1.1)}
+    candidates = tuple(
+        replace(each, again={**each.again, **task}) for each in confirmation.candidates
+    )
+    said = list(trust_findings(replace(confirmation, candidates=candidates)))
+    assert (
+        "For that, task counts as the long trainings found it, as noisy as among the short ones, "
+        "and drawn apart from the loss."
+    ) in said
+    (times,) = [each for each in said if each.startswith("Measured anew")]
+    assert "task" not in times  # it is of another length
+
+
+def test_what_is_assumed_of_the_long_trainings_is_said_beside_the_noise(confirmation) -> None:
+    said = list(trust_findings(confirmation))
+    assert said[0].startswith("Seed noise of trainings on 400,000 tokens: 0.006 bits/byte (sd; ")
+    assert said[1] == (
+        "Each candidate has one long training, which tells nothing of its own seed noise: what "
+        "follows takes it to be that of the short ones."
+    )
+
+
 def test_every_figure_is_quoted_with_its_interval(confirmation) -> None:
     said = list(trust_findings(confirmation))
     assert any("0.006 bits/byte (sd; 95 %: 0.004 to 0.01; 7 degrees" in each for each in said)

@@ -115,6 +115,13 @@ def test_a_value_that_is_known_less_well_than_asked_for_is_marked(
     assert (first["unsettled"], second["unsettled"]) == (["decode", "prefill"], [])
 
 
+def test_objectives_that_the_picture_has_no_axis_for_are_named(front, capsys) -> None:
+    show_front(front)
+    assert "\nin the table alone, not drawn: prefill\n" in capsys.readouterr().out
+    show_front(replace(front, axes=AXES[:2], reference_point=(1.6, 22.0)))
+    assert "not drawn" not in capsys.readouterr().out
+
+
 def test_the_caption_explains_the_signs_that_are_drawn_and_no_others(front, capsys) -> None:
     show_front(front)
     shown = capsys.readouterr().out

@@ -93,9 +93,20 @@ def test_the_document_counts_every_state(make_trial) -> None:
         {"trial": "lfm2-350m", "reason": "no room"},
         {"trial": 4, "reason": "loss 9 nats"},
     ]
+    assert document["running"] == [
+        {
+            "trial": 6,
+            "stage": "training",
+            "done": 0.5,
+            "text": "9 tokens",
+            "host": "board",
+            "pid": 77,
+        }
+    ]
+    assert document["repeats"] == {"ended": 0, "running": []}
 
 
-def test_who_confirms_a_study_is_named() -> None:
+def test_who_confirms_a_study_is_named(make_trial) -> None:
     now = datetime.now(UTC)
     repeat = Repeat(trial=3, stage="training", fingerprint="again", seed=2, token_budget=1_000)
     begun = RepeatRun(
@@ -117,3 +128,16 @@ def test_who_confirms_a_study_is_named() -> None:
         "confirmed by 1 repeats of trainings and timings; "
         f"trial 7 is at its training again on {where}"
     )
+    assert status_document(_status(make_trial), [begun, ended, lost])["repeats"] == {
+        "ended": 1,
+        "running": [
+            {
+                "trial": 7,
+                "stage": "training",
+                "seed": 2,
+                "token_budget": 1_000,
+                "host": platform.node(),
+                "pid": os.getpid(),
+            }
+        ],
+    }

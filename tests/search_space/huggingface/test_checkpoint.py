@@ -55,7 +55,7 @@ def test_weights_come_back_by_name(name: str) -> None:
 
 
 @given(architectures())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_weights_of_any_architecture_come_back(architecture: Architecture) -> None:
     assert comes_back(architecture)
 

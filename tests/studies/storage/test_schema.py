@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from fakes import all_stages
 
 from studies import analysis
 from studies.loop import run_study
 from studies.spec import from_json
 from studies.storage import schema
 from studies.storage.store import Store
+from tests.studies.fakes import all_stages
 
 _GOLDEN = Path(__file__).parent / "golden"
 

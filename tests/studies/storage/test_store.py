@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from fakes import ENVIRONMENT
 
 from evaluators.evaluator import CurvePoint, Evaluation, Progress, Score
 from hardware.measurement import Disturbance, Measurement, parse_workload
@@ -19,6 +18,7 @@ from studies.records import Outcome, StageRun, Trial
 from studies.storage.claims import TrialTaken
 from studies.storage.schema import TRIALS
 from studies.storage.store import Store
+from tests.studies.fakes import ENVIRONMENT
 
 _COMPLETE = Outcome(state="complete")
 _NO_ATTENTION = preset("lfm2-350m-all-conv")

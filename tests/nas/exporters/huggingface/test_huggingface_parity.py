@@ -82,7 +82,7 @@ def test_presets_have_as_many_parameters(name: str) -> None:
 
 
 @given(architectures())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_architecture_has_as_many_parameters(architecture: Architecture) -> None:
     assert transformers_count(architecture) == parameter_counts(architecture).total
 

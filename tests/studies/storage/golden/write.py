@@ -1,18 +1,13 @@
 """Writes the golden database of the present schema; run once for each schema, before its release.
 
-python tests/studies/storage/golden/write.py
+python -m tests.studies.storage.golden.write
 """
 
 import platform
 import sqlite3
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from fakes import all_stages, small_spec, training, unlucky
 
 from search_space.rules import Rules
 from studies.loop import run_study
@@ -20,6 +15,7 @@ from studies.repeating import Job, carry_out
 from studies.spec import Constraint, Objective, StudySpec
 from studies.storage import schema
 from studies.storage.store import Store
+from tests.studies.fakes import all_stages, small_spec, training, unlucky
 
 
 def golden_spec(url: str) -> StudySpec:

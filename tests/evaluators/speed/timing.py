@@ -1,0 +1,69 @@
+"""An evaluator of latency that takes no longer than its tests need, and a runner that counts."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evaluators.cache import Forgetful
+from evaluators.evaluator import Evaluation, EvaluationFailed
+from evaluators.speed.latency import LatencyEvaluator, LatencySettings
+from hardware.fake import FakeRunner
+from hardware.runner import LoadedModel, RunnerError
+from search_space.architecture import Architecture
+from tests.search_space.strategies import ATTENTION, CONV, stack
+
+SETTINGS = LatencySettings(quantization="int4", prompt_length=8, context_depth=16, seconds=0.2)
+REFERENCE = stack(CONV, ATTENTION)
+
+
+def at_once(*_) -> contextlib.AbstractContextManager[float]:
+    return contextlib.nullcontext(12.0)
+
+
+def evaluator_of(runner, settings=SETTINGS, *, reference=REFERENCE, memory=None):
+    """It waits for nobody, and says that it waited for 12 s."""
+    return LatencyEvaluator(runner, settings, reference, memory or Forgetful(), at_once)
+
+
+def evaluate(evaluator: LatencyEvaluator, architecture: Architecture) -> Evaluation:
+    return evaluator.evaluate(architecture, lambda _: None)
+
+
+def failure(evaluator: LatencyEvaluator, architecture=REFERENCE) -> EvaluationFailed:
+    with evaluator, pytest.raises(EvaluationFailed) as caught:
+        evaluate(evaluator, architecture)
+    return caught.value
+
+
+class CountingRunner(FakeRunner):
+    """Counts the models that it has loaded; `dying` of them die as soon as they are timed."""
+
+    def __init__(self, dying: int = 0) -> None:
+        self.loaded = 0
+        self.open = 0
+        self.dying = dying
+
+    @contextlib.contextmanager
+    def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
+        with super().load(model, capacity) as loaded:
+            self.loaded += 1
+            self.open += 1
+            try:
+                # The reference is loaded before the candidate.
+                yield Dying(loaded) if self.loaded in range(1, 2 * self.dying, 2) else loaded
+            finally:
+                self.open -= 1
+
+
+class Dying:
+    """Loads well, and dies of the first window."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.loading = model.loading
+        self.look = model.look
+
+    def time(self, *_):
+        self.look = self.time
+        raise RunnerError("crashed", "the last it said")

@@ -1,0 +1,50 @@
+"""A dashboard that cannot begin says why, in one sentence."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.studies.large_study import LargeStudy, write_study
+
+
+@pytest.mark.parametrize(
+    ("arguments", "held", "said"),
+    [
+        ([], False, "`nas run FILE` begins one"),
+        (["nosuch"], False, "`nas run FILE` begins one"),
+        (["nosuch"], True, "'nosuch' is not in this database, which holds large; "),
+    ],
+)
+def test_what_nobody_will_begin_is_one_sentence(
+    tmp_path: Path, arguments: list[str], held: bool, said: str
+) -> None:
+    if held:
+        write_study(LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=1, references=()))
+    result = _refused(tmp_path, *arguments)
+    assert result.count("\n") == 1
+    assert said in result
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    write_study(LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=1, references=()))
+    with socket.create_server(("127.0.0.1", 0)) as program:
+        port = program.getsockname()[1]
+        said = _refused(tmp_path, "--port", str(port))
+    assert said == f"nas: port: {port} is in use by another program; --port names another one\n"
+
+
+def _refused(folder: Path, *arguments: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", "nas.cli", "dashboard", "--no-open", *arguments],
+        cwd=folder,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    return result.stderr

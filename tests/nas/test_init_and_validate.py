@@ -1,0 +1,90 @@
+"""A study file from the command line: written, checked, and what is wrong with it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas.plan import make_plan
+from studies.study_file import read_spec
+from tests.nas.tiny_study import STUDY
+
+
+def test_the_plan_says_what_it_is_at(
+    study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Any of it takes long where the corpus is large or the machine is busy."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    said: list[str] = []
+    make_plan(read_spec("tiny.toml"), said.append)
+    assert said[:2] == ["reading the corpus", "timing one drawn architecture"]
+    assert said[2].startswith("training a tokenizer of ")
+    assert said[-1].startswith(("training it for a few steps", "encoding the text"))
+    assert "training it for a few steps" in said
+
+
+def test_validate_shows_the_plan(nas, study: Path) -> None:
+    plan = json.loads(nas("validate", "tiny.toml", "--json").stdout)
+    assert plan["architectures"] > 1000
+    assert plan["parameters"]["least"] < plan["parameters"]["most"]
+    assert plan["seconds"] > 0
+    shown = nas("validate", "tiny.toml")
+    assert "the study file is right" in shown.stdout
+    assert shown.stderr == ""  # nobody watches
+
+
+def test_validate_times_a_study_of_many_rungs(nas, study: Path) -> None:
+    rungs = ", ".join(f"0.{tenth}" for tenth in range(1, 10))
+    study.write_text(STUDY.replace("[device]", f"rungs = [{rungs}]\n\n[device]"))
+    assert json.loads(nas("validate", "tiny.toml", "--json").stdout)["training_seconds"] > 0
+
+
+@pytest.mark.parametrize("name", ["Étude.toml", "2nd try.toml", "_.toml"])
+def test_init_makes_a_name_that_studies_may_have(nas, tmp_path: Path, name: str) -> None:
+    assert nas("init", name).returncode == 0
+    assert read_spec(tmp_path / name).name != "quickstart"
+
+
+def test_init_from_a_file_makes_another_study(nas, study: Path, tmp_path: Path) -> None:
+    assert nas("init", "second.toml", "--from", "tiny.toml").returncode == 0
+    text = (tmp_path / "second.toml").read_text()
+    assert text == STUDY.replace('name = "tiny"', 'name = "second"')
+
+
+def test_init_writes_a_file_that_validates_and_keeps_what_is_there(nas, tmp_path: Path) -> None:
+    assert nas("init", "My Study.toml").returncode == 0
+    text = (tmp_path / "My Study.toml").read_text()
+    assert 'name = "my-study"' in text
+    assert nas("init", "My Study.toml").returncode == 2
+    assert (tmp_path / "My Study.toml").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("trials = 4", 'trials = "4"', "trials: '4' is not a whole number"),
+        ("trials = 4", "trails = 4", "did you mean trials?"),
+        ("trials = 4", "trials = 0", "trials: 0 is not"),
+        ('corpus = "text.txt"', 'corpus = "none.txt"', "none.txt"),
+        ('runner = "fake"', 'runner = "phone"', "device.runner: 'phone' is not"),
+        (
+            '"lfm2.5-230m"',
+            '"lfm2.5-230"',
+            "'lfm2.5-230' is neither a preset nor a file; did you mean lfm2.5-230m?",
+        ),
+        ("width = [64, 128]", "width = [64, 100]", "width: 100 is not a multiple of 32"),
+        ('mixers = ["c", "a", "s", "l", "-"]', 'mixers = ["x"]', "space.mixers[0]: 'x'"),
+        ("trials = 4", 'trials = 4\nstorage = "sqlite:////no/folder/nas.db"', "storage: "),
+        ("[space]", "[space]\nrules = {parameters = [1, 2]}", "is not within reach"),
+        ("trials = 4", "trials = = 4", "is not TOML"),
+    ],
+)
+def test_a_mistake_in_the_study_file_is_one_sentence(nas, study, old, new, sentence) -> None:
+    assert old in STUDY
+    study.write_text(STUDY.replace(old, new))
+    result = nas("run", "tiny.toml")
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("nas: ")
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
