@@ -51,7 +51,7 @@ FOURTEEN = (
 RATES = ("matrix_rate", "vector_rate", "embedding_rate", "decay")
 CORNERS = (
     *(("aaaaaa", 64), ("cccccccccc", 64), ("acccacccca", 64), ("llllll", 112), ("aaaaaaaaaa", 112)),
-    *(("ccacca", 112), ("ccacccaccsca", 160)),
+    *(("ccacca", 112), ("ccacccaccsca", 160), ("ccacccaccaccscca", 128)),
 )
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/ranking.py [--picture docs/ranking.svg]
 
-Spearman with its interval as `nas confirm` tells it; what seed noise allows at most; the baselines
-of parameters; and by kind of layout how many places too good (+) or bad (-) it is told to be.
+Spearman with its interval as `nas confirm` tells it; pairs told right; what seed noise allows at
+most; the baselines of parameters; and by kind of layout how many places too good (+) or bad (-) it
+is told to be.
 The last line is one JSON document.
 """
 
@@ -25,10 +26,12 @@ from scipy.stats import rankdata
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
 from search_space.strict import parse_strict
-from studies.confirmation import Noise, noise_ceiling, rank_correlation, seed_noise
+from studies.confirmation import noise_ceiling, rank_correlation, seed_noise
 
 Values: TypeAlias = NDArray[np.float64]
 
+# Bits per byte: three times what seeds make of one long run.
+TELLING = 0.02
 KINDS = ("all attention", "no attention", "attention first", "other hybrids")
 
 
@@ -84,9 +87,16 @@ def with_interval(one: Sequence[float], other: Sequence[float]) -> str:
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def noise_of(models: Sequence[Judged]) -> Noise | None:
-    """Of the short runs."""
-    return seed_noise([model.short for model in models])
+def told_right(short: Sequence[float], long: Sequence[float]) -> tuple[int, int]:
+    """How many pairs whose long runs lie apart the short runs put in order, and how many there are.
+
+    Of pairs that lie closer the long runs themselves cannot tell.
+    """
+    pairs = np.triu_indices(len(long), 1)
+    short_gaps, long_gaps = (np.subtract.outer(each, each)[pairs] for each in (short, long))
+    apart = np.abs(long_gaps) > TELLING
+    right = np.sign(short_gaps) == np.sign(long_gaps)
+    return int((apart & right).sum()), int(apart.sum())
 
 
 def kind_of(layout: str) -> str:
@@ -109,15 +119,20 @@ def report(models: Sequence[Judged], title: str) -> dict[str, object]:
         mean = spearman([model.short[0] + model.short[1] for model in models], long)
         print(f"    seed 1 {second:.2f}, mean of both {mean:.2f}")
         result |= {"seed 1": second, "mean": mean}
-    noise = noise_of(models)
+    right, pairs = told_right(short, long)
+    print(f"    {right} of {pairs} pairs with long runs more than {TELLING} apart are told right")
+    result |= {"pairs": pairs, "pairs right": right}
+    noise = seed_noise([model.short for model in models])
     if noise is not None:
         between = float(np.std(short, ddof=1))
-        ceiling = noise_ceiling(short, long, noise)
+        long_noise = seed_noise([model.long for model in models]) or noise
+        ceiling = noise_ceiling(short, long, noise.sd, long_noise.sd)
         print(
-            f"    seed sd {noise.sd:.4f} ({noise.low:.4f} to {noise.high:.4f}), sd between "
-            f"architectures {between:.4f} bits/byte; noise allows {ceiling or 0:.3f}"
+            f"    seed sd {noise.sd:.4f} ({noise.low:.4f} to {noise.high:.4f}), of long runs "
+            f"{long_noise.sd:.4f}, sd between architectures {between:.4f} bits/byte; "
+            f"noise allows {ceiling or 0:.3f}"
         )
-        result |= {"seed sd": noise.sd, "sd": between, "ceiling": ceiling}
+        result |= {"seed sd": noise.sd, "long sd": long_noise.sd, "sd": between, "ceiling": ceiling}
     for name, values in (
         ("parameters outside the embedding", [-float(model.non_embedding) for model in models]),
         ("all parameters", [-float(model.parameters) for model in models]),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from search_space.torch_model import LanguageModel
 
 _REFERENCE_WIDTH = 96
+_SHALLOW = 8  # layers up to which one rate suits all depths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Recipe:
 
     matrix_rate: falls with a matrix's inputs. vector_rate: of norms, biases and convolutions.
     embedding_rate: falls with the root of the embedding's width, as its initial values do.
+    Above 8 layers all three fall with the root of their number.
     decay: a matrix that gets no gradient ends the run at e^-decay of its size, however long the
         run and whatever the rate (the time scale of arXiv 2405.13698, as a share of the run).
     warm_up_share: of the steps. largest_gradient: norm above which gradients are scaled down.
@@ -76,14 +78,17 @@ def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, steps:
 
 def _parameter_groups(model: LanguageModel, recipe: Recipe, steps: int) -> list[dict[str, Any]]:
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    # Each layer adds a step of its own to the residual stream.
+    by_depth = min(1.0, _SHALLOW / len(model.architecture.layers)) ** 0.5
     for name, weight in model.named_parameters():
-        peak, decay = recipe.vector_rate, 0.0
+        peak, decay = by_depth * recipe.vector_rate, 0.0
         if name == "embedding.weight":
-            peak = recipe.embedding_rate * (_REFERENCE_WIDTH / weight.shape[1]) ** 0.5
+            by_width = (_REFERENCE_WIDTH / weight.shape[1]) ** 0.5
+            peak = by_depth * by_width * recipe.embedding_rate
         elif weight.ndim == 2 and not name.endswith("kernel_DW"):
             # Adam moves every weight by its rate, so a sum over more inputs moves further:
             # maximal update parametrisation, arXiv 2203.03466, table 3.
-            peak = recipe.matrix_rate * _REFERENCE_WIDTH / weight.shape[1]
+            peak = by_depth * recipe.matrix_rate * _REFERENCE_WIDTH / weight.shape[1]
             # AdamW shrinks by rate times decay a step, and the mean rate is half of the peak.
             decay = recipe.decay / (peak * steps / 2)
         groups.setdefault((peak, decay), []).append(weight)

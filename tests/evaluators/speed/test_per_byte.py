@@ -85,4 +85,4 @@ def test_a_candidate_that_cannot_be_timed_is_that_here_too(corpus):
             raise EvaluationFailed("device lost", "no cable")
 
     with pytest.raises(EvaluationFailed, match="no cable"):
-        PerByteEvaluator(Failing(), str(corpus), 50).evaluate(stack(CONV), lambda _: None)
+        PerByteEvaluator(Failing(), corpus, 50).evaluate(stack(CONV), lambda _: None)

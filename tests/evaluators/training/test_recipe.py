@@ -73,6 +73,15 @@ def test_rates_follow_the_size():
     assert peaks(wide)["final_norm.weight"] == peaks(narrow)["final_norm.weight"]
 
 
+def test_all_rates_fall_with_the_root_of_the_depth_above_eight_layers():
+    one, eight, deep = (peaks(stack(*[None] * depth)) for depth in (1, 8, 32))
+    assert {name: eight[name] for name in one} == one
+    for name, (rate, decay) in deep.items():
+        if name in eight:
+            assert rate == pytest.approx(eight[name][0] / 2)
+            assert decay == pytest.approx(2 * eight[name][1])
+
+
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 391])
 def test_the_rate_rises_for_a_tenth_and_then_falls_to_just_above_zero(steps):
     optimizer = make_optimizer(LanguageModel(stack(None)), RECIPE, steps)
