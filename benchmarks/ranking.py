@@ -11,13 +11,14 @@ The last line is one JSON document.
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 from xml.sax.saxutils import escape
 
 import numpy as np
+from chart import Axis, Chart
 from long_runs import LONG, SHORT, rows
 from numpy.typing import NDArray
 from proxy_training import spearman
@@ -153,63 +154,29 @@ def places_by_kind(models: Sequence[Judged]) -> dict[str, float]:
 
 def picture(models: Sequence[Judged]) -> str:
     """Short against long, by kind, as an SVG."""
-    width, height, left, low, margin = 720, 460, 64, 44, 20
     colours = dict(zip(KINDS, ("#d55e00", "#56b4e9", "#cc79a7", "#009e73"), strict=True))
-
-    def scale(values: Sequence[float], start: int, end: int) -> Callable[[float], float]:
-        least, most = min(values), max(values)
-        pad = (most - least) * 0.06
-        return lambda value: (
-            start + (value - least + pad) / (most - least + 2 * pad) * (end - start)
-        )
-
-    x = scale([model.short[0] for model in models], left, width - margin - 130)
-    y = scale([model.long[0] for model in models], height - low, margin)
+    chart = Chart(
+        x_axis=Axis(
+            values=[model.short[0] for model in models], label=f"bits/byte after {SHORT:,} tokens"
+        ),
+        y_axis=Axis(
+            values=[model.long[0] for model in models], label=f"bits/byte after {LONG:,} tokens"
+        ),
+    )
     marks = []
     for model in models:
-        colour = colours[kind_of(model.layout)]
-        filled = colour if not model.held_out else "white"
+        kind = kind_of(model.layout)
+        x, y = chart.x(model.short[0]), chart.y(model.long[0])
+        filled = colours[kind] if not model.held_out else "white"
         marks.append(
-            f'<circle cx="{x(model.short[0]):.1f}" cy="{y(model.long[0]):.1f}" r="4.5" '
-            f'fill="{filled}" stroke="{colour}" stroke-width="1.5">'
-            f"<title>{escape(model.layout)}</title></circle>"
+            f'<circle cx="{x}" cy="{y}" r="4.5" fill="{filled}" stroke="{colours[kind]}" '
+            f'stroke-width="1.5"><title>{escape(model.layout)}</title></circle>'
         )
-        if kind_of(model.layout) in KINDS[:2]:
+        if kind in KINDS[:2]:
             marks.append(
-                f'<text x="{x(model.short[0]) - 8:.1f}" y="{y(model.long[0]) + 4:.1f}" '
-                f'text-anchor="end">{escape(model.layout)}</text>'
+                f'<text x="{x - 8}" y="{y + 4}" text-anchor="end">{escape(model.layout)}</text>'
             )
-    legend = [
-        f'<circle cx="{width - 120}" cy="{40 + 20 * row}" r="4.5" fill="{colour}"/>'
-        f'<text x="{width - 110}" y="{44 + 20 * row}">{kind}</text>'
-        for row, (kind, colour) in enumerate(colours.items())
-    ]
-    axes = [
-        f'<path d="M{left} {margin}V{height - low}H{width - margin - 130}" '
-        'fill="none" stroke="#888"/>',
-        *(
-            f'<text x="{x(value):.0f}" y="{height - low + 16}" text-anchor="middle">{value:.2f}'
-            "</text>"
-            for value in ticks([model.short[0] for model in models])
-        ),
-        *(
-            f'<text x="{left - 6}" y="{y(value) + 4:.0f}" text-anchor="end">{value:.2f}</text>'
-            for value in ticks([model.long[0] for model in models])
-        ),
-        f'<text x="{left}" y="{height - 8}">bits/byte after {SHORT:,} tokens</text>',
-        f'<text x="{left + 8}" y="{margin + 4}">bits/byte after {LONG:,} tokens</text>',
-        f'<text x="{width - 124}" y="{52 + 20 * len(colours)}">open: held out</text>',
-    ]
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        'font-family="system-ui, sans-serif" font-size="12">'
-        f'<rect width="100%" height="100%" fill="white"/>{"".join([*axes, *legend, *marks])}'
-        "</svg>\n"
-    )
-
-
-def ticks(values: Sequence[float]) -> list[float]:
-    return [float(value) for value in np.linspace(min(values), max(values), 5)]
+    return chart.svg(marks, colours, "open: held out")
 
 
 def main() -> None:

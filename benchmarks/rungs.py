@@ -2,11 +2,13 @@
 
     python benchmarks/rungs.py measure     # decoding of every model of the table, once
     python benchmarks/rungs.py replay [--rungs 0.25 0.5] [--margins 0.01 0.02] [--orders 5]
+    python benchmarks/rungs.py draw docs/rungs.svg --rungs 0.25 0.5 --margins 0.02
 
 A replay goes through the short trainings in a random order, as a study would: a candidate whose
 recorded loss at a rung is behind that of a finished one at least as fast stops there. It prints the
 share of training tokens saved, the hypervolume lost, and by kind of layout how many were stopped
-beside how many of them are on the front of all. The last line is one JSON document.
+beside how many of them are on the front of all. The last line is one JSON document. `draw` shows
+the learning curves of the first order, each until it was stopped.
 """
 
 import argparse
@@ -16,8 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
+from chart import Axis, Chart
 from long_runs import SHORT, drawn_models, matched_models, rows
 from ranking import KINDS, kind_of
 
@@ -31,6 +35,7 @@ from studies.reference import model_of, paired_reference
 from studies.rungs import Finisher, Standing, beaten_by, loss_after
 from studies.study_file import read_spec
 
+STEP = 1_024  # tokens: a rung is read at the first step behind its share
 LATENCIES = Path(__file__).parent / "data" / "long_run_latencies.jsonl"
 
 
@@ -48,11 +53,22 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """saved: the share of all tokens that was not read. lost: of the hypervolume."""
+    """order: the candidates as they came, each with the share of its training that it was given.
 
-    stopped: tuple[Candidate, ...]
-    saved: float
+    lost: of the hypervolume.
+    """
+
+    order: tuple[tuple[Candidate, float], ...]
     lost: float
+
+    @property
+    def stopped(self) -> tuple[Candidate, ...]:
+        return tuple(candidate for candidate, share in self.order if share < 1.0)
+
+    @property
+    def saved(self) -> float:
+        """The share of all tokens that was not read."""
+        return 1.0 - float(np.mean([share for _, share in self.order]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,17 +138,14 @@ def candidates() -> list[Candidate]:
 
 def replay(order: Sequence[Candidate], rungs: Sequence[float], margin: float) -> Replay:
     finished: list[Candidate] = []
-    stopped: list[Candidate] = []
-    saved = 0.0
+    shares = []
     for candidate in order:
-        share = next((s for s in rungs if is_stopped(candidate, finished, s, margin)), None)
-        if share is None:
+        stops = (share for share in rungs if is_stopped(candidate, finished, share, margin))
+        shares.append(next(stops, 1.0))
+        if shares[-1] == 1.0:
             finished.append(candidate)
-        else:
-            stopped.append(candidate)
-            saved += 1.0 - share
     every, kept = volume(order, order), volume(finished, order)
-    return Replay(stopped=tuple(stopped), saved=saved / len(order), lost=1.0 - kept / every)
+    return Replay(order=tuple(zip(order, shares, strict=True)), lost=1.0 - kept / every)
 
 
 def is_stopped(
@@ -191,9 +204,49 @@ def by_kind(every: Sequence[Candidate], replays: Sequence[Replay]) -> dict[str, 
     return found
 
 
+def picture(shown: Replay) -> str:
+    """Learning curves until they were stopped, as an SVG; what would have come is dotted."""
+    every = [candidate for candidate, _ in shown.order]
+    members = on_front(every)
+    fates = {
+        candidate.layout: "on the front"
+        if candidate.layout in members
+        else "stopped"
+        if share < 1.0
+        else "to the end"
+        for candidate, share in shown.order
+    }
+    colours = {"stopped": "#d55e00", "to the end": "#56b4e9", "on the front": "#009e73"}
+    chart = Chart(
+        x_axis=Axis(
+            values=[p.tokens for each in every for p in each.curve], label="tokens", digits=0
+        ),
+        y_axis=Axis(values=[p.loss for each in every for p in each.curve], label="bits/byte"),
+    )
+
+    def line(points: Sequence[CurvePoint], candidate: Candidate, style: str) -> str:
+        path = "L".join(f"{chart.x(point.tokens)} {chart.y(point.loss)}" for point in points)
+        return (
+            f'<path d="M{path}" fill="none" stroke="{colours[fates[candidate.layout]]}" {style}>'
+            f"<title>{escape(candidate.layout)}</title></path>"
+        )
+
+    marks = []
+    for candidate, share in sorted(
+        shown.order, key=lambda each: list(colours).index(fates[each[0].layout])
+    ):
+        read = sum(point.tokens <= share * SHORT + STEP for point in candidate.curve)
+        marks.append(line(candidate.curve[:read], candidate, 'opacity="0.9"'))
+        marks.append(line(candidate.curve[read - 1 :], candidate, 'opacity="0.3"'))
+    rungs = sorted({share for _, share in shown.order if share < 1.0})
+    marks += [chart.upright(rung * SHORT, f"rung {rung:g}") for rung in rungs]
+    return chart.svg(marks, colours, f"{shown.saved:.0%} saved")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("question", choices=["measure", "replay"])
+    parser.add_argument("question", choices=["measure", "replay", "draw"])
+    parser.add_argument("picture", type=Path, nargs="?", default=Path("docs/rungs.svg"))
     parser.add_argument("--rungs", type=float, nargs="+", default=[0.5])
     parser.add_argument("--margins", type=float, nargs="+", default=[0.0, 0.01, 0.02, 0.04, 0.08])
     parser.add_argument("--orders", type=int, default=5)
@@ -204,6 +257,9 @@ def main() -> None:
     every = candidates()
     generator = np.random.default_rng(0)
     orders = [[every[i] for i in generator.permutation(len(every))] for _ in range(options.orders)]
+    if options.question == "draw":
+        options.picture.write_text(picture(replay(orders[0], options.rungs, options.margins[0])))
+        return
     result = []
     print(f"{len(every)} architectures, {len(on_front(every))} on the front; rungs {options.rungs}")
     for margin in options.margins:
