@@ -69,8 +69,6 @@ def main() -> None:
         sys.exit(_MISTAKE)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sentence(mistake: typer.TyperException) -> str:

@@ -1,12 +1,16 @@
 """Running a study while someone watches, and showing the front that it ends with."""
 
+from collections.abc import Iterable
+
 from evaluators.text.corpus import read_corpus
 from nas.assembly import evaluators_of
 from nas.views.front import print_front
 from nas.views.live import watching
 from nas.views.terminal import notices
 from studies import analysis
+from studies.following import at_work
 from studies.loop import run_study
+from studies.owner import Owner
 from studies.reference import check_models, with_known_models, with_known_reference
 from studies.spec import StudySpec, check_machine, from_json
 from studies.storage.store import Store
@@ -16,7 +20,8 @@ def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool)
     """Resumes the study, or begins it.
 
     trials: wanted in all, None for the file's. typed: what the user calls the study by.
-    anew: forgets the trials of a study of that name; what was measured stays remembered.
+    anew: forgets the trials of a study of that name; what was measured stays remembered. ValueError
+        while another process works on them.
     """
     check_machine(spec)
     with Store.open(spec.storage) as store:
@@ -25,12 +30,15 @@ def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool)
             spec = with_known_models(spec, begun)
             if not anew:
                 spec = with_known_reference(spec, begun)
-            _tell_of_others(spec, store, anew=anew)
+                _tell_of_others(spec, store)
+            else:
+                _check_idle(spec, store)
         check_models(spec)
         with notices().status("reading the corpus"):
             corpus = read_corpus(spec.proxy.corpus)
         with evaluators_of(spec, store, corpus) as evaluators:
             if anew and _is_begun(spec, store):
+                _check_idle(spec, store)  # once more: a large corpus takes minutes to read
                 store.forget_study(spec.name)
             try:
                 with watching(spec, store) as listener:
@@ -41,30 +49,46 @@ def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool)
                 done = (
                     analysis.status(store, spec.name).counts.ended if _is_begun(spec, store) else 0
                 )
+                how = "the same command without --anew" if anew else "the same command"
                 notices().print(
-                    f"stopped after {done} of {trials or spec.trials} trials; "
-                    "the same command goes on where it was"
+                    f"stopped after {done} of {trials or spec.trials} trials; {how} goes on where "
+                    "it was",
+                    soft_wrap=True,
                 )
                 raise
         print_front(store, spec.name, typed)
 
 
-def _tell_of_others(spec: StudySpec, store: Store, *, anew: bool) -> None:
-    """ValueError where their trials would be forgotten."""
-    running = analysis.status(store, spec.name).running
-    owners = dict.fromkeys(trial.owner for trial in running if trial.owner is not None)
-    if not owners:
-        return
-    named = " and ".join(f"process {owner.pid} on {owner.host}" for owner in owners)
-    if anew:
-        raise ValueError(
-            f"study: '{spec.name}' is being run by {named}; begin it anew once that has ended"
+def _tell_of_others(spec: StudySpec, store: Store) -> None:
+    owners = _owners(spec, store)
+    if owners:
+        notices().print(
+            f"{spec.name}: {_named(owners)} {'works' if len(owners) == 1 else 'work'} on it too; "
+            "they share the trials, each of which is run once",
+            soft_wrap=True,
         )
-    notices().print(
-        f"{spec.name}: {named} {'works' if len(owners) == 1 else 'work'} on it too; they share the "
-        "trials, each of which is run once",
-        soft_wrap=True,
-    )
+
+
+def _check_idle(spec: StudySpec, store: Store) -> None:
+    """ValueError where the trials are being run, or confirmed."""
+    repeated = at_work(store.repeats(spec.name))
+    owners = {"run": _owners(spec, store), "confirmed": {run.owner: None for run in repeated}}
+    for done, by in owners.items():
+        if by:
+            raise ValueError(
+                f"study: '{spec.name}' is being {done} by {_named(by)}; begin it anew once that "
+                "has ended"
+            )
+
+
+def _owners(spec: StudySpec, store: Store) -> dict[Owner, None]:
+    """The processes that run it, each once."""
+    running = analysis.status(store, spec.name).running
+    return {trial.owner: None for trial in running if trial.owner is not None}
+
+
+def _named(owners: Iterable[Owner]) -> str:
+    return " and ".join(f"process {owner.pid} on {owner.host}" for owner in owners)
 
 
 def _is_begun(spec: StudySpec, store: Store) -> bool:

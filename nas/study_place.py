@@ -1,5 +1,6 @@
 """From what a person types to a study: its file, a shipped study, or its name in a database."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,11 @@ def find_study(text: str, storage: str | None) -> StudyPlace:
 def describes_study(text: str) -> bool:
     """Whether it is a study file or a shipped study, which there is before it is begun."""
     return Path(text).suffix == ".toml" or Path(text).is_file() or text in shipped_studies()
+
+
+def again(text: str, storage: str | None) -> str:
+    """What the next command is to be given for the same study; a URL may hold a password."""
+    return shlex.quote(text) + (" --storage URL" if storage else "")
 
 
 def read_study(text: str, storage: str | None) -> StudySpec:

@@ -3,12 +3,19 @@
 import contextlib
 import copy
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Self
 
 from studies.owner import is_lost
-from studies.records import TRANSIENT_FAILURES, Evidence, ReferenceTime, Study, Trial
+from studies.records import (
+    TRANSIENT_FAILURES,
+    Evidence,
+    ReferenceTime,
+    RepeatRun,
+    Study,
+    Trial,
+)
 from studies.shapes import Shape, read_shapes
 from studies.spec import StudySpec, from_json
 from studies.storage.store import Store
@@ -95,6 +102,11 @@ def released(trial: Trial) -> Trial:
     if trial.owner is None or trial.outcome is not None:
         return trial
     return replace(trial, owner=None) if is_lost(trial.owner, trial.seen_at) else trial
+
+
+def at_work(runs: Iterable[RepeatRun]) -> list[RepeatRun]:
+    """The repeats that a living process works on."""
+    return [run for run in runs if run.ended_at is None and not is_lost(run.owner, run.seen_at)]
 
 
 @contextlib.contextmanager

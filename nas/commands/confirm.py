@@ -1,6 +1,5 @@
 """`nas confirm`: how far the front of a study is to be trusted, by longer trainings."""
 
-import shlex
 from typing import Annotated
 
 import typer
@@ -32,7 +31,7 @@ def confirm(
     """Train a study's front again, with fresh seeds and for longer, measure it again, and say what
     holds; the same command resumes it.
     """
-    from nas.study_place import find_study
+    from nas.study_place import again, find_study
 
     if not _LEAST <= budget <= _MOST:
         raise ValueError(
@@ -44,5 +43,5 @@ def confirm(
     from nas.confirming import Wish, confirm_and_show
 
     wish = Wish(candidates=candidates, budget=budget, seeds=seeds)
-    again = shlex.quote(study) + (" --storage URL" if storage else "")
-    confirm_and_show(place.name, place.storage, wish, again, as_json=as_json)
+    typed = again(study, storage)
+    confirm_and_show(place.name, place.storage, wish, typed, as_json=as_json)

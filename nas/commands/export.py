@@ -73,10 +73,8 @@ def export(
     exported = export_model(subject, wishes)
     written = str(exported.path) + (f": {exported.story}" if exported.story else "")
     console = notices()
-    console.print(f"wrote {written}", markup=False, soft_wrap=True)
+    console.print(f"wrote {written}", soft_wrap=True)
     for remark in (subject.remark, exported.remark):
         if remark is not None:
-            console.print(remark, markup=False, soft_wrap=True)
-    console.print(
-        "next: " + "    ".join(next_steps(exported, file_format)), markup=False, soft_wrap=True
-    )
+            console.print(remark, soft_wrap=True)
+    console.print("next: " + "    ".join(next_steps(exported, file_format)), soft_wrap=True)

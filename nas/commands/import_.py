@@ -43,6 +43,5 @@ def import_(
     file_name = shlex.quote(str(output))
     notices().print(
         f"wrote {output}; next: nas show {file_name}    nas measure {file_name}",
-        markup=False,
         soft_wrap=True,
     )

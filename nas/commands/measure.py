@@ -74,8 +74,6 @@ def measure(
     elif comparison.measured:
         output().print(comparison_view(comparison))
     for failure in comparison.failures:
-        notices().print(
-            f"nas: {failure.model.name}: {failure.reason}", markup=False, soft_wrap=True
-        )
+        notices().print(f"nas: {failure.model.name}: {failure.reason}", soft_wrap=True)
     if comparison.failures:
         raise typer.Exit(1)

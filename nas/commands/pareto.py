@@ -20,7 +20,7 @@ def pareto(
     """Show a study's front of quality against speed, and the best model under a budget."""
     gc.disable()  # little garbage is made, and looking for it takes a sixth of the time
 
-    from nas.study_place import find_study
+    from nas.study_place import again, find_study
     from nas.views.front import front_document, parse_limits, show_best, show_front
     from nas.views.terminal import print_json
     from studies import analysis
@@ -36,6 +36,7 @@ def pareto(
     if as_json:
         print_json(front_document(front, best, confirmation))
         return
-    show_front(front, confirmation)
+    typed = again(study, storage)
+    show_front(front, typed, confirmation)
     if budgets:
-        show_best(front, best, budgets, study)
+        show_best(front, best, budgets, typed)

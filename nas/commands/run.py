@@ -1,6 +1,5 @@
 """`nas run`: begin a study, or go on with it, and show its front."""
 
-import shlex
 from typing import Annotated
 
 import typer
@@ -19,11 +18,10 @@ def run(
     ] = False,
 ) -> None:
     """Run a study until it has its trials; the same command resumes it after any interruption."""
-    from nas.study_place import read_study
+    from nas.study_place import again, read_study
 
     spec = read_study(study, storage)
     # Takes seconds to import: only once the study file is known to be right.
     from nas.running import run_and_show
 
-    again = shlex.quote(study) + (" --storage URL" if storage else "")
-    run_and_show(spec, trials, again, anew=anew)
+    run_and_show(spec, trials, again(study, storage), anew=anew)

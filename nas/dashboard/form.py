@@ -195,7 +195,7 @@ class ConfirmedCandidate(TypedDict):
 
     short: the loss that the study knows. fresh: one loss for each of `seeds` at the study's own
         token budget. long: the loss of the long training. Each is null where it is not there.
-    again: the objectives of `anew` as they were measured anew.
+    again: the objectives of `anew` as they were measured anew, the task's by the long training.
     probability: of being on the front of those that were trained for long (0 to 1).
     """
 

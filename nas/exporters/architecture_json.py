@@ -93,41 +93,23 @@ def read_provenance(file: Path, architecture: Architecture) -> Provenance | None
     return found.provenance if found.architecture == architecture else None
 
 
-def provenance_of(
-    detail: TrialDetail | None,
-    *,
-    made_from: Architecture | None,
-    before: Provenance | None = None,
-) -> Provenance:
-    """Of a trial; None where the architecture is of no study.
-
-    before: of the file that the architecture was read from, from where all but the writing is kept.
-    """
-    origin = None if made_from is None else architecture_hash(made_from)
-    written_at = datetime.now(UTC).isoformat(timespec="seconds")
-    versions = {
-        "nas": importlib.metadata.version("hybrid-lm-search"),
-        "python": platform.python_version(),
-    }
-    if before is not None:
-        # What is made from one that was made itself has the scores of the first of them.
-        origin = before.made_from or origin
-        return replace(before, made_from=origin, written_at=written_at, versions=versions)
+def provenance_of(detail: TrialDetail | None, *, made_from: Architecture | None) -> Provenance:
+    """Of a trial; None where the architecture is of no study."""
     measurements = [] if detail is None else _measurements(detail)
     trial = None if detail is None else detail.trial
     return Provenance(
         study=None if trial is None else trial.study,
         trial=None if trial is None else str(trial.name),
         state=None if trial is None else trial.state,
-        made_from=origin,
+        made_from=_origin(made_from),
         scores=() if trial is None else trial.scores,
         timings=tuple(_timing(measurement) for measurement in measurements),
         stages=tuple(
             Stage(name=run.stage, fingerprint=run.fingerprint, seconds=run.seconds)
             for run in (() if trial is None else trial.stages)
         ),
-        written_at=written_at,
-        versions=versions,
+        written_at=_now(),
+        versions=_versions(),
     )
 
 
@@ -136,7 +118,11 @@ def subject_provenance(subject: Subject, made_from: Architecture | None) -> Prov
     before = None
     if subject.file is not None:
         before = read_provenance(subject.file, subject.stretched_from or subject.architecture)
-    return provenance_of(subject.detail, made_from=made_from, before=before)
+    if before is None:
+        return provenance_of(subject.detail, made_from=made_from)
+    # What is made from one that was made itself has the scores of the first of them.
+    origin = before.made_from or _origin(made_from)
+    return replace(before, made_from=origin, written_at=_now(), versions=_versions())
 
 
 def write_architecture(architecture: Architecture, path: Path, provenance: Provenance) -> None:
@@ -152,6 +138,21 @@ def architecture_schema() -> Schema:
     """The JSON Schema of the file, from the types above; docs/architecture.schema.json holds it."""
     schema: Schema = TypeAdapter(ArchitectureFile).json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+
+
+def _origin(made_from: Architecture | None) -> str | None:
+    return None if made_from is None else architecture_hash(made_from)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "nas": importlib.metadata.version("hybrid-lm-search"),
+        "python": platform.python_version(),
+    }
 
 
 def _measurements(detail: TrialDetail) -> list[Measurement]:

@@ -8,7 +8,6 @@ from typing import TypeAlias
 from search_space.architecture import Attention, LinearAttention, ShortConv
 
 Scalar: TypeAlias = int | float | bool | None
-MixerKind: TypeAlias = type[ShortConv] | type[Attention] | type[LinearAttention]
 
 _TYPES = {"window": "int | None", "rope_base": "float", "rope_share": "float"}
 _SWITCHES = ("qk_norm", "head_gate", "qkv_bias")

@@ -102,7 +102,8 @@ def _confirmed_columns(
     )
     yield "layout", [architectures["layout"][trials["architecture"][row]] for row, _ in rows]
     for place, name in enumerate(confirmation["anew"]):
-        yield f"{name} anew, {units[name]}", _known(each["again"][place] for each in candidates)
+        how = f", {long:,} tokens" if name == "task" else f" anew, {units[name]}"
+        yield f"{name}{how}", _known(each["again"][place] for each in candidates)
     own = "inherited from the shared network" if confirmation["inherited"] else f"{short:,} tokens"
     yield f"loss, {own}", _known(each["short"] for each in candidates)
     for place, seed in enumerate(confirmation["seeds"]):

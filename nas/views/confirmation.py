@@ -15,6 +15,8 @@ from studies.analysis import Front
 from studies.confirmation import Noise, RankCorrelation
 from studies.confirmed import Confirmation, Confirmed
 
+_TASK = "task"
+
 
 def confirmation_document(confirmation: Confirmation) -> dict[str, Any]:
     """What `nas confirm --json` prints."""
@@ -51,14 +53,16 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     long = "" if confirmation.long_tokens is None else f"\n{_tokens(confirmation.long_tokens)}"
     short = _tokens(confirmation.short_tokens)
     own = "shared" if confirmation.inherited else short
+    has_long_task = any(_TASK in each.again for each in confirmation.candidates)
     grid = table(
         "trial",
         "layout",
         # Narrow, so that four objectives leave room for the layout in 80 columns.
-        *(f"{broken(axis.name)}\n{axis.unit}" for axis in others),
+        *(f"{broken(axis.name)}\n{broken(axis.unit)}" for axis in others),
         f"loss\n{own}",
         *([f"{len(seeds)} seeds\n{short}"] if seeds else []),
         f"long{long}",
+        *([f"task{long}"] if has_long_task else []),
         "on the\nfront",
         left=("trial", "layout"),
         fold=("layout",),
@@ -72,15 +76,20 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
             number(each.trial.values["loss"]),
             *([_mean(each.fresh, seeds)] if seeds else []),
             Text("–") if each.long is None else Text(number(each.long), style="bold"),
+            *([_long_task(each)] if has_long_task else []),
             probability_text(each.probability),
         )
     return grid
 
 
 def _value(candidate: Confirmed, name: str) -> str:
-    """As measured anew, where it was."""
-    score = candidate.again.get(name)
+    """As measured anew, where it was; a training of another length is not the same measurement."""
+    score = None if name == _TASK else candidate.again.get(name)
     return number(candidate.trial.values[name] if score is None else score.value)
+
+
+def _long_task(candidate: Confirmed) -> str:
+    return number(candidate.again[_TASK].value) if _TASK in candidate.again else "–"
 
 
 def _mean(losses: Mapping[int, float], seeds: Collection[int]) -> str:

@@ -48,7 +48,7 @@ def front_document(
 def print_front(store: Store, study: str, typed: str) -> None:
     """The front and how to go on; `typed` is what the user calls the study by."""
     front = analysis.front(store, study)
-    show_front(front, read_confirmation(store, front))
+    show_front(front, typed, read_confirmation(store, front))
     if front.members:
         first = front.knee or front.members[0]
         output().print(
@@ -59,14 +59,15 @@ def print_front(store: Store, study: str, typed: str) -> None:
         )
 
 
-def show_front(front: Front, confirmation: Confirmation | None = None) -> None:
+def show_front(front: Front, typed: str, confirmation: Confirmation | None = None) -> None:
+    """`typed` is what the user calls the study by."""
     console = output()
     if not front.members:
-        console.print(_no_front(front))
+        console.print(_no_front(front, typed))
         return
     console.print(_table(front, confirmation))
     console.print(_picture(front), soft_wrap=True)
-    console.print(_caption(front, confirmation))
+    console.print(_caption(front, typed, confirmation))
 
 
 def show_best(front: Front, best: Trial | None, limits: Mapping[str, float], typed: str) -> None:
@@ -113,13 +114,13 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
     return limits
 
 
-def _no_front(front: Front) -> Text:
+def _no_front(front: Front, typed: str) -> Text:
     said = f"{front.study}: no candidate is complete, so there is no front"
     if front.infeasible:
         last = front.infeasible[-1]
         over = f"{len(front.infeasible)} over budget, such as trial {last.number}"
         said += f"; {over}: {last.reason}"
-    return Text(f"{said}\nnext: nas status {front.study}")
+    return Text(f"{said}\nnext: nas status {typed}")
 
 
 def _member(front: Front, trial: Trial) -> dict[str, Any]:
@@ -190,7 +191,7 @@ def _drawn_infeasible(front: Front) -> list[Point]:
     return [point for point in front.infeasible if names <= set(point.values)]
 
 
-def _caption(front: Front, confirmation: Confirmation | None) -> Text:
+def _caption(front: Front, typed: str, confirmation: Confirmation | None) -> Text:
     signs = [
         "1 2 3 front",
         *([f"{_DOMINATED} dominated"] if front.dominated else []),
@@ -206,7 +207,7 @@ def _caption(front: Front, confirmation: Confirmation | None) -> Text:
     drawn = [f"in the table alone, not drawn: {hidden}"] if hidden else []
     lines = ["   ".join(signs), *drawn, volume, *_noise(front)]
     if "loss" in [axis.name for axis in front.axes]:
-        lines.append(trust_line(confirmation, front.study))
+        lines.append(trust_line(confirmation, typed))
     return Text("\n".join(lines), style="dim")
 
 

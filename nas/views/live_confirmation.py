@@ -19,9 +19,12 @@ from studies.repeating import Job, JobEnded, JobEvent, JobListener, JobProgress,
 _REFRESHES_PER_SECOND = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Forecast:
-    """The repeats that are left, and what each is expected to take; done_before: the others."""
+    """The repeats that are left, and what each is expected to take; done_before: the others.
+
+    It learns on the way what those took that have ended.
+    """
 
     study: str
     seconds: Mapping[Repeat, float]

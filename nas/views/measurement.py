@@ -58,7 +58,7 @@ def watching() -> Iterator[Watch]:
         def write(doing: str, text: str) -> None:
             if doing not in told:
                 told.add(doing)
-                console.print(f"{doing}: {text}", markup=False, soft_wrap=True)
+                console.print(f"{doing}: {text}", soft_wrap=True)
 
         yield write
         return

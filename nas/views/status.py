@@ -7,11 +7,11 @@ from rich.text import Text
 
 from nas.views.terminal import bar, duration
 from studies.analysis import Counts, Status
-from studies.owner import is_lost
+from studies.following import at_work
 from studies.records import RepeatRun, Trial
 
 
-def status_document(status: Status, repeats: Sequence[RepeatRun] = ()) -> dict[str, Any]:
+def status_document(status: Status, repeats: Sequence[RepeatRun]) -> dict[str, Any]:
     """What `nas status --json` prints."""
     return {
         "study": status.study,
@@ -27,7 +27,7 @@ def status_document(status: Status, repeats: Sequence[RepeatRun] = ()) -> dict[s
         ],
         "repeats": {
             "ended": sum(run.ended_at is not None for run in repeats),
-            "running": [_repeat_document(run) for run in _at_work(repeats)],
+            "running": [_repeat_document(run) for run in at_work(repeats)],
         },
     }
 
@@ -39,16 +39,13 @@ def status_view(status: Status) -> Text:
 def repeats_line(runs: Sequence[RepeatRun]) -> str:
     """What `nas confirm` has done of a study, and who is at it."""
     ended = sum(run.ended_at is not None for run in runs)
-    said = f"confirmed by {ended} repeats of trainings and timings"
-    for run in _at_work(runs):
+    failed = sum(run.failure is not None for run in runs)
+    said = f"to confirm its front, {ended} trainings and timings were repeated"
+    said += f", of which {failed} failed" if failed else ""
+    for run in at_work(runs):
         where = f"process {run.owner.pid} on {run.owner.host}"
         said += f"; trial {run.number} is at its {run.repeat.stage} again on {where}"
     return said
-
-
-def _at_work(runs: Sequence[RepeatRun]) -> list[RepeatRun]:
-    """Those that a living process works on."""
-    return [run for run in runs if run.ended_at is None and not is_lost(run.owner, run.seen_at)]
 
 
 def _running_document(trial: Trial) -> dict[str, Any]:

@@ -31,13 +31,13 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def output() -> Console:
-    """Results go to standard output."""
-    return Console(highlight=False)
+    """Results go to standard output; what is in brackets is shown, as names of files have them."""
+    return Console(highlight=False, markup=False)
 
 
 def notices() -> Console:
     """Progress and remarks go to standard error, so that results can be piped."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 def print_json(document: object) -> None:

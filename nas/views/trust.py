@@ -16,12 +16,12 @@ _ASSUMED = (
 )
 
 
-def trust_line(confirmation: Confirmation | None, study: str) -> str:
-    """For a place where there is room for one."""
+def trust_line(confirmation: Confirmation | None, typed: str) -> str:
+    """For a place where there is room for one; `typed` is what the user calls the study by."""
     if confirmation is None:
-        return f"not confirmed by longer trainings: nas confirm {study}"
+        return f"not confirmed by longer trainings: nas confirm {typed}"
     if confirmation.by_short_loss is None:
-        return f"confirmed in part: nas confirm {study} goes on"
+        return f"confirmed in part: nas confirm {typed} goes on"
     noise, found = confirmation.noise, confirmation.by_short_loss
     beside = "" if noise is None else f"; seed noise {noise.sd:.2g} bits/byte (sd)"
     return (
@@ -47,7 +47,11 @@ def trust_findings(confirmation: Confirmation) -> Iterator[str]:
         left.append(f"{lack} the long training")
     if confirmation.under_way:
         left.append(
-            _counted(confirmation.under_way, "repeat is under way", "repeats are under way")
+            _counted(
+                confirmation.under_way,
+                "repeat has begun and not ended",
+                "repeats have begun and not ended",
+            )
         )
     if left:
         yield f"Not all is done: {', '.join(left)}; nas confirm goes on."

@@ -1,6 +1,6 @@
 """Who works on which trial: claims, signs of life, and what becomes of a dead process's trial.
 
-Every function runs in the caller's transaction, which holds the study against other claims.
+Every function runs in the caller's transaction; one that claims holds the study against others.
 """
 
 import itertools

@@ -22,7 +22,7 @@ def run_nas(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
         env=os.environ | {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # far more than it takes on a busy machine
         check=False,
     )
 

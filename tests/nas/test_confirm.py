@@ -61,11 +61,11 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
     _run(tmp_path, trials=5)
     asked = ("confirm", study, "--candidates", "3", "--budget", "2")
     with start_nas(tmp_path, *asked) as process:
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 300
         while not _trainings(tmp_path) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert "3 timings and 9 trainings are left" in errors
     assert "the same command goes on from there" in errors

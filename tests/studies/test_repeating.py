@@ -180,6 +180,7 @@ def test_who_is_killed_loses_what_was_in_hand(
 ) -> None:
     with _start(sqlite_url) as worker:
         while not _done(store):
+            assert worker.poll() in (None, 0)
             time.sleep(0.02)
         worker.send_signal(kind)
     before = _ended(store)

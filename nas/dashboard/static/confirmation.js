@@ -21,7 +21,8 @@ export function drawConfirmation(into, study) {
   const heads = [
     "trial",
     "layout",
-    ...anew.map((score) => `${titles.get(score)}, anew`),
+    // The task's score is of the long training.
+    ...anew.map((score) => `${titles.get(score)}, ${score === "task" ? `${figure(long_tokens)} tokens` : "anew"}`),
     inherited ? "loss, inherited from the shared network" : `loss, ${figure(short_tokens)} tokens`,
     ...seeds.map((seed) => `seed ${seed}, ${figure(short_tokens)} tokens`),
     ...(long_tokens === null ? [] : [`${figure(long_tokens)} tokens`]),

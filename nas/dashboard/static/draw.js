@@ -24,6 +24,7 @@ import { whySection } from "./why.js";
  * @property {Map<string, Study>} studies
  * @property {Study} study the one that is looked at
  * @property {View} view
+ * @property {boolean} live whether more will come
  * @property {any} why null until it is there
  * @property {() => void} askWhy has it brought, or brought anew, where it can be
  * @property {Exporter | null} exporter null where nothing can be written
@@ -68,6 +69,7 @@ export function drawStudy(documents, options) {
   const page = {
     studies,
     view,
+    live,
     exporter,
     storages,
     get study() {

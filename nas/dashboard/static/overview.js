@@ -36,7 +36,7 @@ export function overviewSection(page) {
           element("li", {}, element("b", {}, value), element("span", {}, name), element("small", {}, more)),
         ),
       ),
-      emptiness(study, ended),
+      emptiness(study, ended, page.live),
       knee === undefined
         ? null
         : element("p", { class: "knee" }, element("b", {}, `${title(knee)} `), "is the knee of the front  ", strip(knee.architecture.layout)),
@@ -55,7 +55,7 @@ export function overviewSection(page) {
 }
 
 /** Says what is not there yet, and when it will be. */
-function emptiness(study, ended) {
+function emptiness(study, ended, live) {
   if (study.document.front.length) return null;
   const { counts, running } = study.document;
   const why = counts.infeasible ? `${counted(counts.infeasible, "candidate")} went over a budget. ` : "";
@@ -64,7 +64,7 @@ function emptiness(study, ended) {
     : running.length
       ? "Nothing has ended yet: the first candidate is being worked on. "
       : "There is nothing yet: no candidate has ended and nothing runs. ";
-  return element("p", { class: "empty" }, said, "This page follows the study by itself.");
+  return element("p", { class: "empty" }, said, live ? "This page follows the study by itself." : null);
 }
 
 function at({ title: what, host, pid, stage, done, text }) {
@@ -73,9 +73,10 @@ function at({ title: what, host, pid, stage, done, text }) {
   return element("li", {}, element("b", {}, what), ` ${place} `, bar, element("span", { class: "quiet" }, ` ${text}  on ${host}, process ${pid}`));
 }
 
-
 function objectives({ objectives = [], device, proxy }) {
   const wanted = objectives.map(({ name, max }) => (max === null ? name : `${name} (at most ${figure(max)})`));
-  const tokens = proxy?.token_budget ? `, trained for ${figure(proxy.token_budget)} tokens` : "";
-  return `made small: ${wanted.join(", ")}; measured by ${device?.runner ?? "?"}${tokens}`;
+  const trained = proxy?.method === "shared"
+    ? `, losses inherited from one network, trained on ${figure(proxy.shared_token_budget)} tokens`
+    : proxy?.token_budget ? `, trained on ${figure(proxy.token_budget)} tokens` : "";
+  return `made small: ${wanted.join(", ")}; measured by ${device?.runner ?? "?"}${trained}`;
 }

@@ -27,6 +27,7 @@ export function trialsSection(page) {
   let sorted = null;
   let falling = false;
   let length = PAGE;
+  let shownScores = [];
   let headings = "";
 
   const count = element("p", { class: "quiet", role: "status" });
@@ -77,19 +78,23 @@ export function trialsSection(page) {
     });
   }
 
-  function drawHead() {
+  /** Objectives, what has a budget, and the size. */
+  function scoresShown() {
     const { axes } = page.study;
     const scores = axes.filter((axis) => axis.objective || axis.max !== null);
-    const others = axes.filter((axis) => !scores.includes(axis) && axis.name === "parameters");
+    return [...scores, ...axes.filter((axis) => !scores.includes(axis) && axis.name === "parameters")];
+  }
+
+  function drawHead() {
+    const { axes } = page.study;
     const columns = [
       ["trial", "trial"],
       [null, "outcome"],
       [null, "layout"],
-      ...[...scores, ...others].map((axis) => [axis.name, axisTitle(axis)]),
+      ...shownScores.map((axis) => [axis.name, axisTitle(axis)]),
       ["width", "width"],
       ["seconds", "time"],
     ];
-    headings = columns.map(([name, shown]) => name ?? shown).join();
     const cells = columns.map(([name, shown]) => {
       if (name === null) return element("th", { scope: "col" }, shown);
       const here = (sorted ?? axes[0]?.name) === name;
@@ -105,9 +110,7 @@ export function trialsSection(page) {
       return element("th", { scope: "col", "aria-sort": order }, sort);
     });
     fill(head, element("tr", {}, element("td", {}), ...cells));
-    return [...scores, ...others];
   }
-  let shownScores = [];
 
   function drawRows() {
     const rows = filtered();
@@ -180,9 +183,11 @@ export function trialsSection(page) {
     /** @param {import("./draw.js").Change} change */
     draw(change) {
       if (change.document) {
-        const names = page.study.axes.map((axis) => axis.name).join();
-        if (names !== headings) shownScores = drawHead();
-        headings = names;
+        shownScores = scoresShown();
+        const titles = shownScores.map(axisTitle).join();
+        // Drawn anew it would lose the focus.
+        if (titles !== headings) drawHead();
+        headings = titles;
       }
       if (change.document || change.selection) drawRows();
     },

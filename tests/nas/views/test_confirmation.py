@@ -98,7 +98,7 @@ def test_objectives_of_trainings_that_are_not_repeated_are_named(confirmation) -
     assert not any("For that" in each for each in trust_findings(confirmation))
 
 
-def test_a_task_of_long_trainings_is_told_as_one(confirmation) -> None:
+def test_a_task_of_long_trainings_is_told_as_one(confirmation, front, render) -> None:
     task = {"task": Score(name="task", value=1.0, unit="bits/byte", low=0.9, high=1.1)}
     candidates = tuple(
         replace(each, again={**each.again, **task}) for each in confirmation.candidates
@@ -110,6 +110,14 @@ def test_a_task_of_long_trainings_is_told_as_one(confirmation) -> None:
     ) in said
     (times,) = [each for each in said if each.startswith("Measured anew")]
     assert "task" not in times  # it is of another length
+    partly = replace(confirmation, candidates=(*candidates[:-1], confirmation.candidates[-1]))
+    lines = render(confirmation_view(partly, front)).splitlines()
+    (last,) = [line.split() for line in lines if line.strip().startswith("118 behind")]
+    assert "1.500" in last  # of the study's own training, as for all others
+    assert last[-2] == "–"
+    (first,) = [line.split() for line in lines if line.strip().startswith("7 ")]
+    assert "1.500" in first
+    assert first[-2] == "1.000"
 
 
 def test_what_is_assumed_of_the_long_trainings_is_said_beside_the_noise(confirmation) -> None:

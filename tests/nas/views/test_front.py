@@ -45,7 +45,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_three_objectives_and_32_layers_fit_80_columns(front, capsys) -> None:
-    show_front(front)
+    show_front(front, "small.toml")
     shown = capsys.readouterr().out
     assert all(len(line) <= 80 for line in shown.splitlines())
     for whole in ("lfm2-350m-all-attention", "117 (knee)", "million", "bits/byte", "ms/token"):
@@ -80,7 +80,7 @@ def test_four_objectives_leave_20_layers_two_lines_of_80_columns(make_trial, fro
         knee=members[1],
         reference_point=(2.0, 30.0, 2000.0, 1.0),
     )
-    show_front(four)
+    show_front(four, "small.toml")
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines)
     (first,) = [place for place, line in enumerate(lines) if "117 (knee)" in line]
@@ -93,7 +93,7 @@ def test_four_objectives_leave_20_layers_two_lines_of_80_columns(make_trial, fro
 def test_a_value_comes_with_half_its_interval(front, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     known = tuple(known_to(trial, 0.01) for trial in (*front.members, *front.references))
-    show_front(replace(front, members=known[:2], references=known[2:]))
+    show_front(replace(front, members=known[:2], references=known[2:]), "small.toml")
     shown = capsys.readouterr().out
     assert " 20.00 ±0.2 " in shown
     assert "±: half the 95 % interval, timed in turn with hybrid-20m" in shown
@@ -106,7 +106,7 @@ def test_a_value_that_is_known_less_well_than_asked_for_is_marked(
     monkeypatch.setenv("COLUMNS", "120")
     members = (known_to(front.members[0], 0.05), known_to(front.members[1], 0.015))
     marked = replace(front, members=members, references=())
-    show_front(marked)
+    show_front(marked, "small.toml")
     shown = capsys.readouterr().out
     assert " ~20.00 ±1 " in shown
     assert " 10.00 ±0.15 " in shown
@@ -116,14 +116,14 @@ def test_a_value_that_is_known_less_well_than_asked_for_is_marked(
 
 
 def test_objectives_that_the_picture_has_no_axis_for_are_named(front, capsys) -> None:
-    show_front(front)
+    show_front(front, "small.toml")
     assert "\nin the table alone, not drawn: prefill\n" in capsys.readouterr().out
-    show_front(replace(front, axes=AXES[:2], reference_point=(1.6, 22.0)))
+    show_front(replace(front, axes=AXES[:2], reference_point=(1.6, 22.0)), "small.toml")
     assert "not drawn" not in capsys.readouterr().out
 
 
 def test_the_caption_explains_the_signs_that_are_drawn_and_no_others(front, capsys) -> None:
-    show_front(front)
+    show_front(front, "small.toml")
     shown = capsys.readouterr().out
     assert "@ reference model" in shown
     # The one over budget has no loss, and so no place in the picture.
@@ -147,11 +147,11 @@ def test_a_study_without_a_complete_candidate_says_why(make_trial, spec, capsys)
         reference_point=(),
         hypervolume=0.0,
     )
-    show_front(empty)
+    show_front(empty, "small.toml")
     shown = " ".join(capsys.readouterr().out.split())
     assert "no candidate is complete" in shown
     assert "1 over budget, such as trial 4: decode: 9 ms is above the budget of 1 ms" in shown
-    assert "nas status small" in shown
+    assert "nas status small.toml" in shown
     assert front_document(empty, None)["front"] == []
 
 
@@ -181,5 +181,5 @@ def test_times_of_two_devices_are_said_not_to_compare(front, capsys, others, sai
         return replace(trial, stages=(StageRun(stage="latency", fingerprint=where, seconds=1.0),))
 
     first, second = front.members
-    show_front(replace(front, members=(timed(first, "here"), timed(second, others))))
+    show_front(replace(front, members=(timed(first, "here"), timed(second, others))), "small.toml")
     assert ("their times do not compare" in capsys.readouterr().out) == said

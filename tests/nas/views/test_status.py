@@ -78,7 +78,7 @@ def test_a_study_that_has_just_begun_says_so(make_trial, render) -> None:
 
 
 def test_the_document_counts_every_state(make_trial) -> None:
-    document = status_document(_status(make_trial))
+    document = status_document(_status(make_trial), [])
     assert (document["study"], document["requested"]) == ("small", 8)
     assert document["trials"] == {
         "complete": 2,
@@ -122,14 +122,15 @@ def test_who_confirms_a_study_is_named(make_trial) -> None:
         curve=(),
     )
     ended = replace(begun, ended_at=now, seconds=1.0)
+    failed = replace(ended, failure="diverged", reason="loss is nan")
     lost = replace(begun, owner=replace(this_process(), pid=2**22 + 1))
     where = f"process {os.getpid()} on {platform.node()}"
-    assert repeats_line([begun, ended, lost]) == (
-        "confirmed by 1 repeats of trainings and timings; "
+    assert repeats_line([begun, ended, failed, lost]) == (
+        "to confirm its front, 2 trainings and timings were repeated, of which 1 failed; "
         f"trial 7 is at its training again on {where}"
     )
-    assert status_document(_status(make_trial), [begun, ended, lost])["repeats"] == {
-        "ended": 1,
+    assert status_document(_status(make_trial), [begun, ended, failed, lost])["repeats"] == {
+        "ended": 2,
         "running": [
             {
                 "trial": 7,
