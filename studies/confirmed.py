@@ -7,7 +7,8 @@ from evaluators.evaluator import Score
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
 from studies.analysis import Front
-from studies.confirmation import (
+from studies.records import Point, RepeatRun, Trial, as_point
+from studies.repeat_statistics import (
     FEWEST_RANKED,
     NORMAL_95,
     Contender,
@@ -19,7 +20,6 @@ from studies.confirmation import (
     seed_noise,
     telling_gap,
 )
-from studies.records import Point, RepeatRun, Trial, as_point
 from studies.storage.store import Store
 
 _LOSS = "loss"

@@ -12,8 +12,8 @@ from evaluators.evaluator import Score
 from nas.views.terminal import broken, layout_strip, number, table
 from nas.views.trust import probability_text, trust_findings
 from studies.analysis import Front
-from studies.confirmation import Noise, RankCorrelation
 from studies.confirmed import Confirmation, Confirmed
+from studies.repeat_statistics import Noise, RankCorrelation
 
 _TASK = "task"
 

@@ -4,8 +4,8 @@ import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
-from studies.confirmation import RankCorrelation
 from studies.confirmed import Confirmation, Confirmed
+from studies.repeat_statistics import RankCorrelation
 
 _NAMED = 4
 _TASK = "task"  # of a training, and so of another length when it is trained for long

@@ -8,8 +8,8 @@ from evaluators.evaluator import Score
 from nas.views.confirmation import confirmation_document, confirmation_view
 from nas.views.trust import probability_text, trust_findings, trust_line
 from studies.analysis import Axis, Front
-from studies.confirmation import Noise, RankCorrelation
 from studies.confirmed import Confirmation, Confirmed
+from studies.repeat_statistics import Noise, RankCorrelation
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from evaluators.evaluator import Score
-from studies.confirmation import (
+from studies.repeat_statistics import (
     Contender,
     Noise,
     front_probabilities,
