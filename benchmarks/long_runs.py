@@ -110,7 +110,7 @@ def runs() -> Iterator[Run]:
         (SHORT, 1, of_one_size),
         (SHORT, 0, drawn),
         (LONG, 0, drawn[:DRAWN_FOR_LONG]),
-        (LONG, 1, of_one_size[::4]),
+        (LONG, 1, of_one_size[::2]),
         (SHORT, 1, drawn[:DRAWN_FOR_LONG]),
     ):
         for trained in models:

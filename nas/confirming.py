@@ -183,4 +183,9 @@ def _plan(
     about = ""
     if spec.proxy.method == "scratch" or not trainings:
         about = f", about {duration(math.fsum(forecast.seconds.values()))}"
-    return f"{said}\n{left - trainings} timings and {trainings} trainings are left{about}{done}"
+    timings = _count(left - trainings, "timing")
+    return f"{said}\n{timings} and {_count(trainings, 'training')} are left{about}{done}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" + ("" if number == 1 else "s")

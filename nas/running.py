@@ -52,7 +52,7 @@ def run_and_show(spec: StudySpec, trials: int | None, typed: str, *, anew: bool)
                 how = "the same command without --anew" if anew else "the same command"
                 notices().print(
                     f"stopped after {done} of {trials or spec.trials} trials; {how} goes on where "
-                    "it was",
+                    "it was, with a training in hand from its beginning",
                     soft_wrap=True,
                 )
                 raise

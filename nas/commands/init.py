@@ -1,6 +1,7 @@
 """`nas init`: a study file to edit, copied from one that ships."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ def init(
     path: Annotated[Path, typer.Argument(help="The study file to write.")] = Path("study.toml"),
     like: Annotated[str, typer.Option("--from", help="The shipped study to copy.")] = "quickstart",
 ) -> None:
-    """Write a study file to edit, with every key explained."""
+    """Write a study file to edit; that of quickstart explains every key."""
     from nas.views.terminal import notices
     from studies.study_file import spec_text
 
@@ -26,7 +27,7 @@ def init(
         raise ValueError(f"path: '{path}' exists already and is left as it is") from None
     except OSError as error:
         raise ValueError(f"path: '{path}': {(error.strerror or '').lower()}") from None
-    notices().print(f"wrote {path}; next: nas validate {path}")
+    notices().print(f"wrote {path}; next: nas validate {shlex.quote(str(path))}")
 
 
 def _name(path: Path) -> str:

@@ -29,6 +29,8 @@ from search_space.strict import one_of
 
 T = TypeVar("T")
 
+_OF_THE_PROXY = ("loss", "task", "recall_error")
+
 
 def export_weighed(subject: Subject, wishes: Wishes, path: Path) -> Exported:
     """All of it or nothing; raises as `export_model`."""
@@ -188,6 +190,12 @@ def _card(provenance: Provenance, model: WeighedModel) -> str:
             )
             + " |"
             for score in provenance.scores
+        ]
+    trained = [f"`{score.name}`" for score in provenance.scores if score.name in _OF_THE_PROXY]
+    if trained:
+        lines += [
+            "",
+            f"A narrow copy's after a short training, not these weights': {', '.join(trained)}.",
         ]
     return "\n".join(lines)
 

@@ -45,7 +45,7 @@ def trial_view(detail: TrialDetail) -> RenderableType:
     parts: list[RenderableType] = [state, _scores(detail)]
     parts += [Text(line, style="dim") for line in _legend(detail)]
     parts += [_timings(measurement, detail.spec) for measurement in _measurements(detail)]
-    if trial.curve:
+    if len(trial.curve) > 1:
         parts += [Text("\nlearning curve, bits/byte", style="bold"), *_curve(trial.curve)]
     spent = ", ".join(f"{run.stage} {duration(run.seconds)}" for run in trial.stages)
     if spent:
@@ -94,7 +94,7 @@ def _legend(detail: TrialDetail) -> Iterator[str]:
 
 def _interval(score: Score) -> str:
     if score.low is None or score.high is None:
-        return ""
+        return "unknown" if is_timed(score.name) else ""
     return f"{number(score.low)} to {number(score.high)}"
 
 
