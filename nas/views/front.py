@@ -100,7 +100,7 @@ def _least(front: Front, name: str) -> str:
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:
-    """`decode=20` as a name and a number; ValueError for anything else."""
+    """`decode=20` as a name and a number; ValueError for what is neither, or below 0."""
     limits: dict[str, float] = {}
     for text in texts:
         name, _, value = text.partition("=")
@@ -110,6 +110,8 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
             limit = math.nan
         if not name or not math.isfinite(limit):
             raise ValueError(f"max: '{text}' is not NAME=VALUE, such as decode=20")
+        if limit < 0:
+            raise ValueError(f"max: '{text}' is below 0, as no score is")
         limits[name] = limit
     return limits
 

@@ -152,14 +152,15 @@ def _headline(progress: StudyProgress, now: float) -> Text:
         f"  {len(progress.ended)} of {progress.wanted} trials",
         f" ({', '.join(counts)})" if counts else "",
         f"  {duration(now - progress.started_at)} so far",
-        "" if left is None else f", about {duration(left)} left",
+        f", about {duration(left)} left" if left else "",
     )
 
 
 def _current(progress: StudyProgress) -> list[RenderableType]:
     trial = progress.current
     if trial is None:
-        return [Text("proposing the next candidate")]
+        all_ended = len(progress.ended) >= progress.wanted
+        return [] if all_ended else [Text("proposing the next candidate")]
     kind = "" if trial.reference is None else "reference "
     line = Text.assemble((f"{kind}{trial.title}  ", "bold"))
     if trial.model is not None:

@@ -101,9 +101,11 @@ def _interval(score: Score) -> str:
 def _timings(measurement: Measurement, spec: StudySpec) -> Text:
     """As the device took then: the scores are corrected by what the reference took beside it."""
     unit = "prompt" if measurement.workload.phase == "prefill" else "token"
+    count = len(measurement.samples_ns)
+    samples = "1 sample" if count == 1 else f"{count} samples"
     text = (
         f"{measurement.workload!s:12} {quantile_ms(measurement, 0.5):,.2f} ms a {unit}, "
-        f"p95 {quantile_ms(measurement, 0.95):,.2f}, {len(measurement.samples_ns)} samples, "
+        f"p95 {quantile_ms(measurement, 0.95):,.2f}, {samples}, "
         f"{measurement.runtime} with threads {measurement.threads}"
     )
     if measurement.reference is not None:

@@ -92,7 +92,7 @@ def _ranks(confirmation: Confirmation) -> Iterator[str]:
         return
     allowed = ""
     if confirmation.ceiling is not None:
-        allowed = f"; {confirmation.ceiling:.2f} is what seed noise allows"
+        allowed = f"; with such seed noise a faultless score comes to {confirmation.ceiling:.2f}"
     elif confirmation.noise is not None and not confirmation.inherited:
         allowed = "; seed noise alone would explain how they differ"
     losses = f"losses after {confirmation.short_tokens:,} tokens"
@@ -115,7 +115,7 @@ def _ranks(confirmation: Confirmation) -> Iterator[str]:
         verdict = ""
         if told[best].value >= short.value:
             verdict = f"; among these, {best} rank as well as the study's losses"
-        yield f"Plain counts, more taken for better, rank them by Spearman: {said}{verdict}."
+        yield f"The larger taken for the better, for comparison: Spearman of {said}{verdict}."
 
 
 def _ties(confirmation: Confirmation) -> Iterator[str]:
@@ -145,7 +145,7 @@ def _places(confirmation: Confirmation) -> Iterator[str]:
     if members:
         yield (
             f"{_SURE:.0%} or more sure to be on the front, among those trained for long: "
-            f"{len(sure)} of its {_counted(len(members), 'point', 'points')}."
+            f"{len(sure)} of {_counted(len(members), 'member', 'members')}."
         )
     if members and confirmation.as_found:
         yield (

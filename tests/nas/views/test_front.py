@@ -175,6 +175,12 @@ def test_a_limit_is_a_name_and_a_number(text: str) -> None:
         parse_limits([text])
 
 
+def test_a_limit_that_no_score_can_reach_is_refused() -> None:
+    assert parse_limits(["recall_error=0"]) == {"recall_error": 0.0}
+    with pytest.raises(ValueError, match=r"^max: 'decode=-1' is below 0, as no score is$"):
+        parse_limits(["decode=-1"])
+
+
 @pytest.mark.parametrize(("others", "said"), [("here", False), ("elsewhere", True)])
 def test_times_of_two_devices_are_said_not_to_compare(front, capsys, others, said) -> None:
     def timed(trial: Trial, where: str) -> Trial:
