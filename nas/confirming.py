@@ -10,7 +10,7 @@ from evaluators.text.corpus import Corpus, read_corpus
 from nas.assembly import evaluators_of, timings_again, training_again
 from nas.views.confirmation import confirmation_document, confirmation_view
 from nas.views.live_confirmation import Forecast, watching
-from nas.views.terminal import duration, notices, output, print_json
+from nas.views.terminal import counted, duration, notices, output, print_json
 from studies import analysis
 from studies.confirmed import contenders, read_confirmation
 from studies.records import TRANSIENT_FAILURES, Trial
@@ -183,9 +183,6 @@ def _plan(
     about = ""
     if spec.proxy.method == "scratch" or not trainings:
         about = f", about {duration(math.fsum(forecast.seconds.values()))}"
-    timings = _count(left - trainings, "timing")
-    return f"{said}\n{timings} and {_count(trainings, 'training')} are left{about}{done}"
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}" + ("" if number == 1 else "s")
+    timings = counted(left - trainings, "timing", "timings")
+    trained = counted(trainings, "training", "trainings")
+    return f"{said}\n{timings} and {trained} are left{about}{done}"

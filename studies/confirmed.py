@@ -20,11 +20,11 @@ from studies.repeat_statistics import (
     seed_noise,
     telling_gap,
 )
+from studies.scores import is_trained
 from studies.storage.store import Store
 
 _LOSS = "loss"
 _TASK = "task"
-_TRAINED = (_TASK, "recall_error")
 _USUAL = 8
 
 
@@ -171,7 +171,9 @@ def confirmation_of(
         as_found=tuple(
             axis.name
             for axis in front.axes
-            if axis.name in _TRAINED and not all(axis.name in each.again for each in ranked)
+            if axis.name != _LOSS
+            and is_trained(axis.name)
+            and not all(axis.name in each.again for each in ranked)
         ),
         long_tokens=long_tokens,
         candidates=_with_probabilities(front, found, noise),

@@ -32,6 +32,11 @@ def score_names(more_depths: Sequence[int]) -> tuple[str, ...]:
     return (*_SCORES, *(f"decode@{depth}" for depth in more_depths))
 
 
+def is_trained(name: str) -> bool:
+    """Whether the score is that of the narrow copy after a short training."""
+    return name in ("loss", "task", "recall_error")
+
+
 def is_timed(name: str) -> bool:
     """Whether the score is a time, which is known as well as there was patience for."""
     return name.startswith(("decode", "prefill")) and not name.endswith("_memory")

@@ -26,10 +26,9 @@ from search_space.llama_cpp.tokenizer import GgufTokenizer, InexpressibleTokeniz
 from search_space.onnx_graph import GraphQuantization
 from search_space.onnx_model import MODEL_FILE
 from search_space.strict import one_of
+from studies.scores import is_trained
 
 T = TypeVar("T")
-
-_OF_THE_PROXY = ("loss", "task", "recall_error")
 
 
 def export_weighed(subject: Subject, wishes: Wishes, path: Path) -> Exported:
@@ -191,7 +190,7 @@ def _card(provenance: Provenance, model: WeighedModel) -> str:
             + " |"
             for score in provenance.scores
         ]
-    trained = [f"`{score.name}`" for score in provenance.scores if score.name in _OF_THE_PROXY]
+    trained = [f"`{score.name}`" for score in provenance.scores if is_trained(score.name)]
     if trained:
         lines += [
             "",

@@ -90,6 +90,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """`1 timing`, `3 timings`."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def unsettled_legend(precision: float) -> str:
     return f"{UNSETTLED}: not settled, known less well than the ±{100 * precision:g}% asked for"
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from evaluators.evaluator import CurvePoint, Score
 from hardware.measurement import Measurement, quantile_ms
-from nas.views.terminal import UNSETTLED, bar, duration, number, table, unsettled_legend
+from nas.views.terminal import UNSETTLED, bar, counted, duration, number, table, unsettled_legend
 from studies.analysis import TrialDetail, is_unsettled
 from studies.reference import paired_reference
 from studies.scores import is_timed
@@ -101,8 +101,7 @@ def _interval(score: Score) -> str:
 def _timings(measurement: Measurement, spec: StudySpec) -> Text:
     """As the device took then: the scores are corrected by what the reference took beside it."""
     unit = "prompt" if measurement.workload.phase == "prefill" else "token"
-    count = len(measurement.samples_ns)
-    samples = "1 sample" if count == 1 else f"{count} samples"
+    samples = counted(len(measurement.samples_ns), "sample", "samples")
     text = (
         f"{measurement.workload!s:12} {quantile_ms(measurement, 0.5):,.2f} ms a {unit}, "
         f"p95 {quantile_ms(measurement, 0.95):,.2f}, {samples}, "

@@ -4,6 +4,7 @@ import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
+from nas.views.terminal import counted
 from studies.confirmed import Confirmation, Confirmed
 from studies.repeat_statistics import RankCorrelation
 
@@ -43,11 +44,11 @@ def trust_findings(confirmation: Confirmation) -> Iterator[str]:
     missing = [each for each in confirmation.candidates if each.long is None and not each.failures]
     left = []
     if missing:
-        lack = _counted(len(missing), "candidate lacks", "candidates lack")
+        lack = counted(len(missing), "candidate lacks", "candidates lack")
         left.append(f"{lack} the long training")
     if confirmation.under_way:
         left.append(
-            _counted(
+            counted(
                 confirmation.under_way,
                 "repeat has begun and not ended",
                 "repeats have begun and not ended",
@@ -77,7 +78,7 @@ def _noise(confirmation: Confirmation) -> Iterator[str]:
     yield (
         f"Seed noise of trainings on {confirmation.short_tokens:,} tokens: {noise.sd:.2g} "
         f"bits/byte (sd; 95 %: {noise.low:.2g} to {noise.high:.2g}; "
-        f"{_counted(noise.degrees, 'degree', 'degrees')} of freedom), without what a seed does to "
+        f"{counted(noise.degrees, 'degree', 'degrees')} of freedom), without what a seed does to "
         f"all candidates alike.{spread}"
     )
     if long:
@@ -126,7 +127,7 @@ def _ties(confirmation: Confirmation) -> Iterator[str]:
     if gap is None or not pairs:
         return
     ties = [(one, other) for one, other in pairs if _difference(one, other) <= gap]
-    asked, told = _counted(len(pairs), "pair", "pairs"), len(pairs) - len(ties) or "none"
+    asked, told = counted(len(pairs), "pair", "pairs"), len(pairs) - len(ties) or "none"
     yield (
         f"Long losses that differ by less than {gap:.2g} are ties (95 %, each pair by itself: "
         f"of equal ones, 1 pair in 20 would seem to differ). Of {asked} on the front "
@@ -145,7 +146,7 @@ def _places(confirmation: Confirmation) -> Iterator[str]:
     if members:
         yield (
             f"{_SURE:.0%} or more sure to be on the front, among those trained for long: "
-            f"{len(sure)} of {_counted(len(members), 'member', 'members')}."
+            f"{len(sure)} of {counted(len(members), 'member', 'members')}."
         )
     if members and confirmation.as_found:
         yield (
@@ -206,7 +207,3 @@ def _listed(candidates: Sequence[Confirmed]) -> str:
 
 def _correlation(found: RankCorrelation) -> str:
     return f"{found.value:.2f} (95 %: {found.low:.2f} to {found.high:.2f})"
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
