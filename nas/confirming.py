@@ -72,10 +72,7 @@ def _check_idle(store: Store, name: str) -> None:
     if running:
         owner = running[0].owner
         assert owner is not None
-        raise ValueError(
-            f"study: '{name}' is being run by process {owner.pid} on {owner.host}; "
-            "confirm it once that has ended"
-        )
+        raise ValueError(f"study: '{name}' is being run by {owner}; confirm it once that has ended")
 
 
 def _confirm(

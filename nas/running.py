@@ -88,7 +88,7 @@ def _owners(spec: StudySpec, store: Store) -> dict[Owner, None]:
 
 
 def _named(owners: Iterable[Owner]) -> str:
-    return " and ".join(f"process {owner.pid} on {owner.host}" for owner in owners)
+    return " and ".join(map(str, owners))
 
 
 def _is_begun(spec: StudySpec, store: Store) -> bool:

@@ -20,6 +20,9 @@ class Owner:
     pid: int
     started: str
 
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
 
 def this_process() -> Owner:
     pid = os.getpid()

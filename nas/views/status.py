@@ -43,8 +43,7 @@ def repeats_line(runs: Sequence[RepeatRun]) -> str:
     said = f"to confirm its front, {ended} trainings and timings were repeated"
     said += f", of which {failed} failed" if failed else ""
     for run in at_work(runs):
-        where = f"process {run.owner.pid} on {run.owner.host}"
-        said += f"; trial {run.number} is at its {run.repeat.stage} again on {where}"
+        said += f"; trial {run.number} is at its {run.repeat.stage} again on {run.owner}"
     return said
 
 
@@ -110,7 +109,7 @@ def _by_state(counts: Counts) -> dict[str, int]:
 
 def _running(trial: Trial) -> str:
     assert trial.owner is not None
-    where = f"{trial.title} on process {trial.owner.pid} on {trial.owner.host}"
+    where = f"{trial.title} on {trial.owner}"
     if trial.progress is None:
         return where
     return f"{where}: {trial.stage}, {trial.progress.done:.0%} {trial.progress.text}".rstrip()
