@@ -30,7 +30,7 @@ from hardware.bench import Session, write_random_weights
 from hardware.environment import read_environment
 from search_space.architecture import Architecture, Attention, ShortConv
 from search_space.onnx_model import write_onnx
-from search_space.presets import preset
+from search_space.preset_models import preset
 
 _CONTEXT = 1024
 _HEAD_DIM = 64  # of every LFM2

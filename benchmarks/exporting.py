@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hardware.environment import read_environment
 from nas.exporters.formats import Format
-from nas.subjects import find_subject
+from nas.inputs.model_argument import find_subject
 from search_space.costs import parameter_counts
 
 _FLOAT_BYTES = 4

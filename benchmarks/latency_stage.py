@@ -17,7 +17,7 @@ from hardware.measurement import parse_workload
 from search_space.architecture import Architecture
 from search_space.onnx_graph import GraphQuantization
 from search_space.onnx_model import write_onnx
-from search_space.presets import PRESETS, preset
+from search_space.preset_models import PRESETS, preset
 
 _PROMPT, _TEXT = parse_workload("pp512"), parse_workload("tg64@1024")
 _PROMPTS = 3

@@ -25,10 +25,10 @@ from proxy_training import matched, model, text_of
 
 from evaluators.training.fit import TrainingSettings, train
 from search_space.architecture import Architecture, architecture_hash, to_json
-from search_space.encoding import RandomSuggester, draw
 from search_space.proxy import proxy_of
-from search_space.space import broken_rule
-from studies.study_file import read_spec
+from search_space.space.encoding import RandomSuggester, draw
+from search_space.space.space_definition import broken_rule
+from studies.spec.study_file import read_spec
 
 TABLE = Path(__file__).parent / "data" / "long_runs.jsonl"
 SHORT, LONG = 400_000, 3_200_000

@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "studies"))
 import fakes
 
 from hardware.environment import read_environment
-from search_space.space import Space
-from studies import analysis
-from studies.events import Event, StudyStarted, TrialEnded
-from studies.loop import run_study
-from studies.spec import SamplerSettings
+from search_space.space.space_definition import Space
+from studies.analysis import summaries
+from studies.search.events import Event, StudyStarted, TrialEnded
+from studies.search.loop import run_study
+from studies.spec.study_spec import SamplerSettings
 from studies.storage.store import Store
 
 _SPACE = Space(
@@ -114,7 +114,7 @@ def main() -> None:
         with Store.open(url) as store:
             run_study(spec, evaluators=fakes.all_stages(), store=store, listener=listen)
             start = time.perf_counter()
-            front = analysis.front(store, spec.name)
+            front = summaries.front(store, spec.name)
             front_ms = 1e3 * (time.perf_counter() - start)
 
     print(f"ms a trial ({options.sampler}), median [quartiles] of the 50 up to each age")

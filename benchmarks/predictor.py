@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.cache import Forgetful
+from evaluators.cache import NoCache
 from evaluators.evaluator import EvaluationFailed
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
 from evaluators.speed.latency_model import Accuracy, LatencyModel
@@ -35,13 +35,13 @@ from hardware.quiet import measuring
 from hardware.stability import ratio
 from search_space.architecture import Architecture, to_json
 from search_space.costs import decode_flops, parameter_counts, prefill_flops
-from search_space.encoding import RandomSuggester, draw
-from search_space.presets import preset
-from search_space.rules import check_size
+from search_space.preset_models import preset
+from search_space.space.encoding import RandomSuggester, draw
+from search_space.space.rules import check_size
 from search_space.strict import parse_json
-from studies.reference import paired_reference
-from studies.spec import StudySpec
-from studies.study_file import read_spec
+from studies.spec.reference_models import paired_reference
+from studies.spec.study_file import read_spec
+from studies.spec.study_spec import StudySpec
 
 _STUDY = "edge-350m"
 _TABLE = Path(__file__).parent / "data" / "latencies_edge_350m.jsonl"
@@ -145,7 +145,7 @@ def _measure(
         LocalRunner(threads=spec.device.threads),
         settings,
         preset(paired_reference(spec)),
-        Forgetful(),
+        NoCache(),
         lambda say, cores: measuring(say, cores, patience_s=0.0),
     ) as evaluator:
         for architecture in candidates:

@@ -27,7 +27,7 @@ from scipy.stats import rankdata
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
 from search_space.strict import parse_strict
-from studies.repeat_statistics import noise_ceiling, rank_correlation, seed_noise
+from studies.confirmation.confirmation_statistics import noise_ceiling, rank_correlation, seed_noise
 
 Values: TypeAlias = NDArray[np.float64]
 

@@ -26,7 +26,7 @@ from hardware.quiet import measuring
 from hardware.runner import LoadedModel
 from search_space.architecture import Architecture, Attention, Layer, ShortConv
 from search_space.onnx_model import write_onnx
-from search_space.presets import PRESETS, preset
+from search_space.preset_models import PRESETS, preset
 
 _WINDOW_NS = 1e8
 _QUANTILES = np.linspace(0, 1, 21)
@@ -58,7 +58,7 @@ def main() -> None:
             for load in range(arguments.loads):
                 runner = LocalRunner(threads=1)
                 with runner.load(one, capacity) as first, runner.load(other, capacity) as second:
-                    environment = first.look().environment
+                    environment = first.snapshot().environment
                     series.append(_record((first, second), workload, arguments.pairs))
                 print(f"load {load}: {_summary(series[-1])}, 1-min load {environment.load_1min}")
     condition = arguments.condition

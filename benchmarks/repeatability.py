@@ -27,8 +27,8 @@ from hardware.environment import read_environment
 from hardware.local import LocalRunner
 from hardware.measurement import Measurement, Workload, parse_workload, quantile_ms
 from hardware.quiet import measuring
-from hardware.stability import Effort, measure_paired, ratio
-from search_space.presets import PRESETS, preset
+from hardware.stability import TimingBudget, measure_paired, ratio
+from search_space.preset_models import PRESETS, preset
 
 _KNOWN_MEASUREMENTS = 4
 _LONG_LOADS = 4  # where weights lie in memory moves a model: its true ratio is a mean over loads
@@ -66,8 +66,10 @@ def main() -> None:
     arguments = parser.parse_args()
     workload: Workload = arguments.workload
     capacity = workload.depth + workload.tokens
-    effort = Effort(workload=workload, seconds=arguments.seconds)
-    endless = Effort(workload=workload, precision=_UNREACHED, seconds=arguments.long / _LONG_LOADS)
+    timing_budget = TimingBudget(workload=workload, seconds=arguments.seconds)
+    endless = TimingBudget(
+        workload=workload, precision=_UNREACHED, seconds=arguments.long / _LONG_LOADS
+    )
     with tempfile.TemporaryDirectory(prefix="nas-") as temporary:
         folder = Path(temporary)
         model, twin = (
@@ -78,18 +80,18 @@ def main() -> None:
         repeated = {}
         for condition in ("alone", "neighbour"):
             with busy_neighbour() if condition == "neighbour" else contextlib.nullcontext():
-                repeated[condition] = _repeat(model, twin, effort, arguments.measurements)
+                repeated[condition] = _repeat(model, twin, timing_budget, arguments.measurements)
         long = _ratios(_measure(model, other, endless, _LONG_LOADS))
-        short = _ratios(_measure(model, other, effort, _KNOWN_MEASUREMENTS))
+        short = _ratios(_measure(model, other, timing_budget, _KNOWN_MEASUREMENTS))
     true = float(np.exp(np.mean(np.log(long))))
     known = Known(long=true, short=short, worst_error=max(abs(value / true - 1) for value in short))
     _print(arguments, repeated, known)
 
 
-def _repeat(model: Path, twin: Path, effort: Effort, count: int) -> Repeated:
+def _repeat(model: Path, twin: Path, timing_budget: TimingBudget, count: int) -> Repeated:
     start = time.monotonic()
     seconds, measurements = [], []
-    for measurement in _measure(model, twin, effort, count):
+    for measurement in _measure(model, twin, timing_budget, count):
         measurements.append(measurement)
         seconds.append(time.monotonic() - start)
     ratios = _ratios(measurements)
@@ -103,14 +105,16 @@ def _repeat(model: Path, twin: Path, effort: Effort, count: int) -> Repeated:
     )
 
 
-def _measure(model: Path, reference: Path, effort: Effort, count: int) -> Iterator[Measurement]:
+def _measure(
+    model: Path, reference: Path, timing_budget: TimingBudget, count: int
+) -> Iterator[Measurement]:
     """Paired with one and the same process of the reference; the model is loaded each time."""
     runner = LocalRunner()
-    capacity = effort.workload.depth + effort.workload.tokens
+    capacity = timing_budget.workload.depth + timing_budget.workload.tokens
     with measuring(_tell, patience_s=0.0), runner.load(reference, capacity) as steady:
         for _ in range(count):
             with runner.load(model, capacity) as loaded:
-                (measurement,) = measure_paired(loaded, steady, [effort], _tell)
+                (measurement,) = measure_paired(loaded, steady, [timing_budget], _tell)
             yield measurement
 
 

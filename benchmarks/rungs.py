@@ -25,15 +25,15 @@ from chart import Axis, Chart
 from long_runs import SHORT, drawn_models, matched_models, rows
 from ranking import KINDS, kind_of
 
-from evaluators.cache import Forgetful
+from evaluators.cache import NoCache
 from evaluators.evaluator import CurvePoint
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
 from nas.assembly import runner_of
 from search_space.architecture import architecture_hash
-from studies.pareto import front, hypervolume
-from studies.reference import model_of, paired_reference
-from studies.rungs import Finisher, Standing, beaten_by, loss_after
-from studies.study_file import read_spec
+from studies.analysis.pareto_front import front, hypervolume
+from studies.search.rungs import Finisher, RungResult, beaten_by, loss_after
+from studies.spec.reference_models import model_of, paired_reference
+from studies.spec.study_file import read_spec
 
 STEP = 1_024  # tokens: a rung is read at the first step behind its share
 LATENCIES = Path(__file__).parent / "data" / "long_run_latencies.jsonl"
@@ -99,7 +99,7 @@ def measure() -> None:
             runner_of(spec.device),
             settings,
             model_of(spec, paired_reference(spec)),
-            Forgetful(),
+            NoCache(),
             lambda *_: contextlib.nullcontext(0.0),
         ) as latency,
     ):
@@ -155,13 +155,13 @@ def is_stopped(
     finishers = [
         Finisher(
             number=number,
-            standing=Standing(loss=at(other, tokens), others=(other.decode_ms,)),
+            rung_result=RungResult(loss=at(other, tokens), others=(other.decode_ms,)),
             final_loss=other.loss,
         )
         for number, other in enumerate(finished)
     ]
-    standing = Standing(loss=at(candidate, tokens), others=(candidate.lowest_decode_ms,))
-    return beaten_by(standing, finishers, margin) is not None
+    rung_result = RungResult(loss=at(candidate, tokens), others=(candidate.lowest_decode_ms,))
+    return beaten_by(rung_result, finishers, margin) is not None
 
 
 def at(candidate: Candidate, tokens: float) -> float:

@@ -21,18 +21,18 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
-from evaluators.speed.model_file import loaded
+from evaluators.speed.built_model import loaded
 from hardware.environment import read_environment
 from hardware.llama_cpp import LlamaCppRunner
 from hardware.local import STEADY_HEAP, LocalRunner
 from hardware.measurement import Workload, parse_workload
 from hardware.quiet import measuring
 from hardware.runner import LoadedModel, Runner
-from hardware.stability import Effort, measure_paired, ratio
+from hardware.stability import TimingBudget, measure_paired, ratio
 from search_space.architecture import Architecture, Attention, Layer, ShortConv
 from search_space.costs import parameter_counts
-from search_space.llama_cpp.file import write_gguf
-from search_space.presets import preset
+from search_space.llama_cpp.gguf_file import write_gguf
+from search_space.preset_models import preset
 
 DECODE, PREFILL = WORKLOADS = parse_workload("tg32@256"), parse_workload("pp128")
 CAPACITY = 288
@@ -91,9 +91,9 @@ def ratios(
     runner: Runner, architecture: Architecture, reference: LoadedModel, seconds: float
 ) -> dict[str, float]:
     """Of each workload's time to the reference's."""
-    efforts = [Effort(workload=workload, seconds=seconds) for workload in WORKLOADS]
+    timing_budgets = [TimingBudget(workload=workload, seconds=seconds) for workload in WORKLOADS]
     with loaded(runner, architecture, "int4", CAPACITY) as model:
-        measurements = measure_paired(model, reference, efforts, lambda _: None)
+        measurements = measure_paired(model, reference, timing_budgets, lambda _: None)
     return {str(each.workload): ratio(each).value for each in measurements}
 
 

@@ -39,7 +39,7 @@ from evaluators.training.fit import (
     train_model,
 )
 from evaluators.training.recipe import Recipe, make_optimizer, set_rate
-from evaluators.training.step import Step
+from evaluators.training.step import TrainingStep
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 
@@ -93,7 +93,7 @@ def train_on(model: LanguageModel, tokens: int, rate: float) -> None:
     )
     settings = TrainingSettings(token_budget=tokens, seed=5, recipe=recipe)
     optimizer = make_optimizer(model, recipe, settings.steps)
-    take_step = Step(model, optimizer, settings.device, recipe.largest_gradient)
+    take_step = TrainingStep(model, optimizer, settings.device, recipe.largest_gradient)
     with computing(settings, print):
         windows = mixed_windows(text_of(TEXT_TOKENS).training, settings)
         for step, batch in enumerate(windows, start=1):
@@ -121,8 +121,8 @@ def handed_on(parent: LanguageModel, layout: str) -> LanguageModel:
 
 def score(model: LanguageModel) -> float:
     settings = TrainingSettings()
-    with computing(settings, print) as make_way:
-        return bits_per_byte(model, text_of(TEXT_TOKENS), settings, make_way)
+    with computing(settings, print) as yield_to_measurements:
+        return bits_per_byte(model, text_of(TEXT_TOKENS), settings, yield_to_measurements)
 
 
 def scored(model_of: Callable[[str], LanguageModel]) -> dict[str, float]:

@@ -8,38 +8,38 @@ from evaluators.evaluator import Evaluation, EvaluationFailed, Evaluator, Report
 from search_space.architecture import Architecture
 
 
-class Memory(Protocol):
+class EvaluationCache(Protocol):
     """Keeps evaluations for good; what comes back equals what went in."""
 
-    def recall(self, fingerprint: str, architecture: Architecture) -> Evaluation | None:
+    def load_evaluation(self, fingerprint: str, architecture: Architecture) -> Evaluation | None:
         """None for what was never remembered."""
         ...
 
-    def remember(
+    def save_evaluation(
         self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
     ) -> None:
         """The first evaluation stays where another process was faster."""
         ...
 
 
-class Forgetful:
+class NoCache:
     """A Memory that keeps nothing."""
 
-    def recall(self, fingerprint: str, architecture: Architecture) -> None:
+    def load_evaluation(self, fingerprint: str, architecture: Architecture) -> None:
         """None, always."""
 
-    def remember(
+    def save_evaluation(
         self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
     ) -> None:
         """Lets it go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
+class Cached:
     """An Evaluator that asks its memory first. Failures are not remembered: they may be luck."""
 
     evaluator: Evaluator
-    memory: Memory
+    memory: EvaluationCache
 
     @property
     def stage(self) -> str:
@@ -55,19 +55,19 @@ class Remembered:
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
         """As the evaluator's; a score that is not a finite number is a failure too."""
-        known = self.memory.recall(self.fingerprint, architecture)
+        known = self.memory.load_evaluation(self.fingerprint, architecture)
         if known is not None:
             return known
         evaluation = self.evaluator.evaluate(architecture, report)
         for score in evaluation.scores:
             if not math.isfinite(score.value):
                 raise EvaluationFailed("diverged", f"{score.name} is {score.value}")
-        self.memory.remember(self.fingerprint, architecture, evaluation)
+        self.memory.save_evaluation(self.fingerprint, architecture, evaluation)
         return evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
+class Remeasured:
     """An Evaluator whose evaluations are remembered apart from those of the first time."""
 
     evaluator: Evaluator

@@ -5,7 +5,7 @@ loads, the others time samples of a workload or look at the device:
 
     {"model": path, "capacity": tokens, "cores": [N, ...] or null, "threads": N}
     {"time": {"phase": "prefill" or "decode", "tokens": N, "depth": N}, "samples": N}
-    {"look": true}
+    {"snapshot": true}
 
 End of input ends it; an error ends it with the exception on standard error. With `environment.py`
 it is all that travels to a device, so it needs nothing but Python, numpy and onnxruntime. Weights

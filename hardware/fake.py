@@ -11,11 +11,11 @@ import numpy as np
 from hardware.environment import Environment
 from hardware.measurement import Workload
 from hardware.runner import (
+    DeviceSnapshot,
     LoadedModel,
     Loading,
     ModelFormat,
     RunnerError,
-    Sighting,
     Window,
     declared_weight_bytes,
 )
@@ -80,5 +80,5 @@ class _FakeModel:
             peak_memory_bytes=self.loading.loaded_memory_bytes + 1000 * workload.depth,
         )
 
-    def look(self) -> Sighting:
-        return Sighting(environment=_ENVIRONMENT, counters=None)
+    def snapshot(self) -> DeviceSnapshot:
+        return DeviceSnapshot(environment=_ENVIRONMENT, counters=None)

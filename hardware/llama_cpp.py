@@ -12,7 +12,7 @@ from hardware.cores import ChooseCores, check_threads, idlest_cores
 from hardware.environment import fingerprint_of, read_counters, read_environment
 from hardware.llama_bench import LlamaBench, find_llama_bench, version_of
 from hardware.measurement import Workload
-from hardware.runner import LoadedModel, Loading, ModelFormat, RunnerError, Sighting, Window
+from hardware.runner import DeviceSnapshot, LoadedModel, Loading, ModelFormat, RunnerError, Window
 
 # Tokens that one run of llama-bench writes: it tells the time of all of them together.
 _TOKENS_A_RUN = 8
@@ -92,8 +92,8 @@ class _LlamaCppModel:
     def time(self, workload: Workload, samples: int) -> Window:
         return self._try(lambda: self._time(workload, samples))
 
-    def look(self) -> Sighting:
-        return self._try(self._look)
+    def snapshot(self) -> DeviceSnapshot:
+        return self._try(self._snapshot)
 
     def end(self) -> None:
         if self._process is not None:
@@ -178,12 +178,12 @@ class _LlamaCppModel:
         process.hear(": starting")
         return process
 
-    def _look(self) -> Sighting:
+    def _snapshot(self) -> DeviceSnapshot:
         counters = read_counters()
         if counters is not None:
             own_s = self._ended_s + (0.0 if self._process is None else self._process.own_s())
             counters = replace(counters, own_s=own_s)
-        return Sighting(environment=read_environment(self._runner.version), counters=counters)
+        return DeviceSnapshot(environment=read_environment(self._runner.version), counters=counters)
 
 
 def _tokens_a_run(workload: Workload) -> int:

@@ -20,11 +20,11 @@ from hardware.cores import ChooseCores, check_threads, idlest_cores
 from hardware.environment import CpuCounters, Environment, fingerprint_of, read_environment
 from hardware.measurement import Workload
 from hardware.runner import (
+    DeviceSnapshot,
     LoadedModel,
     Loading,
     ModelFormat,
     RunnerError,
-    Sighting,
     Window,
     declared_state_bytes,
     declared_weight_bytes,
@@ -135,8 +135,8 @@ class _ProcessModel:
     def time(self, workload: Workload, samples: int) -> Window:
         return self._ask({"time": asdict(workload), "samples": samples}, _window)
 
-    def look(self) -> Sighting:
-        return self._ask({"look": True}, _sighting)
+    def snapshot(self) -> DeviceSnapshot:
+        return self._ask({"snapshot": True}, _device_snapshot)
 
     def _ask(self, request: dict[str, Any], read: Callable[[Any], _Answer]) -> _Answer:
         if self._failure is not None:
@@ -196,12 +196,12 @@ def _window(answer: Any) -> Window:
     return Window(**answer | {"samples_ns": tuple(answer["samples_ns"])})
 
 
-def _sighting(answer: Any) -> Sighting:
+def _device_snapshot(answer: Any) -> DeviceSnapshot:
     counters = answer["counters"]
     if counters is not None:
         by_core = {name: tuple(counters[name]) for name in ("busy_s", "steal_s")}
         counters = CpuCounters(**counters | by_core)
-    return Sighting(environment=Environment(**answer["environment"]), counters=counters)
+    return DeviceSnapshot(environment=Environment(**answer["environment"]), counters=counters)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

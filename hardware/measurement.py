@@ -116,21 +116,21 @@ class Interval:
         return math.log(self.high / self.low) / 2
 
 
-def window_quantiles_ns(measurement: Measurement, share: float) -> NDArray[np.float64]:
-    """Of each window, in order, the sample below which `share` of its samples lie."""
+def window_quantiles_ns(measurement: Measurement, quantile: float) -> NDArray[np.float64]:
+    """Of each window, in order, the sample below which a fraction `quantile` of its samples lie."""
     windows = np.reshape(measurement.samples_ns, (-1, measurement.window or 1))
-    quantiles: NDArray[np.float64] = np.quantile(windows, share, axis=1)
+    quantiles: NDArray[np.float64] = np.quantile(windows, quantile, axis=1)
     return quantiles
 
 
-def undisturbed_ms(measurement: Measurement, share: float) -> float:
-    """The sample below which `share` of a window's samples lie, in ms, in a good window.
+def undisturbed_ms(measurement: Measurement, quantile: float) -> float:
+    """The sample below which a fraction `quantile` of a window's samples lie, in ms, in a good window.
 
     Of four windows one is better: what others do now and then is not the model's.
     """
-    return float(np.quantile(window_quantiles_ns(measurement, share), 0.25)) / 1e6
+    return float(np.quantile(window_quantiles_ns(measurement, quantile), 0.25)) / 1e6
 
 
-def quantile_ms(measurement: Measurement, share: float) -> float:
-    """The sample below which `share` of the samples lie, in ms."""
-    return float(np.quantile(np.asarray(measurement.samples_ns), share)) / 1e6
+def quantile_ms(measurement: Measurement, quantile: float) -> float:
+    """The sample below which a fraction `quantile` of the samples lie, in ms."""
+    return float(np.quantile(np.asarray(measurement.samples_ns), quantile)) / 1e6

@@ -21,7 +21,7 @@ from typing import TypeAlias
 from hardware.environment import read_counters
 
 Say: TypeAlias = Callable[[str], None]
-MakeWay: TypeAlias = Callable[[], float]
+YieldToMeasurements: TypeAlias = Callable[[], float]
 
 # The same for every user and every TMPDIR. Memory first: /tmp may be private to a service or a
 # login and is swept of old files; macOS has it alone, and a container may lack either.
@@ -57,7 +57,9 @@ def measuring(
 
 
 @contextlib.contextmanager
-def making_way(report: Say, *, folder: Path | None = None) -> Iterator[MakeWay]:
+def yielding_to_measurements(
+    report: Say, *, folder: Path | None = None
+) -> Iterator[YieldToMeasurements]:
     """For training: yields what is to be called between any two steps, and costs microseconds.
 
     While something is measured on this machine the call pauses; it returns the seconds that took.
@@ -75,7 +77,7 @@ def making_way(report: Say, *, folder: Path | None = None) -> Iterator[MakeWay]:
             trainers.take(fcntl.LOCK_SH, say)
             measurers.release()
 
-        def make_way() -> float:
+        def yield_to_measurements() -> float:
             if not measurers.is_taken():
                 return 0.0
             start = time.perf_counter()
@@ -84,7 +86,7 @@ def making_way(report: Say, *, folder: Path | None = None) -> Iterator[MakeWay]:
             return time.perf_counter() - start
 
         begin()
-        yield make_way
+        yield yield_to_measurements
 
 
 class _Lock:

@@ -50,7 +50,7 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class DeviceSnapshot:
     """The device at one moment; no counters where the system keeps none."""
 
     environment: Environment
@@ -70,7 +70,7 @@ class LoadedModel(Protocol):
         """
         ...
 
-    def look(self) -> Sighting:
+    def snapshot(self) -> DeviceSnapshot:
         """The device now, and the time its processors have spent. Raises RunnerError."""
         ...
 

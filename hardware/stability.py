@@ -21,7 +21,7 @@ from hardware.measurement import (
     Workload,
     window_quantiles_ns,
 )
-from hardware.runner import LoadedModel, Sighting, Window
+from hardware.runner import DeviceSnapshot, LoadedModel, Window
 
 _WINDOW_NS = 1e8
 _OVERHEADS = 2.0  # a window lasts at least so many times what the runner adds to it
@@ -34,10 +34,10 @@ _REPORT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
+class TimingBudget:
     """How well a workload is to be known, and what that may cost.
 
-    share: the quantile of each window's samples that is to be known; 0.5 is the median.
+    quantile: the quantile of each window's samples that is to be known; 0.5 is the median.
     precision: the half width of its 95 % interval, as a share of the value, that is enough.
     seconds: when sampling ends anyhow, once it has `fewest` windows. Below three the value has no
         interval.
@@ -47,11 +47,11 @@ class Effort:
     precision: float = 0.02
     seconds: float = 10.0
     fewest: int = _FEWEST_TELLING
-    share: float = 0.5
+    quantile: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share: {self.share} is not between 0 and 1")
+        if not 0 <= self.quantile <= 1:
+            raise ValueError(f"quantile: {self.quantile} is not between 0 and 1")
         if not 0 < self.precision < 1:
             raise ValueError(f"precision: {self.precision} is not between 0 and 1")
         if not 0 < self.seconds < math.inf:
@@ -74,19 +74,19 @@ class Ratio:
 
 
 def measure_alone(
-    model: LoadedModel, efforts: Sequence[Effort], report: Callable[[str], None]
+    model: LoadedModel, timing_budgets: Sequence[TimingBudget], report: Callable[[str], None]
 ) -> tuple[Measurement, ...]:
     """Windows of one model, in the order of `efforts`; seconds left over go to those that follow.
 
     The precision is that of the time, as if nothing drifted. Raises RunnerError.
     """
-    return tuple(measurement for (measurement,) in _measure((model,), efforts, report))
+    return tuple(measurement for (measurement,) in _measure((model,), timing_budgets, report))
 
 
 def measure_paired(
     model: LoadedModel,
     reference: LoadedModel,
-    efforts: Sequence[Effort],
+    timing_budgets: Sequence[TimingBudget],
     report: Callable[[str], None],
 ) -> tuple[Measurement, ...]:
     """Windows of `model` and `reference` in turn; the precision is that of their ratio.
@@ -95,28 +95,28 @@ def measure_paired(
     """
     return tuple(
         replace(ours, reference=theirs)
-        for ours, theirs in _measure((model, reference), efforts, report)
+        for ours, theirs in _measure((model, reference), timing_budgets, report)
     )
 
 
-def ratio(measurement: Measurement, share: float = 0.5) -> Ratio:
-    """Of the quantile `share` of each window to that of the reference's window beside it.
+def ratio(measurement: Measurement, quantile: float = 0.5) -> Ratio:
+    """Of the quantile `quantile` of each window to that of the reference's window beside it.
 
     Raises ValueError for a measurement without a reference.
     """
     if measurement.reference is None:
         raise ValueError(f"reference: {measurement.workload} was measured without one")
     return _estimate(
-        _log_quantiles(measurement, share) - _log_quantiles(measurement.reference, share)
+        _log_quantiles(measurement, quantile) - _log_quantiles(measurement.reference, quantile)
     )
 
 
-def interval_ms(measurements: Sequence[Measurement], share: float = 0.5) -> Interval | None:
-    """The 95 % interval of the windows' quantile `share`, in ms, of one model and workload.
+def interval_ms(measurements: Sequence[Measurement], quantile: float = 0.5) -> Interval | None:
+    """The 95 % interval of the windows' quantile `quantile`, in ms, of one model and workload.
 
     It knows of drift only what its windows show. None below three windows.
     """
-    logs = np.concatenate([_log_quantiles(measurement, share) for measurement in measurements])
+    logs = np.concatenate([_log_quantiles(measurement, quantile) for measurement in measurements])
     estimate = _estimate(logs)
     if estimate.low is None or estimate.high is None:
         return None
@@ -126,13 +126,13 @@ def interval_ms(measurements: Sequence[Measurement], share: float = 0.5) -> Inte
 class _Turns:
     """The windows of one model, all of one workload.
 
-    log_times: of each window the logarithm of its quantile `share`, in ns.
+    log_times: of each window the logarithm of its quantile `quantile`, in ns.
     """
 
-    def __init__(self, model: LoadedModel, workload: Workload, share: float) -> None:
+    def __init__(self, model: LoadedModel, workload: Workload, quantile: float) -> None:
         self.model = model
         self.workload = workload
-        self.share = share
+        self.quantile = quantile
         self.windows: list[Window] = []
         self.log_times: list[float] = []
         self.samples = 1 if workload.phase == "prefill" else min(_PROBE_TOKENS, workload.tokens)
@@ -143,10 +143,10 @@ class _Turns:
     def take(self) -> None:
         window = self.model.time(self.workload, self.samples)
         self.windows.append(window)
-        self.log_times.append(math.log(np.quantile(window.samples_ns, self.share)))
+        self.log_times.append(math.log(np.quantile(window.samples_ns, self.quantile)))
 
     def measurement(
-        self, before: Sighting, after: Sighting, disturbance: Disturbance | None
+        self, before: DeviceSnapshot, after: DeviceSnapshot, disturbance: Disturbance | None
     ) -> Measurement:
         loading = self.model.loading
         return Measurement(
@@ -182,23 +182,25 @@ class _Turns:
 
 
 def _measure(
-    models: tuple[LoadedModel, ...], efforts: Sequence[Effort], report: Callable[[str], None]
+    models: tuple[LoadedModel, ...],
+    timing_budgets: Sequence[TimingBudget],
+    report: Callable[[str], None],
 ) -> Iterator[tuple[Measurement, ...]]:
     left_over = 0.0
-    for effort in efforts:
+    for timing_budget in timing_budgets:
         start = time.monotonic()
-        seconds = effort.seconds + left_over
-        yield _sample(models, replace(effort, seconds=seconds), report)
+        seconds = timing_budget.seconds + left_over
+        yield _sample(models, replace(timing_budget, seconds=seconds), report)
         left_over = max(0.0, start + seconds - time.monotonic())
 
 
 def _sample(
-    models: tuple[LoadedModel, ...], effort: Effort, report: Callable[[str], None]
+    models: tuple[LoadedModel, ...], timing_budget: TimingBudget, report: Callable[[str], None]
 ) -> tuple[Measurement, ...]:
     start = reported = time.monotonic()
-    turns = [_Turns(model, effort.workload, effort.share) for model in models]
+    turns = [_Turns(model, timing_budget.workload, timing_budget.quantile) for model in models]
     before = [
-        model.look() for model in models
+        model.snapshot() for model in models
     ]  # when all are warm: what is between the looks is counted
     sampling = time.monotonic()
     for count in itertools.count(1):
@@ -206,15 +208,15 @@ def _sample(
             turn.take()
         estimate = _estimate(_log_times(turns))
         now = time.monotonic()
-        precise = count >= _FEWEST_RANKED and _half_width(estimate) <= effort.precision
-        spent = now + (now - sampling) / count > start + effort.seconds
-        ends = precise or (spent and count >= effort.fewest)
+        precise = count >= _FEWEST_RANKED and _half_width(estimate) <= timing_budget.precision
+        spent = now + (now - sampling) / count > start + timing_budget.seconds
+        ends = precise or (spent and count >= timing_budget.fewest)
         if ends or now > reported + _REPORT_SECONDS:
             report(_sentence(turns, estimate))
             reported = now
         if ends:
             break
-    after = [model.look() for model in models]
+    after = [model.snapshot() for model in models]
     cores = {core for model in models for core in model.loading.cores}
     disturbance = _disturbance(before, after, sorted(cores))
     return tuple(
@@ -285,8 +287,8 @@ def _half_width(estimate: Ratio) -> float:
     return Interval(low=estimate.low, high=estimate.high).half_width
 
 
-def _log_quantiles(measurement: Measurement, share: float) -> NDArray[np.float64]:
-    return np.log(window_quantiles_ns(measurement, share))
+def _log_quantiles(measurement: Measurement, quantile: float) -> NDArray[np.float64]:
+    return np.log(window_quantiles_ns(measurement, quantile))
 
 
 def _samples_ns(windows: Sequence[Window]) -> tuple[int, ...]:
@@ -294,7 +296,7 @@ def _samples_ns(windows: Sequence[Window]) -> tuple[int, ...]:
 
 
 def _disturbance(
-    before: Sequence[Sighting], after: Sequence[Sighting], cores: Sequence[int]
+    before: Sequence[DeviceSnapshot], after: Sequence[DeviceSnapshot], cores: Sequence[int]
 ) -> Disturbance | None:
     """From what each measuring process saw; None where the system keeps no counters.
 

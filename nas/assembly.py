@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
-from evaluators.cache import Again, Memory, Remembered
+from evaluators.cache import Cached, EvaluationCache, Remeasured
 from evaluators.evaluator import Evaluator
 from evaluators.quality.inherited_loss import InheritedLoss
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
@@ -21,13 +21,13 @@ from hardware.fake import FakeRunner
 from hardware.llama_cpp import LlamaCppRunner
 from hardware.local import LocalRunner
 from hardware.runner import Runner
-from studies.reference import model_of, paired_reference
-from studies.spec import DeviceSettings, ProxySettings, StudySpec, Target, asked_scores
+from studies.spec.reference_models import model_of, paired_reference
+from studies.spec.study_spec import DeviceSettings, ProxySettings, StudySpec, Target, asked_scores
 
 
 @contextlib.contextmanager
 def evaluators_of(
-    spec: StudySpec, memory: Memory, corpus: Corpus
+    spec: StudySpec, memory: EvaluationCache, corpus: Corpus
 ) -> Iterator[tuple[Evaluator, ...]]:
     """They are of use until the context ends, which ends the processes that they keep.
 
@@ -42,18 +42,20 @@ def evaluators_of(
 
 
 @contextlib.contextmanager
-def timings_again(
-    spec: StudySpec, memory: Memory, corpus: Corpus
+def remeasuring_evaluators(
+    spec: StudySpec, memory: EvaluationCache, corpus: Corpus
 ) -> Iterator[tuple[Evaluator, ...]]:
     """Those that measure what the study asks for, and measure it anew; see `evaluators_of`."""
     with latency_evaluator(spec, memory) as latency:
-        again = Again(evaluator=latency)
+        again = Remeasured(evaluator=latency)
         asked = set(asked_scores(spec))
         timings = again, _per_byte(again, spec, memory, corpus)
         yield tuple(each for each in timings if asked & set(each.score_names))
 
 
-def training_again(spec: StudySpec, corpus: Corpus, seed: int, token_budget: int) -> ProxyLoss:
+def retraining_evaluator(
+    spec: StudySpec, corpus: Corpus, seed: int, token_budget: int
+) -> ProxyLoss:
     """The study's training from scratch, but for its seed and its length; corpus: the study's."""
     settings = proxy_training(spec.proxy, spec.target, seed)
     training = replace(settings.training, token_budget=token_budget)
@@ -75,7 +77,7 @@ def runner_of(device: DeviceSettings) -> Runner:
             assert_never(device.runner)
 
 
-def latency_evaluator(spec: StudySpec, memory: Memory) -> LatencyEvaluator:
+def latency_evaluator(spec: StudySpec, memory: EvaluationCache) -> LatencyEvaluator:
     settings = LatencySettings(
         quantization=spec.target.quantization,
         prompt_length=spec.target.prompt_length,
@@ -143,10 +145,10 @@ def recall_settings(spec: StudySpec) -> RecallSettings:
 
 
 def _per_byte(
-    latency: Evaluator, spec: StudySpec, memory: Memory, corpus: Corpus
+    latency: Evaluator, spec: StudySpec, memory: EvaluationCache, corpus: Corpus
 ) -> PerByteEvaluator:
     """Of what `latency` measures, and has measured for the trial already."""
-    remembered = Remembered(evaluator=latency, memory=memory)
+    remembered = Cached(evaluator=latency, memory=memory)
     return PerByteEvaluator(remembered, corpus, spec.target.prompt_length)
 
 

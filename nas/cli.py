@@ -73,7 +73,7 @@ def main() -> None:
 
 def _sentence(mistake: typer.TyperException) -> str:
     """What is wrong with the command line, in the words of this program."""
-    from search_space.mistakes import nearest
+    from search_space.input_errors import nearest
 
     # Which of them are there tells the library's exceptions apart; their classes are its own.
     facts = vars(mistake)

@@ -13,10 +13,10 @@ from search_space.architecture import (
     ShortConv,
 )
 from search_space.costs import parameter_counts, weight_bytes
-from search_space.encoding import RandomSuggester, draw
-from search_space.points import Point, build, feed_forward_width
 from search_space.quantization import Quantization
-from search_space.space import Space
+from search_space.space.design_point import DesignPoint, build, feed_forward_width
+from search_space.space.encoding import RandomSuggester, draw
+from search_space.space.space_definition import Space
 
 # `convolution 3`, `attention`, `window 512`, `linear attention`, `no mixer`, and the two below.
 Part: TypeAlias = str
@@ -153,7 +153,7 @@ def _stack(
     letter: str, width: int, layers: int, *, kernel: int = 1, window: int = 1
 ) -> Architecture:
     return build(
-        Point(
+        DesignPoint(
             layout=letter * layers,
             width=width,
             feed_forward=1.0,

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, NoReturn, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from search_space.architecture import Architecture, architecture_hash
-from search_space.mistakes import first_mistake, joined, shown
-from search_space.mistakes import one_of as one_of
+from search_space.input_errors import first_mistake, joined, shown
+from search_space.input_errors import one_of as one_of
 
 T = TypeVar("T")
 

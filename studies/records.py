@@ -128,7 +128,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repeat:
+class ConfirmationStage:
     """A stage of a candidate once more, to confirm it: a training, or a timing.
 
     trial: its id.
@@ -144,7 +144,7 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepeatRun:
+class ConfirmationRun:
     """How far a repeat has come.
 
     number: of its candidate.
@@ -153,7 +153,7 @@ class RepeatRun:
     failure, reason: set if it failed; else what is ended has `scores`, and a training its `curve`.
     """
 
-    repeat: Repeat
+    repeat: ConfirmationStage
     number: int
     owner: Owner
     seen_at: datetime
@@ -189,7 +189,7 @@ class ReferenceTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class ScoredPoint:
     """A candidate in short: its architecture's hash, and the asked scores, by name, that it has."""
 
     number: int
@@ -198,10 +198,10 @@ class Point:
     values: Mapping[str, float]
 
 
-def as_point(trial: Trial) -> Point:
+def scored_point(trial: Trial) -> ScoredPoint:
     """Of a candidate that has an architecture, with every score."""
     assert trial.model is not None
-    return Point(
+    return ScoredPoint(
         number=trial.number,
         architecture=trial.model.hash,
         reason=None if trial.outcome is None else trial.outcome.reason,

@@ -17,7 +17,7 @@ from evaluators.text.tokenizer import Say, TokenIds, Tokenizer, encode, encode_e
 from evaluators.training.fit import nats
 from evaluators.training.step import UNSCORED, Batch
 from evaluators.training.torch_device import Device
-from hardware.quiet import MakeWay
+from hardware.quiet import YieldToMeasurements
 
 # What an example begins with, so that the first token of each has one before it.
 _BORDER = "\n"
@@ -70,11 +70,14 @@ def held_out_windows(
 
 
 def completion_bits_per_byte(
-    model: nn.Module, completions: Completions, device: Device, make_way: MakeWay
+    model: nn.Module,
+    completions: Completions,
+    device: Device,
+    yield_to_measurements: YieldToMeasurements,
 ) -> float:
     """Bits that the model spends on a byte of the completions; see `training.nats`."""
     return (
-        nats(model, completions.windows, device, make_way)
+        nats(model, completions.windows, device, yield_to_measurements)
         / math.log(2.0)
         / completions.scored_bytes
     )

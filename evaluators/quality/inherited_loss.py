@@ -15,8 +15,8 @@ from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, t
 from evaluators.text.corpus import Corpus
 from evaluators.training.fit import bits_per_byte, computing, memory_errors_as_results
 from search_space.architecture import Architecture
-from search_space.encoding import draw
-from search_space.space import Space, check_layouts_only
+from search_space.space.encoding import draw
+from search_space.space.space_definition import Space, check_layouts_only
 
 # To be raised whenever this code would give the same settings another loss.
 _VERSION = 1
@@ -61,8 +61,10 @@ class InheritedLoss(ProxyLoss):
             raise Infeasible(f"its loss cannot be inherited: {misfit}")
         text = self._text(proxy.vocab_size, lambda said: report(Progress(done=0.0, text=said)))
         model = network.inherited(proxy)
-        with computing(training, lambda said: report(Progress(done=1.0, text=said))) as make_way:
-            loss = bits_per_byte(model, text, training, make_way)
+        with computing(
+            training, lambda said: report(Progress(done=1.0, text=said))
+        ) as yield_to_measurements:
+            loss = bits_per_byte(model, text, training, yield_to_measurements)
         return TrainedProxy(
             model=model,
             tokenizer=self._tokenizers[proxy.vocab_size],

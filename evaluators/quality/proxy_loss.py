@@ -168,8 +168,10 @@ class ProxyLoss:
         def say(sentence: str) -> None:
             report(Progress(done=1.0, text=sentence))
 
-        with memory_errors_as_results(), computing(training, say) as make_way:
-            return completion_bits_per_byte(model, completions, training.device, make_way)
+        with memory_errors_as_results(), computing(training, say) as yield_to_measurements:
+            return completion_bits_per_byte(
+                model, completions, training.device, yield_to_measurements
+            )
 
     def _text(self, vocab_size: int, say: Say) -> TokenizedText:
         if vocab_size not in self._texts:

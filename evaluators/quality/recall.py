@@ -27,7 +27,7 @@ from evaluators.training.fit import (
 from evaluators.training.recipe import Recipe
 from evaluators.training.step import UNSCORED, Batch
 from evaluators.training.torch_device import Device, check_device, precision
-from hardware.quiet import MakeWay
+from hardware.quiet import YieldToMeasurements
 from search_space.architecture import Architecture
 from search_space.proxy import proxy_of
 from search_space.torch_model import LanguageModel
@@ -136,14 +136,16 @@ class Recall:
         def say(sentence: str) -> None:
             report(Progress(done=1.0, text=sentence))
 
-        with computing(settings.training, say) as make_way:
-            return wrong_share(model, held_out, settings.device, make_way)
+        with computing(settings.training, say) as yield_to_measurements:
+            return wrong_share(model, held_out, settings.device, yield_to_measurements)
 
 
-def wrong_share(model: nn.Module, held_out: Batch, device: Device, make_way: MakeWay) -> float:
+def wrong_share(
+    model: nn.Module, held_out: Batch, device: Device, yield_to_measurements: YieldToMeasurements
+) -> float:
     """Of all targets, those that are not the likeliest token by the model's logits."""
     wrong = asked = 0
-    for logits_BTV, targets_BT in scored(model, held_out, device, make_way):
+    for logits_BTV, targets_BT in scored(model, held_out, device, yield_to_measurements):
         is_query_BT = targets_BT != UNSCORED
         answers_BT = logits_BTV.argmax(dim=-1)
         wrong += int((is_query_BT & (answers_BT != targets_BT)).sum())

@@ -26,7 +26,7 @@ from evaluators.training.fit import TokenizedText, TrainingSettings, computing, 
 from evaluators.training.recipe import make_optimizer, set_rate, start
 from evaluators.training.step import Batch, mean_cross_entropy
 from evaluators.training.torch_device import autocast
-from hardware.quiet import MakeWay
+from hardware.quiet import YieldToMeasurements
 from search_space.architecture import Architecture, Layer, layout_letter
 from search_space.torch_blocks import RMSNorm, mixer_block
 from search_space.torch_model import LanguageModel
@@ -150,8 +150,8 @@ def train_shared(
         report(progress)
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(file, say), computing(settings, say) as make_way:
-        _train(network, draw_candidate, text, settings, file, follow, make_way)
+    with _alone(file, say), computing(settings, say) as yield_to_measurements:
+        _train(network, draw_candidate, text, settings, file, follow, yield_to_measurements)
 
 
 class _MixerPart(nn.Module):
@@ -181,7 +181,7 @@ def _train(
     settings: TrainingSettings,
     file: Path,
     report: Report,
-    make_way: MakeWay,
+    yield_to_measurements: YieldToMeasurements,
 ) -> None:
     start(network, settings.seed)
     network.to(settings.device)
@@ -193,7 +193,7 @@ def _train(
     since, saved_at = time.perf_counter(), time.monotonic()
     windows = itertools.islice(mixed_windows(text.training, settings), begun_at, None)
     for step, batch in enumerate(windows, start=begun_at + 1):
-        since += make_way()
+        since += yield_to_measurements()
         set_rate(optimizer, settings.recipe, step, settings.steps)
         recent.append(_step(network, draw_candidate(step - 1), optimizer, batch, settings))
         if time.monotonic() - saved_at > _SAVE_SECONDS and step < settings.steps:

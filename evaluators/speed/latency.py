@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Self, TypeAlias
 
-from evaluators.cache import Memory
+from evaluators.cache import EvaluationCache
 from evaluators.evaluator import Evaluation, Infeasible, Progress, Report, Score
-from evaluators.speed.model_file import inexpressible, loaded
-from evaluators.speed.reference import Reference
+from evaluators.speed.built_model import inexpressible, loaded
+from evaluators.speed.reference_calibration import Reference
 from hardware.measurement import Measurement, Workload, undisturbed_ms
 from hardware.quiet import Say, measuring
 from hardware.runner import LoadedModel, Runner
-from hardware.stability import Effort, measure_paired, ratio
+from hardware.stability import TimingBudget, measure_paired, ratio
 from search_space.architecture import Architecture, architecture_hash
 from search_space.quantization import Quantization
 
@@ -72,15 +72,16 @@ class LatencyEvaluator:
         runner: Runner,
         settings: LatencySettings,
         reference: Architecture,
-        memory: Memory,
+        memory: EvaluationCache,
         quiet: Quiet | None = None,
     ) -> None:
         """memory: keeps the reference's times. quiet: None waits no longer than timing may take."""
         self._runner = runner
         self._settings = settings
-        self._efforts = _efforts(settings)
+        self._timing_budgets = _timing_budgets(settings)
         self._capacity = max(
-            effort.workload.tokens + effort.workload.depth for effort in self._efforts.values()
+            timing_budget.workload.tokens + timing_budget.workload.depth
+            for timing_budget in self._timing_budgets.values()
         )
         self._quiet = quiet or _patient(settings.seconds)
         self._reference = Reference(
@@ -90,7 +91,10 @@ class LatencyEvaluator:
     @property
     def fingerprint(self) -> str:
         facts = {
-            "efforts": {name: asdict(effort) for name, effort in self._efforts.items()},
+            "efforts": {
+                name: _fingerprint_facts(timing_budget)
+                for name, timing_budget in self._timing_budgets.items()
+            },
             "quantization": self._settings.quantization,
             "reference": architecture_hash(self._reference.architecture),
             "milliseconds": self._reference.calibration,
@@ -162,15 +166,15 @@ class LatencyEvaluator:
             with loaded(
                 self._runner, architecture, self._settings.quantization, self._capacity
             ) as model:
-                return measure_paired(model, reference, list(self._efforts.values()), say)
+                return measure_paired(model, reference, list(self._timing_budgets.values()), say)
 
-        return dict(zip(self._efforts, self._reference.beside(work), strict=True))
+        return dict(zip(self._timing_budgets, self._reference.beside(work), strict=True))
 
     def _alone(self, say: Say) -> dict[str, Measurement]:
         """The reference, by the names of the efforts."""
         return {
-            name: self._reference.calibrated(effort.workload, lambda told: say(told.text))
-            for name, effort in self._efforts.items()
+            name: self._reference.calibrated(timing_budget.workload, lambda told: say(told.text))
+            for name, timing_budget in self._timing_budgets.items()
         }
 
     def _scores(
@@ -191,7 +195,13 @@ class LatencyEvaluator:
         yield _megabytes("size", _known(timed["decode"].model_bytes))
 
 
-def _efforts(settings: LatencySettings) -> dict[str, Effort]:
+def _fingerprint_facts(timing_budget: TimingBudget) -> dict[str, object]:
+    """Return the budget under the names that stored fingerprints have, which must not change."""
+    facts = asdict(timing_budget)
+    return facts | {"share": facts.pop("quantile")}
+
+
+def _timing_budgets(settings: LatencySettings) -> dict[str, TimingBudget]:
     """By score; decoding first, since it is soon known and leaves its seconds to the rest."""
     workloads = {"decode": _decode(settings.context_depth)}
     workloads |= {
@@ -201,14 +211,14 @@ def _efforts(settings: LatencySettings) -> dict[str, Effort]:
     workloads["prefill"] = Workload(phase="prefill", tokens=settings.prompt_length)
     asked = {_behind(score) for score in settings.asked} & set(workloads)
     return {
-        name: Effort(
+        name: TimingBudget(
             workload=workload,
             precision=settings.precision,
             seconds=settings.seconds / len(asked),
-            share=_TAIL if f"{name}_p95" in settings.asked else _MEDIAN,
+            quantile=_TAIL if f"{name}_p95" in settings.asked else _MEDIAN,
         )
         if name in asked
-        else Effort(
+        else TimingBudget(
             workload=workload,
             precision=_ANY_PRECISION,
             seconds=_NO_SECONDS,

@@ -30,7 +30,7 @@ _LEAST_SHARE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
+class Prediction:
     """margin: half the interval in which 95 of 100 measurements are."""
 
     value: float
@@ -85,14 +85,14 @@ class LatencyModel:
         self._spread = max(_LEAST_SPREAD, float(np.sort(surprise)[rank - 1]))
         self.accuracy = accuracy(measured, forecasts)
 
-    def forecast(self, parts: Parts) -> Forecast:
+    def forecast(self, parts: Parts) -> Prediction:
         """Of what no measured architecture had any part of, nothing is known."""
         row = self._rows([parts])
         value = float(self._fit.values(self._scaled(row))[0])
         if np.any(row > 0, where=self._most == 0):
-            return Forecast(value=value, margin=math.inf)
+            return Prediction(value=value, margin=math.inf)
         strangeness = float(self._fit.strangeness(self._scaled(row))[0])
-        return Forecast(value=value, margin=self._spread * strangeness * value)
+        return Prediction(value=value, margin=self._spread * strangeness * value)
 
     def _rows(self, known: Sequence[Parts]) -> NDArray[np.float64]:
         return np.array([[parts[name] for name in self._names] for parts in known])

@@ -19,13 +19,13 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from evaluators.evaluator import CurvePoint, EvaluationFailed, Progress, Report
 from evaluators.text.tokenizer import Say, TokenIds
 from evaluators.training.recipe import Recipe, make_optimizer, set_rate, start
-from evaluators.training.step import UNSCORED, Batch, Step
+from evaluators.training.step import UNSCORED, Batch, TrainingStep
 from evaluators.training.torch_device import Device, autocast, keep_freed_memory, torch_threads
-from hardware.quiet import MakeWay, making_way
+from hardware.quiet import YieldToMeasurements, yielding_to_measurements
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 
-Validate: TypeAlias = Callable[[MakeWay], float]
+Validate: TypeAlias = Callable[[YieldToMeasurements], float]
 
 # Scored in one pass: enough to keep a core busy, few enough to stay in its cache.
 _SCORED_TOKENS = 1_024
@@ -106,7 +106,9 @@ def train_model(
         settings,
         report,
         in_words=lambda nats: f"{nats * bits_per_nat:.3f} bits/byte",
-        validate=lambda make_way: bits_per_byte(model, text, settings, make_way),
+        validate=lambda yield_to_measurements: bits_per_byte(
+            model, text, settings, yield_to_measurements
+        ),
     )
 
 
@@ -134,16 +136,16 @@ def fit(
     def say(sentence: str) -> None:
         report(Progress(done=done, text=sentence))
 
-    with computing(settings, say) as make_way:
-        return _fit(model, batches, settings, follow, in_words, validate, make_way)
+    with computing(settings, say) as yield_to_measurements:
+        return _fit(model, batches, settings, follow, in_words, validate, yield_to_measurements)
 
 
 @contextlib.contextmanager
-def computing(settings: TrainingSettings, say: Say) -> Iterator[MakeWay]:
+def computing(settings: TrainingSettings, say: Say) -> Iterator[YieldToMeasurements]:
     """Room to train or to score in, with what is to be called between any two passes."""
     keep_freed_memory()
-    with torch_threads(settings.threads), making_way(say) as make_way:
-        yield make_way
+    with torch_threads(settings.threads), yielding_to_measurements(say) as yield_to_measurements:
+        yield yield_to_measurements
 
 
 @contextlib.contextmanager
@@ -160,7 +162,10 @@ def memory_errors_as_results() -> Iterator[None]:
 
 
 def bits_per_byte(
-    model: nn.Module, text: TokenizedText, settings: TrainingSettings, make_way: MakeWay
+    model: nn.Module,
+    text: TokenizedText,
+    settings: TrainingSettings,
+    yield_to_measurements: YieldToMeasurements,
 ) -> float:
     """Bits that the model spends on a byte of validation text, in windows of the context length.
 
@@ -173,13 +178,17 @@ def bits_per_byte(
     inputs_NT = F.pad(tokens[:-1], (0, padding)).view(-1, settings.context_length)
     targets_NT = F.pad(tokens[1:], (0, padding), value=UNSCORED).view_as(inputs_NT)
     windows = Batch(inputs_BT=inputs_NT, targets_BT=targets_NT)
-    return nats(model, windows, settings.device, make_way) / math.log(2.0) / scored_bytes
+    return (
+        nats(model, windows, settings.device, yield_to_measurements) / math.log(2.0) / scored_bytes
+    )
 
 
-def nats(model: nn.Module, windows: Batch, device: Device, make_way: MakeWay) -> float:
+def nats(
+    model: nn.Module, windows: Batch, device: Device, yield_to_measurements: YieldToMeasurements
+) -> float:
     """What the model spends on all targets of the windows; `make_way` as in `bits_per_byte`."""
     found = 0.0
-    for logits_BTV, targets_BT in scored(model, windows, device, make_way):
+    for logits_BTV, targets_BT in scored(model, windows, device, yield_to_measurements):
         found += F.cross_entropy(
             logits_BTV.flatten(0, 1).float(),
             targets_BT.flatten(),
@@ -190,14 +199,14 @@ def nats(model: nn.Module, windows: Batch, device: Device, make_way: MakeWay) ->
 
 
 def scored(
-    model: nn.Module, windows: Batch, device: Device, make_way: MakeWay
+    model: nn.Module, windows: Batch, device: Device, yield_to_measurements: YieldToMeasurements
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and targets of the windows, a few windows at once."""
     at_once = max(1, _SCORED_TOKENS // windows.inputs_BT.shape[1])
     for inputs_BT, targets_BT in zip(
         windows.inputs_BT.split(at_once), windows.targets_BT.split(at_once), strict=True
     ):
-        make_way()
+        yield_to_measurements()
         with torch.inference_mode(), autocast(device):
             logits_BTV = model(inputs_BT.to(device))
         yield logits_BTV, targets_BT.to(device)
@@ -210,11 +219,11 @@ def _fit(
     report: Report,
     in_words: Callable[[float], str],
     validate: Validate | None,
-    make_way: MakeWay,
+    yield_to_measurements: YieldToMeasurements,
 ) -> tuple[CurvePoint, ...]:
     model.to(settings.device)
     optimizer = make_optimizer(model, settings.recipe, settings.steps)
-    take_step = Step(model, optimizer, settings.device, settings.recipe.largest_gradient)
+    take_step = TrainingStep(model, optimizer, settings.device, settings.recipe.largest_gradient)
     validated = _validated_steps(settings) if validate is not None else frozenset()
     stride = max(1, settings.steps // _REPORTS)
     first_loss = 0.0
@@ -222,7 +231,7 @@ def _fit(
     recent: list[Tensor] = []
     since = time.perf_counter()
     for step, batch in enumerate(batches, start=1):
-        since += make_way()
+        since += yield_to_measurements()
         set_rate(optimizer, settings.recipe, step, settings.steps)
         recent.append(take_step(batch))
         if step % stride and step not in validated:
@@ -236,7 +245,7 @@ def _fit(
         recent.clear()
         point = None
         if validate is not None and step in validated:
-            point = CurvePoint(tokens=tokens, loss=validate(make_way))
+            point = CurvePoint(tokens=tokens, loss=validate(yield_to_measurements))
             if not math.isfinite(point.loss):
                 raise EvaluationFailed("diverged", f"validation loss at token {tokens:,}")
             curve.append(point)

@@ -24,7 +24,7 @@ class Batch:
     targets_BT: Tensor
 
 
-class Step:
+class TrainingStep:
     """Calling it takes one step and gives the loss in nats a target, still on the device.
 
     A small model keeps a GPU waiting for Python; there the fourth step is recorded as a CUDA graph,

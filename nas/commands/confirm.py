@@ -31,7 +31,7 @@ def confirm(
     """Train a study's front again, with fresh seeds and for longer, measure it again, and say what
     holds; the same command resumes it.
     """
-    from nas.study_place import again, find_study
+    from nas.inputs.study_argument import again, find_study
 
     if not _LEAST <= budget <= _MOST:
         raise ValueError(
@@ -40,8 +40,8 @@ def confirm(
         )
     place = find_study(study, storage)
     # Takes seconds to import: only once the options are known to be right.
-    from nas.confirming import Wish, confirm_and_show
+    from nas.workflows.front_confirmation import ConfirmationOptions, confirm_and_show
 
-    wish = Wish(candidates=candidates, budget=budget, seeds=seeds)
-    typed = again(study, storage)
-    confirm_and_show(place.name, place.storage, wish, typed, as_json=as_json)
+    options = ConfirmationOptions(candidates=candidates, budget=budget, seeds=seeds)
+    study_argument = again(study, storage)
+    confirm_and_show(place.name, place.storage, options, study_argument, as_json=as_json)

@@ -24,10 +24,10 @@ def dashboard(
     no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,
 ) -> None:
     """Watch and compare studies in the browser, and choose a winner there."""
-    from nas.dashboard.exports import ExportFolder
     from nas.dashboard.open_studies import OpenStudies
     from nas.dashboard.serving import listen, open_browser, serve
-    from nas.study_place import DEFAULT_STORAGE, describes_study, find_study
+    from nas.exporters.export_folder import ExportFolder
+    from nas.inputs.study_argument import DEFAULT_STORAGE, describes_study, find_study
     from nas.views.terminal import notices
 
     places = [find_study(study, storage) for study in studies or []]

@@ -55,13 +55,13 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an export that exists.")] = False,
 ) -> None:
     """Export a model, or a trial's architecture, for the tools that train and deploy it."""
-    from nas.exporters.export import export_model, next_steps
-    from nas.exporters.formats import Wishes
-    from nas.subjects import find_subject
+    from nas.exporters.export_model import export_model, next_steps
+    from nas.exporters.formats import ExportOptions
+    from nas.inputs.model_argument import find_subject
     from nas.views.terminal import notices
 
     subject = find_subject(model, trial, storage=storage, scale=scale)
-    wishes = Wishes(
+    options = ExportOptions(
         file_format=file_format,
         output=output,
         weights=weights,
@@ -70,8 +70,10 @@ def export(
         context_length=context,
         overwrite=force,
     )
-    exported = export_model(subject, wishes)
-    written = str(exported.path) + (f": {exported.story}" if exported.story else "")
+    exported = export_model(subject, options)
+    written = str(exported.path) + (
+        f": {exported.weights_origin}" if exported.weights_origin else ""
+    )
     console = notices()
     console.print(f"wrote {written}", soft_wrap=True)
     for remark in (subject.remark, exported.remark):

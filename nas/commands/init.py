@@ -17,7 +17,7 @@ def init(
 ) -> None:
     """Write a study file to edit; that of quickstart explains every key."""
     from nas.views.terminal import notices
-    from studies.study_file import spec_text
+    from studies.spec.study_file import spec_text
 
     text = spec_text(like)
     try:

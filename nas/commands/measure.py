@@ -52,20 +52,20 @@ def measure(
     with random weights.
     """
     from hardware.measurement import parse_workload
-    from hardware.stability import Effort
-    from nas.measurable import find_measurables
-    from nas.measuring import conditions_of, measure_models
-    from nas.views.measurement import comparison_document, comparison_view, watching
+    from hardware.stability import TimingBudget
+    from nas.inputs.measurable import find_measurables
+    from nas.views.comparison_view import comparison_document, comparison_view, watching
     from nas.views.terminal import notices, output, print_json
+    from nas.workflows.model_timing import conditions_of, measure_models
 
-    efforts = [
-        Effort(workload=parse_workload(text), precision=precision, seconds=seconds)
+    timing_budgets = [
+        TimingBudget(workload=parse_workload(text), precision=precision, seconds=seconds)
         for text in workload
     ]
     found = find_measurables(models if against is None else [*models, against], storage)
     reference = None if against is None else found[-1]
     conditions = conditions_of(
-        found, efforts, runtime=runtime, quantization=quantization, threads=threads
+        found, timing_budgets, runtime=runtime, quantization=quantization, threads=threads
     )
     with watching() as watch:
         comparison = measure_models(found[: len(models)], reference, conditions, watch)

@@ -20,23 +20,23 @@ def pareto(
     """Show a study's front of quality against speed, and the best model under a budget."""
     gc.disable()  # little garbage is made, and looking for it takes a sixth of the time
 
-    from nas.study_place import again, find_study
+    from nas.inputs.study_argument import again, find_study
     from nas.views.front import front_document, parse_limits, show_best, show_front
     from nas.views.terminal import print_json
-    from studies import analysis
-    from studies.confirmed import read_confirmation
+    from studies.analysis import summaries
+    from studies.confirmation.confirmation_results import read_confirmation
     from studies.storage.store import Store
 
     budgets = parse_limits(limits or [])
     place = find_study(study, storage)
     with Store.open(place.storage, create=False) as store:
-        front = analysis.front(store, place.name, budgets)
-        best = analysis.best(store, front, front.axes[0].name, budgets) if budgets else None
+        front = summaries.front(store, place.name, budgets)
+        best = summaries.best(store, front, front.axes[0].name, budgets) if budgets else None
         confirmation = read_confirmation(store, front)
     if as_json:
         print_json(front_document(front, best, confirmation))
         return
-    typed = again(study, storage)
-    show_front(front, typed, confirmation)
+    study_argument = again(study, storage)
+    show_front(front, study_argument, confirmation)
     if budgets:
-        show_best(front, best, budgets, typed)
+        show_best(front, best, budgets, study_argument)

@@ -12,7 +12,7 @@ def presets(
     from nas.views.audit import embedding_audit
     from nas.views.terminal import output, print_json
     from search_space.costs import parameter_counts
-    from search_space.presets import PRESETS, PUBLISHED
+    from search_space.preset_models import PRESETS, PUBLISHED
 
     counts = {name: parameter_counts(architecture) for name, architecture in PRESETS.items()}
     if as_json:

@@ -33,9 +33,9 @@ def profile(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Time mixers, feed-forward and vocabulary; the same command goes on after an interruption."""
-    from nas.profiling.plan import FULL, QUICK, make_plan
-    from nas.profiling.run import profile_and_show
-    from nas.study_place import DEFAULT_STORAGE
+    from nas.inputs.study_argument import DEFAULT_STORAGE
+    from nas.workflows.profile_plan import FULL, QUICK, make_plan
+    from nas.workflows.profile_run import profile_and_show
 
     plan = make_plan(
         QUICK if quick else FULL,

@@ -32,9 +32,9 @@ def report(
 
     from nas.dashboard.document import StudyDocuments
     from nas.exporters.output import file_name, writing_file
+    from nas.inputs.study_argument import find_study
     from nas.report.markdown import report_markdown
     from nas.report.page import report_html
-    from nas.study_place import find_study
     from nas.views.terminal import file_size, output
     from studies.storage.store import Store
 

@@ -18,10 +18,10 @@ def run(
     ] = False,
 ) -> None:
     """Run a study until it has its trials; the same command resumes it after any interruption."""
-    from nas.study_place import again, read_study
+    from nas.inputs.study_argument import again, read_study
 
     spec = read_study(study, storage)
     # Takes seconds to import: only once the study file is known to be right.
-    from nas.running import run_and_show
+    from nas.workflows.study_run import run_and_show
 
     run_and_show(spec, trials, again(study, storage), anew=anew)

@@ -24,8 +24,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show a model's layout, the split of its parameters, its memory, and a trial's scores."""
-    from nas.models import NamedModel
-    from nas.subjects import find_subject
+    from nas.inputs.model_argument import find_subject
+    from nas.inputs.named_model import NamedModel
     from nas.views.model import model_document, print_model
     from nas.views.terminal import notices, output, print_json
     from nas.views.trial import trial_document, trial_view

@@ -13,15 +13,15 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show how far a study is, what runs now, what failed and where the time went."""
-    from nas.study_place import find_study
-    from nas.views.status import repeats_line, status_document, status_view
+    from nas.inputs.study_argument import find_study
+    from nas.views.study_status import repeats_line, status_document, status_view
     from nas.views.terminal import output, print_json
-    from studies import analysis
+    from studies.analysis import summaries
     from studies.storage.store import Store
 
     place = find_study(study, storage)
     with Store.open(place.storage, create=False) as store:
-        standing = analysis.status(store, place.name)
+        standing = summaries.status(store, place.name)
         repeats = store.repeats(place.name)
     if as_json:
         print_json(status_document(standing, repeats))

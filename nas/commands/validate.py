@@ -13,16 +13,16 @@ def validate(
     from rich.markup import escape
 
     from nas.views.terminal import notices, output, print_json
-    from studies.reference import check_models
-    from studies.spec import check_machine
-    from studies.study_file import read_spec
+    from studies.spec.reference_models import check_models
+    from studies.spec.study_file import read_spec
+    from studies.spec.study_spec import check_machine
 
     spec = read_spec(study)
     with notices().status("looking for the corpus and the models") as status:
         check_machine(spec)
         check_models(spec)
         # Takes seconds to import: only once the study file is known to be right.
-        from nas.plan import make_plan, plan_document, plan_view
+        from nas.workflows.study_plan import make_plan, plan_document, plan_view
 
         plan = make_plan(spec, lambda doing: status.update(escape(doing)))
     if as_json:

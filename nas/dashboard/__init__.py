@@ -1,1 +1,1 @@
-"""The dashboard: a local web page over studies, and the documents that it draws."""
+"""The dashboard: a local web page that shows studies, and the documents that it draws from."""

@@ -1,4 +1,4 @@
-"""The files of the page, as the server hands them out."""
+"""The static files of the dashboard page."""
 
 import hashlib
 import importlib.resources
@@ -18,7 +18,13 @@ _IMPORT = re.compile(r'\bfrom\s+"\./([\w-]+\.js)"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
-    """A file as it is served; `tag` changes with its content."""
+    """A file to serve.
+
+    Attributes:
+        body: The content of the file.
+        media_type: The value of the Content-Type header.
+        tag: The value of the ETag header, a hash of the content.
+    """
 
     body: bytes
     media_type: str
@@ -26,26 +32,39 @@ class Asset:
 
 
 def assets() -> Mapping[str, Asset]:
-    """Every file that may be asked for, by its path below the page's folder."""
+    """Return every file that may be requested, by its path below the static folder."""
     return dict(_assets(_folder(), ""))
 
 
 def page_text(token: str) -> str:
-    """The page before anything is drawn; it names its modules, so that all come at once."""
+    """Return the HTML of the page.
+
+    The page lists all of its modules, so that the browser loads them in parallel.
+
+    Args:
+        token: The token that the page sends with a request that writes something.
+    """
     text = (_folder() / "index.html").read_text(encoding="utf-8")
     links = [f'<link rel="modulepreload" href="static/{name}" />' for name in modules("page.js")]
     return text.replace("{{token}}", token).replace("{{modules}}", "\n    ".join(links))
 
 
 def modules(entry: str) -> Mapping[str, str]:
-    """The text of a module and of all that it imports, directly or not, by their names."""
+    """Return the text of a module and of everything it imports, directly or indirectly.
+
+    Args:
+        entry: The file name of the module, such as "page.js".
+
+    Returns:
+        The text of each module, by its file name.
+    """
     found: dict[str, str] = {}
-    wanted = [entry]
-    while wanted:
-        name = wanted.pop()
+    pending = [entry]
+    while pending:
+        name = pending.pop()
         if name not in found:
             found[name] = (_folder() / name).read_text(encoding="utf-8")
-            wanted += _IMPORT.findall(found[name])
+            pending += _IMPORT.findall(found[name])
     return found
 
 

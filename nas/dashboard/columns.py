@@ -1,23 +1,29 @@
-"""Trials, architectures and curves as the columns that a document holds."""
+"""Converts trials, architectures and learning curves into the columns of a document."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from evaluators.evaluator import Score
 from nas.dashboard.form import Architectures, Column, Curves, Trials
-from studies.analysis import is_unsettled
-from studies.following import Followed
+from studies.analysis.followed_study import Followed
+from studies.analysis.shapes import Shape
+from studies.analysis.summaries import is_unsettled
 from studies.records import Trial
-from studies.scores import is_timed
-from studies.shapes import Shape
-from studies.spec import StudySpec, asked_scores
+from studies.spec.scores import is_timed
+from studies.spec.study_spec import StudySpec, asked_scores
 
-# A picture shows no more, and a document is half as long.
+# A chart cannot show more, and rounding halves the size of a document.
 _DIGITS = 7
 
 
 def trial_columns(followed: Followed, trials: Sequence[Trial], places: Mapping[str, int]) -> Trials:
-    """places: where each architecture of theirs stands, by hash."""
+    """Return trials as columns.
+
+    Args:
+        followed: The study.
+        trials: The trials to convert.
+        places: The index of each architecture in the document, by hash.
+    """
     spec = followed.spec
     evidence = [followed.evidence.get(trial.id) for trial in trials]
     outcomes = [trial.outcome for trial in trials]
@@ -51,7 +57,13 @@ def trial_columns(followed: Followed, trials: Sequence[Trial], places: Mapping[s
 def architecture_columns(
     hashes: Iterable[str], shapes: Mapping[str, Shape], parameters: Mapping[str, int]
 ) -> Architectures:
-    """In the order of `hashes`."""
+    """Return architectures as columns.
+
+    Args:
+        hashes: The hashes of the architectures, in the order of the columns.
+        shapes: The shapes of the architectures, by hash.
+        parameters: The numbers of parameters, by hash.
+    """
     rows = [(digest, shapes[digest], parameters[digest]) for digest in hashes]
     return {
         "hash": [digest for digest, _, _ in rows],
@@ -74,7 +86,11 @@ def architecture_columns(
 
 
 def curve_columns(trials: Iterable[Trial]) -> list[Curves]:
-    """Grouped by the tokens that they were read at; a stopped one stands with the longer ones."""
+    """Return learning curves, grouped by the token counts at which they were evaluated.
+
+    A curve that was stopped early joins the group of a longer curve that starts with the same token
+    counts.
+    """
     groups: dict[tuple[int, ...], Curves] = {}
     with_curves = [trial for trial in trials if trial.curve]
     for trial in sorted(with_curves, key=lambda trial: -len(trial.curve)):
@@ -90,15 +106,17 @@ def curve_columns(trials: Iterable[Trial]) -> list[Curves]:
 
 
 def short(value: float | None) -> float | None:
+    """Return `exact_short(value)`, or None for None."""
     return None if value is None else exact_short(value)
 
 
 def exact_short(value: float) -> float:
-    """To as many digits as anybody can see; a count, such as of parameters, to its last one."""
+    """Round to as many digits as a chart can show; whole numbers, such as counts, stay exact."""
     return value if float(value).is_integer() else float(f"{value:.{_DIGITS}g}")
 
 
 def seconds_since_1970(moment: datetime) -> float:
+    """Return a Unix timestamp in seconds, rounded to milliseconds."""
     return round(moment.timestamp(), 3)
 
 

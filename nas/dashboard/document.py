@@ -1,4 +1,4 @@
-"""The document of a study, whole, or what is new in it; see nas.dashboard.form."""
+"""Builds the JSON documents of a study, whole or as updates; `nas.dashboard.form` is their schema."""
 
 import json
 import secrets
@@ -14,65 +14,105 @@ from nas.dashboard.columns import (
     seconds_since_1970,
     trial_columns,
 )
-from nas.dashboard.findings import findings, unproven
 from nas.dashboard.form import Document, Why
 from nas.dashboard.why import why_document
-from nas.views.trust import trust_findings
-from studies.analysis import Standing, standing
-from studies.confirmed import Confirmation, read_confirmation
-from studies.following import Followed
-from studies.records import RepeatRun, Trial
-from studies.reference import paired_reference
-from studies.scores import is_timed
-from studies.spec import asked_scores
+from nas.findings.confirmation_findings import trust_findings
+from nas.findings.study_findings import findings, unproven
+from studies.analysis.followed_study import Followed
+from studies.analysis.summaries import StudySummary, study_summary
+from studies.confirmation.confirmation_results import Confirmation, read_confirmation
+from studies.records import ConfirmationRun, Trial
+from studies.spec.reference_models import paired_reference
+from studies.spec.scores import is_timed
+from studies.spec.study_spec import asked_scores
 from studies.storage.store import Store
 
 
-class StudyDocuments:
-    """What pages ask for of one study, one after another: not for several threads at a time.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mixer:
+    letter: str
+    name: str
+    colour: str | None
 
-    It remembers what it has read, and reads on from there.
+
+MIXERS = (
+    _Mixer(letter="c", name="short convolution", colour="#56b4e9"),
+    _Mixer(letter="a", name="attention", colour="#e69f00"),
+    _Mixer(letter="s", name="sliding-window attention", colour="#f0e442"),
+    _Mixer(letter="l", name="gated linear attention", colour="#009e73"),
+    _Mixer(letter="-", name="no mixer", colour=None),
+)
+_ATTENTION_LETTERS = "as"
+
+
+class StudyDocuments:
+    """The documents of one study.
+
+    An instance caches what it has read and reads only what is new. It is not thread-safe.
     """
 
     def __init__(self, store: Store, study: str) -> None:
+        """Prepare to read a study; nothing is read yet.
+
+        Args:
+            store: The store that holds the study.
+            study: The name of the study.
+        """
         self._store = store
         self._study = study
         self._followed: Followed | None = None
         self._epoch = ""
         self._step = 0
-        self._changed_at: dict[int, int] = {}  # the step at which each trial was last new
-        self._whole: _Whole | None = None
-        self._repeats: tuple[RepeatRun, ...] = ()
+        self._changed_at: dict[int, int] = {}  # the step of each trial's last change, by id
+        self._whole: _WholeDocument | None = None
+        self._repeats: tuple[ConfirmationRun, ...] = ()
         self._confirmation: Confirmation | None = None
 
     def document(self, since: str | None = None) -> Document:
-        """An update, if `since` is a revision that can be gone on from; else the whole.
+        """Return the current document of the study.
 
-        ValueError for a study that there is not.
+        Args:
+            since: The revision of an earlier document. An unknown revision is ignored.
+
+        Returns:
+            An update if `since` is a known revision, else a whole document.
+
+        Raises:
+            ValueError: If the study does not exist.
         """
         return self._since(self._catch_up(), since)
 
     def answer(self, since: str | None = None) -> bytes | None:
-        """The document as JSON, for pages; None where nothing has changed.
+        """Return the current document as JSON, for a page that polls.
 
-        A whole one may be some trials old: pages go on from its revision anyway.
+        A whole document may be cached and lack the latest trials; the page receives them with its
+        next request, which starts from the revision of that document.
+
+        Args:
+            since: The revision that the page has. An unknown revision is ignored.
+
+        Returns:
+            The JSON text in UTF-8, or None if nothing has changed since `since`.
+
+        Raises:
+            ValueError: If the study does not exist.
         """
         followed = self._catch_up()
         if since == self._revision:
             return None
         if self._step_of(since) is not None:
             return json_bytes(self._since(followed, since))
-        if self._whole is None or self._count_after(self._whole.step) > _MOST_MISSING:
+        if self._whole is None or self._count_after(self._whole.step) > _MAX_MISSING_TRIALS:
             text = json_bytes(self._since(followed, None))
-            self._whole = _Whole(step=self._step, text=text)
+            self._whole = _WholeDocument(step=self._step, text=text)
         return self._whole.text
 
     def why(self) -> Why:
-        """Takes a second or more."""
+        """Return which choices matter; this takes a second or more."""
         return why_document(self.as_it_is())
 
     def as_it_is(self) -> Followed:
-        """The study of this moment; it stays so, for another thread."""
+        """Return a copy of the current state that another thread can read."""
         return self._catch_up().as_it_is()
 
     def _catch_up(self) -> Followed:
@@ -82,18 +122,18 @@ class StudyDocuments:
             self._epoch, self._step, self._changed_at = secrets.token_hex(4), 0, {}
             self._whole, self._repeats, self._confirmation = None, (), None
         changed = followed.catch_up()
-        if self._confirm(followed) or changed or not self._step:
+        if self._read_confirmation(followed) or changed or not self._step:
             self._step += 1
             self._changed_at |= dict.fromkeys(changed, self._step)
         return followed
 
-    def _confirm(self, followed: Followed) -> bool:
-        """Whether more has been repeated since; then all that follows from it is new."""
+    def _read_confirmation(self, followed: Followed) -> bool:
+        """Read the confirmation again if a repeat was added; return whether that was so."""
         repeats = self._store.repeats(self._study)
         if repeats == self._repeats:
             return False
         self._repeats = repeats
-        self._confirmation = read_confirmation(self._store, standing(followed).front)
+        self._confirmation = read_confirmation(self._store, study_summary(followed).front)
         return True
 
     def _since(self, followed: Followed, since: str | None) -> Document:
@@ -119,7 +159,7 @@ class StudyDocuments:
         return sum(changed_at > step for changed_at in self._changed_at.values())
 
     def _step_of(self, revision: str | None) -> int | None:
-        """None for a revision of another study, another server, or none."""
+        """Return None for a revision of another study or another server, or for no revision."""
         epoch, _, step = (revision or "").partition(".")
         if epoch != self._epoch or not step.isdecimal():
             return None
@@ -127,14 +167,14 @@ class StudyDocuments:
 
 
 def json_bytes(document: Document | Why) -> bytes:
-    """Compact JSON in UTF-8."""
+    """Return a document as compact JSON in UTF-8."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Whole:
-    """A whole document as it was at a step: of a long study it takes half a second to make."""
+class _WholeDocument:
+    """A cached whole document; building that of a long study takes half a second."""
 
     step: int
     text: bytes
@@ -148,7 +188,7 @@ def _document(
     revision: str,
     since: str | None,
 ) -> Document:
-    now = standing(followed)
+    now = study_summary(followed)
     models = {trial.model.hash: trial.model for trial in shown if trial.model is not None}
     places = {digest: place for place, digest in enumerate(models)}
     parameters = {digest: model.parameters for digest, model in models.items()}
@@ -158,6 +198,7 @@ def _document(
         "revision": revision,
         "created_at": seconds_since_1970(followed.study.created_at),
         "spec": _settings(followed),
+        "mixers": list(_mixers()),
         "reference": paired_reference(followed.spec),
         "axes": list(_axes(followed)),
         "counts": _counts(followed, now),
@@ -173,29 +214,41 @@ def _document(
         "drift": list(_drift(followed)),
         "environments": list(_environments(followed)),
         "findings": list(findings(followed, now)),
-        "unproven": list(unproven(followed, now, confirmation)),
+        "limitations": list(unproven(followed, now, confirmation)),
         "confirmation": None if confirmation is None else _confirmation(followed, confirmation),
     }
 
 
-def _confirmation(followed: Followed, confirmation: Confirmation) -> form.Confirmation:
-    repeated = {name for each in confirmation.candidates for name in each.again}
-    anew = [each.name for each in followed.spec.objectives if each.name in repeated]
+def _mixers() -> Iterator[form.MixerDocument]:
+    for mixer in MIXERS:
+        yield {
+            "letter": mixer.letter,
+            "name": mixer.name,
+            "colour": mixer.colour,
+            "attention": mixer.letter in _ATTENTION_LETTERS,
+        }
+
+
+def _confirmation(followed: Followed, confirmation: Confirmation) -> form.ConfirmationDocument:
+    remeasured_scores = {name for each in confirmation.candidates for name in each.again}
+    remeasured = [each.name for each in followed.spec.objectives if each.name in remeasured_scores]
     seeds = sorted({seed for each in confirmation.candidates for seed in each.fresh})
     return {
         "short_tokens": confirmation.short_tokens,
         "inherited": confirmation.inherited,
         "long_tokens": confirmation.long_tokens,
         "seeds": seeds,
-        "anew": anew,
+        "remeasured": remeasured,
         "candidates": [
             {
                 "trial": each.trial.id,
                 "on_front": each.on_front,
-                "short": each.trial.values["loss"],
-                "fresh": [each.fresh.get(seed) for seed in seeds],
-                "long": each.long,
-                "again": [each.again[name].value if name in each.again else None for name in anew],
+                "short_loss": each.trial.values["loss"],
+                "seed_losses": [each.fresh.get(seed) for seed in seeds],
+                "long_loss": each.long,
+                "remeasured_values": [
+                    each.again[name].value if name in each.again else None for name in remeasured
+                ],
                 "probability": each.probability,
             }
             for each in confirmation.candidates
@@ -205,13 +258,13 @@ def _confirmation(followed: Followed, confirmation: Confirmation) -> form.Confir
 
 
 def _settings(followed: Followed) -> dict[str, form.Json]:
-    """Without the database's address, which may hold a password."""
+    """Return the study file without the database URL, which may contain a password."""
     settings: dict[str, form.Json] = json.loads(followed.study.spec)
     settings.pop("storage", None)
     return settings
 
 
-def _axes(followed: Followed) -> Iterator[form.Axis]:
+def _axes(followed: Followed) -> Iterator[form.AxisDocument]:
     spec = followed.spec
     units = {score.name: score.unit for trial in followed.trials.values() for score in trial.scores}
     objectives = {objective.name: objective.max for objective in spec.objectives}
@@ -226,10 +279,10 @@ def _axes(followed: Followed) -> Iterator[form.Axis]:
         }
 
 
-def _counts(followed: Followed, now: Standing) -> form.Counts:
+def _counts(followed: Followed, now: StudySummary) -> form.CountsDocument:
     counts = now.counts
     return {
-        "wanted": followed.spec.trials,
+        "total": followed.spec.trials,
         "complete": counts.complete,
         "infeasible": counts.infeasible,
         "stopped": counts.stopped,
@@ -258,12 +311,12 @@ def _running(trials: Iterable[Trial]) -> Iterator[form.Running]:
         }
 
 
-def _hypervolume(followed: Followed, now: Standing) -> form.Hypervolume:
-    begun = followed.study.created_at
+def _hypervolume(followed: Followed, now: StudySummary) -> form.Hypervolume:
+    start = followed.study.created_at
     return {
         "trial": [advance.trial.id for advance in now.advances],
         "ended": [advance.ended for advance in now.advances],
-        "seconds": [round((advance.at - begun).total_seconds(), 1) for advance in now.advances],
+        "seconds": [round((advance.at - start).total_seconds(), 1) for advance in now.advances],
         "volume": [exact_short(advance.hypervolume) for advance in now.advances],
     }
 
@@ -281,21 +334,21 @@ def _stages(trials: Iterable[Trial]) -> Iterator[form.StageTime]:
 
 
 def _drift(followed: Followed) -> Iterator[form.Drift]:
-    """So many that a chart tells them apart."""
+    """Return the reference times, thinned to as many points as a chart can show separately."""
     times = followed.reference_times
     for workload in dict.fromkeys(time.workload for time in times):
-        those = [time for time in times if time.workload == workload]
-        those = those[:: -(-len(those) // _MOST_DRIFT_POINTS)]
+        points = [time for time in times if time.workload == workload]
+        points = points[:: -(-len(points) // _MAX_DRIFT_POINTS)]
         yield {
             "workload": workload,
-            "trial": [time.trial for time in those],
-            "at": [seconds_since_1970(time.at) for time in those],
-            "ms": [exact_short(time.median_ms) for time in those],
+            "trial": [time.trial for time in points],
+            "at": [seconds_since_1970(time.at) for time in points],
+            "ms": [exact_short(time.median_ms) for time in points],
         }
 
 
 def _environments(followed: Followed) -> Iterator[form.EnvironmentSeen]:
-    """By what stays as it is on one machine; load, clock and temperature do not."""
+    """Group trials by the fixed properties of a machine; load, clock and temperature vary."""
     seen: Counter[tuple[str, str, str, int, int, str, str | None]] = Counter()
     for evidence in followed.evidence.values():
         each = evidence.environment
@@ -314,6 +367,6 @@ def _environments(followed: Followed) -> Iterator[form.EnvironmentSeen]:
         }
 
 
-_MOST_DRIFT_POINTS = 400
-# An update of so many is made in less time than it takes to see.
-_MOST_MISSING = 100
+_MAX_DRIFT_POINTS = 400
+# Building an update with this many trials takes less time than a person notices.
+_MAX_MISSING_TRIALS = 100

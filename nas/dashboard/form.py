@@ -1,16 +1,18 @@
-"""The exact form of the JSON documents that the page and the report draw from.
+"""The schema of the JSON documents that the dashboard page and the report draw from.
 
-A trial is named by its `id`, which stays its own for good: the columns of `Trials` have one entry a
-trial, in no order that means anything, and everything else that speaks of a trial gives its id.
+A trial is identified by its `id`, which never changes. The columns of `Trials` have one entry per
+trial, in no particular order; everything else refers to a trial by its id.
 
-A document is whole or an update. In an update these hold only what is new or has changed since
-`since`, and are merged: `trials` (replace the row of that id, or append it), `architectures`
-(append them; `Trials.architecture` counts from the update's own first) and `curves` (replace or
-append by trial). Everything else is small, is sent anew, and replaces what was there. A trial that
-has been sent is never taken back, unless the study was begun anew: then a whole document comes.
+A document is either whole or an update. In an update, three keys hold only what is new or has
+changed since the revision `since`, and are merged into what the reader has: `trials` (replace the
+row with that id, or append it), `architectures` (append; the indices in `Trials.architecture` count
+from the first architecture of the update) and `curves` (replace or append by trial). All other keys
+are small: they are sent in full and replace the previous value. A trial that has been sent is never
+withdrawn; if a study is deleted and started again, a whole document is sent.
 
-Texts (names, reasons, hosts, paths) come out of a database that anybody may have written: they are
-never HTML. Numbers are finite; what is not known is null. Every score is better when smaller.
+Texts (names, reasons, hosts, paths) come from a database that anyone may have written. Treat them
+as text, never as HTML. Numbers are finite, and unknown values are null. For every score, smaller is
+better.
 """
 
 from typing import Literal, TypeAlias, TypedDict
@@ -19,12 +21,31 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 State: TypeAlias = Literal["complete", "infeasible", "stopped", "failed", "running", "interrupted"]
 
 
-class Axis(TypedDict):
-    """A score of the study. Objectives come first, in the study's order.
+class MixerDocument(TypedDict):
+    """A kind of mixer, in the order in which legends list them.
 
-    objective: False for a score that is only known beside them.
-    max: the budget of an objective or a constraint; null where there is none.
-    timed: it has an interval that a longer timing would narrow.
+    Attributes:
+        letter: The letter that stands for the mixer in a layout.
+        name: The name shown to people, such as "short convolution".
+        colour: A CSS hex colour, such as "#56b4e9"; null for layers without a mixer.
+        attention: Whether layers with this mixer count as attention layers.
+    """
+
+    letter: str
+    name: str
+    colour: str | None
+    attention: bool
+
+
+class AxisDocument(TypedDict):
+    """A score of the study. Objectives come first, in the order of the study file.
+
+    Attributes:
+        name: The name of the score, such as "decode".
+        unit: The unit of its values; empty for a score without a unit or without values yet.
+        objective: Whether the study minimises this score. False for scores that are only recorded.
+        max: The budget of an objective or a constraint, in `unit`; null where there is none.
+        timed: Whether the score is a timing, whose confidence interval a longer run would narrow.
     """
 
     name: str
@@ -35,7 +56,14 @@ class Axis(TypedDict):
 
 
 class Column(TypedDict):
-    """One score of every trial; low and high: its 95 % interval, null where no trial has one."""
+    """The values of one score, with one entry per trial.
+
+    Attributes:
+        value: The score in the unit of its axis; null for a trial that lacks it.
+        low: The lower bounds of the 95 % confidence intervals, in the same unit. An entry is null
+            for a trial without an interval; the whole list is null if no trial has one.
+        high: The upper bounds, with the same rules.
+    """
 
     value: list[float | None]
     low: list[float | None] | None
@@ -43,23 +71,38 @@ class Column(TypedDict):
 
 
 class Trials(TypedDict):
-    """One entry a trial in every column; trials without an architecture yet are not among them.
+    """The trials as columns with one entry per trial.
 
-    name: what a person asks for it by: the number of a candidate, the preset of a reference.
-    stage: where it is, or which one settled it; null for a complete one.
-    reason: why it is not complete, in words.
-    failure: the kind of failure of a failed one.
-    duplicate_of: the number of the candidate whose outcome it shares.
-    architecture: an index into `architectures` of the same document.
-    scores: by name. One that no trial of the document has is not there.
-    estimated_loss: of a stopped one, what its loss would have come to.
-    trained: the share of the token budget that its curve reaches; null without a curve.
-    unsettled: whether an objective or a constraint is known less well than the study asks for; null
-        without a timing.
-    disturbed: the most that others had of the measuring cores while it was timed (0 to 1).
-    waited: seconds that the timing waited for a quiet machine.
-    seconds: of all stages together.
-    ended_at: seconds since 1970; null while it runs or is interrupted.
+    Trials whose architecture has not been drawn yet are left out.
+
+    Attributes:
+        id: The identifier of the trial.
+        kind: Whether the trial is a candidate or a reference model.
+        number: The number of the trial among the trials of its kind.
+        name: What commands call the trial: the number of a candidate, or the name of a reference
+            (a preset or a file).
+        state: The state of the trial.
+        stage: The stage that is running, or the one that settled the trial; null for a complete
+            trial.
+        reason: Why the trial is not complete, as a sentence; null otherwise.
+        failure: The kind of failure; null for a trial that has not failed.
+        duplicate_of: The number of the earlier candidate with the same architecture, whose result
+            this trial shares; null for an original.
+        architecture: An index into `architectures` of the same document.
+        scores: The columns of scores, by name. A score that no trial of the document has is absent.
+        estimated_loss: The loss, in bits per byte, predicted at the full token budget for a trial
+            that was stopped early; null otherwise.
+        trained: The fraction of the token budget that the learning curve reaches (0 to 1); null
+            without a curve.
+        unsettled: Whether the confidence interval of an objective or constraint is wider than the
+            study requests; null without a timing.
+        disturbed: The largest fraction of the measuring cores that other processes used during a
+            timing (0 to 1); null if unknown.
+        waited: The time that the timings waited for a quiet machine, in seconds; null without a
+            timing.
+        seconds: The time spent on all stages together, in seconds.
+        ended_at: When the trial ended, in seconds since 1970 (UTC); null while it is running or
+            interrupted.
     """
 
     id: list[int]
@@ -83,10 +126,26 @@ class Trials(TypedDict):
 
 
 class Architectures(TypedDict):
-    """One entry an architecture in every column; what its mixers do not have is null.
+    """The distinct architectures of the trials as columns with one entry per architecture.
 
-    feed_forward, heads, kv_heads, head_dim, kernel, window: those of the first layer that has them.
-    embedding_share: the part of the parameters that is the embedding (0 to 1).
+    Properties that belong to a mixer are those of the first layer that has them, and null if no
+    layer does.
+
+    Attributes:
+        hash: The hash of the architecture.
+        layout: One letter per layer, first layer first; `mixers` lists the letters.
+        width: The width of the residual stream.
+        depth: The number of layers.
+        feed_forward: The number of hidden channels of the feed-forward block of the first layer.
+        heads: The number of attention heads.
+        kv_heads: The number of key/value heads.
+        head_dim: The size of an attention head.
+        kernel: The kernel size of the short convolution, in tokens.
+        window: The window of sliding-window attention, in tokens.
+        vocab_size: The size of the vocabulary, in tokens.
+        embedding_width: The width of the token embedding.
+        embedding_share: The fraction of all parameters that belongs to the embedding (0 to 1).
+        parameters: The number of parameters.
     """
 
     hash: list[str]
@@ -106,10 +165,13 @@ class Architectures(TypedDict):
 
 
 class Curves(TypedDict):
-    """Learning curves that were read at the same tokens.
+    """Learning curves that were evaluated after the same numbers of tokens.
 
-    loss: one list a trial, bits per byte after tokens[0], tokens[1], ...; shorter than `tokens`
-        where the training was stopped.
+    Attributes:
+        tokens: The numbers of training tokens at which the curves have values.
+        trial: The ids of the trials.
+        loss: One list per trial: the loss in bits per byte after tokens[0], tokens[1], ... The list
+            is shorter than `tokens` if the training was stopped early or is still running.
     """
 
     tokens: list[int]
@@ -118,9 +180,13 @@ class Curves(TypedDict):
 
 
 class Hypervolume(TypedDict):
-    """How the front grew: one entry for every candidate that made it larger.
+    """The growth of the hypervolume, with one entry for every candidate that increased it.
 
-    ended: how many candidates had ended then, this one included. seconds: since the study began.
+    Attributes:
+        trial: The id of the candidate.
+        ended: The number of candidates that had ended by then, including this one.
+        seconds: The time since the study started, in seconds.
+        volume: The hypervolume with this candidate, in the product of the units of the objectives.
     """
 
     trial: list[int]
@@ -130,7 +196,14 @@ class Hypervolume(TypedDict):
 
 
 class StageTime(TypedDict):
-    """What a stage has taken of the trials that are in that state now."""
+    """The time that a stage has spent on the trials that are in a given state now.
+
+    Attributes:
+        stage: The name of the stage.
+        state: The state of the trials.
+        trials: The number of trials.
+        seconds: The time spent, in seconds, summed over all processes.
+    """
 
     stage: str
     state: State
@@ -139,9 +212,16 @@ class StageTime(TypedDict):
 
 
 class Drift(TypedDict):
-    """The median time of the paired reference model beside trials, by when that was.
+    """The times of the reference model that is timed in alternation with the trials.
 
-    at: seconds since 1970. ms: a prompt's or a token's. Of very long studies some are left out.
+    For a long study, entries are thinned out evenly.
+
+    Attributes:
+        workload: The workload that was timed, such as "pp512".
+        trial: The ids of the trials that the reference model was interleaved with.
+        at: When each timing was made, in seconds since 1970 (UTC).
+        ms: The median time of the reference model, in milliseconds: for a whole prompt in a prefill
+            workload, for one token in a decode workload.
     """
 
     workload: str
@@ -151,7 +231,18 @@ class Drift(TypedDict):
 
 
 class EnvironmentSeen(TypedDict):
-    """A machine that trials were timed on; trials: how many."""
+    """A machine on which trials were timed.
+
+    Attributes:
+        host: The host name.
+        system: The operating system.
+        cpu: The model of the processor.
+        cores: The number of cores.
+        memory_bytes: The size of the memory, in bytes.
+        runtime: The version of the runtime that executed the models.
+        governor: The frequency governor of the processor; null if unknown.
+        trials: The number of trials that were timed on this machine.
+    """
 
     host: str
     system: str
@@ -164,7 +255,18 @@ class EnvironmentSeen(TypedDict):
 
 
 class Running(TypedDict):
-    """What some process does now. done: 0 to 1 of its stage; trial is null before it is drawn."""
+    """A trial that a process is working on.
+
+    Attributes:
+        trial: The id of the trial; null before its architecture is drawn.
+        title: The trial as people call it, such as "trial 7".
+        host: The host of the process.
+        pid: The process id.
+        stage: The stage that is running; null before the architecture is drawn.
+        done: The completed fraction of the stage (0 to 1); null if unknown.
+        text: The progress in words; may be empty.
+        since: When the trial started, in seconds since 1970 (UTC).
+    """
 
     trial: int | None
     title: str
@@ -176,10 +278,22 @@ class Running(TypedDict):
     since: float
 
 
-class Counts(TypedDict):
-    """Candidates by state, duplicates among them. rejected: draws that a rule refused."""
+class CountsDocument(TypedDict):
+    """The numbers of candidates by state, duplicates included.
 
-    wanted: int
+    Attributes:
+        total: The number of candidates that the study asks for, finished ones included.
+        complete: Candidates that passed every stage.
+        infeasible: Candidates that exceed a budget.
+        stopped: Candidates whose training was stopped early.
+        failed: Candidates that could not be built, trained or timed.
+        running: Candidates that a process is working on.
+        interrupted: Candidates whose process ended before they did.
+        duplicates: Candidates with the architecture of an earlier one; they share its result.
+        rejected: The numbers of proposals that the rules of the space refused, by rule.
+    """
+
+    total: int
     complete: int
     infeasible: int
     stopped: int
@@ -191,53 +305,86 @@ class Counts(TypedDict):
 
 
 class ConfirmedCandidate(TypedDict):
-    """A candidate that was trained again. trial: its id.
+    """A candidate that was trained or measured again.
 
-    short: the loss that the study knows. fresh: one loss for each of `seeds` at the study's own
-        token budget. long: the loss of the long training. Each is null where it is not there.
-    again: the objectives of `anew` as they were measured anew, the task's by the long training.
-    probability: of being on the front of those that were trained for long (0 to 1).
+    Attributes:
+        trial: The id of the candidate.
+        on_front: Whether the candidate is on the front of the study; runners-up are not.
+        short_loss: The loss that the study found, in bits per byte.
+        seed_losses: The losses of trainings with the study's own token budget, in bits per byte,
+            one for each seed of `ConfirmationDocument.seeds`; null where a training is missing.
+        long_loss: The loss of the longer training, in bits per byte; null if it is missing.
+        remeasured_values: The new value of each objective of `ConfirmationDocument.remeasured`, in
+            the unit of its axis; null where it is missing. The score of the user's own task is that
+            of the longer training.
+        probability: The probability that the candidate is on the front of the candidates with a
+            longer training (0 to 1); null if unknown.
     """
 
     trial: int
     on_front: bool
-    short: float
-    fresh: list[float | None]
-    long: float | None
-    again: list[float | None]
+    short_loss: float
+    seed_losses: list[float | None]
+    long_loss: float | None
+    remeasured_values: list[float | None]
     probability: float | None
 
 
-class Confirmation(TypedDict):
-    """What longer trainings say; candidates by their long loss. findings: sentences for people.
+class ConfirmationDocument(TypedDict):
+    """The result of retraining and remeasuring the front.
 
-    short_tokens: the study's own token budget. inherited: whether its losses are those of a shared
-        network instead, and not of trainings on so many.
-    anew: the objectives that were measured once more for any candidate, in the study's order.
+    Attributes:
+        short_tokens: The study's own token budget.
+        inherited: Whether the study's losses come from a shared network instead of trainings with
+            `short_tokens` tokens.
+        long_tokens: The token budget of the longer trainings; null before the first of them.
+        seeds: The seeds of the additional trainings with the study's own token budget.
+        remeasured: The objectives that were measured again for at least one candidate, in the order
+            of the study file.
+        candidates: The candidates, sorted by the loss of the longer training.
+        findings: What the confirmation shows, in sentences.
     """
 
     short_tokens: int
     inherited: bool
     long_tokens: int | None
     seeds: list[int]
-    anew: list[str]
+    remeasured: list[str]
     candidates: list[ConfirmedCandidate]
     findings: list[str]
 
 
 class Document(TypedDict):
-    """A study as it is now, or what has changed; see the top of this module.
+    """The current state of a study, or what has changed; see the top of this module.
 
-    since: the revision that an update goes on from; null in a whole document.
-    revision: what to ask for an update with; it means nothing else.
-    created_at: seconds since 1970.
-    spec: the study file with every default filled in.
-    reference: the preset that every model was timed in alternation with.
-    front: ids of the candidates on the front, by the first objective; each architecture once. The
-        other complete ones that are no duplicates are dominated.
-    reference_point: the corner of the hypervolume, one number an objective; empty without a front.
-    findings, unproven: sentences for people.
-    confirmation: what longer trainings say of the front; null where none was asked for.
+    Attributes:
+        study: The name of the study.
+        since: The revision that an update starts from; null in a whole document.
+        revision: An opaque token to request the next update with.
+        created_at: When the study was created, in seconds since 1970 (UTC).
+        spec: The study file with every default filled in, without the database URL.
+        mixers: The kinds of mixers that layouts consist of.
+        reference: The reference model that is timed in alternation with every candidate: the name
+            of a preset, or a file.
+        axes: The scores of the study.
+        counts: The numbers of candidates by state.
+        running: What processes are working on now.
+        trials: The trials.
+        architectures: The architectures of the trials.
+        curves: The learning curves of the trials.
+        front: The ids of the non-dominated complete candidates, sorted by the first objective, each
+            architecture once. All other complete candidates that are not duplicates are dominated.
+        knee: The id of the member of the front that is farthest from the line between the extremes;
+            null if the front is empty.
+        reference_point: The reference point of the hypervolume, one number per objective; empty
+            while the front is empty.
+        hypervolume: The growth of the hypervolume.
+        stages: Where the time was spent.
+        drift: The times of the reference model over the study, one entry per workload.
+        environments: The machines that trials were timed on.
+        findings: What the study shows, in sentences.
+        limitations: What the study does not show, in sentences.
+        confirmation: The result of retraining the front; null if nothing has been retrained.
     """
 
     study: str
@@ -245,9 +392,10 @@ class Document(TypedDict):
     revision: str
     created_at: float
     spec: dict[str, Json]
+    mixers: list[MixerDocument]
     reference: str
-    axes: list[Axis]
-    counts: Counts
+    axes: list[AxisDocument]
+    counts: CountsDocument
     running: list[Running]
     trials: Trials
     architectures: Architectures
@@ -260,14 +408,18 @@ class Document(TypedDict):
     drift: list[Drift]
     environments: list[EnvironmentSeen]
     findings: list[str]
-    unproven: list[str]
-    confirmation: Confirmation | None
+    limitations: list[str]
+    confirmation: ConfirmationDocument | None
 
 
 class Choice(TypedDict):
-    """How much of an objective hangs on one choice; the shares of all choices add up to 1.
+    """The importance of one choice of the search space for an objective.
 
-    low, high: the spread of the share over resampled studies (95 %).
+    Attributes:
+        choice: The name of the choice, such as "width".
+        share: The importance as a fraction of the total; all choices of an objective add up to 1.
+        low: The lower bound of the central 95 % of the importance over resampled candidates.
+        high: The upper bound.
     """
 
     choice: str
@@ -277,17 +429,31 @@ class Choice(TypedDict):
 
 
 class Importance(TypedDict):
-    """Of one objective. explained: the share of its variance that the choices foretell (R²)."""
+    """The importance of the choices for one objective.
+
+    Attributes:
+        objective: The name of the objective.
+        explained: The fraction of the variance of the objective that a model predicts from the
+            choices for candidates that it was not fitted to (R²; 0 to 1).
+        choices: The choices, most important first; empty if they do not predict the objective.
+    """
 
     objective: str
     explained: float
     choices: list[Choice]
 
 
-class Places(TypedDict):
-    """What stands at each tenth of the depth, first layers first, in good layouts and the others.
+class PlacementDocument(TypedDict):
+    """Which mixers are used at each tenth of the depth, in the best layouts and in the others.
 
-    best, rest: for each letter of `letters` ten shares of the layers there (0 to 1).
+    Attributes:
+        letters: The letters of the mixers.
+        best: One list per letter: the fraction of the layers with that mixer in each tenth of the
+            depth (ten values from 0 to 1, first layers first), in the layouts whose first objective
+            is best at their value of the second.
+        rest: The same for all other layouts.
+        best_trials: The number of candidates behind `best`.
+        rest_trials: The number of candidates behind `rest`.
     """
 
     letters: list[str]
@@ -297,11 +463,17 @@ class Places(TypedDict):
     rest_trials: int
 
 
-class AttentionCount(TypedDict):
-    """Candidates with so many attention layers (`a` or `s`) against the others of their speed.
+class AttentionCountDocument(TypedDict):
+    """Candidates with a given number of attention layers, compared at equal second objective.
 
-    difference: the mean of their first objective above what is usual at their second; low, high:
-        its 95 % interval, null for fewer than three.
+    Attributes:
+        layers: The number of attention layers, full or sliding-window.
+        trials: The number of candidates.
+        difference: The mean difference between their first objective and its typical value at their
+            second objective, in the unit of the first objective. Negative is better.
+        low: The lower bound of the 95 % confidence interval of `difference`; null for fewer than
+            three candidates.
+        high: The upper bound, with the same rule.
     """
 
     layers: int
@@ -312,20 +484,27 @@ class AttentionCount(TypedDict):
 
 
 class Why(TypedDict):
-    """Which choices matter. It takes seconds to make, so that the page asks for it by itself.
+    """Which choices matter. Computing it takes seconds, so the page requests it separately.
 
-    trials: complete candidates that it is made from.
-    said: why something is not there, such as too few trials; null where all is.
-    method: how importances were found, in a sentence.
-    equal: the names of the first and second objective, which 'at equal speed' is about.
+    Attributes:
+        study: The name of the study.
+        trials: The number of complete candidates that the results are based on.
+        note: Why results are missing, such as too few trials, as a sentence; null if none are.
+        method: How the importances were computed, as a phrase.
+        objectives: The names of the first and the second objective, which `placement` and
+            `attention` compare.
+        importances: The importance of the choices, one entry per objective.
+        placement: Where each mixer is used; null with too few trials.
+        attention: The effect of the number of attention layers, sorted by that number.
+        findings: What follows, in sentences.
     """
 
     study: str
     trials: int
-    said: str | None
+    note: str | None
     method: str
-    equal: list[str]
+    objectives: list[str]
     importances: list[Importance]
-    places: Places | None
-    attention: list[AttentionCount]
+    placement: PlacementDocument | None
+    attention: list[AttentionCountDocument]
     findings: list[str]

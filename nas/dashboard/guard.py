@@ -1,4 +1,4 @@
-"""Who may ask the dashboard for what: hosts it answers to, headers it sends, its token."""
+"""Access control of the dashboard: allowed hosts, security headers and the write token."""
 
 import hmac
 import ipaddress
@@ -11,9 +11,10 @@ from secrets import token_urlsafe
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-TOKEN_HEADER = "x-nas-token"  # noqa: S105 - its name, not its value
+TOKEN_HEADER = "x-nas-token"  # noqa: S105 - the name of the header, not a secret
 
-# Everything that a page of ours does; a string from a database that became markup could do nothing.
+# The policy allows what the page needs and nothing else: if a text from a database were ever
+# interpreted as markup, it could not run or load anything.
 _SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
@@ -28,11 +29,17 @@ _SECURITY_HEADERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """Stands before the application.
+    """ASGI middleware that refuses requests from other sites.
 
-    A page elsewhere can make its own name lead to this machine (DNS rebinding), so only names are
-    answered that no stranger can hold: those of this machine, and addresses. What changes something
-    is a POST with the token that our page carries, sent by our page.
+    Another site can point its own domain name at this machine (DNS rebinding). The dashboard
+    therefore answers only to host names that no one else can own: the names of this machine, and IP
+    addresses. A request that writes something must be a POST from the dashboard's own page, with
+    the token that the page contains.
+
+    Attributes:
+        app: The application to protect.
+        bound_host: The host name or address that the server listens on.
+        token: The token that a request must carry to write something.
     """
 
     app: ASGIApp
@@ -61,20 +68,25 @@ class Guard:
     def _refusal(self, method: str, headers: Headers) -> str | None:
         host = headers.get("host", "")
         if not answers_to(host, self.bound_host):
-            return f"host: {host[:100]!r} is not a name that this dashboard answers to"
+            return f"host: {host[:100]!r} is not a host name of this dashboard"
         if method in ("GET", "HEAD"):
             return None
         if method != "POST":
             return f"method: {method!r} is not GET or POST"
         if headers.get("origin") not in (f"http://{host}", f"https://{host}"):
-            return "origin: a request that changes something comes from the dashboard's own page"
+            return "origin: the request was not sent by the dashboard's own page"
         if not hmac.compare_digest(headers.get(TOKEN_HEADER, "").encode(), self.token.encode()):
-            return "token: it is missing or of an earlier run of the dashboard; reload the page"
+            return "token: missing or from an earlier run of the dashboard; reload the page"
         return None
 
 
 def answers_to(host: str, bound_host: str) -> bool:
-    """Whether a Host header, whatever its port, means a server that is bound to `bound_host`."""
+    """Return whether a Host header is valid for a server that listens on `bound_host`.
+
+    Args:
+        host: The value of the Host header, with or without a port.
+        bound_host: The host name or address that the server listens on.
+    """
     found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:[0-9]+)?", host)
     if found is None:
         return False
@@ -95,8 +107,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def _refuse(sentence: str, send: Send) -> None:
-    body = json.dumps({"error": sentence}).encode()
+async def _refuse(message: str, send: Send) -> None:
+    body = json.dumps({"error": message}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 403, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""The studies that a dashboard shows, each with the open store that holds it."""
+"""The studies that a dashboard shows, and their open stores."""
 
 import contextlib
 import re
@@ -11,29 +11,37 @@ from typing import Self
 from nas.dashboard.document import StudyDocuments
 from nas.dashboard.form import Why
 from nas.dashboard.why import why_document
-from nas.study_place import DEFAULT_STORAGE, StudyPlace
+from nas.inputs.study_argument import DEFAULT_STORAGE, StudyLocation
 from studies.storage.schema import NotBegun
 from studies.storage.store import Store
 
 
 class OpenStudies:
-    """Reads from as many databases as the studies are in, and never writes."""
+    """The studies that a dashboard shows, from one or more databases, which are only read.
 
-    def __init__(self, places: Sequence[StudyPlace], storage: str) -> None:
-        """places: what is shown, in this order; where there are none, all studies of `storage`.
+    Use it as a context manager, or call `close`. Methods may be called from several threads.
+    """
 
-        ValueError for a database that cannot be read, and for two studies of one name. That of a
-        place may be made later; `storage` has to be there.
+    def __init__(self, places: Sequence[StudyLocation], storage: str) -> None:
+        """Open the databases.
+
+        Args:
+            places: The studies to show, in this order. Their databases may be created later. If
+                empty, all studies in `storage` are shown.
+            storage: A database URL; the database must exist if `places` is empty.
+
+        Raises:
+            ValueError: If a database cannot be read, or two studies have the same name.
         """
         names = [place.name for place in places]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"study: '{name}' is named twice")
+                raise ValueError(f"study: '{name}' is given twice")
         self._places = tuple(places)
         self._storage = storage
         self._lock = threading.Lock()
         self._why_lock = threading.Lock()
-        self._documents: dict[str, _Kept] = {}
+        self._documents: dict[str, _LockedDocuments] = {}
         self._stores: dict[str, Store] = {}
         try:
             for place in places:
@@ -45,51 +53,75 @@ class OpenStudies:
             self.close()
             raise
 
-    def places(self) -> tuple[StudyPlace, ...]:
-        """Those that were named, begun or not; else those that the database holds by now."""
+    def places(self) -> tuple[StudyLocation, ...]:
+        """Return the studies to show: those that were given, else all in the database now."""
         if self._places:
             return self._places
-        begun = self._open(self._storage).studies()
-        return tuple(StudyPlace(name=study.name, storage=self._storage) for study in begun)
+        stored = self._open(self._storage).studies()
+        return tuple(StudyLocation(name=study.name, storage=self._storage) for study in stored)
 
-    def place(self, name: str) -> StudyPlace:
-        """ValueError for a study that is not shown."""
+    def place(self, name: str) -> StudyLocation:
+        """Return the study with this name.
+
+        Raises:
+            ValueError: If the dashboard does not show it.
+        """
         for place in self.places():
             if place.name == name:
                 return place
-        raise ValueError(f"study: {name[:100]!r} is not one that this dashboard shows")
+        raise ValueError(f"study: {name[:100]!r} is not shown by this dashboard")
 
     def store(self, name: str) -> Store:
-        """The store of a study; ValueError for one that is not shown, or has no database yet."""
+        """Return the store of a study.
+
+        Raises:
+            ValueError: If the dashboard does not show the study, or its database does not exist
+                yet.
+        """
         return self._open(self.place(name).storage)
 
     def is_begun(self, name: str) -> bool:
+        """Return whether the study exists in its database.
+
+        Raises:
+            ValueError: If the dashboard does not show the study.
+        """
         try:
             return name in [study.name for study in self.store(name).studies()]
         except NotBegun:
             return False
 
     def document(self, name: str, since: str | None) -> bytes | None:
-        """See `StudyDocuments.answer`; ValueError for a study that is not begun, here and below.
+        """Return the document of a study; see `StudyDocuments.answer`.
 
-        Callers are threads, and one waits for the other.
+        Threads that request the same study wait for each other.
+
+        Raises:
+            ValueError: If the study does not exist.
         """
-        kept = self._kept(name)
-        with kept.lock:
-            return kept.documents.answer(since)
+        locked = self._locked_documents(name)
+        with locked.lock:
+            return locked.documents.answer(since)
 
     def read_ahead(self) -> None:
-        """Reads what will be asked for first; a mistake is told to whoever asks."""
+        """Read the first documents in advance; errors are left to the request that needs them."""
         for place in self.places():
             with contextlib.suppress(ValueError):
                 self.document(place.name, None)
 
     def why(self, name: str) -> Why:
-        """One at a time: it keeps a core busy. Documents do not wait for it."""
-        kept = self._kept(name)
+        """Return which choices of a study matter.
+
+        Only one such computation runs at a time, because it occupies a core. Requests for documents
+        do not wait for it.
+
+        Raises:
+            ValueError: If the study does not exist.
+        """
+        locked = self._locked_documents(name)
         with self._why_lock:
-            with kept.lock:
-                followed = kept.documents.as_it_is()
+            with locked.lock:
+                followed = locked.documents.as_it_is()
             return why_document(followed)
 
     def _open(self, url: str) -> Store:
@@ -98,15 +130,16 @@ class OpenStudies:
                 self._stores[url] = Store.open_to_read(url)
             return self._stores[url]
 
-    def _kept(self, name: str) -> "_Kept":
+    def _locked_documents(self, name: str) -> "_LockedDocuments":
         store = self.store(name)
         store.study(name)
         with self._lock:
             if name not in self._documents:
-                self._documents[name] = _Kept(documents=StudyDocuments(store, name))
+                self._documents[name] = _LockedDocuments(documents=StudyDocuments(store, name))
             return self._documents[name]
 
     def close(self) -> None:
+        """Close all databases."""
         for store in self._stores.values():
             store.close()
 
@@ -122,16 +155,20 @@ class OpenStudies:
         self.close()
 
 
-def storage_option(place: StudyPlace) -> str | None:
-    """What `--storage` has to be for a command to find the study; without a password."""
+def storage_option(place: StudyLocation) -> str | None:
+    """Return the `--storage` option with which a command finds the study.
+
+    Returns:
+        The database URL without its password, or None for the default database.
+    """
     if place.storage == DEFAULT_STORAGE:
         return None
     return re.sub(r"(://[^/@:]*):[^@]*@", r"\1@", place.storage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
-    """What is remembered of a study between two questions, for one thread at a time."""
+class _LockedDocuments:
+    """The cached documents of a study, and the lock that a thread must hold to use them."""
 
     documents: StudyDocuments
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -1,4 +1,4 @@
-"""The dashboard as a web application: one page, its files, documents of studies, and exports."""
+"""The dashboard's web application: the page, its static files, study documents and exports."""
 
 import json
 import sys
@@ -17,34 +17,40 @@ from starlette.types import ASGIApp
 
 from nas.dashboard.assets import Asset, assets, page_text
 from nas.dashboard.document import json_bytes
-from nas.dashboard.exports import ExportFolder
 from nas.dashboard.guard import Guard
 from nas.dashboard.open_studies import OpenStudies, storage_option
+from nas.exporters.export_folder import ExportFolder
 
-_MOST_REQUEST_BYTES = 10_000
+_MAX_REQUEST_BYTES = 10_000
 
 
 def dashboard_app(studies: OpenStudies, exports: ExportFolder, *, bound_host: str) -> ASGIApp:
-    """bound_host: what the server listens on; see `Guard`."""
+    """Return the dashboard as an ASGI application.
+
+    Args:
+        studies: The studies to show.
+        exports: The folder that the export button writes to.
+        bound_host: The host name or address that the server listens on; see `Guard`.
+    """
     token = token_urlsafe()
     page = page_text(token).encode()
-    answers = _Answers(studies=studies, exports=exports, page=page, assets=assets())
+    endpoints = _Endpoints(studies=studies, exports=exports, page=page, assets=assets())
     routes = [
-        Route("/", answers.index),
-        Route("/static/{path:path}", answers.asset),
-        Route("/api/studies", answers.study_list),
-        Route("/api/study", answers.study),
-        Route("/api/why", answers.why),
-        Route("/api/export", answers.export, methods=["POST"]),
+        Route("/", endpoints.index),
+        Route("/static/{path:path}", endpoints.asset),
+        Route("/api/studies", endpoints.study_list),
+        Route("/api/study", endpoints.study),
+        Route("/api/why", endpoints.why),
+        Route("/api/export", endpoints.export, methods=["POST"]),
     ]
-    mistakes = {ValueError: _mistake, HTTPException: _no_such_page, Exception: _failure}
-    app = Starlette(routes=routes, exception_handlers=mistakes)
+    handlers = {ValueError: _bad_request, HTTPException: _http_error, Exception: _internal_error}
+    app = Starlette(routes=routes, exception_handlers=handlers)
     return Guard(app=app, bound_host=bound_host, token=token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answers:
-    """One method an address. Those that read the database run in a thread of their own."""
+class _Endpoints:
+    """One method per route. Starlette runs those that are not `async` in a thread pool."""
 
     studies: OpenStudies
     exports: ExportFolder
@@ -55,7 +61,7 @@ class _Answers:
         return Response(self.page, media_type="text/html; charset=utf-8")
 
     async def asset(self, request: Request) -> Response:
-        """Browsers keep a file, and ask each time whether it is still the same."""
+        """Return a static file. Browsers cache it and revalidate it on every load."""
         found = self.assets.get(request.path_params["path"])
         if found is None:
             raise HTTPException(404)
@@ -76,9 +82,10 @@ class _Answers:
         )
 
     def study(self, request: Request) -> Response:
-        """The document of `?name=`, else of the first study; 204 where there is none yet.
+        """Return the document of the study `?name=`, by default the first study.
 
-        With `&since=`, a revision, what has changed; 204 for nothing.
+        With `&since=REVISION`, return an update. The status is 204 if the study does not exist yet,
+        or if nothing has changed since that revision.
         """
         first = [place.name for place in self.studies.places()][:1]
         name = request.query_params.get("name") or "".join(first)
@@ -91,13 +98,13 @@ class _Answers:
         return _json(json_bytes(self.studies.why(request.query_params.get("name", ""))))
 
     async def export(self, request: Request) -> Response:
-        wished = await _json_fields(request, ("study", "trial", "format"))
+        fields = await _json_fields(request, ("study", "trial", "format"))
         written = await run_in_threadpool(
             self.exports.export,
-            self.studies.store(wished["study"]),
-            wished["study"],
-            wished["trial"],
-            wished["format"],
+            self.studies.store(fields["study"]),
+            fields["study"],
+            fields["trial"],
+            fields["format"],
         )
         return JSONResponse(
             {
@@ -113,36 +120,38 @@ def _json(text: bytes) -> Response:
 
 
 async def _json_fields(request: Request, names: tuple[str, ...]) -> dict[str, str]:
-    """The request's body, which is these fields and nothing else; ValueError if it is not."""
+    """Return the fields of a JSON body; raise ValueError unless it has exactly these fields."""
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _MOST_REQUEST_BYTES:
-            raise ValueError(f"body: it is not within {_MOST_REQUEST_BYTES:,} bytes")
+        if len(body) > _MAX_REQUEST_BYTES:
+            raise ValueError(f"body: the request exceeds {_MAX_REQUEST_BYTES:,} bytes")
     try:
         fields = json.loads(body)
     except ValueError:
         fields = None
     if not isinstance(fields, dict) or set(fields) != set(names):
-        raise ValueError(f"body: it is not a JSON object of {', '.join(names)}")
+        raise ValueError(
+            f"body: the request is not a JSON object with exactly the fields {', '.join(names)}"
+        )
     for name, value in fields.items():
         if not isinstance(value, str):
-            raise ValueError(f"{name}: {value!r} is not a text")
+            raise ValueError(f"{name}: {value!r} is not a string")
     return fields
 
 
-async def _mistake(_: Request, error: Exception) -> Response:
+async def _bad_request(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, status_code=400)
 
 
-async def _no_such_page(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    sentence = f"address: {request.url.path[:100]!r} is not one of the dashboard's"
-    return JSONResponse({"error": sentence}, status_code=error.status_code)
+    message = f"address: {request.url.path[:100]!r} is not an address of the dashboard"
+    return JSONResponse({"error": message}, status_code=error.status_code)
 
 
-async def _failure(_: Request, error: Exception) -> Response:
-    """What only we can break; the page says so, and the terminal has the rest."""
+async def _internal_error(_: Request, error: Exception) -> Response:
+    """Report a bug in the dashboard: briefly to the page, with a traceback on the terminal."""
     traceback.print_exception(error, file=sys.stderr)
-    sentence = f"the dashboard failed with {type(error).__name__}; its terminal says more"
-    return JSONResponse({"error": sentence}, status_code=500)
+    message = f"the dashboard failed with {type(error).__name__}; see its terminal for details"
+    return JSONResponse({"error": message}, status_code=500)

@@ -1,4 +1,4 @@
-"""Which choices of a study matter: what the page asks for once the first picture stands."""
+"""Builds the document that says which choices of a study matter."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,42 +7,48 @@ import numpy as np
 from nas.dashboard import form
 from nas.dashboard.columns import exact_short, short
 from nas.dashboard.form import Why
-from nas.dashboard.wording import counted, joined, sentence, share
-from studies.analysis import Axis, standing
-from studies.choices import FEED_FORWARD, FEWEST_TRIALS, METHOD, Importances, importances
-from studies.following import Followed
-from studies.placement import (
+from nas.findings.wording import counted, joined, sentence, share
+from studies.analysis.choice_importance import (
+    FEED_FORWARD,
+    FEWEST_TRIALS,
+    METHOD,
+    Importances,
+    importances,
+)
+from studies.analysis.followed_study import Followed
+from studies.analysis.placement import (
     AttentionCount,
     Placement,
     above_usual,
     attention_counts,
     placement,
 )
+from studies.analysis.summaries import Axis, study_summary
 
 _NAMED_CHOICES = 3
-_FORETELLS_LITTLE = 0.3
-_ATTENTION = "as"
+_LOW_EXPLAINED = 0.3
+_ATTENTION_LETTERS = "as"
 
 
 def why_document(followed: Followed) -> Why:
-    """Equal for equal trials: chance has a fixed seed."""
-    now = standing(followed)
+    """Return which choices matter; equal trials give equal results, because the seed is fixed."""
+    now = study_summary(followed)
     trials, axes = now.complete, now.front.axes
     document: Why = {
         "study": followed.study.name,
         "trials": len(trials),
-        "said": None,
+        "note": None,
         "method": METHOD,
-        "equal": [axis.name for axis in axes[:2]],
+        "objectives": [axis.name for axis in axes[:2]],
         "importances": [],
-        "places": None,
+        "placement": None,
         "attention": [],
         "findings": [],
     }
     if len(trials) < FEWEST_TRIALS:
-        document["said"] = (
-            f"Which choices matter is told from {FEWEST_TRIALS} complete candidates on; "
-            f"there {'is' if len(trials) == 1 else 'are'} {len(trials)}."
+        document["note"] = (
+            f"Finding out which choices matter requires at least {FEWEST_TRIALS} complete "
+            f"candidates; there {'is' if len(trials) == 1 else 'are'} {len(trials)}."
         )
         return document
     shapes = [followed.shapes[trial.model.hash] for trial in trials if trial.model is not None]
@@ -55,14 +61,14 @@ def why_document(followed: Followed) -> Why:
     ]
     above = above_usual(columns[axes[0].name], columns[axes[1].name])
     places, counts = placement(shapes, above), attention_counts(shapes, above)
-    document["places"] = _places(places)
+    document["placement"] = _placement(places)
     document["attention"] = [_attention(count) for count in counts]
     document["findings"] = [
-        sentence(said)
-        for said in (
-            *map(_said, document["importances"]),
-            *_placed(places, axes),
-            *_counted(counts, axes),
+        sentence(finding)
+        for finding in (
+            *map(_importance_finding, document["importances"]),
+            *_placement_findings(places, axes),
+            *_attention_findings(counts, axes),
         )
     ]
     return document
@@ -84,7 +90,7 @@ def _importance(objective: str, found: Importances) -> form.Importance:
     }
 
 
-def _places(places: Placement) -> form.Places:
+def _placement(places: Placement) -> form.PlacementDocument:
     return {
         "letters": list(places.letters),
         "best": [[exact_short(each) for each in row] for row in places.best],
@@ -94,7 +100,7 @@ def _places(places: Placement) -> form.Places:
     }
 
 
-def _attention(count: AttentionCount) -> form.AttentionCount:
+def _attention(count: AttentionCount) -> form.AttentionCountDocument:
     return {
         "layers": count.layers,
         "trials": count.count,
@@ -104,41 +110,42 @@ def _attention(count: AttentionCount) -> form.AttentionCount:
     }
 
 
-def _said(importance: form.Importance) -> str:
+def _importance_finding(importance: form.Importance) -> str:
     objective, explained = importance["objective"], importance["explained"]
     if not importance["choices"]:
-        return f"{objective}: the choices foretell nothing of it"
+        return f"{objective}: the choices do not predict it"
     named = [
         f"{each['choice']} ({share(each['low'])} to {share(each['high'])})"
         for each in importance["choices"][:_NAMED_CHOICES]
     ]
-    doubt = ", which is little" if explained < _FORETELLS_LITTLE else ""
+    doubt = ", which is little" if explained < _LOW_EXPLAINED else ""
     return (
-        f"{objective} hangs most on {joined(named)}; "
-        f"all choices together foretell {share(explained)} of its variance{doubt}"
+        f"{objective} depends most on {joined(named)}; "
+        f"all choices together explain {share(explained)} of its variance{doubt}"
     )
 
 
-def _placed(places: Placement, axes: Sequence[Axis]) -> Iterator[str]:
-    rows = [row for row, letter in enumerate(places.letters) if letter in _ATTENTION]
+def _placement_findings(places: Placement, axes: Sequence[Axis]) -> Iterator[str]:
+    rows = [row for row, letter in enumerate(places.letters) if letter in _ATTENTION_LETTERS]
     if not rows:
         return
     half = len(places.best[0]) // 2
 
-    def of_layers(shares: Sequence[Sequence[float]], tenths: slice) -> float:
+    def attention_share(shares: Sequence[Sequence[float]], tenths: slice) -> float:
         return sum(float(np.mean(shares[row][tenths])) for row in rows)
 
-    lower, upper = slice(half), slice(half, None)
+    first, second = slice(half), slice(half, None)
     yield (
-        f"the fifth with the lowest {axes[0].name} for its {axes[1].name} has attention in "
-        f"{share(of_layers(places.best, lower))} of the lower and "
-        f"{share(of_layers(places.best, upper))} of the upper layers; the others in "
-        f"{share(of_layers(places.rest, lower))} and {share(of_layers(places.rest, upper))}"
+        f"in the fifth of the layouts with the lowest {axes[0].name} for their {axes[1].name}, "
+        f"{share(attention_share(places.best, first))} of the layers in the first half of the "
+        f"depth and {share(attention_share(places.best, second))} in the second half are "
+        f"attention layers; in the other layouts, {share(attention_share(places.rest, first))} "
+        f"and {share(attention_share(places.rest, second))}"
     )
 
 
-def _counted(counts: Sequence[AttentionCount], axes: Sequence[Axis]) -> Iterator[str]:
-    """The extremes, if their intervals are apart."""
+def _attention_findings(counts: Sequence[AttentionCount], axes: Sequence[Axis]) -> Iterator[str]:
+    """Compare the best and the worst number of attention layers."""
     known = [count for count in counts if count.low is not None and count.high is not None]
     if len(known) < 2:
         return
@@ -148,14 +155,15 @@ def _counted(counts: Sequence[AttentionCount], axes: Sequence[Axis]) -> Iterator
     assert most.low is not None
     if least.high >= most.low:
         yield (
-            f"at equal {axes[1].name}, noise hides how {axes[0].name} hangs on the number of "
-            "attention layers"
+            f"at equal {axes[1].name}, any effect of the number of attention layers on "
+            f"{axes[0].name} is within the noise"
         )
         return
     unit = axes[0].unit
     yield (
         f"at equal {axes[1].name}, {axes[0].name} is lowest with {_layers(least)}, "
-        f"{_span(least)} {unit} from the usual, and highest with {_layers(most)}, {_span(most)}"
+        f"{_span(least)} {unit} relative to the typical value (95 % confidence interval), and "
+        f"highest with {_layers(most)}, {_span(most)}"
     )
 
 

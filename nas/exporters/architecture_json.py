@@ -14,10 +14,10 @@ from evaluators.evaluator import Score
 from hardware.environment import Environment
 from hardware.measurement import Measurement, quantile_ms
 from hardware.stability import interval_ms
-from nas.subjects import Subject
+from nas.inputs.model_argument import Subject
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.strict import parse_json, read_text
-from studies.analysis import TrialDetail
+from studies.analysis.summaries import TrialDetail
 
 Schema: TypeAlias = dict[str, JsonValue]
 

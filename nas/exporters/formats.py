@@ -23,7 +23,7 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class ExportOptions:
     """How it is exported.
 
     output: None for a name that follows from the subject's.
@@ -50,5 +50,5 @@ class Exported:
 
     path: Path
     reads_text: bool = False
-    story: str | None = None
+    weights_origin: str | None = None
     remark: str | None = None

@@ -1,1 +1,1 @@
-"""A study in one file, to be sent to somebody who has neither the program nor the database."""
+"""Reports: a study in one file, readable without the program and the database."""

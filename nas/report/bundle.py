@@ -1,4 +1,4 @@
-"""The page's files in one piece, so that a report opens from a disk and asks no network."""
+"""Bundles the page's files into a report, so that it opens from disk without a network."""
 
 import base64
 import json
@@ -13,14 +13,15 @@ _IMPORT = re.compile(r'(\bfrom\s+)"\./([\w-]+\.js)"')
 
 
 def stylesheet() -> str:
+    """Return the page's style sheet, safe inside a `<style>` element."""
     return _text(_STYLE).replace("</", r"<\/")
 
 
 def scripts() -> str:
-    """The charts' library, and the modules of the page from the entry of a report on.
+    """Return the `<script>` elements of a report: the chart library and the page's modules.
 
-    Modules import each other by names that an import map leads to data: URLs: what comes from
-    file:// may import nothing beside it.
+    Each module is a data: URL, and an import map translates the names under which modules import
+    each other: browsers do not let a page from file:// import other files.
     """
     urls = {_name(module): _data_url(text) for module, text in modules(_ENTRY).items()}
     import_map = json.dumps({"imports": urls})
@@ -32,7 +33,7 @@ def scripts() -> str:
 
 
 def _inside_script(text: str) -> str:
-    """Inside <script> nothing may read as its end, nor as the beginning of a comment."""
+    """Escape what would end a `<script>` element or start a comment inside it."""
     return text.replace("</script", r"<\/script").replace("<!--", r"<\!--")
 
 

@@ -1,29 +1,35 @@
-"""A report as Markdown: the findings and the tables."""
+"""Writes a report as Markdown, with the findings and the tables."""
 
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from nas.dashboard.form import Document, Why
-from nas.report.page import dates, trusted, unproven
+from nas.report.page import confirmation_findings, date_line, limitations
 from nas.report.tables import Table, tables
 
-# What Markdown or HTML in it may read as more than text.
-_SIGNIFICANT = re.compile(r"([\\`*_\[\]#|~!&<>])")
+# Characters with a meaning in Markdown, or in the HTML that it may contain.
+_SPECIAL = re.compile(r"([\\`*_\[\]#|~!&<>])")
 
 
 def report_markdown(document: Document, why: Why, made_at: datetime) -> str:
-    """document: a whole one."""
+    """Return a report as Markdown.
+
+    Args:
+        document: The whole document of the study.
+        why: The document that says which choices matter.
+        made_at: The time that the report names, in UTC.
+    """
     return "\n".join(_lines(document, why, made_at)) + "\n"
 
 
 def _lines(document: Document, why: Why, made_at: datetime) -> Iterator[str]:
     yield f"# {_escaped(document['study'])}: report"
     yield ""
-    yield _escaped(dates(document, made_at))
+    yield _escaped(date_line(document, made_at))
     yield from _list("Findings", [*document["findings"], *why["findings"]])
-    yield from _list("How far to trust the losses", trusted(document))
-    yield from _list("Left unproven", unproven(document, why))
+    yield from _list("Confirmation of the losses", confirmation_findings(document))
+    yield from _list("Limitations", limitations(document, why))
     for table in tables(document):
         yield from _table(table)
 
@@ -48,5 +54,5 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """On one line, and nothing but text."""
-    return _SIGNIFICANT.sub(r"\\\1", " ".join(text.split()))
+    """Return the text on one line, without Markdown markup."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

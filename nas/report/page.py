@@ -1,4 +1,4 @@
-"""A report as one HTML file: readable as it is, with the dashboard's charts where scripts run."""
+"""Writes a report as one HTML file: static text and tables, and charts where scripts run."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from nas.report.bundle import scripts, stylesheet
 from nas.report.picture import front_picture
 from nas.report.tables import Table, tables
 
-# Nothing is fetched, whatever a text out of the database may look like.
+# Nothing is fetched, whatever a text from the database contains.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' data:; style-src 'unsafe-inline'; "
     "img-src data: blob:"
@@ -31,7 +31,13 @@ header.report { padding-top: 20px; }
 
 
 def report_html(document: Document, why: Why, made_at: datetime) -> str:
-    """document: a whole one."""
+    """Return a report as a self-contained HTML page.
+
+    Args:
+        document: The whole document of the study.
+        why: The document that says which choices matter.
+        made_at: The time that the report names, in UTC.
+    """
     return "\n".join(_page(document, why, made_at))
 
 
@@ -43,13 +49,13 @@ def _page(document: Document, why: Why, made_at: datetime) -> Iterator[str]:
     yield '<meta name="color-scheme" content="light dark">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield f"<title>{title}</title><style>{stylesheet()}{_STYLE}</style></head><body>"
-    said = escape(dates(document, made_at))
-    yield f'<header class="report"><h1>{title}</h1><p>{said}</p></header>'
-    # The charts' own page says all of this too.
+    dates = escape(date_line(document, made_at))
+    yield f'<header class="report"><h1>{title}</h1><p>{dates}</p></header>'
+    # The charts repeat this section, so it is hidden once they are drawn.
     yield '<section class="report static">'
     yield from _list("Findings", [*document["findings"], *why["findings"]])
-    yield from _list("How far to trust the losses", trusted(document))
-    yield from _list("Left unproven", unproven(document, why))
+    yield from _list("Confirmation of the losses", confirmation_findings(document))
+    yield from _list("Limitations", limitations(document, why))
     yield front_picture(document)
     yield '</section><main id="charts"></main><section class="report">'
     for table in tables(document):
@@ -61,20 +67,24 @@ def _page(document: Document, why: Why, made_at: datetime) -> Iterator[str]:
     yield f"{scripts()}</body></html>"
 
 
-def trusted(document: Document) -> list[str]:
-    """What longer trainings say, where there are any."""
+def confirmation_findings(document: Document) -> list[str]:
+    """Return what the confirmation shows; empty if nothing has been retrained."""
     confirmation = document["confirmation"]
     return [] if confirmation is None else confirmation["findings"]
 
 
-def unproven(document: Document, why: Why) -> list[str]:
-    """With what the choices do not tell."""
-    return document["unproven"] if why["said"] is None else [*document["unproven"], why["said"]]
+def limitations(document: Document, why: Why) -> list[str]:
+    """Return what the study does not show, including why the choices could not be analysed."""
+    found = document["limitations"]
+    return found if why["note"] is None else [*found, why["note"]]
 
 
-def dates(document: Document, made_at: datetime) -> str:
-    begun = datetime.fromtimestamp(document["created_at"], UTC)
-    return f"A study begun on {begun:%d %B %Y}, as it was on {made_at:%d %B %Y at %H:%M} UTC"
+def date_line(document: Document, made_at: datetime) -> str:
+    """Return when the study was started and when the report was made, as one line."""
+    start = datetime.fromtimestamp(document["created_at"], UTC)
+    return (
+        f"Study started on {start:%d %B %Y}; report made on {made_at:%d %B %Y at %H:%M} UTC"
+    )
 
 
 def _list(title: str, sentences: Sequence[str]) -> Iterator[str]:

@@ -1,22 +1,21 @@
-"""The front as a static picture, for readers whose browser runs no script."""
+"""Draws the front as a static SVG, for readers whose browser runs no scripts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from nas.dashboard.form import Axis, Document
-from nas.dashboard.wording import joined
+from nas.dashboard.form import AxisDocument, Document
 from nas.views.scatter import ticks
 
 _WIDTH, _HEIGHT = 860, 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 36, 50
-# Dots behind the front are there for its shape; more of them make a large file.
-_MOST_DOMINATED = 2_000
+# Dominated candidates only show the shape of the cloud; more of them would make the file large.
+_MAX_DOMINATED = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Mark:
-    """low, high: the interval of x, where there is one."""
+    """A trial in the picture; low and high bound the confidence interval of x, if there is one."""
 
     x: float
     y: float
@@ -26,7 +25,14 @@ class _Mark:
 
 
 def front_picture(document: Document) -> str:
-    """An SVG of the first objective over the second; empty where no candidate is complete."""
+    """Return an SVG of the first objective against the second.
+
+    Args:
+        document: The whole document of the study.
+
+    Returns:
+        The SVG element, or an empty string if no candidate is complete.
+    """
     y_axis, x_axis = [axis for axis in document["axes"] if axis["objective"]][:2]
     front = set(document["front"])
     members, dominated, references = [], [], []
@@ -43,13 +49,13 @@ def front_picture(document: Document) -> str:
             dominated.append(mark)
     if not members:
         return ""
-    dominated = dominated[:: -(-len(dominated) // _MOST_DOMINATED) or 1]
+    dominated = dominated[:: -(-len(dominated) // _MAX_DOMINATED) or 1]
     plot = _Plot([*members, *dominated, *references])
-    names = joined([axis["name"] for axis in (y_axis, x_axis)])
+    label = f"Pareto front: {y_axis['name']} against {x_axis['name']}"
     return "\n".join(
         [
             f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-            f'aria-label="The front of {escape(names)}">',
+            f'aria-label="{escape(label)}">',
             *plot.axes(_title(x_axis), _title(y_axis)),
             '<g fill="currentColor" opacity="0.3">',
             *(plot.dot(mark, 2) for mark in dominated),
@@ -63,7 +69,7 @@ def front_picture(document: Document) -> str:
 
 
 class _Plot:
-    """Places on the picture, by the values of two axes."""
+    """Converts the values of two axes into positions on the picture."""
 
     def __init__(self, marks: Sequence[_Mark]) -> None:
         self._x_ticks = ticks([mark.x for mark in marks], most=7)
@@ -107,7 +113,7 @@ class _Plot:
 
 
 def _mark(document: Document, row: int, x_name: str, y_name: str) -> _Mark | None:
-    """None for a trial that lacks one of the scores."""
+    """Return None for a trial that lacks one of the scores."""
     scores = document["trials"]["scores"]
     if x_name not in scores or y_name not in scores:
         return None
@@ -124,5 +130,5 @@ def _mark(document: Document, row: int, x_name: str, y_name: str) -> _Mark | Non
     )
 
 
-def _title(axis: Axis) -> str:
+def _title(axis: AxisDocument) -> str:
     return f"{axis['name']} {axis['unit']}".strip()

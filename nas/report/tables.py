@@ -1,18 +1,25 @@
-"""What a report says in tables: plain texts, for HTML and for Markdown."""
+"""The tables of a report as plain text, for HTML and for Markdown."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from nas.dashboard.form import Confirmation, Document, Json
+from nas.dashboard.form import ConfirmationDocument, Document, Json, State
+from nas.findings.confirmation_findings import probability_text
 from nas.views.terminal import duration, number
-from nas.views.trust import probability_text
 
-_SHARE = ".0%"
+_STATE_NAMES: dict[State, str] = {"stopped": "stopped early"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Columns of `numbers` are set to the right."""
+    """A table with a title.
+
+    Attributes:
+        title: The heading of the table.
+        columns: The headings of the columns.
+        rows: The cells, row by row.
+        numbers: The indices of the columns that hold numbers and are aligned to the right.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -21,7 +28,14 @@ class Table:
 
 
 def tables(document: Document) -> Iterator[Table]:
-    """The front, what confirmed it, where the time went, the machines, and the settings."""
+    """Yield the tables of a report.
+
+    They are the front, its confirmation, the numbers of candidates, the time spent, the machines
+    and the settings. Tables without content are left out.
+
+    Args:
+        document: The whole document of the study.
+    """
     if document["front"]:
         yield _front(document)
     if document["confirmation"] is not None:
@@ -56,7 +70,7 @@ def _front(document: Document) -> Table:
     titles = [f"{axis['name']}, {axis['unit']}".rstrip(", ") for axis in axes]
     columns = ("trial", "layout", "million parameters", *titles)
     return Table(
-        title="The front, and published models beside it",
+        title="Front and reference models",
         columns=columns,
         rows=tuple(cells(row) for row in rows),
         numbers=frozenset(range(2, len(columns))),
@@ -64,7 +78,7 @@ def _front(document: Document) -> Table:
 
 
 def _value(document: Document, name: str, row: int) -> str:
-    """With half its 95 % interval, where there is one."""
+    """Return a score with half the width of its 95 % confidence interval, if it has one."""
     column = document["trials"]["scores"].get(name)
     value = None if column is None else column["value"][row]
     if column is None or value is None:
@@ -76,20 +90,20 @@ def _value(document: Document, name: str, row: int) -> str:
     return f"{number(value)} ±{(high - low) / 2:.2g}"
 
 
-def _confirmation(document: Document, confirmation: Confirmation) -> Table:
-    columns = dict(_confirmed_columns(document, confirmation))
+def _confirmation(document: Document, confirmation: ConfirmationDocument) -> Table:
+    columns = dict(_confirmation_columns(document, confirmation))
     return Table(
-        title="Trained again, and for longer",
+        title="Confirmation: losses with more seeds and tokens",
         columns=tuple(columns),
         rows=tuple(zip(*columns.values(), strict=True)),
         numbers=frozenset(range(2, len(columns))),
     )
 
 
-def _confirmed_columns(
-    document: Document, confirmation: Confirmation
+def _confirmation_columns(
+    document: Document, confirmation: ConfirmationDocument
 ) -> Iterator[tuple[str, list[str]]]:
-    """Titles and cells; what nothing is known of for any candidate has no column."""
+    """Yield headings and cells; a column without any value is left out."""
     trials, architectures = document["trials"], document["architectures"]
     places = {trial: row for row, trial in enumerate(trials["id"])}
     units = {axis["name"]: axis["unit"] for axis in document["axes"]}
@@ -98,38 +112,46 @@ def _confirmed_columns(
     rows = [(places[each["trial"]], each) for each in candidates]
     yield (
         "trial",
-        [f"{trials['name'][row]}{'' if each['on_front'] else ' (behind)'}" for row, each in rows],
+        [
+            f"{trials['name'][row]}{'' if each['on_front'] else ' (dominated)'}"
+            for row, each in rows
+        ],
     )
     yield "layout", [architectures["layout"][trials["architecture"][row]] for row, _ in rows]
-    for place, name in enumerate(confirmation["anew"]):
-        how = f", {long:,} tokens" if name == "task" else f" anew, {units[name]}"
-        yield f"{name}{how}", _known(each["again"][place] for each in candidates)
+    for place, name in enumerate(confirmation["remeasured"]):
+        # The user's own task is scored by the longer training, not measured again.
+        how = f"{long:,} tokens" if name == "task" else f"remeasured, {units[name]}"
+        yield f"{name}, {how}", _texts(each["remeasured_values"][place] for each in candidates)
     own = "inherited from the shared network" if confirmation["inherited"] else f"{short:,} tokens"
-    yield f"loss, {own}", _known(each["short"] for each in candidates)
+    yield f"loss, {own}", _texts(each["short_loss"] for each in candidates)
     for place, seed in enumerate(confirmation["seeds"]):
-        yield f"seed {seed}, {short:,} tokens", _known(each["fresh"][place] for each in candidates)
+        losses = (each["seed_losses"][place] for each in candidates)
+        yield f"loss, seed {seed}, {short:,} tokens", _texts(losses)
     if long is not None:
-        yield f"{long:,} tokens", _known(each["long"] for each in candidates)
+        yield f"loss, {long:,} tokens", _texts(each["long_loss"] for each in candidates)
     if any(each["probability"] is not None for each in candidates):
-        yield "on the front", [probability_text(each["probability"]) for each in candidates]
+        yield (
+            "probability on the front",
+            [probability_text(each["probability"]) for each in candidates],
+        )
 
 
-def _known(values: Iterable[float | None]) -> list[str]:
+def _texts(values: Iterable[float | None]) -> list[str]:
     return ["" if value is None else number(value) for value in values]
 
 
 def _counts(document: Document) -> Table:
     counts = document["counts"]
     named = {
-        "wanted": counts["wanted"],
+        "total": counts["total"],
         "complete": counts["complete"],
         "infeasible": counts["infeasible"],
         "stopped early": counts["stopped"],
         "failed": counts["failed"],
         "running": counts["running"],
         "interrupted": counts["interrupted"],
-        "drawn before": counts["duplicates"],
-        **{f"draws that rule {rule} refused": n for rule, n in counts["rejected"].items()},
+        "duplicates": counts["duplicates"],
+        **{f"proposals refused by rule {rule}": n for rule, n in counts["rejected"].items()},
     }
     rows = tuple((name, f"{count:,}") for name, count in named.items() if count)
     return Table(title="Candidates", columns=("", "count"), rows=rows, numbers=frozenset({1}))
@@ -140,14 +162,14 @@ def _times(document: Document) -> Table:
     total = sum(each["seconds"] for each in times) or 1.0
     return Table(
         title="Where the time went",
-        columns=("stage", "of trials that are", "trials", "time", "share"),
+        columns=("stage", "state of the trials", "trials", "time", "proportion"),
         rows=tuple(
             (
                 each["stage"],
-                each["state"],
+                _STATE_NAMES.get(each["state"], each["state"]),
                 f"{each['trials']:,}",
                 duration(each["seconds"]),
-                f"{each['seconds'] / total:{_SHARE}}",
+                f"{each['seconds'] / total:.0%}",
             )
             for each in times
         ),
@@ -157,7 +179,7 @@ def _times(document: Document) -> Table:
 
 def _environments(document: Document) -> Table:
     return Table(
-        title="Machines that timed",
+        title="Machines used for timing",
         columns=("host", "processor", "cores", "memory, GB", "system", "runtime", "trials"),
         rows=tuple(
             (
@@ -176,7 +198,7 @@ def _environments(document: Document) -> Table:
 
 
 def _settings(value: Json, key: str = "") -> Iterator[tuple[str, str]]:
-    """Those that are set, each by its key in the study file: `proxy.token_budget`."""
+    """Yield the keys that are set, as in the study file (`proxy.token_budget`), with values."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _settings(inner, f"{key}.{name}" if key else name)

@@ -8,7 +8,7 @@ from rich.text import Text
 from nas.views.terminal import bar, layout_strip, table
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
-from search_space.presets import OURS, PRESETS, PUBLISHED
+from search_space.preset_models import OURS, PRESETS, PUBLISHED
 
 _NEIGHBOURS = 6
 

@@ -6,17 +6,17 @@ from typing import Any
 
 from rich.text import Text
 
+from nas.findings.confirmation_findings import probability_text, trust_line
 from nas.views.candidates import CandidateTable, Row
 from nas.views.scatter import Mark, scatter
 from nas.views.terminal import UNSETTLED, number, output, unsettled_legend
-from nas.views.trust import probability_text, trust_line
-from studies import analysis
-from studies.analysis import Axis, Front, is_unsettled
-from studies.confirmed import Confirmation, read_confirmation
-from studies.records import Point, Trial, as_point
-from studies.reference import paired_reference
-from studies.scores import is_timed
-from studies.spec import StudySpec
+from studies.analysis import summaries
+from studies.analysis.summaries import Axis, Front, is_unsettled
+from studies.confirmation.confirmation_results import Confirmation, read_confirmation
+from studies.records import ScoredPoint, Trial, scored_point
+from studies.spec.reference_models import paired_reference
+from studies.spec.scores import is_timed
+from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 
 # One sign a row of the table, so that the scatter can say which is which.
@@ -45,32 +45,34 @@ def front_document(
     }
 
 
-def print_front(store: Store, study: str, typed: str) -> None:
+def print_front(store: Store, study: str, study_argument: str) -> None:
     """The front and how to go on; `typed` is what the user calls the study by."""
-    front = analysis.front(store, study)
-    show_front(front, typed, read_confirmation(store, front))
+    front = summaries.front(store, study)
+    show_front(front, study_argument, read_confirmation(store, front))
     if front.members:
         first = front.knee or front.members[0]
         output().print(
-            f"next: nas show {typed} {first.number}\n"
-            f"      nas export {typed} {first.number} --format json\n"
-            f"      nas pareto {typed} --max {front.axes[-1].name}=VALUE",
+            f"next: nas show {study_argument} {first.number}\n"
+            f"      nas export {study_argument} {first.number} --format json\n"
+            f"      nas pareto {study_argument} --max {front.axes[-1].name}=VALUE",
             soft_wrap=True,
         )
 
 
-def show_front(front: Front, typed: str, confirmation: Confirmation | None = None) -> None:
+def show_front(front: Front, study_argument: str, confirmation: Confirmation | None = None) -> None:
     """`typed` is what the user calls the study by."""
     console = output()
     if not front.members:
-        console.print(_no_front(front, typed))
+        console.print(_no_front(front, study_argument))
         return
     console.print(_table(front, confirmation))
     console.print(_picture(front), soft_wrap=True)
-    console.print(_caption(front, typed, confirmation))
+    console.print(_caption(front, study_argument, confirmation))
 
 
-def show_best(front: Front, best: Trial | None, limits: Mapping[str, float], typed: str) -> None:
+def show_best(
+    front: Front, best: Trial | None, limits: Mapping[str, float], study_argument: str
+) -> None:
     """`typed` is what the user calls the study by."""
     asked = ", ".join(f"{name} at most {limit:g}" for name, limit in limits.items())
     if best is None:
@@ -86,13 +88,13 @@ def show_best(front: Front, best: Trial | None, limits: Mapping[str, float], typ
     )
     output().print(
         f"lowest {front.axes[0].name} with {asked}: trial {best.number}\n{values}\n"
-        f"next: nas export {typed} {best.number} --format json",
+        f"next: nas export {study_argument} {best.number} --format json",
         soft_wrap=True,
     )
 
 
 def _least(front: Front, name: str) -> str:
-    points = [*map(as_point, front.members), *front.dominated]
+    points = [*map(scored_point, front.members), *front.dominated]
     if not points:
         return "none is complete"
     point = min(points, key=lambda each: each.values[name])
@@ -116,13 +118,13 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
     return limits
 
 
-def _no_front(front: Front, typed: str) -> Text:
+def _no_front(front: Front, study_argument: str) -> Text:
     said = f"{front.study}: no candidate is complete, so there is no front"
     if front.infeasible:
         last = front.infeasible[-1]
         over = f"{len(front.infeasible)} over budget, such as trial {last.number}"
         said += f"; {over}: {last.reason}"
-    return Text(f"{said}\nnext: nas status {typed}")
+    return Text(f"{said}\nnext: nas status {study_argument}")
 
 
 def _member(front: Front, trial: Trial) -> dict[str, Any]:
@@ -187,13 +189,13 @@ def _picture(front: Front) -> Text:
     return Text(scatter(marks, x_title=_title(x_axis), y_title=_title(y_axis)))
 
 
-def _drawn_infeasible(front: Front) -> list[Point]:
+def _drawn_infeasible(front: Front) -> list[ScoredPoint]:
     """Those that were refused late enough to have a value on both axes."""
     names = {axis.name for axis in front.axes[:2]}
     return [point for point in front.infeasible if names <= set(point.values)]
 
 
-def _caption(front: Front, typed: str, confirmation: Confirmation | None) -> Text:
+def _caption(front: Front, study_argument: str, confirmation: Confirmation | None) -> Text:
     signs = [
         "1 2 3 front",
         *([f"{_DOMINATED} dominated"] if front.dominated else []),
@@ -209,7 +211,7 @@ def _caption(front: Front, typed: str, confirmation: Confirmation | None) -> Tex
     drawn = [f"in the table alone, not drawn: {hidden}"] if hidden else []
     lines = ["   ".join(signs), *drawn, volume, *_noise(front)]
     if "loss" in [axis.name for axis in front.axes]:
-        lines.append(trust_line(confirmation, typed))
+        lines.append(trust_line(confirmation, study_argument))
     return Text("\n".join(lines), style="dim")
 
 
@@ -242,7 +244,9 @@ def _ways_of_timing(front: Front) -> set[str]:
     }
 
 
-def _mark(point: Trial | Point, x_axis: Axis, y_axis: Axis, symbol: str, label: str = "") -> Mark:
+def _mark(
+    point: Trial | ScoredPoint, x_axis: Axis, y_axis: Axis, symbol: str, label: str = ""
+) -> Mark:
     values = point.values
     return Mark(x=values[x_axis.name], y=values[y_axis.name], symbol=symbol, label=label)
 

@@ -13,23 +13,30 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.views.terminal import duration, layout_strip, notices, number
-from studies.records import Repeat
-from studies.repeating import Job, JobEnded, JobEvent, JobListener, JobProgress, JobStarted
+from studies.confirmation.confirmation_run import (
+    ConfirmationJob,
+    JobEnded,
+    JobEvent,
+    JobListener,
+    JobProgress,
+    JobStarted,
+)
+from studies.records import ConfirmationStage
 
 _REFRESHES_PER_SECOND = 4
 
 
 @dataclass(slots=True, kw_only=True)
-class Forecast:
+class RemainingWork:
     """The repeats that are left, and what each is expected to take; done_before: the others.
 
     It learns on the way what those took that have ended.
     """
 
     study: str
-    seconds: Mapping[Repeat, float]
+    seconds: Mapping[ConfirmationStage, float]
     done_before: int
-    _ended: dict[Repeat, float] = field(default_factory=dict)
+    _ended: dict[ConfirmationStage, float] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -39,7 +46,7 @@ class Forecast:
     def wanted(self) -> int:
         return self.done_before + len(self.seconds)
 
-    def end(self, repeat: Repeat, seconds: float) -> None:
+    def end(self, repeat: ConfirmationStage, seconds: float) -> None:
         self._ended[repeat] = seconds
 
     def seconds_left(self) -> float:
@@ -51,7 +58,7 @@ class Forecast:
 
 
 @contextmanager
-def watching(forecast: Forecast) -> Iterator[JobListener]:
+def watching(forecast: RemainingWork) -> Iterator[JobListener]:
     """A listener that draws on the terminal, or writes a line when a repeat ends."""
     console = notices()
     progress = _Progress(forecast)
@@ -82,9 +89,9 @@ def watching(forecast: Forecast) -> Iterator[JobListener]:
 class _Progress:
     """What the view shows."""
 
-    def __init__(self, forecast: Forecast) -> None:
+    def __init__(self, forecast: RemainingWork) -> None:
         self._forecast = forecast
-        self._job: Job | None = None
+        self._job: ConfirmationJob | None = None
         self._since = time.monotonic()
         self._done = 0.0
         self._text = ""
@@ -129,7 +136,7 @@ def _ending(event: JobEnded) -> Text:
     return line.append(f"  {', '.join(values)}")
 
 
-def _title(job: Job) -> Text:
+def _title(job: ConfirmationJob) -> Text:
     assert job.trial.model is not None
     line = Text.assemble((f"{job.trial.title:10} ", "bold"), layout_strip(job.trial.model.layout))
     if job.seed is not None:

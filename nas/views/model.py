@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from nas.models import NamedModel
+from nas.inputs.named_model import NamedModel
 from nas.views.audit import audit_among_published
 from nas.views.terminal import bar, layout_legend, layout_strip, megabytes, output, table
 from search_space.architecture import (

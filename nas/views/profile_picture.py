@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from evaluators.speed.operators.costs import OperatorCost, operator_costs
+from evaluators.speed.operators.operator_costs import OperatorCost, operator_costs
 from evaluators.speed.operators.probe_times import Profile, Setting
 from search_space.probes import make_probes
 

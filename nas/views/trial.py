@@ -12,10 +12,10 @@ from rich.text import Text
 from evaluators.evaluator import CurvePoint, Score
 from hardware.measurement import Measurement, quantile_ms
 from nas.views.terminal import UNSETTLED, bar, counted, duration, number, table, unsettled_legend
-from studies.analysis import TrialDetail, is_unsettled
-from studies.reference import paired_reference
-from studies.scores import is_timed
-from studies.spec import StudySpec
+from studies.analysis.summaries import TrialDetail, is_unsettled
+from studies.spec.reference_models import paired_reference
+from studies.spec.scores import is_timed
+from studies.spec.study_spec import StudySpec
 
 
 def trial_document(detail: TrialDetail) -> dict[str, Any]:

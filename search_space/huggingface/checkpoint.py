@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from search_space.architecture import Architecture, architecture_hash
+from search_space.huggingface.config_file import read_config
 from search_space.huggingface.configuration import CUSTOM, architecture_of, model_type_of
-from search_space.huggingface.folder import read_config
 from search_space.huggingface.weights import from_huggingface
-from search_space.mistakes import shown
+from search_space.input_errors import shown
 from search_space.strict import parse_json, read_text
 
 WEIGHTS_FILE = "model.safetensors"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from search_space.architecture import Activation, Architecture, Attention, Layer, Mixer, ShortConv
+from search_space.huggingface.config_reader import Config, in_their_words, read_family
 from search_space.huggingface.families import (
     ACTIVATIONS,
     CONV,
@@ -24,8 +25,7 @@ from search_space.huggingface.families import (
     Family,
     LayerType,
 )
-from search_space.huggingface.reading import Config, in_their_words, read_family
-from search_space.mistakes import one_of, shown
+from search_space.input_errors import one_of, shown
 from search_space.strict import parse_strict
 
 CUSTOM = "hybrid_lm"

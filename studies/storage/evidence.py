@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from studies.records import Evidence, ReferenceTime
-from studies.storage.memory import read_environment
+from studies.storage.evaluation_cache import read_environment
 from studies.storage.schema import ENVIRONMENTS, EVALUATIONS, MEASUREMENTS, STAGES, TRIALS
 from studies.storage.trials import of_stages
 

@@ -13,22 +13,22 @@ from search_space.strict import parse_json
 from studies.records import (
     END_STATES,
     TRANSIENT_FAILURES,
+    ConfirmationRun,
+    ConfirmationStage,
     Evidence,
     Outcome,
-    Point,
     ReferenceTime,
-    Repeat,
-    RepeatRun,
+    ScoredPoint,
     StageRun,
     Study,
     Trial,
     TrialKind,
     TrialState,
 )
-from studies.storage import claims, repeats, running
+from studies.storage import claims, confirmation_jobs, running_trials
 from studies.storage.database import Database, open_database, open_to_read
+from studies.storage.evaluation_cache import DatabaseCache, read_evaluation
 from studies.storage.evidence import read_evidence, read_reference_times
-from studies.storage.memory import EvaluationMemory, read_evaluation
 from studies.storage.schema import ARCHITECTURES, STUDIES, TRIALS
 from studies.storage.studies import (
     begin_study,
@@ -52,7 +52,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._memory = EvaluationMemory(database=database)
+        self._memory = DatabaseCache(database=database)
         self._optuna: RDBStorage | None = None
 
     @classmethod
@@ -88,15 +88,15 @@ class Store:
             self._optuna = self._database.optuna_storage()
         return self._optuna
 
-    def recall(self, fingerprint: str, architecture: Architecture) -> Evaluation | None:
+    def load_evaluation(self, fingerprint: str, architecture: Architecture) -> Evaluation | None:
         """See evaluators.cache.Memory."""
-        return self._memory.recall(fingerprint, architecture)
+        return self._memory.load_evaluation(fingerprint, architecture)
 
-    def remember(
+    def save_evaluation(
         self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
     ) -> None:
         """See evaluators.cache.Memory."""
-        self._memory.remember(fingerprint, architecture, evaluation)
+        self._memory.save_evaluation(fingerprint, architecture, evaluation)
 
     def add_study(self, name: str, spec: str) -> Study:
         """The study of that name, which is begun with this specification unless it is there."""
@@ -187,7 +187,7 @@ class Store:
 
     def points(
         self, study: str, states: Collection[TrialState], scores: Collection[str]
-    ) -> tuple[Point, ...]:
+    ) -> tuple[ScoredPoint, ...]:
         """The candidates in one of these states that are no duplicates, by number."""
         with self._database.read() as connection:
             chosen = (
@@ -220,7 +220,7 @@ class Store:
                     found[run.stage] = evaluation
         return found
 
-    def twin(self, trial: Trial) -> Trial | None:
+    def earlier_duplicate(self, trial: Trial) -> Trial | None:
         """Another candidate of the study with this architecture, whose outcome stands for both.
 
         A failure that may have been the device's is none.
@@ -261,7 +261,7 @@ class Store:
     ) -> Trial:
         """Notes what a claimed trial evaluates, and the draws that rules refused before it."""
         with self._database.write() as connection:
-            return running.begin(
+            return running_trials.begin(
                 self._database,
                 connection,
                 trial,
@@ -273,45 +273,49 @@ class Store:
     def enter(self, trial: Trial, stage: str) -> None:
         """The trial is at this stage now."""
         with self._database.write() as connection:
-            running.enter(connection, trial, stage)
+            running_trials.enter(connection, trial, stage)
 
     def report(self, trial: Trial, progress: Progress) -> None:
         """How far the stage is, for those who watch from elsewhere; also a sign of life."""
         with self._database.write() as connection:
-            running.report(connection, trial, progress)
+            running_trials.report(connection, trial, progress)
 
     def leave(self, trial: Trial, run: StageRun, *, finished: bool) -> None:
         """Adds what a stage took; `finished` if its evaluation is remembered."""
         with self._database.write() as connection:
-            running.leave(connection, trial, run, finished=finished)
+            running_trials.leave(connection, trial, run, finished=finished)
 
-    def end(self, trial: Trial, outcome: Outcome, *, twin: Trial | None = None) -> Trial:
+    def end(
+        self, trial: Trial, outcome: Outcome, *, earlier_duplicate: Trial | None = None
+    ) -> Trial:
         """Ends a trial; `twin` is the earlier one whose stages, and so whose scores, it shares."""
         with self._database.write() as connection:
-            return running.end(connection, trial, outcome, twin=twin)
+            return running_trials.end(
+                connection, trial, outcome, earlier_duplicate=earlier_duplicate
+            )
 
     def interrupt(self, trial: Trial) -> None:
         """Leaves a trial for later; one that has no architecture yet is as if it never was."""
         with self._database.write() as connection:
             claims.interrupt(connection, trial)
 
-    def repeats(self, study: str) -> tuple[RepeatRun, ...]:
+    def repeats(self, study: str) -> tuple[ConfirmationRun, ...]:
         """What was trained or timed once more; see `read_repeats`."""
         with self._database.read() as connection:
-            return repeats.read_repeats(connection, study_id(connection, study))
+            return confirmation_jobs.read_repeats(connection, study_id(connection, study))
 
-    def claim_repeat(self, repeat: Repeat) -> bool:
+    def claim_confirmation(self, repeat: ConfirmationStage) -> bool:
         """Whether this process is the one to carry it out; see `repeats.claim`."""
         with self._database.write() as connection:
-            return repeats.claim(self._database, connection, repeat)
+            return confirmation_jobs.claim(self._database, connection, repeat)
 
-    def give_sign(self, repeat: Repeat) -> None:
+    def renew_confirmation(self, repeat: ConfirmationStage) -> None:
         with self._database.write() as connection:
-            repeats.give_sign(connection, repeat)
+            confirmation_jobs.renew_confirmation(connection, repeat)
 
-    def end_repeat(
+    def end_confirmation(
         self,
-        repeat: Repeat,
+        repeat: ConfirmationStage,
         *,
         seconds: float,
         failure: FailureKind | None = None,
@@ -319,12 +323,14 @@ class Store:
     ) -> None:
         """What it found is remembered under its fingerprint, unless it failed."""
         with self._database.write() as connection:
-            repeats.end(connection, repeat, seconds=seconds, failure=failure, reason=reason)
+            confirmation_jobs.end(
+                connection, repeat, seconds=seconds, failure=failure, reason=reason
+            )
 
-    def give_up_repeat(self, repeat: Repeat) -> None:
+    def release_confirmation(self, repeat: ConfirmationStage) -> None:
         """For another time."""
         with self._database.write() as connection:
-            repeats.give_up(connection, repeat)
+            confirmation_jobs.give_up(connection, repeat)
 
 
 def _since(

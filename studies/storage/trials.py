@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from evaluators.evaluator import CurvePoint, Progress, Score
 from studies.owner import Owner
-from studies.records import ModelSummary, Outcome, Point, StageRun, Trial
-from studies.storage.memory import read_curve
+from studies.records import ModelSummary, Outcome, ScoredPoint, StageRun, Trial
+from studies.storage.evaluation_cache import read_curve
 from studies.storage.schema import ARCHITECTURES, EVALUATIONS, SCORES, STAGES, STUDIES, TRIALS
 
 
@@ -37,7 +37,7 @@ def read_trial(connection: sa.Connection, trial_id: int) -> Trial:
 
 def read_points(
     connection: sa.Connection, where: sa.ColumnElement[bool], scores: Collection[str]
-) -> tuple[Point, ...]:
+) -> tuple[ScoredPoint, ...]:
     """The trials that `where` chooses, with those of the named scores that they have."""
     values: dict[int, dict[str, float]] = defaultdict(dict)
     asked = of_stages(sa.select(STAGES.c.trial, SCORES.c.name, SCORES.c.value), SCORES)
@@ -47,7 +47,7 @@ def read_points(
     columns = (TRIALS.c.id, TRIALS.c.number, TRIALS.c.architecture, TRIALS.c.reason)
     rows = connection.execute(sa.select(*columns).where(where).order_by(TRIALS.c.number)).all()
     return tuple(
-        Point(number=number, architecture=architecture, reason=reason, values=values[trial])
+        ScoredPoint(number=number, architecture=architecture, reason=reason, values=values[trial])
         for trial, number, architecture, reason in rows
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from evaluators.cache import Remembered
+from evaluators.cache import Cached
 from evaluators.evaluator import (
     CurvePoint,
     Evaluation,
@@ -16,7 +16,7 @@ from evaluators.evaluator import (
     Score,
 )
 from search_space.architecture import Architecture, architecture_hash
-from search_space.presets import preset
+from search_space.preset_models import preset
 from studies.storage.store import Store
 
 _ONE, _OTHER = preset("smollm2-135m"), preset("lfm2-350m")
@@ -54,7 +54,7 @@ def _ignore(progress: Progress) -> None:
 
 def test_a_remembered_evaluation_equals_the_fresh_one_and_costs_nothing(memory: Store) -> None:
     slow = _Slow()
-    evaluator: Evaluator = Remembered(evaluator=slow, memory=memory)
+    evaluator: Evaluator = Cached(evaluator=slow, memory=memory)
     fresh = evaluator.evaluate(_ONE, _ignore)
     reports: list[Progress] = []
     assert evaluator.evaluate(_ONE, reports.append) == fresh
@@ -65,23 +65,23 @@ def test_a_remembered_evaluation_equals_the_fresh_one_and_costs_nothing(memory: 
 def test_each_architecture_and_each_fingerprint_is_asked_for_itself(memory: Store) -> None:
     slow = _Slow()
     for architecture in (_ONE, _OTHER, _ONE):
-        Remembered(evaluator=slow, memory=memory).evaluate(architecture, _ignore)
+        Cached(evaluator=slow, memory=memory).evaluate(architecture, _ignore)
     assert slow.asked == [architecture_hash(_ONE), architecture_hash(_OTHER)]
     later = _Slow(fingerprint="slow 2", value=3.0)
-    found = Remembered(evaluator=later, memory=memory).evaluate(_ONE, _ignore)
+    found = Cached(evaluator=later, memory=memory).evaluate(_ONE, _ignore)
     assert found.scores[0].value == 3.0
 
 
 def test_it_is_the_evaluator_in_everything_else(memory: Store) -> None:
     slow = _Slow()
-    remembered = Remembered(evaluator=slow, memory=memory)
+    remembered = Cached(evaluator=slow, memory=memory)
     assert (remembered.stage, remembered.fingerprint) == (slow.stage, slow.fingerprint)
     assert remembered.score_names == slow.score_names
 
 
 def test_a_failure_is_not_remembered(memory: Store) -> None:
     slow = _Slow(failure=EvaluationFailed("device lost", "no cable"))
-    evaluator = Remembered(evaluator=slow, memory=memory)
+    evaluator = Cached(evaluator=slow, memory=memory)
     for _ in range(2):
         with pytest.raises(EvaluationFailed, match="no cable"):
             evaluator.evaluate(_ONE, _ignore)
@@ -92,11 +92,11 @@ def test_a_failure_is_not_remembered(memory: Store) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_score_that_is_no_finite_number_is_a_failure(memory: Store, value: float) -> None:
-    evaluator = Remembered(evaluator=_Slow(value=value), memory=memory)
+    evaluator = Cached(evaluator=_Slow(value=value), memory=memory)
     with pytest.raises(EvaluationFailed) as caught:
         evaluator.evaluate(_ONE, _ignore)
     assert caught.value.kind == "diverged"
-    assert memory.recall(evaluator.fingerprint, _ONE) is None
+    assert memory.load_evaluation(evaluator.fingerprint, _ONE) is None
 
 
 def test_what_a_report_raises_passes_and_leaves_nothing(memory: Store) -> None:
@@ -106,7 +106,7 @@ def test_what_a_report_raises_passes_and_leaves_nothing(memory: Store) -> None:
     def stop(progress: Progress) -> None:
         raise Enough
 
-    evaluator = Remembered(evaluator=_Slow(), memory=memory)
+    evaluator = Cached(evaluator=_Slow(), memory=memory)
     with pytest.raises(Enough):
         evaluator.evaluate(_ONE, stop)
-    assert memory.recall(evaluator.fingerprint, _ONE) is None
+    assert memory.load_evaluation(evaluator.fingerprint, _ONE) is None

@@ -2,7 +2,7 @@ import pytest
 
 from evaluators.evaluator import Score
 from evaluators.static import StaticEvaluator
-from search_space.presets import preset
+from search_space.preset_models import preset
 from tests.evaluators.conformance import EvaluatorConformance
 
 

@@ -105,9 +105,9 @@ class RunnerConformance:
 
     def test_a_look_is_at_the_device_now(self, runner, model):
         with runner.load(model, CAPACITY) as loaded:
-            before = loaded.look()
+            before = loaded.snapshot()
             loaded.time(WORKLOADS[0], 100)
-            after = loaded.look()
+            after = loaded.snapshot()
         assert before.environment.host
         assert before.environment.runtime_version
         assert (before.counters is None) == (after.counters is None)
@@ -187,9 +187,9 @@ class ProcessRunnerConformance(RunnerConformance):
                         loaded.time(WORKLOADS[0], 1)
                     assert caught.value.kind == kind
                 with pytest.raises(RunnerError):
-                    loaded.look()
+                    loaded.snapshot()
                 assert healthy.time(WORKLOADS[0], 1)
-            assert healthy.look()
+            assert healthy.snapshot()
 
     def test_a_process_that_hangs_is_given_up(self, impatient, model):
         others = children()

@@ -213,13 +213,13 @@ class TestDialogue:
             "threads": 1,
         }
         window = {"time": {"phase": "decode", "tokens": 4, "depth": 2}, "samples": 7}
-        done = self.said(load, window, {"look": True}, window)
+        done = self.said(load, window, {"snapshot": True}, window)
         assert done.returncode == 0
         assert done.stderr == ""
-        loading, first, look, second = map(json.loads, done.stdout.splitlines())
+        loading, first, snapshot, second = map(json.loads, done.stdout.splitlines())
         assert loading["runtime"] == "onnxruntime"
         assert len(first["samples_ns"]) == len(second["samples_ns"]) == 7
-        assert look["environment"]["runtime_version"].startswith("onnxruntime 1.")
+        assert snapshot["environment"]["runtime_version"].startswith("onnxruntime 1.")
 
     def test_what_a_library_prints_is_no_answer(self, tmp_path):
         script = (

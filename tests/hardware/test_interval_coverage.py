@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from hardware.measurement import Measurement, Workload
-from hardware.runner import Sighting, Window
-from hardware.stability import Effort, measure_paired, ratio
+from hardware.runner import DeviceSnapshot, Window
+from hardware.stability import TimingBudget, measure_paired, ratio
 from tests.hardware.clocks import DECODE, ENVIRONMENT, LOADING, PREFILL, Clock
 
 NOISE = sorted((Path(__file__).parent / "noise").glob("*.npz"))
@@ -34,9 +34,9 @@ class Player:
         self.clock.now_ns += samples_ns.sum()
         return Window(samples_ns=tuple(samples_ns.round().astype(int)), peak_memory_bytes=1)
 
-    def look(self) -> Sighting:
+    def snapshot(self) -> DeviceSnapshot:
         self.position = 0
-        return Sighting(environment=ENVIRONMENT, counters=None)
+        return DeviceSnapshot(environment=ENVIRONMENT, counters=None)
 
 
 def playback(clock: Clock, path: Path, generator: np.random.Generator) -> Measurement:
@@ -56,11 +56,11 @@ def playback(clock: Clock, path: Path, generator: np.random.Generator) -> Measur
         [load[start : start + block, ::twin] for start, twin in zip(starts, twins, strict=True)]
     )
     workload = PREFILL if "prefill" in path.name else DECODE
-    effort = Effort(workload=workload, seconds=10)
+    timing_budget = TimingBudget(workload=workload, seconds=10)
     (measured,) = measure_paired(
         Player(clock, pairs[:, 0] * TRUE_RATIO),
         Player(clock, pairs[:, 1]),
-        [effort],
+        [timing_budget],
         lambda _: None,
     )
     return measured

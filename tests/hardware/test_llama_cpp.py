@@ -15,7 +15,7 @@ from hardware.llama_bench import LlamaBench
 from hardware.llama_cpp import LlamaCppRunner
 from hardware.measurement import Workload
 from hardware.runner import RunnerError
-from search_space.llama_cpp.file import write_gguf
+from search_space.llama_cpp.gguf_file import write_gguf
 from tests.hardware.conformance import CAPACITY, WORKLOADS, ProcessRunnerConformance, children
 from tests.hardware.llama_programs import llama_program
 from tests.search_space.strategies import ATTENTION, CONV, stack
@@ -101,9 +101,9 @@ def test_between_windows_the_process_stands_still(runner, model):
     with runner.load(model, CAPACITY) as loaded:
         for samples in (1, 20):
             loaded.time(TOKEN, samples)
-            before = loaded.look().counters
+            before = loaded.snapshot().counters
             time.sleep(0.1)
-            after = loaded.look().counters
+            after = loaded.snapshot().counters
             assert before is not None
             assert after is not None
             assert after.own_s == before.own_s

@@ -265,7 +265,7 @@ def test_modules_in_the_current_folder_are_not_taken_for_our_own(model, tmp_path
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')")
     monkeypatch.chdir(tmp_path)
     with LocalRunner().load(model, CAPACITY) as loaded:
-        assert loaded.look()
+        assert loaded.snapshot()
 
 
 def test_the_runtime_keeps_no_record_of_its_user(model, tmp_path, monkeypatch):

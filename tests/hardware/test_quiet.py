@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hardware import quiet
-from hardware.quiet import making_way, measuring
+from hardware.quiet import measuring, yielding_to_measurements
 from tests.hardware.machines import PATIENCE_S, wait_until
 
 TRAINER = """
@@ -46,9 +46,9 @@ def training_thread(folder: Path) -> Iterator[Counts]:
         counts.pauses += 1
 
     def train() -> None:
-        with making_way(pause, folder=folder) as make_way:
+        with yielding_to_measurements(pause, folder=folder) as yield_to_measurements:
             while not over.is_set():
-                make_way()
+                yield_to_measurements()
                 counts.steps += 1
                 time.sleep(0.001)
 
@@ -113,11 +113,11 @@ class TestATraining:
         def hear(_: str) -> None:
             threading.Timer(0.2, measurer.kill).start()
 
-        with making_way(hear, folder=machine.folder) as make_way:
-            assert make_way() == 0.0
+        with yielding_to_measurements(hear, folder=machine.folder) as yield_to_measurements:
+            assert yield_to_measurements() == 0.0
             measurer = machine.start(MEASURER)
             machine.wait_for("waits for a training here to pause")
-            assert make_way() >= 0.2
+            assert yield_to_measurements() >= 0.2
 
     def test_goes_on_when_the_measurer_is_killed(self, machine):
         machine.start(TRAINER)
@@ -175,8 +175,8 @@ for _ in range(10):
         for _ in range(2):
             with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
                 pass
-            with making_way(pytest.fail, folder=tmp_path) as make_way:
-                assert make_way() == 0.0
+            with yielding_to_measurements(pytest.fail, folder=tmp_path) as yield_to_measurements:
+                assert yield_to_measurements() == 0.0
 
     @pytest.mark.parametrize("waiting", [TRAINER, MEASURER])
     def test_can_be_waited_for_until_ctrl_c(self, machine, waiting):
@@ -238,8 +238,8 @@ class TestTheFiles:
             try:
                 with measuring(pytest.fail, patience_s=0.0, folder=folder):
                     pass
-                with making_way(pytest.fail, folder=folder) as make_way:
-                    assert make_way() == 0.0
+                with yielding_to_measurements(pytest.fail, folder=folder) as yield_to_measurements:
+                    assert yield_to_measurements() == 0.0
                 for file in folder.iterdir():
                     with pytest.raises(PermissionError):
                         file.open("w")
@@ -268,7 +268,7 @@ class TestTheFiles:
 
     def test_that_cannot_be_created_are_a_mistake_in_one_sentence(self, tmp_path):
         with pytest.raises(ValueError, match=r"^lock: .* created here \(No such file or directory"):
-            making_way(pytest.fail, folder=tmp_path / "nowhere").__enter__()
+            yielding_to_measurements(pytest.fail, folder=tmp_path / "nowhere").__enter__()
 
     def test_lie_where_every_user_finds_them(self, monkeypatch, tmp_path):
         monkeypatch.setenv("TMPDIR", str(tmp_path))

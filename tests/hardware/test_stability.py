@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hardware.environment import CpuCounters
 from hardware.measurement import Disturbance, Measurement, Workload
-from hardware.runner import Loading, RunnerError, Sighting, Window
-from hardware.stability import Effort, interval_ms, measure_alone, measure_paired, ratio
+from hardware.runner import DeviceSnapshot, Loading, RunnerError, Window
+from hardware.stability import TimingBudget, interval_ms, measure_alone, measure_paired, ratio
 from tests.hardware.clocks import DECODE, ENVIRONMENT, LOADING, PREFILL, Clock
 
 
@@ -32,8 +32,8 @@ class Scripted:
         self.calls.append((self, samples))
         return Window(samples_ns=samples_ns, peak_memory_bytes=1000 - len(self.calls))
 
-    def look(self) -> Sighting:
-        return Sighting(
+    def snapshot(self) -> DeviceSnapshot:
+        return DeviceSnapshot(
             environment=replace(ENVIRONMENT, load_1min=self.clock.monotonic()),
             counters=self.counters.pop(0) if self.counters else None,
         )
@@ -51,9 +51,9 @@ def noisy(clock: Clock, sample_ns: float, spread: float, seed: int = 0) -> Scrip
     )
 
 
-def pair(clock: Clock, effort: Effort, first: float, second: float) -> Measurement:
+def pair(clock: Clock, timing_budget: TimingBudget, first: float, second: float) -> Measurement:
     models = steady(clock, first), steady(clock, second)
-    (measurement,) = measure_paired(*models, [effort], print)
+    (measurement,) = measure_paired(*models, [timing_budget], print)
     return measurement
 
 
@@ -61,17 +61,17 @@ class TestEffort:
     @pytest.mark.parametrize("precision", [0.0, 1.0, -0.1, math.nan])
     def test_precision_is_a_share(self, precision):
         with pytest.raises(ValueError, match=r"^precision: .* is not between 0 and 1$"):
-            Effort(workload=DECODE, precision=precision)
+            TimingBudget(workload=DECODE, precision=precision)
 
     @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
     def test_a_quantile_has_a_share(self, share):
-        with pytest.raises(ValueError, match=r"^share: .* is not between 0 and 1$"):
-            Effort(workload=DECODE, share=share)
+        with pytest.raises(ValueError, match=r"^quantile: .* is not between 0 and 1$"):
+            TimingBudget(workload=DECODE, quantile=share)
 
     @pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
     def test_seconds_are_some(self, seconds):
         with pytest.raises(ValueError, match=r"^seconds: .* is not a positive number$"):
-            Effort(workload=DECODE, seconds=seconds)
+            TimingBudget(workload=DECODE, seconds=seconds)
 
 
 class TestWindows:
@@ -93,24 +93,24 @@ class TestWindows:
         self, clock, workload, sample_ms, overhead_ms, samples
     ):
         model = steady(clock, 1e6 * sample_ms, overhead_ns=1e6 * overhead_ms)
-        (measurement,) = measure_alone(model, [Effort(workload=workload)], print)
+        (measurement,) = measure_alone(model, [TimingBudget(workload=workload)], print)
         assert measurement.window == samples
         assert model.calls[-1] == (model, samples)
 
     def test_a_first_prompt_that_was_cold_does_not_make_them_shorter(self, clock):
         prompts_ns = itertools.chain([9e7], itertools.repeat(1e7))
         model = Scripted(clock, lambda _, samples: [next(prompts_ns) for _ in range(samples)])
-        (measurement,) = measure_alone(model, [Effort(workload=PREFILL)], print)
+        (measurement,) = measure_alone(model, [TimingBudget(workload=PREFILL)], print)
         assert measurement.window == 10
 
     def test_each_model_has_its_own(self, clock):
-        measurement = pair(clock, Effort(workload=DECODE), 20e6, 10e6)
+        measurement = pair(clock, TimingBudget(workload=DECODE), 20e6, 10e6)
         assert (measurement.window, measurement.reference.window) == (5, 10)
 
     def test_they_turn_as_abba_after_both_are_warm(self, clock):
         calls = []
         ours, theirs = (replace(noisy(clock, 20e6, 0.05, seed), calls=calls) for seed in (0, 1))
-        (measurement,) = measure_paired(ours, theirs, [Effort(workload=DECODE)], print)
+        (measurement,) = measure_paired(ours, theirs, [TimingBudget(workload=DECODE)], print)
         pairs = len(measurement.samples_ns) // measurement.window
         counted = "".join("A" if model is ours else "B" for model, _ in calls[-2 * pairs :])
         assert pairs > 4
@@ -122,7 +122,7 @@ class TestWindows:
     def test_every_sample_is_kept_in_order_and_warm_ups_apart(self, clock):
         numbers = itertools.count(10_000_000)
         model = Scripted(clock, lambda _, samples: [next(numbers) for _ in range(samples)])
-        (measurement,) = measure_alone(model, [Effort(workload=DECODE)], print)
+        (measurement,) = measure_alone(model, [TimingBudget(workload=DECODE)], print)
         assert measurement.warmup_ns + measurement.samples_ns == tuple(
             range(10_000_000, next(numbers))
         )
@@ -133,7 +133,7 @@ class TestWindows:
         assert measurement.warmup_ns
 
     def test_a_measurement_carries_its_evidence(self, clock):
-        measurement = pair(clock, Effort(workload=PREFILL), 2e9, 1e9)
+        measurement = pair(clock, TimingBudget(workload=PREFILL), 2e9, 1e9)
         for one in (measurement, measurement.reference):
             assert one.workload == PREFILL
             assert (one.runtime, one.threads, one.cores, one.load_ns) == ("test", 1, (1,), 7)
@@ -142,7 +142,7 @@ class TestWindows:
             assert one.environment.load_1min < one.environment_after.load_1min
             assert one.disturbance is None
         assert measurement.reference.reference is None
-        (alone,) = measure_alone(steady(clock, 1e9), [Effort(workload=PREFILL)], print)
+        (alone,) = measure_alone(steady(clock, 1e9), [TimingBudget(workload=PREFILL)], print)
         assert alone.reference is None
 
 
@@ -151,8 +151,8 @@ class TestEnd:
         lengths = {}
         for precision in (0.10, 0.02):
             ours, theirs = noisy(clock, 20e6, 0.05, 1), noisy(clock, 20e6, 0.05, 2)
-            effort = Effort(workload=DECODE, precision=precision, seconds=60)
-            (measurement,) = measure_paired(ours, theirs, [effort], print)
+            timing_budget = TimingBudget(workload=DECODE, precision=precision, seconds=60)
+            (measurement,) = measure_paired(ours, theirs, [timing_budget], print)
             known = ratio(measurement)
             assert math.sqrt(known.high / known.low) - 1 <= precision * 1.01
             lengths[precision] = len(measurement.samples_ns)
@@ -161,7 +161,9 @@ class TestEnd:
 
     def test_it_comes_when_the_seconds_are_spent_and_the_interval_says_so(self, clock):
         ours, theirs = noisy(clock, 20e6, 0.5, 1), noisy(clock, 20e6, 0.5, 2)
-        (measurement,) = measure_paired(ours, theirs, [Effort(workload=DECODE, seconds=5)], print)
+        (measurement,) = measure_paired(
+            ours, theirs, [TimingBudget(workload=DECODE, seconds=5)], print
+        )
         assert 4 < clock.monotonic() <= 5
         known = ratio(measurement)
         assert known.high / known.low > 1.05
@@ -175,15 +177,15 @@ class TestEnd:
             return [20e6] * (samples - 1) + [20e6 * math.exp(0.2 * abs(generator.normal()))]
 
         models = Scripted(clock, bursts), steady(clock, 20e6)
-        effort = Effort(workload=DECODE, precision=0.05, seconds=60, share=share)
-        (measurement,) = measure_paired(*models, [effort], print)
+        timing_budget = TimingBudget(workload=DECODE, precision=0.05, seconds=60, quantile=share)
+        (measurement,) = measure_paired(*models, [timing_budget], print)
         windows = len(measurement.samples_ns) // measurement.window
         known = ratio(measurement, share)
         assert math.log(known.high / known.low) / 2 <= 0.05
         assert (windows > 6) == (share == 0.95)
 
     def test_the_fewest_windows_are_taken_however_long_they_last(self, clock):
-        measurement = pair(clock, Effort(workload=PREFILL, seconds=1), 9e9, 9e9)
+        measurement = pair(clock, TimingBudget(workload=PREFILL, seconds=1), 9e9, 9e9)
         assert ratio(measurement).low is not None
 
     def test_seconds_left_over_go_to_those_that_follow(self, clock):
@@ -195,8 +197,10 @@ class TestEnd:
             return [2e7 * math.exp(generator.normal() * (workload == DECODE))] * samples
 
         models = Scripted(clock, window_ns), Scripted(clock, window_ns)
-        efforts = [Effort(workload=workload, seconds=10) for workload in (PREFILL, DECODE)]
-        first, second = measure_paired(*models, efforts, print)
+        timing_budgets = [
+            TimingBudget(workload=workload, seconds=10) for workload in (PREFILL, DECODE)
+        ]
+        first, second = measure_paired(*models, timing_budgets, print)
         assert (first.workload, second.workload) == (PREFILL, DECODE)
         assert ends[PREFILL] < 5
         assert 18 < ends[DECODE] <= 20
@@ -207,16 +211,16 @@ class TestEnd:
 
         with pytest.raises(RunnerError, match="gone"):
             measure_paired(
-                steady(clock, 1e9), Scripted(clock, fail), [Effort(workload=PREFILL)], print
+                steady(clock, 1e9), Scripted(clock, fail), [TimingBudget(workload=PREFILL)], print
             )
 
     def test_what_is_known_is_reported(self, clock):
         said = []
         models = steady(clock, 22e6), steady(clock, 20e6)
-        measure_paired(*models, [Effort(workload=DECODE)], said.append)
+        measure_paired(*models, [TimingBudget(workload=DECODE)], said.append)
         assert said[-1].startswith("tg64@1024: ")
         assert said[-1].endswith(" pairs, ratio 1.100 ±0.000")
-        measure_alone(steady(clock, 20e6), [Effort(workload=DECODE)], said.append)
+        measure_alone(steady(clock, 20e6), [TimingBudget(workload=DECODE)], said.append)
         assert said[-1].endswith(" windows, 20.000 ms ±0.0 %")
 
 
@@ -335,7 +339,7 @@ class TestDisturbance:
             steady(clock, 1e9, loading=loading, counters=list(counters))
             for counters in (ours, theirs)
         )
-        (measured,) = measure_paired(*models, [Effort(workload=PREFILL)], print)
+        (measured,) = measure_paired(*models, [TimingBudget(workload=PREFILL)], print)
         assert measured.disturbance == measured.reference.disturbance
         return measured.disturbance
 
@@ -362,7 +366,7 @@ class TestDisturbance:
 
     def test_one_model_alone_has_its_own_time(self, clock):
         model = steady(clock, 1e9, counters=list(self.OURS))
-        (measured,) = measure_alone(model, [Effort(workload=PREFILL)], print)
+        (measured,) = measure_alone(model, [TimingBudget(workload=PREFILL)], print)
         assert measured.disturbance.beside == pytest.approx(0.5)
 
     def test_where_the_system_keeps_no_counters_nothing_is_said(self, clock):

@@ -7,7 +7,7 @@ import pytest
 
 from nas.cli import main
 from search_space.architecture import architecture_hash, to_json
-from search_space.presets import PRESETS
+from search_space.preset_models import PRESETS
 
 TINY = """{"vocab_size": 256, "width": 64, "embedding_width": 64, "layers": [
     {"mixer": {"kind": "short_conv", "kernel": 3}, "feed_forward_width": 96},

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from search_space.presets import PRESETS
+from search_space.preset_models import PRESETS
 from search_space.strict import read_architecture
 from tests.search_space.huggingface.published import LLAMA_3_2, PUBLISHED
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.plan import make_plan
-from studies.study_file import read_spec
+from nas.workflows.study_plan import make_plan
+from studies.spec.study_file import read_spec
 from tests.nas.tiny_study import STUDY
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.cache import Forgetful
+from evaluators.cache import NoCache
 from evaluators.text.corpus import read_corpus
 from nas.assembly import evaluators_of
-from studies.study_file import read_spec
+from studies.spec.study_file import read_spec
 
 STUDY = """
 name = "asked"
@@ -109,7 +109,7 @@ def test_recall_is_trained_where_it_is_asked_for_alone_and_before_the_loss(study
         (asked, ["costs", "latency", "text", "recall", "training"]),
         (asked.model_copy(update={"objectives": others}), ["costs", "latency", "text", "training"]),
     ):
-        with evaluators_of(spec, Forgetful(), corpus) as evaluators:
+        with evaluators_of(spec, NoCache(), corpus) as evaluators:
             assert [each.stage for each in evaluators] == stages
 
 

@@ -52,7 +52,7 @@ def test_a_page_is_whole_and_asks_nobody(nas, study, tmp_path, hostile) -> None:
     assert (document["study"], why["study"]) == ("large", "large")
     assert (HOSTILE in document["trials"]["reason"]) == hostile
     shown = " ".join(page.texts)
-    for sentence in (*document["findings"], *document["unproven"]):
+    for sentence in (*document["findings"], *document["limitations"]):
         assert sentence in shown
     assert (HOSTILE in page.texts) == hostile
     assert sum(tag == "script" for tag, _ in page.elements) == 5
@@ -83,7 +83,7 @@ def test_markdown_is_text_and_its_tables_are_straight(nas, study, tmp_path, host
     for table in tables:
         bars = [len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()]
         assert len(set(bars)) == 1
-    assert "## Left unproven" in text
+    assert "## Limitations" in text
     assert "(knee)" in tables[0]
     assert "lfm2-350m" in tables[0]
 

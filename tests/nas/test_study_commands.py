@@ -13,10 +13,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from evaluators.text.corpus import Corpus, CorpusName, read_corpus
-from nas.running import run_and_show
-from studies.records import Repeat
+from nas.workflows.study_run import run_and_show
+from studies.records import ConfirmationStage
+from studies.spec.study_file import read_spec
 from studies.storage.store import Store
-from studies.study_file import read_spec
 from tests.nas.tiny_study import STUDY, start_nas, write_study
 
 
@@ -229,7 +229,9 @@ def test_what_is_being_confirmed_is_not_begun_anew(
     spec = read_spec("tiny.toml")
     with Store.open(spec.storage) as store:
         before = store.trials("tiny")
-        assert store.claim_repeat(Repeat(trial=before[0].id, stage="training", fingerprint="again"))
+        assert store.claim_confirmation(
+            ConfirmationStage(trial=before[0].id, stage="training", fingerprint="again")
+        )
         where = f"process {os.getpid()} on {platform.node()}"
         with pytest.raises(ValueError, match=f"^study: 'tiny' is being confirmed by {where}; "):
             run_and_show(spec, None, "tiny.toml", anew=True)
@@ -248,7 +250,7 @@ def test_a_study_that_another_begins_meanwhile_is_not_forgotten(
             assert store.claim("tiny", wanted=100) is not None
             return read_corpus(name)
 
-        monkeypatch.setattr("nas.running.read_corpus", reading)
+        monkeypatch.setattr("nas.workflows.study_run.read_corpus", reading)
         with pytest.raises(ValueError, match=r"^study: 'tiny' is being run by process "):
             run_and_show(spec, None, "tiny.toml", anew=True)
         assert len(store.trials("tiny")) == 5

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from hypothesis import strategies as st
 
 from search_space.architecture import Architecture
-from search_space.points import Point, build
-from search_space.rules import Rules, check_layout
-from search_space.space import Space
+from search_space.space.design_point import DesignPoint, build
+from search_space.space.rules import Rules, check_layout
+from search_space.space.space_definition import Space
 
 
 def architectures(space: Space) -> Iterator[Architecture]:
@@ -27,7 +27,7 @@ def architectures(space: Space) -> Iterator[Architecture]:
             ):
                 head_dim, kv_heads, window, share = rest
                 yield build(
-                    Point(
+                    DesignPoint(
                         layout=layout,
                         width=width,
                         feed_forward=feed_forward,

@@ -15,7 +15,7 @@ from search_space.architecture import (
     layout_letter,
     to_json,
 )
-from search_space.presets import PRESETS, preset
+from search_space.preset_models import PRESETS, preset
 from search_space.strict import parse_json
 from tests.search_space.strategies import architectures
 

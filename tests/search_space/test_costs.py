@@ -16,7 +16,7 @@ from search_space.costs import (
     weight_bytes,
 )
 from search_space.onnx_model import DESCRIPTION_FILE, write_onnx
-from search_space.presets import PRESETS
+from search_space.preset_models import PRESETS
 from search_space.torch_model import LanguageModel
 from tests.search_space.strategies import CORNERS, architectures, deployable_architectures
 

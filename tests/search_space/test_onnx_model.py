@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from hardware.bench import Session
 from search_space.onnx_model import DESCRIPTION_FILE, write_onnx
-from search_space.presets import PRESETS, preset
+from search_space.preset_models import PRESETS, preset
 from search_space.proxy import proxy_of
 from search_space.quantization import quantize
 from search_space.torch_model import LanguageModel

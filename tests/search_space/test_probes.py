@@ -4,7 +4,7 @@ import pytest
 
 from search_space.architecture import Attention
 from search_space.costs import parameter_counts, weight_bytes
-from search_space.presets import preset
+from search_space.preset_models import preset
 from search_space.probes import (
     Kinds,
     layers_beyond,

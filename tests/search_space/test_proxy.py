@@ -17,7 +17,7 @@ from search_space.architecture import (
     to_json,
 )
 from search_space.costs import parameter_counts
-from search_space.presets import PRESETS
+from search_space.preset_models import PRESETS
 from search_space.proxy import proxy_of
 from tests.search_space.strategies import CORNERS, architectures
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from search_space.architecture import Architecture, Attention, Layer, LinearAttention, ShortConv
 from search_space.costs import parameter_counts
-from search_space.presets import PRESETS, preset
+from search_space.preset_models import PRESETS, preset
 from search_space.scaling import CLOSE, parse_parameters, scaled
 from tests.search_space.strategies import CORNERS, architectures, stack
 

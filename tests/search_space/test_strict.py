@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_space.architecture import Architecture, to_json
-from search_space.presets import PRESETS
-from search_space.rules import Rules
+from search_space.preset_models import PRESETS
+from search_space.space.rules import Rules
 from search_space.strict import parse_json, parse_strict, read_architecture, read_text
 
 GOOD = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from search_space.presets import preset
+from search_space.preset_models import preset
 from search_space.torch_model import LanguageModel
 from search_space.torch_weights import InitialWeights, weight_shapes, weights_of
 from tests.search_space.strategies import CORNERS

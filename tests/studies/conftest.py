@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from studies.spec import StudySpec
+from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 from tests.studies.fakes import small_spec
 

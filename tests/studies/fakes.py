@@ -18,10 +18,10 @@ from hardware.environment import Environment
 from hardware.measurement import Disturbance, Measurement, parse_workload
 from search_space.architecture import Architecture, architecture_hash
 from search_space.costs import parameter_counts
-from search_space.space import Space
-from studies.loop import run_study
+from search_space.space.space_definition import Space
 from studies.records import Trial
-from studies.spec import Objective, ProxySettings, SamplerSettings, StudySpec
+from studies.search.loop import run_study
+from studies.spec.study_spec import Objective, ProxySettings, SamplerSettings, StudySpec
 from studies.storage.store import Store
 
 TOKEN_BUDGET = 40_000

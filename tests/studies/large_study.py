@@ -14,17 +14,17 @@ import sqlalchemy as sa
 from hardware.environment import Environment
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.costs import parameter_counts
-from search_space.points import Point, build
-from search_space.presets import preset
-from search_space.rules import check_layout
+from search_space.preset_models import preset
+from search_space.space.design_point import DesignPoint, build
+from search_space.space.rules import check_layout
 from studies.owner import this_process
 from studies.records import TrialState
-from studies.reference import with_reference
-from studies.spec import StudySpec
-from studies.spec import to_json as spec_json
+from studies.spec.reference_models import with_reference
+from studies.spec.study_file import read_spec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_spec import to_json as spec_json
 from studies.storage import schema
 from studies.storage.database import open_database
-from studies.study_file import read_spec
 
 Row: TypeAlias = dict[str, object]
 Choice = TypeVar("Choice")
@@ -213,7 +213,7 @@ class _Writer:
             if any(check.excess > 0 for check in check_layout(layout, space.rules)):
                 continue
             architecture = build(
-                Point(
+                DesignPoint(
                     layout=layout,
                     width=one(space.width),
                     feed_forward=one(space.feed_forward),
@@ -233,9 +233,12 @@ class _Writer:
 
     def _duplicate(self, number: int) -> None:
         assert self._first is not None
-        twin, stages = self._first
+        earlier_duplicate, stages = self._first
         trial = self._trial(number, "complete", None)
-        trial |= {"architecture": twin["architecture"], "duplicate_of": twin["number"]}
+        trial |= {
+            "architecture": earlier_duplicate["architecture"],
+            "duplicate_of": earlier_duplicate["number"],
+        }
         for row in stages:
             self._rows[schema.STAGES].append(row | {"trial": trial["id"], "seconds": 0.0})
 

@@ -1,12 +1,12 @@
-// Budgets: sliders that name the best trial within them, the command that exports it, and a button.
+// Budgets: sliders that select the best trial within limits, and commands that export it.
 
 import { facts } from "./card.js";
 import { button, choice, element, fill, section } from "./dom.js";
 import { axisTitle, figure, scoreText, shellWord } from "./format.js";
 import { strip } from "./layout.js";
-import { place, title } from "./study.js";
+import { axisValue, title } from "./study.js";
 
-const MOST_SLIDERS = 6;
+const MAX_SLIDERS = 6;
 const FORMATS = [
   ["json", "json: the architecture"],
   ["torch", "torch: one Python file"],
@@ -16,20 +16,20 @@ const FORMATS = [
 ];
 
 /**
- * The complete trial with the smallest first objective that is within every budget.
+ * Returns the complete trial with the smallest first objective among those within every budget.
  * @param {import("./study.js").Study} study
- * @param {Readonly<Record<string, number>>} budgets
+ * @param {Readonly<Record<string, number>>} budgets upper limits, by score
  * @returns {import("./study.js").Row | null}
  */
-export function within(study, budgets) {
+export function bestWithin(study, budgets) {
   const goal = study.axes[0]?.name;
   const limits = Object.entries(budgets);
   let best = null;
   for (const row of study.complete) {
-    const fits = limits.every(([score, most]) => (row.scores[score]?.value ?? Infinity) <= most);
-    if (!fits || place(row, goal) === null) continue;
-    const better = best === null || place(row, goal) < place(best, goal);
-    if (better || (place(row, goal) === place(best, goal) && row.number < best.number)) best = row;
+    const fits = limits.every(([score, limit]) => (row.scores[score]?.value ?? Infinity) <= limit);
+    if (!fits || axisValue(row, goal) === null) continue;
+    const [value, lowest] = [axisValue(row, goal), best && axisValue(best, goal)];
+    if (best === null || value < lowest || (value === lowest && row.number < best.number)) best = row;
   }
   return best;
 }
@@ -38,33 +38,32 @@ export function within(study, budgets) {
 export function budgetSection(page) {
   const sliders = element("div", { class: "sliders" });
   const winner = element("div", { class: "winner", "aria-live": "polite" });
-  const written = element("p", { class: "export-said", role: "status" });
+  const status = element("p", { class: "export-status", role: "status" });
   let format = "json";
-  /** @type {Map<string, (most: number | undefined) => void>} */
-  const shows = new Map();
+  /** @type {Map<string, (limit: number | undefined) => void>} */
+  const setters = new Map();
 
   function drawSliders() {
-    const scores = slid(page.study);
-    // A slider that is being moved stays: only its range follows the study.
-    const kept = sliders.contains(document.activeElement) && shows.size === scores.length;
-    if (!kept) {
-      shows.clear();
-      fill(sliders, ...scores.map((axis) => slider(page, axis, shows)));
+    const scores = sliderAxes(page.study);
+    // While a slider is being moved it is kept, and only its range is updated.
+    const keep = sliders.contains(document.activeElement) && setters.size === scores.length;
+    if (!keep) {
+      setters.clear();
+      fill(sliders, ...scores.map((axis) => slider(page, axis, setters)));
     }
     drawWinner();
   }
 
   function drawWinner() {
     const { study, view } = page;
-    const { budgets } = view.look;
-    for (const [score, show] of shows) show(budgets[score]);
-    const asked = Object.entries(budgets);
-    const said = asked.map(([score, most]) => `${score} ≤ ${figure(most)}`).join(", ");
-    const best = within(study, budgets);
+    const { budgets } = view.state;
+    for (const [score, set] of setters) set(budgets[score]);
+    const limits = Object.entries(budgets).map(([score, limit]) => `${score} ≤ ${figure(limit)}`).join(", ");
+    const best = bestWithin(study, budgets);
     if (best === null) {
       const none = study.complete.length
-        ? `No complete trial has ${said}.`
-        : "No trial is complete yet, so there is no winner.";
+        ? `No complete trial has ${limits}.`
+        : "No trial is complete yet.";
       fill(winner, element("p", {}, none));
       return;
     }
@@ -75,11 +74,11 @@ export function budgetSection(page) {
       element(
         "p",
         {},
-        element("span", { class: "quiet" }, `Lowest ${goal}${said && ` with ${said}`}: `),
+        element("span", { class: "quiet" }, `Lowest ${goal}${limits && ` with ${limits}`}: `),
         element("b", { class: "winner-name" }, title(best)),
       ),
-      strip(best.architecture.layout),
-      facts([study.axes[0], ...slid(study)]
+      strip(study.mixers, best.architecture.layout),
+      facts([study.axes[0], ...sliderAxes(study)]
         .filter((axis) => best.scores[axis.name])
         .map((axis) => [axisTitle(axis), scoreText(best.scores[axis.name])])),
       element("code", { class: "command" }, command),
@@ -92,12 +91,12 @@ export function budgetSection(page) {
         }),
         button("Copy command", async () => {
           await navigator.clipboard.writeText(command);
-          written.textContent = "Copied.";
+          status.textContent = "Copied.";
         }),
-        button("Select it", () => page.view.select([best.name])),
-        page.exporter === null ? null : exportButton(page, best, () => format, written),
+        button("Select", () => page.view.select([best.name])),
+        page.exporter === null ? null : exportButton(page, best, () => format, status),
       ),
-      written,
+      status,
     );
   }
 
@@ -105,12 +104,12 @@ export function budgetSection(page) {
     element: section(
       "budget",
       "Within a budget",
-      "Move a slider: the best trial that stays below it is named and marked in the chart.",
+      "Set limits to find the best trial that respects them. It is marked in the chart.",
       sliders,
       element(
         "div",
         { class: "controls" },
-        button("Lift all budgets", () => page.view.change({ budgets: {} })),
+        button("Clear all budgets", () => page.view.change({ budgets: {} })),
       ),
       winner,
     ),
@@ -122,15 +121,15 @@ export function budgetSection(page) {
   };
 }
 
-function exportButton(page, row, format, said) {
+function exportButton(page, row, format, status) {
   const made = button("Export", async () => {
     made.disabled = true;
-    said.textContent = `Writing ${title(row)} …`;
+    status.textContent = `Exporting ${title(row)} …`;
     try {
       const { path, remark, next } = await page.exporter.write(page.study.name, row.name, format());
-      said.textContent = `Wrote ${path}. ${remark ?? ""} Next: ${next.join("  or  ")}`;
-    } catch (mistake) {
-      said.textContent = `Not written. ${mistake.message}`;
+      status.textContent = `Wrote ${path}. ${remark ?? ""} Next: ${next.join("  or  ")}`;
+    } catch (error) {
+      status.textContent = `Export failed. ${error.message}`;
     } finally {
       made.disabled = false;
     }
@@ -147,43 +146,43 @@ function exportCommand({ study, storages }, row, format) {
   return words.map(shellWord).join(" ");
 }
 
-/** The scores worth a slider: objectives but the first, then what else bounds a deployment. */
-function slid(study) {
-  const wanted = ["memory", "size", "decode", "prefill", "parameters"];
+/** Returns the scores that have a slider: all objectives but the first, then other limits of a deployment. */
+function sliderAxes(study) {
+  const deployment = ["memory", "size", "decode", "prefill", "parameters"];
   const others = study.axes.slice(1);
   const chosen = others.filter((axis) => axis.objective || axis.max !== null);
-  const more = others.filter((axis) => wanted.includes(axis.name) && !chosen.includes(axis));
-  return [...chosen, ...more].slice(0, MOST_SLIDERS);
+  const more = others.filter((axis) => deployment.includes(axis.name) && !chosen.includes(axis));
+  return [...chosen, ...more].slice(0, MAX_SLIDERS);
 }
 
-/** Each step of a slider goes to the next value that some trial has. */
-function slider(page, axis, shows) {
+/** Makes a slider whose steps are the values of the trials. */
+function slider(page, axis, setters) {
   const values = () =>
     page.study.complete
       .map((row) => row.scores[axis.name]?.value)
       .filter((value) => value !== undefined)
       .sort((a, b) => a - b);
-  const range = element("input", { type: "range", min: 0, step: 1, "aria-label": `Most ${axisTitle(axis)}` });
-  const number = element("input", { type: "number", min: 0, step: "any", "aria-label": `Most ${axisTitle(axis)}, as a number` });
-  const set = (most) => {
-    const budgets = { ...page.view.look.budgets };
-    if (most === null) delete budgets[axis.name];
-    else budgets[axis.name] = most;
+  const range = element("input", { type: "range", min: 0, step: 1, "aria-label": `Maximum ${axisTitle(axis)}` });
+  const number = element("input", { type: "number", min: 0, step: "any", "aria-label": `Maximum ${axisTitle(axis)}, as a number` });
+  const change = (limit) => {
+    const budgets = { ...page.view.state.budgets };
+    if (limit === null) delete budgets[axis.name];
+    else budgets[axis.name] = limit;
     page.view.change({ budgets });
   };
   range.addEventListener("input", () => {
     const steps = values();
-    set(Number(range.value) >= steps.length ? null : rounded(steps[Number(range.value)]));
+    change(Number(range.value) >= steps.length ? null : roundedUp(steps[Number(range.value)]));
   });
-  number.addEventListener("change", () => set(number.value === "" ? null : Number(number.value)));
-  shows.set(axis.name, (most) => {
+  number.addEventListener("change", () => change(number.value === "" ? null : Number(number.value)));
+  setters.set(axis.name, (limit) => {
     const steps = values();
     range.max = String(steps.length);
     range.disabled = steps.length === 0;
-    const under = steps.filter((value) => most === undefined || value <= most).length;
-    range.value = String(most === undefined ? steps.length : Math.max(0, under - 1));
-    range.setAttribute("aria-valuetext", most === undefined ? "no budget" : figure(most));
-    if (document.activeElement !== number) number.value = most === undefined ? "" : String(most);
+    const within = steps.filter((value) => limit === undefined || value <= limit).length;
+    range.value = String(limit === undefined ? steps.length : Math.max(0, within - 1));
+    range.setAttribute("aria-valuetext", limit === undefined ? "no budget" : figure(limit));
+    if (document.activeElement !== number) number.value = limit === undefined ? "" : String(limit);
     number.placeholder = "any";
   });
   return element(
@@ -195,8 +194,8 @@ function slider(page, axis, shows) {
   );
 }
 
-/** Upwards, so that the trial it comes from stays within. */
-function rounded(value) {
+/** Rounds up, so that the trial with this value stays within the limit. */
+function roundedUp(value) {
   const unit = 10 ** (Math.floor(Math.log10(Math.abs(value) || 1)) - 3);
   return Number((Math.ceil(value / unit) * unit).toPrecision(5));
 }

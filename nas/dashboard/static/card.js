@@ -1,25 +1,25 @@
-// A trial in short, beside the pointer or in the panel: scores, layout and shape.
+// A summary of a trial, shown at the pointer or in a panel: scores, layout and shape.
 
 import { element } from "./dom.js";
 import { axisTitle, scoreText } from "./format.js";
 import { shapeFacts, strip } from "./layout.js";
-import { place, title } from "./study.js";
+import { axisValue, title } from "./study.js";
 
 const ROLES = {
   front: "on the front",
   dominated: "dominated",
-  infeasible: "over budget",
+  infeasible: "infeasible",
   stopped: "stopped early",
   failed: "failed",
   running: "running",
   interrupted: "interrupted",
-  reference: "published model",
+  reference: "reference model",
   duplicate: "duplicate",
 };
 
 /** @param {import("./study.js").Row} row @returns {string} */
 export function roleName(row) {
-  return row.duplicate_of === null ? ROLES[row.role] : `same as trial ${row.duplicate_of}`;
+  return row.duplicate_of === null ? ROLES[row.role] : `duplicate of trial ${row.duplicate_of}`;
 }
 
 /**
@@ -27,24 +27,24 @@ export function roleName(row) {
  * @param {import("./study.js").Row} row
  */
 export function card(study, row) {
-  // Its parameters stand among the facts of its shape.
+  // The facts of the shape include the number of parameters.
   const scores = study.axes
     .filter((axis) => (axis.objective || axis.max !== null) && axis.name !== "parameters")
-    .filter((axis) => place(row, axis.name) !== null)
-    .map((axis) => [axisTitle(axis), scoreText(row.scores[axis.name] ?? estimated(row))]);
+    .filter((axis) => axisValue(row, axis.name) !== null)
+    .map((axis) => [axisTitle(axis), scoreText(row.scores[axis.name] ?? estimate(row))]);
   return element(
     "div",
     { class: "card" },
     element("p", { class: "card-title" }, element("b", {}, title(row)), ` ${roleName(row)}`),
-    strip(row.architecture.layout),
+    strip(study.mixers, row.architecture.layout),
     facts(scores),
     element("div", { class: "shape" }, facts(shapeFacts(row.architecture).filter(([, value]) => value !== "–"))),
     row.reason === null ? null : element("p", { class: "quiet" }, row.reason),
-    row.unsettled ? element("p", { class: "quiet" }, "less settled than the study asks for") : null,
+    row.unsettled ? element("p", { class: "quiet" }, "confidence interval wider than requested") : null,
   );
 }
 
-/** @param {[string, string][]} pairs */
+/** @param {[string, string][]} pairs names and values */
 export function facts(pairs) {
   const cells = pairs.map(([name, value]) =>
     element("div", {}, element("dt", {}, name), element("dd", {}, value)),
@@ -58,15 +58,15 @@ export class HoverCard {
     this.element = element("div", { class: "hover", hidden: true, "aria-hidden": "true" });
   }
 
-  /** @param {Node} content @param {number} x @param {number} y in its container */
+  /** @param {Node} content @param {number} x @param {number} y position in the container, in pixels */
   show(content, x, y) {
     this.element.replaceChildren(content);
     this.element.hidden = false;
     const { clientWidth, clientHeight } = this.element.parentElement;
     const { offsetWidth, offsetHeight } = this.element;
     const left = x + 16 + offsetWidth > clientWidth ? x - 16 - offsetWidth : x + 16;
-    const below = y + 12 + offsetHeight <= clientHeight;
-    const top = below ? y + 12 : y - 12 - offsetHeight;
+    const fitsBelow = y + 12 + offsetHeight <= clientHeight;
+    const top = fitsBelow ? y + 12 : y - 12 - offsetHeight;
     this.element.style.left = `${Math.max(0, left)}px`;
     this.element.style.top = `${Math.max(0, top)}px`;
   }
@@ -76,6 +76,6 @@ export class HoverCard {
   }
 }
 
-function estimated(row) {
+function estimate(row) {
   return { value: row.estimated_loss, low: null, high: null };
 }

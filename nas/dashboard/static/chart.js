@@ -1,20 +1,20 @@
-// A chart on a canvas with a name, a size that follows the page, and the page's letters and lines.
+// Charts on a canvas: labelled, resized with the page, in its font and colours.
 
 import { colour } from "./colours.js";
 import { element } from "./dom.js";
 import { figure } from "./format.js";
 
 /**
- * The size of a point among thousands. ECharts fills each as a square only below 4 pixels; from
- * there on all are one path, whose overlaps take a browser minutes to fill.
+ * The size of a point among thousands, in pixels. Below 4 pixels, ECharts fills each point as a
+ * square; from 4 pixels on it draws all points as one path, whose overlaps take minutes to fill.
  */
-export const SPECK = 3.5;
+export const SMALL_POINT = 3.5;
 
-const MARGIN = 0.05; // of an axis, on either side of its values
-const MOST_TICKS = 8;
+const MARGIN = 0.05; // on either side of the values, as a fraction of their extent
+const MAX_TICKS = 8;
 
 export class Chart {
-  /** @param {string} label says to those who do not see it what it shows, and where to read it */
+  /** @param {string} label what the chart shows, for screen readers */
   constructor(label, { tall = false } = {}) {
     this.canvas = element("div", { class: tall ? "canvas tall" : "canvas", role: "img" });
     this.canvas.setAttribute("aria-label", label);
@@ -36,21 +36,21 @@ export class Chart {
   }
 
   /**
-   * @param {any} option of ECharts; replaces what was drawn before
-   * @param {string | null} [nothing] said in place of a picture, where there is nothing to draw
+   * @param {any} option an ECharts option; replaces what was drawn before
+   * @param {string | null} [message] a text to show instead, if there is nothing to draw
    */
-  draw(option, nothing = null) {
+  draw(option, message = null) {
     if (this.drawing === null) {
       this.drawing = globalThis.echarts.init(this.canvas, null, { renderer: "canvas" });
       for (const [event, listener] of this.listeners) this.drawing.on(event, listener);
     }
     const textStyle = { color: colour("quiet"), fontSize: 14, fontWeight: "normal" };
-    const title = { text: nothing, left: "center", top: "middle", textStyle };
+    const title = { text: message, left: "center", top: "middle", textStyle };
     this.drawing.setOption(
       {
         animation: false,
         textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: colour("ink") },
-        ...(nothing === null ? option : { title }),
+        ...(message === null ? option : { title }),
       },
       { notMerge: true },
     );
@@ -58,9 +58,9 @@ export class Chart {
 }
 
 /**
- * An axis with numbers.
+ * Returns a numeric axis.
  * @param {string} name
- * @param {Record<string, unknown>} [more]
+ * @param {Record<string, unknown>} [more] further ECharts options
  */
 export function valueAxis(name, more = {}) {
   return {
@@ -80,7 +80,7 @@ export function valueAxis(name, more = {}) {
 }
 
 /**
- * Whether values are told apart better on a logarithmic axis: the terminal's rule, a decade or more.
+ * Returns whether values span more than a decade, and so need a logarithmic axis, as in the terminal.
  * @param {number[]} values
  */
 export function spansDecades(values) {
@@ -89,24 +89,24 @@ export function spansDecades(values) {
 }
 
 /**
- * An axis of scores, which are never negative, with some room around its values.
+ * Returns an axis for scores, which are never negative, with a margin around the values.
  * @param {string} name
- * @param {number[]} values all that is drawn along it
- * @param {boolean} log
- * @param {Record<string, unknown>} [more]
+ * @param {number[]} values everything that is drawn along the axis
+ * @param {boolean} log whether the axis is logarithmic
+ * @param {Record<string, unknown>} [more] further ECharts options
  */
 export function scoreAxis(name, values, log, more = {}) {
   const axisLabel = { color: colour("quiet"), fontSize: 11, hideOverlap: true, formatter: figure };
   const [low, high] = extent(log ? values.filter((value) => value > 0) : values);
   if (!(low <= high)) return valueAxis(name, { axisLabel, ...more });
   if (!log) {
-    // Else the best and the worst stand on the frame.
+    // Without a gap, the best and the worst point would lie on the frame.
     const floor = low >= 0 && low < MARGIN * (high - low) ? { min: 0 } : {};
     const boundaryGap = [`${100 * MARGIN}%`, `${100 * MARGIN}%`];
     return valueAxis(name, { axisLabel, boundaryGap, ...floor, ...more });
   }
-  const room = Math.max((high / low) ** MARGIN, 1.02);
-  const [min, max] = [low / room, high * room];
+  const factor = Math.max((high / low) ** MARGIN, 1.02);
+  const [min, max] = [low / factor, high * factor];
   const customValues = logTicks(min, max);
   return valueAxis(name, {
     type: "log",
@@ -118,19 +118,19 @@ export function scoreAxis(name, values, log, more = {}) {
   });
 }
 
-/** 1, 2, 5, 10, ... within the ends; 1, 10, ... where those are many, even steps where few. */
+/** Returns 1, 2, 5, 10, ...; 1, 10, ... if those are too many; even steps if they are too few. */
 function logTicks(min, max) {
   const powers = [];
   for (let power = Math.floor(Math.log10(min)); power <= Math.log10(max); power += 1) powers.push(power);
-  const within = (factors) =>
+  const ticks = (factors) =>
     powers.flatMap((power) => factors.map((factor) => Number(`${factor}e${power}`)))
       .filter((value) => value >= min && value <= max);
-  const fine = within([1, 2, 5]);
-  if (fine.length > MOST_TICKS) return within([1]);
+  const fine = ticks([1, 2, 5]);
+  if (fine.length > MAX_TICKS) return ticks([1]);
   return fine.length > 2 ? fine : evenTicks(min, max);
 }
 
-/** @returns {number[]} round numbers */
+/** @returns {number[]} evenly spaced round numbers */
 function evenTicks(min, max) {
   const power = 10 ** Math.floor(Math.log10((max - min) / 5));
   const step = power * [1, 2, 5, 10].find((factor) => 5 * factor * power >= max - min);
@@ -140,15 +140,15 @@ function evenTicks(min, max) {
 
 function extent(values) {
   return values.reduce(
-    ([least, most], value) => [Math.min(least, value), Math.max(most, value)],
+    ([low, high], value) => [Math.min(low, value), Math.max(high, value)],
     [Infinity, -Infinity],
   );
 }
 
 /**
- * Error bars as one line that is broken between them.
- * @param {[number, number][][]} bars two ends each
- * @param {Record<string, unknown>} [more]
+ * Returns a series of error bars, drawn as one line with gaps.
+ * @param {[number, number][][]} bars the two ends of each bar
+ * @param {Record<string, unknown>} [more] further ECharts options
  */
 export function errorBars(bars, more = {}) {
   return {
@@ -163,7 +163,7 @@ export function errorBars(bars, more = {}) {
   };
 }
 
-/** What small charts show of the point under the pointer; drawn on the canvas, never as markup. */
+/** Returns the tooltip of a point; it is drawn on the canvas, so its text is never read as markup. */
 export function tooltip(/** @type {(params: any) => string} */ formatter) {
   return {
     trigger: "item",

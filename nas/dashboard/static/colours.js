@@ -1,24 +1,24 @@
-// The page's colours for what is drawn on a canvas, resolved for the theme of the moment.
+// The colours of the current theme for drawing on a canvas, and the marks of trials.
 
 import { element } from "./dom.js";
 
 /**
- * How a role of a trial is drawn: by shape as well as by colour.
+ * How trials are drawn, by role: each role has its own shape and colour.
  * @type {Record<string, {label: string, colour: string, shape: string, size: number}>}
  */
 export const MARKS = {
-  infeasible: { label: "over budget", colour: "over", shape: "path://M0 0L8 8M8 0L0 8", size: 7 },
+  infeasible: { label: "infeasible", colour: "over", shape: "path://M0 0L8 8M8 0L0 8", size: 7 },
   stopped: { label: "stopped early", colour: "stopped", shape: "path://M0 0L8 0L4 7Z", size: 7 },
   dominated: { label: "dominated", colour: "dominated", shape: "circle", size: 6 },
-  reference: { label: "published model", colour: "ink", shape: "diamond", size: 11 },
+  reference: { label: "reference model", colour: "ink", shape: "diamond", size: 11 },
   front: { label: "front", colour: "front", shape: "circle", size: 10 },
 };
 
-/** One colour after the other for several studies; Okabe and Ito's, without the yellow. */
-export const SERIES = ["front", "over", "good", "stopped", "attention", "convolution"];
+/** The colours of successive studies or curves: Okabe and Ito's palette without the yellow. */
+export const SERIES = ["front", "over", "good", "stopped", "orange", "sky"];
 export const SERIES_SHAPES = ["circle", "triangle", "rect", "diamond", "pin", "roundRect"];
 
-/** @param {string} name of a custom property of style.css, without the dashes */
+/** @param {string} name a custom property of style.css, without the dashes */
 export function colour(name) {
   if (!resolved.has(name)) {
     probe ??= document.body.appendChild(element("span", { hidden: true }));
@@ -28,18 +28,18 @@ export function colour(name) {
   return resolved.get(name);
 }
 
-/** @param {() => void} changed called when the theme is another */
+/** @param {() => void} changed is called when the theme changes */
 export function watchTheme(changed) {
-  const forget = () => {
+  const reset = () => {
     resolved.clear();
     changed();
   };
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", forget);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", reset);
   const watched = { attributes: true, attributeFilter: ["data-theme"] };
-  new MutationObserver(forget).observe(document.documentElement, watched);
+  new MutationObserver(reset).observe(document.documentElement, watched);
 }
 
-/** The button that goes from one theme to the next. */
+/** Makes the button that switches to the next theme. */
 export function themeButton() {
   const themes = ["auto", "light", "dark"];
   const made = element("button", { type: "button", class: "plain" });
@@ -53,7 +53,7 @@ export function themeButton() {
     try {
       localStorage.setItem("nas-theme", next);
     } catch {
-      // It holds for this visit.
+      // Without storage, the theme applies to this visit only.
     }
     show();
   });

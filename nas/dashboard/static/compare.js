@@ -6,33 +6,35 @@ import { axisTitle, scoreText } from "./format.js";
 import { legend, shapeFacts, strip } from "./layout.js";
 import { title } from "./study.js";
 
-const MOST = 4;
+const MAX_TRIALS = 4;
 
 /** @param {import("./draw.js").Page} page */
 export function compareSection(page) {
+  const letters = element("div");
   const body = element("div");
 
   function draw() {
-    const rows = [...page.view.look.selection]
+    fill(letters, legend(page.study.mixers));
+    const rows = [...page.view.state.selection]
       .map((name) => page.study.byName.get(name))
       .filter((row) => row !== undefined);
     if (rows.length === 0) {
       const front = page.study.withRole("front");
-      const first = front.slice(0, MOST).map((row) => row.name);
+      const first = front.slice(0, MAX_TRIALS).map((row) => row.name);
       fill(
         body,
-        element("p", { class: "quiet" }, "Nothing is selected. Up to four trials of any view stand here."),
+        element("p", { class: "quiet" }, `Nothing is selected. Select up to ${MAX_TRIALS} trials in a chart or in the table to compare them.`),
         first.length > 1
-          ? button(`Compare ${first.length} of the front`, () => page.view.select(first))
+          ? button(`Compare ${first.length} trials of the front`, () => page.view.select(first))
           : null,
       );
       return;
     }
     fill(
       body,
-      table(page.study, rows.slice(0, MOST)),
-      rows.length > MOST
-        ? element("p", { class: "quiet" }, `The first ${MOST} of ${rows.length} selected trials.`)
+      table(page.study, rows.slice(0, MAX_TRIALS)),
+      rows.length > MAX_TRIALS
+        ? element("p", { class: "quiet" }, `Showing the first ${MAX_TRIALS} of ${rows.length} selected trials.`)
         : null,
     );
   }
@@ -41,8 +43,8 @@ export function compareSection(page) {
     element: section(
       "compare",
       "Side by side",
-      "Layouts and facts of what is selected; ≠ marks what differs.",
-      legend(),
+      "The selected trials in detail; ≠ marks differences.",
+      letters,
       body,
     ),
     draw,
@@ -57,7 +59,7 @@ function table(study, rows) {
   const layouts = rows.map((row) => {
     const differs = (index) =>
       row !== first && row.architecture.layout[index] !== first.architecture.layout[index];
-    return element("td", {}, strip(row.architecture.layout, differs));
+    return element("td", {}, strip(study.mixers, row.architecture.layout, differs));
   });
   const shapes = rows.map((row) => shapeFacts(row.architecture));
   const scores = study.axes
@@ -67,7 +69,7 @@ function table(study, rows) {
   const layoutsDiffer = new Set(rows.map((row) => row.architecture.layout)).size > 1;
   return element(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Trials side by side" },
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Comparison of the selected trials" },
     element(
       "table",
       { class: "compare" },
@@ -75,7 +77,7 @@ function table(study, rows) {
       element(
         "tbody",
         {},
-        element("tr", {}, name("layout", layoutsDiffer), ...layouts),
+        element("tr", {}, rowHeading("layout", layoutsDiffer), ...layouts),
         ...[...scores, ...lines].map(([label, values]) => line(label, values)),
       ),
     ),
@@ -87,12 +89,12 @@ function line(label, values) {
   return element(
     "tr",
     { class: differs ? "differs" : null },
-    name(label, differs),
+    rowHeading(label, differs),
     ...values.map((value) => element("td", {}, value)),
   );
 }
 
-function name(label, differs) {
+function rowHeading(label, differs) {
   const mark = differs ? element("span", { class: "unequal", title: "differs" }, " ≠") : null;
   return element("th", { scope: "row" }, label, mark);
 }

@@ -1,42 +1,52 @@
-// What longer trainings say of the front: a table of the candidates, and sentences.
+// The confirmation of the front: a table of the retrained candidates, and what it shows.
 
 import { element, fill } from "./dom.js";
 import { axisTitle, figure, probabilityText } from "./format.js";
 import { strip } from "./layout.js";
 import { title } from "./study.js";
 
-const HOW = "The front has not been confirmed by longer trainings: losses are those of short ones.";
-
 /** @param {HTMLElement} into is filled @param {import("./study.js").Study} study */
 export function drawConfirmation(into, study) {
   const { confirmation, study: name } = study.document;
+  const heading = element("h3", {}, "Confirmation");
   if (confirmation === null) {
-    fill(into, element("p", { class: "quiet" }, HOW, " ", element("code", {}, `nas confirm ${name}`), " does."));
+    fill(
+      into,
+      heading,
+      element(
+        "p",
+        { class: "quiet" },
+        "The front has not been confirmed by longer trainings yet. To confirm it, run ",
+        element("code", {}, `nas confirm ${name}`),
+        ".",
+      ),
+    );
     return;
   }
-  const { short_tokens, inherited, long_tokens, seeds, anew, candidates, findings } = confirmation;
+  const { short_tokens, inherited, long_tokens, seeds, remeasured, candidates, findings } = confirmation;
   const titles = new Map(study.axes.map((axis) => [axis.name, axisTitle(axis)]));
-  // What nothing is known of for any candidate has no column.
+  // A column without any value is left out.
   const ranked = candidates.some((each) => each.probability !== null);
   const heads = [
     "trial",
     "layout",
-    // The task's score is of the long training.
-    ...anew.map((score) => `${titles.get(score)}, ${score === "task" ? `${figure(long_tokens)} tokens` : "anew"}`),
+    // The user's own task is scored by the longer training, not measured again.
+    ...remeasured.map((score) =>
+      `${titles.get(score)}, ${score === "task" ? `${figure(long_tokens)} tokens` : "remeasured"}`),
     inherited ? "loss, inherited from the shared network" : `loss, ${figure(short_tokens)} tokens`,
-    ...seeds.map((seed) => `seed ${seed}, ${figure(short_tokens)} tokens`),
-    ...(long_tokens === null ? [] : [`${figure(long_tokens)} tokens`]),
-    ...(ranked ? ["on the front"] : []),
+    ...seeds.map((seed) => `loss, seed ${seed}, ${figure(short_tokens)} tokens`),
+    ...(long_tokens === null ? [] : [`loss, ${figure(long_tokens)} tokens`]),
+    ...(ranked ? ["probability on the front"] : []),
   ];
   const lines = candidates.map((each) => {
     const row = study.byId.get(each.trial);
     return [
-      `${title(row)}${each.on_front ? "" : " (behind)"}`,
-      strip(row.architecture.layout),
-      ...each.again.map(figure),
-      figure(each.short),
-      ...each.fresh.map(figure),
-      ...(long_tokens === null ? [] : [figure(each.long)]),
+      `${title(row)}${each.on_front ? "" : " (dominated)"}`,
+      strip(study.mixers, row.architecture.layout),
+      ...each.remeasured_values.map(figure),
+      figure(each.short_loss),
+      ...each.seed_losses.map(figure),
+      ...(long_tokens === null ? [] : [figure(each.long_loss)]),
       ...(ranked ? [probabilityText(each.probability)] : []),
     ];
   });
@@ -48,8 +58,8 @@ export function drawConfirmation(into, study) {
   );
   fill(
     into,
-    element("h3", {}, "Trained again, and for longer"),
+    heading,
     element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Confirmation" }, table),
-    element("ul", { class: "findings" }, ...findings.map((sentence) => element("li", {}, sentence))),
+    element("ul", { class: "findings" }, ...findings.map((finding) => element("li", {}, finding))),
   );
 }

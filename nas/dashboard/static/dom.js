@@ -1,9 +1,9 @@
-// Makes elements; whatever comes out of a database goes in as text and is never read as markup.
+// Makes DOM elements. Texts from a database are inserted as text nodes, never as markup.
 
 /**
  * @param {string} tag
- * @param {Record<string, unknown>} [properties] `class`, `on` (listeners by event), attributes; one
- *   that is null or false is left out
+ * @param {Record<string, unknown>} [properties] attributes, and `on` for listeners by event;
+ *   properties that are null or false are left out
  * @param {...(Node | string | number | null | undefined)} children
  * @returns {any}
  */
@@ -22,10 +22,10 @@ export function element(tag, properties = {}, ...children) {
 }
 
 /**
- * A part of the page with its heading and, in a sentence, what it answers.
+ * Makes a section of the page.
  * @param {string} id
- * @param {string} title
- * @param {string} lead
+ * @param {string} title the heading
+ * @param {string} lead a sentence that says what the section shows
  * @param {...(Node | null)} children
  */
 export function section(id, title, lead, ...children) {
@@ -44,11 +44,11 @@ export function fill(parent, ...children) {
 }
 
 /**
- * A labelled choice of one.
+ * Makes a labelled selection list.
  * @param {string} label
- * @param {[string, string][]} options values and what is shown for them
- * @param {string} value
- * @param {(value: string) => void} choose
+ * @param {[string, string][]} options values and their texts
+ * @param {string} value the selected value
+ * @param {(value: string) => void} choose is called with the new value
  */
 export function choice(label, options, value, choose) {
   const select = element("select", { on: { change: () => choose(select.value) } });
@@ -59,15 +59,16 @@ export function choice(label, options, value, choose) {
 }
 
 /**
+ * Makes a labelled checkbox.
  * @param {string} label
  * @param {boolean} checked
- * @param {(checked: boolean) => void} choose
- * @param {Node | null} [mark] stands before the label
+ * @param {(checked: boolean) => void} choose is called with the new state
+ * @param {Node | null} [mark] is shown before the label
  */
-export function tick(label, checked, choose, mark = null) {
+export function checkbox(label, checked, choose, mark = null) {
   const box = element("input", { type: "checkbox", checked });
   box.addEventListener("change", () => choose(box.checked));
-  return element("label", { class: "tick" }, box, mark, element("span", {}, label));
+  return element("label", { class: "checkbox" }, box, mark, element("span", {}, label));
 }
 
 /** @param {string} label @param {() => void} press @param {Record<string, unknown>} [more] */

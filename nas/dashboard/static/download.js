@@ -1,6 +1,6 @@
-// Trials as files: CSV for a spreadsheet, JSON for a program.
+// Downloads of trials: CSV for spreadsheets, JSON for programs.
 
-import { place } from "./study.js";
+import { axisValue } from "./study.js";
 
 const SHAPE = [
   "hash",
@@ -34,7 +34,8 @@ export function asCsv(study, rows) {
       ...SHAPE.map((fact) => row.architecture[fact]),
     ]);
   }
-  return `${lines.map((line) => line.map(cell).join(",")).join("\r\n")}\r\n`;
+  const letters = study.mixers.map((mixer) => mixer.letter);
+  return `${lines.map((line) => line.map((value) => cell(value, letters)).join(",")).join("\r\n")}\r\n`;
 }
 
 /** @param {import("./study.js").Study} study @param {import("./study.js").Row[]} rows */
@@ -49,7 +50,7 @@ export function asJson(study, rows) {
     scores: row.scores,
     architecture: row.architecture,
     curve: row.curve,
-    estimated_loss: row.scores.loss === undefined ? place(row, "loss") : null,
+    estimated_loss: row.scores.loss === undefined ? axisValue(row, "loss") : null,
   }));
   return `${JSON.stringify({ study: study.name, trials }, null, 1)}\n`;
 }
@@ -63,10 +64,12 @@ export function download(name, text, type) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-function cell(value) {
+function cell(value, letters) {
   if (value === null || value === undefined) return "";
   if (typeof value === "number") return String(value);
-  // A spreadsheet takes what begins so for a formula, and runs it. A layout is letters and dashes.
-  const text = /^[=+@\t\r]|^-[^acls-]/.test(value) ? `'${value}` : value;
+  // A spreadsheet would run a text with one of these first characters as a formula. A layout may
+  // start with a dash, and consists of the letters of mixers only.
+  const isLayout = [...value].every((character) => letters.includes(character));
+  const text = /^[=+@\t\r-]/.test(value) && !isLayout ? `'${value}` : value;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -1,4 +1,4 @@
-// What was found, in sentences that quote figures, and what is unproven.
+// What the study shows and what it does not show, in sentences.
 
 import { element, fill, section } from "./dom.js";
 
@@ -7,22 +7,22 @@ export function findingsSection(page) {
   const body = element("div", { class: "columns" });
 
   return {
-    element: section("findings", "Findings", "What the trials say, and what they do not.", body),
+    element: section("findings", "Findings", "What the trials show, and what they do not.", body),
     /** @param {import("./draw.js").Change} change */
     draw(change) {
       if (!change.document) return;
-      const { findings, unproven } = page.study.document;
-      fill(body, sentences("Found", findings), sentences("Unproven", unproven));
+      const { findings, limitations } = page.study.document;
+      fill(body, list("Results", findings), list("Limitations", limitations));
     },
   };
 }
 
-function sentences(heading, some) {
-  const said = some.length ? some : ["Nothing yet."];
+function list(heading, sentences) {
+  const shown = sentences.length ? sentences : ["Nothing yet."];
   return element(
     "div",
     {},
     element("h3", {}, heading),
-    element("ul", { class: "findings" }, ...said.map((sentence) => element("li", {}, sentence))),
+    element("ul", { class: "findings" }, ...shown.map((sentence) => element("li", {}, sentence))),
   );
 }

@@ -1,55 +1,52 @@
-// An architecture as people see it: a strip of coloured layers, and its facts in a row.
+// Architectures for people: a layout as a strip of coloured layers, and its facts.
 
 import { element } from "./dom.js";
 import { counted, figure, percent } from "./format.js";
 
-/** @type {Record<string, {name: string, kind: string}>} as in the terminal */
-export const LETTERS = {
-  c: { name: "short convolution", kind: "convolution" },
-  a: { name: "attention", kind: "attention" },
-  s: { name: "sliding-window attention", kind: "window" },
-  l: { name: "gated linear attention", kind: "linear" },
-  "-": { name: "no mixer", kind: "none" },
-};
+/** @typedef {{letter: string, name: string, colour: string | null, attention: boolean}} Mixer */
 
 /**
- * One coloured letter a layer, from the first.
+ * Shows one coloured letter per layer, first layer first.
+ * @param {Mixer[]} mixers
  * @param {string} layout
- * @param {(index: number) => boolean} [differs] marks layers
+ * @param {(index: number) => boolean} [differs] which layers to mark
  */
-export function strip(layout, differs = () => false) {
-  const cells = [...layout].map((letter, index) =>
-    element(
-      "span",
-      { class: `layer ${LETTERS[letter]?.kind ?? "none"}${differs(index) ? " differs" : ""}` },
-      letter,
-    ),
-  );
-  const label = `${counted(cells.length, "layer")}: ${inWords(layout)}`;
+export function strip(mixers, layout, differs = () => false) {
+  const cells = [...layout].map((letter, index) => {
+    const cell = layerMark(mixers.find((mixer) => mixer.letter === letter), letter);
+    if (differs(index)) cell.classList.add("differs");
+    return cell;
+  });
+  const label = `${counted(cells.length, "layer")}: ${layoutText(mixers, layout)}`;
   return element("span", { class: "strip", role: "img", "aria-label": label }, ...cells);
 }
 
-/** @param {string} layout @returns {string} such as `short convolution 10, attention 6` */
-export function inWords(layout) {
-  return Object.entries(LETTERS)
-    .map(([letter, { name }]) => [name, layout.split(letter).length - 1])
+/** @param {Mixer[]} mixers @param {string} layout @returns {string} such as `short convolution 10, attention 6` */
+function layoutText(mixers, layout) {
+  return mixers
+    .map(({ letter, name }) => [name, layout.split(letter).length - 1])
     .filter(([, count]) => count)
     .map(([name, count]) => `${name} ${count}`)
     .join(", ");
 }
 
-/** Which colour is which. */
-export function legend() {
-  const parts = Object.entries(LETTERS).map(([letter, { name, kind }]) =>
-    element("span", {}, element("span", { class: `layer ${kind}` }, letter), ` ${name}`),
+/** Explains the letters and colours. @param {Mixer[]} mixers */
+export function legend(mixers) {
+  const parts = mixers.map((mixer) =>
+    element("span", {}, layerMark(mixer, mixer.letter), ` ${mixer.name}`),
   );
   return element("p", { class: "legend" }, ...parts);
 }
 
+/** Gives an element the colour of a mixer, as a property that the style sheet uses. */
+export function setMixerColour(target, mixer) {
+  if (mixer?.colour) target.style.setProperty("--mixer", mixer.colour);
+}
+
 /**
- * What an architecture is, fact by fact.
+ * Lists the facts of an architecture.
  * @param {Record<string, any>} shape
- * @returns {[string, string][]}
+ * @returns {[string, string][]} names and values
  */
 export function shapeFacts(shape) {
   const heads = shape.heads === null ? "–" : `${shape.heads} × ${shape.head_dim}`;
@@ -64,6 +61,12 @@ export function shapeFacts(shape) {
     ["window", figure(shape.window)],
     ["vocabulary", figure(shape.vocab_size)],
     ["embedding width", figure(shape.embedding_width)],
-    ["embedding share", percent(shape.embedding_share)],
+    ["embedding parameters", percent(shape.embedding_share)],
   ];
+}
+
+function layerMark(mixer, letter) {
+  const mark = element("span", { class: "layer" }, letter);
+  setMixerColour(mark, mixer);
+  return mark;
 }

@@ -12,12 +12,12 @@ from evaluators.quality.inherited_loss import InheritedLoss
 from evaluators.quality.proxy_loss import ProxyTraining
 from evaluators.training import fit as training
 from evaluators.training.fit import TrainingSettings
-from hardware.quiet import making_way
+from hardware.quiet import yielding_to_measurements
 from search_space.architecture import Architecture
-from search_space.encoding import draw
-from search_space.matching import Matched
-from search_space.rules import Rules
-from search_space.space import Space
+from search_space.space.encoding import draw
+from search_space.space.matching import Matched
+from search_space.space.rules import Rules
+from search_space.space.space_definition import Space
 from tests.evaluators.conformance import EvaluatorConformance
 
 BRIEF = TrainingSettings(context_length=32, batch_size=2, token_budget=1_280)
@@ -54,7 +54,9 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     # torch makes this folder with the first optimizer, by default among the temporary files.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))
-    monkeypatch.setattr(training, "making_way", functools.partial(making_way, folder=tmp_path))
+    monkeypatch.setattr(
+        training, "making_way", functools.partial(yielding_to_measurements, folder=tmp_path)
+    )
 
 
 @pytest.fixture

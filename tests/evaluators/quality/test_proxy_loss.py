@@ -14,7 +14,7 @@ from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
 from evaluators.training.fit import TrainingSettings, mixed_windows
 from evaluators.training.recipe import Recipe
-from search_space.presets import PRESETS
+from search_space.preset_models import PRESETS
 from tests.evaluators.conformance import EvaluatorConformance
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, WINDOW, stack
 
@@ -243,7 +243,7 @@ from pathlib import Path
 from evaluators.evaluator import EvaluationFailed
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
 from evaluators.training.fit import TrainingSettings
-from search_space.presets import PRESETS
+from search_space.preset_models import PRESETS
 
 def limit(progress):
     if progress.done == 0:

@@ -16,7 +16,7 @@ from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, t
 from evaluators.training import fit as training
 from evaluators.training.fit import TrainingSettings, bits_per_byte
 from evaluators.training.recipe import Recipe
-from hardware.quiet import making_way
+from hardware.quiet import yielding_to_measurements
 from search_space.architecture import Architecture, Mixer
 from search_space.torch_model import LanguageModel
 from tests.evaluators.training.test_fit import TEXT, unhindered
@@ -60,7 +60,9 @@ def draw_candidate(step: int) -> Architecture:
 
 @pytest.fixture(autouse=True)
 def locks(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(training, "making_way", functools.partial(making_way, folder=tmp_path))
+    monkeypatch.setattr(
+        training, "making_way", functools.partial(yielding_to_measurements, folder=tmp_path)
+    )
 
 
 def weights_after(

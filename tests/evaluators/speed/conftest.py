@@ -5,4 +5,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def short_calibration(monkeypatch):
-    monkeypatch.setattr("evaluators.speed.reference._CALIBRATION_SECONDS", 0.1)
+    monkeypatch.setattr("evaluators.speed.reference_calibration._CALIBRATION_SECONDS", 0.1)

@@ -16,7 +16,7 @@ from hardware.runner import LoadedModel, RunnerError
 from hardware.stability import ratio
 from search_space.architecture import architecture_hash
 from search_space.costs import weight_bytes
-from search_space.presets import preset
+from search_space.preset_models import preset
 from tests.evaluators.conformance import EvaluatorConformance
 from tests.evaluators.speed.timing import (
     REFERENCE,
@@ -41,10 +41,10 @@ class Remembering:
 
     kept: dict[tuple[str, str], Evaluation] = field(default_factory=dict)
 
-    def recall(self, fingerprint, architecture):
+    def load_evaluation(self, fingerprint, architecture):
         return self.kept.get((fingerprint, architecture_hash(architecture)))
 
-    def remember(self, fingerprint, architecture, evaluation):
+    def save_evaluation(self, fingerprint, architecture, evaluation):
         self.kept.setdefault((fingerprint, architecture_hash(architecture)), evaluation)
 
 
@@ -287,7 +287,7 @@ def test_the_fingerprint_tells_settings_references_and_devices_apart():
 def test_the_fingerprint_tells_calibrations_apart(monkeypatch):
     """The milliseconds are a ratio times what the reference took then."""
     before = evaluator_of(FakeRunner()).fingerprint
-    monkeypatch.setattr("evaluators.speed.reference._VERSION", -1)
+    monkeypatch.setattr("evaluators.speed.reference_calibration._VERSION", -1)
     assert evaluator_of(FakeRunner()).fingerprint != before
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluators.speed.latency_model import FEWEST, Forecast, LatencyModel, accuracy
+from evaluators.speed.latency_model import FEWEST, LatencyModel, Prediction, accuracy
 from evaluators.speed.workload_parts import Deployment, parts_of
 from search_space.architecture import Architecture
-from search_space.encoding import RandomSuggester, draw
-from search_space.space import Space
-from studies.study_file import read_spec
+from search_space.space.encoding import RandomSuggester, draw
+from search_space.space.space_definition import Space
+from studies.spec.study_file import read_spec
 from tests.search_space.strategies import CORNERS
 
 DEPLOYMENT = Deployment(quantization="int4", prompt_length=512, context_depth=1024)
@@ -136,7 +136,7 @@ class TestExtrapolation:
         assert _share(forecast) > 2 * typical
 
 
-def _share(forecast: Forecast) -> float:
+def _share(forecast: Prediction) -> float:
     return forecast.margin / forecast.value
 
 

@@ -5,7 +5,7 @@ import pytest
 from evaluators.speed.workload_parts import Deployment, is_additive, parts_of
 from search_space.architecture import Architecture
 from search_space.costs import decode_flops, prefill_flops, weight_bytes
-from search_space.presets import PRESETS
+from search_space.preset_models import PRESETS
 from tests.search_space.strategies import CORNERS
 
 MODELS = {**CORNERS, **PRESETS}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.cache import Forgetful
+from evaluators.cache import NoCache
 from evaluators.evaluator import Evaluation, EvaluationFailed
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
 from hardware.fake import FakeRunner
@@ -24,7 +24,7 @@ def at_once(*_) -> contextlib.AbstractContextManager[float]:
 
 def evaluator_of(runner, settings=SETTINGS, *, reference=REFERENCE, memory=None):
     """It waits for nobody, and says that it waited for 12 s."""
-    return LatencyEvaluator(runner, settings, reference, memory or Forgetful(), at_once)
+    return LatencyEvaluator(runner, settings, reference, memory or NoCache(), at_once)
 
 
 def evaluate(evaluator: LatencyEvaluator, architecture: Architecture) -> Evaluation:
@@ -62,8 +62,8 @@ class Dying:
 
     def __init__(self, model: LoadedModel) -> None:
         self.loading = model.loading
-        self.look = model.look
+        self.snapshot = model.snapshot
 
     def time(self, *_):
-        self.look = self.time
+        self.snapshot = self.time
         raise RunnerError("crashed", "the last it said")

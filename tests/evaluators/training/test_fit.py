@@ -27,7 +27,7 @@ from evaluators.training.fit import (
     train,
 )
 from evaluators.training.recipe import Recipe
-from hardware.quiet import making_way, measuring
+from hardware.quiet import measuring, yielding_to_measurements
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
@@ -69,7 +69,9 @@ def losses(architecture: Architecture, settings: TrainingSettings, text: Tokeniz
 @pytest.fixture(autouse=True)
 def locks(monkeypatch, tmp_path) -> Path:
     """A folder of its own, so that a measurement on this machine and these tests do not meet."""
-    monkeypatch.setattr(training, "making_way", functools.partial(making_way, folder=tmp_path))
+    monkeypatch.setattr(
+        training, "making_way", functools.partial(yielding_to_measurements, folder=tmp_path)
+    )
     return tmp_path
 
 
@@ -223,13 +225,13 @@ training.train(TINY, TEXT, endless, lambda progress: None)
         clock = itertools.count()
 
         @contextlib.contextmanager
-        def often(_) -> Iterator[training.MakeWay]:
-            def make_way() -> float:
+        def often(_) -> Iterator[training.YieldToMeasurements]:
+            def yield_to_measurements() -> float:
                 nonlocal paused_s
                 paused_s += pause_s
                 return pause_s
 
-            yield make_way
+            yield yield_to_measurements
 
         monkeypatch.setattr(training, "making_way", often)
         monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock) + paused_s)

@@ -1,4 +1,4 @@
-"""What longer trainings say reaches the page and the report, whenever it comes."""
+"""The results of a confirmation reach the page and the report as soon as they exist."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,9 +13,9 @@ from nas.dashboard.form import Document
 from nas.report.markdown import report_markdown
 from nas.report.page import report_html
 from nas.report.tables import Table, tables
-from studies import analysis
-from studies.confirmed import contenders, read_confirmation
-from studies.records import Repeat, Trial
+from studies.analysis import summaries
+from studies.confirmation.confirmation_results import contenders, read_confirmation
+from studies.records import ConfirmationStage, Trial
 from studies.storage.store import Store
 from tests.studies.large_study import LargeStudy, write_study
 
@@ -29,31 +29,31 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def repeat(store: Store, trial: Trial, seed: int, tokens: int, loss: float | None) -> None:
-    """A training of the trial; one without a loss diverged."""
+    """Store another training of the trial; a training without a loss has diverged."""
     assert trial.model is not None
-    again = Repeat(
+    again = ConfirmationStage(
         trial=trial.id,
         stage="training",
         fingerprint=f"again {seed} {tokens}",
         seed=seed,
         token_budget=tokens,
     )
-    assert store.claim_repeat(again)
+    assert store.claim_confirmation(again)
     if loss is None:
-        store.end_repeat(again, seconds=1.0, failure="diverged", reason="<b>loss</b> nan")
+        store.end_confirmation(again, seconds=1.0, failure="diverged", reason="<b>loss</b> nan")
         return
     evaluation = Evaluation(
         scores=(Score(name="loss", value=loss, unit="bits/byte"),),
         seconds=1.0,
         curve=(CurvePoint(tokens=tokens, loss=loss),),
     )
-    store.remember(again.fingerprint, store.architecture(trial.model.hash), evaluation)
-    store.end_repeat(again, seconds=1.0)
+    store.save_evaluation(again.fingerprint, store.architecture(trial.model.hash), evaluation)
+    store.end_confirmation(again, seconds=1.0)
 
 
 def confirm(store: Store) -> list[Trial]:
-    """The front and a runner-up, whose long training diverges."""
-    front = analysis.front(store, "large")
+    """Confirm the front and a runner-up, whose long training diverges."""
+    front = summaries.front(store, "large")
     numbers = contenders(front, len(front.members) + 1)
     trials = [store.trials("large", numbers=[number])[0] for number in numbers]
     budget = front.spec.proxy.token_budget
@@ -69,7 +69,7 @@ def test_it_comes_with_an_update_once_it_is_there(store: Store) -> None:
     documents = StudyDocuments(store, "large")
     before = documents.document()
     assert before["confirmation"] is None
-    assert any("Nothing on the front has been trained" in each for each in before["unproven"])
+    assert any("Nothing on the front has been trained" in each for each in before["limitations"])
     trials = confirm(store)
     update = documents.document(before["revision"])
     assert before["revision"] == update["since"] != update["revision"]
@@ -82,8 +82,8 @@ def test_it_comes_with_an_update_once_it_is_there(store: Store) -> None:
     assert first["on_front"]
     assert first["probability"] is not None
     assert first["probability"] > 0.9
-    assert first["long"] == pytest.approx(first["short"] / 2)
-    assert not any("has been trained for longer" in each for each in update["unproven"])
+    assert first["long_loss"] == pytest.approx(first["short_loss"] / 2)
+    assert not any("has been trained for longer" in each for each in update["limitations"])
     assert documents.document(update["revision"])["revision"] == update["revision"]
 
 
@@ -92,61 +92,63 @@ def test_a_report_has_its_table_and_its_sentences(store: Store) -> None:
     documents = StudyDocuments(store, "large")
     document, why = documents.document(), documents.why()
     text = report_markdown(document, why, datetime.now(UTC))
-    assert "## How far to trust the losses" in text
-    assert "## Trained again, and for longer" in text
-    assert f"| {trials[-1].number} (behind) |" in text
+    assert "## Confirmation of the losses" in text
+    assert "## Confirmation: losses with more seeds and tokens" in text
+    assert f"| {trials[-1].number} (dominated) |" in text
     page = report_html(document, why, datetime.now(UTC))
     assert "Seed noise of trainings on" in page
     assert "<b>loss</b>" not in page
     assert "&lt;b&gt;loss&lt;/b&gt; nan" in page
 
 
-def test_what_was_not_measured_anew_has_no_column(store: Store) -> None:
+def test_what_was_not_remeasured_has_no_column(store: Store) -> None:
     trials = confirm(store)
     timed = (Score(name="decode", value=7.125, unit="ms/token"),)
-    again = Repeat(trial=trials[0].id, stage="latency", fingerprint="again")
-    assert store.claim_repeat(again)
+    again = ConfirmationStage(trial=trials[0].id, stage="latency", fingerprint="again")
+    assert store.claim_confirmation(again)
     assert trials[0].model is not None
     architecture = store.architecture(trials[0].model.hash)
-    store.remember("again", architecture, Evaluation(scores=timed, seconds=1.0))
-    store.end_repeat(again, seconds=1.0)
+    store.save_evaluation("again", architecture, Evaluation(scores=timed, seconds=1.0))
+    store.end_confirmation(again, seconds=1.0)
     document = StudyDocuments(store, "large").document()
     objectives = [axis["name"] for axis in document["axes"] if axis["objective"]]
     assert set(objectives) > {"loss", "decode"}
     confirmation = document["confirmation"]
     assert confirmation is not None
-    assert confirmation["anew"] == ["decode"]
-    assert {tuple(each["again"]) for each in confirmation["candidates"]} == {(7.125,), (None,)}
-    table = confirmed_table(document)
-    assert [title for title in table.columns if "anew" in title] == ["decode anew, ms/token"]
+    assert confirmation["remeasured"] == ["decode"]
+    values = {tuple(each["remeasured_values"]) for each in confirmation["candidates"]}
+    assert values == {(7.125,), (None,)}
+    table = confirmation_table(document)
+    remeasured = [title for title in table.columns if "remeasured" in title]
+    assert remeasured == ["decode, remeasured, ms/token"]
 
 
 def test_before_the_first_long_training_there_is_no_column_of_it(store: Store) -> None:
-    front = analysis.front(store, "large")
+    front = summaries.front(store, "large")
     repeat(store, front.members[0], 2, front.spec.proxy.token_budget, 1.25)
-    assert confirmed_table(StudyDocuments(store, "large").document()).columns == (
+    assert confirmation_table(StudyDocuments(store, "large").document()).columns == (
         "trial",
         "layout",
         f"loss, {front.spec.proxy.token_budget:,} tokens",
-        f"seed 2, {front.spec.proxy.token_budget:,} tokens",
+        f"loss, seed 2, {front.spec.proxy.token_budget:,} tokens",
     )
 
 
 def test_inherited_losses_are_named_as_such(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     confirm(store)
-    found = read_confirmation(store, analysis.front(store, "large"))
+    found = read_confirmation(store, summaries.front(store, "large"))
     assert found is not None
     shared = replace(found, inherited=True)
     monkeypatch.setattr("nas.dashboard.document.read_confirmation", lambda *_: shared)
     documents = StudyDocuments(store, "large")
     document, why = documents.document(), documents.why()
-    assert "loss, inherited from the shared network" in confirmed_table(document).columns
+    assert "loss, inherited from the shared network" in confirmation_table(document).columns
     now = datetime.now(UTC)
     for text in (report_markdown(document, why, now), report_html(document, why, now)):
         assert "loss, inherited from the shared network" in text
 
 
-def confirmed_table(document: Document) -> Table:
-    (table,) = [each for each in tables(document) if each.title.startswith("Trained again")]
+def confirmation_table(document: Document) -> Table:
+    (table,) = [each for each in tables(document) if each.title.startswith("Confirmation")]
     assert all(any(row[place] for row in table.rows) for place in range(len(table.columns)))
     return table

@@ -166,9 +166,9 @@ def test_a_study_in_which_nothing_has_happened(url: str) -> None:
     assert document["trials"]["id"] == []
     assert (document["front"], document["knee"], document["reference_point"]) == ([], None, [])
     assert document["findings"] == ["No candidate has ended yet."]
-    assert document["unproven"]
-    assert why["said"] is not None
-    assert "from 20 complete candidates on; there are 0" in why["said"]
+    assert document["limitations"]
+    assert why["note"] is not None
+    assert "at least 20 complete candidates; there are 0" in why["note"]
     assert json.loads(json_bytes(document)) == document
 
 
@@ -211,7 +211,7 @@ def test_why_names_choices_with_their_spread(url: str) -> None:
     decode = why["importances"][1]["choices"]
     assert sum(each["share"] for each in decode) == pytest.approx(1, abs=1e-5)
     assert {decode[0]["choice"], decode[1]["choice"]} == {"width", "depth"}
-    assert why["places"] is not None
+    assert why["placement"] is not None
     assert why["attention"]
     assert why["findings"]
 

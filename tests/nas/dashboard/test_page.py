@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from studies.spec import to_json
+from studies.spec.study_spec import to_json
 from studies.storage.store import Store
 from tests.nas.dashboard.accessibility import grave_findings
 from tests.studies.large_study import LargeStudy, large_spec, write_study

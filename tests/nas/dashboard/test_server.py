@@ -11,11 +11,11 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from nas.dashboard.exports import ExportFolder
 from nas.dashboard.guard import answers_to
 from nas.dashboard.open_studies import OpenStudies
 from nas.dashboard.server import dashboard_app
-from nas.study_place import StudyPlace
+from nas.exporters.export_folder import ExportFolder
+from nas.inputs.study_argument import StudyLocation
 from studies.storage.store import Store
 from tests.studies.large_study import LargeStudy, large_spec, write_study
 
@@ -115,7 +115,7 @@ def test_a_rebound_name_gets_nothing(browser: Browser) -> None:
 
 
 def test_an_export_wants_the_token_and_the_page(browser: Browser, tmp_path: Path) -> None:
-    wish = {"study": "large", "trial": "0", "format": "json"}
+    options = {"study": "large", "trial": "0", "format": "json"}
     for headers in (
         {"x-nas-token": "guessed"},
         {"x-nas-token": ""},
@@ -123,16 +123,16 @@ def test_an_export_wants_the_token_and_the_page(browser: Browser, tmp_path: Path
         {"origin": "null"},
         {"host": "evil.example", "origin": "http://evil.example"},
     ):
-        assert browser.export(wish, **headers).status_code == 403
+        assert browser.export(options, **headers).status_code == 403
     assert browser("PUT", "/api/export", content="{}").status_code == 403
     assert not (tmp_path / "exports").exists()
 
-    answer = browser.export(wish)
+    answer = browser.export(options)
     assert answer.status_code == 200, answer.text
     written = Path(answer.json()["path"])
     assert written == tmp_path / "exports" / "large-0.json"
     assert json.loads(written.read_text())
-    assert "exists already" in browser.export(wish).json()["error"]
+    assert "exists already" in browser.export(options).json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_an_export_wants_the_token_and_the_page(browser: Browser, tmp_path: Path
 def test_a_wrong_export_is_refused_in_a_sentence(
     browser: Browser, tmp_path: Path, change: dict[str, object], said: str
 ) -> None:
-    wish = {"study": "large", "trial": "0", "format": "json"} | change
-    refused = browser.export(wish)
+    options = {"study": "large", "trial": "0", "format": "json"} | change
+    refused = browser.export(options)
     assert refused.status_code == 400
     assert refused.json()["error"].startswith(said)
     assert not (tmp_path / "exports").exists()
@@ -200,7 +200,7 @@ def test_every_answer_is_closed_to_other_pages(browser: Browser) -> None:
 def test_the_database_is_only_read_and_holds_nobody_up(url: str) -> None:
     write_study(LargeStudy(url=url, trials=3))
     with (
-        OpenStudies([StudyPlace(name="large", storage=url)], url) as studies,
+        OpenStudies([StudyLocation(name="large", storage=url)], url) as studies,
         Store.open(url) as writer,
     ):
         with writer._database.write() as connection:  # in the middle of a study's transaction
@@ -217,14 +217,14 @@ def test_the_database_is_only_read_and_holds_nobody_up(url: str) -> None:
 
 def test_a_study_that_is_not_begun_is_waited_for(url: str, tmp_path: Path) -> None:
     write_study(LargeStudy(url=url, trials=1))
-    with OpenStudies([StudyPlace(name="later", storage=url)], url) as studies:
+    with OpenStudies([StudyLocation(name="later", storage=url)], url) as studies:
         browser = Browser(studies, tmp_path / "exports")
         assert browser.get("/api/study", params={"name": "later"}).status_code == 204
         write_study(LargeStudy(url=url, trials=1, name="later", references=(), seed=3))
         assert browser.get("/api/study", params={"name": "later"}).json()["study"] == "later"
         other = browser.get("/api/study", params={"name": "large"})
         assert other.status_code == 400
-        assert "not one that this dashboard shows" in other.json()["error"]
+        assert "not shown by this dashboard" in other.json()["error"]
 
 
 def test_a_study_without_trials_has_a_document(url: str, tmp_path: Path) -> None:
@@ -234,11 +234,11 @@ def test_a_study_without_trials_has_a_document(url: str, tmp_path: Path) -> None
     with OpenStudies([], url) as studies:
         document = Browser(studies, tmp_path).get("/api/study", params={"name": "large"}).json()
     assert document["trials"]["id"] == []
-    assert document["counts"]["wanted"] == 5
+    assert document["counts"]["total"] == 5
 
 
 def test_passwords_do_not_reach_the_page() -> None:
     from nas.dashboard.open_studies import storage_option
 
-    place = StudyPlace(name="a", storage="postgresql://me:s3cret@board/nas")
+    place = StudyLocation(name="a", storage="postgresql://me:s3cret@board/nas")
     assert storage_option(place) == "postgresql://me@board/nas"

@@ -34,7 +34,9 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as program:
         port = program.getsockname()[1]
         said = _refused(tmp_path, "--port", str(port))
-    assert said == f"nas: port: {port} is in use by another program; --port names another one\n"
+    assert (
+        said == f"nas: port: {port} is in use by another program; choose another one with --port\n"
+    )
 
 
 def _refused(folder: Path, *arguments: str) -> str:

@@ -13,7 +13,7 @@ from nas.exporters.architecture_json import (
     write_architecture,
 )
 from search_space.architecture import architecture_hash, to_json
-from search_space.presets import PRESETS, preset
+from search_space.preset_models import PRESETS, preset
 from search_space.strict import parse_json, read_architecture
 from tests.search_space.strategies import CORNERS
 

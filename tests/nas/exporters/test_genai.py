@@ -12,7 +12,7 @@ import torch
 from nas.exporters.genai import CONFIG_FILE, unsupported_by_genai
 from nas.exporters.onnx_folder import write_onnx_folder
 from search_space.architecture import Architecture, LinearAttention, ShortConv
-from search_space.presets import preset
+from search_space.preset_models import preset
 from search_space.proxy import proxy_of
 from search_space.torch_model import LanguageModel
 from search_space.torch_weights import weights_of

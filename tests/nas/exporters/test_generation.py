@@ -16,22 +16,22 @@ import torch
 
 import hardware.quiet
 from hardware.bench import Session
-from nas.exporters.export import export_model
-from nas.exporters.formats import Exported, Format, Wishes
-from nas.subjects import find_subject
+from nas.exporters.export_model import export_model
+from nas.exporters.formats import Exported, ExportOptions, Format
+from nas.inputs.model_argument import find_subject
 from search_space.architecture import to_json
 from search_space.huggingface.checkpoint import read_weights
-from search_space.huggingface.folder import read_huggingface
+from search_space.huggingface.config_file import read_huggingface
 from search_space.llama_cpp.family import unsupported_by_llama_cpp
-from search_space.space import Space
+from search_space.space.space_definition import Space
 from search_space.torch_model import LanguageModel
-from studies.loop import run_study
-from studies.spec import ProxySettings
+from studies.search.loop import run_study
+from studies.spec.study_spec import ProxySettings
 from studies.storage.store import Store
 from tests.nas.conftest import Nas
 from tests.nas.exporters.huggingface.exported import load
-from tests.search_space.llama_cpp.test_file import llama_logits
-from tests.search_space.llama_cpp.test_tokenizer import llama_ids
+from tests.search_space.llama_cpp.test_gguf_file import llama_logits
+from tests.search_space.llama_cpp.test_gguf_tokenizer import llama_ids
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, stack
 from tests.search_space.test_onnx_model import torch_logits
 from tests.studies.fakes import all_stages, small_spec
@@ -64,8 +64,8 @@ def export(model: str, file_format: str, trial: str | None = None, **options: ob
         "context_length": 128,
         "overwrite": False,
     }
-    wishes = Wishes(file_format=Format(file_format), **wanted | options)
-    return export_model(find_subject(model, trial, storage="sqlite:///nas.db"), wishes)
+    options = ExportOptions(file_format=Format(file_format), **wanted | options)
+    return export_model(find_subject(model, trial, storage="sqlite:///nas.db"), options)
 
 
 def run_one_trial(mixers: tuple[str, ...], folder: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from nas.exporters.torch_file import torch_source, write_torch
 from search_space.architecture import Architecture
-from search_space.presets import PRESETS
+from search_space.preset_models import PRESETS
 from search_space.proxy import proxy_of
 from search_space.torch_model import LanguageModel
 from tests.search_space.strategies import ATTENTION, CORNERS, LINEAR, architectures, stack

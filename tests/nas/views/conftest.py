@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console, RenderableType
 
 from evaluators.evaluator import Score
-from search_space.space import Space
+from search_space.space.space_definition import Space
 from studies.owner import Owner
 from studies.records import ModelSummary, Outcome, Trial, TrialState
-from studies.spec import Objective, StudySpec
+from studies.spec.study_spec import Objective, StudySpec
 
 UNITS = {
     "loss": "bits/byte",

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from nas.views.front import front_document, parse_limits, show_best, show_front
-from studies.analysis import Axis, Front
-from studies.records import StageRun, Trial, as_point
+from studies.analysis.summaries import Axis, Front
+from studies.records import StageRun, Trial, scored_point
 
 AXES = (
     Axis(name="loss", unit="bits/byte", max=None),
@@ -27,7 +27,9 @@ def front(make_trial, spec) -> Front:
         axes=AXES,
         members=members,
         dominated=(),
-        infeasible=(as_point(make_trial(5, "infeasible", reason="decode: too slow", decode=99.0)),),
+        infeasible=(
+            scored_point(make_trial(5, "infeasible", reason="decode: too slow", decode=99.0)),
+        ),
         references=(
             make_trial(
                 0, reference="lfm2-350m-all-attention", loss=1.1, decode=30.0, prefill=2000.0
@@ -134,7 +136,7 @@ def test_the_caption_explains_the_signs_that_are_drawn_and_no_others(front, caps
 
 def test_a_study_without_a_complete_candidate_says_why(make_trial, spec, capsys) -> None:
     reason = "decode: 9 ms is above the budget of 1 ms"
-    refused = (as_point(make_trial(4, "infeasible", reason=reason)),)
+    refused = (scored_point(make_trial(4, "infeasible", reason=reason)),)
     empty = Front(
         study="small",
         spec=spec,

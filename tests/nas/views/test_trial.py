@@ -9,7 +9,7 @@ from evaluators.evaluator import Evaluation, Score
 from hardware.environment import Environment
 from hardware.measurement import Disturbance, Measurement, parse_workload
 from nas.views.trial import trial_document, trial_view
-from studies.analysis import TrialDetail
+from studies.analysis.summaries import TrialDetail
 
 ENVIRONMENT = Environment(
     host="board",

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 
 from search_space.architecture import Architecture, architecture_hash
-from search_space.encoding import RandomSuggester, draw
 from search_space.huggingface.configuration import architecture_of, config_of, without_scaling
-from search_space.presets import PRESETS
-from search_space.space import Space
+from search_space.preset_models import PRESETS
+from search_space.space.encoding import RandomSuggester, draw
+from search_space.space.space_definition import Space
 from tests.search_space.huggingface.published import LLAMA_3_2, PUBLISHED
 from tests.search_space.strategies import (
     ATTENTION,

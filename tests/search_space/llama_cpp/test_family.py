@@ -5,7 +5,7 @@ import pytest
 
 from search_space.architecture import Layer
 from search_space.llama_cpp.family import unsupported_by_llama_cpp
-from search_space.presets import PRESETS
+from search_space.preset_models import PRESETS
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, WINDOW, stack
 
 # As wide together as the model, as they have to be beside convolutions.

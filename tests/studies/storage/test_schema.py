@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from studies import analysis
-from studies.loop import run_study
-from studies.spec import from_json
+from studies.analysis import summaries
+from studies.search.loop import run_study
+from studies.spec.study_spec import from_json
 from studies.storage import schema
 from studies.storage.store import Store
 from tests.studies.fakes import all_stages
@@ -45,13 +45,13 @@ def test_a_database_of_a_released_schema_opens_and_reads_as_it_did(
 ) -> None:
     url = _loaded(dump, tmp_path)
     with Store.open(url) as store:
-        counts = analysis.status(store, "small").counts
+        counts = summaries.status(store, "small").counts
         assert (counts.complete, counts.stopped, counts.infeasible, counts.failed) == (5, 6, 2, 3)
         assert counts.rejected == 2
-        assert analysis.status(store, "small").references[0].reference == "lfm2-350m"
-        front = analysis.front(store, "small")
+        assert summaries.status(store, "small").references[0].reference == "lfm2-350m"
+        front = summaries.front(store, "small")
         assert [trial.number for trial in front.members] == [13, 1, 0, 4]
-        best = analysis.detail(store, "small", "13")
+        best = summaries.detail(store, "small", "13")
         assert best.trial.model is not None
         assert (best.trial.model.layout, best.trial.model.parameters) == ("-l", 7_870_536)
         assert best.trial.values["loss"] == 2.6741735013000003
@@ -71,7 +71,7 @@ def test_a_database_of_a_released_schema_opens_and_reads_as_it_did(
         # And the study goes on.
         spec = from_json(store.study("small").spec)
         run_study(spec, evaluators=all_stages(), store=store, trials=18)
-        assert analysis.status(store, "small").counts.ended == 18
+        assert summaries.status(store, "small").counts.ended == 18
     fresh = f"sqlite:///{tmp_path}/fresh.db"
     Store.open(fresh).close()
     assert _columns(url) == _columns(fresh)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from evaluators.evaluator import CurvePoint, Evaluation, Progress, Score
 from hardware.measurement import Disturbance, Measurement, parse_workload
 from search_space.architecture import Architecture, Layer, architecture_hash
-from search_space.presets import PRESETS, preset
+from search_space.preset_models import PRESETS, preset
 from studies import owner as owners
 from studies.records import Outcome, StageRun, Trial
 from studies.storage.claims import TrialTaken
@@ -116,31 +116,31 @@ class TestMemory:
     def test_what_is_remembered_comes_back_whole(
         self, store: Store, architecture: Architecture
     ) -> None:
-        store.remember("device 1", architecture, _EVALUATION)
-        assert store.recall("device 1", architecture) == _EVALUATION
+        store.save_evaluation("device 1", architecture, _EVALUATION)
+        assert store.load_evaluation("device 1", architecture) == _EVALUATION
         assert store.architecture(architecture_hash(architecture)) == architecture
 
     def test_neither_another_evaluator_nor_another_architecture_is_answered(
         self, store: Store
     ) -> None:
-        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
-        assert store.recall("device 2", _NO_ATTENTION) is None
-        assert store.recall("device 1", _ONLY_ATTENTION) is None
+        store.save_evaluation("device 1", _NO_ATTENTION, _EVALUATION)
+        assert store.load_evaluation("device 2", _NO_ATTENTION) is None
+        assert store.load_evaluation("device 1", _ONLY_ATTENTION) is None
 
     def test_the_first_of_two_stays(self, store: Store) -> None:
-        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
-        store.remember("device 1", _NO_ATTENTION, replace(_EVALUATION, seconds=9.0))
-        assert store.recall("device 1", _NO_ATTENTION) == _EVALUATION
+        store.save_evaluation("device 1", _NO_ATTENTION, _EVALUATION)
+        store.save_evaluation("device 1", _NO_ATTENTION, replace(_EVALUATION, seconds=9.0))
+        assert store.load_evaluation("device 1", _NO_ATTENTION) == _EVALUATION
 
     def test_an_evaluation_without_evidence(self, store: Store) -> None:
         bare = Evaluation(scores=(), seconds=0.0)
-        store.remember("costs", _NO_ATTENTION, bare)
-        assert store.recall("costs", _NO_ATTENTION) == bare
+        store.save_evaluation("costs", _NO_ATTENTION, bare)
+        assert store.load_evaluation("costs", _NO_ATTENTION) == bare
 
     def test_another_process_reads_it(self, store: Store, url: str) -> None:
-        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
+        store.save_evaluation("device 1", _NO_ATTENTION, _EVALUATION)
         with Store.open(url) as other:
-            assert other.recall("device 1", _NO_ATTENTION) == _EVALUATION
+            assert other.load_evaluation("device 1", _NO_ATTENTION) == _EVALUATION
 
 
 class TestStudies:
@@ -158,14 +158,14 @@ class TestStudies:
     def test_forgetting_a_study_keeps_what_was_measured(self, store: Store) -> None:
         store.optuna_storage().create_new_study([], "ours")
         trial = store.begin(_claim(store), _NO_ATTENTION, rejections={"parameters": 2})
-        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
+        store.save_evaluation("device 1", _NO_ATTENTION, _EVALUATION)
         run = StageRun(stage="latency", fingerprint="device 1", seconds=1.0)
         store.leave(trial, run, finished=True)
         store.end(trial, _COMPLETE)
         store.forget_study("ours")
         assert store.studies() == ()
         assert store.optuna_storage().get_all_studies() == []
-        assert store.recall("device 1", _NO_ATTENTION) == _EVALUATION
+        assert store.load_evaluation("device 1", _NO_ATTENTION) == _EVALUATION
 
 
 class TestTrials:
@@ -178,7 +178,7 @@ class TestTrials:
         (watched,) = store.trials("ours")
         assert (watched.stage, watched.progress) == ("latency", Progress(done=0.5, text="half"))
 
-        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
+        store.save_evaluation("device 1", _NO_ATTENTION, _EVALUATION)
         run = StageRun(stage="latency", fingerprint="device 1", seconds=2.5)
         store.leave(trial, run, finished=True)
         ended = store.end(trial, _COMPLETE)
@@ -250,19 +250,19 @@ class TestTrials:
 
     def test_a_duplicate_shares_the_outcome_and_the_scores_for_nothing(self, store: Store) -> None:
         first = store.begin(_claim(store), _NO_ATTENTION)
-        store.remember("device 1", _NO_ATTENTION, _EVALUATION)
+        store.save_evaluation("device 1", _NO_ATTENTION, _EVALUATION)
         run = StageRun(stage="latency", fingerprint="device 1", seconds=2.5)
         store.leave(first, run, finished=True)
         first = store.end(first, _COMPLETE)
 
         again = store.begin(_claim(store), _NO_ATTENTION)
-        assert store.twin(again) == first
-        duplicate = store.end(again, _COMPLETE, twin=first)
+        assert store.earlier_duplicate(again) == first
+        duplicate = store.end(again, _COMPLETE, earlier_duplicate=first)
         assert (duplicate.state, duplicate.duplicate_of) == ("complete", 0)
         assert duplicate.scores == first.scores
         assert duplicate.stages == (replace(run, seconds=0.0),)
         third = store.begin(_claim(store), _NO_ATTENTION)
-        assert store.twin(third) == first
+        assert store.earlier_duplicate(third) == first
 
     def test_no_twin_is_a_running_trial_a_reference_or_a_failure_of_the_device(
         self, store: Store
@@ -273,10 +273,10 @@ class TestTrials:
         store.begin(_claim(store), _NO_ATTENTION)
         lost = Outcome(state="failed", stage="latency", reason="gone", failure="device lost")
         store.end(store.begin(_claim(store), _NO_ATTENTION), lost)
-        assert store.twin(store.begin(_claim(store), _NO_ATTENTION)) is None
+        assert store.earlier_duplicate(store.begin(_claim(store), _NO_ATTENTION)) is None
         broken = replace(lost, failure="diverged")
         store.end(store.begin(_claim(store), _ONE_LAYER), broken)
-        assert store.twin(store.begin(_claim(store), _ONE_LAYER)) is not None
+        assert store.earlier_duplicate(store.begin(_claim(store), _ONE_LAYER)) is not None
 
     def test_refused_draws_are_counted_by_rule(self, store: Store) -> None:
         store.begin(_claim(store), _NO_ATTENTION, rejections={"parameters": 2})

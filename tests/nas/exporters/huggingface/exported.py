@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nas.exporters.huggingface.folder import write_huggingface
+from nas.exporters.huggingface.transformers_folder import write_huggingface
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 from search_space.torch_weights import weights_of

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from nas.exporters.huggingface.folder import write_huggingface
+from nas.exporters.huggingface.transformers_folder import write_huggingface
 from search_space.architecture import Architecture, architecture_hash
 from search_space.costs import parameter_counts
 from search_space.huggingface.checkpoint import read_weights
-from search_space.huggingface.folder import read_huggingface
+from search_space.huggingface.config_file import read_huggingface
 from search_space.torch_model import LanguageModel
 from search_space.torch_weights import InitialWeights
 from tests.nas.exporters.huggingface.exported import export, load

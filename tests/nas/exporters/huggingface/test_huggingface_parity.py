@@ -14,7 +14,7 @@ from nas.exporters.huggingface.modeling_hybrid_lm import HybridLMForCausalLM
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
 from search_space.huggingface.configuration import CUSTOM, architecture_of, config_of
-from search_space.presets import PRESETS
+from search_space.preset_models import PRESETS
 from tests.nas.exporters.huggingface.exported import Exported, export
 from tests.search_space.strategies import (
     ATTENTION,

@@ -9,10 +9,10 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from search_space.rules import Rules
-from studies.loop import run_study
-from studies.repeating import Job, carry_out
-from studies.spec import Constraint, Objective, StudySpec
+from search_space.space.rules import Rules
+from studies.confirmation.confirmation_run import ConfirmationJob, carry_out
+from studies.search.loop import run_study
+from studies.spec.study_spec import Constraint, Objective, StudySpec
 from studies.storage import schema
 from studies.storage.store import Store
 from tests.studies.fakes import all_stages, small_spec, training, unlucky
@@ -53,7 +53,7 @@ def _repeat(store: Store) -> None:
         evaluator = training()
         evaluator.fingerprint = "fake-training for longer"
         evaluator.failing = (lambda _: True) if failing else (lambda _: False)
-        job = Job(trial=trial, evaluator=evaluator, seed=1, token_budget=160_000)
+        job = ConfirmationJob(trial=trial, evaluator=evaluator, seed=1, token_budget=160_000)
         carry_out([job], store, lambda event: None)
 
 

@@ -1,0 +1,1 @@
+"""Sentences computed from results, shared by the terminal, the dashboard and the report."""

@@ -1,0 +1,250 @@
+"""Measured models for people and for scripts: times, ratios, memory, and what to think of them."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, TypeAlias
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hardware.measurement import Disturbance, Measurement, Phase
+from nas.inputs.measurable import ModelFile
+from nas.views.terminal import UNSETTLED, duration, megabytes, notices, table, unsettled_legend
+from nas.workflows.comparison import Comparison, Result, results_of
+
+# Hears what is being done, and how that goes.
+Watch: TypeAlias = Callable[[str, str], None]
+
+# Below these shares, and cores, others are part of any machine's life.
+_TOLD_SHARE = 0.02
+_TOLD_CORES = 0.2
+_TOLD_WAIT_S = 1.0
+_PHASES: tuple[Phase, ...] = ("decode", "prefill")
+
+
+def comparison_document(comparison: Comparison) -> dict[str, Any]:
+    """What `nas measure --json` prints: every sample, and what follows from them."""
+    reference = comparison.reference
+    return {
+        "reference": None if reference is None else reference.name,
+        "precision": min(timing_budget.precision for timing_budget in comparison.timing_budgets),
+        "waited_s": comparison.waited_s,
+        "results": [_result_document(result, comparison) for result in results_of(comparison)],
+        "failures": [
+            {"model": failure.model.name, "reason": failure.reason}
+            for failure in comparison.failures
+        ],
+    }
+
+
+def comparison_view(comparison: Comparison) -> RenderableType:
+    """Of a comparison in which something was measured."""
+    results = results_of(comparison)
+    parts: list[RenderableType] = [_times(results), _memory(results)]
+    parts += [Text(line) for line in _remarks(results, comparison)]
+    parts += [Text(line, style="dim") for line in _legend(results, comparison)]
+    return Group(*parts)
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[Watch]:
+    """Shows what is being done: on a terminal as it goes, elsewhere a line for each model."""
+    console = notices()
+    if not console.is_terminal:
+        told: set[str] = set()
+
+        def write(doing: str, text: str) -> None:
+            if doing not in told:
+                told.add(doing)
+                console.print(f"{doing}: {text}", soft_wrap=True)
+
+        yield write
+        return
+    with console.status("") as status:
+        yield lambda doing, text: status.update(Text(f"{doing}: {text}"))
+
+
+def _result_document(result: Result, comparison: Comparison) -> dict[str, Any]:
+    built = not isinstance(result.model.source, ModelFile)
+    return {
+        "model": result.model.name,
+        "workload": str(result.workload),
+        "quantization": comparison.quantization if built else None,
+        "tokens_per_second": result.tokens_per_second,
+        "p50_ms": result.p50_ms,
+        "p50_low_ms": None if result.interval is None else result.interval.low,
+        "p50_high_ms": None if result.interval is None else result.interval.high,
+        "p95_ms": result.p95_ms,
+        "ratio": None if result.ratio is None else asdict(result.ratio),
+        "settled": result.settled,
+        "measurements": [
+            _measurement_document(measurement, comparison) for measurement in result.measurements
+        ],
+    }
+
+
+def _measurement_document(measurement: Measurement, comparison: Comparison) -> dict[str, Any]:
+    """A window's samples stand together, and beside the reference's window of the same index."""
+    size = measurement.window or 1
+    samples_ns = measurement.samples_ns
+    document = asdict(measurement) | {
+        "workload": str(measurement.workload),
+        "windows_ns": [
+            samples_ns[start : start + size] for start in range(0, len(samples_ns), size)
+        ],
+        "environment_before": asdict(measurement.environment),
+    }
+    for told in ("samples_ns", "window", "environment"):
+        del document[told]
+    if measurement.disturbance is not None:
+        document["disturbance"]["waited_s"] = comparison.waited_s
+    if measurement.reference is not None:
+        document["reference"] = _measurement_document(measurement.reference, comparison)
+    return document
+
+
+def _times(results: Sequence[Result]) -> Table:
+    """Workload by workload, with a line between them."""
+    paired = any(result.ratio is not None for result in results)
+    grid = table(
+        *("workload", "model", "tokens/s", "p50 ms", "±", "p95 ms"),
+        *(("ratio", "±") if paired else ()),
+        left=("workload", "model"),
+        fold=("model",),
+    )
+    shown = None
+    for result in results:
+        if shown not in (None, result.workload):
+            grid.add_section()
+        interval = result.interval
+        half_ms = None if interval is None else (interval.high - interval.low) / 2
+        grid.add_row(
+            "" if result.workload == shown else str(result.workload),
+            result.model.name,
+            f"{result.tokens_per_second:,.1f}",
+            (UNSETTLED if result.settled is False else "") + _ms(result.p50_ms, result.p50_ms),
+            "" if half_ms is None else _ms(half_ms, result.p50_ms),
+            _ms(result.p95_ms, result.p50_ms),
+            *(_ratio_cells(result) if paired else ()),
+        )
+        shown = result.workload
+    return grid
+
+
+def _ratio_cells(result: Result) -> tuple[str, str]:
+    ratio = result.ratio
+    if ratio is None:
+        return "1", ""
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.3f}", ""
+    return f"{ratio.value:.3f}", f"{(ratio.high - ratio.low) / 2:.3f}"
+
+
+def _ms(value: float, whole: float) -> str:
+    """To about four digits of `whole`."""
+    return f"{value:,.{3 if whole < 10 else 2 if whole < 100 else 1}f}"
+
+
+def _memory(results: Sequence[Result]) -> Table:
+    measurements: dict[str, list[Measurement]] = {}
+    for result in results:
+        # Of a reference the first: what a process has once used, it often keeps.
+        measurements.setdefault(result.model.name, []).append(result.measurements[0])
+    several = len({result.measurements[0].runtime for result in results}) > 1
+    phases = [phase for phase in _PHASES if any(r.workload.phase == phase for r in results)]
+    grid = table(
+        *("model", *(["runtime"] if several else []), "file MB", "peak MB"),
+        *(f"{phase} MB" for phase in phases),
+        left=("model", "runtime"),
+        fold=("model",),
+    )
+    for name, found in measurements.items():
+        grid.add_row(
+            name,
+            *([found[0].runtime] if several else []),
+            megabytes(_known(found[0].model_bytes)),
+            megabytes(max(m.peak_memory_bytes - _known(m.empty_memory_bytes) for m in found)),
+            *(megabytes(_apart_bytes(found, phase)) for phase in phases),
+        )
+    return grid
+
+
+def _apart_bytes(measurements: Sequence[Measurement], phase: Phase) -> int:
+    """The most in a phase, without what is held once the model is loaded."""
+    return max(
+        max(0, each.peak_memory_bytes - _known(each.loaded_memory_bytes))
+        for each in measurements
+        if each.workload.phase == phase
+    )
+
+
+def _known(count: int | None) -> int:
+    assert count is not None, "a runner's models tell it"
+    return count
+
+
+def _remarks(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
+    if any(result.settled is False for result in results):
+        precision = min(timing_budget.precision for timing_budget in comparison.timing_budgets)
+        yield f"{unsettled_legend(precision)}; more --seconds help"
+    if comparison.waited_s >= _TOLD_WAIT_S:
+        yield f"waited {duration(comparison.waited_s)} for others to be quiet"
+    disturbances = [
+        measurement.disturbance
+        for result in results
+        for measurement in result.measurements
+        if measurement.disturbance is not None
+    ]
+    told = list(_disturbed(disturbances)) if disturbances else []
+    if told:
+        yield f"disturbed: {', '.join(told)}"
+
+
+def _disturbed(disturbances: Sequence[Disturbance]) -> Iterator[str]:
+    """At the worst."""
+    beside = max(each.beside for each in disturbances)
+    if beside >= _TOLD_SHARE:
+        yield f"others used up to {beside:.0%} of the measuring cores"
+    steal = max(each.steal for each in disturbances)
+    if steal >= _TOLD_SHARE:
+        yield f"the hypervisor took up to {steal:.0%} of the measuring cores"
+    elsewhere = max(each.elsewhere for each in disturbances)
+    if elsewhere >= _TOLD_CORES:
+        yield f"up to {elsewhere:.1f} of the other cores were busy"
+
+
+def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
+    measurement = results[0].measurements[0]
+    environment = measurement.environment
+    threads = "1 thread" if measurement.threads == 1 else f"{measurement.threads} threads"
+    cores = ", ".join(map(str, measurement.cores))
+    pinned = f" on core{'s' if len(measurement.cores) > 1 else ''} {cores}" if cores else ""
+    built = any(not isinstance(result.model.source, ModelFile) for result in results)
+    files = any(isinstance(result.model.source, ModelFile) for result in results)
+    weights = f"{comparison.quantization} weights, " if built else ""
+    weights += "files as they are, " if files else ""
+    versions = {result.measurements[0].environment.runtime_version for result in results}
+    yield (
+        f"{weights}{threads}{pinned}; {environment.cpu}, {environment.cores} cores; "
+        f"{', '.join(sorted(versions))}"
+    )
+    reference = comparison.reference
+    if reference is None:
+        yield (
+            "ms a prompt (pp) or a token (tg); ±: half the 95 % interval of the median, which "
+            "knows of drift only what its windows show"
+        )
+    else:
+        yield (
+            f"ms a prompt (pp) or a token (tg): the ratio to {reference.name}, with which all were "
+            f"timed in turns, times that one's median; ±: half the 95 % interval of the ratio, and "
+            f"for {reference.name} of its own median"
+        )
+    if any(result.measurements[0].runtime == "llama.cpp" for result in results):
+        yield "llama.cpp tells the mean of 8 tokens, so that p95 is that of such means"
+    yield (
+        "peak MB: the most that the process held, the bare program apart; decode, prefill MB: "
+        "caches and activations, the most in that phase beyond the loaded model"
+    )

@@ -1,0 +1,134 @@
+"""What confirmed a front, for people and for scripts: a table, sentences, one document."""
+
+import statistics
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from evaluators.evaluator import Score
+from nas.findings.confirmation_findings import probability_text, trust_findings
+from nas.views.terminal import broken, layout_strip, number, table
+from studies.analysis.summaries import Front
+from studies.confirmation.confirmation_results import Confirmation, Confirmed
+from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
+
+_TASK = "task"
+
+
+def confirmation_document(confirmation: Confirmation) -> dict[str, Any]:
+    """What `nas confirm --json` prints."""
+    return {
+        "study": confirmation.study,
+        "short_tokens": confirmation.short_tokens,
+        "inherited": confirmation.inherited,
+        "long_tokens": confirmation.long_tokens,
+        "candidates": [_candidate(each) for each in confirmation.candidates],
+        "repeats_under_way": confirmation.under_way,
+        "seed_noise": _noise(confirmation.noise),
+        "spearman_with_long_loss": {
+            "short_loss": _correlation(confirmation.by_short_loss),
+            "non_embedding_parameters": _correlation(confirmation.by_non_embedding),
+            "parameters": _correlation(confirmation.by_parameters),
+            "ceiling": confirmation.ceiling,
+        },
+        "telling_gap": confirmation.gap,
+        "findings": list(trust_findings(confirmation)),
+    }
+
+
+def confirmation_view(confirmation: Confirmation, front: Front) -> RenderableType:
+    """The candidates by their long loss, and what follows; seeds one by one are in the document."""
+    sentences = Table.grid(padding=(0, 1))
+    for sentence in trust_findings(confirmation):
+        sentences.add_row("-", sentence)
+    return Group(_table(confirmation, front), sentences)
+
+
+def _table(confirmation: Confirmation, front: Front) -> Table:
+    others = [axis for axis in front.axes if axis.name != "loss"]
+    seeds = sorted({seed for each in confirmation.candidates for seed in each.fresh})
+    long = "" if confirmation.long_tokens is None else f"\n{_tokens(confirmation.long_tokens)}"
+    short = _tokens(confirmation.short_tokens)
+    own = "shared" if confirmation.inherited else short
+    has_long_task = any(_TASK in each.again for each in confirmation.candidates)
+    grid = table(
+        "trial",
+        "layout",
+        # Narrow, so that four objectives leave room for the layout in 80 columns.
+        *(f"{broken(axis.name)}\n{broken(axis.unit)}" for axis in others),
+        f"loss\n{own}",
+        *([f"{len(seeds)} seeds\n{short}"] if seeds else []),
+        f"long{long}",
+        *([f"task{long}"] if has_long_task else []),
+        "on the\nfront",
+        left=("trial", "layout"),
+        fold=("layout",),
+    )
+    for each in confirmation.candidates:
+        assert each.trial.model is not None
+        grid.add_row(
+            f"{each.trial.number}{'' if each.on_front else ' behind'}",
+            layout_strip(each.trial.model.layout),
+            *(_value(each, axis.name) for axis in others),
+            number(each.trial.values["loss"]),
+            *([_mean(each.fresh, seeds)] if seeds else []),
+            Text("–") if each.long is None else Text(number(each.long), style="bold"),
+            *([_long_task(each)] if has_long_task else []),
+            probability_text(each.probability),
+        )
+    return grid
+
+
+def _value(candidate: Confirmed, name: str) -> str:
+    """As measured anew, where it was; a training of another length is not the same measurement."""
+    score = None if name == _TASK else candidate.again.get(name)
+    return number(candidate.trial.values[name] if score is None else score.value)
+
+
+def _long_task(candidate: Confirmed) -> str:
+    return number(candidate.again[_TASK].value) if _TASK in candidate.again else "–"
+
+
+def _mean(losses: Mapping[int, float], seeds: Collection[int]) -> str:
+    """Of fresh seeds; of some of them alone it would not compare with that of all."""
+    return number(statistics.fmean(losses.values())) if len(losses) == len(seeds) else "–"
+
+
+def _tokens(count: int) -> str:
+    """`1.6 M`, `400 k` tokens."""
+    return f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count / 1e3:.3g} k"
+
+
+def _candidate(candidate: Confirmed) -> dict[str, Any]:
+    return {
+        "trial": candidate.trial.number,
+        "on_front": candidate.on_front,
+        "values": candidate.trial.values,
+        "fresh_losses": {str(seed): loss for seed, loss in candidate.fresh.items()},
+        "long_loss": candidate.long,
+        "again": _scores(candidate.again),
+        "failures": list(candidate.failures),
+        "front_probability": candidate.probability,
+    }
+
+
+def _scores(scores: Mapping[str, Score]) -> dict[str, Any]:
+    return {
+        name: {"value": score.value, "unit": score.unit, "low": score.low, "high": score.high}
+        for name, score in scores.items()
+    }
+
+
+def _noise(noise: Noise | None) -> dict[str, float] | None:
+    if noise is None:
+        return None
+    return {"sd": noise.sd, "low": noise.low, "high": noise.high, "degrees": noise.degrees}
+
+
+def _correlation(found: RankCorrelation | None) -> dict[str, float] | None:
+    if found is None:
+        return None
+    return {"value": found.value, "low": found.low, "high": found.high, "count": found.count}

@@ -1,0 +1,115 @@
+"""Where a study stands, for people and for scripts."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from nas.views.terminal import bar, duration
+from studies.analysis.followed_study import at_work
+from studies.analysis.summaries import Counts, Status
+from studies.records import ConfirmationRun, Trial
+
+
+def status_document(status: Status, repeats: Sequence[ConfirmationRun]) -> dict[str, Any]:
+    """What `nas status --json` prints."""
+    return {
+        "study": status.study,
+        "requested": status.wanted,
+        "trials": _by_state(status.counts) | {"duplicates": status.counts.duplicates},
+        "running": [_running_document(trial) for trial in status.running],
+        "rejected_draws": dict(status.rejections),
+        "stage_seconds": dict(status.stage_seconds),
+        "failures": [
+            {"trial": trial.name, "reason": trial.outcome.reason}
+            for trial in status.failures
+            if trial.outcome is not None
+        ],
+        "repeats": {
+            "ended": sum(run.ended_at is not None for run in repeats),
+            "running": [_repeat_document(run) for run in at_work(repeats)],
+        },
+    }
+
+
+def status_view(status: Status) -> Text:
+    return Text("\n").join(_lines(status))
+
+
+def repeats_line(runs: Sequence[ConfirmationRun]) -> str:
+    """What `nas confirm` has done of a study, and who is at it."""
+    ended = sum(run.ended_at is not None for run in runs)
+    failed = sum(run.failure is not None for run in runs)
+    said = f"to confirm its front, {ended} trainings and timings were repeated"
+    said += f", of which {failed} failed" if failed else ""
+    for run in at_work(runs):
+        said += f"; trial {run.number} is at its {run.repeat.stage} again on {run.owner}"
+    return said
+
+
+def _running_document(trial: Trial) -> dict[str, Any]:
+    assert trial.owner is not None
+    progress = trial.progress
+    return {
+        "trial": trial.name,
+        "stage": trial.stage,
+        "done": None if progress is None else progress.done,
+        "text": None if progress is None else progress.text,
+        "host": trial.owner.host,
+        "pid": trial.owner.pid,
+    }
+
+
+def _repeat_document(run: ConfirmationRun) -> dict[str, Any]:
+    return {
+        "trial": run.number,
+        "stage": run.repeat.stage,
+        "seed": run.repeat.seed,
+        "token_budget": run.repeat.token_budget,
+        "host": run.owner.host,
+        "pid": run.owner.pid,
+    }
+
+
+def _lines(status: Status) -> Iterator[Text]:
+    counts = status.counts
+    share = min(1.0, counts.ended / status.wanted)
+    yield Text.assemble((status.study, "bold"), f"  {counts.ended} of {status.wanted} trials  ")
+    yield Text(f"{bar(share):░<32} {share:.0%}")
+    yield Text(_counted(counts))
+    for trial in status.running:
+        yield Text(_running(trial))
+    for trial in status.failures:
+        assert trial.outcome is not None
+        yield Text(f"{trial.title} failed, {trial.outcome.failure}: {trial.outcome.reason}")
+    for rule, draws in status.rejections.items():
+        yield Text(f"rule {rule} refused {draws} draws before anything was paid for them")
+    spent = ", ".join(f"{stage} {duration(each)}" for stage, each in status.stage_seconds.items())
+    if spent:
+        yield Text(f"time spent: {spent}", style="dim")
+
+
+def _counted(counts: Counts) -> str:
+    named = _by_state(counts)
+    text = ", ".join(f"{count} {state}" for state, count in named.items() if count)
+    duplicates = f"; {counts.duplicates} of them drawn before" if counts.duplicates else ""
+    return f"{text or 'no candidate yet'}{duplicates}"
+
+
+def _by_state(counts: Counts) -> dict[str, int]:
+    return {
+        "complete": counts.complete,
+        "infeasible": counts.infeasible,
+        "stopped": counts.stopped,
+        "failed": counts.failed,
+        "running": counts.running,
+        "interrupted": counts.interrupted,
+    }
+
+
+def _running(trial: Trial) -> str:
+    assert trial.owner is not None
+    where = f"{trial.title} on {trial.owner}"
+    if trial.progress is None:
+        return where
+    return f"{where}: {trial.stage}, {trial.progress.done:.0%} {trial.progress.text}".rstrip()

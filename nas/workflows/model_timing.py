@@ -1,0 +1,232 @@
+"""Measuring models for `nas measure`: each in turns with one of them, which stays loaded."""
+
+import contextlib
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from evaluators.evaluator import EvaluationFailed
+from evaluators.speed.built_model import inexpressible, loaded
+from hardware.cores import idlest_cores
+from hardware.llama_cpp import LlamaCppRunner
+from hardware.local import LocalRunner
+from hardware.quiet import measuring
+from hardware.runner import LoadedModel, ModelFormat, Runner, RunnerError
+from hardware.stability import TimingBudget, measure_alone, measure_paired
+from nas.inputs.measurable import Measurable, ModelFile
+from nas.views.comparison_view import Watch
+from nas.workflows.comparison import Comparison, Failure, Measured
+from search_space.input_errors import one_of
+from search_space.llama_cpp.gguf_file import GgufQuantization
+from search_space.onnx_graph import GraphQuantization
+from search_space.quantization import QUANTIZATIONS, Quantization
+
+Runtime: TypeAlias = Literal["onnxruntime", "llama.cpp"]
+
+_FORMATS: Mapping[Runtime, ModelFormat] = {"onnxruntime": "onnx", "llama.cpp": "gguf"}
+_QUANTIZATIONS: Mapping[ModelFormat, tuple[Quantization, ...]] = {
+    "onnx": get_args(GraphQuantization),
+    "gguf": get_args(GgufQuantization),
+}
+_USUAL_RUNTIME: Runtime = "onnxruntime"
+_USUAL_QUANTIZATION: Quantization = "int4"
+_FAILED = (RunnerError, EvaluationFailed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Under which all models are measured.
+
+    model_format, quantization: what architectures are built as.
+    """
+
+    timing_budgets: tuple[TimingBudget, ...]
+    model_format: ModelFormat
+    quantization: Quantization
+    threads: int
+
+    @property
+    def capacity(self) -> int:
+        return max(
+            timing_budget.workload.tokens + timing_budget.workload.depth
+            for timing_budget in self.timing_budgets
+        )
+
+
+def conditions_of(
+    models: Sequence[Measurable],
+    timing_budgets: Sequence[TimingBudget],
+    *,
+    runtime: str | None,
+    quantization: str | None,
+    threads: int,
+) -> Conditions:
+    """For `models`, the reference among them; None takes onnxruntime, and int4.
+
+    ValueError for what is unknown, for what would be passed over, and for a file whose context is
+    too short.
+    """
+    known = _known_runtime(runtime)
+    held = _QUANTIZATIONS[_FORMATS[known]]
+    if quantization is not None and quantization not in held:
+        raise ValueError(f"quantization: '{quantization}' is not {one_of(held)}, as {known} has it")
+    conditions = Conditions(
+        timing_budgets=tuple(sorted(set(timing_budgets), key=_memory_needed)),
+        model_format=_FORMATS[known],
+        quantization=next((q for q in QUANTIZATIONS if q == quantization), _USUAL_QUANTIZATION),
+        threads=threads,
+    )
+    files = [(model.name, model.source) for model in models if isinstance(model.source, ModelFile)]
+    if len(files) == len(models):
+        if quantization is not None:
+            raise ValueError(
+                f"quantization: '{quantization}' is for architectures, which are built; model "
+                "files are measured as they are"
+            )
+        for name, file in files:
+            if runtime is not None and file.model_format != conditions.model_format:
+                raise ValueError(f"runtime: '{runtime}' does not run {name}")
+    for name, file in files:
+        if file.context_length is not None and file.context_length < conditions.capacity:
+            raise ValueError(
+                f"workload: {conditions.capacity:,} tokens in all are above "
+                f"{file.context_length:,}, the context of {name}"
+            )
+    return conditions
+
+
+def measure_models(
+    models: Sequence[Measurable],
+    against: Measurable | None,
+    conditions: Conditions,
+    watch: Watch,
+) -> Comparison:
+    """Every workload of every model, each in turns with `against`, or else with the first model
+    that can be measured, which stays loaded. A model on its own is measured alone.
+
+    One that fails is among the failures. ValueError for what this machine lacks: cores, a program.
+    """
+    everything = models if against is None else (*models, against)
+    session = _Session(conditions, everything, watch)
+    patience_s = max(timing_budget.seconds for timing_budget in conditions.timing_budgets)
+    with measuring(lambda text: watch("the machine", text), patience_s=patience_s) as waited_s:
+        reference = session.measure_all(models, against)
+    return Comparison(
+        timing_budgets=conditions.timing_budgets,
+        quantization=conditions.quantization,
+        reference=reference if session.measured else None,
+        measured=tuple(session.measured),
+        failures=tuple(session.failures),
+        waited_s=waited_s,
+    )
+
+
+class _Session:
+    """Of one comparison: the runners, and what has come of the models so far."""
+
+    def __init__(self, conditions: Conditions, models: Sequence[Measurable], watch: Watch) -> None:
+        self.measured: list[Measured] = []
+        self.failures: list[Failure] = []
+        self._conditions = conditions
+        self._watch = watch
+        cores = functools.cache(idlest_cores)  # for both runtimes the same
+        self._runners: dict[ModelFormat, Runner] = {}
+        for model_format in {self._format(model) for model in models}:
+            make = {"onnx": LocalRunner, "gguf": LlamaCppRunner}[model_format]
+            self._runners[model_format] = make(threads=conditions.threads, choose_cores=cores)
+
+    def measure_all(
+        self, models: Sequence[Measurable], against: Measurable | None
+    ) -> Measurable | None:
+        """Returns what models were measured in turns with; None where one was measured alone."""
+        queue = deque(models)
+        if against is not None and against in queue and len(queue) > 1:
+            queue.remove(against)
+        while True:
+            reference = against or queue.popleft()
+            try:
+                if queue:
+                    self._measure_beside(reference, queue)
+                if self.measured or reference not in models:
+                    return reference
+                self._measure_alone(reference)
+                return None
+            except _FAILED as failure:
+                self._fail(reference, str(failure))
+            if self.measured or against is not None or not queue:
+                for model in queue:
+                    self._fail(model, f"not measured, for want of {reference.name}")
+                return reference
+
+    def _measure_beside(self, reference: Measurable, queue: deque[Measurable]) -> None:
+        """Takes from `queue` what is measured or fails; raises where it is the reference."""
+        with self._loaded(reference) as standing:
+            while queue:
+                model = queue[0]
+                try:
+                    with self._loaded(model) as loaded_model:
+                        measurements = measure_paired(
+                            loaded_model,
+                            standing,
+                            self._conditions.timing_budgets,
+                            self._say(model),
+                        )
+                except _FAILED as failure:
+                    standing.snapshot()  # which fails where the failure is the reference's
+                    self._fail(model, str(failure))
+                else:
+                    self.measured.append(Measured(model=model, measurements=measurements))
+                queue.popleft()
+
+    def _measure_alone(self, model: Measurable) -> None:
+        with self._loaded(model) as loaded_model:
+            measurements = measure_alone(
+                loaded_model, self._conditions.timing_budgets, self._say(model)
+            )
+        self.measured.append(Measured(model=model, measurements=measurements))
+
+    @contextlib.contextmanager
+    def _loaded(self, model: Measurable) -> Iterator[LoadedModel]:
+        """Raises RunnerError and EvaluationFailed."""
+        conditions, runner = self._conditions, self._runners[self._format(model)]
+        self._say(model)("is loaded")
+        if isinstance(model.source, ModelFile):
+            with runner.load(model.source.path, conditions.capacity) as loaded_model:
+                yield loaded_model
+            return
+        reason = inexpressible(model.source, runner.model_format)
+        if reason is not None:
+            raise EvaluationFailed("build error", reason)
+        with loaded(
+            runner, model.source, conditions.quantization, conditions.capacity
+        ) as loaded_model:
+            yield loaded_model
+
+    def _format(self, model: Measurable) -> ModelFormat:
+        source = model.source
+        return (
+            source.model_format if isinstance(source, ModelFile) else self._conditions.model_format
+        )
+
+    def _say(self, model: Measurable) -> Callable[[str], None]:
+        return lambda text: self._watch(model.name, text)
+
+    def _fail(self, model: Measurable, reason: str) -> None:
+        self.failures.append(Failure(model=model, reason=reason))
+
+
+def _memory_needed(timing_budget: TimingBudget) -> tuple[bool, int, int]:
+    """In this order a workload finds little that others have left: a runtime gives nothing back."""
+    workload = timing_budget.workload
+    return workload.phase == "prefill", workload.depth + workload.tokens, workload.tokens
+
+
+def _known_runtime(text: str | None) -> Runtime:
+    if text is None:
+        return _USUAL_RUNTIME
+    for known in _FORMATS:
+        if text == known:
+            return known
+    raise ValueError(f"runtime: '{text}' is not {one_of(list(_FORMATS))}")

@@ -1,0 +1,63 @@
+"""How many architectures a space holds."""
+
+import itertools
+from collections.abc import Sequence
+
+from search_space.space.design_point import (
+    divisor_at_most,
+    embedding_width,
+    feed_forward_width,
+    has_attention,
+    has_heads,
+)
+from search_space.space.rules import layout_counts
+from search_space.space.space_definition import Space
+
+
+def space_size(space: Space) -> int:
+    """How many different architectures the space draws, rules of sizes aside; exact.
+
+    A choice counts only in layouts that use it, so layouts are counted for each set of letters.
+    """
+    subsets = [
+        letters
+        for size in range(1, len(space.mixers) + 1)
+        for letters in itertools.combinations(space.mixers, size)
+    ]
+    within = {letters: layout_counts(space.depth, letters, space.rules) for letters in subsets}
+    total = 0
+    for letters in subsets:
+        # Layouts that use each of these letters, by inclusion and exclusion.
+        layouts = sum(
+            (-1) ** (len(letters) - len(fewer)) * sum(counts.values())
+            for fewer, counts in within.items()
+            if set(fewer) <= set(letters)
+        )
+        total += layouts * sum(
+            _feed_forwards(width, space)
+            * len({embedding_width(width, share) for share in space.embedding_share})
+            * len(space.vocab_size)
+            * _mixer_choices(letters, width, space)
+            for width in space.width
+        )
+    return total
+
+
+def _feed_forwards(width: int, space: Space) -> int:
+    """From how many feed-forwards one may be chosen."""
+    if space.matched is not None:
+        return 1
+    return len({feed_forward_width(width, multiple) for multiple in space.feed_forward})
+
+
+def _mixer_choices(letters: Sequence[str], width: int, space: Space) -> int:
+    """How many mixers a layout of exactly these letters may be made of."""
+    choices = len(space.kernel) if "c" in letters else 1
+    if "s" in letters:
+        choices *= len(space.window)
+    if has_attention(letters):
+        return choices * sum(
+            len({divisor_at_most(width // head_dim, count) for count in space.kv_heads})
+            for head_dim in space.head_dim
+        )
+    return choices * len(space.head_dim) if has_heads(letters) else choices

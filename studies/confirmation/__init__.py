@@ -1,0 +1,1 @@
+"""Confirm a front: retrain and remeasure it, and state what holds."""

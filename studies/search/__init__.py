@@ -1,0 +1,1 @@
+"""Run a study: propose candidates, evaluate them in stages, store every result."""

@@ -1,0 +1,85 @@
+"""The model that every candidate is timed beside: when it is loaded, and what if it dies."""
+
+import sys
+
+import pytest
+
+from evaluators.cache import NoCache
+from evaluators.speed.latency import LatencyEvaluator
+from hardware.local import LocalRunner
+from tests.evaluators.speed.timing import (
+    REFERENCE,
+    SETTINGS,
+    CountingRunner,
+    at_once,
+    evaluate,
+    evaluator_of,
+    failure,
+)
+from tests.search_space.strategies import CORNERS
+
+
+def test_it_is_loaded_once_for_all_candidates():
+    runner = CountingRunner()
+    with evaluator_of(runner) as evaluator:
+        assert runner.loaded == 0  # it may never be needed
+        for name in ("one layer", "no attention", "only windows"):
+            evaluate(evaluator, CORNERS[name])
+        assert runner.loaded == 1 + 3
+        assert runner.open == 1
+    assert runner.open == 0
+
+
+def test_one_that_takes_much_of_the_memory_is_loaded_for_each(monkeypatch):
+    monkeypatch.setattr("evaluators.speed.reference_calibration._KEPT_SHARE", 0.0)
+    runner = CountingRunner()
+    with evaluator_of(runner) as evaluator:
+        for name in ("one layer", "no attention"):
+            evaluate(evaluator, CORNERS[name])
+            assert runner.open == 0
+    assert runner.loaded == 2 + 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is pinned")
+def test_its_cores_are_known_while_it_is_not_loaded(monkeypatch):
+    """So that it is them that are to be quiet, where any other would not do."""
+    monkeypatch.setattr("evaluators.speed.reference_calibration._KEPT_SHARE", 0.0)
+    asked = []
+
+    def quiet(_, cores):
+        asked.append(tuple(cores))
+        return at_once()
+
+    with LatencyEvaluator(LocalRunner(), SETTINGS, REFERENCE, NoCache(), quiet) as evaluator:
+        for name in ("one layer", "no attention"):
+            (first, *_) = evaluate(evaluator, CORNERS[name]).measurements
+    assert asked == [(), first.cores]
+
+
+def test_one_that_dies_is_loaded_once_more():
+    runner = CountingRunner(dying=1)
+    with evaluator_of(runner) as evaluator:
+        assert evaluate(evaluator, CORNERS["one layer"]).scores
+    assert runner.loaded == 4
+    assert runner.open == 0
+
+
+def test_one_that_goes_on_dying_is_a_lost_device():
+    runner = CountingRunner(dying=2)
+    error = failure(evaluator_of(runner))
+    assert error.kind == "device lost"
+    assert error.reason == "the reference model: crashed: the last it said"
+    assert runner.open == 0
+
+
+def test_it_is_closed_when_a_study_is_interrupted():
+    runner = CountingRunner()
+
+    def stop(progress):
+        if "pairs" in progress.text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), evaluator_of(runner) as evaluator:
+        evaluator.evaluate(CORNERS["one layer"], stop)
+    assert runner.loaded == 2
+    assert runner.open == 0

@@ -1,0 +1,110 @@
+"""What a study says of itself, against trials whose figures are known."""
+
+from pathlib import Path
+
+import pytest
+
+from evaluators.evaluator import Evaluation, Score
+from nas.findings.study_findings import findings, unproven
+from search_space.architecture import Architecture, Layer, ShortConv
+from search_space.preset_models import preset
+from studies.analysis.followed_study import Followed
+from studies.analysis.summaries import study_summary
+from studies.records import Outcome, StageRun
+from studies.spec.study_file import read_spec
+from studies.spec.study_spec import Objective, StudySpec, to_json
+from studies.storage.store import Store
+
+
+class _Written:
+    """A study of loss and decode, whose decode is known to `half`."""
+
+    def __init__(self, folder: Path) -> None:
+        url = f"sqlite:///{folder}/study.db"
+        objectives = (Objective(name="loss"), Objective(name="decode", max=20.0))
+        changes = {"objectives": objectives, "storage": url, "constraints": ()}
+        self.spec: StudySpec = read_spec("edge-350m").model_copy(update=changes)
+        self.store = Store.open(url)
+        self.store.add_study(self.spec.name, to_json(self.spec))
+
+    def trial(self, loss: float, decode: float, half: float = 0.1, name: str | None = None) -> None:
+        study = self.spec.name
+        claimed = (
+            self.store.claim(study, wanted=99)
+            if name is None
+            else self.store.claim_reference(study, name)
+        )
+        assert claimed is not None
+        layer = Layer(mixer=ShortConv(kernel=1), feed_forward_width=claimed.number + 1)
+        architecture = preset(name) if name else None
+        architecture = architecture or Architecture(
+            vocab_size=256, width=64, embedding_width=64, layers=(layer,)
+        )
+        trial = self.store.begin(claimed, architecture)
+        scores = (
+            Score(name="loss", value=loss, unit="bits/byte"),
+            Score(
+                name="decode", value=decode, unit="ms/token", low=decode - half, high=decode + half
+            ),
+        )
+        self.store.save_evaluation("1", architecture, Evaluation(scores=scores, seconds=90.0))
+        run = StageRun(stage="all", fingerprint="1", seconds=90.0)
+        self.store.leave(trial, run, finished=True)
+        self.store.end(trial, Outcome(state="complete"))
+
+    def said(self) -> str:
+        return "\n".join(findings(*self._read()))
+
+    def unproven(self) -> str:
+        return "\n".join(unproven(*self._read()))
+
+    def _read(self):
+        followed = Followed(self.store, self.spec.name)
+        followed.catch_up()
+        return followed, study_summary(followed)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> _Written:
+    return _Written(tmp_path)
+
+
+def test_ties_are_said_as_ties(written: _Written) -> None:
+    written.trial(1.50, 10.0)
+    written.trial(1.51, 9.9)  # within the margin of 0.02, and the intervals overlap
+    written.trial(1.60, 5.0)
+    assert (
+        "Of 2 pairs of neighbours on the front, these differ beyond the noise: by loss 1 and "
+        in (said := written.said())
+    )
+    assert "Ties in every objective: trial 0 and trial 1." in said
+
+
+def test_figures_are_quoted_with_their_intervals_and_budgets_are_kept(written: _Written) -> None:
+    written.trial(1.5, 10.0)
+    written.trial(1.9, 5.0)
+    said = written.said()
+    assert "Lowest loss: trial 0 (c, " in said
+    assert "loss 1.500 bits/byte and decode 10.00 ms/token (9.900 to 10.10)." in said
+    assert "Evaluations took 3 min: all 100 %." in said
+
+
+def test_models_beside_the_front(written: _Written) -> None:
+    written.trial(1.5, 10.0)
+    written.trial(1.9, 5.0)
+    written.trial(1.7, 12.0, name="lfm2-350m")
+    written.trial(1.91, 6.0, name="smollm2-360m")
+    written.trial(1.0, 1.0, name="lfm2.5-230m")
+    said = written.said()
+    assert "with loss 1.500 bits/byte, below its 1.700 bits/byte." in said
+    assert "with loss 1.900 bits/byte, a tie with its 1.910 bits/byte." in said
+    assert "No candidate reaches lfm2.5-230m in decode." in said
+
+
+def test_what_is_left_unproven(written: _Written) -> None:
+    written.trial(1.5, 10.0, half=3.0)
+    said = written.unproven()
+    assert "Few candidates: 1 complete of 200 wanted" in said
+    assert "one seed" in said
+    assert "Nothing on the front has been trained for longer" in said
+    assert "Known less well than the ±2% that the study asks for: times of trial 0." in said

@@ -1,0 +1,111 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from nas.inputs.measurable import Measurable, ModelFile, find_measurables
+from search_space.architecture import to_json
+from search_space.huggingface.configuration import config_of
+from search_space.onnx_model import write_onnx
+from search_space.preset_models import PRESETS
+from studies.analysis import summaries
+from studies.search.loop import run_study
+from studies.storage.store import Store
+from tests.search_space.strategies import CONV, CORNERS, stack
+from tests.studies.fakes import all_stages, small_spec
+
+
+def find(*texts: str | Path) -> tuple[Measurable, ...]:
+    return find_measurables(list(map(str, texts)), None)
+
+
+def write_graph(folder: Path) -> Path:
+    folder.mkdir()
+    return write_onnx(stack(CONV), folder, quantization="int4", context_length=32)
+
+
+def test_what_is_an_architecture_is_built(tmp_path: Path) -> None:
+    (tmp_path / "winner.json").write_text(to_json(CORNERS["every mixer"]))
+    (tmp_path / "qwen").mkdir()
+    (tmp_path / "qwen/config.json").write_text(json.dumps(config_of(PRESETS["qwen3-0.6b"])))
+    found = find("lfm2-350m", tmp_path / "winner.json", tmp_path / "qwen")
+    assert [(model.name, model.source) for model in found] == [
+        ("lfm2-350m", PRESETS["lfm2-350m"]),
+        ("winner", CORNERS["every mixer"]),
+        ("qwen", PRESETS["qwen3-0.6b"]),
+    ]
+
+
+def test_a_model_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    graph = write_graph(tmp_path / "exported")
+    gguf = tmp_path / "small.gguf"
+    gguf.touch()
+    onnx_file = ModelFile(path=graph, model_format="onnx", context_length=32)
+    assert find(graph) == find(graph.parent) == (Measurable(name="exported", source=onnx_file),)
+    gguf_file = ModelFile(path=gguf, model_format="gguf")
+    assert find(gguf) == (Measurable(name="small.gguf", source=gguf_file),)
+
+
+def test_models_of_one_name_go_by_what_was_typed(tmp_path: Path) -> None:
+    texts = []
+    for folder, corner in (("a", "one layer"), ("b", "kernel 1"), ("c", "one layer")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "winner.json").write_text(to_json(CORNERS[corner]))
+        texts.append(str(tmp_path / folder / "winner.json"))
+    assert [model.name for model in find(*texts)] == texts
+    assert [model.name for model in find(texts[0], texts[2])] == ["winner", "winner"]
+
+
+def test_a_trial_goes_by_its_study_and_number_or_name(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/nas.db"
+    spec = small_spec(storage, trials=1, references=("lfm2-350m",))
+    with Store.open(storage) as store:
+        run_study(spec, evaluators=all_stages(), store=store)
+        candidate = summaries.detail(store, "small", "0").architecture
+    found = find_measurables(["small:0", "small:lfm2-350m"], storage)
+    assert [(model.name, model.source) for model in found] == [
+        ("small-0", candidate),
+        ("small-lfm2-350m", PRESETS["lfm2-350m"]),
+    ]
+    for text, sentence in (
+        (
+            "small:7",
+            "trial: '7' is not a candidate's number or a reference of 'small', which has 0 and "
+            "lfm2-350m",
+        ),
+        ("smal:0", "study: 'smal' is not in this database, which holds small; nas run begins one"),
+    ):
+        with pytest.raises(ValueError, match=f"^{sentence}$"):
+            find_measurables([text], storage)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("lfm9", r"model: 'lfm9' is neither a preset \(.*nor a trial of a study \(STUDY:TRIAL\)$"),
+        ("missing.json", r"missing\.json: no such file"),
+        ("missing.gguf", r"missing\.gguf: no such file"),
+        ("missing/model.onnx", r"missing/model\.onnx: no such file"),
+        ("quickstart", r"model: 'quickstart' is a study, .* as in quickstart:0"),
+        ("mine.toml", r"model: 'mine\.toml' is a study, .* as in mine\.toml:0"),
+        (":3", r"model: ':3' is neither a preset"),
+        ("lfm9:", r"model: 'lfm9:' is neither a preset"),
+        ("quickstart:0", r"storage: .*nas\.db"),
+        ("foreign", r"model: 'foreign/model\.onnx' is not a model\.onnx with a model\.json beside"),
+        ("damaged/genai.onnx", r"model: 'damaged/genai\.onnx' is not a model\.onnx with a"),
+        ("damaged", r"damaged/model\.json: is not the description of a model"),
+    ],
+)
+def test_what_there_is_not_is_one_sentence(
+    text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").touch()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/model.onnx").touch()
+    write_graph(tmp_path / "damaged")
+    (tmp_path / "damaged/genai.onnx").touch()
+    (tmp_path / "damaged/model.json").write_text("[]")
+    with pytest.raises(ValueError, match=rf"^{sentence}"):
+        find(text)
+    assert not list(tmp_path.glob("*.db"))

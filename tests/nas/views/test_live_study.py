@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import pytest
+
+from evaluators.evaluator import Progress
+from nas.views.live_study import StudyProgress, ending, study_view, watching
+from search_space.preset_models import preset
+from studies.search.events import (
+    StageProgress,
+    StageStarted,
+    StudyStarted,
+    TrialEnded,
+    TrialStarted,
+)
+from studies.spec.study_spec import Objective, StudySpec, to_json
+from studies.storage.store import Store
+
+SCORES = {"loss": 1.25, "decode": 12.5, "prefill": 345.6}
+
+
+def test_it_shows_the_trial_in_hand_and_how_far_it_is(make_trial, spec, render) -> None:
+    progress = StudyProgress(spec)
+    running = make_trial(3, "running")
+    progress.follow(StudyStarted(study="small", wanted=10, ended=0))
+    assert "proposing the next candidate" in render(study_view(progress, progress.started_at))
+    progress.follow(TrialStarted(trial=running))
+    progress.follow(StageStarted(trial=running, stage="training"))
+    report = Progress(done=0.25, text="1,024 tokens, 3.100 bits/byte in training")
+    progress.follow(StageProgress(trial=running, stage="training", progress=report))
+    shown = render(study_view(progress, progress.started_at + 65))
+    for fact in ("0 of 10 trials", "65 s so far", "trial 3", "ca" * 16, "354.5 million"):
+        assert fact in shown
+    for fact in ("training", "25%", "1,024 tokens", "no candidate is complete yet"):
+        assert fact in shown
+
+
+def test_it_shows_the_front_so_far(make_trial, spec, render) -> None:
+    progress = StudyProgress(spec)
+    for trial in (
+        make_trial(0, **SCORES),
+        make_trial(1, **{name: 2 * value for name, value in SCORES.items()}),
+        make_trial(2, "infeasible", reason="memory: 500 MB is above the budget of 400 MB"),
+        make_trial(0, reference="lfm2-350m-all-attention", **SCORES),
+        make_trial(4, duplicate_of=0, **SCORES),
+    ):
+        progress.follow(TrialEnded(trial=trial))
+    shown = render(study_view(progress, progress.started_at))
+    assert "4 of 10 trials (3 complete, 1 infeasible)" in shown
+    assert "trial 0" in shown
+    assert "trial 1" not in shown  # dominated
+    assert "trial 4" not in shown  # the same architecture as trial 0
+    assert "bits/byte" in shown
+    assert "345.6" in shown
+
+
+def test_a_front_of_four_objectives_leaves_20_layers_two_lines(make_trial, spec, render) -> None:
+    objectives = (*spec.objectives, Objective(name="recall_error"))
+    four = spec.model_copy(update={"objectives": objectives})
+    progress = StudyProgress(four)
+    trial = make_trial(0, layout="cacslcacc-" * 2, **SCORES, recall_error=0.4375)
+    progress.follow(TrialEnded(trial=trial))
+    lines = render(study_view(progress, progress.started_at)).splitlines()
+    (first,) = [place for place, line in enumerate(lines) if "trial 0" in line]
+    assert lines[first].split()[-4:] == ["1.250", "12.50", "345.6", "0.4375"]
+    folded = lines[first].split()[2] + lines[first + 1].strip()
+    assert folded == "cacslcacc-" * 2
+
+
+def test_the_time_left_is_that_of_the_candidates_to_come(make_trial, spec) -> None:
+    progress = StudyProgress(spec)
+    progress.follow(TrialStarted(trial=make_trial(0, "running")))
+    assert progress.seconds_left(progress.started_at) is None
+    progress.follow(TrialEnded(trial=make_trial(0, **SCORES)))
+    progress.candidates_from, progress.candidate_ended_at = 100.0, 120.0
+    assert progress.seconds_left(125.0) == pytest.approx(9 * 20 - 5)
+    assert progress.seconds_left(10_000.0) == 0.0
+
+
+def test_a_study_that_was_interrupted_in_a_reference_is_shown(
+    make_trial,
+    spec: StudySpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # draw as on a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    with Store.open(f"sqlite:///{tmp_path}/nas.db") as store:
+        store.add_study("small", to_json(spec))
+        reference = store.claim_reference("small", "lfm2-350m")
+        assert reference is not None
+        store.interrupt(store.begin(reference, preset("lfm2-350m")))
+        with watching(spec, store) as listener:
+            listener(StudyStarted(study="small", wanted=10, ended=0))
+            reason = "memory: 500 MB is above the budget of 400 MB"
+            listener(TrialEnded(trial=make_trial(2, "infeasible", reason=reason)))
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "1 of 10 trials" in shown
+    assert "500 MB is above the budget" in shown  # each ending stays above the view
+
+
+def test_without_a_terminal_every_ending_is_a_line(
+    make_trial, spec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/nas.db") as store:
+        store.add_study("small", to_json(spec))
+        with watching(spec, store) as listener:
+            listener(StudyStarted(study="small", wanted=10, ended=0))
+            listener(TrialEnded(trial=make_trial(0, **SCORES)))
+            listener(TrialEnded(trial=make_trial(1, "failed", reason="loss 9 nats")))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "small: 0 of 10 trials are done"
+    assert "loss 1.250 bits/byte, decode 12.50 ms/token, prefill 345.6 ms" in lines[1]
+    assert "failed" in lines[2]
+    assert lines[2].endswith("; loss 9 nats")
+    assert len(lines) == 3
+
+
+def test_an_ending_says_of_what_a_trial_is_the_duplicate(make_trial, spec) -> None:
+    assert ending(make_trial(7, duplicate_of=2, **SCORES), spec).plain.endswith(
+        "(the same as trial 2)"
+    )

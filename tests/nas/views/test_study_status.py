@@ -1,0 +1,146 @@
+import os
+import platform
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from evaluators.evaluator import Progress
+from nas.views.study_status import repeats_line, status_document, status_view
+from studies.analysis.summaries import Counts, Status
+from studies.owner import this_process
+from studies.records import ConfirmationRun, ConfirmationStage
+
+
+def _status(make_trial) -> Status:
+    running = make_trial(6, "running")
+    progress = Progress(done=0.5, text="9 tokens")
+    return Status(
+        study="small",
+        wanted=8,
+        counts=Counts(
+            complete=2,
+            infeasible=1,
+            stopped=0,
+            failed=1,
+            running=1,
+            interrupted=0,
+            duplicates=1,
+            rejected=3,
+        ),
+        running=(replace(running, progress=progress),),
+        failures=(
+            make_trial(0, "failed", reference="lfm2-350m", reason="no room"),
+            make_trial(4, "failed", reason="loss 9 nats"),
+        ),
+        references=(),
+        rejections={"parameters": 3},
+        stage_seconds={"latency": 30.0, "training": 7200.0},
+        created_at=running.started_at,
+    )
+
+
+def test_it_says_what_is_done_what_runs_and_what_failed(make_trial, render) -> None:
+    shown = render(status_view(_status(make_trial)))
+    for fact in (
+        "small  4 of 8 trials",
+        "50%",
+        "2 complete, 1 infeasible, 1 failed, 1 running; 1 of them drawn before",
+        "trial 6 on process 77 on board: training, 50% 9 tokens",
+        "lfm2-350m failed, diverged: no room",
+        "trial 4 failed, diverged: loss 9 nats",
+        "rule parameters refused 3 draws",
+        "latency 30 s, training 2 h 0 min",
+    ):
+        assert fact in shown
+
+
+def test_a_study_that_has_just_begun_says_so(make_trial, render) -> None:
+    nothing = Counts(
+        complete=0,
+        infeasible=0,
+        stopped=0,
+        failed=0,
+        running=0,
+        interrupted=0,
+        duplicates=0,
+        rejected=0,
+    )
+    begun = replace(
+        _status(make_trial),
+        counts=nothing,
+        running=(),
+        failures=(),
+        rejections={},
+        stage_seconds={},
+    )
+    shown = render(status_view(begun))
+    assert "0 of 8 trials" in shown
+    assert "no candidate yet" in shown
+
+
+def test_the_document_counts_every_state(make_trial) -> None:
+    document = status_document(_status(make_trial), [])
+    assert (document["study"], document["requested"]) == ("small", 8)
+    assert document["trials"] == {
+        "complete": 2,
+        "infeasible": 1,
+        "stopped": 0,
+        "failed": 1,
+        "running": 1,
+        "interrupted": 0,
+        "duplicates": 1,
+    }
+    assert document["failures"] == [
+        {"trial": "lfm2-350m", "reason": "no room"},
+        {"trial": 4, "reason": "loss 9 nats"},
+    ]
+    assert document["running"] == [
+        {
+            "trial": 6,
+            "stage": "training",
+            "done": 0.5,
+            "text": "9 tokens",
+            "host": "board",
+            "pid": 77,
+        }
+    ]
+    assert document["repeats"] == {"ended": 0, "running": []}
+
+
+def test_who_confirms_a_study_is_named(make_trial) -> None:
+    now = datetime.now(UTC)
+    repeat = ConfirmationStage(
+        trial=3, stage="training", fingerprint="again", seed=2, token_budget=1_000
+    )
+    begun = ConfirmationRun(
+        repeat=repeat,
+        number=7,
+        owner=this_process(),
+        seen_at=now,
+        ended_at=None,
+        seconds=None,
+        failure=None,
+        reason=None,
+        scores=(),
+        curve=(),
+    )
+    ended = replace(begun, ended_at=now, seconds=1.0)
+    failed = replace(ended, failure="diverged", reason="loss is nan")
+    lost = replace(begun, owner=replace(this_process(), pid=2**22 + 1))
+    where = f"process {os.getpid()} on {platform.node()}"
+    assert repeats_line([begun, ended, failed, lost]) == (
+        "to confirm its front, 2 trainings and timings were repeated, of which 1 failed; "
+        f"trial 7 is at its training again on {where}"
+    )
+    assert status_document(_status(make_trial), [begun, ended, failed, lost])["repeats"] == {
+        "ended": 2,
+        "running": [
+            {
+                "trial": 7,
+                "stage": "training",
+                "seed": 2,
+                "token_budget": 1_000,
+                "host": platform.node(),
+                "pid": os.getpid(),
+            }
+        ],
+    }

@@ -1,0 +1,219 @@
+"""Real processes over tiny models; how long they take is nobody's business here."""
+
+import functools
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hardware.measurement import parse_workload
+from hardware.quiet import measuring
+from hardware.stability import TimingBudget
+from nas.inputs.measurable import Measurable, ModelFile
+from nas.workflows.comparison import Comparison, results_of
+from nas.workflows.model_timing import Conditions, conditions_of, measure_models
+from search_space.llama_cpp.gguf_file import write_gguf
+from search_space.onnx_model import write_onnx
+from tests.hardware.conformance import children
+from tests.hardware.llama_programs import llama_program
+from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
+
+EFFORTS = [
+    TimingBudget(workload=parse_workload(text), precision=0.5, seconds=0.1)
+    for text in ("pp16", "tg8@16", "tg8")
+]
+A = Measurable(name="a", source=CORNERS["one layer"])
+B = Measurable(name="b", source=CORNERS["only attention"])
+C = Measurable(name="c", source=CORNERS["no mixer at all"])
+# Blocks of int4 weights have 32 of them.
+UNSTORABLE = Measurable(name="narrow", source=stack(CONV, embedding_width=24))
+
+Measure = Callable[..., Comparison]
+
+
+def silent(doing: str, text: str) -> None:
+    pass
+
+
+def conditions(*models: Measurable, **asked: object) -> Conditions:
+    usual = {"runtime": None, "quantization": None, "threads": 1}
+    return conditions_of(models, EFFORTS, **usual | asked)
+
+
+@pytest.fixture
+def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
+    """Without waiting for what else is measured on this machine."""
+    monkeypatch.setattr(
+        "nas.workflows.model_timing.measuring", functools.partial(measuring, folder=tmp_path)
+    )
+
+    def measure(*models: Measurable, against: Measurable | None = None, watch=silent):
+        everything = [*models, *([] if against is None else [against])]
+        return measure_models(models, against, conditions(*everything), watch)
+
+    return measure
+
+
+def measured(comparison: Comparison) -> list[str]:
+    return [each.model.name for each in comparison.measured]
+
+
+def failures(comparison: Comparison) -> dict[str, str]:
+    return {failure.model.name: failure.reason for failure in comparison.failures}
+
+
+def test_all_are_timed_beside_the_first_which_is_loaded_once(measure: Measure) -> None:
+    comparison = measure(A, B, C)
+    assert comparison.reference == A
+    assert measured(comparison) == ["b", "c"]
+    assert comparison.failures == ()
+    measurements = [each for model in comparison.measured for each in model.measurements]
+    assert len({each.reference.load_ns for each in measurements}) == 1
+    assert len({each.load_ns for each in measurements}) == 2
+    assert len({each.cores for each in (*measurements, measurements[0].reference)}) == 1
+    for each in measurements:
+        assert len(each.samples_ns) // each.window == (
+            len(each.reference.samples_ns) // each.reference.window
+        )
+
+
+def test_what_leaves_memory_behind_is_timed_last(measure: Measure) -> None:
+    (alone,) = measure(A).measured
+    assert [str(each.workload) for each in alone.measurements] == ["tg8", "tg8@16", "pp16"]
+
+
+def test_one_model_is_measured_alone_unless_it_is_to_be_paired(measure: Measure) -> None:
+    alone, paired, itself = measure(A), measure(A, against=B), measure(A, against=A)
+    assert (alone.reference, paired.reference, itself.reference) == (None, B, A)
+    assert alone.measured[0].measurements[0].reference is None
+    assert measured(paired) == measured(itself) == ["a"]
+    assert itself.measured[0].measurements[0].reference is not None
+
+
+def test_a_reference_among_the_models_is_measured_once(measure: Measure) -> None:
+    comparison = measure(A, B, against=B)
+    assert comparison.reference == B
+    assert measured(comparison) == ["a"]
+
+
+def test_a_failure_leaves_the_others_their_results(measure: Measure) -> None:
+    comparison = measure(A, UNSTORABLE, B)
+    assert measured(comparison) == ["b"]
+    assert failures(comparison) == {
+        "narrow": "build error: embedding_width: 24 is not a multiple of 32, the block in which "
+        "int4 weights are stored"
+    }
+
+
+def test_the_next_model_stands_in_for_a_first_one_that_fails(measure: Measure) -> None:
+    comparison = measure(UNSTORABLE, A, B)
+    assert comparison.reference == A
+    assert measured(comparison) == ["b"]
+    assert list(failures(comparison)) == ["narrow"]
+
+
+def test_what_is_left_when_the_others_fail_is_measured_alone(measure: Measure) -> None:
+    comparison = measure(A, UNSTORABLE)
+    assert comparison.reference is None
+    assert measured(comparison) == ["a"]
+    assert list(failures(comparison)) == ["narrow"]
+
+
+def test_without_the_reference_that_was_asked_for_nothing_is_measured(measure: Measure) -> None:
+    comparison = measure(A, B, against=UNSTORABLE)
+    assert (comparison.measured, comparison.reference) == ((), None)
+    assert results_of(comparison) == ()
+    assert failures(comparison)["a"] == "not measured, for want of narrow"
+    assert list(failures(comparison)) == ["narrow", "a", "b"]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes in /proc")
+def test_what_was_measured_stays_when_the_reference_dies(measure: Measure) -> None:
+    others = children()
+
+    def kill_the_reference(doing: str, text: str) -> None:
+        if doing == "c":
+            for process in children() - others:
+                os.kill(process, signal.SIGSEGV)
+
+    comparison = measure(A, B, C, watch=kill_the_reference)
+    assert measured(comparison) == ["b"]
+    assert "signal 11" in failures(comparison)["a"]
+    assert failures(comparison)["c"] == "not measured, for want of a"
+    assert children() <= others
+
+
+def test_an_onnx_file_is_measured_and_left_as_it_was(measure: Measure, tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    path = write_onnx(CORNERS["every mixer"], folder, quantization="fp32", context_length=32)
+    files = {file: file.read_bytes() for file in folder.iterdir()}
+    source = ModelFile(path=path, model_format="onnx", context_length=32)
+    comparison = measure(Measurable(name="exported", source=source), A)
+    assert measured(comparison) == ["a"]
+    assert {file: file.read_bytes() for file in folder.iterdir()} == files
+
+
+def test_runtimes_are_compared_on_the_same_cores(
+    measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = llama_program("llama-bench").parent
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    architecture = stack(CONV, replace(ATTENTION, heads=2))
+    path = tmp_path / "small.gguf"
+    write_gguf(architecture, path, quantization="int4", context_length=64)
+    file = Measurable(name="small.gguf", source=ModelFile(path=path, model_format="gguf"))
+    built = Measurable(name="small", source=architecture)
+    (pair,) = measure(file, against=built).measured
+    for each in pair.measurements:
+        assert (each.runtime, each.reference.runtime) == ("llama.cpp", "onnxruntime")
+        assert each.cores == each.reference.cores
+
+
+def test_what_the_runtime_cannot_express_is_a_failure(
+    measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = llama_program("llama-bench").parent
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    asked = conditions(C, runtime="llama.cpp")
+    comparison = measure_models([C], None, asked, silent)
+    assert failures(comparison) == {"c": "build error: llama.cpp has no layers without a mixer"}
+
+
+GGUF = Measurable(name="x.gguf", source=ModelFile(path=Path("x.gguf"), model_format="gguf"))
+ONNX = Measurable(
+    name="x", source=ModelFile(path=Path("model.onnx"), model_format="onnx", context_length=20)
+)
+LONG_ONNX = Measurable(
+    name="y", source=ModelFile(path=Path("model.onnx"), model_format="onnx", context_length=24)
+)
+
+
+@pytest.mark.parametrize(
+    ("models", "asked", "sentence"),
+    [
+        ([A], {"runtime": "tflite"}, "runtime: 'tflite' is not one of onnxruntime, llama.cpp"),
+        ([A], {"quantization": "int3"}, "quantization: 'int3' is not one of fp32, int8, int4, as"),
+        (
+            [A],
+            {"runtime": "llama.cpp", "quantization": "fp32"},
+            "quantization: 'fp32' is not one of fp16, int8, int4, as llama.cpp has it",
+        ),
+        ([GGUF], {"runtime": "onnxruntime"}, "runtime: 'onnxruntime' does not run x.gguf"),
+        ([LONG_ONNX], {"runtime": "llama.cpp"}, "runtime: 'llama.cpp' does not run y"),
+        ([GGUF], {"quantization": "int8"}, "quantization: 'int8' is for architectures"),
+        ([A, ONNX], {}, "workload: 24 tokens in all are above 20, the context of x"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_measured(models, asked, sentence) -> None:
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        conditions(*models, **asked)
+
+
+def test_what_is_asked_of_architectures_leaves_files_to_their_runtime() -> None:
+    assert conditions(A, LONG_ONNX, runtime="llama.cpp").model_format == "gguf"
+    assert conditions(GGUF, runtime="llama.cpp").model_format == "gguf"
+    assert conditions(A, GGUF, quantization="fp32").quantization == "fp32"

@@ -1,0 +1,108 @@
+"""Following a study: what is read on is what reading anew would find."""
+
+from pathlib import Path
+
+import pytest
+
+from evaluators.evaluator import Progress
+from search_space.preset_models import preset
+from studies.analysis.followed_study import Followed
+from studies.records import Outcome
+from studies.search.loop import run_study
+from studies.spec.study_spec import to_json
+from studies.storage.store import Store
+from tests.studies.fakes import all_stages, small_spec, unlucky
+from tests.studies.large_study import LargeStudy, write_study
+
+
+def _same(one: Followed, other: Followed) -> bool:
+    return (one.trials, one.shapes, one.evidence) == (other.trials, other.shapes, other.evidence)
+
+
+def test_a_study_that_goes_on_is_read_on(url: str) -> None:
+    spec = small_spec(url, trials=4, references=("lfm2-350m",))
+    stages = all_stages()
+    stages[2].failing = lambda architecture: unlucky(architecture, 0.3)
+    with Store.open(url) as store:
+        run_study(spec, evaluators=stages, store=store)
+        followed = Followed(store, "small")
+        assert followed.catch_up() == set(followed.trials)
+        assert len(followed.trials) == 5
+        assert followed.catch_up() == frozenset()
+        before = set(followed.trials)
+        run_study(spec, evaluators=stages, store=store, trials=7)
+        changed = followed.catch_up()
+        assert changed == set(followed.trials) - before
+        anew = Followed(store, "small")
+        anew.catch_up()
+        assert _same(followed, anew)
+        assert all(each.disturbed == pytest.approx(0.03) for each in followed.evidence.values())
+        assert all(each.waited_s == 3.0 for each in followed.evidence.values())
+        assert {time.median_ms for time in followed.reference_times} == {7.0}
+        timed = [trial.id for trial in followed.trials.values() if "decode" in trial.values]
+        assert sorted(time.trial for time in followed.reference_times) == sorted(timed)
+
+
+def test_a_running_trial_changes_until_it_ends(url: str) -> None:
+    with Store.open(url) as store:
+        store.add_study("small", to_json(small_spec(url)))
+        followed = Followed(store, "small")
+        assert followed.catch_up() == frozenset()
+        first, second = (store.claim("small", wanted=9) for _ in range(2))
+        assert first is not None
+        assert second is not None
+        assert followed.catch_up() == {first.id, second.id}
+        assert followed.trials[first.id].model is None
+        begun = store.begin(first, preset("hybrid-20m"))
+        store.interrupt(second)  # without an architecture it is as if it never was
+        assert followed.catch_up() == {first.id, second.id}
+        assert set(followed.trials) == {first.id}
+        store.enter(begun, "training")
+        store.report(begun, Progress(done=0.5, text="half"))
+        assert followed.catch_up() == {first.id}
+        assert followed.trials[first.id].progress == Progress(done=0.5, text="half")
+        store.end(begun, Outcome(state="complete"))
+        assert followed.catch_up() == {first.id}
+        assert followed.trials[first.id].state == "complete"
+        assert followed.catch_up() == frozenset()
+
+
+def test_a_reference_that_is_tried_again_is_read_again(sqlite_url: str) -> None:
+    with Store.open(sqlite_url) as store:
+        store.add_study("small", to_json(small_spec(sqlite_url)))
+        reference = store.claim_reference("small", "lfm2-350m")
+        assert reference is not None
+        begun = store.begin(reference, preset("lfm2-350m"))
+        lost = Outcome(state="failed", stage="latency", reason="gone", failure="device lost")
+        store.end(begun, lost)
+        followed = Followed(store, "small")
+        followed.catch_up()
+        again = store.claim_reference("small", "lfm2-350m")
+        assert again is not None
+        store.end(again, Outcome(state="complete"))
+        assert followed.catch_up() == {reference.id}
+        assert followed.trials[reference.id].state == "complete"
+
+
+def test_a_study_that_was_begun_anew_is_no_longer_current(sqlite_url: str) -> None:
+    spec = small_spec(sqlite_url)
+    with Store.open(sqlite_url) as store:
+        store.add_study("small", to_json(spec))
+        followed = Followed(store, "small")
+        assert followed.is_current()
+        store.forget_study("small")
+        store.add_study("small", to_json(spec))
+        assert not followed.is_current()
+
+
+def test_a_database_that_may_only_be_read_while_another_writes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    write_study(LargeStudy(url=url, trials=12, running=True))
+    with Store.open(url) as writer, Store.open_to_read(url) as reader:
+        followed = Followed(reader, "large")
+        with writer._database.write() as connection:
+            connection.exec_driver_sql("UPDATE nas_trials SET reason = 'being written'")
+            followed.catch_up()
+            connection.rollback()
+    assert len(followed.trials) == 14
+    assert all("being" not in str(trial.outcome) for trial in followed.trials.values())

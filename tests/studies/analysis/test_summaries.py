@@ -1,0 +1,315 @@
+"""What a study's numbers say, against studies small enough to know the answer."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from evaluators.evaluator import Evaluation, Score
+from search_space.architecture import Architecture, Layer, ShortConv, architecture_hash
+from search_space.preset_models import preset
+from studies.analysis import followed_study, summaries
+from studies.analysis.followed_study import Followed
+from studies.records import Outcome, ScoredPoint, StageRun, Trial
+from studies.search.loop import run_study
+from studies.spec.study_spec import Objective, StudySpec, to_json
+from studies.storage.store import Store
+from tests.studies.fakes import ENVIRONMENT, all_stages, small_spec
+
+_UNITS = {"loss": "bits/byte", "decode": "ms", "memory": "MB"}
+
+
+@dataclass
+class Written:
+    """A study whose trials are written as a test wants them."""
+
+    store: Store
+    spec: StudySpec
+    _count: int = field(default=0)
+
+    def trial(
+        self, outcome: str = "complete", *, earlier_duplicate: Trial | None = None, **values: float
+    ) -> Trial:
+        trial = self.store.claim(self.spec.name, wanted=10_000)
+        assert trial is not None
+        self._count += 1
+        architecture = _architecture(self._count)
+        if earlier_duplicate is not None:
+            assert earlier_duplicate.model is not None
+            architecture = self.store.architecture(earlier_duplicate.model.hash)
+        begun = self.store.begin(trial, architecture)
+        if earlier_duplicate is None:
+            self._evaluate(begun, architecture, values)
+        end = Outcome(
+            state=outcome,
+            stage=None if outcome == "complete" else "all",
+            reason=None if outcome == "complete" else "as the test wants it",
+            failure="diverged" if outcome == "failed" else None,
+        )
+        return self.store.end(begun, end, earlier_duplicate=earlier_duplicate)
+
+    def reference(self, name: str, **values: float) -> Trial:
+        trial = self.store.claim_reference(self.spec.name, name)
+        assert trial is not None
+        begun = self.store.begin(trial, preset(name))
+        self._evaluate(begun, preset(name), values)
+        return self.store.end(begun, Outcome(state="complete"))
+
+    def _evaluate(
+        self, trial: Trial, architecture: Architecture, values: Mapping[str, float]
+    ) -> None:
+        scores = tuple(
+            Score(name=name, value=value, unit=_UNITS[name]) for name, value in values.items()
+        )
+        self.store.save_evaluation("all 1", architecture, Evaluation(scores=scores, seconds=1.0))
+        run = StageRun(stage="all", fingerprint="all 1", seconds=0.5)
+        self.store.leave(trial, run, finished=True)
+
+
+def _architecture(number: int) -> Architecture:
+    layer = Layer(mixer=ShortConv(kernel=1), feed_forward_width=number)
+    return Architecture(vocab_size=256, width=64, embedding_width=64, layers=(layer,))
+
+
+@pytest.fixture
+def written(sqlite_url: str) -> Iterator[Written]:
+    objectives = (Objective(name="loss"), Objective(name="decode"))
+    spec = small_spec(sqlite_url, objectives=objectives)
+    with Store.open(sqlite_url) as store:
+        store.add_study(spec.name, to_json(spec))
+        yield Written(store, spec)
+
+
+def _numbers(trials: tuple[Trial, ...] | tuple[ScoredPoint, ...]) -> list[int]:
+    return [trial.number for trial in trials]
+
+
+def _study_summary(written: Written) -> summaries.StudySummary:
+    followed = Followed(written.store, "small")
+    followed.catch_up()
+    return summaries.study_summary(followed)
+
+
+def test_a_front_of_known_members(written: Written) -> None:
+    written.trial(loss=2.0, decode=9.0)
+    written.trial(loss=1.0, decode=20.0)
+    written.trial(loss=2.0, decode=10.0)  # dominated by the first
+    written.trial(loss=3.0, decode=5.0)
+    written.trial("infeasible", decode=40.0)
+    written.trial("stopped", decode=1.0)
+    written.trial("failed")
+    found = summaries.front(written.store, "small")
+    assert _numbers(found.members) == [1, 0, 3]
+    assert _numbers(found.dominated) == [2]
+    assert _numbers(found.infeasible) == [4]
+    assert [(axis.name, axis.unit, axis.max) for axis in found.axes] == [
+        ("loss", "bits/byte", None),
+        ("decode", "ms", None),
+    ]
+    assert found.knee is not None
+    assert found.knee.number == 0
+    # A tenth beyond the worst of all: 3 + 0.2 and 20 + 1.5. The area is three steps.
+    assert found.reference_point == pytest.approx((3.2, 21.5))
+    area = (3.2 - 1.0) * (21.5 - 20.0) + (3.2 - 2.0) * (20.0 - 9.0) + (3.2 - 3.0) * (9.0 - 5.0)
+    assert found.hypervolume == pytest.approx(area)
+
+
+def test_equal_scores_are_all_on_the_front_and_an_architecture_is_there_once(
+    written: Written,
+) -> None:
+    first = written.trial(loss=2.0, decode=9.0)
+    written.trial(loss=2.0, decode=9.0)
+    written.trial(earlier_duplicate=first)
+    found = summaries.front(written.store, "small")
+    assert _numbers(found.members) == [0, 1]
+    assert summaries.status(written.store, "small").counts.duplicates == 1
+
+
+def test_an_architecture_that_two_processes_evaluated_at_once_is_there_once(
+    written: Written,
+) -> None:
+    trials = [written.store.claim("small", wanted=9) for _ in range(2)]
+    scores = {"loss": 2.0, "decode": 9.0}
+    for trial in trials:
+        assert trial is not None
+        begun = written.store.begin(trial, _architecture(1))
+        written._evaluate(begun, _architecture(1), scores)
+        written.store.end(begun, Outcome(state="complete"))
+    assert _numbers(summaries.front(written.store, "small").members) == [0]
+
+
+def test_references_stand_beside_the_front(written: Written) -> None:
+    written.trial(loss=2.0, decode=9.0)
+    written.reference("lfm2-350m", loss=1.0, decode=1.0)
+    written.reference("lfm2-700m", decode=1.0)  # its loss is not known
+    found = summaries.front(written.store, "small")
+    assert _numbers(found.members) == [0]
+    assert [trial.reference for trial in found.references] == ["lfm2-350m"]
+
+
+def test_a_study_without_a_complete_candidate(written: Written) -> None:
+    written.trial("infeasible", decode=40.0)
+    found = summaries.front(written.store, "small")
+    assert (found.members, found.knee, found.hypervolume) == ((), None, 0.0)
+    assert [axis.name for axis in found.axes] == ["loss", "decode"]
+    assert summaries.best(written.store, found, "loss", {}) is None
+    assert _study_summary(written).advances == ()
+
+
+def test_hypervolumes_compare_over_time(written: Written) -> None:
+    """The corner is set by the first candidates, so that growth is progress."""
+    for number in range(written.spec.sampler.startup_trials):
+        written.trial(loss=5.0 + number, decode=50.0 - number)
+    before = summaries.front(written.store, "small")
+    written.trial(loss=100.0, decode=1.0)
+    written.trial(loss=3.0, decode=30.0)
+    written.trial(loss=4.0, decode=31.0)
+    after = summaries.front(written.store, "small")
+    assert after.reference_point == before.reference_point
+    assert after.hypervolume > before.hypervolume
+    grown = _study_summary(written).advances
+    # 100 is beyond the corner and the last one dominated: neither adds anything.
+    assert [advance.trial.number for advance in grown] == [*range(10), 11]
+    assert [advance.ended for advance in grown] == [*range(1, 11), 12]
+    assert grown[-1].hypervolume == pytest.approx(after.hypervolume)
+
+
+def test_a_budget_is_the_corner(sqlite_url: str) -> None:
+    objectives = (Objective(name="loss"), Objective(name="decode", max=12.0))
+    spec = small_spec(sqlite_url, objectives=objectives)
+    with Store.open(sqlite_url) as store:
+        store.add_study(spec.name, to_json(spec))
+        Written(store, spec).trial(loss=2.0, decode=9.0)
+        found = summaries.front(store, "small")
+    assert found.reference_point == (2.0, 12.0)
+    assert found.axes[1].max == 12.0
+
+
+def test_the_best_under_limits(written: Written) -> None:
+    written.trial(loss=1.0, decode=20.0, memory=5.0)
+    written.trial(loss=2.0, decode=9.0, memory=8.0)
+    written.trial(loss=2.5, decode=9.5, memory=2.0)
+
+    def best(score: str, **limits: float) -> int | None:
+        found = summaries.front(written.store, "small", [score, *limits])
+        trial = summaries.best(written.store, found, score, limits)
+        return None if trial is None else trial.number
+
+    assert best("loss") == 0
+    assert best("loss", decode=20.0) == 0
+    assert best("loss", decode=19.9) == 1
+    assert best("loss", decode=10.0, memory=4.0) == 2
+    assert best("memory") == 2
+    assert best("loss", decode=1.0) is None
+    with pytest.raises(ValueError, match="max: 'speed' is not one of decode, loss, memory"):
+        best("loss", speed=1.0)
+
+
+def test_a_limit_on_an_unknown_score_is_refused_before_any_candidate_is_complete(
+    written: Written,
+) -> None:
+    found = summaries.front(written.store, "small")
+    assert summaries.best(written.store, found, "loss", {"memory": 1.0}) is None
+    with pytest.raises(ValueError, match="max: 'speed' is not one of decode, decode_memory, "):
+        summaries.best(written.store, found, "loss", {"speed": 1.0})
+
+
+def test_a_reference_that_failed_is_among_the_failures(written: Written) -> None:
+    reference = written.store.claim_reference("small", "lfm2-350m")
+    assert reference is not None
+    begun = written.store.begin(reference, preset("lfm2-350m"))
+    end = Outcome(state="failed", stage="all", reason="no room", failure="out of memory")
+    written.store.end(begun, end)
+    (failure,) = summaries.status(written.store, "small").failures
+    assert failure.reference == "lfm2-350m"
+
+
+def test_the_state_of_a_study(written: Written) -> None:
+    store = written.store
+    first = written.trial(loss=2.0, decode=9.0)
+    written.trial("infeasible", decode=40.0)
+    written.trial("stopped", decode=1.0)
+    written.trial("failed")
+    written.trial(earlier_duplicate=first)
+    running, interrupted = store.claim("small", wanted=99), store.claim("small", wanted=99)
+    assert running is not None
+    assert interrupted is not None
+    store.begin(running, _architecture(900), rejections={"parameters": 3, "weight_mb": 1})
+    store.interrupt(store.begin(interrupted, _architecture(901)))
+    written.reference("lfm2-350m", loss=1.0, decode=1.0)
+
+    found = summaries.status(store, "small")
+    assert found.wanted == 6
+    assert found.counts == summaries.Counts(
+        complete=2,
+        infeasible=1,
+        stopped=1,
+        failed=1,
+        running=1,
+        interrupted=1,
+        duplicates=1,
+        rejected=4,
+    )
+    assert found.counts.ended == 5
+    assert _numbers(found.running) == [5]
+    assert _numbers(found.failures) == [3]
+    assert [trial.reference for trial in found.references] == ["lfm2-350m"]
+    assert found.rejections == {"parameters": 3, "weight_mb": 1}
+    assert found.stage_seconds == {"all": 5 * 0.5}
+
+
+def test_everything_about_one_trial(sqlite_url: str) -> None:
+    spec = small_spec(sqlite_url, trials=2, references=("lfm2-350m",))
+    with Store.open(sqlite_url) as store:
+        run_study(spec, evaluators=all_stages(), store=store)
+        found = summaries.detail(store, "small", "1")
+        assert found.trial == store.trials("small")[1]
+        assert found.architecture is not None
+        assert found.trial.model is not None
+        assert architecture_hash(found.architecture) == found.trial.model.hash
+        (measurement,) = found.evaluations["latency"].measurements
+        assert measurement.environment == ENVIRONMENT
+        assert len(measurement.samples_ns) == 3
+        decode = next(score for score in found.trial.scores if score.name == "decode")
+        assert decode.low is not None
+        assert len(found.trial.curve) == 8
+        assert [run.stage for run in found.trial.stages] == ["costs", "latency", "training"]
+        assert summaries.detail(store, "small", "lfm2-350m").architecture == preset("lfm2-350m")
+        for name in ("2", "lfm2-700m", "-1", "²", "9" * 30):
+            with pytest.raises(ValueError, match=f"trial: '{name}' is not a candidate's number"):
+                summaries.detail(store, "small", name)
+
+
+def test_a_trial_whose_process_has_died_is_not_running(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = written.store.claim("small", wanted=99)
+    assert trial is not None
+    before = summaries.status(written.store, "small").counts
+    monkeypatch.setattr(followed_study, "is_lost", lambda owner, seen_at: owner == trial.owner)
+    after = summaries.status(written.store, "small")
+    assert (before.running, before.interrupted) == (1, 0)
+    assert (after.counts.running, after.counts.interrupted) == (0, 1)
+    assert after.running == ()
+
+
+def test_an_unknown_study_is_the_users_mistake(written: Written) -> None:
+    for ask in (summaries.status, summaries.front, Followed):
+        with pytest.raises(ValueError, match="study: 'thiers' is not in this database"):
+            ask(written.store, "thiers")
+    with pytest.raises(ValueError, match="thiers"):
+        summaries.detail(written.store, "thiers", "0")
+
+
+def test_a_followed_study_stands_where_a_study_that_is_read_does(written: Written) -> None:
+    first = written.trial(loss=2.0, decode=9.0)
+    written.trial(loss=1.0, decode=20.0)
+    written.trial(loss=2.0, decode=10.0)
+    written.trial("infeasible", decode=40.0)
+    written.trial("stopped", decode=1.0)
+    written.trial(earlier_duplicate=first)
+    written.reference("lfm2-350m", loss=1.0, decode=1.0)
+    found = _study_summary(written)
+    assert found.front == summaries.front(written.store, "small", ["loss", "decode"])
+    assert found.counts == summaries.status(written.store, "small").counts
+    assert _numbers(found.complete) == [0, 1, 2]

@@ -1,0 +1,221 @@
+"""Repeats are carried out once, whatever comes between, and by one process at a time."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from studies import owner as owners
+from studies.confirmation.confirmation_run import (
+    ConfirmationJob,
+    JobEnded,
+    JobEvent,
+    JobStarted,
+    carry_out,
+)
+from studies.records import ConfirmationRun
+from studies.search.loop import run_study
+from studies.storage.schema import REPEATS
+from studies.storage.store import Store
+from tests.studies.fakes import FakeEvaluator, all_stages, small_spec, training
+
+_WORKER = """
+import sys
+from studies.confirmation.confirmation_run import carry_out
+from studies.storage.store import Store
+from tests.studies.confirmation.test_confirmation_run import jobs
+
+with Store.open(sys.argv[1]) as store:
+    carry_out(jobs(store, seconds=0.05), store, lambda event: print(event.job.seed, flush=True))
+"""
+
+
+def again(seed: int, **changes: object) -> FakeEvaluator:
+    evaluator = training()
+    evaluator.fingerprint = f"again with seed {seed}"
+    return replace(evaluator, **changes)
+
+
+def jobs(
+    store: Store, seeds: tuple[int, ...] = (1, 2, 3), **changes: object
+) -> list[ConfirmationJob]:
+    trials = store.trials("small")
+    return [
+        ConfirmationJob(trial=trial, evaluator=evaluator, seed=seed, token_budget=40_000)
+        for seed in seeds
+        for evaluator in [again(seed, **changes)]
+        for trial in trials
+    ]
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Iterator[Store]:
+    with _begun(sqlite_url) as store:
+        yield store
+
+
+@pytest.fixture
+def any_store(url: str) -> Iterator[Store]:
+    """On each database."""
+    with _begun(url) as store:
+        yield store
+
+
+def _begun(url: str) -> Store:
+    store = Store.open(url)
+    run_study(small_spec(url, trials=3), evaluators=all_stages(), store=store)
+    return store
+
+
+def _done(store: Store) -> Counter[tuple[int, int | None]]:
+    return Counter(
+        (run.number, run.repeat.seed)
+        for run in store.repeats("small")
+        if run.ended_at is not None and run.scores
+    )
+
+
+def _asked(work: list[ConfirmationJob]) -> int:
+    evaluators = {id(job.evaluator): job.evaluator for job in work}.values()
+    return sum(len(each.asked) for each in evaluators if isinstance(each, FakeEvaluator))
+
+
+def test_what_is_done_is_kept_whole_and_never_done_again(any_store: Store) -> None:
+    store = any_store
+    events: list[JobEvent] = []
+    work = jobs(store)
+    carry_out(work, store, events.append)
+    assert _asked(work) == 9
+    assert sum(isinstance(event, JobStarted) for event in events) == 9
+    ended = [event for event in events if isinstance(event, JobEnded)]
+    runs = store.repeats("small")
+    assert [run.scores for run in runs] == [event.scores for event in ended]
+    assert all(run.curve[-1].loss == run.scores[0].value for run in runs)
+    assert all(run.seconds is not None and run.repeat.token_budget == 40_000 for run in runs)
+    again_later = jobs(store)
+    carry_out(again_later, store, events.append)
+    assert _asked(again_later) == 0
+    more = jobs(store, seeds=(3, 4))
+    carry_out(more, store, events.append)
+    assert _asked(more) == 3
+    assert set(_done(store).values()) == {1}
+    assert len(_done(store)) == 12
+
+
+def test_a_failure_is_a_result(store: Store) -> None:
+    events: list[JobEvent] = []
+    failing = jobs(store, seeds=(1,), failing=lambda architecture: True)
+    carry_out(failing, store, events.append)
+    assert {run.failure for run in store.repeats("small")} == {"diverged"}
+    assert {run.reason for run in store.repeats("small")} == {"as the test wants it"}
+    reasons = {event.reason for event in events if isinstance(event, JobEnded)}
+    assert reasons == {"diverged: as the test wants it"}
+    well = jobs(store, seeds=(1,))
+    carry_out(well, store, events.append)
+    assert _asked(well) == 0
+
+
+def test_a_failure_of_the_device_is_tried_again(any_store: Store) -> None:
+    store = any_store
+    lost = jobs(store, seeds=(1,), failing=lambda architecture: True, failure="device lost")
+    carry_out(lost, store, lambda event: None)
+    assert not _done(store)
+    carry_out(jobs(store, seeds=(1,)), store, lambda event: None)
+    assert len(_done(store)) == 3
+    assert {run.failure for run in store.repeats("small")} == {None}
+
+
+def test_an_exception_leaves_the_rest_for_another_time(store: Store) -> None:
+    def stumble(event: JobEvent) -> None:
+        if isinstance(event, JobStarted) and event.job.seed == 2:
+            raise RuntimeError("the watcher's")
+
+    with pytest.raises(RuntimeError, match="the watcher's"):
+        carry_out(jobs(store), store, stumble)
+    assert all(run.ended_at is not None for run in store.repeats("small"))
+    assert len(_done(store)) == 3
+    carry_out(jobs(store), store, lambda event: None)
+    assert len(_done(store)) == 9
+
+
+def test_what_a_living_process_works_on_is_left_to_it(
+    any_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = any_store
+    first = jobs(store)[0].repeat
+    here = owners.this_process()
+    with monkeypatch.context() as patch:
+        elsewhere = replace(here, host="another")
+        patch.setattr("studies.storage.confirmation_jobs.this_process", lambda: elsewhere)
+        assert store.claim_confirmation(first)
+    assert not store.claim_confirmation(first)
+    store.end_confirmation(first, seconds=1.0)  # not ours to end, to give up or to keep alive
+    store.release_confirmation(first)
+    store.renew_confirmation(first)
+    (run,) = store.repeats("small")
+    assert (run.owner.host, run.ended_at) == ("another", None)
+    _fall_silent(store)
+    assert store.claim_confirmation(first)
+    (run,) = store.repeats("small")
+    assert run.owner == here
+
+
+def _fall_silent(store: Store) -> None:
+    with store._database.write() as connection:
+        long_ago = datetime.now(UTC) - timedelta(hours=2)
+        connection.execute(REPEATS.update().values(seen_at=long_ago))
+
+
+def test_two_at_once_share_the_work(store: Store, sqlite_url: str) -> None:
+    with _start(sqlite_url) as one, _start(sqlite_url) as other:
+        told = [worker.communicate(timeout=200)[0] for worker in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0)
+    assert "1" in told[0] + told[1]
+    assert set(_done(store).values()) == {1}
+    assert len(_done(store)) == 9
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_who_is_killed_loses_what_was_in_hand(
+    store: Store, sqlite_url: str, kind: signal.Signals
+) -> None:
+    with _start(sqlite_url) as worker:
+        while not _done(store):
+            assert worker.poll() in (None, 0)
+            time.sleep(0.02)
+        worker.send_signal(kind)
+    before = _ended(store)
+    work = jobs(store)
+    carry_out(work, store, lambda event: None)
+    assert _asked(work) == 9 - len(before)
+    assert set(_done(store).values()) == {1}
+    assert len(_done(store)) == 9
+    assert _ended(store)[: len(before)] == before
+
+
+def _start(url: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _WORKER, url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def _ended(store: Store) -> list[ConfirmationRun]:
+    return [run for run in store.repeats("small") if run.ended_at is not None]
+
+
+def test_a_study_that_is_forgotten_takes_its_repeats_along(store: Store) -> None:
+    carry_out(jobs(store, seeds=(1,)), store, lambda event: None)
+    store.forget_study("small")
+    with store._database.read() as connection:
+        assert connection.execute(REPEATS.select()).all() == []

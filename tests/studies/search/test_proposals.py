@@ -1,0 +1,199 @@
+"""What the sampler is told of every kind of end."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from search_space.costs import parameter_counts
+from search_space.preset_models import preset
+from search_space.space.encoding import FixedSuggester, draw
+from search_space.space.matching import Matched
+from search_space.space.rules import Rules
+from search_space.space.space_definition import Space
+from studies.records import Trial
+from studies.search.events import Event, TrialStarted
+from studies.search.loop import run_study
+from studies.search.proposals import Proposals
+from studies.spec.study_spec import Constraint, Objective, StudySpec
+from studies.storage.store import Store
+from tests.studies.fakes import all_stages, small_spec, unlucky
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A study with rules, budgets, failures and rungs, whose trials ended in every way.
+
+    trials: the candidates by the number of Optuna's trial.
+    """
+
+    store: Store
+    spec: StudySpec
+    trials: dict[int | None, Trial]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('ran')}/study.db"
+    spec = small_spec(
+        url,
+        trials=25,
+        space=replace(small_spec(url).space, rules=Rules(parameters=(1_500_000, 9_000_000))),
+        objectives=(Objective(name="loss"), Objective(name="decode", max=3.2)),
+        constraints=(Constraint(name="memory", max=4.0),),
+    )
+    stages = all_stages()
+    stages[1].failing = lambda architecture: unlucky(architecture, 0.2)
+    with Store.open(url) as store:
+        run_study(spec, evaluators=stages, store=store)
+        trials = {trial.optuna_number: trial for trial in store.trials(spec.name)}
+        yield Ran(store=store, spec=spec, trials=trials)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url) as store:
+        yield store
+
+
+def _told(store: Store, spec: StudySpec) -> list[FrozenTrial]:
+    return optuna.load_study(study_name=spec.name, storage=store.optuna_storage()).trials
+
+
+def test_each_end_teaches_what_it_can(ran: Ran) -> None:
+    told = _told(ran.store, ran.spec)
+    ends = {trial.state for trial in ran.trials.values()}
+    assert ends == {"complete", "stopped", "infeasible", "failed"}
+    assert set(ran.trials) < {frozen.number for frozen in told}
+    for frozen in told:
+        trial = ran.trials.get(frozen.number)
+        if trial is None:
+            assert frozen.state == TrialState.PRUNED
+            assert frozen.constraints["parameters"] > 0
+            continue
+        assert trial.outcome is not None
+        assert trial.model is not None
+        drawn = draw(ran.spec.space, FixedSuggester(frozen.params))
+        assert drawn == ran.store.architecture(trial.model.hash)
+        assert frozen.constraints["parameters"] <= 0
+        match trial.state:
+            case "complete":
+                assert frozen.values == [trial.values["loss"], trial.values["decode"]]
+                assert max(frozen.constraints.values()) <= 0
+            case "stopped":
+                assert frozen.values == [trial.outcome.estimated_loss, trial.values["decode"]]
+            case "infeasible":
+                assert frozen.state == TrialState.PRUNED
+                over = "memory.max" if trial.outcome.stage == "costs" else "decode.max"
+                assert frozen.constraints[over] > 0
+            case "failed":
+                assert frozen.state == TrialState.FAIL
+
+
+def test_every_complete_trial_has_every_constraint(ran: Ran) -> None:
+    """As Optuna's Gaussian process demands."""
+    for frozen in _told(ran.store, ran.spec):
+        if frozen.state == TrialState.COMPLETE:
+            assert set(frozen.constraints) == {"parameters", "decode.max", "memory.max"}
+
+
+def test_optunas_own_front_is_of_complete_candidates(ran: Ran) -> None:
+    """A stopped one, told with an estimate, is dominated by the one that stopped it."""
+    study = optuna.load_study(study_name=ran.spec.name, storage=ran.store.optuna_storage())
+    assert study.best_trials
+    assert {ran.trials[frozen.number].state for frozen in study.best_trials} == {"complete"}
+
+
+def test_being_told_twice_is_being_told_once(ran: Ran) -> None:
+    before = _told(ran.store, ran.spec)
+    proposals = Proposals(ran.spec, ran.store)
+    for trial in ran.trials.values():
+        proposals.learn(trial)
+    assert _told(ran.store, ran.spec) == before
+
+
+def test_only_references_of_the_space_are_told(url: str, store: Store) -> None:
+    spec = small_spec(url, trials=1, references=("lfm2-350m", "gemma-3-270m"))
+    lfm2 = preset("lfm2-350m")
+    space = replace(
+        spec.space,
+        depth=(16,),
+        width=(1_024,),
+        feed_forward=(4.5,),
+        vocab_size=(65_536,),
+        kernel=(3, 5),
+    )
+    spec = spec.model_copy(update={"space": space, "trials": 2})
+    for _ in range(2):  # a second run tells nothing twice
+        run_study(spec, evaluators=all_stages(), store=store)
+    first, *others = _told(store, spec)
+    assert len(others) == 2
+    assert first.user_attrs["nas"]["trial"] == "lfm2-350m"
+    assert draw(space, FixedSuggester(first.params)) == lfm2
+    (reference, _) = sorted(
+        store.trials(spec.name, "reference"), key=lambda trial: trial.reference != "lfm2-350m"
+    )
+    assert first.values == [reference.values[name] for name in ("loss", "decode", "memory")]
+
+
+def test_what_a_dead_process_did_not_tell_is_told_by_the_next(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small_spec(url, trials=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(Proposals, "learn", lambda self, trial: None)
+        run_study(spec, evaluators=all_stages(), store=store)
+    assert {frozen.state for frozen in _told(store, spec)} == {TrialState.RUNNING}
+    run_study(spec, evaluators=all_stages(), store=store)
+    trials = store.trials(spec.name)
+    for frozen, trial in zip(_told(store, spec), trials, strict=True):
+        assert frozen.state == TrialState.COMPLETE
+        if trial.state == "complete":
+            assert frozen.values == [trial.values[name] for name in ("loss", "decode", "memory")]
+
+
+def test_candidates_of_a_matched_space_have_one_size(url: str, store: Store) -> None:
+    matched = Matched(parameters=4_000_000)
+    space = replace(small_spec(url).space, feed_forward=(1.0, 6.0), matched=matched)
+    spec = small_spec(url, trials=8, space=space)
+    run_study(spec, evaluators=all_stages(), store=store)
+    candidates = {trial.optuna_number: trial for trial in store.trials(spec.name)}
+    assert len(candidates) == 8
+    for frozen in _told(store, spec):
+        assert "feed_forward" not in frozen.params
+        drawn = draw(space, FixedSuggester(frozen.params))
+        within = abs(parameter_counts(drawn).total - 4_000_000) <= 40_000
+        assert within == (frozen.number in candidates) == (frozen.constraints["matched"] <= 0)
+
+
+def test_a_size_that_no_draw_has_is_said(url: str, store: Store) -> None:
+    # Halfway between two widths of the feed-forward.
+    space = Space(
+        depth=(1,),
+        width=(1_024,),
+        mixers=("-",),
+        feed_forward=(0.1, 1.0),
+        vocab_size=(256,),
+        matched=Matched(parameters=1_099_776),
+    )
+    proposals = Proposals(small_spec(url, space=space), store)
+    with pytest.raises(
+        ValueError, match=r"^space\.matched: 1,[\d,]+ parameters, with feed_forward"
+    ):
+        proposals.propose()
+
+
+def test_an_interrupted_trial_keeps_its_place_in_optunas_study(url: str, store: Store) -> None:
+    spec = small_spec(url, trials=3)
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, TrialStarted) and event.trial.number == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(spec, evaluators=all_stages(), store=store, listener=interrupt)
+    run_study(spec, evaluators=all_stages(), store=store)
+    numbers = [trial.optuna_number for trial in store.trials(spec.name)]
+    assert numbers == [frozen.number for frozen in _told(store, spec)] == [0, 1, 2]

@@ -1,0 +1,99 @@
+import math
+from typing import get_args
+
+import optuna
+import pytest
+
+from search_space.architecture import Architecture
+from search_space.costs import decode_flops, parameter_counts
+from search_space.space.encoding import draw, encode
+from search_space.space.rules import Rules
+from search_space.space.space_definition import Space
+from studies.search.samplers import sampler
+from studies.spec.study_spec import SamplerKind, SamplerSettings
+
+SPACE = Space(
+    depth=(4, 6, 8),
+    width=(128, 256, 384),
+    mixers=("c", "a", "l", "-"),
+    feed_forward=(1.0, 2.0, 4.0),
+    vocab_size=(1024, 4096),
+    kernel=(3, 7),
+    head_dim=(32,),
+    kv_heads=(1, 2, 4),
+    rules=Rules(attention_layers=(0, 4)),
+)
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+KINDS = get_args(SamplerKind)
+
+
+def new_storage() -> optuna.storages.BaseStorage:
+    storage = optuna.storages.InMemoryStorage()
+    optuna.create_study(study_name="small", storage=storage, directions=["minimize"] * 2)
+    return storage
+
+
+def study_in(storage: optuna.storages.BaseStorage, kind: SamplerKind, seed: int) -> optuna.Study:
+    settings = SamplerSettings(kind=kind, startup_trials=6)
+    return optuna.load_study(study_name="small", storage=storage, sampler=sampler(settings, seed))
+
+
+def new_study(kind: SamplerKind, seed: int = 0) -> optuna.Study:
+    return study_in(new_storage(), kind, seed)
+
+
+def scores(architecture: Architecture) -> tuple[float, float]:
+    """Bigger is better and slower; attention helps once and `-` hurts."""
+    size = parameter_counts(architecture).total
+    layout = architecture.layout
+    loss = 10 - math.log(size) / 4 - 0.2 * ("a" in layout) + 0.3 * layout.count("-")
+    return loss, decode_flops(architecture, 1024) / 1e6
+
+
+def go_on(study: optuna.Study, trials: int) -> list[Architecture]:
+    drawn = []
+    for _ in range(trials):
+        trial = study.ask()
+        architecture = draw(SPACE, trial)
+        drawn.append(architecture)
+        if parameter_counts(architecture).total > 8_000_000:
+            trial.set_constraint("parameters", 1.0)
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            trial.set_constraint("parameters", -1.0)
+            study.tell(trial, scores(architecture))
+    return drawn
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestEveryKind:
+    def test_a_study_cut_short_goes_on_as_it_would_have(self, kind):
+        whole = go_on(new_study(kind), 11)
+        # Three processes, one after the other, each with a sampler of its own.
+        storage = new_storage()
+        begun = go_on(study_in(storage, kind, seed=0), 8)
+        begun += go_on(study_in(storage, kind, seed=0), 1)
+        assert begun + go_on(study_in(storage, kind, seed=0), 2) == whole
+
+    def test_another_seed_draws_others(self, kind):
+        assert go_on(new_study(kind, seed=0), 4) != go_on(new_study(kind, seed=1), 4)
+
+    def test_no_draw_is_repeated_in_random_trials(self, kind):
+        assert len(set(go_on(new_study(kind), 6))) == 6
+
+    def test_a_reference_goes_first_when_it_is_enqueued(self, kind):
+        study, wanted = new_study(kind), draw(SPACE, new_study("random", seed=9).ask())
+        study.enqueue_trial(encode(SPACE, wanted))
+        assert go_on(study, 2)[0] == wanted
+
+
+@pytest.mark.parametrize("kind", ["tpe", "nsga2"])
+def test_a_sampler_that_learns_leaves_out_what_only_hurts(kind):
+    drawn = go_on(new_study(kind), 80)
+    share = [
+        sum(model.layout.count("-") for model in part) / sum(len(model.layers) for model in part)
+        for part in (drawn[:6], drawn[-20:])
+    ]
+    assert share[1] < share[0]

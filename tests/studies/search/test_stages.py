@@ -1,0 +1,174 @@
+"""How a candidate's way through the stages ends: budgets, rungs, failures."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from evaluators.evaluator import Evaluation, Infeasible, Report, Score
+from search_space.architecture import Architecture
+from studies.analysis import summaries
+from studies.spec.study_spec import Constraint, Objective, StudySpec
+from studies.storage.store import Store
+from tests.studies import fakes
+from tests.studies.fakes import all_stages, run_with_fakes, small_spec, unlucky
+
+
+class TestBudgets:
+    def test_what_is_over_a_budget_pays_for_no_later_stage(
+        self, spec: StudySpec, store: Store
+    ) -> None:
+        spec = spec.model_copy(
+            update={
+                "objectives": (Objective(name="loss"), Objective(name="decode", max=2.5)),
+                "constraints": (Constraint(name="memory", max=3.0),),
+                "trials": 20,
+            }
+        )
+        costs, latency, training = all_stages()
+        trials = run_with_fakes(spec, store, (costs, latency, training))
+        assert {trial.outcome.stage for trial in trials if trial.state == "infeasible"} == {
+            "costs",
+            "latency",
+        }
+        for trial in trials:
+            assert trial.model is not None
+            assert trial.outcome is not None
+            values, outcome = trial.values, trial.outcome
+            if values["memory"] > 3.0:
+                expected = f"memory: {values['memory']:.4g} MB is above the budget of 3 MB"
+                assert (outcome.state, outcome.stage) == ("infeasible", "costs")
+                assert outcome.reason == expected
+                assert trial.model.hash not in latency.asked + training.asked
+            elif values["decode"] > 2.5:
+                assert (outcome.state, outcome.stage) == ("infeasible", "latency")
+                assert "is above the budget of 2.5 ms" in str(outcome.reason)
+                assert trial.model.hash not in training.asked
+            else:
+                assert outcome.state in ("complete", "stopped")
+
+    def test_a_candidate_at_its_budget_is_feasible(self, spec: StudySpec, store: Store) -> None:
+        most = max(trial.values["memory"] for trial in run_with_fakes(spec, store))
+        limited = small_spec(
+            spec.storage,
+            name="limited",
+            constraints=(Constraint(name="parameters", max=2e6 * most),),
+        )
+        assert Counter(trial.state for trial in run_with_fakes(limited, store))["infeasible"] == 0
+
+
+class TestRungs:
+    def test_a_stopped_candidate_is_behind_one_that_is_as_good_in_all_else(
+        self, spec: StudySpec, store: Store
+    ) -> None:
+        spec = spec.model_copy(update={"trials": 24})
+        trials = run_with_fakes(spec, store)
+        stopped = [trial for trial in trials if trial.state == "stopped"]
+        assert stopped
+        for trial in stopped:
+            assert trial.outcome is not None
+            assert trial.outcome.stage == "training"
+            assert trial.outcome.estimated_loss is not None
+            told = trial.values | {"loss": trial.outcome.estimated_loss}
+            assert any(
+                all(other.values[name] <= told[name] for name in ("loss", "decode", "memory"))
+                for other in trials[: trial.number]
+                if other.state == "complete"
+            )
+            # Up to the rung that stopped it, and no further.
+            assert trial.curve[-1].tokens in (10_000, 20_000)
+            assert "loss" not in trial.values
+
+    def test_the_fake_losses_are_foreseen_exactly(self, spec: StudySpec, store: Store) -> None:
+        """Curves of the fakes keep their distance, so an estimate is the loss itself."""
+        for trial in run_with_fakes(spec.model_copy(update={"trials": 24}), store):
+            if trial.outcome is not None and trial.outcome.estimated_loss is not None:
+                assert trial.model is not None
+                loss = fakes.final_loss(store.architecture(trial.model.hash))
+                assert trial.outcome.estimated_loss == pytest.approx(loss)
+
+    def test_nothing_is_stopped_without_rungs(self, spec: StudySpec, store: Store) -> None:
+        proxy = spec.proxy.model_copy(update={"rungs": ()})
+        trials = run_with_fakes(spec.model_copy(update={"trials": 24, "proxy": proxy}), store)
+        assert {trial.state for trial in trials} == {"complete"}
+
+    def test_stopping_costs_no_member_of_the_front(self, spec: StudySpec, store: Store) -> None:
+        proxy = spec.proxy.model_copy(update={"rungs": ()})
+        fronts = []
+        for changes in ({"name": "with"}, {"name": "without", "proxy": proxy}):
+            run_with_fakes(spec.model_copy(update={"trials": 24, **changes}), store)
+            members = summaries.front(store, str(changes["name"])).members
+            fronts.append([trial.number for trial in members])
+        assert fronts[0] == fronts[1]
+
+    def test_rivals_within_the_noise_of_a_measurement_stop_nobody(
+        self, spec: StudySpec, store: Store
+    ) -> None:
+        """All are equally fast; who may be faster than all by its interval goes on."""
+        outcomes = {}
+        for name, low in (("exact", 5.0), ("noisy", 4.9)):
+            stages = all_stages()
+            stages[1].measure, stages[1].fingerprint = _constant("decode", low), name
+            names = ("loss", "decode")
+            objectives = tuple(Objective(name=each) for each in names)
+            study = {"name": name, "trials": 24, "objectives": objectives}
+            trials = run_with_fakes(spec.model_copy(update=study), store, stages)
+            outcomes[name] = Counter(trial.state for trial in trials)
+        assert outcomes["exact"]["stopped"] > 0
+        assert outcomes["noisy"] == {"complete": 24}
+
+
+def _constant(name: str, low: float) -> Callable[[Architecture, Report], Evaluation]:
+    """What finds 5 for every architecture, or maybe `low`."""
+    score = Score(name=name, value=5.0, unit="ms", low=low, high=6.0)
+    return lambda architecture, report: Evaluation(scores=(score,), seconds=0.0)
+
+
+class TestFailures:
+    def test_what_no_device_can_hold_is_infeasible_with_the_reason(
+        self, spec: StudySpec, store: Store
+    ) -> None:
+        costs, latency, training = all_stages()
+
+        def refuse(architecture: Architecture, report: Report) -> Evaluation:
+            raise Infeasible("it has no such layers")
+
+        latency.measure = refuse
+        spec = spec.model_copy(update={"references": ("lfm2-350m",)})
+        trials = run_with_fakes(spec, store, (costs, latency, training))
+        for trial in (*trials, *store.trials(spec.name, "reference")):
+            assert trial.outcome is not None
+            assert (trial.outcome.state, trial.outcome.stage) == ("infeasible", "latency")
+            assert trial.outcome.reason == "it has no such layers"
+        assert training.asked == []
+
+    def test_a_failed_stage_is_a_result_with_its_kind_and_reason(
+        self, spec: StudySpec, store: Store
+    ) -> None:
+        costs, latency, training = all_stages()
+        latency.failing = lambda architecture: unlucky(architecture, 0.5)
+        latency.failure = "build error"
+        trials = run_with_fakes(spec, store, (costs, latency, training))
+        failed = [trial for trial in trials if trial.state == "failed"]
+        assert 0 < len(failed) < 6
+        for trial in failed:
+            assert trial.outcome is not None
+            assert (trial.outcome.failure, trial.outcome.stage) == ("build error", "latency")
+            assert trial.outcome.reason == "as the test wants it"
+            assert set(trial.values) == {"parameters", "memory"}
+            assert trial.model is not None
+            assert trial.model.hash not in training.asked
+
+    def test_a_loss_that_is_no_number_is_a_failure(self, spec: StudySpec, store: Store) -> None:
+        stages = all_stages()
+        loss = stages[2].measure
+
+        def diverge(architecture: Architecture, report: Report) -> Evaluation:
+            evaluation = loss(architecture, report)
+            (score,) = evaluation.scores
+            return replace(evaluation, scores=(replace(score, value=float("nan")),))
+
+        stages[2].measure = diverge
+        outcomes = [trial.outcome for trial in run_with_fakes(spec, store, stages)]
+        assert {outcome.failure for outcome in outcomes if outcome is not None} == {"diverged"}

@@ -1,0 +1,346 @@
+import json
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from pydantic import ValidationError
+
+from search_space.space.matching import Matched
+from search_space.strict import parse_strict
+from studies.spec.difference import difference
+from studies.spec.study_spec import (
+    SamplerSettings,
+    StudySpec,
+    asked_scores,
+    check_machine,
+    from_json,
+    to_json,
+)
+
+TEXT = """
+name = "small"
+trials = 5
+[[objectives]]
+name = "loss"
+[[objectives]]
+name = "decode"
+max = 20
+[[constraints]]
+name = "memory"
+max = 500
+[space]
+depth = [4, 6]
+width = [64, 128]
+mixers = ["c", "a"]
+feed_forward = [2, 2.5]
+vocab_size = [512]
+"""
+
+
+@pytest.fixture
+def spec() -> StudySpec:
+    return parse_strict(StudySpec, tomllib.loads(TEXT), "small.toml")
+
+
+def changed(path: str, value: object) -> dict:
+    """The study above with another value at a path such as `space.rules.first`."""
+    data = tomllib.loads(TEXT)
+    place = data
+    *parents, name = path.split(".")
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[name] = value
+    return data
+
+
+def sentence(data: object) -> str:
+    with pytest.raises(ValueError, match=r"^small\.toml: ") as caught:
+        parse_strict(StudySpec, data, "small.toml")
+    return str(caught.value).removeprefix("small.toml: ")
+
+
+def test_defaults_are_filled_in(spec):
+    assert spec.storage == "sqlite:///nas.db"
+    assert spec.space.feed_forward == (2.0, 2.5)
+    assert spec.objectives[1].max == 20.0
+    assert spec.proxy.rungs == (0.5,)
+    assert spec.sampler == SamplerSettings(kind="tpe", startup_trials=10)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("trials", "many", "trials: 'many' is not a whole number"),
+        ("trials", 0, "trials: 0 is not between 1 and 1,000,000"),
+        ("trails", 5, "trails is not a known field; did you mean trials?"),
+        ("seed", -1, "seed: -1 is not between 0 and 4,294,967,295"),
+        (
+            "name",
+            "My study",
+            "name: 'My study' is not 1 to 64 small letters, digits, dots, dashes or underscores, "
+            "the first a letter or a digit",
+        ),
+        ("proxy.token_budget", "many", "proxy.token_budget: 'many' is not a whole number"),
+        (
+            "proxy.token_bugdet",
+            5,
+            "proxy.token_bugdet is not a known field; did you mean token_budget?",
+        ),
+        ("proxy.width_share", 0, "proxy.width_share: 0 is not above 0 and at most 1"),
+        ("proxy.rung_margin", 11, "proxy.rung_margin: 11 is not between 0 and 10"),
+        ("proxy.corpus", 5, "proxy.corpus: 5 is not a name or a list of names"),
+        ("proxy.corpus", [], "proxy.corpus: [] is not a name or a list of names"),
+        ("proxy.corpus", ["a.txt", 5], "proxy.corpus: 5 is not a name"),
+        (
+            "proxy.rungs",
+            [0.5, 0.25],
+            "proxy.rungs: [0.5, 0.25] is not in rising order between 0 and 1, both left out",
+        ),
+        (
+            "proxy.rungs",
+            [0.5, 1.0],
+            "proxy.rungs: [0.5, 1.0] is not in rising order between 0 and 1, both left out",
+        ),
+        (
+            "proxy",
+            {"token_budget": 5_000, "batch_size": 8},
+            "proxy.token_budget: 5,000 is not 10 or more batches of "
+            "context_length * batch_size = 2,048 tokens",
+        ),
+        (
+            "target.quantization",
+            "fp16",
+            "target.quantization: 'fp16' is not what the runner 'local' takes: "
+            "one of fp32, int8, int4",
+        ),
+        ("sampler.kind", "bayes", "sampler.kind: 'bayes' is not one of tpe, nsga2, gp, random"),
+        (
+            "objectives",
+            [{"name": "loss"}],
+            "objectives: 1 is not two or more, which a front is made of",
+        ),
+        ("objectives", [{"name": "loss"}] * 2, "objectives: loss is given twice"),
+        (
+            "objectives",
+            [{"name": "loss"}, {"name": "decod"}],
+            "objectives[1].name: 'decod' is not a score; did you mean decode?",
+        ),
+        (
+            "constraints",
+            [{"name": "decode@4096", "max": 9}],
+            "constraints[0].name: 'decode@4096' is not a score; did you mean decode?",
+        ),
+        (
+            "target.more_depths",
+            [4096, 1024],
+            "target.more_depths: [4096, 1024] is not in rising order between 0 and 1,048,576",
+        ),
+        (
+            "target.more_depths",
+            [1024, 4096],
+            "target.more_depths: 1024 is the context_depth, whose score is 'decode'",
+        ),
+        (
+            "device.reference",
+            "hybrid-20",
+            "device.reference: 'hybrid-20' is neither a preset nor a file; "
+            "did you mean hybrid-20m?",
+        ),
+        ("device.precision", 0, "device.precision: 0 is not above 0 and below 1"),
+        ("device.seconds", 1e6, "device.seconds: 1000000.0 is not above 0 and at most 3,600"),
+        (
+            "device.llama_bench",
+            "/opt/llama-bench",
+            "device.llama_bench: '/opt/llama-bench' is not of use to the runner 'local', "
+            "only to 'llama.cpp'",
+        ),
+        (
+            "device.runner",
+            "llama",
+            "device.runner: 'llama' is not one of local, llama.cpp, fake",
+        ),
+        ("constraints", [{"name": "memory"}], "constraints[0].max is missing"),
+        (
+            "constraints",
+            [{"name": "memory", "max": 0}],
+            "constraints[0].max: 0 is not above 0",
+        ),
+        (
+            "constraints",
+            [{"name": "memory", "max": 1}] * 2,
+            "constraints: memory is given twice",
+        ),
+        (
+            "constraints",
+            [{"name": "memory", "max": 1}, {"name": "decode", "max": 5}],
+            "constraints[1].name: decode is an objective, whose budget is objectives[1].max",
+        ),
+        (
+            "references",
+            ["lfm2-350"],
+            "references[0]: 'lfm2-350' is neither a preset nor a file; did you mean lfm2-350m?",
+        ),
+        ("references", ["lfm2-350m"] * 2, "references: lfm2-350m is given twice"),
+        ("space.width", [100], "space.width: 100 is not a multiple of 32"),
+        (
+            "space.matched",
+            {"parameters": 150_000},
+            "space.matched.parameters: 150,000 is not within reach of the choices, "
+            "which give 197,696 to 1,200,000",
+        ),
+        (
+            "space.matched",
+            {"parameters": 400_000, "count": "all"},
+            "space.matched.count: 'all' is not one of total, non_embedding",
+        ),
+        ("space.matched", {"count": "total"}, "space.matched.parameters is missing"),
+        ("space.matched", 400_000, "space.matched: 400000 is not a table of named fields"),
+        ("space.mixers", ["c", "x"], "space.mixers[1]: 'x' is not one of c, a, s, l, -"),
+        ("space.rules.first", ["l"], "space.rules.first: 'l' is not among the mixers, c, a"),
+        (
+            "space.rules.attention_layers",
+            [3, 2],
+            "space.rules.attention_layers: 3 to 2 is not a range from 0 or more upwards",
+        ),
+        (
+            "space.rules.weight_mb",
+            [50, 60],
+            "space.rules.weight_mb: 50 to 60 is not within reach of the choices, "
+            "which give 0.127232 to 0.763392",
+        ),
+        (
+            "storage",
+            "nas.db",
+            "storage: a text without :// is not sqlite:///FILE or postgresql://USER@HOST/NAME",
+        ),
+        (
+            "storage",
+            "sqlite:///:memory:",
+            "storage: 'sqlite:///:memory:' is not sqlite:///FILE, and a study is kept in a file",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_the_field(path, value, expected):
+    assert sentence(changed(path, value)) == expected
+
+
+def test_a_depth_that_is_timed_can_be_asked_for():
+    data = changed("target.more_depths", [4_096])
+    data["constraints"] = [{"name": "decode@4096", "max": 9}]
+    spec = parse_strict(StudySpec, data, "small.toml")
+    assert asked_scores(spec) == ("loss", "decode", "decode@4096")
+
+
+@pytest.mark.parametrize("quantization", ["fp16", "int8", "int4"])
+def test_llama_cpp_has_quantizations_of_its_own(quantization):
+    data = changed("device", {"runner": "llama.cpp"}) | {"target": {"quantization": quantization}}
+    assert parse_strict(StudySpec, data, "small.toml").device.model_format == "gguf"
+
+
+def test_a_password_is_never_shown():
+    assert "secret" not in sentence(changed("storage", "mysql://me:secret@host/nas"))
+
+
+@pytest.mark.parametrize(
+    "storage",
+    ["sqlite:////data/nas.db", "postgresql://me@host/nas", "postgresql+psycopg://host/nas"],
+)
+def test_databases_that_can_hold_a_study(storage):
+    assert parse_strict(StudySpec, changed("storage", storage), "small.toml").storage == storage
+
+
+@pytest.mark.parametrize("field", ["name", "trials", "space", "objectives"])
+def test_what_has_no_default_must_be_there(field):
+    data = tomllib.loads(TEXT)
+    del data[field]
+    assert sentence(data) == f"{field} is missing"
+
+
+def test_it_is_stored_and_read_back_whole(spec):
+    assert from_json(to_json(spec)) == spec
+    assert json.loads(to_json(spec))["proxy"]["rung_margin"] == 0.02
+
+
+def test_a_corpus_of_several_names_is_kept_in_their_order():
+    spec = parse_strict(StudySpec, changed("proxy.corpus", ["b.txt", "python"]), "small.toml")
+    assert spec.proxy.corpus == ("b.txt", "python")
+    assert from_json(to_json(spec)) == spec
+    plain = parse_strict(StudySpec, changed("proxy.corpus", "b.txt"), "small.toml")
+    assert difference(plain, spec) == (
+        'proxy.corpus: \'b.txt\' in the study, ["b.txt", "python"] in the file',
+    )
+
+
+class TestSharedNetwork:
+    @staticmethod
+    def layouts_only(**others: object) -> dict:
+        data = changed("proxy.method", "shared")
+        data["space"] |= {"depth": [4], "width": [64], "feed_forward": [2]}
+        return data | others
+
+    def test_layouts_of_one_size_may_share_a_network(self):
+        spec = parse_strict(StudySpec, self.layouts_only(), "small.toml")
+        assert spec.proxy.method == "shared"
+        assert from_json(to_json(spec)) == spec
+
+    def test_its_budget_is_some_steps_at_least(self):
+        data = self.layouts_only()
+        data["proxy"]["shared_token_budget"] = 5_000
+        assert sentence(data) == (
+            "proxy.shared_token_budget: 5,000 is not 10 or more batches of "
+            "context_length * batch_size = 1,024 tokens"
+        )
+
+    def test_a_choice_of_sizes_has_none(self):
+        data = self.layouts_only()
+        data["space"]["width"] = [64, 128]
+        assert sentence(data) == (
+            "space.width: [64, 128] is not one size, and layouts need one where proxy.method is "
+            "'shared'"
+        )
+
+    def test_choices_of_several_sizes_are_named_together(self):
+        data = self.layouts_only()
+        data["space"] |= {"width": [64, 128], "feed_forward": [1.0, 2.0], "kv_heads": [1, 2]}
+        assert sentence(data) == (
+            "space.width: [64, 128], feed_forward: [1.0, 2.0] and kv_heads: [1, 2] are not one "
+            "size each, and layouts need one where proxy.method is 'shared'"
+        )
+
+    def test_a_reference_of_another_size_has_no_place_in_it(self):
+        assert sentence(self.layouts_only(references=["lfm2-350m"])) == (
+            "references[0]: 'lfm2-350m' is not in the space, and proxy.method 'shared' scores "
+            "nothing else"
+        )
+
+
+def test_a_size_that_is_matched_is_read_stored_and_compared(spec):
+    data = changed("space.matched", {"parameters": 500_000, "count": "non_embedding"})
+    matched = parse_strict(StudySpec, data, "small.toml")
+    assert matched.space.matched == Matched(parameters=500_000, count="non_embedding")
+    assert from_json(to_json(matched)) == matched
+    assert difference(spec, matched) == (
+        "space.matched: null in the study, nothing in the file",
+        "space.matched.parameters: nothing in the study, 500000 in the file",
+        "space.matched.count: nothing in the study, 'non_embedding' in the file",
+    )
+
+
+def test_it_cannot_be_changed(spec):
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.trials = 6
+
+
+class TestMachine:
+    def test_text_that_is_not_there(self):
+        data = changed("proxy.corpus", "/nowhere/text")
+        spec = parse_strict(StudySpec, data, "small.toml")
+        with pytest.raises(ValueError, match=r"^proxy\.corpus: '/nowhere/text' is not"):
+            check_machine(spec)
+
+
+def test_importing_it_loads_neither_torch_nor_optuna():
+    code = "import sys, studies.spec.study_spec; print({'torch', 'optuna'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
