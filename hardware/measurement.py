@@ -124,7 +124,7 @@ def window_quantiles_ns(measurement: Measurement, quantile: float) -> NDArray[np
 
 
 def undisturbed_ms(measurement: Measurement, quantile: float) -> float:
-    """The sample below which a fraction `quantile` of a window's samples lie, in ms, in a good window.
+    """The quantile of a window's samples, in ms, in a good window.
 
     Of four windows one is better: what others do now and then is not the model's.
     """

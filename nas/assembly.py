@@ -13,13 +13,11 @@ from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
 from evaluators.quality.recall import Recall, RecallSettings
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings, Quiet
 from evaluators.speed.per_byte import PerByteEvaluator
+from evaluators.speed.runners import RUNNERS, make_runner
 from evaluators.static import StaticEvaluator
 from evaluators.text.corpus import Corpus
 from evaluators.text.tokenizer import cache_folder
 from evaluators.training.fit import TrainingSettings
-from hardware.fake import FakeRunner
-from hardware.llama_cpp import LlamaCppRunner
-from hardware.local import LocalRunner
 from hardware.runner import Runner
 from studies.spec.reference_models import model_of, paired_reference
 from studies.spec.study_spec import DeviceSettings, ProxySettings, StudySpec, Target, asked_scores
@@ -62,21 +60,6 @@ def retraining_evaluator(
     return ProxyLoss(replace(settings, training=training), corpus)
 
 
-def runner_of(device: DeviceSettings) -> Runner:
-    match device.runner:
-        case "local":
-            return LocalRunner(threads=device.threads)
-        case "llama.cpp":
-            program = device.llama_bench
-            return LlamaCppRunner(
-                None if program is None else Path(program), threads=device.threads
-            )
-        case "fake":
-            return FakeRunner()
-        case _:
-            assert_never(device.runner)
-
-
 def latency_evaluator(spec: StudySpec, memory: EvaluationCache) -> LatencyEvaluator:
     settings = LatencySettings(
         quantization=spec.target.quantization,
@@ -89,7 +72,7 @@ def latency_evaluator(spec: StudySpec, memory: EvaluationCache) -> LatencyEvalua
     )
     reference = model_of(spec, paired_reference(spec))
     return LatencyEvaluator(
-        runner_of(spec.device), settings, reference, memory, _quiet(spec.device)
+        _runner_of(spec.device), settings, reference, memory, _quiet(spec.device)
     )
 
 
@@ -152,6 +135,11 @@ def _per_byte(
     return PerByteEvaluator(remembered, corpus, spec.target.prompt_length)
 
 
+def _runner_of(device: DeviceSettings) -> Runner:
+    program = None if device.llama_bench is None else Path(device.llama_bench)
+    return make_runner(device.runner, threads=device.threads, llama_bench=program)
+
+
 def _quiet(device: DeviceSettings) -> Quiet | None:
     """A runner that times nothing needs no machine for itself."""
-    return (lambda *_: contextlib.nullcontext(0.0)) if device.runner == "fake" else None
+    return (lambda *_: contextlib.nullcontext(0.0)) if RUNNERS[device.runner].is_simulated else None

@@ -7,10 +7,13 @@ see each other) and a SwiGLU feed-forward, each behind an RMS norm and added to 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Literal, TypeAlias, assert_never
 
 Activation: TypeAlias = Literal["silu", "gelu_tanh"]
+LayoutLetter: TypeAlias = Literal["c", "a", "s", "l", "-"]
 
 # Files are parsed without coercion, and a field that is not known is a mistake, not a comment.
 _STRICT_FIELDS: dict[str, object] = {"extra": "forbid", "strict": True}
@@ -107,6 +110,88 @@ Mixer: TypeAlias = ShortConv | Attention | LinearAttention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MixerKind:
+    """A kind of mixer, as layouts, spaces, charts and tables refer to it.
+
+    Attributes:
+        letter: The letter that stands for it in a layout.
+        name: Its name in sentences and legends.
+        layers: What layers of this kind are called, as the name of a feature.
+        choices: The choices of a `Space` that decide its shape.
+        is_softmax_attention: Whether it reads a key/value cache, so that rules about attention
+            count it.
+        colour: The fill behind its letter and in charts, legible below black text. The palette is
+            Okabe and Ito's, which colour-blind readers can distinguish.
+        line_colour: The same hue, dark enough for lines and text on a white background.
+    """
+
+    letter: LayoutLetter
+    name: str
+    layers: str
+    choices: tuple[str, ...]
+    is_softmax_attention: bool
+    colour: str
+    line_colour: str
+
+
+# The one list of mixers, in the order of legends and features. What a kind is made of is in
+# `Mixer`; `layout_letter` maps one to the other.
+MIXERS: Mapping[LayoutLetter, MixerKind] = MappingProxyType(
+    {
+        kind.letter: kind
+        for kind in (
+            MixerKind(
+                letter="c",
+                name="gated short convolution",
+                layers="convolution layers",
+                choices=("kernel",),
+                is_softmax_attention=False,
+                colour="#56b4e9",
+                line_colour="#56b4e9",
+            ),
+            MixerKind(
+                letter="a",
+                name="attention",
+                layers="attention layers",
+                choices=("head_dim", "kv_heads"),
+                is_softmax_attention=True,
+                colour="#e69f00",
+                line_colour="#d55e00",
+            ),
+            MixerKind(
+                letter="s",
+                name="sliding-window attention",
+                layers="sliding-window layers",
+                choices=("head_dim", "kv_heads", "window"),
+                is_softmax_attention=True,
+                colour="#f0e442",
+                line_colour="#b59b00",
+            ),
+            MixerKind(
+                letter="l",
+                name="gated linear attention",
+                layers="linear attention layers",
+                choices=("head_dim",),
+                is_softmax_attention=False,
+                colour="#009e73",
+                line_colour="#009e73",
+            ),
+            MixerKind(
+                letter="-",
+                name="no mixer",
+                layers="layers without mixer",
+                choices=(),
+                is_softmax_attention=False,
+                colour="#b0b0b0",
+                line_colour="#b0b0b0",
+            ),
+        )
+    }
+)
+ATTENTION_LETTERS = "".join(kind.letter for kind in MIXERS.values() if kind.is_softmax_attention)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """A mixer, or none, and a gated feed-forward of `feed_forward_width` hidden channels."""
 
@@ -164,8 +249,8 @@ class Architecture:
         return self.embedding_width < self.width
 
 
-def layout_letter(mixer: Mixer | None) -> str:
-    """`c` short convolution, `a` full and `s` sliding-window attention, `l` linear, `-` none."""
+def layout_letter(mixer: Mixer | None) -> LayoutLetter:
+    """Return the letter of a mixer in a layout; see `MIXERS`."""
     match mixer:
         case None:
             return "-"
@@ -177,6 +262,19 @@ def layout_letter(mixer: Mixer | None) -> str:
             return "l"
         case _:
             assert_never(mixer)
+
+
+def layout_letters(layout: str) -> tuple[LayoutLetter, ...]:
+    """Return the letters of a layout, from the first layer on.
+
+    Raises:
+        ValueError: A letter is not one of `MIXERS`.
+    """
+    known: dict[str, LayoutLetter] = {str(letter): letter for letter in MIXERS}
+    for letter in layout:
+        if letter not in known:
+            raise ValueError(f"layout: '{letter}' is not one of {', '.join(MIXERS)}")
+    return tuple(known[letter] for letter in layout)
 
 
 def to_json(architecture: Architecture, *, indent: int | None = None) -> str:

@@ -1,16 +1,20 @@
 """Whole models of equal layers whose differences in time tell what one part of a layer costs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 import numpy as np
 
 from search_space.architecture import (
+    MIXERS,
     Architecture,
     Attention,
+    LayoutLetter,
     LinearAttention,
     Mixer,
     ShortConv,
+    layout_letter,
 )
 from search_space.costs import parameter_counts, weight_bytes
 from search_space.quantization import Quantization
@@ -43,7 +47,7 @@ class Probe:
     """
 
     part: Part
-    letter: str | None
+    letter: LayoutLetter | None
     architecture: Architecture
 
     @property
@@ -74,6 +78,8 @@ def part_of(mixer: Mixer | None) -> Part:
             return f"window {window}"
         case LinearAttention():
             return "linear attention"
+        case _:
+            assert_never(mixer)
 
 
 def make_probes(width: int, layers: int, kinds: Kinds) -> tuple[Probe, ...]:
@@ -85,10 +91,9 @@ def make_probes(width: int, layers: int, kinds: Kinds) -> tuple[Probe, ...]:
     if width % HEAD_DIM or not HEAD_DIM <= width <= 16_384:
         raise ValueError(f"width: {width} is not a multiple of {HEAD_DIM} up to 16,384")
 
-    stacks = [("c", _stack("c", width, layers, kernel=kernel)) for kernel in kinds.kernels]
-    stacks += [("a", _stack("a", width, layers))]
-    stacks += [("s", _stack("s", width, layers, window=window)) for window in kinds.windows]
-    stacks += [("l", _stack("l", width, layers)), ("-", _stack("-", width, layers))]
+    stacks = [
+        (letter, stack) for letter in MIXERS for stack in _stacks(letter, width, layers, kinds)
+    ]
     mixers = tuple(
         Probe(part=part_of(each.layers[0].mixer), letter=letter, architecture=each)
         for letter, each in stacks
@@ -137,7 +142,7 @@ def whole_models(width: int, count: int, kinds: Kinds) -> tuple[Architecture, ..
     space = Space(
         depth=(10, 12, 14, 16),
         width=(width,),
-        mixers=("c", "a", "s", "l"),
+        mixers=tuple(letter for letter in MIXERS if letter != layout_letter(None)),
         feed_forward=(2.0, 3.0, 4.0),
         vocab_size=(32_000, 65_536),
         kernel=kinds.kernels[:1],
@@ -149,8 +154,21 @@ def whole_models(width: int, count: int, kinds: Kinds) -> tuple[Architecture, ..
     return tuple(draw(space, suggester) for _ in range(count))
 
 
+def _stacks(letter: LayoutLetter, width: int, layers: int, kinds: Kinds) -> Iterator[Architecture]:
+    """The variants of one mixer that a profile compares."""
+    match letter:
+        case "c":
+            yield from (_stack(letter, width, layers, kernel=kernel) for kernel in kinds.kernels)
+        case "s":
+            yield from (_stack(letter, width, layers, window=window) for window in kinds.windows)
+        case "a" | "l" | "-":
+            yield _stack(letter, width, layers)
+        case _:
+            assert_never(letter)
+
+
 def _stack(
-    letter: str, width: int, layers: int, *, kernel: int = 1, window: int = 1
+    letter: LayoutLetter, width: int, layers: int, *, kernel: int = 1, window: int = 1
 ) -> Architecture:
     return build(
         DesignPoint(

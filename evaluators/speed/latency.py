@@ -10,6 +10,7 @@ from typing import Self, TypeAlias
 
 from evaluators.cache import EvaluationCache
 from evaluators.evaluator import Evaluation, Infeasible, Progress, Report, Score
+from evaluators.scores import definition_of, score_at_depth
 from evaluators.speed.built_model import inexpressible, loaded
 from evaluators.speed.reference_calibration import Reference
 from hardware.measurement import Measurement, Workload, undisturbed_ms
@@ -103,7 +104,7 @@ class LatencyEvaluator:
 
     @property
     def score_names(self) -> tuple[str, ...]:
-        deeper = (f"decode@{depth}" for depth in self._settings.more_depths)
+        deeper = map(score_at_depth, self._settings.more_depths)
         return (
             *("decode", "decode_p95", "prefill", "prefill_p95", *deeper),
             *("memory", "decode_memory", "prefill_memory", "size"),
@@ -182,11 +183,10 @@ class LatencyEvaluator:
     ) -> Iterator[Score]:
         """In the order of `score_names`."""
         for name in ("decode", "prefill"):
-            unit = "ms/token" if name == "decode" else "ms"
-            yield _milliseconds(name, unit, timed[name], alone[name], _MEDIAN)
-            yield _milliseconds(f"{name}_p95", unit, timed[name], alone[name], _TAIL)
+            yield _milliseconds(name, timed[name], alone[name], _MEDIAN)
+            yield _milliseconds(f"{name}_p95", timed[name], alone[name], _TAIL)
         for name in _deeper(self._settings):
-            yield _milliseconds(name, "ms/token", timed[name], alone[name], _MEDIAN)
+            yield _milliseconds(name, timed[name], alone[name], _MEDIAN)
         peak = max(measurement.peak_memory_bytes for measurement in timed.values())
         yield _megabytes("memory", peak - _known(timed["decode"].empty_memory_bytes))
         for name in ("decode", "prefill"):
@@ -209,7 +209,7 @@ def _timing_budgets(settings: LatencySettings) -> dict[str, TimingBudget]:
         for name, depth in zip(_deeper(settings), settings.more_depths, strict=True)
     }
     workloads["prefill"] = Workload(phase="prefill", tokens=settings.prompt_length)
-    asked = {_behind(score) for score in settings.asked} & set(workloads)
+    asked = {_workload_name(score) for score in settings.asked} & set(workloads)
     return {
         name: TimingBudget(
             workload=workload,
@@ -228,13 +228,14 @@ def _timing_budgets(settings: LatencySettings) -> dict[str, TimingBudget]:
     }
 
 
-def _behind(score: str) -> str:
-    """The workload that a score follows from, by its name: `decode` for `decode_p95`."""
-    return score.removesuffix("_p95").removesuffix("_per_byte")
+def _workload_name(score: str) -> str | None:
+    """Return the workload that a score is read from: `decode` for `decode_p95`."""
+    definition = definition_of(score)
+    return None if definition is None else definition.workload
 
 
 def _deeper(settings: LatencySettings) -> list[str]:
-    return [f"decode@{depth}" for depth in settings.more_depths]
+    return [score_at_depth(depth) for depth in settings.more_depths]
 
 
 def _decode(depth: int) -> Workload:
@@ -253,21 +254,25 @@ def _waited(measurement: Measurement, seconds: float) -> Measurement:
     return replace(measurement, disturbance=disturbance)
 
 
-def _milliseconds(
-    name: str, unit: str, timed: Measurement, alone: Measurement, share: float
-) -> Score:
-    estimate, alone_ms = ratio(timed, share), undisturbed_ms(alone, share)
+def _milliseconds(name: str, timed: Measurement, alone: Measurement, quantile: float) -> Score:
+    estimate, alone_ms = ratio(timed, quantile), undisturbed_ms(alone, quantile)
     return Score(
         name=name,
         value=estimate.value * alone_ms,
-        unit=unit,
+        unit=_unit(name),
         low=None if estimate.low is None else estimate.low * alone_ms,
         high=None if estimate.high is None else estimate.high * alone_ms,
     )
 
 
 def _megabytes(name: str, count: int) -> Score:
-    return Score(name=name, value=count / 1e6, unit="MB")
+    return Score(name=name, value=count / 1e6, unit=_unit(name))
+
+
+def _unit(name: str) -> str:
+    definition = definition_of(name)
+    assert definition is not None, name
+    return definition.unit
 
 
 def _known(count: int | None) -> int:

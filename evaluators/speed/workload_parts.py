@@ -1,19 +1,18 @@
 """What a model does for a token or a prompt, and what it holds in memory, in parts that add up."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
+from evaluators.scores import definition_of
 from hardware.measurement import Workload
-from search_space.architecture import Architecture, Attention, layout_letter
+from search_space.architecture import MIXERS, Architecture, Attention, layout_letter
 from search_space.costs import layer_costs, weight_bytes
 from search_space.quantization import Quantization, matrix_bytes
 
 Parts: TypeAlias = Mapping[str, float]
 
-_MIXERS = "casl"
-_ADDITIVE = re.compile(r"(decode(@(?P<depth>\d+))?|prefill)(_p95)?|memory")
+_MIXER_LETTERS = tuple(letter for letter in MIXERS if letter != layout_letter(None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,22 +24,24 @@ class Deployment:
     context_depth: int
 
 
-def is_additive(score: str) -> bool:
-    """Whether a score of that name is a sum over parts."""
-    return _ADDITIVE.fullmatch(score) is not None
-
-
 def parts_of(score: str, architecture: Architecture, deployment: Deployment) -> Parts:
-    """Of a score that is additive."""
-    match = _ADDITIVE.fullmatch(score)
-    assert match is not None, score
+    """Return the parts that an additive score is a sum over; see `ScoreDefinition.is_additive`."""
+    definition = definition_of(score)
+    assert definition is not None, score
+    assert definition.is_additive, score
     prompt = Workload(phase="prefill", tokens=deployment.prompt_length)
-    depth = int(match["depth"] or deployment.context_depth)
-    if score == "memory":
-        return _memory_parts(architecture, deployment.quantization, max(prompt.tokens, depth))
-    is_prefill = score.startswith("prefill")
-    workload = prompt if is_prefill else Workload(phase="decode", tokens=1, depth=depth)
-    return _time_parts(architecture, deployment.quantization, workload)
+    depth = deployment.context_depth if definition.depth is None else definition.depth
+    match definition.phase:
+        case None:
+            longest = max(prompt.tokens, deployment.context_depth)
+            return _memory_parts(architecture, deployment.quantization, longest)
+        case "prefill":
+            return _time_parts(architecture, deployment.quantization, prompt)
+        case "decode":
+            workload = Workload(phase="decode", tokens=1, depth=depth)
+            return _time_parts(architecture, deployment.quantization, workload)
+        case _:
+            assert_never(definition.phase)
 
 
 def _time_parts(
@@ -56,7 +57,7 @@ def _time_parts(
     """
     tokens = workload.tokens if workload.phase == "prefill" else 1
     parts = {"matrices": 0.0, "caches": 0.0}
-    parts |= {f"{letter} {what}": 0.0 for letter in _MIXERS for what in ("layers", "mixing")}
+    parts |= {f"{letter} {what}": 0.0 for letter in _MIXER_LETTERS for what in ("layers", "mixing")}
     for layer in architecture.layers:
         costs = layer_costs(layer, architecture, quantization, depth=workload.depth, tokens=tokens)
         parts["matrices"] += costs.mixer_bytes + costs.feed_forward_bytes

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from evaluators.evaluator import Score
+from evaluators.scores import is_timed
 from nas.dashboard.form import Architectures, Column, Curves, Trials
 from studies.analysis.followed_study import Followed
 from studies.analysis.shapes import Shape
 from studies.analysis.summaries import is_unsettled
 from studies.records import Trial
-from studies.spec.scores import is_timed
 from studies.spec.study_spec import StudySpec, asked_scores
 
 # A chart cannot show more, and rounding halves the size of a document.

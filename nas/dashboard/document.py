@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from evaluators.scores import is_timed
 from nas.dashboard import form
 from nas.dashboard.columns import (
     architecture_columns,
@@ -18,31 +19,14 @@ from nas.dashboard.form import Document, Why
 from nas.dashboard.why import why_document
 from nas.findings.confirmation_findings import trust_findings
 from nas.findings.study_findings import findings, unproven
+from search_space.architecture import MIXERS
 from studies.analysis.followed_study import Followed
 from studies.analysis.summaries import StudySummary, study_summary
 from studies.confirmation.confirmation_results import Confirmation, read_confirmation
 from studies.records import ConfirmationRun, Trial
 from studies.spec.reference_models import paired_reference
-from studies.spec.scores import is_timed
 from studies.spec.study_spec import asked_scores
 from studies.storage.store import Store
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Mixer:
-    letter: str
-    name: str
-    colour: str | None
-
-
-MIXERS = (
-    _Mixer(letter="c", name="short convolution", colour="#56b4e9"),
-    _Mixer(letter="a", name="attention", colour="#e69f00"),
-    _Mixer(letter="s", name="sliding-window attention", colour="#f0e442"),
-    _Mixer(letter="l", name="gated linear attention", colour="#009e73"),
-    _Mixer(letter="-", name="no mixer", colour=None),
-)
-_ATTENTION_LETTERS = "as"
 
 
 class StudyDocuments:
@@ -220,12 +204,12 @@ def _document(
 
 
 def _mixers() -> Iterator[form.MixerDocument]:
-    for mixer in MIXERS:
+    for mixer in MIXERS.values():
         yield {
             "letter": mixer.letter,
             "name": mixer.name,
             "colour": mixer.colour,
-            "attention": mixer.letter in _ATTENTION_LETTERS,
+            "attention": mixer.is_softmax_attention,
         }
 
 

@@ -22,18 +22,18 @@ State: TypeAlias = Literal["complete", "infeasible", "stopped", "failed", "runni
 
 
 class MixerDocument(TypedDict):
-    """A kind of mixer, in the order in which legends list them.
+    """A kind of mixer. The list also has an entry for layers without a mixer.
 
     Attributes:
         letter: The letter that stands for the mixer in a layout.
         name: The name shown to people, such as "short convolution".
-        colour: A CSS hex colour, such as "#56b4e9"; null for layers without a mixer.
+        colour: The colour behind the letter, such as "#56b4e9"; black text is legible on it.
         attention: Whether layers with this mixer count as attention layers.
     """
 
     letter: str
     name: str
-    colour: str | None
+    colour: str
     attention: bool
 
 
@@ -363,7 +363,7 @@ class Document(TypedDict):
         revision: An opaque token to request the next update with.
         created_at: When the study was created, in seconds since 1970 (UTC).
         spec: The study file with every default filled in, without the database URL.
-        mixers: The kinds of mixers that layouts consist of.
+        mixers: The kinds of mixers that layouts consist of, in the order of legends.
         reference: The reference model that is timed in alternation with every candidate: the name
             of a preset, or a file.
         axes: The scores of the study.

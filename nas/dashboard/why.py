@@ -8,6 +8,7 @@ from nas.dashboard import form
 from nas.dashboard.columns import exact_short, short
 from nas.dashboard.form import Why
 from nas.findings.wording import counted, joined, sentence, share
+from search_space.architecture import ATTENTION_LETTERS
 from studies.analysis.choice_importance import (
     FEED_FORWARD,
     FEWEST_TRIALS,
@@ -27,7 +28,6 @@ from studies.analysis.summaries import Axis, study_summary
 
 _NAMED_CHOICES = 3
 _LOW_EXPLAINED = 0.3
-_ATTENTION_LETTERS = "as"
 
 
 def why_document(followed: Followed) -> Why:
@@ -126,7 +126,7 @@ def _importance_finding(importance: form.Importance) -> str:
 
 
 def _placement_findings(places: Placement, axes: Sequence[Axis]) -> Iterator[str]:
-    rows = [row for row, letter in enumerate(places.letters) if letter in _ATTENTION_LETTERS]
+    rows = [row for row, letter in enumerate(places.letters) if letter in ATTENTION_LETTERS]
     if not rows:
         return
     half = len(places.best[0]) // 2

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args
 
+from evaluators.scores import is_trained
 from nas.exporters.architecture_json import Provenance, subject_provenance, write_architecture
 from nas.exporters.formats import PROXY, RANDOM, USUAL_QUANTIZATION, Exported, ExportOptions, Format
 from nas.exporters.huggingface.transformers_folder import write_huggingface
@@ -30,7 +31,6 @@ from search_space.llama_cpp.gguf_tokenizer import (
 from search_space.onnx_graph import GraphQuantization
 from search_space.onnx_model import MODEL_FILE
 from search_space.strict import one_of
-from studies.spec.scores import is_trained
 
 T = TypeVar("T")
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evaluators.scores import is_timed
+from evaluators.speed.runners import RUNNERS
 from nas.findings.wording import amount, counted, joined, quoted, share
 from nas.views.terminal import duration, number
 from studies.analysis.choice_importance import FEWEST_TRIALS
@@ -15,7 +17,6 @@ from studies.analysis.summaries import Axis, StudySummary, is_unsettled
 from studies.confirmation.confirmation_results import Confirmation
 from studies.records import Trial, TrialState
 from studies.spec.reference_models import paired_reference
-from studies.spec.scores import is_timed
 from studies.spec.study_spec import StudySpec
 
 _NAMED = 3
@@ -80,7 +81,7 @@ def unproven(
     }
     if len(machines) > 1:
         yield f"Timed on {len(machines)} machines: times of different ones do not compare."
-    if spec.device.runner == "fake":
+    if RUNNERS[spec.device.runner].is_simulated:
         yield "No device was timed: the runner makes its figures up."
 
 

@@ -82,9 +82,7 @@ def limitations(document: Document, why: Why) -> list[str]:
 def date_line(document: Document, made_at: datetime) -> str:
     """Return when the study was started and when the report was made, as one line."""
     start = datetime.fromtimestamp(document["created_at"], UTC)
-    return (
-        f"Study started on {start:%d %B %Y}; report made on {made_at:%d %B %Y at %H:%M} UTC"
-    )
+    return f"Study started on {start:%d %B %Y}; report made on {made_at:%d %B %Y at %H:%M} UTC"
 
 
 def _list(title: str, sentences: Sequence[str]) -> Iterator[str]:

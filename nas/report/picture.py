@@ -54,8 +54,7 @@ def front_picture(document: Document) -> str:
     label = f"Pareto front: {y_axis['name']} against {x_axis['name']}"
     return "\n".join(
         [
-            f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-            f'aria-label="{escape(label)}">',
+            f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">',
             *plot.axes(_title(x_axis), _title(y_axis)),
             '<g fill="currentColor" opacity="0.3">',
             *(plot.dot(mark, 2) for mark in dominated),

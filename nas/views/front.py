@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
+from evaluators.scores import is_timed
 from nas.findings.confirmation_findings import probability_text, trust_line
 from nas.views.candidates import CandidateTable, Row
 from nas.views.scatter import Mark, scatter
@@ -15,7 +16,6 @@ from studies.analysis.summaries import Axis, Front, is_unsettled
 from studies.confirmation.confirmation_results import Confirmation, read_confirmation
 from studies.records import ScoredPoint, Trial, scored_point
 from studies.spec.reference_models import paired_reference
-from studies.spec.scores import is_timed
 from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 

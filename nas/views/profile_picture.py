@@ -1,20 +1,19 @@
 """A drawing of what decoding costs against depth, as an SVG: one panel a setting, both axes log."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from xml.sax.saxutils import escape
 
 import numpy as np
 
 from evaluators.speed.operators.operator_costs import OperatorCost, operator_costs
 from evaluators.speed.operators.probe_times import Profile, Setting
+from search_space.architecture import MIXERS, LayoutLetter
 from search_space.probes import make_probes
 
 _WIDTH, _HEIGHT = 560, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 150, 44, 44
 _PANELS_A_ROW = 2
-# Okabe and Ito's palette, by layout letter; the yellow is darkened, for a white ground.
-_COLOURS = {"c": "#56b4e9", "a": "#d55e00", "s": "#b59b00", "l": "#009e73"}
 _LABEL_STEP = 15
 # A cost that grows evenly with depth is a curve on logarithmic axes.
 _POINTS = 60
@@ -80,7 +79,7 @@ def _panel(profile: Profile) -> Iterator[str]:
     for part, letter in letters.items():
         line = [cost for cost in costs if cost.part == part]
         if line:
-            yield from _line(axes, line, _COLOURS[letter])
+            yield from _line(axes, line, MIXERS[letter].line_colour)
             ends[part] = axes.y(line[-1].ratio.value)
     yield from _labels(ends, letters)
 
@@ -129,12 +128,12 @@ def _line(axes: _Axes, line: Sequence[OperatorCost], colour: str) -> Iterator[st
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
 
 
-def _labels(ends: dict[str, float], letters: dict[str, str]) -> Iterator[str]:
+def _labels(ends: dict[str, float], letters: Mapping[str, LayoutLetter]) -> Iterator[str]:
     """Beside the ends of the lines, pushed apart where they would stand on each other."""
     lowest = math.inf
     for part, end in sorted(ends.items(), key=lambda item: -item[1]):
         lowest = min(end, lowest - _LABEL_STEP)
-        yield _text(_WIDTH - _RIGHT + 8, lowest + 4, part, colour=_COLOURS[letters[part]])
+        yield _text(_WIDTH - _RIGHT + 8, lowest + 4, part, colour=MIXERS[letters[part]].line_colour)
 
 
 def _stroke(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:

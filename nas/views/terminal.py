@@ -2,28 +2,15 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-# Okabe and Ito's palette: told apart by the colour-blind, and on dark and light ground.
-LAYER_STYLES: Mapping[str, str] = {
-    "c": "black on #56b4e9",
-    "a": "black on #e69f00",
-    "s": "black on #f0e442",
-    "l": "black on #009e73",
-    "-": "black on #b0b0b0",
-}
-LAYER_NAMES: Mapping[str, str] = {
-    "c": "short convolution",
-    "a": "attention",
-    "s": "sliding-window attention",
-    "l": "gated linear attention",
-    "-": "no mixer",
-}
+from search_space.architecture import MIXERS, layout_letters
+
 # Before a value whose measurement ended before it was as precise as the study asks for.
 UNSETTLED = "~"
 _BAR_CELLS = 32
@@ -61,12 +48,17 @@ def broken(heading: str) -> str:
 
 def layout_strip(layout: str) -> Text:
     """One coloured letter a layer, from the first."""
-    return Text.assemble(*((letter, LAYER_STYLES[letter]) for letter in layout))
+    return Text.assemble(
+        *((letter, f"black on {MIXERS[letter].colour}") for letter in layout_letters(layout))
+    )
 
 
 def layout_legend(layout: str) -> Text:
-    counts = {letter: layout.count(letter) for letter in LAYER_NAMES if letter in layout}
-    parts = [f"{letter} {LAYER_NAMES[letter]} x {count}" for letter, count in counts.items()]
+    parts = [
+        f"{letter} {kind.name} x {layout.count(letter)}"
+        for letter, kind in MIXERS.items()
+        if letter in layout
+    ]
     return Text(", ".join(parts), style="dim")
 
 

@@ -5,13 +5,11 @@ import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
 
 from evaluators.evaluator import EvaluationFailed
 from evaluators.speed.built_model import inexpressible, loaded
+from evaluators.speed.runners import RUNNERS, RunnerDefinition, make_runner
 from hardware.cores import idlest_cores
-from hardware.llama_cpp import LlamaCppRunner
-from hardware.local import LocalRunner
 from hardware.quiet import measuring
 from hardware.runner import LoadedModel, ModelFormat, Runner, RunnerError
 from hardware.stability import TimingBudget, measure_alone, measure_paired
@@ -19,18 +17,13 @@ from nas.inputs.measurable import Measurable, ModelFile
 from nas.views.comparison_view import Watch
 from nas.workflows.comparison import Comparison, Failure, Measured
 from search_space.input_errors import one_of
-from search_space.llama_cpp.gguf_file import GgufQuantization
-from search_space.onnx_graph import GraphQuantization
 from search_space.quantization import QUANTIZATIONS, Quantization
 
-Runtime: TypeAlias = Literal["onnxruntime", "llama.cpp"]
-
-_FORMATS: Mapping[Runtime, ModelFormat] = {"onnxruntime": "onnx", "llama.cpp": "gguf"}
-_QUANTIZATIONS: Mapping[ModelFormat, tuple[Quantization, ...]] = {
-    "onnx": get_args(GraphQuantization),
-    "gguf": get_args(GgufQuantization),
+# The runners that time real devices, by the name of their runtime.
+_RUNNERS: Mapping[str, RunnerDefinition] = {
+    definition.runtime: definition for definition in RUNNERS.values() if not definition.is_simulated
 }
-_USUAL_RUNTIME: Runtime = "onnxruntime"
+_DEFAULT_RUNTIME = RUNNERS["local"].runtime
 _USUAL_QUANTIZATION: Quantization = "int4"
 _FAILED = (RunnerError, EvaluationFailed)
 
@@ -68,13 +61,15 @@ def conditions_of(
     ValueError for what is unknown, for what would be passed over, and for a file whose context is
     too short.
     """
-    known = _known_runtime(runtime)
-    held = _QUANTIZATIONS[_FORMATS[known]]
-    if quantization is not None and quantization not in held:
-        raise ValueError(f"quantization: '{quantization}' is not {one_of(held)}, as {known} has it")
+    runner = _runner_with(runtime)
+    if quantization is not None and quantization not in runner.quantizations:
+        raise ValueError(
+            f"quantization: '{quantization}' is not {one_of(runner.quantizations)}, which "
+            f"{runner.runtime} supports"
+        )
     conditions = Conditions(
         timing_budgets=tuple(sorted(set(timing_budgets), key=_memory_needed)),
-        model_format=_FORMATS[known],
+        model_format=runner.model_format,
         quantization=next((q for q in QUANTIZATIONS if q == quantization), _USUAL_QUANTIZATION),
         threads=threads,
     )
@@ -133,9 +128,12 @@ class _Session:
         self._watch = watch
         cores = functools.cache(idlest_cores)  # for both runtimes the same
         self._runners: dict[ModelFormat, Runner] = {}
-        for model_format in {self._format(model) for model in models}:
-            make = {"onnx": LocalRunner, "gguf": LlamaCppRunner}[model_format]
-            self._runners[model_format] = make(threads=conditions.threads, choose_cores=cores)
+        formats = {self._format(model) for model in models}
+        for definition in _RUNNERS.values():
+            if definition.model_format in formats:
+                self._runners[definition.model_format] = make_runner(
+                    definition.kind, threads=conditions.threads, choose_cores=cores
+                )
 
     def measure_all(
         self, models: Sequence[Measurable], against: Measurable | None
@@ -223,10 +221,8 @@ def _memory_needed(timing_budget: TimingBudget) -> tuple[bool, int, int]:
     return workload.phase == "prefill", workload.depth + workload.tokens, workload.tokens
 
 
-def _known_runtime(text: str | None) -> Runtime:
-    if text is None:
-        return _USUAL_RUNTIME
-    for known in _FORMATS:
-        if text == known:
-            return known
-    raise ValueError(f"runtime: '{text}' is not {one_of(list(_FORMATS))}")
+def _runner_with(runtime: str | None) -> RunnerDefinition:
+    name = runtime or _DEFAULT_RUNTIME
+    if name not in _RUNNERS:
+        raise ValueError(f"runtime: '{runtime}' is not {one_of(list(_RUNNERS))}")
+    return _RUNNERS[name]

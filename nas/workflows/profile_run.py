@@ -11,8 +11,8 @@ from rich.text import Text
 
 from evaluators.speed.operators.operator_costs import operator_costs
 from evaluators.speed.operators.probe_times import Profile, Setting
+from evaluators.speed.runners import make_runner
 from hardware.caches import largest_cache_bytes
-from hardware.local import LocalRunner
 from nas.views.profile_picture import picture_of
 from nas.views.profile_tables import profile_document, profile_view, setting_title
 from nas.views.terminal import duration, megabytes, notices, output, print_json
@@ -32,7 +32,7 @@ def profile_and_show(
     """Goes on with the profile, or begins it; ValueError for what this machine lacks."""
     if picture is not None:
         _check_picture(picture)
-    runners = {threads: LocalRunner(threads=threads) for threads in plan.threads}
+    runners = {threads: make_runner("local", threads=threads) for threads in plan.threads}
     cache_bytes = largest_cache_bytes()
     with Store.open(storage) as store:
         profiling = Profiling(plan, runners, store, cache_bytes=cache_bytes)

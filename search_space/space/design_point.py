@@ -1,15 +1,19 @@
 """A point of a space: one value for every choice, and the Architecture that they make."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import assert_never
 
 from search_space.architecture import (
+    MIXERS,
     Architecture,
     Attention,
     Layer,
+    LayoutLetter,
     LinearAttention,
     Mixer,
     ShortConv,
+    layout_letters,
 )
 from search_space.quantization import BLOCK
 
@@ -40,7 +44,8 @@ def build(point: DesignPoint) -> Architecture:
         width=point.width,
         embedding_width=embedding_width(point.width, point.embedding_share),
         layers=tuple(
-            Layer(mixer=_mixer(letter, point), feed_forward_width=hidden) for letter in point.layout
+            Layer(mixer=_mixer(letter, point), feed_forward_width=hidden)
+            for letter in layout_letters(point.layout)
         ),
     )
 
@@ -58,15 +63,12 @@ def divisor_at_most(heads: int, kv_heads: int) -> int:
     return next(count for count in range(min(heads, kv_heads), 0, -1) if heads % count == 0)
 
 
-def has_heads(letters: Sequence[str]) -> bool:
-    return any(letter in letters for letter in "asl")
+def reads_choice(letters: Iterable[LayoutLetter], choice: str) -> bool:
+    """Return whether the shape of any of these mixers depends on a choice of the space."""
+    return any(choice in MIXERS[letter].choices for letter in letters)
 
 
-def has_attention(letters: Sequence[str]) -> bool:
-    return any(letter in letters for letter in "as")
-
-
-def _mixer(letter: str, point: DesignPoint) -> Mixer | None:
+def _mixer(letter: LayoutLetter, point: DesignPoint) -> Mixer | None:
     heads = point.width // point.head_dim
     match letter:
         case "-":
@@ -86,7 +88,8 @@ def _mixer(letter: str, point: DesignPoint) -> Mixer | None:
             return LinearAttention(
                 heads=heads, key_dim=point.head_dim // 2, value_dim=point.head_dim
             )
-    raise AssertionError(f"no mixer is written {letter}")
+        case _:
+            assert_never(letter)
 
 
 def _whole_blocks(channels: float) -> int:

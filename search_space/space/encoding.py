@@ -18,8 +18,7 @@ from search_space.space.design_point import (
     divisor_at_most,
     embedding_width,
     feed_forward_width,
-    has_attention,
-    has_heads,
+    reads_choice,
 )
 from search_space.space.rules import check_layout, nearest_layout
 from search_space.space.space_definition import Space, fitted
@@ -186,10 +185,10 @@ def _ordered(space: Space) -> dict[str, int]:
     """How many values each ordered choice has; those that decide nothing are left out."""
     used = {
         "feed_forward": space.matched is None,
-        "kernel": "c" in space.mixers,
-        "head_dim": has_heads(space.mixers),
-        "kv_heads": has_attention(space.mixers),
-        "window": "s" in space.mixers,
+        **{
+            choice: reads_choice(space.mixers, choice)
+            for choice in ("kernel", "head_dim", "kv_heads", "window")
+        },
     }
     counts = {name: len(getattr(space, name)) for name in _ORDERED if used.get(name, True)}
     return {name: count for name, count in counts.items() if count > 1}

@@ -2,18 +2,15 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar, Literal, TypeAlias, TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
-from search_space.architecture import Architecture
+from search_space.architecture import ATTENTION_LETTERS, Architecture, LayoutLetter
 from search_space.costs import parameter_counts, weight_bytes
 from search_space.quantization import Quantization
-
-LayoutLetter: TypeAlias = Literal["c", "a", "s", "l", "-"]
-
-_ATTENTION = "as"
 
 T = TypeVar("T")
 
@@ -72,7 +69,7 @@ def check_layout(layout: str, rules: Rules) -> tuple[RuleCheck, ...]:
     depth = len(layout)
     if rules.attention_layers is not None:
         fewest, most = rules.attention_layers
-        count = sum(letter in _ATTENTION for letter in layout)
+        count = sum(letter in ATTENTION_LETTERS for letter in layout)
         checks.append(
             RuleCheck(
                 rule="attention_layers",
@@ -96,7 +93,7 @@ def check_layout(layout: str, rules: Rules) -> tuple[RuleCheck, ...]:
             )
     if rules.longest_run_without_attention is not None:
         longest = rules.longest_run_without_attention
-        run = max(map(len, layout.replace("s", "a").split("a")))
+        run = max(map(len, re.split(f"[{ATTENTION_LETTERS}]", layout)))
         checks.append(
             RuleCheck(
                 rule="longest_run_without_attention",
@@ -218,7 +215,7 @@ class _Nearest:
 def _advance(state: _State, letter: str, rules: Rules) -> _State | None:
     """The state one layer on; None where a rule is broken for good."""
     attention, run = state
-    if letter in _ATTENTION:
+    if letter in ATTENTION_LETTERS:
         run = 0
         if rules.attention_layers is not None:
             attention += 1

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Literal, TypeAlias
 
-from search_space.architecture import Architecture
+from search_space.architecture import Architecture, LayoutLetter
 from search_space.costs import parameter_counts, weight_bytes
 from search_space.quantization import BLOCK, Quantization
-from search_space.space.design_point import DesignPoint, build, feed_forward_width, has_heads
+from search_space.space.design_point import DesignPoint, build, feed_forward_width, reads_choice
 from search_space.space.matching import Matched, check_matched, counted, with_size
-from search_space.space.rules import LayoutLetter as LayoutLetter
 from search_space.space.rules import (
     RuleCheck,
     check_layout,
@@ -67,7 +66,7 @@ class Space:
         _check_choices("embedding_share", self.embedding_share, 0.01, 1)
         if not 0 < len(self.mixers) == len(set(self.mixers)):
             raise ValueError(f"mixers: {list(self.mixers)} is not one or more different letters")
-        if has_heads(self.mixers):
+        if reads_choice(self.mixers, "head_dim"):
             for width, head_dim in itertools.product(self.width, self.head_dim):
                 if width % head_dim:
                     raise ValueError(f"width: {width} is not a multiple of head_dim = {head_dim}")

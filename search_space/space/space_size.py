@@ -3,12 +3,12 @@
 import itertools
 from collections.abc import Sequence
 
+from search_space.architecture import LayoutLetter
 from search_space.space.design_point import (
     divisor_at_most,
     embedding_width,
     feed_forward_width,
-    has_attention,
-    has_heads,
+    reads_choice,
 )
 from search_space.space.rules import layout_counts
 from search_space.space.space_definition import Space
@@ -50,14 +50,14 @@ def _feed_forwards(width: int, space: Space) -> int:
     return len({feed_forward_width(width, multiple) for multiple in space.feed_forward})
 
 
-def _mixer_choices(letters: Sequence[str], width: int, space: Space) -> int:
+def _mixer_choices(letters: Sequence[LayoutLetter], width: int, space: Space) -> int:
     """How many mixers a layout of exactly these letters may be made of."""
-    choices = len(space.kernel) if "c" in letters else 1
-    if "s" in letters:
+    choices = len(space.kernel) if reads_choice(letters, "kernel") else 1
+    if reads_choice(letters, "window"):
         choices *= len(space.window)
-    if has_attention(letters):
+    if reads_choice(letters, "kv_heads"):
         return choices * sum(
             len({divisor_at_most(width // head_dim, count) for count in space.kv_heads})
             for head_dim in space.head_dim
         )
-    return choices * len(space.head_dim) if has_heads(letters) else choices
+    return choices * len(space.head_dim) if reads_choice(letters, "head_dim") else choices

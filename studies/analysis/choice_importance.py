@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from search_space.architecture import ATTENTION_LETTERS, MIXERS
 from studies.analysis.shapes import Shape
 
 # Below this a forest finds what is not there.
@@ -21,13 +22,6 @@ _TREES = 25
 _SMALLEST_LEAF = 2
 # More candidates change little and take long.
 _MOST_TRIALS = 1_000
-_LETTERS = {
-    "c": "convolution layers",
-    "a": "attention layers",
-    "s": "sliding-window layers",
-    "l": "linear attention layers",
-    "-": "layers without mixer",
-}
 
 _Table = NDArray[np.float64]  # (candidates, choices)
 
@@ -57,7 +51,7 @@ class Importances:
 def choices(shape: Shape) -> dict[str, float]:
     """What was chosen, as numbers; a property that no layer has is 0."""
     depth = len(shape.layout)
-    places = [index for index, letter in enumerate(shape.layout) if letter in "as"]
+    places = [index for index, letter in enumerate(shape.layout) if letter in ATTENTION_LETTERS]
     return {
         "depth": depth,
         "width": shape.width,
@@ -68,7 +62,7 @@ def choices(shape: Shape) -> dict[str, float]:
         "head size": shape.head_dim or 0,
         "key/value heads": shape.kv_heads or 0,
         "window": shape.window or 0,
-        **{name: shape.layout.count(letter) for letter, name in _LETTERS.items()},
+        **{kind.layers: shape.layout.count(letter) for letter, kind in MIXERS.items()},
         "place of attention": float(np.mean(places)) / depth if places else 0.0,
     }
 

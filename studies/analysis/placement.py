@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from search_space.architecture import MIXERS
 from studies.analysis.shapes import Shape
 
 _TENTHS = 10
 _BEST_SHARE = 0.2
-_LETTERS = "casl-"
 _FEWEST_TELLING = 3
 
 _Shares: TypeAlias = tuple[tuple[float, ...], ...]  # a row a letter, a column a tenth of the depth
@@ -66,7 +66,7 @@ def placement(shapes: Sequence[Shape], above: Sequence[float]) -> Placement:
     assert len(shapes) == len(above) >= 1 / _BEST_SHARE
     order = np.argsort(above, kind="stable")
     count = round(_BEST_SHARE * len(shapes))
-    letters = [letter for letter in _LETTERS if any(letter in shape.layout for shape in shapes)]
+    letters = [letter for letter in MIXERS if any(letter in shape.layout for shape in shapes)]
     return Placement(
         letters="".join(letters),
         best=_shares([shapes[index].layout for index in order[:count]], letters),

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from search_space.architecture import ATTENTION_LETTERS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
@@ -27,7 +29,7 @@ class Shape:
     @property
     def attention_layers(self) -> int:
         """Full and sliding-window."""
-        return self.layout.count("a") + self.layout.count("s")
+        return sum(letter in ATTENTION_LETTERS for letter in self.layout)
 
 
 def read_shape(text: str, layout: str) -> Shape:

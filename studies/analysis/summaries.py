@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from evaluators.evaluator import Evaluation, Score
+from evaluators.scores import is_timed, score_names
 from hardware.measurement import Interval
 from search_space.architecture import Architecture
 from search_space.strict import one_of
@@ -14,7 +15,6 @@ from studies.analysis import pareto_front
 from studies.analysis.followed_study import Followed, released
 from studies.analysis.hypervolume_growth import growth
 from studies.records import ScoredPoint, Trial, scored_point
-from studies.spec.scores import is_timed, score_names
 from studies.spec.study_spec import StudySpec, asked_scores, from_json
 from studies.storage.store import Store
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from evaluators.evaluator import Score
+from evaluators.scores import is_trained
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
 from studies.analysis.summaries import Front
@@ -20,7 +21,6 @@ from studies.confirmation.confirmation_statistics import (
     telling_gap,
 )
 from studies.records import ConfirmationRun, ScoredPoint, Trial, scored_point
-from studies.spec.scores import is_trained
 from studies.storage.store import Store
 
 _LOSS = "loss"

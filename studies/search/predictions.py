@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evaluators.evaluator import Evaluation, Evaluator, Infeasible, Progress, Report
+from evaluators.scores import is_additive, is_timed
 from evaluators.speed.latency_model import FEWEST, Accuracy, LatencyModel, Prediction
-from evaluators.speed.workload_parts import Deployment, Parts, is_additive, parts_of
+from evaluators.speed.workload_parts import Deployment, Parts, parts_of
 from search_space.architecture import Architecture
 from studies.records import END_STATES, Trial
 from studies.spec.budgets import budgets
-from studies.spec.scores import is_timed
 from studies.spec.study_spec import StudySpec, asked_scores
 from studies.storage.store import Store
 

@@ -8,6 +8,8 @@ from typing import Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evaluators.quality.recall_probe import RecallProbe
+from evaluators.scores import score_names
+from evaluators.speed.runners import RUNNERS, RunnerKind
 from evaluators.text.corpus import CorpusName, check_corpus
 from evaluators.text.task import read_task
 from hardware.runner import ModelFormat
@@ -18,9 +20,7 @@ from search_space.quantization import Quantization
 from search_space.space.encoding import encode
 from search_space.space.space_definition import Space, check_layouts_only, check_weight_rule
 from search_space.strict import one_of, parse_json
-from studies.spec.scores import score_names
 
-RunnerKind: TypeAlias = Literal["local", "llama.cpp", "fake"]
 SamplerKind: TypeAlias = Literal["tpe", "nsga2", "gp", "random"]
 
 _MOST_TOKENS = 1_048_576
@@ -60,7 +60,7 @@ class Target(StrictModel):
 
 
 class Objective(StrictModel):
-    """A score to make small; see studies.spec.scores.
+    """A score to make small; see evaluators.scores.
 
     max: the budget above which a candidate is infeasible.
     """
@@ -157,7 +157,7 @@ class DeviceSettings(StrictModel):
 
     @property
     def model_format(self) -> ModelFormat:
-        return "gguf" if self.runner == "llama.cpp" else "onnx"
+        return RUNNERS[self.runner].model_format
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -260,7 +260,7 @@ class StudySpec(StrictModel):
                     f"{field}: 'task' is not possible without proxy.task, a file of prompts and "
                     "completions"
                 )
-        formats = _QUANTIZATIONS[self.device.runner]
+        formats = RUNNERS[self.device.runner].quantizations
         if self.target.quantization not in formats:
             raise ValueError(
                 f"target.quantization: {self.target.quantization!r} is not what the runner "
@@ -315,12 +315,6 @@ def from_json(text: str) -> StudySpec:
     return parse_json(StudySpec, text, "the stored study")
 
 
-# onnxruntime's CPU provider has no kernels for fp16, and llama.cpp's fp32 is of no use.
-_QUANTIZATIONS: Mapping[RunnerKind, tuple[Quantization, ...]] = {
-    "local": ("fp32", "int8", "int4"),
-    "fake": ("fp32", "int8", "int4"),
-    "llama.cpp": ("fp16", "int8", "int4"),
-}
 _DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")
 
 

@@ -1,4 +1,4 @@
-// The page of some studies: makes its sections, and redraws those that a change concerns.
+// The page: creates its sections, and redraws those that a change concerns.
 
 import { budgetSection } from "./budget.js";
 import { themeButton, watchTheme } from "./colours.js";
@@ -9,10 +9,10 @@ import { frontSection } from "./front.js";
 import { overviewSection } from "./overview.js";
 import { parallelSection } from "./parallel.js";
 import { progressSection } from "./progress.js";
+import { reliabilitySection } from "./reliability.js";
 import { studiesSection } from "./studies.js";
 import { Study } from "./study.js";
 import { trialsSection } from "./trials.js";
-import { trustSection } from "./trust.js";
 import { View } from "./view.js";
 import { whySection } from "./why.js";
 
@@ -20,24 +20,24 @@ import { whySection } from "./why.js";
  * @typedef {{write: (study: string, trial: string, format: string) =>
  *   Promise<{path: string, remark: string | null, next: string[]}>}} Exporter
  *
- * @typedef {Object} Page what the sections draw from
- * @property {Map<string, Study>} studies
- * @property {Study} study the one that is looked at
+ * @typedef {Object} Page the data that the sections draw
+ * @property {Map<string, Study>} studies by name
+ * @property {Study} study the study that is shown
  * @property {View} view
- * @property {boolean} live whether more will come
- * @property {any} why null until it is there
- * @property {() => void} askWhy has it brought, or brought anew, where it can be
- * @property {Exporter | null} exporter null where nothing can be written
- * @property {Map<string, string | null>} storages what `--storage` has to be, by study
+ * @property {boolean} live whether updates will follow
+ * @property {any} why the document that says which choices matter; null until it is loaded
+ * @property {() => void} requestWhy loads or refreshes `why`, if possible
+ * @property {Exporter | null} exporter null if exports cannot be written from here
+ * @property {Map<string, string | null>} storages the value of `--storage` for commands, by study
  *
  * @typedef {{document?: boolean, why?: boolean, selection?: boolean, budgets?: boolean,
  *   axes?: boolean, hidden?: boolean, theme?: boolean, studies?: boolean}} Change
- *   what is new since a section was drawn
+ *   what has changed since a section was last drawn
  *
  * @typedef {{element: HTMLElement, draw: (change: Change) => void}} Section
  */
 
-const FRAME_MS = 8;
+const FRAME_BUDGET_MS = 8;
 const EVERYTHING = {
   document: true,
   why: true,
@@ -50,21 +50,22 @@ const EVERYTHING = {
 };
 
 /**
- * Draws whole documents, and needs no network.
- * @param {any[]} documents one a study, whole
+ * Draws studies; works without a network.
+ * @param {any[]} documents one whole document per study
  * @param {Object} options
  * @param {HTMLElement} options.into is filled
- * @param {boolean} options.live whether more will come
- * @param {Map<string, any>} [options.whys] by study
+ * @param {boolean} options.live whether updates will follow
+ * @param {Map<string, any>} [options.whys] the documents that say which choices matter, by study
  * @param {Exporter | null} [options.exporter]
- * @param {(study: Study) => void} [options.explain] has `explain` of what is returned called
- * @param {Map<string, string | null>} [options.storages]
+ * @param {(study: Study) => void} [options.requestWhy] loads such a document and passes it to
+ *   `setWhy` of the returned object
+ * @param {Map<string, string | null>} [options.storages] see `Page`
  */
 export function drawStudy(documents, options) {
-  const { into, live, whys = new Map(), exporter = null, storages = new Map(), explain = () => {} } = options;
+  const { into, live, whys = new Map(), exporter = null, storages = new Map(), requestWhy = () => {} } = options;
   const studies = new Map(documents.map((document) => [document.study, new Study(document)]));
   const view = new View(documents[0].study);
-  if (!studies.has(view.look.study)) view.look = { ...view.look, study: documents[0].study };
+  if (!studies.has(view.state.study)) view.state = { ...view.state, study: documents[0].study };
   /** @type {Page} */
   const page = {
     studies,
@@ -73,12 +74,12 @@ export function drawStudy(documents, options) {
     exporter,
     storages,
     get study() {
-      return studies.get(view.look.study);
+      return studies.get(view.state.study);
     },
     get why() {
-      return whys.get(view.look.study) ?? null;
+      return whys.get(view.state.study) ?? null;
     },
-    askWhy: () => explain(page.study),
+    requestWhy: () => requestWhy(page.study),
   };
 
   const status = element("span", { class: "status", role: "status" });
@@ -94,17 +95,16 @@ export function drawStudy(documents, options) {
     parallelSection(page),
     whySection(page),
     progressSection(page),
-    trustSection(page),
+    reliabilitySection(page),
   ];
-  const turns = new Turns();
-  const sections = parts.map((part) => new LazySection(part, turns));
+  const queue = new DrawQueue();
+  const sections = parts.map((part) => new LazySection(part, queue));
   const split = element("div", { class: "split" }, parts[1].element, parts[2].element);
   fill(into, top, parts[0].element, split, ...parts.slice(3).map((part) => part.element));
 
   function drawTop() {
     const names = [...studies.keys()];
-    const together = into.querySelector("#studies");
-    together.hidden = names.length < 2;
+    into.querySelector("#studies").hidden = names.length < 2;
     const links = [...into.querySelectorAll("section:not([hidden]) h2")].map((heading) =>
       element("a", { href: `#${heading.parentElement.parentElement.id}`, on: { click: jump } }, heading.textContent),
     );
@@ -128,21 +128,21 @@ export function drawStudy(documents, options) {
   }
 
   view.listeners.push((before) => {
-    const { look } = view;
-    if (!studies.has(look.study)) {
-      view.look = { ...look, study: before.study };
+    const { state } = view;
+    if (!studies.has(state.study)) {
+      view.state = { ...state, study: before.study };
       return;
     }
-    if (look.study !== before.study) {
+    if (state.study !== before.study) {
       drawTop();
       changed(EVERYTHING);
       return;
     }
     changed({
-      selection: look.selection !== before.selection,
-      budgets: look.budgets !== before.budgets,
-      axes: look.x !== before.x || look.y !== before.y || look.log !== before.log,
-      hidden: look.hidden !== before.hidden,
+      selection: state.selection !== before.selection,
+      budgets: state.budgets !== before.budgets,
+      axes: state.x !== before.x || state.y !== before.y || state.log !== before.log,
+      hidden: state.hidden !== before.hidden,
     });
   });
   watchTheme(() => changed({ theme: true }));
@@ -150,7 +150,7 @@ export function drawStudy(documents, options) {
   changed(EVERYTHING);
 
   return {
-    /** @param {any} document whole, of a study that is drawn or not; or an update of one that is */
+    /** @param {any} document a whole document of any study, or an update of a study that is shown */
     update(document) {
       const known = studies.has(document.study);
       if (document.since === null) studies.set(document.study, new Study(document));
@@ -159,33 +159,33 @@ export function drawStudy(documents, options) {
       changed(document.study === page.study.name ? { document: true } : { studies: true });
     },
     /** @param {any} why */
-    explain(why) {
+    setWhy(why) {
       whys.set(why.study, why);
       changed({ why: true });
     },
-    /** @param {string} text how the study is followed */
-    say(text) {
+    /** @param {string} text whether the page is up to date */
+    setStatus(text) {
       if (status.textContent !== text) status.textContent = text;
     },
     page,
   };
 }
 
-/** Draws a section only while it is near the screen, in its turn, and then all that it has missed. */
+/** Collects the changes of a section, and draws them once the section is near the screen. */
 class LazySection {
-  /** @param {Section} section @param {Turns} turns */
-  constructor(section, turns) {
+  /** @param {Section} section @param {DrawQueue} queue */
+  constructor(section, queue) {
     this.section = section;
-    this.turns = turns;
+    this.queue = queue;
     /** @type {Change} */
-    this.missed = {};
+    this.pending = {};
     this.near = false;
     const watch = ([...entries]) => {
       this.near = entries.at(-1).isIntersecting;
-      this.turns.ask(this);
+      this.queue.add(this);
     };
     new IntersectionObserver(watch, { rootMargin: "300px" }).observe(section.element);
-    // A page that is printed is seen as a whole.
+    // Printing shows the whole page.
     addEventListener("beforeprint", () => {
       this.near = true;
       this.draw();
@@ -194,46 +194,46 @@ class LazySection {
 
   /** @param {Change} change */
   change(change) {
-    for (const [what, is] of Object.entries(change)) this.missed[what] ||= is;
-    this.turns.ask(this);
+    for (const [what, changed] of Object.entries(change)) this.pending[what] ||= changed;
+    this.queue.add(this);
   }
 
   draw() {
-    if (!this.near || !Object.values(this.missed).some(Boolean)) return;
-    const { missed } = this;
-    this.missed = {};
-    this.section.draw(missed);
+    if (!this.near || !Object.values(this.pending).some(Boolean)) return;
+    const { pending } = this;
+    this.pending = {};
+    this.section.draw(pending);
   }
 }
 
 /**
- * As many sections a frame as take no time that is felt: what stands above is seen before what is
- * below is drawn, which may by then not be near the screen any more.
+ * Draws as many sections per frame as take no noticeable time, in the order in which they were
+ * added. A section that has left the screen by the time of its turn is not drawn.
  */
-class Turns {
+class DrawQueue {
   constructor() {
     /** @type {Set<LazySection>} */
     this.waiting = new Set();
   }
 
   /** @param {LazySection} section */
-  ask(section) {
-    if (this.waiting.size === 0) requestAnimationFrame(() => this.#take());
+  add(section) {
+    if (this.waiting.size === 0) requestAnimationFrame(() => this.#drawSome());
     this.waiting.add(section);
   }
 
-  #take() {
-    const begun = performance.now();
+  #drawSome() {
+    const start = performance.now();
     for (const section of this.waiting) {
       this.waiting.delete(section);
       section.draw();
-      if (performance.now() - begun > FRAME_MS) break;
+      if (performance.now() - start > FRAME_BUDGET_MS) break;
     }
-    if (this.waiting.size) requestAnimationFrame(() => this.#take());
+    if (this.waiting.size) requestAnimationFrame(() => this.#drawSome());
   }
 }
 
-/** Goes to a section without losing what the address says. */
+/** Scrolls to a section; a plain link would replace the view in the address. */
 function jump(event) {
   event.preventDefault();
   const target = document.querySelector(event.currentTarget.getAttribute("href"));

@@ -1,6 +1,6 @@
-// Numbers, units and moments as people read them.
+// Formats numbers, units and times for people.
 
-/** @param {number | null | undefined} value four significant digits, or whole thousands */
+/** @param {number | null | undefined} value @returns {string} with four significant digits; from 1,000 on without decimals */
 export function figure(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
@@ -9,22 +9,22 @@ export function figure(value) {
   return trimmed(value.toPrecision(4));
 }
 
-/** @param {number | null} share of 1 */
-export function percent(share) {
-  if (share === null || share === undefined) return "–";
-  const hundredths = 100 * share;
-  if (hundredths > 0 && hundredths < 0.05) return "< 0.1 %";
-  return `${hundredths !== 0 && Math.abs(hundredths) < 10 ? hundredths.toFixed(1) : Math.round(hundredths)} %`;
+/** @param {number | null} fraction @returns {string} such as `3.1 %` or `31 %` */
+export function percent(fraction) {
+  if (fraction === null || fraction === undefined) return "–";
+  const value = 100 * fraction;
+  if (value > 0 && value < 0.05) return "< 0.1 %";
+  return `${value !== 0 && Math.abs(value) < 10 ? value.toFixed(1) : Math.round(value)} %`;
 }
 
-/** @param {number | null} probability `97%`, `>99%`, `<1%`: as the terminal and the report say it */
+/** @param {number | null} probability @returns {string} `97%`, `>99%` or `<1%`, as in the terminal and the report */
 export function probabilityText(probability) {
   if (probability === null) return "–";
   if (probability > 0.99 && probability < 1) return ">99%";
   return probability > 0 && probability < 0.01 ? "<1%" : `${Math.round(100 * probability)}%`;
 }
 
-/** @param {number} seconds `43 s`, `12 min`, `3 h 20 min` */
+/** @param {number} seconds @returns {string} such as `43 s`, `12 min` or `3 h 20 min` */
 export function duration(seconds) {
   if (seconds < 10) return `${trimmed(seconds.toPrecision(2))} s`;
   if (seconds < 100) return `${Math.round(seconds)} s`;
@@ -34,7 +34,7 @@ export function duration(seconds) {
   return hours < 100 ? `${hours} h ${minutes % 60} min` : `${hours.toLocaleString("en-US")} h`;
 }
 
-/** @param {number} moment seconds since 1970 */
+/** @param {number} moment in seconds since 1970 @returns {string} in local time */
 export function clock(moment) {
   return new Date(1000 * moment).toLocaleString("en-GB", {
     dateStyle: "medium",
@@ -44,7 +44,7 @@ export function clock(moment) {
 
 /**
  * @param {{value: number, low: number | null, high: number | null} | undefined} score
- * @returns {string} with half its 95 % interval, where it has one
+ * @returns {string} the value and half the width of its 95 % confidence interval, if it has one
  */
 export function scoreText(score) {
   if (score === undefined) return "–";
@@ -63,7 +63,7 @@ export function counted(count, one, many = `${one}s`) {
   return `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`;
 }
 
-/** @param {string} text as one word of a POSIX shell */
+/** @param {string} text @returns {string} the text quoted as one word of a POSIX shell */
 export function shellWord(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,18 +1,18 @@
-// The front: a chart of any two scores of every trial, to look at, to walk along and to select in.
+// The front: a chart of two scores of every trial, with selection by mouse and keyboard.
 
 import { card, HoverCard, roleName } from "./card.js";
 import { Chart, scoreAxis, spansDecades } from "./chart.js";
 import { MARKS } from "./colours.js";
-import { button, choice, element, fill, section, tick } from "./dom.js";
+import { button, checkbox, choice, element, fill, section } from "./dom.js";
 import { axisTitle, counted, scoreText } from "./format.js";
-import { reach, scatter, standing } from "./scatter.js";
-import { place, title } from "./study.js";
+import { rowsWithScores, scatter, valuesAlong } from "./scatter.js";
+import { axisValue, title } from "./study.js";
 
 /** @param {import("./draw.js").Page} page */
 export function frontSection(page) {
   const controls = element("div", { class: "controls" });
-  const roles = element("div", { class: "controls", role: "group", "aria-label": "Shown" });
-  const spoken = element("p", { class: "visually-hidden", "aria-live": "polite" });
+  const roles = element("div", { class: "controls", role: "group", "aria-label": "Trials shown" });
+  const announcement = element("p", { class: "visually-hidden", "aria-live": "polite" });
   const caption = element("p", { class: "quiet caption" });
   const hover = new HoverCard();
   const chart = new Chart("", { tall: true });
@@ -23,40 +23,40 @@ export function frontSection(page) {
   const keys = element(
     "p",
     { id: "front-keys", class: "quiet caption" },
-    "Click a point to select it, with Shift to select several; or Tab to the chart, walk along the " +
-      "front with the arrow keys and press Enter.",
+    "Click a point to select it; hold Shift to select several. With the keyboard: press Tab to reach the " +
+      "chart, move along the front with the arrow keys, and press Enter to select.",
   );
 
-  let walked = -1;
+  let position = -1;
   const members = () => {
     const { x } = axesOf(page);
-    return page.study.withRole("front").sort((a, b) => (place(a, x) ?? 0) - (place(b, x) ?? 0));
+    return page.study.withRole("front").sort((a, b) => (axisValue(a, x) ?? 0) - (axisValue(b, x) ?? 0));
   };
   chart.canvas.addEventListener("keydown", (event) => {
     const front = members();
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (step !== undefined && front.length) {
-      walked = (walked + step + front.length) % front.length;
+      position = (position + step + front.length) % front.length;
       event.preventDefault();
-      point(front[walked]);
-    } else if ((event.key === "Enter" || event.key === " ") && front[walked]) {
+      showCard(front[position]);
+    } else if ((event.key === "Enter" || event.key === " ") && front[position]) {
       event.preventDefault();
-      page.view.toggle(front[walked].name, true);
-      point(front[walked]);
+      page.view.toggle(front[position].name, true);
+      showCard(front[position]);
     } else if (event.key === "Escape") {
       hover.hide();
     }
   });
   chart.canvas.addEventListener("blur", () => hover.hide());
 
-  /** @param {import("./study.js").Row} row shows its card where it stands */
-  function point(row) {
+  /** Shows the card of a trial at its point, and announces it. @param {import("./study.js").Row} row */
+  function showCard(row) {
     const { x, y } = axesOf(page);
-    const at = chart.drawing.convertToPixel({ seriesIndex: 0 }, [place(row, x), place(row, y)]);
+    const at = chart.drawing.convertToPixel({ seriesIndex: 0 }, [axisValue(row, x), axisValue(row, y)]);
     hover.show(card(page.study, row), at[0], at[1]);
-    const chosen = page.view.look.selection.has(row.name) ? ", selected" : "";
+    const selected = page.view.state.selection.has(row.name) ? ", selected" : "";
     const scores = [x, y].map((axis) => `${axis} ${scoreText(row.scores[axis])}`).join(", ");
-    spoken.textContent = `${title(row)}, ${roleName(row)}: ${scores}${chosen}`;
+    announcement.textContent = `${title(row)}, ${roleName(row)}: ${scores}${selected}`;
   }
 
   const rowOf = (event) => page.study.byName.get(event.value?.[2]);
@@ -76,10 +76,10 @@ export function frontSection(page) {
     const { x, y } = axesOf(page);
     const [[left, right], [low, high]] = area.coordRange;
     const inside = (value, from, to) => value !== null && value >= from && value <= to;
-    const chosen = shown(page).filter(
-      (row) => inside(place(row, x), left, right) && inside(place(row, y), low, high),
+    const selected = shownRows(page).filter(
+      (row) => inside(axisValue(row, x), left, right) && inside(axisValue(row, y), low, high),
     );
-    page.view.select(chosen.map((row) => row.name));
+    page.view.select(selected.map((row) => row.name));
     brush(false);
   });
   const area = button("Select an area", () => brush(area.getAttribute("aria-pressed") !== "true"), {
@@ -87,7 +87,7 @@ export function frontSection(page) {
   });
 
   let brushing = false;
-  let missed = false;
+  let outdated = false;
 
   function brush(on) {
     brushing = on;
@@ -98,114 +98,114 @@ export function frontSection(page) {
       key: "brush",
       brushOption: { brushType: on ? "rect" : false, brushMode: "single" },
     });
-    if (!on && missed) drawChart();
+    if (!on && outdated) drawChart();
   }
 
   function drawControls() {
     const { view, study } = page;
     const { x, y } = axesOf(page);
-    const log = logOf(view, standing(shown(page), x, y), x, y);
+    const log = logOf(view, rowsWithScores(shownRows(page), x, y), x, y);
     const options = study.axes.map((axis) => [axis.name, axisTitle(axis)]);
     fill(
       controls,
-      choice("Across", options, x, (score) => view.change({ x: score })),
-      choice("Up", options, y, (score) => view.change({ y: score })),
-      tick("log across", log.x, (on) => view.change({ log: { ...log, x: on } })),
-      tick("log up", log.y, (on) => view.change({ log: { ...log, y: on } })),
+      choice("x axis", options, x, (score) => view.change({ x: score })),
+      choice("y axis", options, y, (score) => view.change({ y: score })),
+      checkbox("log x", log.x, (on) => view.change({ log: { ...log, x: on } })),
+      checkbox("log y", log.y, (on) => view.change({ log: { ...log, y: on } })),
       area,
     );
   }
 
   function drawRoles() {
     const { view, study } = page;
-    const ticks = Object.entries(MARKS).reverse().map(([role, mark]) => {
+    const boxes = Object.entries(MARKS).reverse().map(([role, mark]) => {
       const label = `${mark.label} ${study.withRole(role).length.toLocaleString("en-US")}`;
-      const drawn = element("i", { class: `mark ${role}`, "aria-hidden": "true" });
+      const symbol = element("i", { class: `mark ${role}`, "aria-hidden": "true" });
       const choose = (show) => {
-        const hidden = new Set(view.look.hidden);
+        const hidden = new Set(view.state.hidden);
         if (show) hidden.delete(role);
         else hidden.add(role);
         view.change({ hidden });
       };
-      return tick(label, !view.look.hidden.has(role), choose, drawn);
+      return checkbox(label, !view.state.hidden.has(role), choose, symbol);
     });
-    fill(roles, ...ticks);
+    fill(roles, ...boxes);
   }
 
   function drawChart() {
-    missed = false;
+    outdated = false;
     const { study, view } = page;
     const { x, y } = axesOf(page);
-    const drawn = shown(page);
-    const spots = standing(drawn, x, y);
-    const log = logOf(view, spots, x, y);
+    const shown = shownRows(page);
+    const rows = rowsWithScores(shown, x, y);
+    const log = logOf(view, rows, x, y);
     chart.label =
-      `Scatter of ${y} against ${x}: ${counted(drawn.length, "trial")}, ` +
-      `${study.withRole("front").length} on the front. The table of trials has the same figures.`;
+      `Scatter plot of ${y} against ${x}: ${counted(shown.length, "trial")}, ` +
+      `${study.withRole("front").length} on the front. The table of trials contains the same values.`;
     const option = {
       grid: { left: 58, right: 18, top: 14, bottom: 46 },
       brush: { toolbox: [], xAxisIndex: 0, brushStyle: { color: "rgba(128,128,128,.2)" } },
       toolbox: { show: false },
-      xAxis: scoreAxis(axisTitle(study.axis(x)), reach(spots, x), log.x),
-      yAxis: scoreAxis(axisTitle(study.axis(y)), reach(spots, y), log.y, { nameGap: 42 }),
-      series: scatter(page, drawn, x, y, log),
+      xAxis: scoreAxis(axisTitle(study.axis(x)), valuesAlong(rows, x), log.x),
+      yAxis: scoreAxis(axisTitle(study.axis(y)), valuesAlong(rows, y), log.y, { nameGap: 42 }),
+      series: scatter(page, shown, x, y, log),
     };
-    chart.draw(option, spots.length ? null : "No trial has both scores yet");
-    caption.textContent = captionOf(study, drawn, x, y);
+    chart.draw(option, rows.length ? null : "No trial has both scores yet");
+    caption.textContent = captionOf(shown, x, y);
   }
 
   return {
     element: section(
       "front",
       "Front",
-      "Every score is better when smaller: the best trade-offs are down and to the left.",
+      "Smaller is better for every score: the best trade-offs are at the lower left.",
       controls,
       roles,
       chart.element,
       caption,
       keys,
-      spoken,
+      announcement,
     ),
     /** @param {import("./draw.js").Change} change */
     draw(change) {
       if (change.document || change.axes || change.hidden) drawControls();
       if (change.document || change.hidden) drawRoles();
-      // To draw anew would end what is being selected; it waits until that is done.
-      if (brushing) missed = true;
+      // Redrawing would abort an area selection, so it waits until the selection is finished.
+      if (brushing) outdated = true;
       else if (Object.keys(change).some((what) => what !== "studies" && change[what])) drawChart();
     },
   };
 }
 
-/** @param {import("./draw.js").Page} page @returns {{x: string, y: string}} the scores to draw */
+/** @param {import("./draw.js").Page} page @returns {{x: string, y: string}} the names of the scores to draw */
 export function axesOf({ study, view }) {
   const known = study.axes.map((axis) => axis.name);
-  const pick = (wished, usual) => (wished !== null && known.includes(wished) ? wished : usual);
-  return { x: pick(view.look.x, known[1] ?? known[0]), y: pick(view.look.y, known[0]) };
+  const pick = (requested, usual) => (requested !== null && known.includes(requested) ? requested : usual);
+  return { x: pick(view.state.x, known[1] ?? known[0]), y: pick(view.state.y, known[0]) };
 }
 
 /**
- * Which axes are logarithmic: as the reader wishes, else as what is drawn spans.
+ * Returns which axes are logarithmic: as the user has chosen, else depending on the values.
  * @param {import("./view.js").View} view
- * @param {import("./study.js").Row[]} rows with both scores
+ * @param {import("./study.js").Row[]} rows trials with both scores
  * @returns {{x: boolean, y: boolean}}
  */
-export function logOf({ look }, rows, x, y) {
-  if (look.log !== null) return look.log;
-  const spans = (axis) => spansDecades(rows.map((row) => place(row, axis)));
+export function logOf({ state }, rows, x, y) {
+  if (state.log !== null) return state.log;
+  const spans = (axis) => spansDecades(rows.map((row) => axisValue(row, axis)));
   return { x: spans(x), y: spans(y) };
 }
 
-function shown({ study, view }) {
-  return study.rows.filter((row) => row.role in MARKS && !view.look.hidden.has(row.role));
+function shownRows({ study, view }) {
+  return study.rows.filter((row) => row.role in MARKS && !view.state.hidden.has(row.role));
 }
 
-function captionOf(study, drawn, x, y) {
-  const absent = drawn.filter((row) => place(row, x) === null || place(row, y) === null).length;
-  const parts = ["Bars: 95 % intervals of the front, of published models and of what is selected."];
-  if (drawn.some((row) => row.role === "stopped")) {
-    parts.push("A stopped trial stands at the loss that it was heading for.");
+function captionOf(shown, x, y) {
+  const missing = shown.length - rowsWithScores(shown, x, y).length;
+  const parts = ["Bars are 95 % confidence intervals of the front, the reference models and the selected trials."];
+  if (shown.some((row) => row.role === "stopped")) {
+    parts.push("A trial that was stopped early is drawn at its predicted loss.");
   }
-  if (absent) parts.push(`${counted(absent, "trial")} without both scores ${absent === 1 ? "is" : "are"} not drawn.`);
+  if (missing) parts.push(`${counted(missing, "trial")} without both scores ${missing === 1 ? "is" : "are"} not drawn.`);
   return parts.join(" ");
 }

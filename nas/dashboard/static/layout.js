@@ -3,7 +3,7 @@
 import { element } from "./dom.js";
 import { counted, figure, percent } from "./format.js";
 
-/** @typedef {{letter: string, name: string, colour: string | null, attention: boolean}} Mixer */
+/** @typedef {{letter: string, name: string, colour: string, attention: boolean}} Mixer */
 
 /**
  * Shows one coloured letter per layer, first layer first.
@@ -13,7 +13,7 @@ import { counted, figure, percent } from "./format.js";
  */
 export function strip(mixers, layout, differs = () => false) {
   const cells = [...layout].map((letter, index) => {
-    const cell = layerMark(mixers.find((mixer) => mixer.letter === letter), letter);
+    const cell = layerMark(mixers.find((mixer) => mixer.letter === letter));
     if (differs(index)) cell.classList.add("differs");
     return cell;
   });
@@ -33,14 +33,14 @@ function layoutText(mixers, layout) {
 /** Explains the letters and colours. @param {Mixer[]} mixers */
 export function legend(mixers) {
   const parts = mixers.map((mixer) =>
-    element("span", {}, layerMark(mixer, mixer.letter), ` ${mixer.name}`),
+    element("span", {}, layerMark(mixer), ` ${mixer.name}`),
   );
   return element("p", { class: "legend" }, ...parts);
 }
 
-/** Gives an element the colour of a mixer, as a property that the style sheet uses. */
+/** Sets the custom property from which the style sheet takes the colour of a mixer. */
 export function setMixerColour(target, mixer) {
-  if (mixer?.colour) target.style.setProperty("--mixer", mixer.colour);
+  target.style.setProperty("--mixer", mixer.colour);
 }
 
 /**
@@ -65,8 +65,8 @@ export function shapeFacts(shape) {
   ];
 }
 
-function layerMark(mixer, letter) {
-  const mark = element("span", { class: "layer" }, letter);
+function layerMark(mixer) {
+  const mark = element("span", { class: "layer" }, mixer.letter);
   setMixerColour(mark, mixer);
   return mark;
 }

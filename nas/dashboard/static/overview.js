@@ -1,4 +1,4 @@
-// The overview: how far the study is, and what runs now.
+// The overview: the progress of the study, and what is running now.
 
 import { element, fill } from "./dom.js";
 import { clock, counted, duration, figure, percent } from "./format.js";
@@ -11,24 +11,28 @@ export function overviewSection(page) {
 
   function draw() {
     const { study } = page;
-    const { counts, running, created_at: begun, stages, spec } = study.document;
+    const { counts, running, created_at: start, stages, spec } = study.document;
     const ended = counts.complete + counts.infeasible + counts.stopped + counts.failed;
     const spent = stages.reduce((sum, each) => sum + each.seconds, 0);
     const rejected = Object.values(counts.rejected).reduce((sum, draws) => sum + draws, 0);
     const tiles = [
-      [`${ended.toLocaleString("en-US")} of ${counts.wanted.toLocaleString("en-US")}`, "candidates ended", duration(spent)],
+      [`${ended.toLocaleString("en-US")} of ${counts.total.toLocaleString("en-US")}`, "candidates ended", duration(spent)],
       [figure(study.document.front.length), "on the front", counted(counts.complete, "complete", "complete")],
-      [figure(counts.infeasible), "over budget", rejected ? `${counted(rejected, "draw")} refused before` : ""],
+      [figure(counts.infeasible), "infeasible", rejected ? `${counted(rejected, "proposal")} refused by rules` : ""],
       [figure(counts.stopped), "stopped early", counts.duplicates ? counted(counts.duplicates, "duplicate") : ""],
       [figure(counts.failed), "failed", counts.interrupted ? `${counts.interrupted} interrupted` : ""],
       [figure(counts.running), "running", ""],
     ];
-    const share = Math.min(1, ended / counts.wanted);
-    const done = element("progress", { max: counts.wanted, value: Math.min(ended, counts.wanted), "aria-label": `${percent(share)} of the candidates ended` });
+    const fraction = Math.min(1, ended / counts.total);
+    const progress = element("progress", {
+      max: counts.total,
+      value: Math.min(ended, counts.total),
+      "aria-label": `${percent(fraction)} of the candidates ended`,
+    });
     const knee = study.byId.get(study.document.knee);
     fill(
       body,
-      done,
+      progress,
       element(
         "ul",
         { class: "tiles" },
@@ -36,12 +40,12 @@ export function overviewSection(page) {
           element("li", {}, element("b", {}, value), element("span", {}, name), element("small", {}, more)),
         ),
       ),
-      emptiness(study, ended, page.live),
+      emptyState(study, ended, page.live),
       knee === undefined
         ? null
-        : element("p", { class: "knee" }, element("b", {}, `${title(knee)} `), "is the knee of the front  ", strip(knee.architecture.layout)),
-      running.length ? element("ul", { class: "running" }, ...running.map(at)) : null,
-      element("p", { class: "quiet" }, `Begun ${clock(begun)}; ${objectives(spec)}.`),
+        : element("p", { class: "knee" }, "Knee of the front: ", element("b", {}, `${title(knee)} `), strip(study.mixers, knee.architecture.layout)),
+      running.length ? element("ul", { class: "running" }, ...running.map(runningTrial)) : null,
+      element("p", { class: "quiet" }, `Started ${clock(start)}. ${settings(spec)}`),
     );
   }
 
@@ -54,29 +58,31 @@ export function overviewSection(page) {
   };
 }
 
-/** Says what is not there yet, and when it will be. */
-function emptiness(study, ended, live) {
+/** Explains why there is no front yet. */
+function emptyState(study, ended, live) {
   if (study.document.front.length) return null;
   const { counts, running } = study.document;
-  const why = counts.infeasible ? `${counted(counts.infeasible, "candidate")} went over a budget. ` : "";
-  const said = ended
-    ? `No candidate is complete yet, so there is no front. ${why}`
+  const infeasible = counts.infeasible
+    ? `${counted(counts.infeasible, "candidate")} exceeded a budget. `
+    : "";
+  const text = ended
+    ? `No candidate is complete yet, so there is no front. ${infeasible}`
     : running.length
-      ? "Nothing has ended yet: the first candidate is being worked on. "
-      : "There is nothing yet: no candidate has ended and nothing runs. ";
-  return element("p", { class: "empty" }, said, live ? "This page follows the study by itself." : null);
+      ? "No candidate has ended yet; the first one is being evaluated. "
+      : "No candidate has ended yet, and nothing is running. ";
+  return element("p", { class: "empty" }, text, live ? "This page updates automatically." : null);
 }
 
-function at({ title: what, host, pid, stage, done, text }) {
-  const place = stage === null ? "drawing an architecture" : stage;
-  const bar = done === null ? null : element("progress", { max: 1, value: done, "aria-label": `${what}: ${percent(done)}` });
-  return element("li", {}, element("b", {}, what), ` ${place} `, bar, element("span", { class: "quiet" }, ` ${text}  on ${host}, process ${pid}`));
+function runningTrial({ title: name, host, pid, stage, done, text }) {
+  const activity = stage === null ? "drawing an architecture" : stage;
+  const bar = done === null ? null : element("progress", { max: 1, value: done, "aria-label": `${name}: ${percent(done)}` });
+  return element("li", {}, element("b", {}, name), ` ${activity} `, bar, element("span", { class: "quiet" }, ` ${text}  on ${host}, process ${pid}`));
 }
 
-function objectives({ objectives = [], device, proxy }) {
-  const wanted = objectives.map(({ name, max }) => (max === null ? name : `${name} (at most ${figure(max)})`));
-  const trained = proxy?.method === "shared"
-    ? `, losses inherited from one network, trained on ${figure(proxy.shared_token_budget)} tokens`
-    : proxy?.token_budget ? `, trained on ${figure(proxy.token_budget)} tokens` : "";
-  return `made small: ${wanted.join(", ")}; measured by ${device?.runner ?? "?"}${trained}`;
+function settings({ objectives = [], device, proxy }) {
+  const names = objectives.map(({ name, max }) => (max === null ? name : `${name} (at most ${figure(max)})`));
+  const training = proxy?.method === "shared"
+    ? ` Losses are inherited from one shared network, trained on ${figure(proxy.shared_token_budget)} tokens.`
+    : proxy?.token_budget ? ` Each candidate is trained on ${figure(proxy.token_budget)} tokens.` : "";
+  return `Objectives, all minimised: ${names.join(", ")}. Runner: ${device?.runner ?? "unknown"}.${training}`;
 }

@@ -1,41 +1,42 @@
-// The live page: fetches the studies, draws them, and follows them while they run.
+// The live page: loads the studies, draws them, and polls for updates.
 
 import { drawStudy } from "./draw.js";
 import { element, fill } from "./dom.js";
 import { studyDocument, studyList, studyWhy, writeExport } from "./server.js";
 import { readAddress } from "./view.js";
 
-const PAUSE_MS = 1500;
-const WHY_PAUSE_MS = 30_000;
+const POLL_MS = 1500;
+const MIN_WHY_INTERVAL_MS = 30_000;
+const WHY_GROWTH = 1.2;
 
 const into = document.getElementById("charts");
-begin();
+start();
 
-/** Waits for the first study if there is none. */
-async function begin() {
+/** Draws the page, as soon as there is a study. */
+async function start() {
   try {
-    // The study that is looked at is asked for without waiting for the list of all.
-    const wished = studyDocument(readAddress(location.hash, "").study).catch(() => null);
+    // The study in the address is requested without waiting for the list of all studies.
+    const requested = studyDocument(readAddress(location.hash, "").study).catch(() => null);
     const { studies } = await studyList();
-    const study = (await wished) ?? (await firstBegun(studies));
+    const study = (await requested) ?? (await firstExisting(studies));
     if (study !== null) {
-      await library();
+      await chartLibrary();
       draw(study, studies);
       return;
     }
     const [first] = studies;
-    const said =
+    const text =
       first === undefined
-        ? "There is nothing yet: the database holds no study."
-        : `There is nothing yet: ${first.name} has not been begun.`;
-    show(said, `nas run ${first?.name ?? "STUDY"} begins one, and this page follows it by itself.`);
-  } catch (failure) {
-    show("The study cannot be shown.", failure.message);
+        ? "The database contains no study yet."
+        : `The study ${first.name} has not been started yet.`;
+    show(text, `To start one, run nas run ${first?.name ?? "STUDY"}. This page updates automatically.`);
+  } catch (error) {
+    show("The study cannot be shown.", error.message);
   }
-  setTimeout(begin, PAUSE_MS);
+  setTimeout(start, POLL_MS);
 }
 
-async function firstBegun(studies) {
+async function firstExisting(studies) {
   for (const { name } of studies) {
     const study = await studyDocument(name);
     if (study !== null) return study;
@@ -43,35 +44,38 @@ async function firstBegun(studies) {
   return null;
 }
 
-/** The charts' library arrives while the study is being read. */
-function library() {
+/** Waits for the chart library, which loads while the study is being read. */
+function chartLibrary() {
   if (globalThis.echarts !== undefined) return undefined;
   const script = document.getElementById("library");
-  return new Promise((arrived) => script.addEventListener("load", arrived, { once: true }));
+  return new Promise((loaded) => script.addEventListener("load", loaded, { once: true }));
 }
 
 function draw(first, listed) {
-  const explained = new Map();
-  let later;
+  const requests = new Map();
+  let timer;
 
-  /** Importances keep the server busy: they are asked for when they are looked at and there is more to go by. */
-  async function explain(study) {
+  /**
+   * Loads which choices matter. This keeps the server busy, so it happens only while the section is
+   * on the screen, at most every 30 seconds, and once there are enough new trials.
+   */
+  async function requestWhy(study) {
     const complete = study.complete.length;
-    const last = explained.get(study.name);
+    const last = requests.get(study.name);
     const ended = study.document.running.length === 0;
-    const enough = last === undefined || complete >= (ended ? last.complete + 1 : 1.2 * last.complete);
+    const enough = last === undefined || complete >= (ended ? last.complete + 1 : WHY_GROWTH * last.complete);
     if (!enough) return;
-    const pause = last === undefined ? 0 : last.at + WHY_PAUSE_MS - Date.now();
+    const pause = last === undefined ? 0 : last.at + MIN_WHY_INTERVAL_MS - Date.now();
     if (pause > 0) {
-      clearTimeout(later);
-      later = setTimeout(() => explain(study), pause);
+      clearTimeout(timer);
+      timer = setTimeout(() => requestWhy(study), pause);
       return;
     }
-    explained.set(study.name, { complete, at: Date.now() });
+    requests.set(study.name, { complete, at: Date.now() });
     try {
-      drawn.explain(await studyWhy(study.name));
+      drawn.setWhy(await studyWhy(study.name));
     } catch {
-      explained.delete(study.name);
+      requests.delete(study.name);
     }
   }
 
@@ -80,13 +84,13 @@ function draw(first, listed) {
     live: true,
     storages: new Map(listed.map(({ name, storage }) => [name, storage])),
     exporter: { write: writeExport },
-    explain,
+    requestWhy,
   });
   /** @type {Map<string, string | undefined>} */
   const revisions = new Map(listed.map(({ name }) => [name, undefined]));
   revisions.set(first.study, first.revision);
 
-  async function follow() {
+  async function poll() {
     try {
       for (const [study, revision] of document.hidden ? [] : revisions) {
         const update = await studyDocument(study, revision);
@@ -94,17 +98,17 @@ function draw(first, listed) {
         revisions.set(study, update.revision);
         drawn.update(update);
       }
-      drawn.say(drawn.page.study.document.running.length ? "live" : "waiting for trials");
-    } catch (failure) {
-      const gone = failure instanceof TypeError;
-      drawn.say(gone ? "the dashboard has ended; trying again" : failure.message);
+      drawn.setStatus(drawn.page.study.document.running.length ? "live" : "up to date; nothing is running");
+    } catch (error) {
+      const disconnected = error instanceof TypeError;
+      drawn.setStatus(disconnected ? "the dashboard is not running; reconnecting" : error.message);
     }
-    setTimeout(follow, PAUSE_MS);
+    setTimeout(poll, POLL_MS);
   }
-  // What was just asked for is drawn before more is.
-  requestAnimationFrame(() => setTimeout(follow));
+  // The first study is painted before more data is requested.
+  requestAnimationFrame(() => setTimeout(poll));
 }
 
-function show(said, more) {
-  fill(into, element("h1", {}, "nas"), element("p", { class: "empty" }, said), element("p", {}, more));
+function show(text, more) {
+  fill(into, element("h1", {}, "nas"), element("p", { class: "empty" }, text), element("p", {}, more));
 }

@@ -1,15 +1,15 @@
-// Parallel coordinates: what good trials have in common, from their shape to their scores.
+// Parallel coordinates: the shapes and scores of all complete trials.
 
 import { Chart } from "./chart.js";
 import { colour } from "./colours.js";
 import { button, element, section } from "./dom.js";
 import { figure } from "./format.js";
-import { attentionLayers, place } from "./study.js";
+import { axisValue } from "./study.js";
 
-/** @type {[string, (row: import("./study.js").Row) => number | null][]} */
-const SHAPE = [
+/** @type {(study: import("./study.js").Study) => [string, (row: import("./study.js").Row) => number | null][]} */
+const shapeDimensions = (study) => [
   ["depth", (row) => row.architecture.depth],
-  ["attention layers", attentionLayers],
+  ["attention layers", (row) => study.attentionLayers(row)],
   ["width", (row) => row.architecture.width],
   ["feed-forward", (row) => row.architecture.feed_forward],
   ["vocabulary", (row) => row.architecture.vocab_size],
@@ -19,40 +19,40 @@ const SHAPE = [
 /** @param {import("./draw.js").Page} page */
 export function parallelSection(page) {
   const chart = new Chart("", { tall: true });
-  let drawn = [];
+  let drawnNames = [];
 
   chart.on("axisareaselected", () => {
     const [axes] = chart.drawing.getOption().parallelAxis ? [chart.drawing.getModel()] : [];
-    const chosen = new Set();
+    const selected = new Set();
     axes?.eachSeries((series) => {
       for (const index of series.getRawIndicesByActiveState("active")) {
-        chosen.add(drawn[series.seriesIndex][index]);
+        selected.add(drawnNames[series.seriesIndex][index]);
       }
     });
-    page.view.select(chosen);
+    page.view.select(selected);
   });
 
   function draw() {
     const { study, view } = page;
-    const { selection } = view.look;
+    const { selection } = view.state;
     const scores = study.axes.filter((axis) => axis.objective);
     const dimensions = [
-      ...SHAPE,
-      ...scores.map((axis) => [axis.name, (row) => place(row, axis.name)]),
+      ...shapeDimensions(study),
+      ...scores.map((axis) => [axis.name, (row) => axisValue(row, axis.name)]),
     ];
     const rows = study.complete;
-    const chosen = rows.filter((row) => selection.has(row.name));
+    const selected = rows.filter((row) => selection.has(row.name));
     const groups = [
       [rows.filter((row) => row.role === "dominated" && !selection.has(row.name)), "dominated", 1],
       [rows.filter((row) => row.role === "front" && !selection.has(row.name)), "front", 1.6],
-      [chosen, "over", 2.2],
+      [selected, "over", 2.2],
     ];
-    drawn = groups.map(([group]) => group.map((row) => row.name));
-    const faded = chosen.length ? 0.35 : 1;
+    drawnNames = groups.map(([group]) => group.map((row) => row.name));
+    const faded = selected.length ? 0.35 : 1;
     const dense = rows.length > 500 ? 0.12 : 0.45;
     chart.label =
       `Parallel coordinates of ${rows.length} complete trials over ` +
-      `${dimensions.map(([name]) => name).join(", ")}. The table of trials has the same figures.`;
+      `${dimensions.map(([name]) => name).join(", ")}. The table of trials contains the same values.`;
     const option = {
       parallel: { left: 34, right: 40, top: 34, bottom: 24 },
       parallelAxis: dimensions.map(([name, value], dim) => ({
@@ -95,8 +95,8 @@ export function parallelSection(page) {
   return {
     element: section(
       "parallel",
-      "From shape to scores",
-      "One line a complete trial. Draw along an axis to select what runs through; the front is blue.",
+      "Parallel coordinates",
+      "Each line is a complete trial; the front is blue. Drag along an axis to select the lines that cross it there.",
       element("div", { class: "scroll sideways" }, chart.element),
       element(
         "div",
@@ -113,12 +113,12 @@ export function parallelSection(page) {
   };
 }
 
-/** An axis of one value would put its line at the edge. */
+/** Widens an axis that has one value only, which would otherwise lie at its edge. */
 function extent(rows, value) {
   const values = rows.map(value).filter((each) => each !== null);
-  const [least, most] = values.reduce(
-    ([low, high], each) => [Math.min(low, each), Math.max(high, each)],
+  const [low, high] = values.reduce(
+    ([least, most], each) => [Math.min(least, each), Math.max(most, each)],
     [Infinity, -Infinity],
   );
-  return least < most ? {} : { min: least - 1, max: least + 1 };
+  return low < high ? {} : { min: low - 1, max: low + 1 };
 }

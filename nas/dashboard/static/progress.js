@@ -1,4 +1,4 @@
-// Progress: how the front grew, how trainings went, and where the time was spent.
+// Progress: the growth of the front, the learning curves, and the time spent.
 
 import { Chart, tooltip, valueAxis } from "./chart.js";
 import { colour, SERIES } from "./colours.js";
@@ -6,17 +6,24 @@ import { choice, element, fill, section } from "./dom.js";
 import { duration, figure, percent } from "./format.js";
 import { title } from "./study.js";
 
-const MOST_CURVES = 40;
-const STATES = ["complete", "stopped", "infeasible", "failed", "running", "interrupted"];
+const MAX_CURVES = 40;
+const STATES = {
+  complete: "complete",
+  stopped: "stopped early",
+  infeasible: "infeasible",
+  failed: "failed",
+  running: "running",
+  interrupted: "interrupted",
+};
 
 /** @param {import("./draw.js").Page} page */
 export function progressSection(page) {
   const growth = new Chart("");
   const curves = new Chart("");
   const stages = element("div");
-  const curvesOf = element("span");
+  const curvesCaption = element("span");
   let over = "ended";
-  const shown = choice(
+  const overChoice = choice(
     "over",
     [
       ["ended", "candidates"],
@@ -59,15 +66,15 @@ export function progressSection(page) {
         },
       ],
     };
-    growth.draw(option, steps.length ? null : "None yet: two different candidates make one");
+    growth.draw(option, steps.length ? null : "No hypervolume yet: it needs two different complete candidates");
   }
 
   function drawCurves() {
     const { study, view } = page;
-    const selected = study.rows.filter((row) => view.look.selection.has(row.name) && row.curve);
-    const rows = (selected.length ? selected : study.withRole("front").filter((row) => row.curve)).slice(0, MOST_CURVES);
-    curvesOf.textContent = selected.length ? " of what is selected" : " of the front";
-    curves.label = `Learning curves of ${rows.map(title).join(", ") || "no trial"}.`;
+    const selected = study.rows.filter((row) => view.state.selection.has(row.name) && row.curve);
+    const rows = (selected.length ? selected : study.withRole("front").filter((row) => row.curve)).slice(0, MAX_CURVES);
+    curvesCaption.textContent = selected.length ? " of the selected trials" : " of the front";
+    curves.label = rows.length ? `Learning curves of ${rows.map(title).join(", ")}.` : "No learning curves yet.";
     const option = {
       grid: { left: 52, right: 58, top: 12, bottom: 44 },
       tooltip: tooltip(({ seriesName, data }) => `${seriesName}\n${figure(data[0])} tokens: ${figure(data[1])}`),
@@ -84,25 +91,25 @@ export function progressSection(page) {
         labelLayout: { moveOverlap: "shiftY" },
       })),
     };
-    curves.draw(option, rows.length ? null : "None of these has been trained yet");
+    curves.draw(option, rows.length ? null : "None of these trials has been trained yet");
   }
 
   function drawStages() {
     const spent = page.study.document.stages;
     const names = [...new Set(spent.map((each) => each.stage))];
-    const seconds = (some) => some.reduce((sum, each) => sum + each.seconds, 0);
-    const all = seconds(spent);
-    if (all === 0) {
+    const seconds = (entries) => entries.reduce((sum, each) => sum + each.seconds, 0);
+    const total = seconds(spent);
+    if (total === 0) {
       fill(stages, element("p", { class: "quiet" }, "No stage has ended yet."));
       return;
     }
     const lines = names.map((name) => {
-      const here = spent.filter((each) => each.stage === name);
-      const parts = STATES.map((state) => {
-        const share = seconds(here.filter((each) => each.state === state)) / all;
-        if (share === 0) return null;
-        const part = element("span", { class: `part ${state}`, title: `${state}: ${percent(share)}` });
-        part.style.width = `${100 * share}%`;
+      const entries = spent.filter((each) => each.stage === name);
+      const parts = Object.entries(STATES).map(([state, stateName]) => {
+        const fraction = seconds(entries.filter((each) => each.state === state)) / total;
+        if (fraction === 0) return null;
+        const part = element("span", { class: `part ${state}`, title: `${stateName}: ${percent(fraction)}` });
+        part.style.width = `${100 * fraction}%`;
         return part;
       });
       return element(
@@ -110,21 +117,21 @@ export function progressSection(page) {
         {},
         element("th", { scope: "row" }, name),
         element("td", { class: "bars" }, element("span", { class: "track" }, ...parts)),
-        element("td", { class: "number" }, duration(seconds(here))),
-        element("td", { class: "number" }, percent(seconds(here) / all)),
+        element("td", { class: "number" }, duration(seconds(entries))),
+        element("td", { class: "number" }, percent(seconds(entries) / total)),
       );
     });
-    const states = STATES.map((state) => [state, seconds(spent.filter((each) => each.state === state))]);
-    const key = states
-      .filter(([, took]) => took > 0)
-      .map(([state, took]) =>
-        element("span", {}, element("i", { class: `part ${state}` }), ` ${state} ${percent(took / all)}`),
+    const legend = Object.entries(STATES)
+      .map(([state, stateName]) => [state, stateName, seconds(spent.filter((each) => each.state === state))])
+      .filter(([, , time]) => time > 0)
+      .map(([state, stateName, time]) =>
+        element("span", {}, element("i", { class: `part ${state}` }), ` ${stateName} ${percent(time / total)}`),
       );
     fill(
       stages,
       element("table", { class: "plain" }, element("tbody", {}, ...lines)),
-      element("p", { class: "legend" }, ...key),
-      element("p", { class: "quiet" }, `${duration(all)} in all, over every process.`),
+      element("p", { class: "legend" }, ...legend),
+      element("p", { class: "quiet" }, `${duration(total)} in total, summed over all processes.`),
     );
   }
 
@@ -132,13 +139,13 @@ export function progressSection(page) {
     element: section(
       "progress",
       "Progress",
-      "Whether more trials still pay, and where the time went.",
+      "Whether more trials still improve the front, and where the time went.",
       element(
         "div",
         { class: "columns" },
-        element("figure", {}, element("figcaption", {}, element("b", {}, "Hypervolume "), shown), growth.element),
-        element("figure", {}, element("figcaption", {}, element("b", {}, "Learning curves"), curvesOf), curves.element),
-        element("figure", {}, element("figcaption", {}, element("b", {}, "Where the time went"), " by stage and outcome"), stages),
+        element("figure", {}, element("figcaption", {}, element("b", {}, "Hypervolume "), overChoice), growth.element),
+        element("figure", {}, element("figcaption", {}, element("b", {}, "Learning curves"), curvesCaption), curves.element),
+        element("figure", {}, element("figcaption", {}, element("b", {}, "Where the time went"), " by stage and state"), stages),
       ),
     ),
     /** @param {import("./draw.js").Change} change */

@@ -1,4 +1,4 @@
-// The charts of a report: draws the documents that stand in the page itself.
+// The charts of a report: draws the documents that are embedded in the page.
 
 import { drawStudy } from "./draw.js";
 

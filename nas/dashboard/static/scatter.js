@@ -1,67 +1,69 @@
-// What the front's chart draws: trials by their roles, error bars, the front line, what is selected.
+// The series of the front's chart: trials by role, error bars, the front line and the selection.
 
-import { within } from "./budget.js";
-import { errorBars, SPECK } from "./chart.js";
+import { bestWithin } from "./budget.js";
+import { errorBars, SMALL_POINT } from "./chart.js";
 import { colour, MARKS } from "./colours.js";
 import { figure } from "./format.js";
-import { place } from "./study.js";
+import { axisValue } from "./study.js";
 
-const MOST_ERROR_BARS = 200; // more would be a hatching
-const DENSE = 400; // from here on points are small squares
+const MAX_ERROR_BARS = 200; // more would be unreadable
+const MAX_LARGE_POINTS = 400; // more points are drawn as small squares
 
 /**
- * The series of the chart; a trial's point has its name for a third value.
+ * Returns the series of the chart. The third value of a trial's point is its name.
  * @param {import("./draw.js").Page} page
- * @param {import("./study.js").Row[]} drawn
- * @param {{x: boolean, y: boolean}} log
+ * @param {import("./study.js").Row[]} shown
+ * @param {string} x the name of a score
+ * @param {string} y the name of a score
+ * @param {{x: boolean, y: boolean}} log which axes are logarithmic
  */
-export function scatter(page, drawn, x, y, log) {
+export function scatter(page, shown, x, y, log) {
   return [
-    ...Object.keys(MARKS).map((role) => cloud(role, drawn, x, y, log)),
+    ...Object.keys(MARKS).map((role) => points(role, shown, x, y, log)),
     budgetLines(page, x, y),
     frontLine(page.study, x, y),
-    ...bars(page, drawn, x, y),
-    rings(page, drawn, x, y),
+    ...bars(page, shown, x, y),
+    rings(page, shown, x, y),
     winnerMark(page, x, y),
   ];
 }
 
-/** The undominated among some, in two scores, by the first: what the front line goes through. */
+/** Returns the trials that are not dominated in two scores, sorted by the first: the front line. */
 export function staircase(rows, x, y) {
-  const known = standing(rows, x, y);
-  known.sort((a, b) => place(a, x) - place(b, x) || place(a, y) - place(b, y));
+  const known = rowsWithScores(rows, x, y);
+  known.sort((a, b) => axisValue(a, x) - axisValue(b, x) || axisValue(a, y) - axisValue(b, y));
   let lowest = Infinity;
   return known.filter((row) => {
-    const better = place(row, y) < lowest;
-    if (better) lowest = place(row, y);
+    const better = axisValue(row, y) < lowest;
+    if (better) lowest = axisValue(row, y);
     return better;
   });
 }
 
-/** Those that have a place on both axes. */
-export function standing(rows, x, y) {
-  return rows.filter((row) => place(row, x) !== null && place(row, y) !== null);
+/** Returns the trials that have a value on both axes. */
+export function rowsWithScores(rows, x, y) {
+  return rows.filter((row) => axisValue(row, x) !== null && axisValue(row, y) !== null);
 }
 
-/** Where they stand on an axis, and the ends of their error bars. */
-export function reach(rows, axis) {
+/** Returns the values of trials on an axis, and the ends of their error bars. */
+export function valuesAlong(rows, axis) {
   return rows.flatMap((row) => {
     const { low = null, high = null } = row.scores[axis] ?? {};
-    return [place(row, axis), low, high].filter((value) => value !== null);
+    return [axisValue(row, axis), low, high].filter((value) => value !== null);
   });
 }
 
-function cloud(role, drawn, x, y, log) {
+function points(role, shown, x, y, log) {
   const mark = MARKS[role];
-  const rows = standing(drawn, x, y).filter((row) => row.role === role);
-  const small = rows.length > DENSE && role !== "front";
-  const spots = rows.map((row) => [place(row, x), place(row, y), row.name]);
+  const rows = rowsWithScores(shown, x, y).filter((row) => row.role === role);
+  const small = rows.length > MAX_LARGE_POINTS && role !== "front";
+  const data = rows.map((row) => [axisValue(row, x), axisValue(row, y), row.name]);
   return {
     type: "scatter",
     large: small,
-    largeThreshold: DENSE,
+    largeThreshold: MAX_LARGE_POINTS,
     symbol: mark.shape,
-    symbolSize: small ? SPECK : mark.size,
+    symbolSize: small ? SMALL_POINT : mark.size,
     itemStyle: {
       color: role === "infeasible" && !small ? "transparent" : colour(mark.colour),
       borderColor: role === "infeasible" ? colour(mark.colour) : colour("ground"),
@@ -78,21 +80,21 @@ function cloud(role, drawn, x, y, log) {
     },
     labelLayout: { hideOverlap: true, moveOverlap: "shiftY" },
     emphasis: { disabled: small, scale: 1.3 },
-    data: role === "reference" ? spots.map((spot) => towardsMiddle(spot, drawn, x, log.x)) : spots,
+    data: role === "reference" ? data.map((point) => labelledInwards(point, shown, x, log.x)) : data,
     z: { front: 5, reference: 6 }[role] ?? 2,
     cursor: "pointer",
   };
 }
 
-/** A name is written to the side on which the frame does not cut it off. */
-function towardsMiddle(spot, drawn, x, log) {
-  const values = drawn.map((row) => place(row, x)).filter((value) => value !== null);
+/** Places a label on the side of the point where the frame does not cut it off. */
+function labelledInwards(point, shown, x, log) {
+  const values = shown.map((row) => axisValue(row, x)).filter((value) => value !== null);
   const [low, high] = values.reduce(
     ([least, most], value) => [Math.min(least, value), Math.max(most, value)],
     [Infinity, -Infinity],
   );
   const middle = log ? Math.sqrt(low * high) : (low + high) / 2;
-  return { value: spot, label: { position: spot[0] > middle ? "left" : "right" } };
+  return { value: point, label: { position: point[0] > middle ? "left" : "right" } };
 }
 
 function frontLine(study, x, y) {
@@ -102,32 +104,33 @@ function frontLine(study, x, y) {
     step: "end",
     silent: true,
     symbol: "none",
-    data: steps.map((row) => [place(row, x), place(row, y)]),
+    data: steps.map((row) => [axisValue(row, x), axisValue(row, y)]),
     lineStyle: { color: colour("front"), width: 1.5, opacity: 0.7 },
     z: 3,
   };
 }
 
-function bars(page, drawn, x, y) {
-  const { selection } = page.view.look;
-  const rows = drawn
+function bars(page, shown, x, y) {
+  const { selection } = page.view.state;
+  const rows = shown
     .filter((row) => ["front", "reference"].includes(row.role) || selection.has(row.name))
-    .slice(0, MOST_ERROR_BARS);
+    .slice(0, MAX_ERROR_BARS);
   const ends = (row, axis) => {
     const score = row.scores[axis];
     return score === undefined || score.low === null || score.high === null ? null : score;
   };
-  const across = rows
-    .filter((row) => ends(row, x) && place(row, y) !== null)
-    .map((row) => [[ends(row, x).low, place(row, y)], [ends(row, x).high, place(row, y)]]);
-  const up = rows
-    .filter((row) => ends(row, y) && place(row, x) !== null)
-    .map((row) => [[place(row, x), ends(row, y).low], [place(row, x), ends(row, y).high]]);
-  return [errorBars(across), errorBars(up)];
+  const horizontal = rows
+    .filter((row) => ends(row, x) && axisValue(row, y) !== null)
+    .map((row) => [[ends(row, x).low, axisValue(row, y)], [ends(row, x).high, axisValue(row, y)]]);
+  const vertical = rows
+    .filter((row) => ends(row, y) && axisValue(row, x) !== null)
+    .map((row) => [[axisValue(row, x), ends(row, y).low], [axisValue(row, x), ends(row, y).high]]);
+  return [errorBars(horizontal), errorBars(vertical)];
 }
 
-function rings({ view }, drawn, x, y) {
-  const rows = drawn.filter((row) => view.look.selection.has(row.name));
+/** Rings around the selected trials. */
+function rings({ view }, shown, x, y) {
+  const rows = shown.filter((row) => view.state.selection.has(row.name));
   return {
     type: "scatter",
     silent: true,
@@ -144,16 +147,15 @@ function rings({ view }, drawn, x, y) {
       fontWeight: "bold",
       fontSize: 11,
     },
-    data: rows
-      .filter((row) => place(row, x) !== null && place(row, y) !== null)
-      .map((row) => [place(row, x), place(row, y), row.kind === "reference" ? "" : row.name]),
+    data: rowsWithScores(rows, x, y)
+      .map((row) => [axisValue(row, x), axisValue(row, y), row.kind === "reference" ? "" : row.name]),
     z: 7,
   };
 }
 
 function winnerMark({ study, view }, x, y) {
-  const winner = Object.keys(view.look.budgets).length ? within(study, view.look.budgets) : null;
-  const at = winner === null ? [] : [[place(winner, x), place(winner, y)]];
+  const { budgets } = view.state;
+  const winner = Object.keys(budgets).length ? bestWithin(study, budgets) : null;
   return {
     type: "scatter",
     silent: true,
@@ -161,18 +163,19 @@ function winnerMark({ study, view }, x, y) {
     symbolSize: 34,
     symbolOffset: [0, -4],
     itemStyle: { color: colour("good"), borderColor: colour("ground"), borderWidth: 1 },
-    data: at.filter((spot) => spot[0] !== null && spot[1] !== null),
+    data: rowsWithScores(winner === null ? [] : [winner], x, y)
+      .map((row) => [axisValue(row, x), axisValue(row, y)]),
     z: 6,
   };
 }
 
 function budgetLines({ study, view }, x, y) {
   const lines = [];
-  for (const [axis, place] of [[x, "xAxis"], [y, "yAxis"]]) {
-    const most = view.look.budgets[axis];
-    if (most !== undefined) lines.push({ [place]: most, name: `${axis} ≤ ${figure(most)}` });
-    const asked = study.axis(axis).max;
-    if (asked !== null) lines.push({ [place]: asked, name: `study: ≤ ${figure(asked)}` });
+  for (const [axis, side] of [[x, "xAxis"], [y, "yAxis"]]) {
+    const limit = view.state.budgets[axis];
+    if (limit !== undefined) lines.push({ [side]: limit, name: `${axis} ≤ ${figure(limit)}` });
+    const { max } = study.axis(axis);
+    if (max !== null) lines.push({ [side]: max, name: `study: ≤ ${figure(max)}` });
   }
   return {
     type: "scatter",

@@ -1,4 +1,4 @@
-// Several studies on one pair of axes: the front of each, and what is best in it.
+// Several studies compared: their fronts in one chart, and their best values in a table.
 
 import { Chart, scoreAxis, tooltip } from "./chart.js";
 import { colour, SERIES, SERIES_SHAPES } from "./colours.js";
@@ -6,9 +6,9 @@ import { button, element, fill, section } from "./dom.js";
 import { axisTitle, figure } from "./format.js";
 import { axesOf, logOf } from "./front.js";
 import { staircase } from "./scatter.js";
-import { place, title } from "./study.js";
+import { axisValue, title } from "./study.js";
 
-const MOST_LETTERS = 28;
+const MAX_NAME_LENGTH = 28;
 
 /** @param {import("./draw.js").Page} page */
 export function studiesSection(page) {
@@ -20,7 +20,7 @@ export function studiesSection(page) {
     const studies = [...page.studies.values()];
     const fronts = studies.map((study) => staircase(study.complete, x, y));
     const log = logOf(page.view, fronts.flat(), x, y);
-    const along = (axis) => fronts.flat().map((row) => place(row, axis));
+    const along = (axis) => fronts.flat().map((row) => axisValue(row, axis));
     chart.label = `Fronts of ${studies.map((study) => study.name).join(", ")}: ${y} against ${x}.`;
     chart.draw({
       grid: { left: 58, right: 18, top: 34, bottom: 46 },
@@ -45,7 +45,7 @@ export function studiesSection(page) {
         symbolSize: 9,
         itemStyle: { color: colour(SERIES[index % SERIES.length]) },
         lineStyle: { color: colour(SERIES[index % SERIES.length]), width: 1.5 },
-        data: fronts[index].map((row) => [place(row, x), place(row, y), title(row)]),
+        data: fronts[index].map((row) => [axisValue(row, x), axisValue(row, y), title(row)]),
       })),
     });
     const lines = studies.map((study) => {
@@ -68,7 +68,7 @@ export function studiesSection(page) {
         ...[y, x].map((axis) => element("td", { class: "number" }, lowest(axis))),
       );
     });
-    const heads = ["study", "device", "weights", "tokens", "method", "losses", "complete", "on the front", `lowest ${y}`, `lowest ${x}`];
+    const heads = ["study", "machine", "weights", "training tokens", "proxy method", "comparable losses", "complete", "on the front", `lowest ${y}`, `lowest ${x}`];
     fill(
       body,
       element(
@@ -84,7 +84,7 @@ export function studiesSection(page) {
     element: section(
       "studies",
       "Studies",
-      "Losses compare where budget, text and proxy are the same; times where the device is.",
+      "Losses are comparable only with the same proxy method, token budget and corpus; times only on the same device.",
       chart.element,
       body,
     ),
@@ -92,25 +92,25 @@ export function studiesSection(page) {
   };
 }
 
-/** What a loss is that of: a training of each candidate, or of the network that all share. */
+/** Returns the token budget behind the losses: of each candidate, or of the shared network. */
 function tokensOf({ document }) {
   const { method, token_budget, shared_token_budget } = document.spec.proxy ?? {};
   return method === "shared" ? shared_token_budget : token_budget;
 }
 
-/** Whether the losses of a study compare with those of the first, in words. */
+/** Says whether the losses of a study are comparable with those of the first one. */
 function comparison(study, first) {
-  if (study === first) return "the first";
+  if (study === first) return "baseline";
   const corpus = ({ document }) => JSON.stringify(document.spec.proxy?.corpus);
   const method = ({ document }) => document.spec.proxy?.method;
-  const others = [
-    method(study) === method(first) ? null : "method",
-    tokensOf(study) === tokensOf(first) ? null : "budget",
+  const differences = [
+    method(study) === method(first) ? null : "proxy method",
+    tokensOf(study) === tokensOf(first) ? null : "token budget",
     corpus(study) === corpus(first) ? null : "corpus",
   ].filter((each) => each !== null);
-  return others.length ? `do not compare: other ${others.join(", ")}` : "compare with the first";
+  return differences.length ? `no: different ${differences.join(", ")}` : "yes";
 }
 
 function shortened(name) {
-  return name.length > MOST_LETTERS ? `${name.slice(0, MOST_LETTERS - 1)}…` : name;
+  return name.length > MAX_NAME_LENGTH ? `${name.slice(0, MAX_NAME_LENGTH - 1)}…` : name;
 }

@@ -1,14 +1,16 @@
-// A study's document as rows, one a trial, into which updates are merged.
+// The document of a study as one row per trial; merges updates.
 
 /**
  * @typedef {{value: number, low: number | null, high: number | null}} Score
  * @typedef {"front" | "dominated" | "infeasible" | "stopped" | "failed" | "running" |
- *   "interrupted" | "reference" | "duplicate"} Role what a trial is to the front
+ *   "interrupted" | "reference" | "duplicate"} Role
+ *   the state of a trial, with complete trials divided into the front and the rest
  * @typedef {Object} Row
+ *   a trial; nas/dashboard/form.py documents its properties
  * @property {number} id
  * @property {"candidate" | "reference"} kind
  * @property {number} number
- * @property {string} name what it is asked for by, and selected by
+ * @property {string} name identifies the trial in commands, in the selection and in the address
  * @property {string} state
  * @property {Role} role
  * @property {string | null} stage
@@ -23,11 +25,11 @@
  * @property {number | null} waited
  * @property {number} seconds
  * @property {number | null} ended_at
- * @property {[number, number][] | null} curve tokens and loss
+ * @property {[number, number][] | null} curve pairs of tokens and loss
  */
 
 export class Study {
-  /** @param {any} document a whole one; its form is in nas/dashboard/form.py */
+  /** @param {any} document a whole document; nas/dashboard/form.py is its schema */
   constructor(document) {
     /** @type {Map<number, Row>} */
     this.byId = new Map();
@@ -35,23 +37,34 @@ export class Study {
     this.byName = new Map();
     this.document = document;
     this.#addRows(document);
-    this.#settle();
+    this.#assignRoles();
   }
 
-  /** @param {any} update of this study, from this revision on */
+  /** @param {any} update an update that starts from the current revision */
   merge(update) {
     this.document = update;
     this.#addRows(update);
-    this.#settle();
+    this.#assignRoles();
   }
 
   get name() {
     return this.document.study;
   }
 
-  /** Scores that some trial has: objectives first. */
+  /** The scores of the study, objectives first. */
   get axes() {
     return this.document.axes;
+  }
+
+  /** @returns {import("./layout.js").Mixer[]} the kinds of mixers in layouts */
+  get mixers() {
+    return this.document.mixers;
+  }
+
+  /** @param {Row} row @returns {number} the number of attention layers, full or sliding-window */
+  attentionLayers(row) {
+    const letters = this.mixers.filter((mixer) => mixer.attention).map((mixer) => mixer.letter);
+    return [...row.architecture.layout].filter((letter) => letters.includes(letter)).length;
   }
 
   /** @param {string} name @returns {{name: string, unit: string, max: number | null}} */
@@ -64,7 +77,7 @@ export class Study {
     return this.rows.filter((row) => row.role === role);
   }
 
-  /** Complete candidates, each architecture once. */
+  /** The complete candidates, each architecture once. */
   get complete() {
     return this.rows.filter((row) => row.role === "front" || row.role === "dominated");
   }
@@ -101,7 +114,7 @@ export class Study {
     }
   }
 
-  #settle() {
+  #assignRoles() {
     const front = new Set(this.document.front);
     /** @type {Row[]} */
     this.rows = [...this.byId.values()];
@@ -110,20 +123,15 @@ export class Study {
 }
 
 /**
- * Where a trial stands on an axis. One that was stopped stands where its loss would have come to.
+ * Returns the score of a trial; for a trial that was stopped early, its predicted loss.
  * @param {Row} row
  * @param {string} axis
  * @returns {number | null}
  */
-export function place(row, axis) {
+export function axisValue(row, axis) {
   const score = row.scores[axis];
   if (score !== undefined) return score.value;
   return axis === "loss" && row.state === "stopped" ? row.estimated_loss : null;
-}
-
-/** @param {Row} row @returns {number} its layers with attention over tokens, windowed or not */
-export function attentionLayers(row) {
-  return [...row.architecture.layout].filter((letter) => "as".includes(letter)).length;
 }
 
 /** @param {Row} row */

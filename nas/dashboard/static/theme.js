@@ -1,7 +1,7 @@
-// The theme that the reader chose last, set before anything is drawn so that nothing flashes.
+// Sets the theme that the user chose last, before anything is drawn, so that the page does not flash.
 
 try {
   document.documentElement.dataset.theme = localStorage.getItem("nas-theme") ?? "auto";
 } catch {
-  // A browser that keeps nothing goes by its own setting.
+  // Without storage, the page uses the theme of the browser.
 }

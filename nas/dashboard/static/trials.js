@@ -1,40 +1,40 @@
-// Every trial in a table: filtered, sorted, selected, downloaded.
+// The table of trials, with filters, sorting, selection and downloads.
 
 import { roleName } from "./card.js";
 import { button, choice, element, fill, section } from "./dom.js";
 import { asCsv, asJson, download } from "./download.js";
 import { axisTitle, counted, duration, figure, scoreText } from "./format.js";
 import { strip } from "./layout.js";
-import { place } from "./study.js";
+import { axisValue } from "./study.js";
 
-const PAGE = 25;
-const SHOWN = [
+const PAGE_LENGTH = 25;
+const FILTERS = [
   ["", "all trials"],
   ["selected", "selected"],
   ["front", "on the front"],
   ["dominated", "dominated"],
-  ["infeasible", "over budget"],
+  ["infeasible", "infeasible"],
   ["stopped", "stopped early"],
   ["failed", "failed"],
   ["running", "running"],
-  ["reference", "published models"],
+  ["reference", "reference models"],
 ];
 
 /** @param {import("./draw.js").Page} page */
 export function trialsSection(page) {
-  let wanted = "";
+  let filter = "";
   let text = "";
-  let sorted = null;
-  let falling = false;
-  let length = PAGE;
-  let shownScores = [];
+  let sortColumn = null;
+  let descending = false;
+  let length = PAGE_LENGTH;
+  let scoreAxes = [];
   let headings = "";
 
   const count = element("p", { class: "quiet", role: "status" });
   const head = element("thead");
   const body = element("tbody");
   const more = button("Show more", () => {
-    length += 8 * PAGE;
+    length += 8 * PAGE_LENGTH;
     drawRows();
   });
   const search = element("input", {
@@ -43,43 +43,43 @@ export function trialsSection(page) {
     on: {
       input: () => {
         text = search.value.trim().toLowerCase();
-        length = PAGE;
+        length = PAGE_LENGTH;
         drawRows();
       },
     },
   });
   const save = (kind) => () => {
-    const chosen = selected();
-    const rows = chosen.length ? chosen : filtered();
+    const selection = selected();
+    const rows = selection.length ? selection : filtered();
     const csv = kind === "csv";
     const content = csv ? asCsv(page.study, rows) : asJson(page.study, rows);
     download(`${page.study.name}.${kind}`, content, csv ? "text/csv" : "application/json");
   };
 
   const selected = () =>
-    page.study.rows.filter((row) => page.view.look.selection.has(row.name));
+    page.study.rows.filter((row) => page.view.state.selection.has(row.name));
 
   function filtered() {
-    const { selection } = page.view.look;
+    const { selection } = page.view.state;
     const rows = page.study.rows.filter(
       (row) =>
-        (wanted === "" || row.role === wanted || (wanted === "selected" && selection.has(row.name))) &&
+        (filter === "" || row.role === filter || (filter === "selected" && selection.has(row.name))) &&
         (text === "" || row.name.toLowerCase() === text || row.architecture.layout.includes(text) ||
           (row.kind === "reference" && row.name.includes(text))),
     );
-    const key = keyOf(sorted ?? page.study.axes[0]?.name ?? "trial");
+    const key = sortKey(sortColumn ?? page.study.axes[0]?.name ?? "trial");
     const rank = (row) => key(row) ?? Infinity;
     return rows.sort((a, b) => {
       const [first, second] = [rank(a), rank(b)];
       if (first === second) return a.number - b.number;
-      // What has no value comes last, whichever way the rest goes.
+      // Trials without a value come last in either direction.
       if (first === Infinity || second === Infinity) return first === Infinity ? 1 : -1;
-      return (first < second ? -1 : 1) * (falling ? -1 : 1);
+      return (first < second ? -1 : 1) * (descending ? -1 : 1);
     });
   }
 
-  /** Objectives, what has a budget, and the size. */
-  function scoresShown() {
+  /** Returns the scores with a column: objectives, scores with a budget, and the parameters. */
+  function tableAxes() {
     const { axes } = page.study;
     const scores = axes.filter((axis) => axis.objective || axis.max !== null);
     return [...scores, ...axes.filter((axis) => !scores.includes(axis) && axis.name === "parameters")];
@@ -89,24 +89,24 @@ export function trialsSection(page) {
     const { axes } = page.study;
     const columns = [
       ["trial", "trial"],
-      [null, "outcome"],
+      [null, "state"],
       [null, "layout"],
-      ...shownScores.map((axis) => [axis.name, axisTitle(axis)]),
+      ...scoreAxes.map((axis) => [axis.name, axisTitle(axis)]),
       ["width", "width"],
       ["seconds", "time"],
     ];
-    const cells = columns.map(([name, shown]) => {
-      if (name === null) return element("th", { scope: "col" }, shown);
-      const here = (sorted ?? axes[0]?.name) === name;
-      const arrow = here ? (falling ? " ↓" : " ↑") : "";
-      const sort = button(shown + arrow, () => {
-        falling = here && !falling;
-        sorted = name;
+    const cells = columns.map(([name, label]) => {
+      if (name === null) return element("th", { scope: "col" }, label);
+      const active = (sortColumn ?? axes[0]?.name) === name;
+      const arrow = active ? (descending ? " ↓" : " ↑") : "";
+      const sort = button(label + arrow, () => {
+        descending = active && !descending;
+        sortColumn = name;
         drawHead();
         drawRows();
         head.querySelector(`[data-column="${CSS.escape(name)}"]`)?.focus();
       }, { class: "sort", "data-column": name });
-      const order = here ? (falling ? "descending" : "ascending") : null;
+      const order = active ? (descending ? "descending" : "ascending") : null;
       return element("th", { scope: "col", "aria-sort": order }, sort);
     });
     fill(head, element("tr", {}, element("td", {}), ...cells));
@@ -114,30 +114,32 @@ export function trialsSection(page) {
 
   function drawRows() {
     const rows = filtered();
-    const { selection } = page.view.look;
+    const { selection } = page.view.state;
     fill(body, ...rows.slice(0, length).map((row) => line(row, selection.has(row.name))));
     more.hidden = rows.length <= length;
-    const chosen = selected().length;
-    const all = `${counted(rows.length, "trial")}${wanted || text ? " match" : ""}`;
-    count.textContent = chosen ? `${all}, ${chosen.toLocaleString("en-US")} selected` : all;
+    const selectedCount = selected().length;
+    const verb = filter || text ? (rows.length === 1 ? " matches" : " match") : "";
+    const all = `${counted(rows.length, "trial")}${verb}`;
+    count.textContent = selectedCount ? `${all}, ${selectedCount.toLocaleString("en-US")} selected` : all;
   }
 
-  function line(row, chosen) {
+  function line(row, isSelected) {
     const box = element("input", {
       type: "checkbox",
-      checked: chosen,
+      checked: isSelected,
       "aria-label": `Select ${row.name}`,
       on: { change: () => page.view.toggle(row.name, true) },
     });
-    const scores = shownScores.map((axis) => {
+    const scores = scoreAxes.map((axis) => {
       const score = row.scores[axis.name];
-      const estimate = score === undefined ? place(row, axis.name) : null;
+      const estimate = score === undefined ? axisValue(row, axis.name) : null;
       const shown = estimate === null ? scoreText(score) : `(${figure(estimate)})`;
-      return element("td", { class: "number" }, shown);
+      const tooltip = estimate === null ? null : "predicted; the training was stopped early";
+      return element("td", { class: "number", title: tooltip }, shown);
     });
     return element(
       "tr",
-      { class: chosen ? "chosen" : null },
+      { class: isSelected ? "selected" : null },
       element("td", {}, box),
       element("th", { scope: "row" }, row.name),
       element(
@@ -146,7 +148,7 @@ export function trialsSection(page) {
         element("i", { class: `mark ${row.role}`, "aria-hidden": "true" }),
         ` ${roleName(row)}`,
       ),
-      element("td", {}, strip(row.architecture.layout)),
+      element("td", {}, strip(page.study.mixers, row.architecture.layout)),
       ...scores,
       element("td", { class: "number" }, figure(row.architecture.width)),
       element("td", { class: "number" }, duration(row.seconds)),
@@ -157,20 +159,20 @@ export function trialsSection(page) {
     element: section(
       "trials",
       "Trials",
-      "One selection for all views: what is ticked here is ringed in the charts.",
+      "The selection applies to all views: trials selected here are ringed in the chart of the front.",
       element(
         "div",
         { class: "controls" },
-        choice("Show", SHOWN, wanted, (value) => {
-          wanted = value;
-          length = PAGE;
+        choice("Show", FILTERS, filter, (value) => {
+          filter = value;
+          length = PAGE_LENGTH;
           drawRows();
         }),
         element("label", { class: "field" }, element("span", {}, "Find"), search),
         button("Select these", () => page.view.select(filtered().map((row) => row.name))),
         button("Clear selection", () => page.view.select([])),
-        button("CSV", save("csv"), { title: "Download what is selected, else what is shown" }),
-        button("JSON", save("json"), { title: "Download what is selected, else what is shown" }),
+        button("CSV", save("csv"), { title: "Download the selected trials, or all matching trials if none is selected" }),
+        button("JSON", save("json"), { title: "Download the selected trials, or all matching trials if none is selected" }),
       ),
       count,
       element(
@@ -183,9 +185,9 @@ export function trialsSection(page) {
     /** @param {import("./draw.js").Change} change */
     draw(change) {
       if (change.document) {
-        shownScores = scoresShown();
-        const titles = shownScores.map(axisTitle).join();
-        // Drawn anew it would lose the focus.
+        scoreAxes = tableAxes();
+        const titles = scoreAxes.map(axisTitle).join();
+        // Redrawing the head would lose the keyboard focus.
         if (titles !== headings) drawHead();
         headings = titles;
       }
@@ -195,9 +197,9 @@ export function trialsSection(page) {
 }
 
 /** @param {string} name @returns {(row: import("./study.js").Row) => number | null | undefined} */
-function keyOf(name) {
+function sortKey(name) {
   if (name === "trial") return (row) => row.number;
   if (name === "seconds") return (row) => row.seconds;
   if (name === "width") return (row) => row.architecture.width;
-  return (row) => place(row, name);
+  return (row) => axisValue(row, name);
 }

@@ -1,50 +1,51 @@
-// Why: which choices matter, where attention sits in good layouts, and what its number is worth.
+// Which choices matter: their importance, where good layouts use each mixer, and how many attention layers help.
 
 import { Chart, errorBars, tooltip, valueAxis } from "./chart.js";
 import { colour } from "./colours.js";
 import { element, fill, section } from "./dom.js";
 import { counted, figure, percent } from "./format.js";
-import { LETTERS } from "./layout.js";
+import { setMixerColour } from "./layout.js";
 
-const MOST_CHOICES = 8;
+const MAX_CHOICES = 8;
 
 /** @param {import("./draw.js").Page} page */
 export function whySection(page) {
   const body = element("div", { class: "columns" });
   const chart = new Chart("");
   const lead = element("p", { class: "quiet" });
-  const said = element("ul", { class: "findings" });
+  const findings = element("ul", { class: "findings" });
 
   function drawLead() {
     const { why, study } = page;
     if (why === null) {
-      lead.textContent = "Being worked out …";
+      lead.textContent = "Computing …";
       return;
     }
     const now = study.complete.length;
-    const old = why.trials < now ? ` Updating: ${counted(now, "trial")} are complete by now.` : "";
-    const from = `From ${counted(why.trials, "complete trial")}.${old} The figure of a choice is its ${why.method}.`;
-    lead.textContent = why.said === null ? from : `${why.said}${old}`;
+    const outdated = why.trials < now ? ` Updating: ${counted(now, "trial")} are complete now.` : "";
+    const basis =
+      `Based on ${counted(why.trials, "complete trial")}.${outdated} Importance of a choice: ${why.method}.`;
+    lead.textContent = why.note === null ? basis : `${why.note}${outdated}`;
   }
 
   function draw() {
-    const { why } = page;
+    const { why, study } = page;
     drawLead();
     if (why === null) {
       fill(body);
-      fill(said);
+      fill(findings);
       return;
     }
-    fill(said, ...why.findings.map((finding) => element("li", {}, finding)));
+    fill(findings, ...why.findings.map((finding) => element("li", {}, finding)));
     const parts = why.importances.map(importances);
-    if (why.places !== null) parts.push(places(why.places));
-    if (why.attention.length) parts.push(attention(why));
+    if (why.placement !== null) parts.push(placement(why.placement, study.mixers));
+    if (why.attention.length) parts.push(attentionFigure(why));
     fill(body, ...parts);
-    if (why.attention.length) drawAttention(chart, why);
+    if (why.attention.length) drawAttention(chart, why, study.mixers);
   }
 
-  function attention(why) {
-    const [goal, speed] = why.equal;
+  function attentionFigure(why) {
+    const [goal, other] = why.objectives;
     return element(
       "figure",
       {},
@@ -52,18 +53,25 @@ export function whySection(page) {
         "figcaption",
         {},
         element("b", {}, "Number of attention layers"),
-        ` and ${goal}, against others of the same ${speed}`,
+        ` and ${goal} at equal ${other}, with 95 % confidence intervals`,
       ),
       chart.element,
     );
   }
 
   return {
-    element: section("why", "Why", "What the trials say about the choices.", lead, said, body),
+    element: section(
+      "why",
+      "Which choices matter",
+      "How the choices of the search space affect the objectives.",
+      lead,
+      findings,
+      body,
+    ),
     /** @param {import("./draw.js").Change} change */
     draw(change) {
       if (change.document) {
-        page.askWhy();
+        page.requestWhy();
         drawLead();
       }
       if (change.why || change.theme) draw();
@@ -73,7 +81,7 @@ export function whySection(page) {
 
 function importances({ objective, explained, choices }) {
   const longest = Math.max(...choices.map((each) => each.high), 0.01);
-  const lines = choices.slice(0, MOST_CHOICES).map(({ choice, share, low, high }) => {
+  const lines = choices.slice(0, MAX_CHOICES).map(({ choice, share, low, high }) => {
     const bar = element("span", { class: "bar" });
     bar.style.width = `${(100 * share) / longest}%`;
     const spread = element("span", { class: "spread" });
@@ -84,7 +92,7 @@ function importances({ objective, explained, choices }) {
       {},
       element("th", { scope: "row" }, choice),
       element("td", { class: "bars" }, element("span", { class: "track" }, bar, spread)),
-      element("td", { class: "number", title: `${percent(low)} to ${percent(high)}` }, percent(share)),
+      element("td", { class: "number", title: `95 % of the resampled values: ${percent(low)} to ${percent(high)}` }, percent(share)),
     );
   });
   return element(
@@ -93,24 +101,25 @@ function importances({ objective, explained, choices }) {
     element(
       "figcaption",
       {},
-      element("b", {}, `What ${objective} hangs on`),
-      ` (the choices foretell ${percent(explained)} of it)`,
+      element("b", {}, `Importance for ${objective}`),
+      ` (the choices explain ${percent(explained)} of its variance)`,
     ),
     element("table", { class: "plain" }, element("tbody", {}, ...lines)),
   );
 }
 
-/** Good layouts above the others, a column each tenth of the depth. */
-function places({ letters, best, rest, best_trials, rest_trials }) {
+/** Makes a heat map: the best layouts above the others, with one column per tenth of the depth. */
+function placement({ letters, best, rest, best_trials, rest_trials }, mixers) {
   const bodies = [
-    [`best ${best_trials}`, best],
-    [`other ${rest_trials}`, rest],
+    [`best ${counted(best_trials, "layout")}`, best],
+    [`other ${counted(rest_trials, "layout")}`, rest],
   ].map(([title, shares]) =>
     element(
       "tbody",
       {},
       element("tr", {}, element("th", { colspan: 11, scope: "rowgroup" }, title)),
-      ...letters.map((letter, index) => heatLine(letter, shares[index])),
+      ...letters.map((letter, index) =>
+        heatLine(mixers.find((mixer) => mixer.letter === letter), shares[index])),
     ),
   );
   const tenths = Array.from({ length: 10 }, (_, tenth) =>
@@ -122,12 +131,12 @@ function places({ letters, best, rest, best_trials, rest_trials }) {
     element(
       "figcaption",
       {},
-      element("b", {}, "Where each mixer sits"),
+      element("b", {}, "Where each mixer is used"),
       "in % of the layers in each tenth of the depth",
     ),
     element(
       "div",
-      { class: "scroll", tabindex: 0, role: "region", "aria-label": "Mixers over the depth" },
+      { class: "scroll", tabindex: 0, role: "region", "aria-label": "Mixers by depth" },
       element(
         "table",
         { class: "heat" },
@@ -138,18 +147,19 @@ function places({ letters, best, rest, best_trials, rest_trials }) {
   );
 }
 
-function heatLine(letter, shares) {
-  const { name, kind } = LETTERS[letter] ?? { name: letter, kind: "none" };
+function heatLine(mixer, shares) {
   const cells = shares.map((share) => {
-    const cell = element("td", { class: kind }, element("span", {}, Math.round(100 * share)));
+    const cell = element("td", {}, element("span", {}, Math.round(100 * share)));
+    setMixerColour(cell, mixer);
     cell.style.setProperty("--share", `${Math.round(100 * share)}%`);
     return cell;
   });
-  return element("tr", {}, element("th", { scope: "row" }, name), ...cells);
+  return element("tr", {}, element("th", { scope: "row" }, mixer.name), ...cells);
 }
 
-function drawAttention(chart, { attention, equal }) {
-  const [goal] = equal;
+function drawAttention(chart, { attention, objectives }, mixers) {
+  const [goal] = objectives;
+  const hue = mixers.find((mixer) => mixer.attention)?.colour ?? colour("quiet");
   const known = attention.filter((each) => each.low !== null && each.high !== null);
   chart.label = attention
     .map((each) => `${counted(each.layers, "attention layer")}: ${figure(each.difference)}`)
@@ -159,15 +169,15 @@ function drawAttention(chart, { attention, equal }) {
     tooltip: tooltip(({ data }) =>
       data ? `${counted(data[0], "layer")}: ${figure(data[1])}\n${counted(data[2], "trial")}` : ""),
     xAxis: valueAxis("attention layers", { minInterval: 1 }),
-    yAxis: valueAxis(`${goal}, above (+) or below usual`, { nameGap: 44 }),
+    yAxis: valueAxis(`${goal} relative to typical`, { nameGap: 44 }),
     series: [
       errorBars(known.map(({ layers, low, high }) => [[layers, low], [layers, high]])),
       {
         type: "line",
         symbolSize: 9,
         data: attention.map(({ layers, difference, trials }) => [layers, difference, trials]),
-        lineStyle: { color: colour("attention"), width: 1 },
-        itemStyle: { color: colour("attention") },
+        lineStyle: { color: hue, width: 1 },
+        itemStyle: { color: hue },
         markLine: {
           symbol: "none",
           silent: true,

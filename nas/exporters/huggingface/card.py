@@ -2,16 +2,8 @@
 
 from collections import Counter
 
-from search_space.architecture import Architecture, architecture_hash
+from search_space.architecture import MIXERS, Architecture, architecture_hash, layout_letters
 from search_space.costs import parameter_counts
-
-_KINDS = {
-    "c": "gated short convolution",
-    "a": "attention",
-    "s": "sliding-window attention",
-    "l": "gated linear attention",
-    "-": "no mixer",
-}
 
 
 def model_card(
@@ -28,8 +20,8 @@ def model_card(
     reads_text: it holds a tokenizer.
     """
     counts = parameter_counts(architecture)
-    letters = Counter(architecture.layout)
-    legend = ", ".join(f"`{kind}` {_KINDS[kind]} ({letters[kind]})" for kind in letters)
+    letters = Counter(layout_letters(architecture.layout))
+    legend = ", ".join(f"`{kind}` {MIXERS[kind].name} ({letters[kind]})" for kind in letters)
     rows = "\n".join(
         f"| {part} | {count:,} |"
         for part, count in (

@@ -2,7 +2,8 @@
 
 import pytest
 
-from evaluators.speed.workload_parts import Deployment, is_additive, parts_of
+from evaluators.scores import is_additive
+from evaluators.speed.workload_parts import Deployment, parts_of
 from search_space.architecture import Architecture
 from search_space.costs import decode_flops, prefill_flops, weight_bytes
 from search_space.preset_models import PRESETS

@@ -200,7 +200,7 @@ LONG_ONNX = Measurable(
         (
             [A],
             {"runtime": "llama.cpp", "quantization": "fp32"},
-            "quantization: 'fp32' is not one of fp16, int8, int4, as llama.cpp has it",
+            "quantization: 'fp32' is not one of fp16, int8, int4, which llama.cpp supports",
         ),
         ([GGUF], {"runtime": "onnxruntime"}, "runtime: 'onnxruntime' does not run x.gguf"),
         ([LONG_ONNX], {"runtime": "llama.cpp"}, "runtime: 'llama.cpp' does not run y"),

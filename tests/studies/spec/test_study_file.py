@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from evaluators.quality.recall_probe import RecallProbe
+from evaluators.scores import score_names
 from search_space.preset_models import PRESETS
 from search_space.space.encoding import RandomSuggester, draw, encode
 from search_space.space.space_definition import Rules, Space, broken_rule
 from studies.spec.reference_models import paired_reference
-from studies.spec.scores import score_names
 from studies.spec.study_file import read_spec, shipped_studies, spec_text
 from studies.spec.study_spec import (
     DeviceSettings,

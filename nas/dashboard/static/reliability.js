@@ -1,27 +1,30 @@
-// Trust: how well each time is known, what disturbed it, and whether the machine stayed the same.
+// Reliability: the precision of the timings, disturbances, drift of the machine, and the confirmation.
 
-import { Chart, SPECK, tooltip, valueAxis } from "./chart.js";
+import { Chart, SMALL_POINT, tooltip, valueAxis } from "./chart.js";
 import { colour, SERIES, SERIES_SHAPES } from "./colours.js";
 import { drawConfirmation } from "./confirmation.js";
 import { choice, element, fill, section } from "./dom.js";
 import { clock, counted, duration, figure, percent } from "./format.js";
 import { title } from "./study.js";
 
+const DISTURBED = 0.05; // as a fraction of the measuring cores
+
 /** @param {import("./draw.js").Page} page */
-export function trustSection(page) {
+export function reliabilitySection(page) {
   const widths = new Chart("");
   const drift = new Chart("");
   const summary = element("p", { class: "quiet" });
   const machines = element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Machines" });
   const confirmation = element("div");
-  const pick = element("span");
+  const scoreChoice = element("span");
+  const driftCaption = element("span");
   let score = null;
 
   function drawWidths() {
     const { study } = page;
     const timed = study.axes.filter((axis) => axis.timed).map((axis) => axis.name);
     if (score === null || !timed.includes(score)) score = timed[0] ?? null;
-    fill(pick, timed.length > 1 ? choice("of", timed.map((name) => [name, name]), score, (value) => {
+    fill(scoreChoice, timed.length > 1 ? choice("of", timed.map((name) => [name, name]), score, (value) => {
       score = value;
       drawWidths();
     }) : ` of ${score ?? "times"}`);
@@ -31,19 +34,20 @@ export function trustSection(page) {
       const { value, low, high } = row.scores[score];
       return [row.number, (50 * (high - low)) / value, row.disturbed, title(row)];
     });
-    const wished = 100 * (study.document.spec.device?.precision ?? 0.02);
+    const requested = 100 * (study.document.spec.device?.precision ?? 0.02);
     widths.label =
-      `Half the 95 % interval of ${counted(points.length, "timing")}, as a share: ` +
-      `${points.filter(([, width]) => width > wished).length} are wider than the ${wished} % asked for.`;
+      `Half the width of the 95 % confidence interval of ${counted(points.length, "timing")}, in % of the value: ` +
+      `${points.filter(([, width]) => width > requested).length} exceed the requested ±${requested} %.`;
     const option = {
       grid: { left: 52, right: 14, top: 14, bottom: 44 },
-      tooltip: tooltip(({ data }) => data ? `${data[3]}: ±${figure(data[1])} %\nothers had ${percent(data[2])} of the cores` : ""),
+      tooltip: tooltip(({ data }) =>
+        data ? `${data[3]}: ±${figure(data[1])} %\nload from other processes: ${percent(data[2])} of the cores` : ""),
       xAxis: valueAxis("trial", { scale: false }),
       yAxis: valueAxis("± % of the time", { nameGap: 38, min: 0, scale: false }),
       series: [
         {
           type: "scatter",
-          symbolSize: points.length > 500 ? SPECK : 7,
+          symbolSize: points.length > 500 ? SMALL_POINT : 7,
           large: points.length > 500,
           largeThreshold: 500,
           data: points,
@@ -52,29 +56,32 @@ export function trustSection(page) {
             symbol: "none",
             silent: true,
             lineStyle: { color: colour("over"), type: "dashed" },
-            label: { formatter: "asked for", color: colour("quiet"), position: "insideEndTop" },
-            data: [{ yAxis: wished }],
+            label: { formatter: "requested", color: colour("quiet"), position: "insideEndTop" },
+            data: [{ yAxis: requested }],
           },
         },
       ],
     };
-    widths.draw(option, points.length ? null : "No timing yet");
-    const unsettled = study.rows.filter((row) => row.unsettled);
-    const known = study.rows.filter((row) => row.unsettled !== null);
-    const noisy = study.rows.filter((row) => (row.disturbed ?? 0) > 0.05);
+    widths.draw(option, points.length ? null : "No timings yet");
+    const timedRows = study.rows.filter((row) => row.unsettled !== null);
+    const settled = timedRows.filter((row) => !row.unsettled);
+    const disturbed = study.rows.filter((row) => (row.disturbed ?? 0) > DISTURBED);
     const waited = study.rows.reduce((sum, row) => sum + (row.waited ?? 0), 0);
-    summary.textContent = known.length
-      ? `${figure(known.length - unsettled.length)} of ${counted(known.length, "timed trial")} settled within ` +
-        `±${figure(wished)} %. During ${counted(noisy.length, "timing")} others had more than 5 % of ` +
-        `the measuring cores; ${waited ? `timings waited ${duration(waited)}` : "no timing waited"} ` +
-        "for a quiet machine."
-      : "No timing is there yet.";
+    summary.textContent = timedRows.length
+      ? `${figure(settled.length)} of ${counted(timedRows.length, "timed trial")} reached the requested precision ` +
+        `of ±${figure(requested)} %. In ${counted(disturbed.length, "trial")}, other processes used more than ` +
+        `${percent(DISTURBED)} of the measuring cores. ` +
+        (waited
+          ? `In total, timings waited ${duration(waited)} for a quiet machine.`
+          : "No timing waited for a quiet machine.")
+      : "No timings yet.";
   }
 
   function drawDrift() {
-    const { drift: seen, reference } = page.study.document;
-    const first = Math.min(...seen.flatMap((each) => each.at.slice(0, 1)));
-    drift.label = `Time of the reference model ${reference} over the study, a share of its median.`;
+    const { drift: workloads, reference } = page.study.document;
+    const first = Math.min(...workloads.flatMap((each) => each.at.slice(0, 1)));
+    driftCaption.textContent = ` ${reference}, which is timed in alternation with every trial`;
+    drift.label = `Time of the reference model ${reference} over the study, in % of its median.`;
     const option = {
       grid: { left: 52, right: 14, top: 30, bottom: 44 },
       legend: { top: 0, textStyle: { color: colour("quiet"), fontSize: 11 }, itemHeight: 8, itemWidth: 9 },
@@ -82,31 +89,31 @@ export function trustSection(page) {
       xAxis: valueAxis("hours since the first timing", { min: 0, scale: false }),
       yAxis: valueAxis("% of its median", {
         nameGap: 38,
-        // A drift below one in a hundred is none to speak of.
+        // The axis spans at least ±1 %, because a smaller drift does not matter.
         min: ({ min }) => Math.floor(Math.min(min, 99)),
         max: ({ max }) => Math.ceil(Math.max(max, 101)),
       }),
-      series: seen.map(({ workload, at, ms }, index) => {
-        const middle = [...ms].sort((a, b) => a - b)[Math.floor(ms.length / 2)];
+      series: workloads.map(({ workload, at, ms }, index) => {
+        const median = [...ms].sort((a, b) => a - b)[Math.floor(ms.length / 2)];
         return {
           type: "scatter",
           name: workload,
           symbol: SERIES_SHAPES[index % SERIES_SHAPES.length],
-          symbolSize: ms.length > 500 ? SPECK : 6,
+          symbolSize: ms.length > 500 ? SMALL_POINT : 6,
           large: ms.length > 500,
           largeThreshold: 500,
           itemStyle: { color: colour(SERIES[index % SERIES.length]), opacity: 0.7 },
-          data: at.map((moment, step) => [(moment - first) / 3600, (100 * ms[step]) / middle, ms[step], moment]),
+          data: at.map((moment, step) => [(moment - first) / 3600, (100 * ms[step]) / median, ms[step], moment]),
         };
       }),
     };
-    drift.draw(option, seen.length ? null : "No timing yet");
+    drift.draw(option, workloads.length ? null : "No timings yet");
   }
 
   function drawMachines() {
     const { environments } = page.study.document;
     if (environments.length === 0) {
-      fill(machines, element("p", { class: "quiet" }, "Nothing has been timed on a machine yet."));
+      fill(machines, element("p", { class: "quiet" }, "No machine has been used for timing yet."));
       return;
     }
     const heads = ["host", "processor", "cores", "memory", "system", "runtime", "governor", "trials"];
@@ -133,15 +140,15 @@ export function trustSection(page) {
 
   return {
     element: section(
-      "trust",
-      "Trust",
-      "How well the times are known, and whether the machine stayed what it was.",
+      "reliability",
+      "Reliability",
+      "The precision of the timings, the stability of the machine, and the confirmation by longer trainings.",
       summary,
       element(
         "div",
         { class: "columns" },
-        element("figure", {}, element("figcaption", {}, element("b", {}, "Half the 95 % interval"), pick), widths.element),
-        element("figure", {}, element("figcaption", {}, element("b", {}, "Drift of the reference model")), drift.element),
+        element("figure", {}, element("figcaption", {}, element("b", {}, "Half the width of the 95 % confidence interval"), scoreChoice), widths.element),
+        element("figure", {}, element("figcaption", {}, element("b", {}, "Drift of the reference model"), driftCaption), drift.element),
       ),
       machines,
       confirmation,

@@ -1,0 +1,187 @@
+"""The scores that evaluators give: what each one measures, its unit and its workload.
+
+This is the only place that knows what a score's name means. A study file asks for scores by these
+names, and everything else reads the table.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from hardware.measurement import Phase
+
+ScoreKind: TypeAlias = Literal["quality", "time", "memory", "size"]
+
+LOSS = "loss"
+TASK = "task"
+RECALL_ERROR = "recall_error"
+
+_DEEPER = re.compile(r"decode@(?P<depth>\d+)(?P<tail>_p95)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreDefinition:
+    """What a score measures. Smaller is better for every score.
+
+    Attributes:
+        name: The name in study files, tables and the database.
+        unit: The unit of its values.
+        kind: The quantity: only a `time` has an interval that longer timing narrows, and only a
+            `quality` comes from training the narrow proxy.
+        workload: The timed workload that it is read from, such as `decode` or `decode@4096`; None
+            where nothing is timed.
+        phase: The phase of that workload; None for scores of the whole model.
+        depth: The context depth at which decoding is timed; None for the target's own.
+        is_additive: Whether it is a sum over the parts of a model, so that a linear model of those
+            parts can predict it.
+        meaning: The definition in a few words, for people.
+    """
+
+    name: str
+    unit: str
+    kind: ScoreKind
+    workload: str | None = None
+    phase: Phase | None = None
+    depth: int | None = None
+    is_additive: bool = False
+    meaning: str
+
+
+def _timed(phase: Phase, unit: str, *, per: str) -> tuple[ScoreDefinition, ...]:
+    median = ScoreDefinition(
+        name=phase,
+        unit=unit,
+        kind="time",
+        workload=phase,
+        phase=phase,
+        is_additive=True,
+        meaning=f"median time per {per}",
+    )
+    return (
+        median,
+        replace(
+            median, name=f"{phase}_p95", meaning=f"time per {per} that 95 of 100 samples stay below"
+        ),
+        replace(
+            median,
+            name=f"{phase}_per_byte",
+            unit="us/byte",
+            is_additive=False,
+            meaning="median time per byte of the text that the tokens stand for",
+        ),
+    )
+
+
+def _phase_memory(phase: Phase) -> ScoreDefinition:
+    return ScoreDefinition(
+        name=f"{phase}_memory",
+        unit="MB",
+        kind="memory",
+        workload=phase,
+        phase=phase,
+        meaning=f"memory that {phase} needs in addition to the loaded model (1e6 bytes)",
+    )
+
+
+_DECODE, _DECODE_P95, _DECODE_PER_BYTE = _timed("decode", "ms/token", per="token")
+_PREFILL, _PREFILL_P95, _PREFILL_PER_BYTE = _timed("prefill", "ms", per="prompt")
+
+# In the order in which error messages list them.
+SCORES: Mapping[str, ScoreDefinition] = MappingProxyType(
+    {
+        definition.name: definition
+        for definition in (
+            ScoreDefinition(
+                name=LOSS, unit="bits/byte", kind="quality", meaning="loss on held-out text"
+            ),
+            ScoreDefinition(
+                name=TASK,
+                unit="bits/byte",
+                kind="quality",
+                meaning="loss on the held-out completions of the user's own task",
+            ),
+            ScoreDefinition(
+                name=RECALL_ERROR,
+                unit="wrong",
+                kind="quality",
+                meaning="fraction of queries answered wrongly in the associative recall probe",
+            ),
+            _DECODE,
+            _PREFILL,
+            ScoreDefinition(
+                name="memory",
+                unit="MB",
+                kind="memory",
+                is_additive=True,
+                meaning="peak memory of the running model, weights included (1e6 bytes)",
+            ),
+            ScoreDefinition(
+                name="parameters", unit="parameters", kind="size", meaning="number of parameters"
+            ),
+            ScoreDefinition(
+                name="size", unit="MB", kind="size", meaning="size of the model file (1e6 bytes)"
+            ),
+            _DECODE_P95,
+            _PREFILL_P95,
+            _phase_memory("decode"),
+            _phase_memory("prefill"),
+            _DECODE_PER_BYTE,
+            _PREFILL_PER_BYTE,
+        )
+    }
+)
+
+
+def definition_of(name: str) -> ScoreDefinition | None:
+    """Return what a score measures, or None for a name that no evaluator gives.
+
+    `decode@4096` is decoding at a context depth of 4,096 tokens; there is one such score for each
+    of a target's additional depths.
+    """
+    deeper = _DEEPER.fullmatch(name)
+    if deeper is None:
+        return SCORES.get(name)
+    statistic = _DECODE_P95 if deeper["tail"] else _DECODE
+    depth = int(deeper["depth"])
+    return replace(
+        statistic,
+        name=name,
+        workload=score_at_depth(depth),
+        depth=depth,
+        meaning=f"{statistic.meaning} at a context depth of {depth:,}",
+    )
+
+
+def score_names(more_depths: Sequence[int]) -> tuple[str, ...]:
+    """Return the names that a study may ask for.
+
+    Args:
+        more_depths: Context depths, in tokens, at which decoding is timed in addition to the
+            target's own.
+    """
+    return (*SCORES, *map(score_at_depth, more_depths))
+
+
+def score_at_depth(depth: int) -> str:
+    """Return the name of the decoding score at an additional context depth, in tokens."""
+    return f"{_DECODE.name}@{depth}"
+
+
+def is_trained(name: str) -> bool:
+    """Return whether a score comes from a short training of the narrow proxy."""
+    definition = definition_of(name)
+    return definition is not None and definition.kind == "quality"
+
+
+def is_timed(name: str) -> bool:
+    """Return whether a score is a time, so that its interval depends on how long it was timed."""
+    definition = definition_of(name)
+    return definition is not None and definition.kind == "time"
+
+
+def is_additive(name: str) -> bool:
+    """Return whether a score is a sum over the parts of a model; see `ScoreDefinition`."""
+    definition = definition_of(name)
+    return definition is not None and definition.is_additive
