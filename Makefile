@@ -18,9 +18,10 @@ test: $(INSTALLED)  ## the tests of every day
 test-all: $(INSTALLED) $(LLAMA)/bin/llama-bench  ## the long ones too, and those against llama.cpp
 	$(BIN)/pytest -m "slow or not slow" --timeout 1200
 
-check: $(INSTALLED)  ## format, lint, types, import contracts, tests
+check: $(INSTALLED)  ## format, lint, words, types, import contracts, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell --dictionary=docs/glossary.txt,-
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest

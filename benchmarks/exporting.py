@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hardware.environment import read_environment
 from nas.exporters.formats import Format
-from nas.inputs.model_argument import find_subject
+from nas.inputs.model_argument import find_model
 from search_space.costs import parameter_counts
 
 _FLOAT_BYTES = 4
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     asked = parser.parse_args()
     machine = read_environment("")
-    weights = parameter_counts(find_subject(asked.model, None).architecture).total * _FLOAT_BYTES
+    weights = parameter_counts(find_model(asked.model, None).architecture).total * _FLOAT_BYTES
     print(f"{machine.cpu}, {machine.cores} cores, load {machine.load_1min}; {asked.model}")
     rows = [measure(asked.model, each, asked.repetitions, weights) for each in Format]
     print(f"{'format':8} {'median s':>9} {'worst s':>9} {'peak MB':>9} {'of fp32':>9}")

@@ -37,7 +37,7 @@ from search_space.architecture import Architecture, to_json
 from search_space.costs import decode_flops, parameter_counts, prefill_flops
 from search_space.preset_models import preset
 from search_space.space.encoding import RandomSuggester, draw
-from search_space.space.rules import check_size
+from search_space.space.rules import check_size_rules
 from search_space.strict import parse_json
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_file import read_spec
@@ -163,7 +163,7 @@ def _drawn(spec: StudySpec) -> Iterator[Architecture]:
     suggester = RandomSuggester(np.random.default_rng(0))
     while True:
         architecture = draw(spec.space, suggester)
-        checks = check_size(architecture, spec.space.rules, spec.target.quantization)
+        checks = check_size_rules(architecture, spec.space.rules, spec.target.quantization)
         if all(check.excess <= 0 for check in checks):
             yield architecture
 

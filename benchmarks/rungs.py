@@ -28,10 +28,10 @@ from ranking import KINDS, kind_of
 from evaluators.cache import NoCache
 from evaluators.evaluator import CurvePoint
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
-from nas.assembly import runner_of
+from nas.assembly import device_runner
 from search_space.architecture import architecture_hash
 from studies.analysis.pareto_front import front, hypervolume
-from studies.search.rungs import Finisher, RungResult, beaten_by, loss_after
+from studies.search.rungs import Finisher, RungResult, dominating_finisher, loss_after
 from studies.spec.reference_models import model_of, paired_reference
 from studies.spec.study_file import read_spec
 
@@ -96,7 +96,7 @@ def measure() -> None:
     with (
         LATENCIES.open("a") as table,
         LatencyEvaluator(
-            runner_of(spec.device),
+            device_runner(spec.device),
             settings,
             model_of(spec, paired_reference(spec)),
             NoCache(),
@@ -161,7 +161,7 @@ def is_stopped(
         for number, other in enumerate(finished)
     ]
     rung_result = RungResult(loss=at(candidate, tokens), others=(candidate.lowest_decode_ms,))
-    return beaten_by(rung_result, finishers, margin) is not None
+    return dominating_finisher(rung_result, finishers, margin) is not None
 
 
 def at(candidate: Candidate, tokens: float) -> float:

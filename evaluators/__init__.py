@@ -1,1 +1,1 @@
-"""What an architecture is worth: named scores with units."""
+"""Evaluators: named scores with units for an architecture."""

@@ -1,4 +1,4 @@
-"""Any Evaluator, remembered by its fingerprint and the Architecture's hash."""
+"""A cache of evaluations, and evaluators that read from it or deliberately bypass it."""
 
 import math
 from dataclasses import dataclass
@@ -9,81 +9,144 @@ from search_space.architecture import Architecture
 
 
 class EvaluationCache(Protocol):
-    """Keeps evaluations for good; what comes back equals what went in."""
+    """Stores evaluations permanently, by the evaluator's fingerprint and the architecture's hash.
+
+    Callers may rely on the following:
+
+    - A loaded evaluation equals the saved one, including every raw sample and curve point.
+    - An evaluation that was saved can be loaded at once, by other processes too.
+    - Equal architectures share an entry, however they were constructed.
+    - An entry never changes. If two processes evaluate the same architecture at the same time, the
+      first evaluation to be saved is kept.
+
+    `DatabaseCache` stores evaluations in a study's database and raises the errors of that database.
+    `NoCache` is the exception to the above: it stores nothing, for programs that must measure.
+
+    Example:
+        >>> cache.save_evaluation(evaluator.fingerprint, architecture, evaluation)
+        >>> cache.load_evaluation(evaluator.fingerprint, architecture) == evaluation
+        True
+        >>> cache.load_evaluation("another fingerprint", architecture) is None
+        True
+    """
 
     def load_evaluation(self, fingerprint: str, architecture: Architecture) -> Evaluation | None:
-        """None for what was never remembered."""
+        """Return the stored evaluation.
+
+        Args:
+            fingerprint: The evaluator's fingerprint.
+            architecture: The architecture that was evaluated.
+
+        Returns:
+            The evaluation, or None if none is stored.
+        """
         ...
 
     def save_evaluation(
         self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
     ) -> None:
-        """The first evaluation stays where another process was faster."""
+        """Store an evaluation, unless there is one already, which is then kept.
+
+        Args:
+            fingerprint: The evaluator's fingerprint.
+            architecture: The architecture that was evaluated.
+            evaluation: The evaluation to store.
+        """
         ...
 
 
 class NoCache:
-    """A Memory that keeps nothing."""
+    """An EvaluationCache that stores nothing."""
 
     def load_evaluation(self, fingerprint: str, architecture: Architecture) -> None:
-        """None, always."""
+        """Return None."""
 
     def save_evaluation(
         self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
     ) -> None:
-        """Lets it go."""
+        """Discard the evaluation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cached:
-    """An Evaluator that asks its memory first. Failures are not remembered: they may be luck."""
+    """An Evaluator that returns cached evaluations and caches those that it has to make.
+
+    Failures are not cached, because they may be due to chance.
+
+    Attributes:
+        evaluator: Evaluates the architectures that are not in the cache.
+        cache: Stores the evaluations under the fingerprint of `evaluator`.
+    """
 
     evaluator: Evaluator
-    memory: EvaluationCache
+    cache: EvaluationCache
 
     @property
     def stage(self) -> str:
+        """The stage of the wrapped evaluator."""
         return self.evaluator.stage
 
     @property
     def fingerprint(self) -> str:
+        """The fingerprint of the wrapped evaluator."""
         return self.evaluator.fingerprint
 
     @property
     def score_names(self) -> tuple[str, ...]:
+        """The score names of the wrapped evaluator."""
         return self.evaluator.score_names
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """As the evaluator's; a score that is not a finite number is a failure too."""
-        known = self.memory.load_evaluation(self.fingerprint, architecture)
-        if known is not None:
-            return known
+        """Return the cached evaluation, or evaluate and cache.
+
+        Args:
+            architecture: The architecture to score.
+            report: Receives the progress; it is not called on a cache hit.
+
+        Raises:
+            EvaluationFailed: The wrapped evaluator failed, or one of its scores is not finite.
+            Infeasible: The wrapped evaluator found the architecture infeasible.
+        """
+        cached = self.cache.load_evaluation(self.fingerprint, architecture)
+        if cached is not None:
+            return cached
         evaluation = self.evaluator.evaluate(architecture, report)
         for score in evaluation.scores:
             if not math.isfinite(score.value):
                 raise EvaluationFailed("diverged", f"{score.name} is {score.value}")
-        self.memory.save_evaluation(self.fingerprint, architecture, evaluation)
+        self.cache.save_evaluation(self.fingerprint, architecture, evaluation)
         return evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remeasured:
-    """An Evaluator whose evaluations are remembered apart from those of the first time."""
+    """An Evaluator with a fingerprint of its own, so that a cache hit never replaces its work.
+
+    The search stores its evaluations under the fingerprint of `evaluator`. A confirmation evaluates
+    the same architectures a second time, and stores the results separately.
+
+    Attributes:
+        evaluator: Makes the evaluations.
+    """
 
     evaluator: Evaluator
 
     @property
     def stage(self) -> str:
+        """The stage of the wrapped evaluator."""
         return self.evaluator.stage
 
     @property
     def fingerprint(self) -> str:
+        """The fingerprint of a second evaluation by the wrapped evaluator."""
+        # Databases hold evaluations under this prefix, so it must not change.
         return f"again {self.evaluator.fingerprint}"
 
     @property
     def score_names(self) -> tuple[str, ...]:
+        """The score names of the wrapped evaluator."""
         return self.evaluator.score_names
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """As the evaluator's."""
+        """Evaluate with the wrapped evaluator; see `Evaluator.evaluate`."""
         return self.evaluator.evaluate(architecture, report)

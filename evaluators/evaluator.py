@@ -1,10 +1,11 @@
-"""The seam between a study and what it asks: an Architecture in, named scores out."""
+"""The evaluator interface: an Architecture goes in, named scores with units come out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from hardware.measurement import Measurement
+from hardware.progress import Say
 from search_space.architecture import Architecture
 
 FailureKind: TypeAlias = Literal[
@@ -14,9 +15,14 @@ FailureKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A named number with its unit; smaller is better for every score.
+    """A named number with its unit. Smaller is better for every score.
 
-    low, high: the 95 % interval where the evaluator knows one.
+    Attributes:
+        name: One of the names in `evaluators.scores`.
+        value: The score, in `unit`.
+        unit: The unit of `value`, `low` and `high`.
+        low: The lower bound of the 95 % confidence interval; None where no interval is known.
+        high: The upper bound of that interval.
     """
 
     name: str
@@ -28,7 +34,12 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """Validation loss, in bits per byte, after this many training tokens."""
+    """A point of a learning curve.
+
+    Attributes:
+        tokens: The number of training tokens read so far.
+        loss: The validation loss at that point, in bits per byte.
+    """
 
     tokens: int
     loss: float
@@ -36,7 +47,14 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What one evaluator found out about one architecture, with the evidence and its price."""
+    """The result of one evaluator for one architecture, with its evidence and its cost.
+
+    Attributes:
+        scores: The scores, in the order of the evaluator's `score_names`.
+        seconds: The wall time that the evaluation took.
+        measurements: The raw timings that the scores are computed from.
+        curve: The learning curve of a training; empty for other evaluators.
+    """
 
     scores: tuple[Score, ...]
     seconds: float
@@ -46,7 +64,13 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far an evaluation is (0 to 1), in words, and the newest point of its learning curve."""
+    """The state of an evaluation that is still running.
+
+    Attributes:
+        done: The completed fraction, from 0 to 1.
+        text: One line about what is being done.
+        point: The newest point of the learning curve, in the report that follows its validation.
+    """
 
     done: float
     text: str
@@ -54,10 +78,46 @@ class Progress:
 
 
 Report: TypeAlias = Callable[[Progress], None]
+"""Receives the progress of an evaluation. An exception that it raises ends the evaluation."""
+
+
+def text_reporter(report: Report, done: float = 0.0) -> Say:
+    """Return a callback that reports each line of text as progress at a fixed fraction.
+
+    Args:
+        report: Receives the progress.
+        done: The completed fraction that every line is reported with.
+    """
+    return lambda text: report(Progress(done=done, text=text))
+
+
+class ProgressReporter:
+    """A `Report` that passes progress on and keeps the fraction for lines of text in between.
+
+    `say` reports a line of text at the fraction that was last passed on; 0 before the first.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._done = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Pass the progress on."""
+        self._done = progress.done
+        self._report(progress)
+
+    def say(self, text: str) -> None:
+        """Report a line of text without any change in the completed fraction."""
+        self._report(Progress(done=self._done, text=text))
 
 
 class EvaluationFailed(Exception):
-    """This candidate has no score, for a reason that belongs to the results."""
+    """A candidate could not be evaluated. The failure is stored as the candidate's result.
+
+    Attributes:
+        kind: The category of the failure.
+        reason: The details, in one line.
+    """
 
     def __init__(self, kind: FailureKind, reason: str) -> None:
         super().__init__(f"{kind}: {reason}")
@@ -66,28 +126,68 @@ class EvaluationFailed(Exception):
 
 
 class Infeasible(Exception):
-    """This candidate cannot be what the study asks for, whatever it would score; says why."""
+    """A candidate violates a requirement of the study, whatever it would score.
+
+    The message states the requirement. It is stored as the candidate's result.
+    """
 
 
 class Evaluator(Protocol):
-    """Scores architectures, one by one.
+    """Scores architectures, one at a time.
 
-    stage: one word for what it does, shown while it works and stored with its time.
-    fingerprint: changes whenever the same architecture could get another score: settings, seeds,
-        the device, versions. Results are remembered under it.
-    score_names: the names of the scores that every successful evaluation carries.
+    Callers may rely on the following; `tests/evaluators/conformance.py` checks it for every
+    implementation:
+
+    - An evaluation has exactly one score for each of `score_names`, in that order.
+    - The fractions that `evaluate` reports lie between 0 and 1. They never decrease, unless an
+      evaluator that wraps another one repeats its work.
+    - An exception raised by `report` ends the evaluation at once and reaches the caller unchanged.
+    - No temporary file is left behind, however an evaluation ends.
+    - `fingerprint` does not change while the evaluator exists.
+
+    An evaluator may keep a model or a process for the next architecture. It then has a `close`
+    method and is a context manager.
+
+    Example:
+        >>> evaluator = StaticEvaluator()
+        >>> evaluation = evaluator.evaluate(preset("lfm2-350m"), lambda progress: None)
+        >>> evaluation.scores[0].value
+        354483968.0
     """
 
     @property
-    def stage(self) -> str: ...
+    def stage(self) -> str:
+        """One word for the work, shown while it runs and stored with its duration."""
+        ...
+
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """A text that identifies everything but the architecture that the scores depend on.
+
+        It changes whenever the same architecture could get another score: with the settings, the
+        seeds, the device and the versions of what computes the score. Stored evaluations are found
+        by it.
+        """
+        ...
+
     @property
-    def score_names(self) -> tuple[str, ...]: ...
+    def score_names(self) -> tuple[str, ...]:
+        """The names of the scores that every successful evaluation has."""
+        ...
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """Raises EvaluationFailed, Infeasible, and whatever `report` raises; leaves no file behind.
+        """Score one architecture.
 
-        What it keeps loaded for the architectures that follow, it has a way to close.
+        Args:
+            architecture: The candidate or reference model.
+            report: Receives the progress.
+
+        Returns:
+            The scores and their evidence.
+
+        Raises:
+            EvaluationFailed: The architecture has no score, because it cannot be built, trained or
+                timed.
+            Infeasible: The architecture violates a requirement of the study.
         """
         ...

@@ -1,7 +1,7 @@
-"""The scores that evaluators give: what each one measures, its unit and its workload.
+"""The table of scores: what each one measures, its unit and its workload.
 
-This is the only place that knows what a score's name means. A study file asks for scores by these
-names, and everything else reads the table.
+This is the only place that knows the meaning of a score's name. A study file asks for scores by
+these names, and everything else reads the table.
 """
 
 import re
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from evaluators.evaluator import Score
 from hardware.measurement import Phase
 
 ScoreKind: TypeAlias = Literal["quality", "time", "memory", "size"]
@@ -28,15 +29,15 @@ class ScoreDefinition:
     Attributes:
         name: The name in study files, tables and the database.
         unit: The unit of its values.
-        kind: The quantity: only a `time` has an interval that longer timing narrows, and only a
-            `quality` comes from training the narrow proxy.
-        workload: The timed workload that it is read from, such as `decode` or `decode@4096`; None
-            where nothing is timed.
+        kind: The quantity. Only a `time` has a confidence interval that longer timing narrows, and
+            only a `quality` comes from training the narrow proxy.
+        workload: The timed workload that it is computed from, such as `decode` or `decode@4096`;
+            None where nothing is timed.
         phase: The phase of that workload; None for scores of the whole model.
         depth: The context depth at which decoding is timed; None for the target's own.
         is_additive: Whether it is a sum over the parts of a model, so that a linear model of those
             parts can predict it.
-        meaning: The definition in a few words, for people.
+        meaning: The definition in a few words, for display.
     """
 
     name: str
@@ -61,9 +62,7 @@ def _timed(phase: Phase, unit: str, *, per: str) -> tuple[ScoreDefinition, ...]:
     )
     return (
         median,
-        replace(
-            median, name=f"{phase}_p95", meaning=f"time per {per} that 95 of 100 samples stay below"
-        ),
+        replace(median, name=f"{phase}_p95", meaning=f"95th percentile of the time per {per}"),
         replace(
             median,
             name=f"{phase}_per_byte",
@@ -135,9 +134,9 @@ SCORES: Mapping[str, ScoreDefinition] = MappingProxyType(
 
 
 def definition_of(name: str) -> ScoreDefinition | None:
-    """Return what a score measures, or None for a name that no evaluator gives.
+    """Return the definition of a score, or None for a name that no evaluator produces.
 
-    `decode@4096` is decoding at a context depth of 4,096 tokens; there is one such score for each
+    `decode@4096` is decoding at a context depth of 4,096 tokens. There is one such score for each
     of a target's additional depths.
     """
     deeper = _DEEPER.fullmatch(name)
@@ -152,6 +151,22 @@ def definition_of(name: str) -> ScoreDefinition | None:
         depth=depth,
         meaning=f"{statistic.meaning} at a context depth of {depth:,}",
     )
+
+
+def make_score(
+    name: str, value: float, low: float | None = None, high: float | None = None
+) -> Score:
+    """Construct a score with the unit that the table gives it.
+
+    Args:
+        name: A name that `definition_of` knows.
+        value: The score, in the unit of its definition.
+        low: The lower bound of the 95 % confidence interval, if there is one.
+        high: The upper bound of that interval.
+    """
+    definition = definition_of(name)
+    assert definition is not None, name
+    return Score(name=name, value=value, unit=definition.unit, low=low, high=high)
 
 
 def score_names(more_depths: Sequence[int]) -> tuple[str, ...]:
@@ -176,7 +191,7 @@ def is_trained(name: str) -> bool:
 
 
 def is_timed(name: str) -> bool:
-    """Return whether a score is a time, so that its interval depends on how long it was timed."""
+    """Return whether a score is a time, whose interval narrows the longer it is timed."""
     definition = definition_of(name)
     return definition is not None and definition.kind == "time"
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hardware.environment import read_counters
+from hardware.progress import Say
 
-Say: TypeAlias = Callable[[str], None]
 YieldToMeasurements: TypeAlias = Callable[[], float]
 
 # The same for every user and every TMPDIR. Memory first: /tmp may be private to a service or a

@@ -1,4 +1,4 @@
-"""Where the parts meet: the evaluators, in the order of their price, that a study file asks for."""
+"""Construct the evaluators that a study file requires; the only place that connects the packages."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from evaluators.evaluator import Evaluator
 from evaluators.quality.inherited_loss import InheritedLoss
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
 from evaluators.quality.recall import Recall, RecallSettings
+from evaluators.scores import RECALL_ERROR
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings, Quiet
 from evaluators.speed.per_byte import PerByteEvaluator
 from evaluators.speed.runners import RUNNERS, make_runner
@@ -25,42 +26,50 @@ from studies.spec.study_spec import DeviceSettings, ProxySettings, StudySpec, Ta
 
 @contextlib.contextmanager
 def evaluators_of(
-    spec: StudySpec, memory: EvaluationCache, corpus: Corpus
+    spec: StudySpec, cache: EvaluationCache, corpus: Corpus
 ) -> Iterator[tuple[Evaluator, ...]]:
-    """They are of use until the context ends, which ends the processes that they keep.
+    """Yield the evaluators of a study, cheapest first.
 
-    memory: keeps what serves every candidate. corpus: the study's. Raises ValueError for what this
-    machine lacks: cores, a program, CUDA.
+    They may be used until the context ends, which terminates the processes that they keep running.
+
+    Args:
+        spec: The study.
+        cache: Stores what is shared by all candidates, such as the reference model's times.
+        corpus: The study's corpus.
+
+    Raises:
+        ValueError: This machine lacks cores, a program or CUDA.
     """
-    # Before the loss: it takes less time, and at a rung all other objectives are to be known.
-    recall = (Recall(recall_settings(spec)),) if "recall_error" in asked_scores(spec) else ()
+    # Recall precedes the loss: it takes less time, and a rung of the loss needs all other scores.
+    recall = (Recall(recall_settings(spec)),) if RECALL_ERROR in asked_scores(spec) else ()
     loss = loss_evaluator(spec, corpus)
-    with latency_evaluator(spec, memory) as latency:
-        yield StaticEvaluator(), latency, _per_byte(latency, spec, memory, corpus), *recall, loss
+    with latency_evaluator(spec, cache) as latency:
+        yield StaticEvaluator(), latency, _per_byte(latency, spec, cache, corpus), *recall, loss
 
 
 @contextlib.contextmanager
 def remeasuring_evaluators(
-    spec: StudySpec, memory: EvaluationCache, corpus: Corpus
+    spec: StudySpec, cache: EvaluationCache, corpus: Corpus
 ) -> Iterator[tuple[Evaluator, ...]]:
-    """Those that measure what the study asks for, and measure it anew; see `evaluators_of`."""
-    with latency_evaluator(spec, memory) as latency:
-        again = Remeasured(evaluator=latency)
+    """Yield the evaluators that measure the study's scores a second time; see `evaluators_of`."""
+    with latency_evaluator(spec, cache) as latency:
+        remeasured = Remeasured(evaluator=latency)
         asked = set(asked_scores(spec))
-        timings = again, _per_byte(again, spec, memory, corpus)
+        timings = remeasured, _per_byte(remeasured, spec, cache, corpus)
         yield tuple(each for each in timings if asked & set(each.score_names))
 
 
 def retraining_evaluator(
     spec: StudySpec, corpus: Corpus, seed: int, token_budget: int
 ) -> ProxyLoss:
-    """The study's training from scratch, but for its seed and its length; corpus: the study's."""
+    """Return the study's training from scratch with another seed and number of tokens."""
     settings = proxy_training(spec.proxy, spec.target, seed)
     training = replace(settings.training, token_budget=token_budget)
     return ProxyLoss(replace(settings, training=training), corpus)
 
 
-def latency_evaluator(spec: StudySpec, memory: EvaluationCache) -> LatencyEvaluator:
+def latency_evaluator(spec: StudySpec, cache: EvaluationCache) -> LatencyEvaluator:
+    """Return the evaluator that measures latency and memory on the study's device."""
     settings = LatencySettings(
         quantization=spec.target.quantization,
         prompt_length=spec.target.prompt_length,
@@ -72,18 +81,22 @@ def latency_evaluator(spec: StudySpec, memory: EvaluationCache) -> LatencyEvalua
     )
     reference = model_of(spec, paired_reference(spec))
     return LatencyEvaluator(
-        _runner_of(spec.device), settings, reference, memory, _quiet(spec.device)
+        device_runner(spec.device), settings, reference, cache, _quiet(spec.device)
     )
 
 
 def loss_evaluator(
     spec: StudySpec, corpus: Corpus | None = None, folder: Path | None = None
 ) -> ProxyLoss:
-    """corpus: the study's, where it has been read already.
+    """Return the evaluator that trains proxies, or scores them with inherited weights.
 
-    folder: keeps the network that candidates share; None is the cache.
+    Args:
+        spec: The study.
+        corpus: The study's corpus; None reads it when it is needed.
+        folder: Where the network that all candidates share is stored; None is the cache folder.
 
-    Raises ValueError for a corpus, CUDA or a task that are not there.
+    Raises:
+        ValueError: The corpus, the task or CUDA is not available.
     """
     settings = proxy_training(spec.proxy, spec.target, spec.seed)
     match spec.proxy.method:
@@ -98,6 +111,7 @@ def loss_evaluator(
 
 
 def proxy_training(proxy: ProxySettings, target: Target, seed: int) -> ProxyTraining:
+    """Return the settings with which a study trains proxies."""
     return ProxyTraining(
         target_context=max(1, target.context_depth),
         corpus=proxy.corpus,
@@ -117,6 +131,7 @@ def proxy_training(proxy: ProxySettings, target: Target, seed: int) -> ProxyTrai
 
 
 def recall_settings(spec: StudySpec) -> RecallSettings:
+    """Return the settings with which a study trains and scores recall probes."""
     return RecallSettings(
         target_context=max(1, spec.target.context_depth),
         width_share=spec.proxy.width_share,
@@ -127,19 +142,24 @@ def recall_settings(spec: StudySpec) -> RecallSettings:
     )
 
 
-def _per_byte(
-    latency: Evaluator, spec: StudySpec, memory: EvaluationCache, corpus: Corpus
-) -> PerByteEvaluator:
-    """Of what `latency` measures, and has measured for the trial already."""
-    remembered = Cached(evaluator=latency, memory=memory)
-    return PerByteEvaluator(remembered, corpus, spec.target.prompt_length)
+def device_runner(device: DeviceSettings) -> Runner:
+    """Return the runner that a study names.
 
-
-def _runner_of(device: DeviceSettings) -> Runner:
+    Raises:
+        ValueError: This machine lacks cores or a program.
+    """
     program = None if device.llama_bench is None else Path(device.llama_bench)
     return make_runner(device.runner, threads=device.threads, llama_bench=program)
 
 
+def _per_byte(
+    latency: Evaluator, spec: StudySpec, cache: EvaluationCache, corpus: Corpus
+) -> PerByteEvaluator:
+    """Return the evaluator of time per byte, which reuses the trial's cached latencies."""
+    cached = Cached(evaluator=latency, cache=cache)
+    return PerByteEvaluator(cached, corpus, spec.target.prompt_length)
+
+
 def _quiet(device: DeviceSettings) -> Quiet | None:
-    """A runner that times nothing needs no machine for itself."""
+    """Return None, the default, for real devices; a simulated one needs no quiet machine."""
     return (lambda *_: contextlib.nullcontext(0.0)) if RUNNERS[device.runner].is_simulated else None

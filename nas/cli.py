@@ -73,7 +73,7 @@ def main() -> None:
 
 def _sentence(mistake: typer.TyperException) -> str:
     """What is wrong with the command line, in the words of this program."""
-    from search_space.input_errors import nearest
+    from search_space.input_errors import suggest_name
 
     # Which of them are there tells the library's exceptions apart; their classes are its own.
     facts = vars(mistake)
@@ -83,7 +83,7 @@ def _sentence(mistake: typer.TyperException) -> str:
         known = [name for each in context.command.get_params(context) for name in each.opts]
         options = [name for name in known if name.startswith("-")]
         given = facts["option_name"]
-        return f"{given} is not an option of {context.command_path}; {nearest(given, options)}"
+        return f"{given} is not an option of {context.command_path}; {suggest_name(given, options)}"
     if parameter is not None:
         field = parameter.opts[0].lstrip("-")
         if "param_type" in facts:

@@ -1,1 +1,1 @@
-"""What can be built: architectures, their costs, their torch, ONNX, GGUF and transformers form."""
+"""Architectures, their costs, search spaces, and torch, ONNX, GGUF and transformers forms."""

@@ -1,7 +1,8 @@
-"""The architecture of a language model: facts, checked on construction, with one canonical text.
+"""The architecture of a language model: validated facts with one canonical text.
 
-A model is an embedding, a stack of layers, a final norm and a head. A layer is a mixer (how tokens
-see each other) and a SwiGLU feed-forward, each behind an RMS norm and added to the residual stream.
+A model is an embedding, a stack of layers, a final norm and a head. A layer is a mixer, which moves
+information between tokens, and a SwiGLU feed-forward. Each of the two reads the residual stream
+through an RMS norm and adds its output to it.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from typing import ClassVar, Literal, TypeAlias, assert_never
 Activation: TypeAlias = Literal["silu", "gelu_tanh"]
 LayoutLetter: TypeAlias = Literal["c", "a", "s", "l", "-"]
 
-# Files are parsed without coercion, and a field that is not known is a mistake, not a comment.
+# Values in files are not coerced, and an unknown field is an error.
 _STRICT_FIELDS: dict[str, object] = {"extra": "forbid", "strict": True}
 
 _LIMITS = {
@@ -33,13 +34,20 @@ _LIMITS = {
 }
 _MOST_LAYERS = 256
 
-# Divides the log-decay of gated linear attention (arXiv 2312.06635, section 4.4: tau = 16).
+# The divisor of the log-decay of gated linear attention (arXiv 2312.06635, section 4.4: tau = 16).
 DECAY_TEMPERATURE = 16.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortConv:
-    """Gated short convolution of LFM2 (arXiv 2511.23404): `C * conv(B * x)`, depthwise, causal."""
+    """The gated short convolution of LFM2: `C * conv(B * x)`, depthwise and causal.
+
+    Source: arXiv 2511.23404.
+
+    Attributes:
+        kind: The name of this mixer in files.
+        kernel: Length of the kernel, in tokens.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT_FIELDS
     kind: Literal["short_conv"] = "short_conv"
@@ -51,11 +59,20 @@ class ShortConv:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """Grouped-query softmax attention with rotary positions.
+    """Grouped-query softmax attention with rotary position embeddings.
 
-    window: a token sees this many tokens, itself included; None sees all before it.
-    head_gate: a sigmoid gate per head on the heads' outputs (LFM3).
-    rope_share: the share of each head, from its first pair on, that rotates.
+    Attributes:
+        kind: The name of this mixer in files.
+        heads: Number of query heads.
+        kv_heads: Number of key/value heads; divides `heads`.
+        head_dim: Channels per head; an even number.
+        window: Number of tokens that each token attends to, including itself. None means that it
+            attends to all tokens before it.
+        qk_norm: Whether each head's queries and keys pass through an RMS norm.
+        head_gate: Whether a sigmoid gate per head scales the head's output (LFM3).
+        qkv_bias: Whether the query, key and value projections have biases.
+        rope_base: Base of the rotary frequencies.
+        rope_share: Fraction of each head's channel pairs that rotate, starting with the first pair.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT_FIELDS
@@ -75,7 +92,7 @@ class Attention:
         if self.heads % self.kv_heads:
             raise ValueError(f"kv_heads: {self.kv_heads} does not divide heads = {self.heads}")
         if self.head_dim % 2:
-            raise ValueError(f"head_dim: {self.head_dim} is odd; rotary positions turn pairs")
+            raise ValueError(f"head_dim: {self.head_dim} is not even, as rotary positions require")
         if not 1.0 < self.rope_base <= 1e9:
             raise ValueError(f"rope_base: {self.rope_base} is not above 1 and at most 1e9")
         if not 0.0 <= self.rope_share <= 1.0:
@@ -92,8 +109,14 @@ class Attention:
 class LinearAttention:
     """Gated linear attention with one decay per head (arXiv 2312.06635, scalar decay).
 
-    `S_t = exp(g_t) S_{t-1} + k_t v_t^T`, `o_t = q_t S_t / sqrt(key_dim)`, then an RMS norm per head
-    and a SiLU output gate.
+    `S_t = exp(g_t) S_{t-1} + k_t v_t^T`, `o_t = q_t S_t / sqrt(key_dim)`, followed by an RMS norm
+    per head and a SiLU output gate.
+
+    Attributes:
+        kind: The name of this mixer in files.
+        heads: Number of heads.
+        key_dim: Channels of each head's queries and keys.
+        value_dim: Channels of each head's values.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT_FIELDS
@@ -116,12 +139,12 @@ class MixerKind:
     Attributes:
         letter: The letter that stands for it in a layout.
         name: Its name in sentences and legends.
-        layers: What layers of this kind are called, as the name of a feature.
+        layers: The name of the feature that counts layers of this kind.
         choices: The choices of a `Space` that decide its shape.
-        is_softmax_attention: Whether it reads a key/value cache, so that rules about attention
-            count it.
-        colour: The fill behind its letter and in charts, legible below black text. The palette is
-            Okabe and Ito's, which colour-blind readers can distinguish.
+        is_softmax_attention: Whether it reads a key/value cache. Rules about attention count the
+            layers of these kinds.
+        colour: The fill behind its letter and in charts, light enough for black text. The palette
+            is Okabe and Ito's, which colour-blind readers can distinguish.
         line_colour: The same hue, dark enough for lines and text on a white background.
     """
 
@@ -134,8 +157,8 @@ class MixerKind:
     line_colour: str
 
 
-# The one list of mixers, in the order of legends and features. What a kind is made of is in
-# `Mixer`; `layout_letter` maps one to the other.
+# The only list of mixers, in the order of legends and features. The classes in `Mixer` define their
+# shapes; `layout_letter` maps a mixer to its letter.
 MIXERS: Mapping[LayoutLetter, MixerKind] = MappingProxyType(
     {
         kind.letter: kind
@@ -193,7 +216,12 @@ ATTENTION_LETTERS = "".join(kind.letter for kind in MIXERS.values() if kind.is_s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A mixer, or none, and a gated feed-forward of `feed_forward_width` hidden channels."""
+    """One layer: a mixer and a gated feed-forward.
+
+    Attributes:
+        mixer: The mixer, or None for a layer that is only a feed-forward.
+        feed_forward_width: Hidden channels of the feed-forward.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT_FIELDS
     mixer: Mixer | None
@@ -205,12 +233,22 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """Everything that fixes a model's shape and its arithmetic, and nothing else.
+    """Everything that determines a model's shape and arithmetic, and nothing else.
 
-    embedding_width: below `width`, tokens are embedded narrow and projected up, and the head
-        projects down before it scores (a factorised embedding).
-    sandwich_norm: a second norm on each sub-layer's output, before the residual add.
-    embedding_multiplier: what an embedded token is multiplied by (Gemma: the root of the width).
+    Attributes:
+        vocab_size: Number of tokens in the vocabulary.
+        width: Channels of the residual stream.
+        embedding_width: Channels of a token embedding. If it is less than `width`, embeddings are
+            projected up to `width`, and the head projects down before it computes logits (a
+            factorised embedding).
+        layers: The layers, from first to last.
+        tied_head: Whether the head uses the weights of the embedding.
+        sandwich_norm: Whether the output of each mixer and feed-forward passes through a second
+            norm before it is added to the residual stream.
+        activation: Activation function of the feed-forward's gate.
+        norm_eps: Epsilon of the RMS norms.
+        embedding_multiplier: Factor that each token embedding is multiplied by (Gemma: the square
+            root of the width).
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT_FIELDS
@@ -227,10 +265,12 @@ class Architecture:
     def __post_init__(self) -> None:
         _check_limits(self)
         if not 1 <= len(self.layers) <= _MOST_LAYERS:
-            raise ValueError(f"layers: {len(self.layers)} layers are not 1 to {_MOST_LAYERS}")
+            raise ValueError(
+                f"layers: a count of {len(self.layers)} is not between 1 and {_MOST_LAYERS}"
+            )
         if self.embedding_width > self.width:
             raise ValueError(
-                f"embedding_width: {self.embedding_width} is above the width, {self.width}"
+                f"embedding_width: {self.embedding_width} is greater than the width, {self.width}"
             )
         if not 0.0 < self.norm_eps <= 0.1:
             raise ValueError(f"norm_eps: {self.norm_eps} is not above 0 and at most 0.1")
@@ -241,11 +281,12 @@ class Architecture:
 
     @property
     def layout(self) -> str:
-        """One letter a layer, from the first: `ccaccaccacacacac` is LFM2-350M."""
+        """The layers' letters, from first to last: LFM2-350M is `ccaccaccacacacac`."""
         return "".join(layout_letter(layer.mixer) for layer in self.layers)
 
     @property
     def factorised(self) -> bool:
+        """Whether token embeddings are narrower than the residual stream."""
         return self.embedding_width < self.width
 
 
@@ -265,10 +306,10 @@ def layout_letter(mixer: Mixer | None) -> LayoutLetter:
 
 
 def layout_letters(layout: str) -> tuple[LayoutLetter, ...]:
-    """Return the letters of a layout, from the first layer on.
+    """Check the letters of a layout and return them, from the first layer to the last.
 
     Raises:
-        ValueError: A letter is not one of `MIXERS`.
+        ValueError: A letter is not in `MIXERS`.
     """
     known: dict[str, LayoutLetter] = {str(letter): letter for letter in MIXERS}
     for letter in layout:
@@ -278,10 +319,15 @@ def layout_letters(layout: str) -> tuple[LayoutLetter, ...]:
 
 
 def to_json(architecture: Architecture, *, indent: int | None = None) -> str:
-    """The canonical text: sorted keys, and options that stand at their default left out.
+    """Return an architecture as canonical JSON text.
 
-    Leaving defaults out keeps every hash when a later version learns a new option. Equal values
-    have one text: 10000 and 1e4 in a field of fractions are both `10000.0`.
+    Keys are sorted, and options that have their default value are omitted. Omitting them keeps all
+    hashes the same when a later version adds an option. Equal values have the same text: in a float
+    field, both 10000 and 1e4 are written as `10000.0`.
+
+    Args:
+        architecture: The architecture to write.
+        indent: Spaces of indentation per level. None writes the compact text that is hashed.
     """
     separators = (",", ":") if indent is None else None
     plain = _plain(architecture)
@@ -289,7 +335,11 @@ def to_json(architecture: Architecture, *, indent: int | None = None) -> str:
 
 
 def architecture_hash(architecture: Architecture) -> str:
-    """16 hex digits of the SHA-256 over the canonical text; equal on every machine, for ever."""
+    """Return the first 16 hex digits of the SHA-256 of the canonical text.
+
+    Equal architectures have equal hashes on every machine and in every version, because results are
+    stored under them.
+    """
     return hashlib.sha256(to_json(architecture).encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,6 @@
-"""What an Architecture costs in closed form: parameters, FLOPs, bytes of weights and of state.
+"""Closed-form costs of an Architecture: parameters, FLOPs, and bytes of weights and of state.
 
-No tensor is built. d width, E embedding width, V vocabulary, H query heads, G key/value heads,
-h head size, F feed-forward width, k kernel.
+Nothing here builds a tensor. A multiply-add counts as two FLOPs.
 """
 
 from collections.abc import Iterator
@@ -18,12 +17,20 @@ from search_space.architecture import (
 )
 from search_space.quantization import Quantization, matrix_bytes, vector_bytes
 
-Part: TypeAlias = Literal["embedding", "mixers", "feed_forward", "norms"]
+_WeightGroup: TypeAlias = Literal["embedding", "mixers", "feed_forward", "norms"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterCounts:
-    """Parameters by part. A tied head is counted once; a norm inside a mixer counts as a norm."""
+    """Parameters of the parts of a model.
+
+    Attributes:
+        embedding: Parameters of the embedding, of the projections of a factorised embedding, and of
+            the head. A tied head adds none.
+        mixers: Parameters of the mixers, without the norms inside them.
+        feed_forward: Parameters of the feed-forwards.
+        norms: Parameters of all norms, including those inside mixers.
+    """
 
     embedding: int
     mixers: int
@@ -32,24 +39,27 @@ class ParameterCounts:
 
     @property
     def total(self) -> int:
+        """Parameters of the whole model."""
         return self.embedding + self.mixers + self.feed_forward + self.norms
 
     @property
     def embedding_share(self) -> float:
+        """Fraction of all parameters that are in the embedding and the head."""
         return self.embedding / self.total
 
 
 def parameter_counts(architecture: Architecture) -> ParameterCounts:
-    counts: dict[Part, int] = {"embedding": 0, "mixers": 0, "feed_forward": 0, "norms": 0}
+    """Count the parameters of an architecture, exactly."""
+    counts: dict[_WeightGroup, int] = {"embedding": 0, "mixers": 0, "feed_forward": 0, "norms": 0}
     for weight in _weights(architecture):
-        counts[weight.part] += weight.rows * weight.columns
+        counts[weight.group] += weight.rows * weight.columns
     return ParameterCounts(**counts)
 
 
 def weight_bytes(architecture: Architecture, quantization: Quantization) -> int:
-    """Bytes of all weights as the model file holds them, the scales of quantised blocks included.
+    """Return the bytes of all weights in a model file, including the scales of quantised blocks.
 
-    A quantised model keeps norms, biases and convolution kernels in fp32.
+    A quantised model keeps its norms, biases and convolution kernels in fp32.
     """
     return sum(
         vector_bytes(weight.rows * weight.columns, quantization)
@@ -60,19 +70,29 @@ def weight_bytes(architecture: Architecture, quantization: Quantization) -> int:
 
 
 def state_bytes(architecture: Architecture, depth: int) -> int:
-    """Bytes of one sequence's decoding state behind `depth` tokens: caches and memories in fp32."""
+    """Return the bytes of one sequence's decoding state after `depth` tokens.
+
+    The state consists of key/value caches, the last inputs of convolutions and the matrices of
+    linear attention, all in fp32.
+    """
     return 4 * sum(
         _state_elements(layer.mixer, architecture, depth) for layer in architecture.layers
     )
 
 
 def decode_flops(architecture: Architecture, depth: int) -> int:
-    """FLOPs (a multiply-add is two) of writing one token that sees `depth` tokens before it."""
+    """Return the FLOPs of decoding one token at a context depth of `depth` tokens."""
     return prefill_flops(architecture, 1, depth)
 
 
 def prefill_flops(architecture: Architecture, tokens: int, depth: int = 0) -> int:
-    """FLOPs of reading `tokens` behind `depth` others; the head scores the last token only."""
+    """Return the FLOPs of reading a prompt.
+
+    Args:
+        architecture: The model.
+        tokens: Tokens in the prompt. The head is applied to the last of them only.
+        depth: Tokens that precede the prompt.
+    """
     head = architecture.vocab_size * architecture.embedding_width
     if architecture.factorised:
         head += architecture.width * architecture.embedding_width
@@ -88,7 +108,14 @@ def prefill_flops(architecture: Architecture, tokens: int, depth: int = 0) -> in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCosts:
-    """One layer's bytes of matrices and of state, and what happens between tokens, in FLOPs."""
+    """Costs of one layer.
+
+    Attributes:
+        mixer_bytes: Bytes of the mixer's weight matrices.
+        feed_forward_bytes: Bytes of the feed-forward's weight matrices.
+        state_bytes: Bytes of one sequence's decoding state.
+        mixing_flops: FLOPs of the operations between tokens, without the projections.
+    """
 
     mixer_bytes: int
     feed_forward_bytes: int
@@ -99,11 +126,19 @@ class LayerCosts:
 def layer_costs(
     layer: Layer, architecture: Architecture, quantization: Quantization, *, depth: int, tokens: int
 ) -> LayerCosts:
-    """Of reading `tokens` behind `depth` others; the state is that behind them all."""
-    sizes: dict[Part, int] = {"embedding": 0, "mixers": 0, "feed_forward": 0, "norms": 0}
+    """Return the costs of a layer when the model reads a prompt.
+
+    Args:
+        layer: The layer.
+        architecture: The model that contains the layer.
+        quantization: How weight matrices are stored.
+        depth: Tokens that precede the prompt.
+        tokens: Tokens in the prompt. The state is that after the last of them.
+    """
+    sizes: dict[_WeightGroup, int] = {"embedding": 0, "mixers": 0, "feed_forward": 0, "norms": 0}
     for weight in _layer_weights(layer, architecture):
         if not weight.is_vector:
-            sizes[weight.part] += matrix_bytes(weight.rows, weight.columns, quantization)
+            sizes[weight.group] += matrix_bytes(weight.rows, weight.columns, quantization)
     return LayerCosts(
         mixer_bytes=sizes["mixers"],
         feed_forward_bytes=sizes["feed_forward"],
@@ -114,9 +149,9 @@ def layer_costs(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Weight:
-    """A tensor of `rows` outputs and `columns` inputs; a vector is never quantised."""
+    """A tensor with `rows` outputs and `columns` inputs; vectors are never quantised."""
 
-    part: Part
+    group: _WeightGroup
     rows: int
     columns: int = 1
     is_vector: bool = False
@@ -124,60 +159,60 @@ class _Weight:
 
 def _weights(architecture: Architecture) -> Iterator[_Weight]:
     width, narrow = architecture.width, architecture.embedding_width
-    yield _Weight(part="embedding", rows=architecture.vocab_size, columns=narrow)
+    yield _Weight(group="embedding", rows=architecture.vocab_size, columns=narrow)
     if architecture.factorised:
-        yield _Weight(part="embedding", rows=width, columns=narrow)
-        yield _Weight(part="embedding", rows=narrow, columns=width)
+        yield _Weight(group="embedding", rows=width, columns=narrow)
+        yield _Weight(group="embedding", rows=narrow, columns=width)
     if not architecture.tied_head:
-        yield _Weight(part="embedding", rows=architecture.vocab_size, columns=narrow)
+        yield _Weight(group="embedding", rows=architecture.vocab_size, columns=narrow)
     for layer in architecture.layers:
         yield from _layer_weights(layer, architecture)
-    yield _Weight(part="norms", rows=width, is_vector=True)
+    yield _Weight(group="norms", rows=width, is_vector=True)
 
 
 def _layer_weights(layer: Layer, architecture: Architecture) -> Iterator[_Weight]:
     width, hidden = architecture.width, layer.feed_forward_width
     norms = (1 if layer.mixer is None else 2) * (2 if architecture.sandwich_norm else 1)
-    yield _Weight(part="norms", rows=norms * width, is_vector=True)
+    yield _Weight(group="norms", rows=norms * width, is_vector=True)
     if layer.mixer is not None:
         yield from _mixer_weights(layer.mixer, width)
-    yield _Weight(part="feed_forward", rows=hidden, columns=width)
-    yield _Weight(part="feed_forward", rows=hidden, columns=width)
-    yield _Weight(part="feed_forward", rows=width, columns=hidden)
+    yield _Weight(group="feed_forward", rows=hidden, columns=width)
+    yield _Weight(group="feed_forward", rows=hidden, columns=width)
+    yield _Weight(group="feed_forward", rows=width, columns=hidden)
 
 
 def _mixer_weights(mixer: Mixer, width: int) -> Iterator[_Weight]:
     match mixer:
         case ShortConv(kernel=kernel):
-            yield _Weight(part="mixers", rows=3 * width, columns=width)
-            yield _Weight(part="mixers", rows=width * kernel, is_vector=True)
-            yield _Weight(part="mixers", rows=width, columns=width)
+            yield _Weight(group="mixers", rows=3 * width, columns=width)
+            yield _Weight(group="mixers", rows=width * kernel, is_vector=True)
+            yield _Weight(group="mixers", rows=width, columns=width)
         case Attention():
             heads_width = mixer.heads * mixer.head_dim
             kv_width = mixer.kv_heads * mixer.head_dim
             for rows in (heads_width, kv_width, kv_width):
-                yield _Weight(part="mixers", rows=rows, columns=width)
+                yield _Weight(group="mixers", rows=rows, columns=width)
             if mixer.qkv_bias:
-                yield _Weight(part="mixers", rows=heads_width + 2 * kv_width, is_vector=True)
+                yield _Weight(group="mixers", rows=heads_width + 2 * kv_width, is_vector=True)
             if mixer.qk_norm:
-                yield _Weight(part="norms", rows=2 * mixer.head_dim, is_vector=True)
+                yield _Weight(group="norms", rows=2 * mixer.head_dim, is_vector=True)
             if mixer.head_gate:
-                yield _Weight(part="mixers", rows=mixer.heads, columns=width)
-            yield _Weight(part="mixers", rows=width, columns=heads_width)
+                yield _Weight(group="mixers", rows=mixer.heads, columns=width)
+            yield _Weight(group="mixers", rows=width, columns=heads_width)
         case LinearAttention():
             keys_width = mixer.heads * mixer.key_dim
             values_width = mixer.heads * mixer.value_dim
             for rows in (keys_width, keys_width, values_width, mixer.heads, values_width):
-                yield _Weight(part="mixers", rows=rows, columns=width)
-            yield _Weight(part="mixers", rows=mixer.heads, is_vector=True)
-            yield _Weight(part="norms", rows=mixer.value_dim, is_vector=True)
-            yield _Weight(part="mixers", rows=width, columns=values_width)
+                yield _Weight(group="mixers", rows=rows, columns=width)
+            yield _Weight(group="mixers", rows=mixer.heads, is_vector=True)
+            yield _Weight(group="norms", rows=mixer.value_dim, is_vector=True)
+            yield _Weight(group="mixers", rows=width, columns=values_width)
         case _:
             assert_never(mixer)
 
 
 def _matrix_multiplies(architecture: Architecture) -> int:
-    """Multiply-adds a token below the head; looking a token up in the embedding is none."""
+    """Count the multiply-adds per token before the head; an embedding lookup needs none."""
     layers = sum(
         weight.rows * weight.columns
         for layer in architecture.layers
@@ -190,7 +225,7 @@ def _matrix_multiplies(architecture: Architecture) -> int:
 
 
 def _mixing_flops(mixer: Mixer | None, architecture: Architecture, start: int, tokens: int) -> int:
-    """FLOPs of what happens between tokens, projections apart."""
+    """Return the FLOPs of the operations between tokens, without the projections."""
     match mixer:
         case None:
             return 0
@@ -200,14 +235,14 @@ def _mixing_flops(mixer: Mixer | None, architecture: Architecture, start: int, t
             seen = _tokens_seen(mixer.window, start, tokens)
             return 4 * mixer.heads * mixer.head_dim * seen
         case LinearAttention():
-            # Decay, outer product and read-out of the (key, value) memory of every head.
+            # Decay, outer product and read-out of each head's state of shape (key, value).
             return 5 * tokens * mixer.heads * mixer.key_dim * mixer.value_dim
         case _:
             assert_never(mixer)
 
 
 def _tokens_seen(window: int | None, start: int, tokens: int) -> int:
-    """How many tokens, itself included, each position from `start` on sees; summed."""
+    """Sum over the positions from `start` on how many tokens, itself included, each attends to."""
     end = start + tokens
     if window is None:
         return (end * (end + 1) - start * (start + 1)) // 2

@@ -1,4 +1,8 @@
-"""What pydantic finds wrong with data, as one sentence in the words of whoever wrote the data."""
+"""Error messages about invalid input: one sentence, in the names that the user wrote.
+
+pydantic reports locations that contain Python class names, and several errors for one mistake. The
+functions here select one error and name the field, the value and what is allowed.
+"""
 
 import dataclasses
 import difflib
@@ -11,7 +15,7 @@ from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin, get_t
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-_Type: TypeAlias = Any  # whatever may stand in an annotation
+_Type: TypeAlias = Any  # anything that can be an annotation
 
 _MOST_SHOWN = 60
 
@@ -31,9 +35,15 @@ _NOT = {
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
-def first_mistake(details: Sequence[ErrorDetails], type_: _Type, data: object) -> str:
-    """One sentence about one of pydantic's errors in taking `data` for a `type_`."""
-    # A name that is not known comes first: it is often why another one is missing.
+def describe_error(details: Sequence[ErrorDetails], type_: _Type, data: object) -> str:
+    """Describe one of pydantic's errors in a sentence.
+
+    Args:
+        details: The errors that pydantic found when it validated the data.
+        type_: The dataclass or model that the data should become.
+        data: The plain data.
+    """
+    # Unknown fields come first, because a misspelt name is often why another field is missing.
     for detail in sorted(details, key=lambda detail: detail["type"] not in _UNKNOWN):
         try:
             place = _locate(type_, detail["loc"], data)
@@ -45,32 +55,32 @@ def first_mistake(details: Sequence[ErrorDetails], type_: _Type, data: object) -
 
 
 def one_of(names: Sequence[object]) -> str:
-    """The names that are allowed, as the end of a sentence."""
+    """Return the allowed names as the end of a sentence: `one of silu, gelu_tanh`."""
     return f"one of {', '.join(map(str, names))}" if names else "one of none"
 
 
-def nearest(name: str, names: Sequence[str]) -> str:
-    """`did you mean trials?`, or the allowed names where none is like the one given."""
+def suggest_name(name: str, names: Sequence[str]) -> str:
+    """Return `did you mean trials?`, or a list of the allowed names if none is similar."""
     near = difflib.get_close_matches(name[:_MOST_SHOWN], names, n=1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
+    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(names)}"
 
 
-def joined(path: str, step: object) -> str:
-    """A path one step on, as a user writes it: `layers[3].mixer`."""
+def join_path(path: str, step: object) -> str:
+    """Extend a path by a field name or an index, in the notation of users: `layers[3].mixer`."""
     if isinstance(step, int):
         return f"{path}[{step}]"
     return f"{path}.{_step(step)}" if path else _step(step)
 
 
-def shown(value: object) -> str:
-    """A value as a sentence shows it: printable, and cut short where it is long."""
+def format_value(value: object) -> str:
+    """Return a value as printable text for a sentence, shortened to 60 characters."""
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where a mistake is: its path as the user writes it, and the type that stands there."""
+    """The place of an error: its path, the type expected there and the type that contains it."""
 
     path: str
     type_: _Type
@@ -78,15 +88,15 @@ class _Place:
 
 
 class _WrongKindError(Exception):
-    """The data chooses none of the variants that may stand at a place."""
+    """The data does not select any variant of a union."""
 
 
 def _sentence(detail: ErrorDetails, place: _Place) -> str:
     kind, path = detail["type"], place.path
-    value = f"{path}: {shown(detail['input'])}" if path else shown(detail["input"])
+    value = f"{path}: {format_value(detail['input'])}" if path else format_value(detail["input"])
     if kind in _UNKNOWN:
         name = str(detail["loc"][-1])
-        return f"{path} is not a known field; {nearest(name, _field_names(place.owner))}"
+        return f"{path} is not a known field; {suggest_name(name, _field_names(place.owner))}"
     if kind == "missing" and _fixed_length(place.owner):
         owner_path = path.rpartition("[")[0]
         return f"{owner_path} is not a list of {_fixed_length(place.owner)} values"
@@ -98,16 +108,16 @@ def _sentence(detail: ErrorDetails, place: _Place) -> str:
         return f"{value} is not {one_of(get_args(place.type_))}"
     if kind == "value_error":
         reason = re.sub(r"\S{80,}", lambda long: f"{long[0][:40]}...", str(detail["ctx"]["error"]))
-        # A whole table's mistake begins with the name of one of its fields.
+        # An error about a whole table begins with the name of one of its fields.
         joint = "." if _field_names(place.type_) else ": "
         return f"{path}{joint}{reason}" if path else reason
     if kind.startswith(("greater_than", "less_than")):
         return f"{value} is not {_bounds(place.owner.model_fields[detail['loc'][-1]].metadata)}"
-    return f"{value} {_NOT.get(kind) or 'is refused: ' + detail['msg'].lower()}"
+    return f"{value} {_NOT.get(kind) or 'is not valid: ' + detail['msg'].lower()}"
 
 
 def _bounds(metadata: list[object]) -> str:
-    """What pydantic's `Field(ge=1, le=9)` allows, in words."""
+    """Describe the values that pydantic's `Field(ge=1, le=9)` allows."""
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     limits = {
         name: getattr(mark, name) for name in words for mark in metadata if hasattr(mark, name)
@@ -118,25 +128,25 @@ def _bounds(metadata: list[object]) -> str:
 
 
 def _locate(type_: _Type, steps: Sequence[str | int], data: object) -> _Place | None:
-    """The place of pydantic's location; None where it lies in a variant that was not meant."""
+    """Translate pydantic's location; return None if it lies in a variant that was not selected."""
     path, owner = "", None
     for step in steps:
         options = _options(type_)
         if len(options) > 1:
-            # Here the step is no field: it names the variant of a union that was tried.
-            meant = _meant(options, path, data)
-            if step != meant.__name__:
+            # Here the step is not a field but the name of the union variant that was tried.
+            selected = _selected(options, path, data)
+            if step != selected.__name__:
                 return None
-            type_ = meant
+            type_ = selected
             continue
-        path, owner, type_ = joined(path, step), options[0], _inner(options[0], step)
+        path, owner, type_ = join_path(path, step), options[0], _inner(options[0], step)
         data = _value_at(data, step)
     options = _options(type_)
     return _Place(path=path, type_=options[0] if len(options) == 1 else type_, owner=owner)
 
 
 def _options(type_: _Type) -> list[_Type]:
-    """What an annotation allows beside None."""
+    """Return the types that an annotation allows, without None."""
     if _origin(type_) is Annotated:
         return _options(get_args(type_)[0])
     if _origin(type_) not in (Union, types.UnionType):
@@ -148,16 +158,16 @@ def _origin(type_: _Type) -> object:
     return get_origin(type_)
 
 
-def _meant(options: list[_Type], path: str, data: object) -> _Type:
-    """The variant whose `kind` the data names."""
+def _selected(options: list[_Type], path: str, data: object) -> _Type:
+    """Return the variant that the data selects by its `kind`."""
     kinds = {get_args(get_type_hints(option)["kind"])[0]: option for option in options}
     if not isinstance(data, Mapping):
-        raise _WrongKindError(f"{path}: {shown(data)} {_NO_TABLE}")
+        raise _WrongKindError(f"{path}: {format_value(data)} {_NO_TABLE}")
     if "kind" not in data:
-        raise _WrongKindError(f"{path}.kind is missing; it is {one_of(list(kinds))}")
+        raise _WrongKindError(f"{path}.kind is missing; it must be {one_of(list(kinds))}")
     kind = data["kind"]
     if not isinstance(kind, str) or kind not in kinds:
-        raise _WrongKindError(f"{path}.kind: {shown(kind)} is not {one_of(list(kinds))}")
+        raise _WrongKindError(f"{path}.kind: {format_value(kind)} is not {one_of(list(kinds))}")
     return kinds[kind]
 
 
@@ -187,12 +197,12 @@ def _field_names(type_: _Type) -> list[str]:
 
 
 def _fixed_length(type_: _Type) -> int:
-    """How many values a tuple of fixed length has; 0 for whatever else."""
+    """Return the number of values in a tuple of fixed length, and 0 for any other type."""
     arguments = get_args(type_)
     return len(arguments) if _origin(type_) is tuple and Ellipsis not in arguments else 0
 
 
 def _step(name: object) -> str:
-    """A field's name in a path; quoted where it is no plain word."""
+    """Return a field name as part of a path, quoted unless it is a plain word."""
     text = str(name)
-    return text if re.fullmatch(rf"[\w-]{{1,{_MOST_SHOWN}}}", text) else shown(text)
+    return text if re.fullmatch(rf"[\w-]{{1,{_MOST_SHOWN}}}", text) else format_value(text)

@@ -1,4 +1,4 @@
-"""Writing an ONNX graph node by node: values by name, weights declared now and filled later."""
+"""Writes an ONNX graph node by node; weights are declared first and written or drawn later."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ Array: TypeAlias = NDArray[np.float32] | NDArray[np.uint8]
 Attribute: TypeAlias = int | float | str
 GraphQuantization: TypeAlias = Literal["fp32", "int8", "int4"]
 
-# onnxruntime's own operators: fused kernels that the standard set has no equal of.
+# The domain of onnxruntime's own operators: fused kernels that the ONNX standard does not have.
 FUSED = "com.microsoft"
 DATA_FILE = "model.onnx.data"
 _PAGE = 4096
@@ -27,9 +27,18 @@ _ONNX_TYPE = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:
-    """A tensor at `offset` of the data file; without given values drawn evenly from [low, high).
+    """A tensor in the data file.
 
-    Two weights may be the same bytes seen in two shapes.
+    Two weights can be the same bytes in two shapes.
+
+    Attributes:
+        name: The name of the tensor in the graph.
+        shape: Its shape.
+        dtype: Its data type.
+        low: The lower bound of the uniform distribution that values are drawn from if the file was
+            written without weights.
+        high: The upper bound, exclusive.
+        offset: The position of its first byte in the data file.
     """
 
     name: str
@@ -41,14 +50,19 @@ class Weight:
 
     @property
     def bytes(self) -> int:
+        """The size in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateTensor:
-    """What one step leaves for the next, in float32; a 0 in the shape is the context's capacity.
+    """A float32 tensor that one run of the model passes on to the next.
 
-    in_place: the operator takes one buffer as past and present.
+    Attributes:
+        past: The name of the input.
+        present: The name of the output.
+        shape: The shape; 0 stands for the capacity of the cache, in tokens.
+        in_place: Whether past and present must be the same buffer.
     """
 
     past: str
@@ -59,10 +73,18 @@ class StateTensor:
 
 @dataclass(slots=True)
 class GraphWriter:
-    """A graph that grows by one node a call; each call returns the name of the node's value.
+    """A graph under construction. Methods that add a node return the name of its value.
 
-    given: the torch model's weights by name, quantised here as the graph wants them; None leaves
-        them to be drawn at random where the file is run.
+    Attributes:
+        quantization: The quantisation of matrices.
+        given: The weights by their names in the torch model, quantised as they are added. If None,
+            weights are only declared and are drawn where the file is run.
+        nodes: The nodes, in order of execution.
+        constants: Small tensors that are stored in the graph itself.
+        weights: The declared weights by name.
+        values: The values of the weights by name, if weights were given.
+        states: The states, in the order of the graph's inputs.
+        data_bytes: The size of the data file, in bytes.
     """
 
     quantization: GraphQuantization
@@ -84,7 +106,19 @@ class GraphWriter:
         outputs: Sequence[str] = (),
         **attributes: Attribute | Sequence[int],
     ) -> str:
-        """One node whose (first) value bears `name`; `outputs` names all when there are several."""
+        """Add a node.
+
+        Args:
+            operator: The type of the operator.
+            inputs: The names of the input values; an empty string omits an optional input.
+            name: The name of the node and, without `outputs`, of its value.
+            domain: The domain of the operator.
+            outputs: The names of all output values, if there are several.
+            **attributes: The attributes of the operator.
+
+        Returns:
+            The name of the first output value.
+        """
         names = list(outputs) or [name]
         node = helper.make_node(operator, inputs, names, name=name, domain=domain)
         node.attribute.extend(
@@ -94,7 +128,7 @@ class GraphWriter:
         return names[0]
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        """A small tensor that stands in the graph itself; the same name is written once."""
+        """Add a small tensor to the graph itself, unless one of that name exists."""
         if all(tensor.name != name for tensor in self.constants):
             self.constants.append(onnx.numpy_helper.from_array(value, name))
         return name
@@ -108,7 +142,18 @@ class GraphWriter:
         high: float,
         parts: Sequence[str] = (),
     ) -> str:
-        """A norm's, a bias's or a kernel's weights, which stay in float32."""
+        """Declare the weights of a norm, a bias or a kernel, which stay in float32.
+
+        Args:
+            name: The name of the weights.
+            shape: Their shape.
+            low: The lower bound of values drawn at random.
+            high: The upper bound, exclusive.
+            parts: Layers of the torch model whose weights are concatenated; none for one layer.
+
+        Returns:
+            The name of the tensor.
+        """
         if self.given is not None:
             self.values[name] = self._given_rows(name, parts).reshape(shape)
         return self._declare(name, shape, "float32", low=low, high=high)
@@ -124,10 +169,19 @@ class GraphWriter:
         value: str | None = None,
         parts: Sequence[str] = (),
     ) -> str:
-        """`x W^T + b` with the weight `name.weight` (rows, columns) at the graph's quantisation.
+        """Add a linear layer, `x W^T + b`, at the quantisation of the graph.
 
-        value: what the result is called, where that is not the weight's name.
-        parts: the torch model's layers that this one does at once, their rows one after the other.
+        Args:
+            x: The name of the input value.
+            name: The name of the layer; its weight is `name.weight`, (rows, columns).
+            rows: The number of outputs.
+            columns: The number of inputs.
+            bias: Whether there is a bias, `name.bias`.
+            value: The name of the output value, if it is not `name`.
+            parts: Layers of the torch model that this one combines, row after row.
+
+        Returns:
+            The name of the output value.
         """
         inputs = [x, *self._matrix(f"{name}.weight", rows, columns, parts)]
         bias_name = ""
@@ -148,11 +202,21 @@ class GraphWriter:
             K=columns,
             bits=bits_of(self.quantization),
             block_size=BLOCK,
-            accuracy_level=4,  # activations in int8 blocks, as deployed
+            accuracy_level=4,  # activations in blocks of int8, as in deployment
         )
 
     def embedding(self, tokens: str, name: str, *, rows: int, columns: int) -> str:
-        """Rows of the table `name.weight`; a tied head shares the very tensors."""
+        """Look up rows of the table `name.weight`; a tied head shares its tensors.
+
+        Args:
+            tokens: The name of the value that holds the row indices.
+            name: The name of the layer and of the output value.
+            rows: The size of the vocabulary.
+            columns: The width of the embedding.
+
+        Returns:
+            The name of the output value.
+        """
         matrix = self._matrix(f"{name}.weight", rows, columns)
         if self.quantization == "fp32":
             return self.add("Gather", [*matrix, tokens], name, axis=0)
@@ -174,10 +238,12 @@ class GraphWriter:
         )
 
     def norm(self, x: str, name: str, width: int, eps: float) -> str:
+        """Add a root-mean-square norm over the last axis, with the weight `name.weight`."""
         weight = self.vector(f"{name}.weight", (width,), low=0.9, high=1.1)
         return self.add("SimplifiedLayerNormalization", [x, weight], name, axis=-1, epsilon=eps)
 
     def state(self, name: str, shape: tuple[int, ...], *, in_place: bool) -> StateTensor:
+        """Declare a state with the values `past.name` and `present.name`; see `StateTensor`."""
         tensor = StateTensor(
             past=f"past.{name}", present=f"present.{name}", shape=shape, in_place=in_place
         )
@@ -187,7 +253,12 @@ class GraphWriter:
     def model(
         self, inputs: Sequence[onnx.ValueInfoProto], output: onnx.ValueInfoProto
     ) -> onnx.ModelProto:
-        """The finished model; its weights are declared as external data in `DATA_FILE`."""
+        """Return the finished model, whose weights are external data in `DATA_FILE`.
+
+        Args:
+            inputs: The inputs other than states.
+            output: The output other than states.
+        """
         pasts = [_state_info(state.past, state) for state in self.states]
         presents = [_state_info(state.present, state) for state in self.states]
         graph = helper.make_graph(
@@ -202,8 +273,8 @@ class GraphWriter:
         )
 
     def _matrix(self, name: str, rows: int, columns: int, parts: Sequence[str] = ()) -> list[str]:
-        """Declares a matrix once and names its tensors: itself, or its blocks and scales."""
-        spread = 3**0.5 * columns**-0.5  # an even draw with a variance of 1 / columns
+        """Declare a matrix once; return the name of its tensor, or of its blocks and scales."""
+        spread = 3**0.5 * columns**-0.5  # gives a uniform distribution a variance of 1 / columns
         if self.quantization == "fp32":
             if self.given is not None:
                 self.values[name] = self._given_rows(name, parts)
@@ -221,7 +292,7 @@ class GraphWriter:
         ]
 
     def _given_rows(self, name: str, parts: Sequence[str]) -> NDArray[np.float32]:
-        """The given weight of that name, or those of the parts, one after the other."""
+        """Return the given weight of that name, or the concatenated weights of the parts."""
         assert self.given is not None
         if not parts:
             return self.given[name]
@@ -237,7 +308,7 @@ class GraphWriter:
         low: float,
         high: float,
     ) -> str:
-        """Gives a new weight the next free page of the data file, so that it can be mapped."""
+        """Place a new weight on the next free page of the data file, so that it can be mapped."""
         if name not in self.weights:
             self.weights[name] = weight = Weight(
                 name=name, shape=shape, dtype=dtype, low=low, high=high, offset=self.data_bytes

@@ -1,7 +1,9 @@
-"""The language model as an ONNX file: one graph for prefill and decode, made to be deployed.
+"""The language model as an ONNX file for deployment, with one graph for prefill and decode.
 
-T time, D width, E embedding width, V vocabulary. `torch_model.py` has the same blocks with the same
-names in the same order.
+`torch_model.py` contains the same parts, with the same names in the same order. Variables hold the
+names of values in the graph.
+
+Shape suffixes: B batch (always 1), T time, D width, E embedding width, V vocabulary.
 """
 
 import dataclasses
@@ -28,8 +30,8 @@ from search_space.quantization import BLOCK
 MODEL_FILE = "model.onnx"
 DESCRIPTION_FILE = "model.json"
 
-# The graph, in which these tables stand, is one protobuf message: of 2 GB at most.
-_MOST_ROTARY_BYTES = 1_000_000_000
+# The graph, which contains the rotary tables, is one protobuf message, of at most 2 GB.
+_MAX_ROTARY_BYTES = 1_000_000_000
 
 
 def write_onnx(
@@ -41,15 +43,26 @@ def write_onnx(
     seed: int = 0,
     weights: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> Path:
-    """Writes `model.onnx` and `model.json` into `folder`, which must exist; returns the former.
+    """Write a model as `model.onnx` and `model.json`, and given weights as `model.onnx.data`.
 
-    The graph takes `tokens` (1, T) int64, `total_length` () int32 and the past state, and gives the
-    `logits` (1, 1, V) of the last token and the present state. `model.json` says what a session
-    needs to know: vocabulary, context length, states, and from which seed and ranges the weights
-    are drawn where there is no `model.onnx.data`. Given `weights`, by the torch model's names, are
-    written there.
+    The graph takes `tokens` (1, T) int64, `total_length` () int32 and the past states. It returns
+    the `logits` (1, 1, V) of the last token and the present states. `model.json` describes what a
+    session needs to know: vocabulary, context length, states, and the seed and the ranges from
+    which weights are drawn if there is no `model.onnx.data`.
 
-    Raises ValueError for sizes that onnxruntime's operators or the file do not take.
+    Args:
+        architecture: The architecture of the model.
+        folder: The folder to write into, which must exist.
+        quantization: The quantisation of matrices.
+        context_length: The maximum number of tokens that a cache holds.
+        seed: The seed of weights that are drawn where the file is run.
+        weights: The weights by their names in the torch model.
+
+    Returns:
+        The path of `model.onnx`.
+
+    Raises:
+        ValueError: A size is not supported by onnxruntime's operators or by the file format.
     """
     _check_sizes(architecture, quantization)
     _check_rotary_bytes(architecture, context_length)
@@ -74,39 +87,44 @@ def write_onnx(
 def _language_model(
     graph: GraphWriter, architecture: Architecture, context_length: int
 ) -> onnx.ModelProto:
-    """
+    """Build the graph.
+
     tokens -> embedding (-> embedding_up) -> layers
-           -> last token -> final_norm (-> head_down) -> head
+           -> last token -> final_norm (-> head_down) -> head -> logits
     """
-    width, narrow = architecture.width, architecture.embedding_width
+    width, embedding_width = architecture.width, architecture.embedding_width
     vocabulary = architecture.vocab_size
     one = graph.constant("one", np.array(1, dtype=np.int32))
     first_axis = graph.constant("first_axis", np.zeros(1, dtype=np.int64))
     last_index = graph.add("Sub", [TOTAL_LENGTH, one], "last_index")
     graph.add("Unsqueeze", [last_index, first_axis], LAST_POSITION)
 
-    x = graph.embedding(TOKENS, "embedding", rows=vocabulary, columns=narrow)
+    x_BTE = graph.embedding(TOKENS, "embedding", rows=vocabulary, columns=embedding_width)
+    x_BTD = x_BTE
     if architecture.factorised:
-        x = graph.linear(x, "embedding_up", rows=width, columns=narrow)
+        x_BTD = graph.linear(x_BTE, "embedding_up", rows=width, columns=embedding_width)
     if architecture.embedding_multiplier != 1.0:
         multiplier = np.float32(architecture.embedding_multiplier).reshape(1)
         factor = graph.constant("embedding_multiplier", multiplier)
-        x = graph.add("Mul", [x, factor], "embedding.multiplied")
+        x_BTD = graph.add("Mul", [x_BTD, factor], "embedding.multiplied")
 
-    residual, update = x, None
+    residual_BTD, update_BTD = x_BTD, None
     for index, layer in enumerate(architecture.layers):
-        residual, update = _layer(
-            graph, residual, update, f"layers.{index}", layer, architecture, context_length
+        residual_BTD, update_BTD = _layer(
+            graph, residual_BTD, update_BTD, f"layers.{index}", layer, architecture, context_length
         )
-    x = residual if update is None else graph.add("Add", [residual, update], "layers.sum")
+    x_BTD = residual_BTD
+    if update_BTD is not None:
+        x_BTD = graph.add("Add", [residual_BTD, update_BTD], "layers.sum")
 
     newest = graph.constant("newest", np.full(1, -1, dtype=np.int64))
-    x = graph.add("Gather", [x, newest], "last_token", axis=1)
-    x = graph.norm(x, "final_norm", width, architecture.norm_eps)
+    x_B1D = graph.add("Gather", [x_BTD, newest], "last_token", axis=1)
+    x_B1D = graph.norm(x_B1D, "final_norm", width, architecture.norm_eps)
+    y_B1E = x_B1D
     if architecture.factorised:
-        x = graph.linear(x, "head_down", rows=narrow, columns=width)
+        y_B1E = graph.linear(x_B1D, "head_down", rows=embedding_width, columns=width)
     table = "embedding" if architecture.tied_head else "head"
-    graph.linear(x, table, rows=vocabulary, columns=narrow, value="logits")
+    graph.linear(y_B1E, table, rows=vocabulary, columns=embedding_width, value="logits")
 
     return graph.model(
         inputs=[
@@ -119,63 +137,79 @@ def _language_model(
 
 def _layer(
     graph: GraphWriter,
-    residual: str,
-    update: str | None,
+    residual_BTD: str,
+    update_BTD: str | None,
     name: str,
     layer: Layer,
     architecture: Architecture,
     context_length: int,
 ) -> tuple[str, str]:
-    """The residual stream and the update that the next norm will add to it, in one kernel."""
+    """Add a layer; return the residual stream and the update that the next norm will add to it.
+
+    One fused kernel adds the update and computes the norm.
+    """
     if layer.mixer is not None:
-        x, residual = _add_norm(graph, residual, update, f"{name}.mixer_norm", architecture)
-        update = mixer_block(graph, x, f"{name}.mixer", layer.mixer, architecture, context_length)
-        update = _post_norm(graph, update, f"{name}.mixer_post_norm", architecture)
-    x, residual = _add_norm(graph, residual, update, f"{name}.feed_forward_norm", architecture)
-    update = feed_forward(graph, x, f"{name}.feed_forward", layer.feed_forward_width, architecture)
-    return residual, _post_norm(graph, update, f"{name}.feed_forward_post_norm", architecture)
+        x_BTD, residual_BTD = _add_norm(
+            graph, residual_BTD, update_BTD, f"{name}.mixer_norm", architecture
+        )
+        update_BTD = mixer_block(
+            graph, x_BTD, f"{name}.mixer", layer.mixer, architecture, context_length
+        )
+        update_BTD = _post_norm(graph, update_BTD, f"{name}.mixer_post_norm", architecture)
+    x_BTD, residual_BTD = _add_norm(
+        graph, residual_BTD, update_BTD, f"{name}.feed_forward_norm", architecture
+    )
+    update_BTD = feed_forward(
+        graph, x_BTD, f"{name}.feed_forward", layer.feed_forward_width, architecture
+    )
+    update_BTD = _post_norm(graph, update_BTD, f"{name}.feed_forward_post_norm", architecture)
+    return residual_BTD, update_BTD
 
 
 def _add_norm(
-    graph: GraphWriter, residual: str, update: str | None, name: str, architecture: Architecture
+    graph: GraphWriter,
+    residual_BTD: str,
+    update_BTD: str | None,
+    name: str,
+    architecture: Architecture,
 ) -> tuple[str, str]:
-    """The normed sum of both, and the sum."""
+    """Return the norm of the sum of both, and the sum."""
     width, eps = architecture.width, architecture.norm_eps
-    if update is None:
-        return graph.norm(residual, name, width, eps), residual
-    weight = graph.vector(f"{name}.weight", (width,), low=0.9, high=1.1)
-    total = f"{name}.sum"
-    normed = graph.add(
+    if update_BTD is None:
+        return graph.norm(residual_BTD, name, width, eps), residual_BTD
+    weight_D = graph.vector(f"{name}.weight", (width,), low=0.9, high=1.1)
+    sum_BTD = f"{name}.sum"
+    normed_BTD = graph.add(
         "SkipSimplifiedLayerNormalization",
-        [residual, update, weight],
+        [residual_BTD, update_BTD, weight_D],
         name,
         domain=FUSED,
-        outputs=[name, "", "", total],
+        outputs=[name, "", "", sum_BTD],
         epsilon=eps,
     )
-    return normed, total
+    return normed_BTD, sum_BTD
 
 
-def _post_norm(graph: GraphWriter, update: str, name: str, architecture: Architecture) -> str:
+def _post_norm(graph: GraphWriter, update_BTD: str, name: str, architecture: Architecture) -> str:
     if not architecture.sandwich_norm:
-        return update
-    return graph.norm(update, name, architecture.width, architecture.norm_eps)
+        return update_BTD
+    return graph.norm(update_BTD, name, architecture.width, architecture.norm_eps)
 
 
 def _check_sizes(architecture: Architecture, quantization: GraphQuantization) -> None:
     if quantization != "fp32" and architecture.embedding_width % BLOCK:
         raise ValueError(
             f"embedding_width: {architecture.embedding_width} is not a multiple of {BLOCK}, "
-            f"the block in which {quantization} weights are stored"
+            f"the block size of {quantization} weights"
         )
     for layer in architecture.layers:
         if isinstance(layer.mixer, Attention):
-            # GroupQueryAttention's own limits; it finds out only when it runs.
+            # Limits of GroupQueryAttention, which it checks only when it runs.
             step = 16 if layer.mixer.rope_share else 8
             if layer.mixer.head_dim % step:
                 raise ValueError(
-                    f"head_dim: {layer.mixer.head_dim} is not a multiple of {step}, as "
-                    "onnxruntime's attention operator needs it"
+                    f"head_dim: {layer.mixer.head_dim} is not a multiple of {step}, which "
+                    "onnxruntime's attention operator requires"
                 )
 
 
@@ -186,10 +220,10 @@ def _check_rotary_bytes(architecture: Architecture, context_length: int) -> None
         if isinstance(mixer, Attention) and mixer.rope_share
     }
     token_bytes = sum(4 * head_dim for head_dim, _, _ in kinds)
-    if context_length * token_bytes > _MOST_ROTARY_BYTES:
+    if context_length * token_bytes > _MAX_ROTARY_BYTES:
         raise ValueError(
-            f"context_length: {context_length:,} is above {_MOST_ROTARY_BYTES // token_bytes:,}, "
-            "for which the graph of this model has room in its rotary tables"
+            f"context_length: {context_length:,} is above {_MAX_ROTARY_BYTES // token_bytes:,}, "
+            "the maximum for which this model's rotary tables fit into an ONNX graph"
         )
 
 

@@ -1,7 +1,7 @@
-"""Published Architectures, and some of ours to compare with, as data.
+"""Published models, and a few models of our own to compare them with, as Architectures.
 
-Shapes of published models are those of their own configurations; Llama 3.2's long-context rescaling
-of rotary frequencies, which changes no shape and no cost, is left out.
+The shapes of published models are those of their own configurations. Llama 3.2's long-context
+rescaling of rotary frequencies is left out because it changes neither shapes nor costs.
 """
 
 import math
@@ -23,7 +23,7 @@ def _lfm2(
 
 
 def _small_hybrid() -> Architecture:
-    """LFM2's proportions at 20 million parameters, a third of them in the embedding."""
+    """Return 20 million parameters in LFM2's proportions, a third of them in the embedding."""
     attention = Attention(heads=6, kv_heads=2, head_dim=64)
     mixers: list[Mixer] = [
         attention if letter == "a" else ShortConv(kernel=3) for letter in "ccaccaca"
@@ -128,8 +128,8 @@ PUBLISHED: Mapping[str, Architecture] = MappingProxyType(
     }
 )
 
-# The ends between which hybrids of one shape lie, and a hybrid for studies of small models, which
-# nobody publishes.
+# The two extremes of the hybrids with the shape of LFM2-350M, and a hybrid for studies of small
+# models, because nobody publishes one of that size.
 OURS: Mapping[str, Architecture] = MappingProxyType(
     {
         "lfm2-350m-all-conv": _lfm2(1_024, 16, (), 4_608),
@@ -142,7 +142,11 @@ PRESETS: Mapping[str, Architecture] = MappingProxyType({**PUBLISHED, **OURS})
 
 
 def preset(name: str) -> Architecture:
-    """The preset of that name; ValueError lists the names when there is none."""
+    """Return the preset with this name.
+
+    Raises:
+        ValueError: There is no such preset; the message lists the names.
+    """
     if name not in PRESETS:
         raise ValueError(f"preset: '{name}' is not one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -1,4 +1,4 @@
-"""Whole models of equal layers whose differences in time tell what one part of a layer costs."""
+"""Models of identical layers whose differences in time show what one part of a layer costs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from search_space.space.design_point import DesignPoint, build, feed_forward_wid
 from search_space.space.encoding import RandomSuggester, draw
 from search_space.space.space_definition import Space
 
-# `convolution 3`, `attention`, `window 512`, `linear attention`, `no mixer`, and the two below.
+# A name from `part_of`, such as `convolution 3` or `window 512`, or FEED_FORWARD or VOCABULARY.
 Part: TypeAlias = str
 NO_MIXER = "no mixer"
 FEED_FORWARD = "feed-forward"
@@ -30,20 +30,25 @@ VOCABULARY = "vocabulary"
 
 HEAD_DIM = 64
 SMALL_VOCABULARY = 1_024
-TOLD_VOCABULARY = 65_536
-# Much larger than what is told: one head has to stand out from the noise of dozens of layers.
+# The cost of a head is reported for this number of tokens.
+REPORTED_VOCABULARY = 65_536
+# Much larger than what is reported, so that one head stands out from the noise of dozens of layers.
 LARGE_VOCABULARY = 262_144
 WIDE_FEED_FORWARD = 3
 _MOST_KV_HEADS = 8
-# Fewer would leave a model's fixed costs in what a layer is said to take; more would take seconds.
+# With fewer layers, the fixed costs of a model would count as costs of a layer. With more layers, a
+# single run would take seconds.
 _FEWEST_LAYERS, _MOST_LAYERS = 8, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """A model that has `part` in each of its layers, or once where it is the vocabulary.
+    """A model to time: each of its layers contains the same part.
 
-    letter: the layout's; None for what is no mixer.
+    Attributes:
+        part: The part in each layer; the vocabulary occurs once in the model.
+        letter: The mixer's letter in the layout; None if the part is not a mixer.
+        architecture: The model.
     """
 
     part: Part
@@ -51,22 +56,27 @@ class Probe:
     architecture: Architecture
 
     @property
-    def remembers_all(self) -> bool:
-        """Whether writing a token takes longer the more tokens there are before it."""
+    def has_kv_cache(self) -> bool:
+        """Whether decoding slows down with context depth, because a key/value cache is read."""
         mixers = (layer.mixer for layer in self.architecture.layers)
         return any(isinstance(mixer, Attention) for mixer in mixers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kinds:
-    """Which mixers are told apart, beside one each of full and linear attention: one or more."""
+    """The mixers to compare, in addition to full attention, linear attention and no mixer.
+
+    Attributes:
+        kernels: Kernel lengths of short convolutions, in tokens; at least one.
+        windows: Windows of sliding-window attention, in tokens; at least one.
+    """
 
     kernels: tuple[int, ...] = (3, 7)
     windows: tuple[int, ...] = (512,)
 
 
 def part_of(mixer: Mixer | None) -> Part:
-    """The part's name, in which a short convolution's kernel and an attention's window stand."""
+    """Return the name of a mixer, including a convolution's kernel and an attention's window."""
     match mixer:
         case None:
             return NO_MIXER
@@ -83,10 +93,23 @@ def part_of(mixer: Mixer | None) -> Part:
 
 
 def make_probes(width: int, layers: int, kinds: Kinds) -> tuple[Probe, ...]:
-    """The first is the short convolution of the first kernel, which the others are compared with.
+    """Make the models that are timed to separate the costs of a layer's parts.
 
-    Mixers are those that a search draws at this width: heads of 64, 8 key/value heads at most. A
-    feed-forward is as wide as the model. Raises ValueError for a width that heads do not divide.
+    The mixers are those that a search proposes at this width: heads have 64 channels, and there are
+    at most 8 key/value heads. Feed-forwards are as wide as the model, except in the probe of the
+    feed-forward, where they are three times as wide.
+
+    Args:
+        width: Channels of the models, a multiple of 64.
+        layers: Number of layers of each model.
+        kinds: The mixers to compare.
+
+    Returns:
+        The probes. The first one, to which the others are compared, is the short convolution with
+        the first kernel.
+
+    Raises:
+        ValueError: The width is not a multiple of 64 up to 16,384.
     """
     if width % HEAD_DIM or not HEAD_DIM <= width <= 16_384:
         raise ValueError(f"width: {width} is not a multiple of {HEAD_DIM} up to 16,384")
@@ -112,33 +135,55 @@ def make_probes(width: int, layers: int, kinds: Kinds) -> tuple[Probe, ...]:
     )
 
 
-def layers_beyond(width: int, quantization: Quantization, cache_bytes: int) -> int:
-    """Layers of the lightest probe that weigh twice the cache: weights stream, as they do deployed.
+def layers_beyond_cache(width: int, quantization: Quantization, cache_bytes: int) -> int:
+    """Return the number of layers with which all probes exceed a processor's cache.
 
-    Bounded: a narrow model that would take too many is at home in the cache when deployed, too.
+    The weights of the lightest probe take at least twice the cache, so that they are streamed from
+    memory, as in a deployed model. The result is limited to 8 to 64 layers: a model so narrow that
+    it needs more layers would fit in the cache when deployed, too.
+
+    Args:
+        width: Channels of the probes.
+        quantization: How weight matrices are stored.
+        cache_bytes: Size of the processor's largest cache.
     """
-    layer_bytes = lightest_bytes(width, 2, quantization) - lightest_bytes(width, 1, quantization)
+    layer_bytes = lightest_probe_bytes(width, 2, quantization) - lightest_probe_bytes(
+        width, 1, quantization
+    )
     wanted = -(-2 * cache_bytes // layer_bytes)
     return min(_MOST_LAYERS, max(_FEWEST_LAYERS, wanted))
 
 
-def lightest_bytes(width: int, layers: int, quantization: Quantization) -> int:
-    """The weights of the probe without a mixer."""
+def lightest_probe_bytes(width: int, layers: int, quantization: Quantization) -> int:
+    """Return the bytes of weights of the probe without a mixer, which is the lightest one."""
     return weight_bytes(_stack("-", width, layers), quantization)
 
 
 def part_parameters(probe: Probe) -> int:
-    """Of what costs are told for: one mixer, one feed-forward as wide as the model, one head."""
+    """Return the parameters of the unit whose cost is reported.
+
+    The unit is one mixer, one feed-forward as wide as the model, or one head for
+    `REPORTED_VOCABULARY` tokens.
+    """
     width = probe.architecture.width
     if probe.part == VOCABULARY:
-        return TOLD_VOCABULARY * width
+        return REPORTED_VOCABULARY * width
     if probe.part == FEED_FORWARD:
         return 3 * width**2
     return parameter_counts(probe.architecture).mixers // len(probe.architecture.layers)
 
 
 def whole_models(width: int, count: int, kinds: Kinds) -> tuple[Architecture, ...]:
-    """Hybrids of all the probes' mixers as a search draws them; the same ones every time."""
+    """Draw hybrid models, as a search would, from the mixers of the probes.
+
+    Their measured times show whether the costs of the parts add up. The same models are drawn every
+    time.
+
+    Args:
+        width: Channels of the models, a multiple of 64.
+        count: Number of models.
+        kinds: The mixers of the probes. Only the first kernel and the first window are used.
+    """
     space = Space(
         depth=(10, 12, 14, 16),
         width=(width,),
@@ -155,7 +200,7 @@ def whole_models(width: int, count: int, kinds: Kinds) -> tuple[Architecture, ..
 
 
 def _stacks(letter: LayoutLetter, width: int, layers: int, kinds: Kinds) -> Iterator[Architecture]:
-    """The variants of one mixer that a profile compares."""
+    """Yield the variants of one mixer that a profile compares."""
     match letter:
         case "c":
             yield from (_stack(letter, width, layers, kernel=kernel) for kernel in kinds.kernels)

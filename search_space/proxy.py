@@ -1,4 +1,4 @@
-"""The scaled-down Architecture that stands for a full-size one in training: the same, narrower."""
+"""The proxy of an Architecture: a narrower copy that is trained in place of the full-size model."""
 
 import math
 from dataclasses import replace
@@ -15,14 +15,14 @@ from search_space.architecture import (
 
 HEAD_DIM = 16
 
-# Matrix units work in multiples of 16.
+# The matrix units of processors work on multiples of 16.
 _GRAIN = 16
 _LEAST_WIDTH = 32
-_VOCABULARY_SHARE = 1 / 32
+_VOCABULARY_FRACTION = 1 / 32
 _LEAST_VOCABULARY, _MOST_VOCABULARY = 512, 4_096
-# A window of one token sees nothing before it.
+# In a window of one token, a token attends only to itself.
 _LEAST_WINDOW = 2
-# Room for rounding up below the most that an Architecture may have.
+# Half of what an Architecture may have, which leaves room for rounding up.
 _MOST_HEADS = 512
 _MOST_WIDENING = 64
 
@@ -30,13 +30,36 @@ _MOST_WIDENING = 64
 def proxy_of(
     architecture: Architecture, width_share: float, window_share: float = 1.0
 ) -> Architecture:
-    """The same layout and depth at about `width_share` of the width, for a small training budget.
+    """Return a narrower copy of an architecture, for a small training budget.
 
-    Widths become multiples of 16; heads have 16 channels, their number follows the width, and they
-    share keys and values in groups as large as before where that divides. The vocabulary becomes
-    the power of two nearest to a 32nd, from 512 to 4,096. Windows are multiplied by `window_share`:
-    with the proxy's context length over the target's, a window covers the same share of both.
-    Kernels and options are kept.
+    The proxy has the same layout, depth and kernels. These properties change:
+
+    - The width becomes the multiple of 16 nearest to `width_share` times the width, and at least
+      32. The feed-forward widths and the width of a factorised embedding are scaled in proportion,
+      also to multiples of 16. A factorised embedding stays narrower than the model.
+    - Attention heads have 16 channels, and their number is scaled so that all heads together are
+      as wide in proportion as before. The number of query heads per key/value head is kept where
+      it divides the number of heads, and is otherwise the nearest possible.
+    - In linear attention, the narrower of keys and values has 16 channels, and the wider one keeps
+      its ratio to it, rounded to a whole number of at most 64.
+    - `rope_share` is rounded to a whole number of the 8 pairs in a head; a head that rotates
+      partly rotates at least one pair.
+    - The vocabulary becomes the power of two nearest to 1/32 of its size, from 512 to 4,096.
+    - Windows are multiplied by `window_share`, and are at least 2 tokens.
+    - An `embedding_multiplier` other than 1 is multiplied by the square root of the ratio of the
+      widths, because such multipliers grow with the square root of the width.
+
+    All other options are kept.
+
+    Args:
+        architecture: The full-size architecture.
+        width_share: Approximate ratio of the proxy's width to the full width; above 0 and at
+            most 1.
+        window_share: Factor for windows; above 0 and at most 1. With the ratio of the proxy's
+            context length to the target's, a window covers the same fraction of both contexts.
+
+    Raises:
+        ValueError: A factor is out of range.
     """
     if not 0.0 < width_share <= 1.0:
         raise ValueError(f"width_share: {width_share} is not above 0 and at most 1")
@@ -83,7 +106,7 @@ def _mixer(mixer: Mixer | None, scale: float, window_share: float) -> Mixer | No
 
 
 def _group_size(heads: int, kv_heads: int, wanted: int) -> int:
-    """Query heads to a key/value head: the product near `heads`, a tie going to `wanted`."""
+    """Return the group size whose product is nearest to `heads`; `wanted` decides ties."""
     below = max(1, heads // kv_heads)
     return min(
         (below, below + 1), key=lambda group: (abs(kv_heads * group - heads), abs(group - wanted))
@@ -91,7 +114,7 @@ def _group_size(heads: int, kv_heads: int, wanted: int) -> int:
 
 
 def _linear_attention(mixer: LinearAttention, scale: float) -> LinearAttention:
-    """The narrower of keys and values gets the 16 channels, the other keeps its ratio to it."""
+    """Give the narrower of keys and values 16 channels; the wider one keeps its ratio to it."""
     narrow = min(mixer.key_dim, mixer.value_dim)
     key_dim = HEAD_DIM * min(_MOST_WIDENING, _count(mixer.key_dim / narrow))
     value_dim = HEAD_DIM * min(_MOST_WIDENING, _count(mixer.value_dim / narrow))
@@ -102,31 +125,31 @@ def _linear_attention(mixer: LinearAttention, scale: float) -> LinearAttention:
     )
 
 
-def _window(window: int | None, share: float) -> int | None:
-    return None if window is None else max(_LEAST_WINDOW, round(window * share))
+def _window(window: int | None, factor: float) -> int | None:
+    return None if window is None else max(_LEAST_WINDOW, round(window * factor))
 
 
 def _rope_share(share: float) -> float:
-    """Whole pairs of the smaller head; one at least where the larger head rotates at all."""
+    """Round to whole pairs of the smaller head, at least one if the larger head rotates at all."""
     pairs = HEAD_DIM // 2
     return 0.0 if share == 0.0 else max(1, round(pairs * share)) / pairs
 
 
 def _embedding_width(architecture: Architecture, width: int) -> int:
-    """The same share of the width; an embedding that was narrower stays so."""
+    """Keep the ratio to the width; a factorised embedding stays narrower than the model."""
     if not architecture.factorised:
         return width
-    share = architecture.embedding_width / architecture.width
-    return min(width - _GRAIN, _to_grain(width * share))
+    ratio = architecture.embedding_width / architecture.width
+    return min(width - _GRAIN, _to_grain(width * ratio))
 
 
 def _embedding_multiplier(multiplier: float, scale: float) -> float:
-    # Where there is one, it is the root of the width.
+    # A multiplier other than 1 is the square root of the width (Gemma).
     return 1.0 if multiplier == 1.0 else multiplier * math.sqrt(scale)
 
 
 def _vocabulary(vocab_size: int) -> int:
-    nearest = int(2 ** round(math.log2(vocab_size * _VOCABULARY_SHARE)))
+    nearest = int(2 ** round(math.log2(vocab_size * _VOCABULARY_FRACTION)))
     return min(_MOST_VOCABULARY, max(_LEAST_VOCABULARY, nearest))
 
 

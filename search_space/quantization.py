@@ -1,4 +1,4 @@
-"""How a weight matrix is stored: bits, blocks and scales, counted in bytes and done in numpy."""
+"""Storage formats of weight matrices: their sizes in bytes, and block quantisation in numpy."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
@@ -9,18 +9,22 @@ from numpy.typing import NDArray
 Quantization: TypeAlias = Literal["fp32", "fp16", "int8", "int4"]
 QUANTIZATIONS: tuple[Quantization, ...] = get_args(Quantization)
 
-# The block that onnxruntime's MatMulNBits kernels are fastest with; one float32 scale for each.
+# The block size with which onnxruntime's MatMulNBits kernels are fastest. Each block has one
+# float32 scale.
 BLOCK = 32
 _SCALE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizedMatrix:
-    """A matrix (N, K) in symmetric blocks along K, as onnxruntime's `MatMulNBits` reads it.
+    """A matrix (N, K) in symmetric blocks along K, in the format of onnxruntime's `MatMulNBits`.
 
-    blocks: unsigned codes around 2^(bits - 1), two 4-bit codes a byte with the first in the low
-        half: shape (N, ceil(K / 32), 32 bits / 8).
-    scales: what one step is worth, shape (N, ceil(K / 32)).
+    Attributes:
+        bits: Bits per element, 4 or 8.
+        columns: K, the number of columns without padding.
+        blocks: Unsigned codes, shape (N, ceil(K / 32), 32 * bits / 8). The code 2^(bits - 1)
+            represents zero. A byte holds two 4-bit codes, the first in its low half.
+        scales: The difference between the values of consecutive codes, shape (N, ceil(K / 32)).
     """
 
     bits: int
@@ -30,12 +34,12 @@ class QuantizedMatrix:
 
 
 def bits_of(quantization: Quantization) -> int:
-    """Bits of one matrix element, scales apart."""
+    """Return the bits of one matrix element, without its share of the scale."""
     return {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}[quantization]
 
 
 def matrix_bytes(rows: int, columns: int, quantization: Quantization) -> int:
-    """Bytes of a matrix (rows, columns); quantised rows end in a full block and carry scales."""
+    """Return the bytes of a matrix; quantised rows are padded to full blocks and include scales."""
     bits = bits_of(quantization)
     if quantization in ("fp32", "fp16"):
         return rows * columns * bits // 8
@@ -44,12 +48,23 @@ def matrix_bytes(rows: int, columns: int, quantization: Quantization) -> int:
 
 
 def vector_bytes(elements: int, quantization: Quantization) -> int:
-    """Bytes of norms, biases and convolution kernels, which integers do not serve: kept in fp32."""
+    """Return the bytes of a norm, a bias or a convolution kernel.
+
+    These are never stored as integers: they are fp16 in an fp16 model and fp32 in all others.
+    """
     return elements * (2 if quantization == "fp16" else 4)
 
 
 def quantize(matrix_NK: NDArray[np.float32], bits: Literal[4, 8]) -> QuantizedMatrix:
-    """Each block's largest magnitude gets the lowest code; the others are rounded to its steps."""
+    """Quantise a matrix in symmetric blocks of 32 columns.
+
+    The scale of a block is chosen so that the element of largest magnitude gets the lowest code and
+    is exact. The other elements are rounded to the nearest code.
+
+    Args:
+        matrix_NK: The matrix.
+        bits: Bits per element.
+    """
     rows, columns = matrix_NK.shape
     padded = np.pad(matrix_NK, ((0, 0), (0, -columns % BLOCK))).reshape(rows, -1, BLOCK)
     middle = 1 << (bits - 1)

@@ -1,4 +1,7 @@
-"""Rotary position tables in numpy: the torch and the ONNX model turn by the same numbers."""
+"""Rotary position tables in numpy, which the torch and the ONNX model share.
+
+Shapes: T positions, R pairs of channels.
+"""
 
 from dataclasses import dataclass
 
@@ -12,7 +15,11 @@ from search_space.architecture import Attention
 class RotaryTable:
     """Cosine and sine of each pair's angle at positions 0 to T - 1.
 
-    Pair i is made of the elements i and i + head_dim / 2.
+    Pair i consists of the channels i and i + head_dim / 2.
+
+    Attributes:
+        cos_TR: Cosines of the angles.
+        sin_TR: Sines of the angles.
     """
 
     cos_TR: NDArray[np.float32]
@@ -20,9 +27,15 @@ class RotaryTable:
 
 
 def rotary_table(attention: Attention, length: int) -> RotaryTable:
-    """Angles `t * base^(-2i / head_dim)` (RoFormer, arXiv 2104.09864, eq. 15).
+    """Return the rotary table of an attention mixer.
 
-    The pairs behind `rope_share` do not turn: cosine 1, sine 0 (transformers' "proportional").
+    The angle of pair i at position t is `t * base^(-2i / head_dim)` (RoFormer, arXiv 2104.09864,
+    eq. 15). The pairs beyond the fraction `rope_share` do not rotate: their cosine is 1 and their
+    sine is 0 (transformers calls this "proportional").
+
+    Args:
+        attention: The mixer.
+        length: T, the number of positions.
     """
     pairs = attention.head_dim // 2
     turning = round(pairs * attention.rope_share)

@@ -1,4 +1,4 @@
-"""An Architecture stretched to a number of parameters, its layout's pattern kept."""
+"""Scaling of an Architecture to a number of parameters, with the pattern of its layout kept."""
 
 import bisect
 import math
@@ -17,19 +17,24 @@ from search_space.architecture import (
 )
 from search_space.costs import parameter_counts
 
-# A model this near to what was asked for is what was asked for.
-CLOSE = 0.02
+# A scaled model may differ from its target by this fraction of the parameters.
+TOLERANCE = 0.02
 
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 _LEAST, _MOST = 1_000, 10**12
-# Matrix kernels and quantised blocks like widths that are multiples of the first that fits.
+# Matrix kernels and quantised blocks work best on multiples of large powers of two, so sizes are
+# rounded to multiples of the first of these that divides the given sizes.
 _GRAINS = (32, 16, 8, 4, 2, 1)
-# What an Architecture may have.
+# Upper limits of an Architecture.
 _MOST_WIDTH, _MOST_FEED_FORWARD, _MOST_HEADS, _MOST_LAYERS = 65_536, 262_144, 1_024, 256
 
 
 def parse_parameters(text: str) -> int:
-    """`700M`, `0.7B` or `700000000`; ValueError for anything else."""
+    """Parse a number of parameters such as `700M`, `0.7B` or `700000000`.
+
+    Raises:
+        ValueError: The text is not a number from 1,000 to 1,000 billion.
+    """
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s?([kmb]?)", text.replace(",", "").lower())
     count = round(float(match[1]) * _SUFFIXES[match[2]]) if match else 0
     if not _LEAST <= count <= _MOST:
@@ -40,56 +45,61 @@ def parse_parameters(text: str) -> int:
     return count
 
 
-def scaled(architecture: Architecture, parameters: int) -> Architecture:
-    """The architecture of about `parameters` parameters that is most like the given one.
+def scale_architecture(architecture: Architecture, parameters: int) -> Architecture:
+    """Scale an architecture to a number of parameters and keep its pattern.
 
-    Depth first: it grows with the fourth root of the parameters. Families that are published at
-    several sizes grow about so (LFM2 has 16 layers at 350M and 30 at 2.6B), and depth costs latency
-    on a device where width does not. Layers come and go in whole units of the part of the layout
-    that repeats (`cca` in `ccaccacca`), and what stands before and behind it stays. A layout of
-    which less than half repeats keeps its depth.
+    1. The depth grows with the fourth root of the parameters. Published model families grow at
+       about this rate (LFM2 has 16 layers at 350M and 30 at 2.6B), and on a device depth costs
+       latency where width does not. Layers are added and removed in whole units of the part of the
+       layout that repeats (`cca` in `ccaccacca`); the layers before and after that part are kept.
+       A layout of which less than half repeats keeps its depth.
+    2. The width is chosen so that the model, with its embedding width, heads and feed-forward
+       scaled in proportion, is nearest to the target. It stays a multiple of 32 and of the head
+       size if the given width is one. The number of heads is a multiple of the key/value heads.
+       Key/value heads, head sizes, kernels, windows and the vocabulary are kept, because caches,
+       context and the tokenizer determine them rather than the size of the model.
+    3. All feed-forward widths are multiplied by one factor, in multiples of 32 if the given widths
+       are, to remove the difference that the steps of depth and width leave.
 
-    Then width: the multiple of 32 and of the head size, as far as the given one is, with which the
-    rest comes nearest to the target when it grows in proportion. The number of heads follows the
-    width, in multiples of the key/value heads; these, head sizes, kernels, windows and the
-    vocabulary stay: they are set by caches, by context and by the tokenizer, not by size.
+    If these steps cannot reach the target (for tiny models, or if the embedding alone exceeds it),
+    the nearest size is returned; see `scaling_remark`.
 
-    Last the feed-forward widths, all by one factor and in multiples of 32, close what the steps of
-    depth and width left open. A target that these steps do not meet (tiny models, or more
-    vocabulary than parameters) gets the nearest that they do; see `CLOSE`.
+    Args:
+        architecture: The architecture to scale.
+        parameters: The target number of parameters.
     """
     total = parameter_counts(architecture).total
     if parameters == total:
         return architecture
     deep = replace(
-        architecture, layers=_stretched(architecture.layers, (parameters / total) ** 0.25)
+        architecture, layers=_with_depth(architecture.layers, (parameters / total) ** 0.25)
     )
     step = _width_step(deep)
     wide = _nearest(
-        parameters, _most_width(deep) // step, lambda steps: _widened(deep, steps * step)
+        parameters, _most_width(deep) // step, lambda steps: _with_width(deep, steps * step)
     )
     widest = max(layer.feed_forward_width for layer in wide.layers)
     grain = _grain(*(layer.feed_forward_width for layer in architecture.layers))
     return _nearest(
         parameters,
         _MOST_FEED_FORWARD // grain,
-        lambda steps: _fed(wide, steps * grain / widest, grain),
+        lambda steps: _with_feed_forward(wide, steps * grain / widest, grain),
     )
 
 
-def missed(architecture: Architecture, parameters: int) -> str | None:
-    """A sentence where an architecture was stretched to `parameters` and is not that near to it."""
+def scaling_remark(architecture: Architecture, parameters: int) -> str | None:
+    """Return a sentence if a scaled architecture misses its target by more than `TOLERANCE`."""
     total = parameter_counts(architecture).total
-    if abs(total / parameters - 1) <= CLOSE:
+    if abs(total / parameters - 1) <= TOLERANCE:
         return None
     return (
-        f"{parameters:,} parameters were asked for; the nearest that depth, width and feed-forward "
-        f"reach is {total:,}"
+        f"{parameters:,} parameters cannot be reached by scaling depth, width and feed-forward "
+        f"width; the nearest size is {total:,}"
     )
 
 
 def _nearest(parameters: int, most: int, candidate: Callable[[int], Architecture]) -> Architecture:
-    """Of the candidates 1 to `most`, which grow, the one whose parameters are nearest."""
+    """Return the candidate with the nearest number of parameters; they grow from 1 to `most`."""
 
     def count(steps: int) -> int:
         return parameter_counts(candidate(steps)).total
@@ -101,8 +111,8 @@ def _nearest(parameters: int, most: int, candidate: Callable[[int], Architecture
     )
 
 
-def _stretched(layers: tuple[Layer, ...], growth: float) -> tuple[Layer, ...]:
-    """More or fewer of the unit that repeats; one of it stays."""
+def _with_depth(layers: tuple[Layer, ...], growth: float) -> tuple[Layer, ...]:
+    """Add or remove copies of the unit that repeats; at least one of them is kept."""
     run = _longest_run(layers)
     if run is None:
         return layers
@@ -117,7 +127,7 @@ def _stretched(layers: tuple[Layer, ...], growth: float) -> tuple[Layer, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """Layers from `start` to before `end`, each equal to the one `period` layers on."""
+    """The layers from `start` up to `end`, in which every layer equals the one `period` later."""
 
     start: int
     end: int
@@ -125,7 +135,10 @@ class _Run:
 
 
 def _longest_run(layers: tuple[Layer, ...]) -> _Run | None:
-    """The longest part that repeats at least once and is half of all layers; the shortest unit."""
+    """Return the longest part that repeats a unit and has at least half of all layers.
+
+    If several units fit, the shortest one is returned.
+    """
     runs: list[_Run] = []
     for period in range(1, len(layers) // 2 + 1):
         start = 0
@@ -144,7 +157,7 @@ def _width_step(architecture: Architecture) -> int:
 
 
 def _most_width(architecture: Architecture) -> int:
-    """As far as the heads and the feed-forward may grow with it."""
+    """Return the largest width at which heads and feed-forward are within their limits."""
     mixers = [layer.mixer for layer in architecture.layers]
     heads = [m.heads for m in mixers if isinstance(m, Attention | LinearAttention)]
     widest = max(layer.feed_forward_width for layer in architecture.layers)
@@ -152,8 +165,8 @@ def _most_width(architecture: Architecture) -> int:
     return min(_MOST_WIDTH, growth * architecture.width)
 
 
-def _widened(architecture: Architecture, width: int) -> Architecture:
-    """That width, and in proportion to it the embedding, the heads and the feed-forward."""
+def _with_width(architecture: Architecture, width: int) -> Architecture:
+    """Change the width, and in proportion to it the embedding, the heads and the feed-forward."""
     growth = width / architecture.width
     grain = _grain(*(layer.feed_forward_width for layer in architecture.layers))
     narrow = architecture.embedding_width
@@ -171,7 +184,7 @@ def _widened(architecture: Architecture, width: int) -> Architecture:
             )
             for layer in architecture.layers
         ),
-        # Where there is one, it is the root of the width.
+        # A multiplier other than 1 is the square root of the width (Gemma).
         embedding_multiplier=1.0 if multiplier == 1.0 else multiplier * math.sqrt(growth),
     )
 
@@ -188,7 +201,7 @@ def _with_heads(mixer: Mixer | None, growth: float) -> Mixer | None:
             assert_never(mixer)
 
 
-def _fed(architecture: Architecture, growth: float, grain: int) -> Architecture:
+def _with_feed_forward(architecture: Architecture, growth: float, grain: int) -> Architecture:
     return replace(
         architecture,
         layers=tuple(
@@ -203,5 +216,5 @@ def _grain(*sizes: int) -> int:
 
 
 def _rounded(size: float, grain: int) -> int:
-    """To the nearest multiple, at least one of it."""
+    """Round to the nearest multiple of `grain`, and to at least one of it."""
     return grain * max(1, math.floor(size / grain + 0.5))

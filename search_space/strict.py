@@ -1,51 +1,59 @@
-"""Untrusted data into a checked value, or one sentence that names the field and what is allowed."""
+"""Strict parsing of untrusted data: a validated value, or one sentence that names the field."""
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from search_space.architecture import Architecture, architecture_hash
-from search_space.input_errors import first_mistake, joined, shown
-from search_space.input_errors import one_of as one_of
+from search_space.input_errors import describe_error, format_value, join_path
 
 T = TypeVar("T")
 
 _MOST_BYTES = 1_000_000
 _MOST_LEVELS = 32
 _MOST_DIGITS = 60
-_NO_UNICODE = "holds half of a UTF-16 pair, which is no character"
+_NO_UNICODE = "contains half of a UTF-16 surrogate pair, which is not a character"
 
 
 def parse_strict(type_: type[T], data: object, source: str) -> T:
-    """Plain data, as JSON or TOML give it, as a dataclass or pydantic model; nothing is coerced.
+    """Validate plain data, as read from JSON or TOML, without coercing values.
 
-    Lists become tuples and whole numbers may stand for fractions. Raises ValueError with one
-    sentence about the first mistake; `source`, a file's name, begins it.
+    Lists become tuples, and whole numbers are accepted where the type asks for a float.
+
+    Args:
+        type_: The dataclass or pydantic model to create.
+        data: Dictionaries, lists, text, numbers, booleans and None.
+        source: The name of the file, which error messages start with.
+
+    Raises:
+        ValueError: The data is invalid; one sentence describes the first error.
     """
     _check_plain(data, source)
     try:
         adapter: TypeAdapter[T] = _adapter(cast(Any, type_))
         return adapter.validate_json(json.dumps(data))
     except ValidationError as error:
-        sentence = first_mistake(error.errors(include_url=False), type_, data)
+        sentence = describe_error(error.errors(include_url=False), type_, data)
     raise ValueError(f"{source}: {sentence}")
 
 
 def read_text(path: Path) -> str:
-    """The text of a small file; ValueError where it cannot be read, is no text or is above 1 MB."""
+    """Read a UTF-8 text file of at most 1 MB.
+
+    Raises:
+        ValueError: The file cannot be read, exceeds 1 MB, or is not UTF-8 text.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ValueError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
     if len(content) > _MOST_BYTES:
-        raise ValueError(f"{path}: above 1 MB is not the size of a file written by hand")
+        raise ValueError(f"{path}: the file exceeds 1 MB")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -53,38 +61,43 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(type_: type[T], text: str, source: str) -> T:
-    """`parse_strict` of a JSON text; a field given twice is a mistake too."""
-    return parse_strict(type_, _json_data(text, source), source)
+    """Parse and validate JSON text; see `load_json` and `parse_strict`."""
+    return parse_strict(type_, load_json(text, source), source)
 
 
-def read_architecture(path: Path) -> Architecture:
-    """The Architecture of a JSON file, as `to_json` writes it or as `nas export` does.
+def load_json(text: str, source: str) -> object:
+    """Parse JSON text into plain data.
 
-    The latter wraps it with its hash, which has to be right, and with its provenance, which is not
-    read here.
+    Args:
+        text: The JSON text.
+        source: The name of the file, which error messages start with.
+
+    Raises:
+        ValueError: The text is not JSON, is nested too deeply, gives a field twice, or contains a
+            number of more than 60 digits.
     """
-    source = str(path)
-    data = _json_data(read_text(path), source)
-    if isinstance(data, Mapping) and "model_type" in data:
-        raise ValueError(f"{source}: is a configuration of transformers, which nas import reads")
-    if not isinstance(data, Mapping) or "architecture" not in data:
-        return parse_strict(Architecture, data, source)
-    wrapped = parse_strict(_Wrapped, data, source)
-    found = architecture_hash(wrapped.architecture)
-    if wrapped.hash != found:
-        raise ValueError(
-            f"{source}: hash: {shown(wrapped.hash)} is not the architecture's, {found}; "
-            "an edited architecture stands alone in its file, without hash and provenance"
-        )
-    return wrapped.architecture
 
+    def fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        table: dict[str, object] = {}
+        for name, value in pairs:
+            if name in table:
+                raise ValueError(f"{source}: {join_path('', name)} is given twice")
+            table[name] = value
+        return table
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wrapped:
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
-    architecture: Architecture
-    hash: str
-    provenance: dict[str, object]
+    def whole(digits: str) -> int:
+        if len(digits) > _MOST_DIGITS:
+            raise ValueError(f"{source}: a number of {len(digits)} digits does not fit in 64 bits")
+        return int(digits)
+
+    try:
+        data: object = json.loads(text, object_pairs_hook=fields, parse_int=whole)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise ValueError(f"{source}: {place} is not valid JSON: {error.msg.lower()}") from None
+    except RecursionError:
+        _refuse_nesting(source)
+    return data
 
 
 @cache
@@ -92,36 +105,12 @@ def _adapter(type_: Any) -> TypeAdapter[Any]:
     return TypeAdapter(type_)
 
 
-def _json_data(text: str, source: str) -> object:
-    def fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        table: dict[str, object] = {}
-        for name, value in pairs:
-            if name in table:
-                raise ValueError(f"{source}: {joined('', name)} is given twice")
-            table[name] = value
-        return table
-
-    def whole(digits: str) -> int:
-        if len(digits) > _MOST_DIGITS:
-            raise ValueError(f"{source}: a number of {len(digits)} digits is not one of 64 bits")
-        return int(digits)
-
-    try:
-        data: object = json.loads(text, object_pairs_hook=fields, parse_int=whole)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise ValueError(f"{source}: {place} is not JSON: {error.msg.lower()}") from None
-    except RecursionError:
-        _refuse_nesting(source)
-    return data
-
-
 def _refuse_nesting(source: str) -> NoReturn:
-    raise ValueError(f"{source}: more than {_MOST_LEVELS} levels is not how deep fields may nest")
+    raise ValueError(f"{source}: fields are nested more than {_MOST_LEVELS} levels deep")
 
 
 def _check_plain(data: object, source: str) -> None:
-    """Refuses what JSON does not hold: NaN, dates, half a character; and nesting without end."""
+    """Reject values that JSON cannot represent (NaN, dates, lone surrogates) and deep nesting."""
     open_values: list[tuple[str, int, object]] = [("", 0, data)]
     while open_values:
         path, level, value = open_values.pop()
@@ -130,10 +119,10 @@ def _check_plain(data: object, source: str) -> None:
         if isinstance(value, Mapping):
             for key in value:
                 if not _is_unicode(key):
-                    raise ValueError(f"{source}: {joined(path, key)} {_NO_UNICODE}")
-            open_values += [(joined(path, key), level + 1, item) for key, item in value.items()]
+                    raise ValueError(f"{source}: {join_path(path, key)} {_NO_UNICODE}")
+            open_values += [(join_path(path, key), level + 1, item) for key, item in value.items()]
         elif isinstance(value, list | tuple):
-            open_values += [(joined(path, n), level + 1, item) for n, item in enumerate(value)]
+            open_values += [(join_path(path, n), level + 1, item) for n, item in enumerate(value)]
         elif (fault := _fault(value)) is not None:
             raise ValueError(f"{source}: {path}: {fault}" if path else f"{source}: {fault}")
 
@@ -142,14 +131,14 @@ def _fault(value: object) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value} is not a finite number"
     if isinstance(value, int) and value.bit_length() > 63:
-        return f"a number of {value.bit_length() + 1} bits is not one of 64"
+        return f"a number of {value.bit_length() + 1} bits does not fit in 64 bits"
     if not _is_unicode(value):
-        return f"{shown(value)} {_NO_UNICODE}"
+        return f"{format_value(value)} {_NO_UNICODE}"
     if value is None or isinstance(value, str | int | float):
         return None
-    return f"{shown(str(value))} is not a number or text"
+    return f"{format_value(str(value))} is not a number or text"
 
 
 def _is_unicode(value: object) -> bool:
-    """Whether a text can be written: JSON's escapes spell lone surrogates too."""
+    """Return whether text can be encoded; JSON escapes can also spell lone surrogates."""
     return not isinstance(value, str) or not any("\ud800" <= letter <= "\udfff" for letter in value)

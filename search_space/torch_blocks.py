@@ -1,10 +1,12 @@
-"""The blocks of the torch model: each reads a whole sequence, or one token and its state.
+"""The blocks of the torch model, for whole sequences and for one token at a time.
 
-B batch, T time, D width, H query heads, K key/value heads, d head size (k of keys, v of values),
-F feed-forward, W kernel width, R rotary pairs, S positions seen.
+`forward` reads a whole sequence. `step` reads one token and the state that the previous step
+returned; `initial_state` is the state before the first token. A state is a tuple of tensors.
+`onnx_blocks.py` contains the same blocks, with the same names in the same order.
 
-A block's state is a tuple of tensors, empty where it keeps none. `onnx_blocks.py` has the same
-blocks with the same names in the same order.
+Shape suffixes: B batch, T time, D width, H query heads, K key/value heads, d head size (k of keys,
+v of values), F feed-forward width, W kernel width, R rotary pairs, S visible positions, N chunks,
+C tokens of a chunk, X any size.
 """
 
 from typing import TypeAlias, assert_never
@@ -26,24 +28,29 @@ from search_space.rotary import rotary_table
 
 State: TypeAlias = tuple[Tensor, ...]
 
-# Tokens that linear attention mixes at once; 16 and 32 were the fastest on a CPU.
+# Tokens per chunk of linear attention; 16 and 32 were the fastest on a CPU.
 _CHUNK = 32
 
 
 class RMSNorm(nn.Module):
+    """Root-mean-square norm over the last axis (arXiv 1910.07467)."""
+
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        x_BTD = x_BTD.to(self.weight.dtype)  # what autocast has made bf16 is normed in float32
+        """Normalise in the dtype of the weights, also under autocast."""
+        x_BTD = x_BTD.to(self.weight.dtype)  # autocast passes bf16
         return F.rms_norm(x_BTD, (x_BTD.shape[-1],), self.weight, self.eps)
 
 
 class ShortConvBlock(nn.Module):
-    """
-    x -> in_proj -> B, C, u ;  B*u -> causal depthwise convolution -> *C -> out_proj
+    """Gated short convolution of LFM2 (arXiv 2511.23404).
+
+    x -> in_proj -> gate_in, gate_out, u
+    gate_in * u -> causal depthwise convolution -> * gate_out -> out_proj
     """
 
     def __init__(self, mixer: ShortConv, architecture: Architecture) -> None:
@@ -54,22 +61,25 @@ class ShortConvBlock(nn.Module):
         self.out_proj = nn.Linear(width, width, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
+        """Mix a whole sequence."""
         gate_in_BTD, gate_out_BTD, u_BTD = self.in_proj(x_BTD).chunk(3, dim=-1)
         taps = self.kernel_DW.shape[1]
         padded_BSD = F.pad(gate_in_BTD * u_BTD, (0, 0, taps - 1, 0))
         return self.out_proj(gate_out_BTD * self._convolve(padded_BSD))
 
     def initial_state(self, batch: int) -> State:
+        """Return W - 1 zero inputs of the convolution, (B, W - 1, D)."""
         width, taps = self.kernel_DW.shape
         return (self.kernel_DW.new_zeros(batch, taps - 1, width),)
 
     def step(self, x_B1D: Tensor, state: State, position: int) -> tuple[Tensor, State]:
+        """Mix one token; the new state holds the last W - 1 inputs of the convolution."""
         gate_in_B1D, gate_out_B1D, u_B1D = self.in_proj(x_B1D).chunk(3, dim=-1)
         seen_BSD = torch.cat([state[0], gate_in_B1D * u_B1D], dim=1)
         return self.out_proj(gate_out_B1D * self._convolve(seen_BSD)), (seen_BSD[:, 1:],)
 
     def _convolve(self, padded_BSD: Tensor) -> Tensor:
-        # Shifted multiply-adds: on CPUs several times faster than a grouped conv1d.
+        # Shifted multiply-adds are several times faster on CPUs than a grouped conv1d.
         taps_WD = self.kernel_DW.t().to(padded_BSD.dtype)
         taps = taps_WD.shape[0]
         length = padded_BSD.shape[1] - taps + 1
@@ -80,7 +90,8 @@ class ShortConvBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """
+    """Grouped-query softmax attention with rotary positions (arXiv 2305.13245, 2104.09864).
+
     x -> q_proj -> q_norm -> rotate -.
     x -> k_proj -> k_norm -> rotate --> softmax attention -> (* sigmoid(gate_proj x)) -> out_proj
     x -> v_proj ---------------------'
@@ -105,6 +116,7 @@ class AttentionBlock(nn.Module):
         self.register_buffer("sin_TR", torch.empty(0, mixer.head_dim // 2), persistent=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
+        """Mix a whole sequence."""
         length = x_BTD.shape[1]
         q_BHTd, k_BKTd, v_BKTd = self._project(x_BTD, start=0)
         window = self.mixer.window
@@ -115,10 +127,12 @@ class AttentionBlock(nn.Module):
         return self._finish(x_BTD, y_BHTd)
 
     def initial_state(self, batch: int) -> State:
+        """Return empty keys and values, (B, K, 0, d) each."""
         empty = self.q_proj.weight.new_empty(batch, self.mixer.kv_heads, 0, self.mixer.head_dim)
         return (empty, empty)
 
     def step(self, x_B1D: Tensor, state: State, position: int) -> tuple[Tensor, State]:
+        """Mix the token at `position`; the new state holds the keys and values up to it."""
         q_BHTd, k_BKTd, v_BKTd = self._project(x_B1D, start=position)
         keep = -(self.mixer.window or position + 1)
         k_BKSd = torch.cat([state[0], k_BKTd], dim=2)[:, :, keep:]
@@ -129,7 +143,7 @@ class AttentionBlock(nn.Module):
         q_BTHd = self.q_proj(x_BTD).unflatten(-1, (self.mixer.heads, -1))
         k_BTKd = self.k_proj(x_BTD).unflatten(-1, (self.mixer.kv_heads, -1))
         v_BTKd = self.v_proj(x_BTD).unflatten(-1, (self.mixer.kv_heads, -1))
-        # Under autocast too: angles in bf16 lose their meaning.
+        # Also under autocast: bf16 is too coarse for rotary angles.
         q_BTHd, k_BTKd, v_BTKd = q_BTHd.float(), k_BTKd.float(), v_BTKd.float()
         if self.q_norm is not None and self.k_norm is not None:
             q_BTHd, k_BTKd = self.q_norm(q_BTHd), self.k_norm(k_BTKd)
@@ -160,7 +174,8 @@ class AttentionBlock(nn.Module):
 
 
 class LinearAttentionBlock(nn.Module):
-    """
+    """Gated linear attention with one decay per head (arXiv 2312.06635).
+
     x -> q_proj, k_proj, v_proj, decay_proj -> S_t = exp(g_t) S_t-1 + k_t v_t^T ; o_t = q_t S_t
     o -> norm per head -> * silu(gate_proj x) -> out_proj
     """
@@ -178,9 +193,10 @@ class LinearAttentionBlock(nn.Module):
         self.out_proj = nn.Linear(mixer.heads * mixer.value_dim, width, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        # N chunks of C tokens: inside one, scores (q k^T) weighted by the decay from s to t; from
-        # before it, what the memory holds (arXiv 2312.06635, section 4). With all 256 tokens in one
-        # chunk it takes five times as long.
+        """Mix a whole sequence, in chunks."""
+        # The chunked form (arXiv 2312.06635, section 4). Tokens of a chunk read each other through
+        # scores q k^T, weighted by the decay from s to t, and earlier chunks through the memory.
+        # A single chunk of 256 tokens takes five times as long.
         q_BHTk, k_BHTk, v_BHTv, log_decay_BHT = self._project(x_BTD)
         length = x_BTD.shape[1]
         pad = -length % _CHUNK
@@ -202,10 +218,12 @@ class LinearAttentionBlock(nn.Module):
         return self._finish(x_BTD, y_BHTv)
 
     def initial_state(self, batch: int) -> State:
+        """Return a zero memory, (B, H, k, v)."""
         mixer = self.mixer
         return (self.q_proj.weight.new_zeros(batch, mixer.heads, mixer.key_dim, mixer.value_dim),)
 
     def step(self, x_B1D: Tensor, state: State, position: int) -> tuple[Tensor, State]:
+        """Mix one token; the new state is the updated memory."""
         q_BHTk, k_BHTk, v_BHTv, log_decay_BHT = self._project(x_B1D)
         memory_BHkv = log_decay_BHT.exp().unsqueeze(-1) * state[0]
         memory_BHkv = memory_BHkv + k_BHTk.transpose(-1, -2) @ v_BHTv
@@ -226,7 +244,8 @@ class LinearAttentionBlock(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """
+    """Gated feed-forward layer (arXiv 2002.05202).
+
     x -> gate_proj -> activation -. * -> down_proj
     x -> up_proj -----------------'
     """
@@ -240,6 +259,7 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(feed_forward_width, width, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
+        """Transform every position on its own."""
         return self.down_proj(
             _activate(self.gate_proj(x_BTD), self.activation) * self.up_proj(x_BTD)
         )
@@ -249,6 +269,7 @@ MixerBlock: TypeAlias = ShortConvBlock | AttentionBlock | LinearAttentionBlock
 
 
 def mixer_block(mixer: Mixer, architecture: Architecture) -> MixerBlock:
+    """Return the block of a mixer, with uninitialised weights."""
     match mixer:
         case ShortConv():
             return ShortConvBlock(mixer, architecture)
@@ -265,14 +286,14 @@ def _chunks(x_BHTd: Tensor) -> Tensor:
 
 
 def _memories(written_BHNkv: Tensor, kept_BHN1: Tensor) -> Tensor:
-    """What each chunk finds: all that the chunks before it wrote, decayed since."""
+    """Return the memory at the start of each chunk: all earlier writes, decayed since then."""
     memory_BHkv = torch.zeros_like(written_BHNkv[:, :, 0])
-    found = []
+    memories = []
     for chunk in range(written_BHNkv.shape[2]):
-        found.append(memory_BHkv)
+        memories.append(memory_BHkv)
         kept_BH11 = kept_BHN1[:, :, chunk].unsqueeze(-1)
         memory_BHkv = kept_BH11 * memory_BHkv + written_BHNkv[:, :, chunk]
-    return torch.stack(found, dim=2)
+    return torch.stack(memories, dim=2)
 
 
 def _activate(x_BTF: Tensor, activation: Activation) -> Tensor:
@@ -293,7 +314,8 @@ def _attend(
     visible_TS: Tensor | None = None,
     is_causal: bool = False,
 ) -> Tensor:
-    # CPUs stay in float32 under autocast: up to some hundred tokens the bf16 backward is slower.
+    # CPUs stay in float32 under autocast: for up to a few hundred tokens, the backward pass is
+    # slower in bf16.
     with torch.autocast("cpu", enabled=False):
         return F.scaled_dot_product_attention(
             q_BHTd, k_BKSd, v_BKSd, attn_mask=visible_TS, is_causal=is_causal, enable_gqa=True
@@ -301,6 +323,6 @@ def _attend(
 
 
 def _band(length: int, window: int, like: Tensor) -> Tensor:
-    """True where position t (row) sees position s (column): t - window < s <= t."""
+    """Return the mask that is true where position t (row) sees s (column): t - window < s <= t."""
     visible_TS = torch.ones(length, length, dtype=torch.bool, device=like.device).tril()
     return visible_TS.triu(1 - window)

@@ -1,1 +1,1 @@
-"""Declare, run, remember and compare a study."""
+"""Declare, run, store, analyse and confirm a study."""

@@ -1,4 +1,4 @@
-"""Which process works on a trial, and whether it still lives."""
+"""The process that works on a trial, and whether it is still alive."""
 
 import os
 import platform
@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-# A process of another host cannot be asked whether it lives; evaluators report far more often.
+# A process on another host cannot be checked directly. Evaluators report far more often than this.
 _LONGEST_SILENCE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """A process, told apart from a later one that was given the same number by its start."""
+    """A process.
+
+    Attributes:
+        host: The name of the host.
+        pid: The process identifier.
+        started: The start time as the operating system reports it, which distinguishes the process
+            from a later one with the same identifier.
+    """
 
     host: str
     pid: int
@@ -25,19 +32,28 @@ class Owner:
 
 
 def this_process() -> Owner:
+    """Return the current process."""
     pid = os.getpid()
     return Owner(host=platform.node(), pid=pid, started=_started(pid) or "unknown")
 
 
 def is_lost(owner: Owner, seen_at: datetime) -> bool:
-    """True for a process of this host that does not live, or one of another that fell silent."""
+    """Return whether a process is considered dead.
+
+    On this host that is checked directly. A process on another host is considered dead if it has
+    not reported for an hour.
+
+    Args:
+        owner: The process.
+        seen_at: The time at which it last reported that it is alive.
+    """
     if owner.host == platform.node():
         return _started(owner.pid) != owner.started
     return datetime.now(UTC) - seen_at > _LONGEST_SILENCE
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in words of its system; None where no such process runs."""
+    """Return the start time in the format of the system; None if no such process is running."""
     if sys.platform == "linux":
         return _started_on_linux(pid)
     asked = subprocess.run(  # noqa: S603 - a fixed command and a number
@@ -51,7 +67,8 @@ def _started_on_linux(pid: int) -> str | None:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    # proc(5): a command in brackets may hold spaces; the state follows it, the start is the 22nd.
+    # proc(5): the command in parentheses may contain spaces. The state follows it, and the start
+    # time is the 22nd field.
     fields = text.rpartition(")")[2].split()
     state, ticks_since_boot = fields[0], fields[19]
     return None if state in "ZX" else ticks_since_boot

@@ -1,4 +1,4 @@
-"""What a study leaves behind: studies, trials and how they ended, as the store hands them out."""
+"""Records of studies, trials and confirmations, as the store returns them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +16,19 @@ TrialFailure: TypeAlias = FailureKind | Literal["process died"]
 
 END_STATES: tuple[EndState, ...] = get_args(EndState)
 
-# They may have been the device's, and say little about the architecture.
+# The device may have caused these failures, so they say little about the architecture.
 TRANSIENT_FAILURES: tuple[TrialFailure, ...] = ("device lost", "timed out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """A study by its name, and the specification it was begun with, as JSON."""
+    """A study and its specification.
+
+    Attributes:
+        name: The name of the study, unique in its database.
+        spec: The specification that it was started with, as JSON.
+        created_at: The time at which it was started.
+    """
 
     name: str
     spec: str
@@ -31,9 +37,13 @@ class Study:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRun:
-    """What one stage took of a trial's time; seconds of all attempts, near 0 if it was remembered.
+    """One stage of a trial and the time that it took.
 
-    fingerprint: of the evaluator; the evaluation, if there is one, is remembered under it.
+    Attributes:
+        stage: The name of the stage.
+        fingerprint: The fingerprint of its evaluator, under which the evaluation, if there is one,
+            is cached.
+        seconds: The time of all attempts together, close to 0 for a cache hit.
     """
 
     stage: str
@@ -45,12 +55,15 @@ class StageRun:
 class Outcome:
     """How a trial ended, and why.
 
-    stage: the one that settled it; None for a complete trial.
-    reason: in words, for people; None for a complete trial.
-    failure: set if, and only if, it failed.
-    curve: the learning curve up to where it was stopped or failed; a complete trial's curve belongs
-        to its evaluation.
-    estimated_loss: of a stopped trial, what its loss would have come to.
+    Attributes:
+        state: The final state.
+        stage: The stage that decided it; None for a complete trial.
+        reason: The reason as a sentence for the user; None for a complete trial.
+        failure: The kind of failure; set if, and only if, the state is `failed`.
+        curve: The learning curve up to the point at which the trial was stopped early or failed.
+            The curve of a complete trial belongs to its evaluation.
+        estimated_loss: For a trial that was stopped early, the estimate of the loss, in bits per
+            byte, that the full training would have reached.
     """
 
     state: EndState
@@ -63,7 +76,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSummary:
-    """An architecture in short; `parameters` is their number."""
+    """A short description of an architecture.
+
+    Attributes:
+        hash: The hash of the architecture.
+        layout: One letter per layer.
+        parameters: The number of parameters.
+    """
 
     hash: str
     layout: str
@@ -72,19 +91,29 @@ class ModelSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One architecture's way through the stages; candidates and references count from 0 each.
+    """One architecture, the stages that evaluated it, and its scores.
 
-    id: its row in the store.
-    reference: the name of a reference model, None for a candidate.
-    model: None until an architecture is drawn.
-    optuna_number: of Optuna's trial that drew it; None for a reference.
-    owner: the process that works on it or that ended it; None while it is interrupted.
-    stage, progress: where a running trial is.
-    outcome: None while it runs or is interrupted.
-    duplicate_of: the number of an earlier trial with this architecture, whose outcome it shares.
-    scores: of every stage that was finished.
-    curve: the learning curve, as far as it goes.
-    seen_at: when its process last gave a sign of life.
+    Attributes:
+        id: The primary key in the database.
+        study: The name of the study.
+        kind: Whether it is a candidate or a reference model.
+        number: The number within the study. Candidates and reference models are numbered
+            separately, both from 0.
+        reference: The name of the reference model; None for a candidate.
+        model: The architecture; None until one has been drawn.
+        optuna_number: The number of the Optuna trial that drew it; None for a reference model.
+        owner: The process that works on it or that ended it; None while it is interrupted.
+        stage: The current stage of a running trial.
+        progress: The progress within that stage.
+        outcome: How it ended; None while it is running or interrupted.
+        duplicate_of: The number of an earlier trial with the same architecture, whose outcome it
+            shares.
+        stages: The stages that were run, in order.
+        scores: The scores of every finished stage.
+        curve: The learning curve, complete or up to the point at which training ended early.
+        started_at: The time at which the trial was first claimed.
+        seen_at: The time at which its process last reported that it is alive.
+        ended_at: The time at which it ended; None while it is running or interrupted.
     """
 
     id: int
@@ -108,32 +137,37 @@ class Trial:
 
     @property
     def state(self) -> TrialState:
+        """The final state, or whether the trial is running or interrupted."""
         if self.outcome is not None:
             return self.outcome.state
         return "interrupted" if self.owner is None else "running"
 
     @property
     def name(self) -> int | str:
-        """What a person asks for it by: a candidate's number, or a reference's name."""
+        """The name that identifies it in commands: a candidate's number or a reference's name."""
         return self.number if self.reference is None else self.reference
 
     @property
     def title(self) -> str:
+        """The name in running text, such as `trial 7` or `lfm2-350m`."""
         return f"trial {self.number}" if self.reference is None else self.reference
 
     @property
     def values(self) -> dict[str, float]:
-        """Every score by its name."""
+        """The value of every score, by name."""
         return {score.name: score.value for score in self.scores}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmationStage:
-    """A stage of a candidate once more, to confirm it: a training, or a timing.
+    """One retraining or remeasurement of a candidate, to confirm it.
 
-    trial: its id.
-    fingerprint: of the evaluator; no trial's stage has it.
-    seed, token_budget: of a training; None for a timing.
+    Attributes:
+        trial: The `Trial.id` of the candidate.
+        stage: The stage that is repeated.
+        fingerprint: The fingerprint of the evaluator, which no stage of a trial has.
+        seed: The seed of a retraining; None for a remeasurement.
+        token_budget: The training tokens of a retraining; None for a remeasurement.
     """
 
     trial: int
@@ -145,15 +179,22 @@ class ConfirmationStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmationRun:
-    """How far a repeat has come.
+    """The state of one retraining or remeasurement.
 
-    number: of its candidate.
-    owner: the process that works on it or ended it.
-    seconds: what it took; None while it is under way.
-    failure, reason: set if it failed; else what is ended has `scores`, and a training its `curve`.
+    Attributes:
+        confirmation_stage: The retraining or remeasurement.
+        number: The number of the candidate.
+        owner: The process that works on it or that ended it.
+        seen_at: The time at which that process last reported that it is alive.
+        ended_at: The time at which it ended; None while it is running.
+        seconds: The time that it took; None while it is running.
+        failure: The kind of failure, if it failed.
+        reason: The reason of the failure as a sentence.
+        scores: The scores, if it ended without a failure.
+        curve: The learning curve of a retraining that ended without a failure.
     """
 
-    repeat: ConfirmationStage
+    confirmation_stage: ConfirmationStage
     number: int
     owner: Owner
     seen_at: datetime
@@ -167,10 +208,15 @@ class ConfirmationRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """How a trial was timed, in short.
+    """The circumstances in which a trial was timed.
 
-    disturbed: the most that others had of the measuring cores' time in any workload (0 to 1).
-    waited_s: for a quiet machine. Both are None where an earlier release did not record them.
+    `disturbed` and `waited_s` are None for trials of earlier releases that did not record them.
+
+    Attributes:
+        disturbed: The largest fraction (0 to 1) of the measuring cores' time that other processes
+            took during any workload.
+        waited_s: The time spent waiting for a quiet machine, in seconds.
+        environment: The machine and its state.
     """
 
     disturbed: float | None
@@ -180,7 +226,14 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceTime:
-    """What the paired reference took beside the trial of that id: a prompt's, or a token's."""
+    """The time of the reference model that was measured interleaved with a trial.
+
+    Attributes:
+        trial: The `Trial.id` of the trial.
+        workload: The workload, such as `decode`.
+        at: The time of the measurement.
+        median_ms: The median time per prompt or per token, in milliseconds.
+    """
 
     trial: int
     workload: str
@@ -190,7 +243,14 @@ class ReferenceTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredPoint:
-    """A candidate in short: its architecture's hash, and the asked scores, by name, that it has."""
+    """A candidate and those of its scores that were asked for.
+
+    Attributes:
+        number: The number of the trial.
+        architecture: The hash of its architecture.
+        reason: The reason for its outcome; None for a complete trial.
+        values: The values of the scores that it has, by name.
+    """
 
     number: int
     architecture: str
@@ -199,7 +259,7 @@ class ScoredPoint:
 
 
 def scored_point(trial: Trial) -> ScoredPoint:
-    """Of a candidate that has an architecture, with every score."""
+    """Return a candidate whose architecture is known as a point with all its scores."""
     assert trial.model is not None
     return ScoredPoint(
         number=trial.number,

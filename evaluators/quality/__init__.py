@@ -1,1 +1,1 @@
-"""What an Architecture writes and recalls after a training: the scores of quality."""
+"""Quality scores: what an architecture learns in a short training of its proxy."""

@@ -1,4 +1,4 @@
-"""A task's examples in tokens: as text to train on, and as windows in which completions are scored.
+"""The examples of a task as tokens: text to train on, and windows in which completions are scored.
 
 N windows, T time.
 """
@@ -13,19 +13,25 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from evaluators.text.task import Example
-from evaluators.text.tokenizer import Say, TokenIds, Tokenizer, encode, encode_each
-from evaluators.training.fit import nats
+from evaluators.text.tokenizer import TokenIds, Tokenizer, encode, encode_each
+from evaluators.training.fit import total_nats
 from evaluators.training.step import UNSCORED, Batch
 from evaluators.training.torch_device import Device
+from hardware.progress import Say
 from hardware.quiet import YieldToMeasurements
 
-# What an example begins with, so that the first token of each has one before it.
+# Every example begins with this text, so that its first token has a token before it.
 _BORDER = "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completions:
-    """scored_bytes: of UTF-8 in all completions."""
+    """Held-out completions, ready to be scored.
+
+    Attributes:
+        windows: Inputs and targets (N, T); only tokens of completions are targets.
+        scored_bytes: The UTF-8 bytes of all completions together.
+    """
 
     windows: Batch
     scored_bytes: int
@@ -34,7 +40,7 @@ class Completions:
 def training_ids(
     tokenizer: Tokenizer, examples: Sequence[Example], count: int, say: Say
 ) -> TokenIds:
-    """So many ids of the examples one after the other, from the first again where they end."""
+    """Return the token ids of the examples in order, repeated until there are `count` ids."""
     ids = encode(tokenizer, _texts(examples), say, at_least=count)
     return np.resize(ids, count)
 
@@ -42,11 +48,17 @@ def training_ids(
 def held_out_windows(
     tokenizer: Tokenizer, examples: Sequence[Example], context_length: int
 ) -> Completions:
-    """Every token of every completion is a target once; tokens of prompts never are.
+    """Cut examples into windows in which every token of every completion is a target once.
 
-    A window ends with what it scores, and begins with as much of the example as fits before it, so
-    that of a long one the beginning of the prompt is left out. A completion longer than half a
-    window is scored in parts of that length, so that each token has at least as much before it.
+    Tokens of prompts are never targets. A window ends with the tokens that it scores and begins
+    with as much of the example as fits before them, so the beginning of a long prompt is cut off. A
+    completion longer than half a window is scored in parts of half a window, so that each token has
+    at least that much context.
+
+    Args:
+        tokenizer: The tokenizer of the model to score.
+        examples: The held-out examples.
+        context_length: The maximum length of a window, in tokens.
     """
     ids = encode_each(tokenizer, _texts(examples))
     part = max(1, context_length // 2)
@@ -75,14 +87,21 @@ def completion_bits_per_byte(
     device: Device,
     yield_to_measurements: YieldToMeasurements,
 ) -> float:
-    """Bits that the model spends on a byte of the completions; see `training.nats`."""
+    """Return the model's cross-entropy on the completions, in bits per UTF-8 byte.
+
+    Args:
+        model: A model on `device` that maps tokens to logits.
+        completions: The completions to score.
+        device: The device to compute on.
+        yield_to_measurements: Called before every forward pass; see `computing`.
+    """
     return (
-        nats(model, completions.windows, device, yield_to_measurements)
+        total_nats(model, completions.windows, device, yield_to_measurements)
         / math.log(2.0)
         / completions.scored_bytes
     )
 
 
 def _texts(examples: Sequence[Example]) -> list[str]:
-    """Prompts and completions apart, so that a completion begins with a token of its own."""
+    """Return prompts and completions as separate texts, so that no token spans both."""
     return [text for each in examples for text in (_BORDER + each.prompt, each.completion)]

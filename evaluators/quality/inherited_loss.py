@@ -1,4 +1,4 @@
-"""Scores an architecture by what it inherits from a network that it shares with all the others."""
+"""The loss of weights that an architecture inherits from one network shared by all candidates."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluators.evaluator import CurvePoint, Infeasible, Progress, Report
+from evaluators.evaluator import CurvePoint, Infeasible, Report, text_reporter
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining, TrainedProxy
 from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
 from evaluators.text.corpus import Corpus
@@ -18,24 +18,31 @@ from search_space.architecture import Architecture
 from search_space.space.encoding import draw
 from search_space.space.space_definition import Space, check_layouts_only
 
-# To be raised whenever this code would give the same settings another loss.
+# Increase this whenever the same settings would lead to another loss.
 _VERSION = 1
 
 
 class InheritedLoss(ProxyLoss):
-    """The Evaluator of quality that trains one network for all candidates, and each one no more.
+    """The Evaluator of `loss` that trains one network for all candidates, and no candidate alone.
 
-    The network is trained on the whole token budget before the first candidate is scored, since
-    scores from different states of it do not compare.
+    The network is trained on the whole token budget before the first candidate is scored, because
+    losses from different states of the network are not comparable.
     """
 
     def __init__(
         self, settings: ProxyTraining, space: Space, folder: Path, corpus: Corpus | None = None
     ) -> None:
-        """The budget of `settings` is the network's, which is kept in `folder`.
+        """Check the settings and the space; nothing is trained yet.
 
-        corpus: as for ProxyLoss. Raises ValueError for a space that offers more than layouts, and
-        as ProxyLoss.
+        Args:
+            settings: The proxy and its training. The token budget is that of the network.
+            space: The space that the candidates are drawn from.
+            folder: The folder that the trained network is stored in.
+            corpus: The corpus that the settings name, if it has been read already.
+
+        Raises:
+            ValueError: The space offers more than layouts, the corpus does not exist, or torch
+                cannot use the device.
         """
         super().__init__(settings, corpus)
         check_layouts_only(space)
@@ -45,25 +52,32 @@ class InheritedLoss(ProxyLoss):
 
     @cached_property
     def fingerprint(self) -> str:
+        """A hash of what the loss of a proxy depends on and of the space."""
         facts = [super().fingerprint, asdict(self._space), _VERSION]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def train(self, architecture: Architecture, report: Report) -> TrainedProxy:
-        """The architecture's proxy as it is inherited; its curve has the end alone.
+        """Return the architecture's proxy with the weights that it inherits from the network.
 
-        Raises Infeasible for an architecture that has no place in the network, and as ProxyLoss.
+        The learning curve has a single point, at the end of the network's training.
+
+        Args:
+            architecture: The candidate or reference model.
+            report: Receives the progress.
+
+        Raises:
+            EvaluationFailed: The network's loss diverged, or memory ran out.
+            Infeasible: The architecture is not a part of the network.
         """
         training = self._settings.training
         proxy = self._proxy(architecture)
         network = self._trained_network(report)
-        misfit = network.misfit(proxy)
-        if misfit is not None:
-            raise Infeasible(f"its loss cannot be inherited: {misfit}")
-        text = self._text(proxy.vocab_size, lambda said: report(Progress(done=0.0, text=said)))
-        model = network.inherited(proxy)
-        with computing(
-            training, lambda said: report(Progress(done=1.0, text=said))
-        ) as yield_to_measurements:
+        mismatch = network.mismatch(proxy)
+        if mismatch is not None:
+            raise Infeasible(f"its loss cannot be inherited: {mismatch}")
+        text = self._text(proxy.vocab_size, text_reporter(report))
+        model = network.extract(proxy)
+        with computing(training, text_reporter(report, done=1.0)) as yield_to_measurements:
             loss = bits_per_byte(model, text, training, yield_to_measurements)
         return TrainedProxy(
             model=model,
@@ -74,9 +88,7 @@ class InheritedLoss(ProxyLoss):
     def _trained_network(self, report: Report) -> SharedNetwork:
         if self._network is None:
             pure = [self._proxy(each) for each in _pure(self._space)]
-            text = self._text(
-                pure[0].vocab_size, lambda said: report(Progress(done=0.0, text=said))
-            )
+            text = self._text(pure[0].vocab_size, text_reporter(report))
             network = SharedNetwork(pure)
             with memory_errors_as_results():
                 train_shared(
@@ -91,7 +103,7 @@ class InheritedLoss(ProxyLoss):
         return self._network
 
     def _candidate(self, step: int) -> Architecture:
-        """The proxy that a step improves: every mixer is drawn alike, as far as the rules allow."""
+        """Return the proxy that a step trains; mixers are equally frequent if rules allow it."""
         letters = self._space.mixers
         turn, place = divmod(step, len(letters))
         generator = np.random.default_rng((self._settings.training.seed, turn))
@@ -100,7 +112,7 @@ class InheritedLoss(ProxyLoss):
 
 
 class _Layout:
-    """A Suggester that knows one layout; there is nothing else to choose."""
+    """A Suggester that returns one given layout, in a space with no other choice."""
 
     def __init__(self, layout: str) -> None:
         self._letters = iter(layout)
@@ -114,7 +126,7 @@ class _Layout:
 
 
 def _pure(space: Space) -> list[Architecture]:
-    """For each mixer on offer the architecture that has no other, whatever the rules ask."""
+    """Return one architecture for each mixer, made of it alone even if the rules forbid that."""
     rules = replace(
         space.rules,
         attention_layers=None,

@@ -1,4 +1,4 @@
-"""Scores an architecture by a short training of its proxy: bits per byte of held-out text."""
+"""The loss of an architecture's proxy on held-out text after a short training."""
 
 import hashlib
 import json
@@ -10,22 +10,17 @@ import numpy as np
 import tokenizers
 import torch
 
-from evaluators.evaluator import (
-    CurvePoint,
-    Evaluation,
-    Progress,
-    Report,
-    Score,
-)
+from evaluators.evaluator import CurvePoint, Evaluation, Report, text_reporter
 from evaluators.quality.completions import (
     Completions,
     completion_bits_per_byte,
     held_out_windows,
     training_ids,
 )
+from evaluators.scores import LOSS, TASK, make_score
 from evaluators.text.corpus import Corpus, CorpusName, check_corpus, overlap_note, read_corpus
 from evaluators.text.task import Task, read_task
-from evaluators.text.tokenizer import Say, TokenIds, Tokenizer, encode, train_tokenizer
+from evaluators.text.tokenizer import TokenIds, Tokenizer, encode, train_tokenizer
 from evaluators.training.fit import (
     TokenizedText,
     TrainingSettings,
@@ -34,26 +29,30 @@ from evaluators.training.fit import (
     train_model,
 )
 from evaluators.training.torch_device import check_device, precision
+from hardware.progress import Say
 from search_space.architecture import Architecture
 from search_space.proxy import proxy_of
 from search_space.torch_model import LanguageModel
 
-# To be raised whenever this code would give the same settings another loss.
+# Increase this whenever the same settings would lead to another loss.
 _VERSION = 2
-# 100 kB: the difference of two models is then known to 0.004 bits/byte (one standard error).
+# 100 kB, with which the difference between two models has a standard error of 0.004 bits/byte.
 _VALIDATION_BLOCKS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyTraining:
-    """What stands for quality.
+    """The proxy, the text that it reads, and its training.
 
-    corpus: `python` (the standard library's sources), a file, a folder, a pattern, or several.
-    width_share: the proxy's width as a share of the candidate's.
-    task: the path of a file of prompts and completions, see `read_task`; None for no task.
-    task_share: of the tokens that are read, those of the task.
-    target_context: tokens that the deployed model sees; a window covers the same share of the
-        proxy's context as of these.
+    Attributes:
+        target_context: The context length of the deployed model, in tokens. An attention window
+            covers the same fraction of the proxy's context as of this one.
+        corpus: `python` (the standard library's sources), a file, a folder, a pattern, or several
+            of these.
+        task: The path of a file of prompts and completions, see `read_task`; None for no task.
+        task_share: The fraction of the tokens read in training that come from the task.
+        width_share: The width of the proxy as a fraction of the candidate's.
+        training: The length of the training and its other settings.
     """
 
     target_context: int
@@ -74,7 +73,13 @@ class ProxyTraining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedProxy:
-    """A proxy as its training left it, the tokenizer that it reads by, and its learning curve."""
+    """A trained proxy.
+
+    Attributes:
+        model: The proxy with its trained weights.
+        tokenizer: The tokenizer whose ids the proxy reads.
+        curve: The validation losses during the training.
+    """
 
     model: LanguageModel
     tokenizer: Tokenizer
@@ -82,18 +87,24 @@ class TrainedProxy:
 
 
 class ProxyLoss:
-    """The Evaluator of quality: `loss`, and where there is a task, `task`, of the same training.
+    """The Evaluator of `loss` and, if there is a task, of `task`; both come from one training.
 
-    Both are in bits per byte, `task` of the completions that are held out alone. Text is read, and
-    tokenizers are trained, when first needed. Tokenizers are those of the corpus.
+    `loss` is the bits per byte of held-out text, and `task` the bits per byte of held-out
+    completions. Text is read and tokenizers are trained when they are first needed. Tokenizers are
+    trained on the corpus alone.
     """
 
     stage = "training"
 
     def __init__(self, settings: ProxyTraining, corpus: Corpus | None = None) -> None:
-        """corpus: what the settings name, where it has been read already, as for another of these.
+        """Check the settings; nothing is read or trained yet.
 
-        ValueError for a corpus that is not there and for a device that torch does not have.
+        Args:
+            settings: The proxy, its text and its training.
+            corpus: The corpus that the settings name, if it has been read already.
+
+        Raises:
+            ValueError: The corpus does not exist, or torch cannot use the device.
         """
         check_corpus(settings.corpus)
         check_device(settings.training.device)
@@ -105,10 +116,12 @@ class ProxyLoss:
 
     @property
     def score_names(self) -> tuple[str, ...]:
-        return ("loss",) if self._settings.task is None else ("loss", "task")
+        """`loss`, and `task` if the settings name one."""
+        return (LOSS,) if self._settings.task is None else (LOSS, TASK)
 
     @cached_property
     def fingerprint(self) -> str:
+        """A hash of the settings, the texts and the versions that the scores depend on."""
         facts = asdict(self._settings)
         if self._task is None:
             del facts["task"], facts["task_share"]
@@ -124,25 +137,31 @@ class ProxyLoss:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """Raises EvaluationFailed when the loss diverges or memory runs out."""
+        """Train the architecture's proxy and score it on held-out text.
+
+        Args:
+            architecture: The candidate or reference model.
+            report: Receives the progress.
+
+        Raises:
+            EvaluationFailed: The loss diverged, or memory ran out.
+        """
         started = time.perf_counter()
         trained = self.train(architecture, report)
-        values = {"loss": trained.curve[-1].loss}
+        values = {LOSS: trained.curve[-1].loss}
         if self._task is not None:
-            values["task"] = self._task_score(trained.model, report)
+            values[TASK] = self._task_score(trained.model, report)
         return Evaluation(
-            scores=tuple(
-                Score(name=name, value=value, unit="bits/byte") for name, value in values.items()
-            ),
+            scores=tuple(make_score(name, value) for name, value in values.items()),
             seconds=time.perf_counter() - started,
             curve=trained.curve,
         )
 
     def train(self, architecture: Architecture, report: Report) -> TrainedProxy:
-        """The architecture's proxy, trained; raises as `evaluate`."""
+        """Return the architecture's proxy after its training; see `evaluate`."""
         training = self._settings.training
         proxy = self._proxy(architecture)
-        text = self._text(proxy.vocab_size, lambda said: report(Progress(done=0.0, text=said)))
+        text = self._text(proxy.vocab_size, text_reporter(report))
         with memory_errors_as_results():
             model = LanguageModel(proxy)
             curve = train_model(model, text, training, report)
@@ -164,10 +183,7 @@ class ProxyLoss:
     def _task_score(self, model: LanguageModel, report: Report) -> float:
         training = self._settings.training
         completions = self._completions[model.architecture.vocab_size]
-
-        def say(sentence: str) -> None:
-            report(Progress(done=1.0, text=sentence))
-
+        say = text_reporter(report, done=1.0)
         with memory_errors_as_results(), computing(training, say) as yield_to_measurements:
             return completion_bits_per_byte(
                 model, completions, training.device, yield_to_measurements
@@ -192,20 +208,23 @@ class ProxyLoss:
         return self._texts[vocab_size]
 
     def _training_ids(self, tokenizer: Tokenizer, say: Say) -> TokenIds:
-        """Of the corpus, then of the task: whole windows, which training puts in random order."""
+        """Return the ids of the corpus and then of the task, in whole windows.
+
+        Training reads the windows in random order.
+        """
         training = self._settings.training
         windows = training.steps * training.batch_size
-        of_task = 0
+        task_windows = 0
         if self._task is not None:
-            of_task = max(1, round(self._settings.task_share * windows))
-        # A window's targets reach one token further than the window.
-        wanted = (windows - of_task) * training.context_length + 1
+            task_windows = max(1, round(self._settings.task_share * windows))
+        # The targets of a window extend one token beyond it.
+        wanted = (windows - task_windows) * training.context_length + 1
         ids = encode(tokenizer, self._corpus.training, say, at_least=wanted)
         if len(ids) < wanted:
-            say(f"the corpus holds {len(ids):,} tokens, read {wanted / len(ids):.1f} times")
+            say(f"the corpus has {len(ids):,} tokens, which are read {wanted / len(ids):.1f} times")
         if self._task is None:
             return ids
-        more = of_task * training.context_length
+        more = task_windows * training.context_length
         return np.concatenate(
             [np.resize(ids, wanted), training_ids(tokenizer, self._task.training, more, say)]
         )

@@ -1,4 +1,4 @@
-"""Scores an architecture by what its proxy can look up, which the loss on text hardly tells.
+"""The recall score: how often a trained proxy looks up a value wrongly; the loss hardly shows it.
 
 B batch, T time, V vocabulary.
 """
@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from evaluators.evaluator import Evaluation, Progress, Report, Score
+from evaluators.evaluator import Evaluation, Report, Score, text_reporter
 from evaluators.quality.recall_probe import NO_QUERY, RecallProbe, draw_questions
+from evaluators.scores import RECALL_ERROR, make_score
 from evaluators.training.fit import (
     TrainingSettings,
     computing,
     fit,
+    logits_and_targets,
     memory_errors_as_results,
-    scored,
 )
 from evaluators.training.recipe import Recipe
 from evaluators.training.step import UNSCORED, Batch
@@ -32,9 +33,9 @@ from search_space.architecture import Architecture
 from search_space.proxy import proxy_of
 from search_space.torch_model import LanguageModel
 
-# To be raised whenever this code would give the same settings another score.
+# Increase this whenever the same settings would lead to another score.
 _VERSION = 2
-# At the rate that suits text, layouts that can look up learn it late, or not at all (docs/log.md).
+# At the rate that suits text, layouts that can look up values learn it late or never (docs/log.md).
 _RECIPE = Recipe(matrix_rate=2e-3)
 _STEP_TOKENS = 1_024
 _HELD_OUT_SEQUENCES = 256
@@ -43,10 +44,16 @@ _NORMAL_QUANTILE = 1.96
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallSettings:
-    """The probe, the proxy that is asked, and its training.
+    """The probe, the proxy that answers it, and the proxy's training.
 
-    target_context, width_share: see `ProxyTraining`; a window covers the same share of a sequence
-        as of the deployed model's context.
+    Attributes:
+        target_context: The context length of the deployed model, in tokens. An attention window
+            covers the same fraction of a sequence as of this context.
+        width_share: The width of the proxy as a fraction of the candidate's.
+        probe: The task.
+        device: The device to train on.
+        threads: torch's threads on a CPU.
+        seed: The seed of the initial weights and of the sequences.
     """
 
     target_context: int
@@ -58,6 +65,7 @@ class RecallSettings:
 
     @property
     def training(self) -> TrainingSettings:
+        """The settings of the proxy's training."""
         return TrainingSettings(
             context_length=self.probe.length,
             batch_size=max(1, _STEP_TOKENS // self.probe.length),
@@ -71,27 +79,36 @@ class RecallSettings:
 
 
 class Recall:
-    """The Evaluator of `recall_error`: the share of queries that are answered wrongly.
+    """The Evaluator of `recall_error`: the fraction of queries that are answered wrongly.
 
-    The proxy of an architecture, with the probe's vocabulary, is trained on the probe alone, then
-    asked about sequences that it has not seen; its answer is the likeliest token. Every
-    architecture reads the same sequences in the same order. One that only guesses among the values
-    that were shown is right once in `pairs`.
+    The architecture's proxy, with the probe's vocabulary, is trained on the probe alone. It is then
+    asked about sequences that it has not seen, and its answer is the most likely token. Every
+    architecture reads the same sequences in the same order. A model that guesses among the values
+    that were shown answers one query in `pairs` correctly.
 
-    The interval is Wilson's, each pair that is shown counting as one trial, since queries for it
-    stand or fall together. What another seed of the training would change is not in it.
+    The confidence interval is Wilson's. Each pair that is shown counts as one trial, because all
+    queries for a pair tend to be answered alike. The interval does not include the variation
+    between seeds of the training.
     """
 
     stage = "recall"
-    score_names = ("recall_error",)
+    score_names = (RECALL_ERROR,)
 
     def __init__(self, settings: RecallSettings) -> None:
-        """ValueError for a device that torch does not have."""
+        """Check the settings.
+
+        Args:
+            settings: The probe, the proxy and its training.
+
+        Raises:
+            ValueError: torch cannot use the device.
+        """
         check_device(settings.device)
         self._settings = settings
 
     @cached_property
     def fingerprint(self) -> str:
+        """A hash of the settings, the recipe, the version of torch and its precision."""
         facts = asdict(self._settings) | {
             "version": _VERSION,
             "recipe": asdict(_RECIPE),
@@ -101,7 +118,15 @@ class Recall:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """Raises EvaluationFailed when the training diverges or memory runs out."""
+        """Train the proxy on the probe and count its wrong answers.
+
+        Args:
+            architecture: The candidate or reference model.
+            report: Receives the progress.
+
+        Raises:
+            EvaluationFailed: The training diverged or ran out of memory.
+        """
         started = time.perf_counter()
         probe = self._settings.probe
         window_share = min(1.0, probe.length / self._settings.target_context)
@@ -111,41 +136,46 @@ class Recall:
         )
         with memory_errors_as_results():
             model = LanguageModel(proxy)
-            # Not as the identity, as before text: one attention behind convolutions would learn to
-            # look up far later than the budget ends.
+            # Layers do not start as the identity here, as they do for text: a single attention
+            # layer above convolutions would learn to look up values long after the budget ends.
             model.initialise(self._settings.seed)
             fit(
                 model,
                 _batches(self._settings),
                 self._settings.training,
                 report,
-                in_words=lambda nats: f"{nats:.3f} nats/query",
+                format_loss=lambda nats: f"{nats:.3f} nats/query",
                 validate=None,
             )
-            share = self._wrong_share(model, report)
+            wrong = self._error_rate(model, report)
         return Evaluation(
-            scores=(recall_error(share, _HELD_OUT_SEQUENCES * probe.pairs),),
+            scores=(recall_score(wrong, _HELD_OUT_SEQUENCES * probe.pairs),),
             seconds=time.perf_counter() - started,
         )
 
-    def _wrong_share(self, model: nn.Module, report: Report) -> float:
+    def _error_rate(self, model: nn.Module, report: Report) -> float:
         settings = self._settings
         generator = np.random.default_rng([settings.seed, _HELD_OUT_SEQUENCES])
         held_out = _batch(settings, _HELD_OUT_SEQUENCES, generator)
-
-        def say(sentence: str) -> None:
-            report(Progress(done=1.0, text=sentence))
-
-        with computing(settings.training, say) as yield_to_measurements:
-            return wrong_share(model, held_out, settings.device, yield_to_measurements)
+        with computing(settings.training, text_reporter(report, done=1.0)) as yield_to_measurements:
+            return error_rate(model, held_out, settings.device, yield_to_measurements)
 
 
-def wrong_share(
+def error_rate(
     model: nn.Module, held_out: Batch, device: Device, yield_to_measurements: YieldToMeasurements
 ) -> float:
-    """Of all targets, those that are not the likeliest token by the model's logits."""
+    """Return the fraction of targets that are not the most likely token.
+
+    Args:
+        model: A model on `device` that maps tokens to logits.
+        held_out: Sequences and their targets (B, T).
+        device: The device to compute on.
+        yield_to_measurements: Called before every forward pass; see `computing`.
+    """
     wrong = asked = 0
-    for logits_BTV, targets_BT in scored(model, held_out, device, yield_to_measurements):
+    for logits_BTV, targets_BT in logits_and_targets(
+        model, held_out, device, yield_to_measurements
+    ):
         is_query_BT = targets_BT != UNSCORED
         answers_BT = logits_BTV.argmax(dim=-1)
         wrong += int((is_query_BT & (answers_BT != targets_BT)).sum())
@@ -153,25 +183,28 @@ def wrong_share(
     return wrong / asked
 
 
-def recall_error(share: float, trials: int) -> Score:
-    """The score, with Wilson's 95 % interval of a share in so many trials.
+def recall_score(wrong: float, trials: int) -> Score:
+    """Return the score `recall_error` with Wilson's 95 % confidence interval of a proportion.
 
     E. B. Wilson, Probable inference, the law of succession, and statistical inference (1927).
+
+    Args:
+        wrong: The fraction of wrong answers.
+        trials: The number of independent trials that the fraction was observed in.
     """
     spread = _NORMAL_QUANTILE**2 / trials
-    middle = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
-    return Score(
-        name="recall_error",
-        value=share,
-        unit="wrong",
-        low=max(0.0, min(share, middle - half)),
-        high=min(1.0, max(share, middle + half)),
+    middle = (wrong + spread / 2) / (1 + spread)
+    half = math.sqrt(spread * (wrong * (1 - wrong) + spread / 4)) / (1 + spread)
+    return make_score(
+        RECALL_ERROR,
+        wrong,
+        low=max(0.0, min(wrong, middle - half)),
+        high=min(1.0, max(wrong, middle + half)),
     )
 
 
 def _batches(settings: RecallSettings) -> Iterator[Batch]:
-    """Sequences drawn one after the other, none of which is read twice."""
+    """Draw the batches of the training; no sequence is read twice."""
     generator = np.random.default_rng(settings.seed)
     training = settings.training
     for _ in range(training.steps):

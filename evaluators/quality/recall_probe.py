@@ -1,7 +1,8 @@
-"""Sequences that ask what was said before: multi-query associative recall, without any model.
+"""The recall probe: sequences that ask for what they showed earlier (associative recall).
 
-The task is that of Zoology (arXiv 2312.04927): pairs of a key and a value, then keys, each to be
-answered with the value that it came with.
+The task is multi-query associative recall from Zoology (arXiv 2312.04927). A sequence shows pairs
+of a key and a value. Keys follow, and each is to be answered with the value that was paired with
+it. This module draws the sequences; no model is involved.
 
 B sequences, T time, P pairs, Q queries.
 """
@@ -19,12 +20,13 @@ _MOST_TOKENS = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallProbe:
-    """What is asked, and for how long that is learned.
+    """The size of the task, and the length of the training on it.
 
-    pairs: shown at the beginning of every sequence, with keys that are all different.
-    vocabulary: half of it are keys, half are values.
-    length: of a sequence, in tokens; all that follow the pairs are queries.
-    token_budget: tokens that are read in training.
+    Attributes:
+        pairs: Key/value pairs shown at the beginning of every sequence; all keys differ.
+        vocabulary: The number of tokens: half of them are keys, half are values.
+        length: Tokens per sequence; every token after the pairs is a query.
+        token_budget: Tokens that are read in training.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
@@ -47,14 +49,27 @@ class RecallProbe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
-    """answers: the value that each query asks for; NO_QUERY where a pair is shown."""
+    """Sequences of the probe and their answers.
+
+    Attributes:
+        tokens_BT: The sequences.
+        answers_BT: The value that each query asks for; NO_QUERY where a pair is shown.
+    """
 
     tokens_BT: NDArray[np.int64]
     answers_BT: NDArray[np.int64]
 
 
 def draw_questions(probe: RecallProbe, count: int, generator: np.random.Generator) -> Questions:
-    """Sequences k v k v ... k v q q ... q; keys, values and what is asked are all drawn evenly."""
+    """Draw sequences of the form k v k v ... k v q q ... q.
+
+    Keys, values and queries are drawn uniformly.
+
+    Args:
+        probe: The size of the task.
+        count: The number of sequences B.
+        generator: The source of randomness.
+    """
     half = probe.vocabulary // 2
     all_keys = np.tile(np.arange(half), (count, 1))
     keys_BP = generator.permuted(all_keys, axis=1)[:, : probe.pairs]

@@ -1,4 +1,4 @@
-"""One network with every mixer at every layer, trained while layouts are drawn from it.
+"""One network with every mixer at every layer, trained on layouts that are drawn from it.
 
 B batch, T time, V vocabulary.
 """
@@ -20,12 +20,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from evaluators.evaluator import EvaluationFailed, Progress, Report
-from evaluators.text.tokenizer import Say
+from evaluators.evaluator import EvaluationFailed, Progress, ProgressReporter, Report
 from evaluators.training.fit import TokenizedText, TrainingSettings, computing, mixed_windows
-from evaluators.training.recipe import make_optimizer, set_rate, start
+from evaluators.training.recipe import initialise_as_identity, make_optimizer, set_rate
 from evaluators.training.step import Batch, mean_cross_entropy
 from evaluators.training.torch_device import autocast
+from hardware.progress import Say
 from hardware.quiet import YieldToMeasurements
 from search_space.architecture import Architecture, Layer, layout_letter
 from search_space.torch_blocks import RMSNorm, mixer_block
@@ -33,7 +33,8 @@ from search_space.torch_model import LanguageModel
 
 DrawCandidate: TypeAlias = Callable[[int], Architecture]
 
-# Of the share that one letter may have in a layout: below 1, layouts of few letters are common.
+# The parameter of the Dirichlet distribution of the letters' frequencies in a layout. Below 1,
+# layouts of few letters are common.
 _CONCENTRATION = 0.5
 _REPORTS = 200
 _SAVE_SECONDS = 60.0
@@ -41,21 +42,25 @@ _MIXER_PARTS = ("mixer_norm", "mixer", "mixer_post_norm")
 
 
 class SharedNetwork(LanguageModel):
-    """A model without mixers, and beside each of its layers every mixer on offer.
+    """A model without mixers, plus every mixer of the space for each of its layers.
 
-    layers:  0 feed-forward   1 feed-forward   ...     as wide as the widest candidate's
-    mixers:  0 c a s l        1 c a s l        ...     each with norms of its own
+    layers:  0 feed-forward   1 feed-forward   ...     as wide as in the widest candidate
+    mixers:  0 c a s l        1 c a s l        ...     each with its own norms
 
-    A candidate is a way through it: at each layer one of the mixers or none, and the first channels
-    of the feed-forward.
+    A candidate is a subnetwork: at each layer it has one of the mixers or none, and the first
+    channels of the feed-forward.
     """
 
     def __init__(self, pure: Sequence[Architecture]) -> None:
-        """pure: one architecture for each mixer on offer, made of that mixer alone."""
+        """Build the network; its weights are not initialised.
+
+        Args:
+            pure: One architecture for each mixer of the space, made of that mixer alone.
+        """
         widest = max(layer.feed_forward_width for each in pure for layer in each.layers)
         layers = tuple(Layer(mixer=None, feed_forward_width=widest) for _ in pure[0].layers)
         super().__init__(replace(pure[0], layers=layers))
-        self.offered = frozenset(layer.mixer for each in pure for layer in each.layers)
+        self.mixer_choices = frozenset(layer.mixer for each in pure for layer in each.layers)
         self.mixers = nn.ModuleList(
             nn.ModuleDict(
                 {
@@ -67,52 +72,65 @@ class SharedNetwork(LanguageModel):
             for depth in range(len(layers))
         )
 
-    def misfit(self, architecture: Architecture) -> str | None:
-        """Why that architecture is no way through the network, or None."""
+    def mismatch(self, architecture: Architecture) -> str | None:
+        """Return why an architecture is not a subnetwork, as a clause, or None if it is one."""
         bare = self.architecture
         if len(architecture.layers) != len(bare.layers):
-            return f"it has {len(architecture.layers)} layers, the network {len(bare.layers)}"
+            return f"it has {len(architecture.layers)} layers, the network has {len(bare.layers)}"
         if replace(architecture, layers=bare.layers) != bare:
-            return "its width, its vocabulary or its norms are not the network's"
+            return "its width, vocabulary or norms differ from the network's"
         for number, layer in enumerate(architecture.layers):
-            if layer.mixer not in self.offered:
-                return f"the mixer of layer {number} is not among the network's"
+            if layer.mixer not in self.mixer_choices:
+                return f"the mixer of layer {number} is not one of the network's mixers"
             if layer.feed_forward_width > bare.layers[0].feed_forward_width:
                 return f"the feed-forward of layer {number} is wider than the network's"
         return None
 
-    def score(self, architecture: Architecture, tokens_BT: Tensor) -> Tensor:
-        """Logits (B, T, V) of a candidate; gradients reach what it shares of the weights."""
+    def candidate_logits(self, architecture: Architecture, tokens_BT: Tensor) -> Tensor:
+        """Return the logits (B, T, V) of a candidate.
+
+        Gradients reach only the weights that the candidate uses.
+
+        Args:
+            architecture: A subnetwork, for which `mismatch` returns None.
+            tokens_BT: The token ids to read.
+        """
         with torch.device("meta"):
             candidate = LanguageModel(architecture)
-        logits_BTV: Tensor = functional_call(candidate, self._shares(candidate), tokens_BT)
+        weights = self._candidate_weights(candidate)
+        logits_BTV: Tensor = functional_call(candidate, weights, tokens_BT)
         return logits_BTV
 
-    def inherited(self, architecture: Architecture) -> LanguageModel:
-        """The candidate as a model of its own, with copies of its weights."""
+    def extract(self, architecture: Architecture) -> LanguageModel:
+        """Return a candidate as a model of its own, with copies of its weights."""
         candidate = LanguageModel(architecture)
         with torch.no_grad():
-            for name, share in self._shares(candidate).items():
-                candidate.get_parameter(name).copy_(share)
+            for name, weight in self._candidate_weights(candidate).items():
+                candidate.get_parameter(name).copy_(weight)
         return candidate.to(self.embedding.weight.device)
 
-    def _shares(self, candidate: LanguageModel) -> dict[str, Tensor]:
+    def _candidate_weights(self, candidate: LanguageModel) -> dict[str, Tensor]:
         layout = candidate.architecture.layout
         own = dict(self.named_parameters())
-        shares = {}
+        weights = {}
         for name, weight in candidate.named_parameters():
             whole = own[_name_in_network(name, layout)]
-            shares[name] = whole[tuple(slice(length) for length in weight.shape)]
-        return shares
+            weights[name] = whole[tuple(slice(length) for length in weight.shape)]
+        return weights
 
 
 def balanced_layouts(
     letters: Sequence[str], depth: int, generator: np.random.Generator
 ) -> tuple[str, ...]:
-    """As many layouts as there are letters; at every layer they have each letter once.
+    """Draw as many layouts as there are letters, so that each layer has every letter exactly once.
 
-    The first is drawn with some letters likelier than others, so that layouts of one or two letters
-    come as well. The others have the same pattern in other letters.
+    The first layout is drawn with some letters more likely than others, so that layouts of one or
+    two letters occur as well. The other layouts have the same pattern with the letters rotated.
+
+    Args:
+        letters: The letters of the mixers.
+        depth: The number of layers.
+        generator: The source of randomness.
     """
     count = len(letters)
     likelihoods = generator.dirichlet([_CONCENTRATION] * count)
@@ -132,30 +150,34 @@ def train_shared(
     file: Path,
     report: Report,
 ) -> None:
-    """Trains the network on the whole budget, or on what is left of it after what `file` holds.
+    """Train the network, or resume its training from `file`.
 
-    draw_candidate: the candidate whose weights step 0, 1, ... improves.
+    The training is saved once a minute, so that an interruption loses at most one minute of work.
+    A resumed training ends with exactly the weights of an uninterrupted one. If several processes
+    call this for one file, the first trains, and the others wait and load the result.
 
-    An interrupted training loses a minute at most, and ends with the very weights that it would
-    have had. Raises EvaluationFailed when the loss diverges.
+    Args:
+        network: The network to train.
+        draw_candidate: Returns the candidate whose weights step 0, 1, ... trains.
+        text: The text to train on.
+        settings: The length of the training and its other settings.
+        file: The safetensors file that the training is saved in.
+        report: Receives the progress.
+
+    Raises:
+        EvaluationFailed: The loss diverged.
     """
-    done = 0.0
-
-    def say(sentence: str) -> None:
-        report(Progress(done=done, text=sentence))
-
-    def follow(progress: Progress) -> None:
-        nonlocal done
-        done = progress.done
-        report(progress)
-
+    reporter = ProgressReporter(report)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(file, say), computing(settings, say) as yield_to_measurements:
-        _train(network, draw_candidate, text, settings, file, follow, yield_to_measurements)
+    with (
+        _one_process(file, reporter.say),
+        computing(settings, reporter.say) as yield_to_measurements,
+    ):
+        _train(network, draw_candidate, text, settings, file, reporter, yield_to_measurements)
 
 
 class _MixerPart(nn.Module):
-    """What a layer has before its feed-forward, by the names that it has in a model."""
+    """The part of a layer before its feed-forward, with the names of a LanguageModel's layer."""
 
     def __init__(self, layer: Layer, architecture: Architecture) -> None:
         super().__init__()
@@ -167,7 +189,7 @@ class _MixerPart(nn.Module):
 
 
 def _name_in_network(name: str, layout: str) -> str:
-    """`layers.3.mixer.out_proj.weight` is `mixers.3.c.mixer.out_proj.weight` there."""
+    """Return `mixers.3.c.mixer.out_proj.weight` for `layers.3.mixer.out_proj.weight`."""
     parts = name.split(".")
     if parts[0] == "layers" and parts[2] in _MIXER_PARTS:
         return ".".join(("mixers", parts[1], layout[int(parts[1])], *parts[2:]))
@@ -180,13 +202,13 @@ def _train(
     text: TokenizedText,
     settings: TrainingSettings,
     file: Path,
-    report: Report,
+    reporter: ProgressReporter,
     yield_to_measurements: YieldToMeasurements,
 ) -> None:
-    start(network, settings.seed)
+    initialise_as_identity(network, settings.seed)
     network.to(settings.device)
     optimizer = make_optimizer(network, settings.recipe, settings.steps)
-    begun_at = _load(file, network, optimizer, lambda said: report(Progress(done=0.0, text=said)))
+    begun_at = _load(file, network, optimizer, reporter.say)
     bits_per_nat = 1.0 / math.log(2.0) / float(text.token_bytes[text.training].mean())
     stride = max(1, settings.steps // _REPORTS)
     recent: list[Tensor] = []
@@ -206,7 +228,7 @@ def _train(
             raise EvaluationFailed("diverged", f"the shared network's loss at step {step:,}")
         rate = (step - begun_at) * settings.step_tokens / (time.perf_counter() - since)
         left_s = (settings.steps - step) * settings.step_tokens / rate
-        report(
+        reporter(
             Progress(
                 done=step / settings.steps,
                 text=f"shared network: {step * settings.step_tokens:,} tokens, "
@@ -226,9 +248,9 @@ def _step(
     batch: Batch,
     settings: TrainingSettings,
 ) -> Tensor:
-    """The loss in nats a token; weights that the candidate has no part in stay as they are."""
+    """Train the weights that the candidate uses and return its loss, in nats per token."""
     with autocast(settings.device):
-        logits_BTV = network.score(candidate, batch.inputs_BT)
+        logits_BTV = network.candidate_logits(candidate, batch.inputs_BT)
     loss = mean_cross_entropy(logits_BTV.flatten(0, 1), batch.targets_BT.flatten())
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -238,13 +260,13 @@ def _step(
 
 
 @contextlib.contextmanager
-def _alone(file: Path, say: Say) -> Iterator[None]:
-    """Of the processes of one study the first trains; the others wait and find it done."""
+def _one_process(file: Path, say: Say) -> Iterator[None]:
+    """Let one process at a time train the network of a file."""
     with file.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waits for the process that trains the shared network")
+            say("waiting for the process that trains the shared network")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -252,7 +274,7 @@ def _alone(file: Path, say: Say) -> Iterator[None]:
 def _save(
     file: Path, network: SharedNetwork, optimizer: torch.optim.Optimizer | None, step: int
 ) -> None:
-    """All of it or nothing. Without the optimizer, where no step is to follow."""
+    """Replace the file atomically; the optimizer is None after the last step."""
     tensors: dict[str, Tensor] = {
         f"weight/{name}": weight for name, weight in network.named_parameters()
     }
@@ -266,14 +288,14 @@ def _save(
 
 
 def _load(file: Path, network: SharedNetwork, optimizer: torch.optim.Optimizer, say: Say) -> int:
-    """The steps taken by what the file holds; 0 where there is none, or none that can be read."""
+    """Load a saved training and return its number of steps; 0 if there is no readable file."""
     if not file.is_file():
         return 0
     weights = dict(network.named_parameters())
     try:
         with safe_open(file, "pt") as stored, torch.no_grad():
             step = int(stored.metadata()["step"])
-            for key in stored.keys():  # noqa: SIM118 - it is no mapping
+            for key in stored.keys():  # noqa: SIM118 - `stored` is not a mapping
                 part, _, name = key.partition("/")
                 value = stored.get_tensor(key)
                 if part == "weight":
@@ -281,6 +303,6 @@ def _load(file: Path, network: SharedNetwork, optimizer: torch.optim.Optimizer, 
                 else:
                     optimizer.state[weights[name]][part] = value.to(weights[name].device)
     except SafetensorError:
-        say(f"{file} is damaged and is made anew")
+        say(f"{file} is damaged and will be rebuilt")
         return 0
     return step

@@ -1,1 +1,1 @@
-"""What an Architecture takes on a device: the scores of speed and memory."""
+"""Speed and memory scores: what the model file of an architecture takes on a device."""

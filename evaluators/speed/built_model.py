@@ -1,4 +1,4 @@
-"""An architecture as the file that a runtime takes, built for as long as it is loaded there."""
+"""The model file of an architecture, which is built for as long as a runner has it loaded."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,8 +19,13 @@ _FAILURES: dict[RunnerErrorKind, FailureKind] = {
 }
 
 
-def inexpressible(architecture: Architecture, model_format: ModelFormat) -> str | None:
-    """What no file of this format can say of the architecture; None where there is nothing."""
+def unsupported_by_format(architecture: Architecture, model_format: ModelFormat) -> str | None:
+    """Return what a model format cannot represent of an architecture, or None if it can be written.
+
+    Args:
+        architecture: The architecture to deploy.
+        model_format: The format that the runtime loads.
+    """
     match model_format:
         case "onnx":
             return None
@@ -33,13 +38,25 @@ def inexpressible(architecture: Architecture, model_format: ModelFormat) -> str 
 
 
 @contextlib.contextmanager
-def loaded(
+def build_and_load(
     runner: Runner, architecture: Architecture, quantization: Quantization, capacity: int
 ) -> Iterator[LoadedModel]:
-    """The architecture with random weights on the runner's device, for `capacity` tokens.
+    """Build an architecture's model file with random weights and load it on a device.
 
-    Its file is in a temporary folder until the context ends. Raises EvaluationFailed where it
-    cannot be built, and RunnerError where it cannot be loaded.
+    The file is in a temporary folder until the context ends.
+
+    Args:
+        runner: The device.
+        architecture: The architecture to build.
+        quantization: The quantisation of the weights.
+        capacity: The number of tokens that the model's caches have room for.
+
+    Yields:
+        The loaded model.
+
+    Raises:
+        EvaluationFailed: The model file cannot be built or written.
+        RunnerError: The model file cannot be loaded.
     """
     with scratch_folder() as folder:
         try:
@@ -55,8 +72,8 @@ def loaded(
             yield model
 
 
-def failure(error: RunnerError) -> EvaluationFailed:
-    """As a result of the architecture that was measured."""
+def evaluation_failure(error: RunnerError) -> EvaluationFailed:
+    """Convert a runner's error to the failure that is stored for the measured architecture."""
     return EvaluationFailed(_FAILURES[error.kind], error.reason)
 
 
@@ -68,8 +85,8 @@ def _write(
     *,
     capacity: int,
 ) -> Path:
-    """ValueError for what the format cannot hold."""
-    # Either takes a while to import, and few need both.
+    """Write the model file and return its path; raise ValueError if the format cannot hold it."""
+    # Both take a while to import, and few programs need both.
     match model_format, quantization:
         case "onnx", "fp32" | "int8" | "int4":
             from search_space.onnx_model import write_onnx
@@ -87,4 +104,4 @@ def _write(
                 context_length=capacity,
             )
         case _:
-            raise ValueError(f"quantization: '{quantization}' is not one that {model_format} has")
+            raise ValueError(f"quantization: '{quantization}' is not supported by {model_format}")

@@ -1,4 +1,4 @@
-"""The architecture at full size, as the model file that would be deployed, timed on the device."""
+"""Latency and memory of the deployed model file, at full size, measured on the device."""
 
 import contextlib
 import json
@@ -10,24 +10,25 @@ from typing import Self, TypeAlias
 
 from evaluators.cache import EvaluationCache
 from evaluators.evaluator import Evaluation, Infeasible, Progress, Report, Score
-from evaluators.scores import definition_of, score_at_depth
-from evaluators.speed.built_model import inexpressible, loaded
-from evaluators.speed.reference_calibration import Reference
+from evaluators.scores import definition_of, make_score, score_at_depth
+from evaluators.speed.built_model import build_and_load, unsupported_by_format
+from evaluators.speed.reference_calibration import ReferenceModel
 from hardware.measurement import Measurement, Workload, undisturbed_ms
-from hardware.quiet import Say, measuring
+from hardware.progress import Say
+from hardware.quiet import measuring
 from hardware.runner import LoadedModel, Runner
 from hardware.stability import TimingBudget, measure_paired, ratio
 from search_space.architecture import Architecture, architecture_hash
 from search_space.quantization import Quantization
 
-# Takes the machine for one measurement; yields the seconds that it waited for it.
 Quiet: TypeAlias = Callable[[Say, Sequence[int]], AbstractContextManager[float]]
+"""Reserves the machine for one measurement on some cores; yields the seconds that it waited."""
 
-# Raise it when the graph or the way it is timed changes: what was measured before does not compare.
+# Increase this when the graph or the timing changes, so that earlier times are not comparable.
 _VERSION = 2
 _DECODE_TOKENS = 64
 _MEDIAN, _TAIL = 0.5, 0.95
-# For what nobody asked for: one window of each, and a value without an interval.
+# For workloads that no requested score needs: one window, and a value without an interval.
 _ANY_PRECISION = 0.5
 _NO_SECONDS = 1e-3
 _ONE_WINDOW = 1
@@ -35,14 +36,19 @@ _ONE_WINDOW = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencySettings:
-    """A prompt of `prompt_length` tokens, and tokens written one by one behind `context_depth`.
+    """The workloads to time, and how precisely.
 
-    more_depths: where writing is timed too.
-    asked: the scores that are to be known with `precision`, half the width of the 95 % interval as
-        a share of the score; the others get one window, and no interval. Of a median and its
-        `_p95`, where both are asked for, it is the latter.
-    seconds: when the timing of one architecture ends anyhow; the workloads behind `asked` share
-        them, and those that need less leave more to the others.
+    Attributes:
+        quantization: The quantisation of the deployed weights.
+        prompt_length: Tokens of the prompt that is timed in prefill.
+        context_depth: Tokens that precede the decoded ones.
+        more_depths: Further context depths at which decoding is timed.
+        asked: The scores to measure with `precision`. The workloads of other scores get one window
+            and no interval. If both a median and its `_p95` are asked for, the precision applies to
+            the latter.
+        precision: Half the width of the 95 % confidence interval, as a fraction of the score.
+        seconds: Time limit for the timing of one architecture. The workloads of `asked` share it,
+            and a workload that needs less leaves the rest to those that follow.
     """
 
     quantization: Quantization
@@ -55,15 +61,19 @@ class LatencySettings:
 
 
 class LatencyEvaluator:
-    """Times an architecture in alternation with a reference model. To be closed, or used in `with`.
+    """The Evaluator of latency and memory; it times an architecture interleaved with a reference.
 
-    decode in ms a token and prefill in ms a prompt, each as median and as `_p95`, and
-        `decode@DEPTH`: the ratio to the reference times what the reference takes on this device,
-        which is measured once and remembered. The interval is that of the ratio; the error of the
-        reference's own figure is the same for all that are timed beside it, and is not in it.
-    memory in MB (1e6 bytes): the most that the process holds of weights, caches and activations,
-        with caches for the longest workload; `decode_memory` and `prefill_memory` are the most in
-        that phase without what is held once the model is loaded. size in MB, of the model's file.
+    Close it at the end, or use it in `with`.
+
+    - `decode` (ms per token), `prefill` (ms per prompt), `decode_p95`, `prefill_p95` and
+      `decode@DEPTH`: the ratio to the reference model's time, multiplied by the time that the
+      reference takes alone on this device, which is measured once and cached. The interval is that
+      of the ratio. It does not include the error of the reference's own time, which is the same for
+      all architectures timed against this reference.
+    - `memory` (MB, 1e6 bytes): the peak of what the process holds in weights, caches and
+      activations, with caches for the longest workload. `decode_memory` and `prefill_memory`: the
+      peak of the phase in excess of what is held after loading.
+    - `size` (MB, 1e6 bytes): the size of the model file.
     """
 
     stage = "latency"
@@ -73,10 +83,19 @@ class LatencyEvaluator:
         runner: Runner,
         settings: LatencySettings,
         reference: Architecture,
-        memory: EvaluationCache,
+        cache: EvaluationCache,
         quiet: Quiet | None = None,
     ) -> None:
-        """memory: keeps the reference's times. quiet: None waits no longer than timing may take."""
+        """Choose the device and the workloads; nothing is loaded yet.
+
+        Args:
+            runner: The device.
+            settings: The workloads to time, and how precisely.
+            reference: The architecture of the reference model.
+            cache: Stores the times of the reference model alone.
+            quiet: Reserves the machine for a measurement; None waits at most `settings.seconds` for
+                other programs.
+        """
         self._runner = runner
         self._settings = settings
         self._timing_budgets = _timing_budgets(settings)
@@ -84,13 +103,15 @@ class LatencyEvaluator:
             timing_budget.workload.tokens + timing_budget.workload.depth
             for timing_budget in self._timing_budgets.values()
         )
-        self._quiet = quiet or _patient(settings.seconds)
-        self._reference = Reference(
-            runner, reference, settings.quantization, self._capacity, memory
+        self._quiet = quiet or _wait_at_most(settings.seconds)
+        self._reference = ReferenceModel(
+            runner, reference, settings.quantization, self._capacity, cache
         )
 
     @property
     def fingerprint(self) -> str:
+        """A text with the workloads, the reference model, the device and versions."""
+        # Databases hold evaluations under these names, so they must not change.
         facts = {
             "efforts": {
                 name: _fingerprint_facts(timing_budget)
@@ -98,12 +119,13 @@ class LatencyEvaluator:
             },
             "quantization": self._settings.quantization,
             "reference": architecture_hash(self._reference.architecture),
-            "milliseconds": self._reference.calibration,
+            "milliseconds": self._reference.calibration_version,
         }
         return f"latency {_VERSION} {json.dumps(facts, sort_keys=True)} {self._runner.fingerprint}"
 
     @property
     def score_names(self) -> tuple[str, ...]:
+        """The latencies, the memory scores and the size of the model file."""
         deeper = map(score_at_depth, self._settings.more_depths)
         return (
             *("decode", "decode_p95", "prefill", "prefill_p95", *deeper),
@@ -117,82 +139,95 @@ class LatencyEvaluator:
         self.close()
 
     def close(self) -> None:
-        """Ends the reference model's process."""
+        """End the reference model's process."""
         self._reference.close()
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
+        """Time the architecture against the reference model.
+
+        Args:
+            architecture: The candidate or reference model.
+            report: Receives the progress.
+
+        Raises:
+            EvaluationFailed: The model cannot be built, loaded or timed.
+            Infeasible: The runtime does not support the architecture.
+        """
         start = time.monotonic()
-        say = self._teller(report)
-        with self._machine(architecture, say) as waited_s:
-            timed = self._timed(architecture, say)
-            alone = self._alone(say)
+        say = self._time_reporter(report)
+        with self._reserved_machine(architecture, say) as waited_s:
+            timed = self._time(architecture, say)
+            alone = self._calibrate(say)
         return Evaluation(
             scores=tuple(self._scores(timed, alone)),
             seconds=time.monotonic() - start,
-            measurements=tuple(_waited(each, waited_s) for each in timed.values()),
+            measurements=tuple(_with_wait(each, waited_s) for each in timed.values()),
         )
 
     def measure(self, architecture: Architecture, report: Report) -> tuple[Measurement, ...]:
-        """What `evaluate` measures, without the times of the reference alone."""
-        say = self._teller(report)
-        with self._machine(architecture, say) as waited_s:
-            timed = self._timed(architecture, say)
-        return tuple(_waited(each, waited_s) for each in timed.values())
+        """Return the measurements of `evaluate`, without calibrating the reference model."""
+        say = self._time_reporter(report)
+        with self._reserved_machine(architecture, say) as waited_s:
+            timed = self._time(architecture, say)
+        return tuple(_with_wait(each, waited_s) for each in timed.values())
 
-    def _teller(self, report: Report) -> Say:
+    def _time_reporter(self, report: Report) -> Say:
+        """Return a callback that reports text with the fraction of the time limit that is spent."""
         start, most = time.monotonic(), self._settings.seconds
 
         def say(text: str) -> None:
             report(Progress(done=min(1.0, (time.monotonic() - start) / most), text=text))
 
-        say(f"builds and loads the model at {self._settings.quantization}")
+        say(f"building and loading the model at {self._settings.quantization}")
         return say
 
     @contextlib.contextmanager
-    def _machine(self, architecture: Architecture, say: Say) -> Iterator[float]:
-        """Taken for an architecture that the runtime can express; yields the seconds waited."""
-        reason = inexpressible(architecture, self._runner.model_format)
+    def _reserved_machine(self, architecture: Architecture, say: Say) -> Iterator[float]:
+        """Reserve the machine, unless the architecture is unsupported; yield the seconds waited."""
+        reason = unsupported_by_format(architecture, self._runner.model_format)
         if reason is not None:
             raise Infeasible(reason)
         with self._quiet(say, self._reference.cores) as waited_s:
             try:
                 yield waited_s
             finally:
-                self._reference.rest()
+                self._reference.unload_if_large()
 
-    def _timed(self, architecture: Architecture, say: Say) -> dict[str, Measurement]:
-        """By the names of the efforts."""
+    def _time(self, architecture: Architecture, say: Say) -> dict[str, Measurement]:
+        """Return the architecture's measurements by the names of the timing budgets."""
 
         def work(reference: LoadedModel) -> tuple[Measurement, ...]:
-            with loaded(
+            with build_and_load(
                 self._runner, architecture, self._settings.quantization, self._capacity
             ) as model:
                 return measure_paired(model, reference, list(self._timing_budgets.values()), say)
 
-        return dict(zip(self._timing_budgets, self._reference.beside(work), strict=True))
+        return dict(zip(self._timing_budgets, self._reference.run(work), strict=True))
 
-    def _alone(self, say: Say) -> dict[str, Measurement]:
-        """The reference, by the names of the efforts."""
+    def _calibrate(self, say: Say) -> dict[str, Measurement]:
+        """Return the reference model's own measurements by the names of the timing budgets."""
         return {
-            name: self._reference.calibrated(timing_budget.workload, lambda told: say(told.text))
+            name: self._reference.calibrate(
+                timing_budget.workload, lambda progress: say(progress.text)
+            )
             for name, timing_budget in self._timing_budgets.items()
         }
 
     def _scores(
         self, timed: Mapping[str, Measurement], alone: Mapping[str, Measurement]
     ) -> Iterator[Score]:
-        """In the order of `score_names`."""
+        """Yield the scores in the order of `score_names`."""
         for name in ("decode", "prefill"):
             yield _milliseconds(name, timed[name], alone[name], _MEDIAN)
             yield _milliseconds(f"{name}_p95", timed[name], alone[name], _TAIL)
         for name in _deeper(self._settings):
             yield _milliseconds(name, timed[name], alone[name], _MEDIAN)
         peak = max(measurement.peak_memory_bytes for measurement in timed.values())
-        yield _megabytes("memory", peak - _known(timed["decode"].empty_memory_bytes))
+        yield _megabytes("memory", peak - _recorded(timed["decode"].empty_memory_bytes))
         for name in ("decode", "prefill"):
-            at_rest = _known(timed[name].loaded_memory_bytes)
-            yield _megabytes(f"{name}_memory", max(0, timed[name].peak_memory_bytes - at_rest))
-        yield _megabytes("size", _known(timed["decode"].model_bytes))
+            loaded_bytes = _recorded(timed[name].loaded_memory_bytes)
+            yield _megabytes(f"{name}_memory", max(0, timed[name].peak_memory_bytes - loaded_bytes))
+        yield _megabytes("size", _recorded(timed["decode"].model_bytes))
 
 
 def _fingerprint_facts(timing_budget: TimingBudget) -> dict[str, object]:
@@ -202,7 +237,10 @@ def _fingerprint_facts(timing_budget: TimingBudget) -> dict[str, object]:
 
 
 def _timing_budgets(settings: LatencySettings) -> dict[str, TimingBudget]:
-    """By score; decoding first, since it is soon known and leaves its seconds to the rest."""
+    """Return the timing budgets by score.
+
+    Decoding comes first, because it needs little time and leaves the rest to the others.
+    """
     workloads = {"decode": _decode(settings.context_depth)}
     workloads |= {
         name: _decode(depth)
@@ -242,12 +280,12 @@ def _decode(depth: int) -> Workload:
     return Workload(phase="decode", tokens=_DECODE_TOKENS, depth=depth)
 
 
-def _patient(seconds: float) -> Quiet:
-    """Others may be busy for longer than that, and then are part of the noise."""
+def _wait_at_most(seconds: float) -> Quiet:
+    """Wait for other programs, but not for longer; after that they are part of the noise."""
     return lambda say, cores: measuring(say, cores, patience_s=seconds)
 
 
-def _waited(measurement: Measurement, seconds: float) -> Measurement:
+def _with_wait(measurement: Measurement, seconds: float) -> Measurement:
     if measurement.disturbance is None:
         return measurement
     disturbance = replace(measurement.disturbance, waited_s=seconds)
@@ -256,25 +294,18 @@ def _waited(measurement: Measurement, seconds: float) -> Measurement:
 
 def _milliseconds(name: str, timed: Measurement, alone: Measurement, quantile: float) -> Score:
     estimate, alone_ms = ratio(timed, quantile), undisturbed_ms(alone, quantile)
-    return Score(
-        name=name,
-        value=estimate.value * alone_ms,
-        unit=_unit(name),
+    return make_score(
+        name,
+        estimate.value * alone_ms,
         low=None if estimate.low is None else estimate.low * alone_ms,
         high=None if estimate.high is None else estimate.high * alone_ms,
     )
 
 
 def _megabytes(name: str, count: int) -> Score:
-    return Score(name=name, value=count / 1e6, unit=_unit(name))
+    return make_score(name, count / 1e6)
 
 
-def _unit(name: str) -> str:
-    definition = definition_of(name)
-    assert definition is not None, name
-    return definition.unit
-
-
-def _known(count: int | None) -> int:
-    assert count is not None, "a runner's models tell it"
+def _recorded(count: int | None) -> int:
+    assert count is not None, "every runner of this release records it"
     return count

@@ -1,8 +1,9 @@
-"""A score of an architecture that was not measured, from those that were: a regression on its work.
+"""Prediction of latency and memory by a regression on the parts of a model's work.
 
-The parts of the work add up, each at a price that is not negative (least squares of the relative
-error). Intervals are conformal: from what cross-validation was wrong by, widened where a model is
-unlike those measured. Lei et al., Distribution-Free Predictive Inference for Regression, 2018.
+A score is a sum of parts, each with a nonnegative coefficient, fitted by least squares of the
+relative error. Prediction intervals are conformal: they are scaled quantiles of the errors in
+cross-validation, and wider for models that differ from the measured ones. Lei et al.,
+Distribution-Free Predictive Inference for Regression, 2018.
 """
 
 import math
@@ -14,43 +15,56 @@ from numpy.typing import NDArray
 
 from evaluators.speed.workload_parts import Parts
 
-# Enough for five folds and for a 95 % interval, of which 19 are the least.
-FEWEST = 30
+MIN_MEASUREMENTS = 30
+"""Enough for five folds and for a 95 % conformal interval, which requires at least 19."""
 
 _FOLDS = 5
 _SEED = 0
 _INTERVAL = 0.95
-# As a share; no measurement repeats better, and one set may look as if.
-_LEAST_SPREAD = 0.01
-# Keeps prices of parts that are rare, or go together, from running away; in units of one
-# measurement that is wrong by as much as it says.
+# The smallest relative half width of an interval. No measurement is repeatable to less, although a
+# small sample can be misleading and suggest so.
+_LEAST_HALF_WIDTH = 0.01
+# Bounds the variance of coefficients whose parts are rare or correlated. In units of one
+# measurement with a relative error of 1.
 _RIDGE = 1e-3
-# Of the least that was measured: nothing is forecast at 0, by which errors could not be divided.
-_LEAST_SHARE = 1e-3
+# A prediction is at least this fraction of the smallest measurement. A relative error cannot be
+# computed for a prediction of 0.
+_LEAST_FRACTION = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """margin: half the interval in which 95 of 100 measurements are."""
+    """A predicted score with its 95 % prediction interval.
+
+    Attributes:
+        value: The predicted score, in the unit of the measurements.
+        margin: Half the width of the interval, in the same unit; infinite if the model has a part
+            that no measured model has.
+    """
 
     value: float
     margin: float
 
     @property
     def low(self) -> float:
+        """The lower bound of the interval, at least 0."""
         return max(0.0, self.value - self.margin)
 
     @property
     def high(self) -> float:
+        """The upper bound of the interval."""
         return self.value + self.margin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """How well models that were left out were forecast, in five folds.
+    """The accuracy of predictions in five-fold cross-validation.
 
-    r2: the share of the variance that is explained; within_tenth: the share of forecasts that
-    were off by at most 10 %.
+    Attributes:
+        count: The number of measured models.
+        r2: The coefficient of determination.
+        kendall_tau: Kendall's rank correlation of predictions and measurements.
+        within_tenth: The fraction of predictions that are within 10 % of the measurement.
     """
 
     count: int
@@ -60,78 +74,101 @@ class Accuracy:
 
     def __str__(self) -> str:
         return (
-            f"{self.count} that were, {self.within_tenth:.0%} were forecast within ±10 %; "
+            f"{self.within_tenth:.0%} of {self.count} measured models were predicted within ±10 %; "
             f"R² {self.r2:.2f}, Kendall tau {self.kendall_tau:.2f}"
         )
 
 
 class LatencyModel:
-    """Fitted to the parts of FEWEST architectures or more, and what was measured, all above 0."""
+    """A regression of one score on the parts of the work.
+
+    Attributes:
+        accuracy: The accuracy of its predictions in cross-validation.
+    """
 
     def __init__(self, known: Sequence[Parts], values: Sequence[float]) -> None:
-        assert len(known) == len(values) >= FEWEST
+        """Fit the model.
+
+        Args:
+            known: The parts of the measured architectures, at least MIN_MEASUREMENTS of them.
+            values: The measured scores, all positive.
+        """
+        assert len(known) == len(values) >= MIN_MEASUREMENTS
         self._names = list(known[0])
         rows, measured = self._rows(known), np.asarray(values)
         self._most = rows.max(axis=0)
         scaled = self._scaled(rows)
         self._fit = _Fit(scaled, measured)
-        forecasts, surprise = np.empty_like(measured), np.empty_like(measured)
-        for left_out in _folds(len(measured)):
-            fit = _Fit(np.delete(scaled, left_out, axis=0), np.delete(measured, left_out))
-            forecasts[left_out] = fit.values(scaled[left_out])
-            errors = np.abs(measured[left_out] / forecasts[left_out] - 1)
-            surprise[left_out] = errors / fit.strangeness(scaled[left_out])
+        predicted, nonconformity = np.empty_like(measured), np.empty_like(measured)
+        for held_out in _folds(len(measured)):
+            fit = _Fit(np.delete(scaled, held_out, axis=0), np.delete(measured, held_out))
+            predicted[held_out] = fit.values(scaled[held_out])
+            errors = np.abs(measured[held_out] / predicted[held_out] - 1)
+            nonconformity[held_out] = errors / fit.interval_scale(scaled[held_out])
         rank = math.ceil(_INTERVAL * (len(measured) + 1))
-        self._spread = max(_LEAST_SPREAD, float(np.sort(surprise)[rank - 1]))
-        self.accuracy = accuracy(measured, forecasts)
+        self._half_width = max(_LEAST_HALF_WIDTH, float(np.sort(nonconformity)[rank - 1]))
+        self.accuracy = accuracy(measured, predicted)
 
-    def forecast(self, parts: Parts) -> Prediction:
-        """Of what no measured architecture had any part of, nothing is known."""
+    def predict(self, parts: Parts) -> Prediction:
+        """Predict the score of an architecture.
+
+        The interval is infinite if the architecture has a part that no measured one has.
+
+        Args:
+            parts: The parts of the architecture's work; see `parts_of`.
+        """
         row = self._rows([parts])
         value = float(self._fit.values(self._scaled(row))[0])
         if np.any(row > 0, where=self._most == 0):
             return Prediction(value=value, margin=math.inf)
-        strangeness = float(self._fit.strangeness(self._scaled(row))[0])
-        return Prediction(value=value, margin=self._spread * strangeness * value)
+        scale = float(self._fit.interval_scale(self._scaled(row))[0])
+        return Prediction(value=value, margin=self._half_width * scale * value)
 
     def _rows(self, known: Sequence[Parts]) -> NDArray[np.float64]:
         return np.array([[parts[name] for name in self._names] for parts in known])
 
     def _scaled(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """By the most that is known of each part, so that prices are alike in size."""
+        """Divide each part by its measured maximum, so that coefficients are of similar size."""
         known = self._most > 0
         return np.asarray(rows[:, known] / self._most[known])
 
 
-def accuracy(measured: NDArray[np.float64], forecasts: NDArray[np.float64]) -> Accuracy:
-    from scipy.stats import kendalltau  # takes half a second, and few programs come here
+def accuracy(measured: NDArray[np.float64], predicted: NDArray[np.float64]) -> Accuracy:
+    """Compare predictions with measurements.
 
-    all_there_is = float(np.square(measured - measured.mean()).sum())
-    unexplained = float(np.square(measured - forecasts).sum())
+    Args:
+        measured: The measured scores, all positive.
+        predicted: The prediction for each of them.
+    """
+    from scipy.stats import kendalltau  # takes half a second to import, and few programs need it
+
+    total = float(np.square(measured - measured.mean()).sum())
+    residual = float(np.square(measured - predicted).sum())
     return Accuracy(
         count=len(measured),
-        r2=1 - unexplained / all_there_is if all_there_is else 0.0,
-        kendall_tau=float(kendalltau(measured, forecasts).statistic),
-        within_tenth=float(np.mean(np.abs(forecasts / measured - 1) <= 0.1)),
+        r2=1 - residual / total if total else 0.0,
+        kendall_tau=float(kendalltau(measured, predicted).statistic),
+        within_tenth=float(np.mean(np.abs(predicted / measured - 1) <= 0.1)),
     )
 
 
 class _Fit:
-    """Prices of parts, and how well each direction of their space is known."""
+    """The coefficients of the parts, and their covariance up to a factor."""
 
     def __init__(self, rows: NDArray[np.float64], measured: NDArray[np.float64]) -> None:
         from scipy.optimize import nnls
 
         relative = rows / measured[:, None]
-        self._prices: NDArray[np.float64] = nnls(relative, np.ones(len(rows)))[0]
-        self._least = _LEAST_SHARE * measured.min()
+        self._coefficients: NDArray[np.float64] = nnls(relative, np.ones(len(rows)))[0]
+        self._least = _LEAST_FRACTION * measured.min()
         information = relative.T @ relative + _RIDGE * np.eye(rows.shape[1])
         self._covariance = np.linalg.inv(information)
 
     def values(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.maximum(rows @ self._prices, self._least))
+        return np.asarray(np.maximum(rows @ self._coefficients, self._least))
 
-    def strangeness(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def interval_scale(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the factor by which intervals widen with the leverage of a model: sqrt(1 + h)."""
         relative = rows / self.values(rows)[:, None]
         leverage = np.einsum("ij,jk,ik->i", relative, self._covariance, relative)
         return np.asarray(np.sqrt(1 + leverage))

@@ -1,34 +1,44 @@
-"""Latency a byte of text: a token of a larger vocabulary stands for more of it."""
+"""Latency per byte of text, which makes models with different vocabularies comparable."""
 
 import time
 from functools import cached_property
 
 import tokenizers
 
-from evaluators.evaluator import Evaluation, Evaluator, Progress, Report, Score
+from evaluators.evaluator import Evaluation, Evaluator, Report, Score, text_reporter
+from evaluators.scores import make_score
 from evaluators.text.corpus import Corpus
-from evaluators.text.tokenizer import Say, encode, train_tokenizer
+from evaluators.text.tokenizer import encode, train_tokenizer
+from hardware.progress import Say
 from search_space.architecture import Architecture
 
-# To be raised whenever this code would come to other figures.
+# Increase this whenever this code would lead to other scores.
 _VERSION = 1
-# The bytes themselves are the smallest vocabulary. Token ids are kept in 16 bits, and a few
-# megabytes of text fill fewer tokens than these: a larger vocabulary has no use for more there.
+# The bytes themselves are the smallest vocabulary. The upper limit is that of 16-bit token ids; a
+# few megabytes of text do not fill it, so a larger vocabulary would make no difference here.
 _FEWEST_TOKENS, _MOST_TOKENS = 256, 65_536
 
 
 class PerByteEvaluator:
-    """decode_per_byte and prefill_per_byte, in microseconds a byte of the corpus's held-out text.
+    """The Evaluator of `decode_per_byte` and `prefill_per_byte`, in microseconds per UTF-8 byte.
 
-    The text is cut by a tokenizer of the architecture's vocabulary size, trained on the rest of the
-    corpus. Intervals are those of the latency; that of the text is the same for all architectures.
+    The text is the corpus's held-out text. It is encoded with a tokenizer of the architecture's
+    vocabulary size, which is trained on the rest of the corpus. Confidence intervals are those of
+    the latency; the error due to the text is the same for all architectures.
     """
 
     stage = "text"
     score_names = ("decode_per_byte", "prefill_per_byte")
 
     def __init__(self, latency: Evaluator, corpus: Corpus, prompt_length: int) -> None:
-        """latency: an evaluator of `decode` and `prefill`, which remembers what it found."""
+        """Choose the latency and the text.
+
+        Args:
+            latency: An evaluator of `decode` and `prefill`; a cached one, so that nothing is timed
+                twice.
+            corpus: The text.
+            prompt_length: The prompt length of `prefill`, in tokens.
+        """
         self._latency = latency
         self._corpus = corpus
         self._prompt_length = prompt_length
@@ -36,27 +46,34 @@ class PerByteEvaluator:
 
     @cached_property
     def fingerprint(self) -> str:
+        """The latency's fingerprint with the identity of the text and the version of tokenizers."""
         text = f"{self._corpus.identity} tokenizers {tokenizers.__version__}"
         return f"per byte {_VERSION} {text} {self._latency.fingerprint}"
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """Raises what the latency evaluator raises."""
+        """Divide the architecture's latency by the mean bytes per token of its vocabulary.
+
+        Args:
+            architecture: The candidate or reference model.
+            report: Receives the progress.
+
+        Raises:
+            EvaluationFailed: The latency evaluator failed.
+            Infeasible: The latency evaluator found the architecture infeasible.
+        """
         start = time.monotonic()
-        found = self._latency.evaluate(architecture, report)
-        scores = {score.name: score for score in found.scores}
-        in_a_token = self._bytes(
-            architecture.vocab_size, lambda said: report(Progress(done=0.0, text=said))
-        )
+        latency = self._latency.evaluate(architecture, report)
+        scores = {score.name: score for score in latency.scores}
+        bytes_per_token = self._mean_bytes(architecture.vocab_size, text_reporter(report))
         return Evaluation(
             scores=(
-                _per_byte(scores["decode"], in_a_token),
-                _per_byte(scores["prefill"], in_a_token * self._prompt_length),
+                _per_byte(scores["decode"], bytes_per_token),
+                _per_byte(scores["prefill"], bytes_per_token * self._prompt_length),
             ),
             seconds=time.monotonic() - start,
         )
 
-    def _bytes(self, vocab_size: int, say: Say) -> float:
-        """That a token stands for, on average."""
+    def _mean_bytes(self, vocab_size: int, say: Say) -> float:
         size = min(max(vocab_size, _FEWEST_TOKENS), _MOST_TOKENS)
         if size not in self._bytes_per_token:
             tokenizer = train_tokenizer(self._corpus.training, size, say)
@@ -66,11 +83,10 @@ class PerByteEvaluator:
 
 
 def _per_byte(score: Score, count: float) -> Score:
-    """The score in ms for so many bytes."""
-    return Score(
-        name=f"{score.name}_per_byte",
-        value=1e3 * score.value / count,
-        unit="us/byte",
+    """Convert a score in ms for `count` bytes to us per byte."""
+    return make_score(
+        f"{score.name}_per_byte",
+        1e3 * score.value / count,
         low=None if score.low is None else 1e3 * score.low / count,
         high=None if score.high is None else 1e3 * score.high / count,
     )

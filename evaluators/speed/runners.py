@@ -1,4 +1,4 @@
-"""The runners that a device can have: what each one loads and which quantisations it runs."""
+"""The table of runners: the model format and the quantisations that each one supports."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ RunnerKind: TypeAlias = Literal["local", "llama.cpp", "fake"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerDefinition:
-    """What a runner is able to run. `make_runner` constructs it.
+    """A runner's capabilities. `make_runner` constructs the runner.
 
     Attributes:
         kind: The name in a study file, under `[device] runner`.
-        runtime: The name of the runtime, as `nas measure --runtime` takes it.
-        model_format: The kind of model file that it loads.
+        runtime: The name of the runtime, as in `nas measure --runtime`.
+        model_format: The format of the model files that it loads.
         quantizations: The quantisations that the runtime has kernels for.
         is_simulated: Whether times come from a formula instead of a device.
     """
@@ -68,18 +68,18 @@ def make_runner(
     llama_bench: Path | None = None,
     choose_cores: Callable[[int], list[int]] = idlest_cores,
 ) -> Runner:
-    """Construct a runner; the only place that does.
+    """Construct a runner. All runners are constructed here.
 
     Args:
         kind: One of `RUNNERS`.
         threads: Threads that a model computes with, each on a core of its own.
-        llama_bench: The program `llama-bench`, for llama.cpp; None looks it up on the PATH.
-        choose_cores: Returns that many cores to measure on.
+        llama_bench: The path of the program `llama-bench`, for llama.cpp; None searches the PATH.
+        choose_cores: Returns the given number of cores to measure on.
 
     Raises:
-        ValueError: This machine lacks cores or a program.
+        ValueError: This machine has too few cores, or a program is missing.
     """
-    # Each takes a while to import, and no command needs all of them.
+    # Each runner takes a while to import, and no command needs all of them.
     match kind:
         case "local":
             from hardware.local import LocalRunner

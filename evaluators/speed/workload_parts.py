@@ -1,4 +1,4 @@
-"""What a model does for a token or a prompt, and what it holds in memory, in parts that add up."""
+"""A model's work for one workload and its memory, as sums of parts for a linear cost model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ from search_space.costs import layer_costs, weight_bytes
 from search_space.quantization import Quantization, matrix_bytes
 
 Parts: TypeAlias = Mapping[str, float]
+"""The amount of each part, by name. The units differ: bytes, FLOPs and counts."""
 
 _MIXER_LETTERS = tuple(letter for letter in MIXERS if letter != layout_letter(None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """What scores of latency and memory are scores of; the fields are those of LatencySettings."""
+    """How a model is deployed; the fields are those of LatencySettings."""
 
     quantization: Quantization
     prompt_length: int
@@ -25,7 +26,15 @@ class Deployment:
 
 
 def parts_of(score: str, architecture: Architecture, deployment: Deployment) -> Parts:
-    """Return the parts that an additive score is a sum over; see `ScoreDefinition.is_additive`."""
+    """Return the parts that an additive score is a weighted sum of.
+
+    All architectures have the same parts, in the same order.
+
+    Args:
+        score: The name of a score for which `is_additive` holds.
+        architecture: The model.
+        deployment: Its quantisation and its workloads.
+    """
     definition = definition_of(score)
     assert definition is not None, score
     assert definition.is_additive, score
@@ -47,13 +56,14 @@ def parts_of(score: str, architecture: Architecture, deployment: Deployment) -> 
 def _time_parts(
     architecture: Architecture, quantization: Quantization, workload: Workload
 ) -> Parts:
-    """Of one token that is written, or one prompt that is read; all architectures have all parts.
+    """Return the parts of decoding one token or reading one prompt.
 
-    Bytes of the layers' matrices, of the vocabulary's, and of the caches that attention reads; for
-    each mixer's letter, its FLOPs between tokens and its layers; all layers; and what there is
-    once. In a prompt a matrix is used as often as there are tokens, so its bytes stand for FLOPs.
+    The parts are the bytes of the layers' matrices, of the vocabulary's matrices and of the caches
+    that attention reads; for each mixer its layers and its FLOPs between tokens; the number of
+    layers; and a constant. A prompt uses a matrix once per token, so bytes represent FLOPs there.
 
-    Matrices are not told apart by what they project: forty measurements told less so.
+    Matrices are not distinguished by what they project, because forty measurements predict worse
+    with more parts.
     """
     tokens = workload.tokens if workload.phase == "prefill" else 1
     parts = {"matrices": 0.0, "caches": 0.0}
@@ -72,9 +82,10 @@ def _time_parts(
 
 
 def _memory_parts(architecture: Architecture, quantization: Quantization, tokens: int) -> Parts:
-    """Weights, of which a runtime may copy some, states, and activations of a prompt of `tokens`.
+    """Return the parts of the peak memory: weights, states and the activations of a prompt.
 
-    Caches that grow stand for themselves, so that it is of no account for how many tokens.
+    A runtime may copy some of the weights, so the vocabulary and the layers are separate parts.
+    Caches that grow are a part of their own, so that their length does not matter.
     """
     layers = architecture.layers
     states = dict.fromkeys((True, False), 0.0)
@@ -96,7 +107,7 @@ def _memory_parts(architecture: Architecture, quantization: Quantization, tokens
 
 
 def _vocabulary_bytes(architecture: Architecture, quantization: Quantization) -> float:
-    """Of the table that scores, and of the projections beside a narrow one."""
+    """Return the bytes of the output table, and of the projections of a factorised embedding."""
     narrow = architecture.embedding_width
     table = matrix_bytes(architecture.vocab_size, narrow, quantization)
     if not architecture.factorised:

@@ -1,1 +1,1 @@
-"""Text: what is read, how it is split between training and scoring, and its tokens."""
+"""Text: which documents are read, how training and held-out text are split, and tokenizers."""

@@ -1,4 +1,4 @@
-"""Text to train on and text held out of it: the standard library's sources or the user's files."""
+"""A corpus: documents split into training text and held-out text."""
 
 import hashlib
 import itertools
@@ -10,13 +10,13 @@ from evaluators.text.documents import PYTHON as PYTHON
 from evaluators.text.documents import CorpusName as CorpusName
 from evaluators.text.documents import check_corpus as check_corpus
 from evaluators.text.documents import read_documents
-from evaluators.text.overlap import Separated, separated
+from evaluators.text.overlap import SeparatedTexts, separate
 
 _TRAINING_BLOCK = 32_768
-# Smaller, so that the few windows that are scored come from many documents.
+# Smaller than a training block, so that the few windows that are scored come from many documents.
 _HELD_OUT_BLOCK = 4_096
 _SECTION = 16_384
-_MIXING_SEED = 20_000
+_SHUFFLE_SEED = 20_000
 
 _LEAST_TEXT = 16_384
 _LEAST_SCORED = 2_048
@@ -27,12 +27,19 @@ _MOST_HELD_OUT_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """Two sides of a text that share no document, each in mixed blocks.
+    """Training text and held-out text that share no document.
 
-    Blocks end anywhere in a line; they are to be read in order, as far as a budget goes.
-    identity: SHA-256 over the documents; another order or other file names leave it alone.
-    copies: documents that are not trained on, being near copies of held-out ones.
-    unscored_bytes: of held-out text that is not scored, since the text to train on has it too.
+    Both are cut into blocks, at any character, and the blocks are shuffled. They are read in order
+    until a budget is exhausted.
+
+    Attributes:
+        training: The blocks of the training text.
+        held_out: The blocks of the held-out text.
+        identity: SHA-256 over the documents, independent of their order and of file names.
+        copies: Documents that are left out of the training text, because they are near copies of
+            held-out ones.
+        unscored_bytes: Bytes that are left out of the held-out text, because the training text has
+            them too.
     """
 
     training: tuple[str, ...]
@@ -43,12 +50,17 @@ class Corpus:
 
 
 def read_corpus(name: CorpusName) -> Corpus:
-    """The documents of `name`, as `read_documents` finds them, in two sides.
+    """Read the documents of a corpus and split them into training text and held-out text.
 
-    The documents with the smallest hashes are held out until they make up a few percent of the
-    text; one too large for that is first cut into sections at blank lines. Then the sides are
-    separated, so that no passage of 200 characters is in both. Raises ValueError for what is
-    missing, malformed or too little.
+    The documents with the smallest hashes are held out, until they make up a few percent of the
+    text. A document that is too large for that is first cut into sections at blank lines. The two
+    texts are then separated, so that no passage of 200 characters occurs in both.
+
+    Args:
+        name: What to read; see `read_documents`.
+
+    Raises:
+        ValueError: A file is missing or malformed, or there is too little text.
     """
     texts = _distinct(read_documents(name))
     documents = _distinct(
@@ -57,30 +69,31 @@ def read_corpus(name: CorpusName) -> Corpus:
     _check_size(name, documents)
     split = _split(documents)
     if name in (PYTHON, (PYTHON,)):
-        # Its copies are left out by name, and what is left on both sides is below 2 % of the
-        # held-out text: it stays, so that scores go on comparing with those already stored.
-        sides = Separated(held_out=documents[:split], training=documents[split:])
+        # Copies are excluded by file name here, and less than 2 % of the held-out text also occurs
+        # in the training text. It stays, so that scores remain comparable with stored ones.
+        separated = SeparatedTexts(held_out=documents[:split], training=documents[split:])
     else:
-        sides = separated(documents[:split], documents[split:])
-        _check_sides(name, sides)
+        separated = separate(documents[:split], documents[split:])
+        _check_separated(name, separated)
     return Corpus(
-        training=_mixed(sides.training, _TRAINING_BLOCK),
-        held_out=_mixed(sides.held_out, _HELD_OUT_BLOCK),
+        training=_shuffled_blocks(separated.training, _TRAINING_BLOCK),
+        held_out=_shuffled_blocks(separated.held_out, _HELD_OUT_BLOCK),
         identity=hashlib.sha256(
-            "".join(map(_digest, sides.held_out + sides.training)).encode()
+            "".join(map(_digest, separated.held_out + separated.training)).encode()
         ).hexdigest(),
-        copies=sides.copies,
-        unscored_bytes=sides.unscored_bytes,
+        copies=separated.copies,
+        unscored_bytes=separated.unscored_bytes,
     )
 
 
 def overlap_note(corpus: Corpus) -> str | None:
-    """What was done about text on both sides, as a sentence; None where there was none."""
+    """Return a sentence about text that occurred on both sides, or None if there was none."""
     if not corpus.copies and not corpus.unscored_bytes:
         return None
     return (
-        f"{corpus.copies:,} documents are not trained on, near copies of held-out ones; "
-        f"{corpus.unscored_bytes:,} bytes of held-out text are not scored, as others have them"
+        f"{corpus.copies:,} documents are not trained on: near copies of held-out ones; "
+        f"{corpus.unscored_bytes:,} bytes of held-out text are not scored: also in the training "
+        "text"
     )
 
 
@@ -88,27 +101,27 @@ def _check_size(name: CorpusName, documents: list[str]) -> None:
     size = _size(documents)
     if size < _LEAST_TEXT or len(documents) < 2:
         raise ValueError(
-            f"corpus: {_shown(name)} holds {size:,} characters of text, copies left out, and at "
-            f"least {_LEAST_TEXT:,} are needed"
+            f"corpus: {_quoted(name)} has {size:,} characters of text without duplicates, and at "
+            f"least {_LEAST_TEXT:,} are required"
         )
 
 
-def _check_sides(name: CorpusName, sides: Separated) -> None:
-    training, scored = _size(sides.training), _size(sides.held_out)
+def _check_separated(name: CorpusName, separated: SeparatedTexts) -> None:
+    training, scored = _size(separated.training), _size(separated.held_out)
     if training < _LEAST_TEXT / 2 or scored < _LEAST_SCORED:
         raise ValueError(
-            f"corpus: {_shown(name)} repeats itself so much that, held apart, {training:,} "
-            f"characters are left to train on and {scored:,} to score, and at least "
-            f"{_LEAST_TEXT // 2:,} and {_LEAST_SCORED:,} are needed"
+            f"corpus: {_quoted(name)} repeats itself too much: without text that occurs on both "
+            f"sides, {training:,} characters remain to train on and {scored:,} to score, and at "
+            f"least {_LEAST_TEXT // 2:,} and {_LEAST_SCORED:,} are required"
         )
 
 
-def _shown(name: CorpusName) -> str:
+def _quoted(name: CorpusName) -> str:
     return f"'{name}'" if isinstance(name, str) else str(list(name))
 
 
 def _sections(text: str, longest: int) -> Iterator[str]:
-    """The text itself, or sections of it when it is above `longest` characters."""
+    """Return the text, or sections of it if it has more than `longest` characters."""
     if len(text) <= longest:
         yield text
         return
@@ -127,7 +140,7 @@ def _sections(text: str, longest: int) -> Iterator[str]:
 
 
 def _distinct(documents: Iterable[str]) -> list[str]:
-    """Exact duplicates and blank ones removed, in the order of their hashes."""
+    """Return the documents in the order of their hashes, without duplicates and blank ones."""
     by_digest = {_digest(document): document for document in documents if document.strip()}
     return [document for _, document in sorted(by_digest.items())]
 
@@ -137,7 +150,7 @@ def _digest(document: str) -> str:
 
 
 def _split(documents: list[str]) -> int:
-    """How many documents, from the first, are held out; the last one never is."""
+    """Return how many documents are held out, counted from the first; the last one never is."""
     wanted = _held_out_size(documents)
     sizes = itertools.accumulate(len(document) for document in documents[:-1])
     reached = (index for index, size in enumerate(sizes, start=1) if size >= wanted)
@@ -153,8 +166,8 @@ def _size(documents: list[str]) -> int:
     return sum(len(document) for document in documents)
 
 
-def _mixed(documents: list[str], block: int) -> tuple[str, ...]:
+def _shuffled_blocks(documents: list[str], block: int) -> tuple[str, ...]:
     text = "".join(documents)
     blocks = [text[start : start + block] for start in range(0, len(text), block)]
-    random.Random(_MIXING_SEED).shuffle(blocks)  # noqa: S311 - an order, not a secret
+    random.Random(_SHUFFLE_SEED).shuffle(blocks)  # noqa: S311 - an order, not a secret
     return tuple(blocks)

@@ -1,4 +1,4 @@
-"""The documents that a corpus is made of: text files, lines of JSONL, rows of Parquet."""
+"""The documents of a corpus: text files, lines of JSONL and rows of Parquet."""
 
 import glob
 import importlib.util
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-# A word, a path or a pattern; or several of them.
 CorpusName: TypeAlias = str | tuple[str, ...]
+"""`python`, a path or a pattern, or several of these; see `read_documents`."""
 
 PYTHON = "python"
 
-# Tests repeat the library, and the tables of `encodings` repeat each other: near duplicates on both
-# sides would make the held-out text easier than it is.
+# Tests repeat the library, and the tables of `encodings` repeat each other. Near duplicates in both
+# training and held-out text would make the held-out text look easier than it is.
 _NOT_PROSE = frozenset(
     {"test", "tests", "idle_test", "encodings", "site-packages", "dist-packages", "__pycache__"}
 )
@@ -24,7 +24,14 @@ _FIELD = "text"
 
 
 def check_corpus(name: CorpusName) -> None:
-    """ValueError for what is not there, or not to be read here; no file is opened."""
+    """Check that the files of a corpus exist and can be read here, without opening any of them.
+
+    Args:
+        name: The corpus; see `read_documents`.
+
+    Raises:
+        ValueError: A name matches no file, or the package that reads a file is not installed.
+    """
     if name == ():
         raise ValueError("corpus: [] is not one or more names")
     for each in _names(name):
@@ -33,13 +40,19 @@ def check_corpus(name: CorpusName) -> None:
 
 
 def read_documents(name: CorpusName) -> list[str]:
-    """The texts of what `name` names, in no order that means anything.
+    """Return the texts of a corpus, in an arbitrary order.
 
-    Each name is `python` (the standard library's own sources), a file, a folder (read with all its
-    folders, hidden ones apart) or a pattern such as `docs/**/*.md`. In a `.jsonl` file each line is
-    a document, a text or an object with a field `text`; in a `.parquet` file each row is one. Any
-    other file is one UTF-8 text. `NAME#body` takes the field `body` in place of `text`. Raises
-    ValueError, which names the file and the line, for what is missing or malformed.
+    In a `.jsonl` file each line is a document: a string or an object with a field `text`. In a
+    `.parquet` file each row is one, with a column `text`. Any other file is one document in UTF-8.
+    `NAME#body` reads the field `body` instead of `text`.
+
+    Args:
+        name: One or more names. Each is `python` (the sources of the standard library), a file, a
+            folder (read recursively, without hidden files and folders) or a pattern such as
+            `docs/**/*.md`.
+
+    Raises:
+        ValueError: A file is missing or malformed; the message names the file and the line.
     """
     return [document for each in _names(name) for document in _documents(each)]
 
@@ -79,18 +92,20 @@ def _documents(name: str) -> Iterator[str]:
 
 
 def _paths(source: _Source) -> list[Path]:
-    """The files that a path or a pattern stands for; nothing of what a link to a folder holds."""
+    """Return the files of a path or a pattern; no link to a folder inside it is followed."""
     place = source.place
     if not place:
-        raise ValueError("corpus: '' is not the name of a file or a folder")
+        raise ValueError("corpus: '' is not the name of a file or folder")
     if _exists(place):
         path = Path(place).expanduser()
         return [path] if path.is_file() else sorted(_files(path))
     if place == PYTHON:
-        raise ValueError(f"corpus: '{place}#{source.field}' is not possible, it has no fields")
+        raise ValueError(
+            f"corpus: '{place}#{source.field}' is not possible: '{PYTHON}' has no fields"
+        )
     if not glob.has_magic(place):
         raise ValueError(
-            f"corpus: '{place}' is not '{PYTHON}' and no file or folder of that name exists"
+            f"corpus: '{place}' is not '{PYTHON}', and no file or folder has that name"
         )
     try:
         paths = sorted(path for path in _matches(Path(place).expanduser()) if path.is_file())
@@ -104,16 +119,16 @@ def _paths(source: _Source) -> list[Path]:
 def _exists(place: str) -> bool:
     try:
         return Path(place).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # too long for a name; the home of nobody; a NUL
+    except (OSError, RuntimeError, ValueError):  # a name too long; an unknown user's home; a NUL
         return False
 
 
 def _matches(pattern: Path) -> Iterator[Path]:
-    """What the pattern matches, hidden files and folders apart unless it names them itself."""
+    """Yield what a pattern matches, without hidden files and folders that it does not name."""
     fixed = next(n for n, part in enumerate(pattern.parts) if glob.has_magic(part))
     folder, rest = Path(*pattern.parts[:fixed]), pattern.parts[fixed:]
     named = {part for part in rest if part.startswith(".")}
-    # In place of glob.glob, which follows links and so walks a loop of them almost for ever.
+    # glob.glob follows links to folders, so that it would walk a loop of them almost for ever.
     for path in folder.glob(str(Path(*rest))):
         parts = path.relative_to(folder).parts
         if named or not any(part.startswith(".") for part in parts):
@@ -125,16 +140,16 @@ def _standard_library() -> list[Path]:
     paths = [path for path in _files(folder, _NOT_PROSE) if path.suffix == ".py"]
     if not paths:
         raise ValueError(
-            f"corpus: '{PYTHON}' needs the standard library's sources, and {folder} has none; "
+            f"corpus: '{PYTHON}' requires the standard library's sources, and {folder} has none; "
             "name a text file or a folder instead"
         )
     return paths
 
 
-def _files(folder: Path, left_out: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """Every file below, but for hidden ones and those in a folder whose name is in `left_out`."""
+def _files(folder: Path, excluded: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Yield every file below a folder, except hidden ones and those in folders named `excluded`."""
     for parent, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if name not in left_out and not name.startswith(".")]
+        folders[:] = [name for name in folders if name not in excluded and not name.startswith(".")]
         paths = (Path(parent, name) for name in names if not name.startswith("."))
         yield from (path for path in paths if path.is_file())
 
@@ -143,8 +158,8 @@ def _check_readable(paths: Iterable[Path]) -> None:
     rows = next((path for path in paths if path.suffix.lower() == ".parquet"), None)
     if rows is not None and importlib.util.find_spec("datasets") is None:
         raise ValueError(
-            f"corpus: {rows} is read with datasets, which is not installed; it comes with "
-            "pip install 'hybrid-lm-search[parquet]'"
+            f"corpus: {rows} requires the package datasets, which is not installed; install it "
+            "with pip install 'hybrid-lm-search[parquet]'"
         )
 
 
@@ -164,58 +179,61 @@ def _text(path: Path) -> str:
 
 
 def _lines(path: Path, field: str) -> Iterator[str]:
-    # Not splitlines: a text may hold other separators of lines, JSON Lines has one.
+    # Not splitlines: a text may contain other line separators, and JSON Lines has only this one.
     for number, line in enumerate(_text(path).removeprefix("\ufeff").split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number:,},"
         try:
-            found = json.loads(line)
+            value = json.loads(line)
         except ValueError as error:
             what = error.msg.lower() if isinstance(error, json.JSONDecodeError) else str(error)
             raise ValueError(f"corpus: {where} is not JSON ({what})") from None
         except RecursionError:
-            raise ValueError(f"corpus: {where} is not JSON of which a text is read") from None
-        if isinstance(found, dict):
-            if field not in found:
-                known = ", ".join(map(repr, found)) or "nothing"
-                raise ValueError(_without_field(where, field, known))
-            found = found[field]
-        yield _checked(found, where, field)
+            raise ValueError(f"corpus: {where} is JSON that is nested too deeply") from None
+        if isinstance(value, dict):
+            if field not in value:
+                raise ValueError(_missing_field(where, field, value))
+            value = value[field]
+        yield _checked(value, where, field)
 
 
 def _rows(path: Path, field: str) -> Iterator[str]:
-    # Installed by who wants it, and seconds to import.
+    # An optional dependency, which takes seconds to import.
     import datasets
 
     try:
-        # As a stream: loading it would leave a copy of the file in a cache in the user's home.
+        # Streamed, because loading would leave a copy of the file in a cache in the user's home.
         table = datasets.load_dataset(
             "parquet", data_files=glob.escape(str(path.absolute())), split="train", streaming=True
         )
         if field not in table.column_names:
-            known = ", ".join(map(repr, table.column_names))
-            raise ValueError(_without_field(str(path), field, known))
+            raise ValueError(_missing_field(str(path), field, table.column_names))
         for number, row in enumerate(table.select_columns([field]), start=1):
             yield _checked(row[field], f"{path}, row {number:,},", field)
     except (ValueError, OSError) as error:
         if str(error).startswith("corpus: "):
             raise
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"corpus: {path} is not a table in Parquet ({reason})") from error
+        raise ValueError(f"corpus: {path} is not a Parquet table ({reason})") from error
 
 
-def _without_field(where: str, field: str, known: str) -> str:
+def _missing_field(where: str, field: str, fields: Iterable[str]) -> str:
+    existing = ", ".join(map(repr, fields)) or "none"
     return (
-        f"corpus: {where} has no field '{field}' but {known[:200]}; a name that ends in #FIELD "
-        "takes another"
+        f"corpus: {where} has no field '{field}' (its fields: {existing[:200]}); append #FIELD to "
+        "the name to read another field"
     )
 
 
-def _checked(found: object, where: str, field: str) -> str:
-    """The text itself, if it is one that can be written."""
-    if not isinstance(found, str):
-        raise ValueError(f"corpus: {where} is not a text, nor an object with one as '{field}'")
-    if any("\ud800" <= letter <= "\udfff" for letter in found):
-        raise ValueError(f"corpus: {where} holds half of a UTF-16 pair, which is no character")
-    return found
+def _checked(value: object, where: str, field: str) -> str:
+    """Return the value, or raise ValueError if it is not a text that UTF-8 can encode."""
+    if not isinstance(value, str):
+        raise ValueError(
+            f"corpus: {where} is neither a string nor an object with a string as '{field}'"
+        )
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError(
+            f"corpus: {where} contains half of a UTF-16 surrogate pair, which is not a character"
+        )
+    return value

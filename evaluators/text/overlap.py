@@ -1,4 +1,4 @@
-"""No long passage on both sides of a split: texts to train on and texts held out are told apart."""
+"""Removal of overlap: no long passage remains in both the training texts and the held-out texts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,19 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# A passage of twice this covers a whole block of its text, blocks counted from the text's start.
-# So it is enough to look up the held-out blocks at every position of the texts to train on.
+# In bytes. Held-out texts are cut into blocks from their start, so a passage of twice this length
+# contains a whole block. It is therefore enough to look up the blocks at every position of the
+# training texts.
 _BLOCK = 96
-_BYTES_AT_ONCE = 1 << 18  # more does not stay in the caches
-# No byte of UTF-8, so no block reaches from one text into the next.
+_BYTES_AT_ONCE = 1 << 18  # more would not stay in the processor's caches
+# This byte does not occur in UTF-8, so no block extends from one text into the next.
 _BORDER = b"\xff"
 
-# A text to train on that shares half of itself with held-out ones is a copy of them.
-_COPIED_SHARE = 0.5
-# What more texts than these share (a tenth of them where they are few) is a form that texts have, a
-# licence or a prompt, and makes no copies of them.
-_FEW = 10
-_FEW_SHARE = 0.1
+# A training text that shares this fraction of itself with held-out texts is a copy of them.
+_COPIED_FRACTION = 0.5
+# A passage in more training texts than this (or than a tenth of them, if that is less) is
+# boilerplate, such as a licence or a prompt, and does not make a text a copy.
+_BOILERPLATE_TEXTS = 10
+_BOILERPLATE_FRACTION = 0.1
 
 _THIRD = 32
 _FILTER_BITS = 24
@@ -29,11 +30,14 @@ _Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Separated:
-    """Two sides with no passage of 200 characters in common.
+class SeparatedTexts:
+    """Held-out and training texts with no passage of 200 characters in common.
 
-    copies: how many texts to train on were left out as near copies of held-out ones.
-    unscored_bytes: of held-out text that is held out no more, since texts to train on have it too.
+    Attributes:
+        held_out: The held-out texts, or the pieces of them that remain.
+        training: The training texts that remain.
+        copies: The number of training texts removed as near copies of held-out ones.
+        unscored_bytes: The bytes removed from held-out texts because training texts have them too.
     """
 
     held_out: list[str]
@@ -42,27 +46,32 @@ class Separated:
     unscored_bytes: int = 0
 
 
-def separated(held_out: list[str], training: list[str]) -> Separated:
-    """Near copies of held-out texts are not trained on, and what else is shared is not scored.
+def separate(held_out: list[str], training: list[str]) -> SeparatedTexts:
+    """Remove the overlap between held-out and training texts.
 
-    Around the latter a held-out text falls into pieces, each a text of its own.
+    Near copies of held-out texts are removed from the training texts. Other shared passages are
+    removed from the held-out texts, which are cut into pieces there.
+
+    Args:
+        held_out: The texts to score.
+        training: The texts to train on.
     """
     blocks = [_block_hashes(text.encode()) for text in held_out]
     keys, block_keys = np.unique(np.concatenate(blocks), return_inverse=True)
     found = _occurrences(keys, training)
-    having = np.unique(found.key * len(training) + found.text) // len(training)
-    few = min(_FEW, int(_FEW_SHARE * len(training)))
-    telling = np.bincount(having, minlength=len(keys))[found.key] <= few
+    containing = np.unique(found.key * len(training) + found.text) // len(training)
+    most = min(_BOILERPLATE_TEXTS, int(_BOILERPLATE_FRACTION * len(training)))
+    is_specific = np.bincount(containing, minlength=len(keys))[found.key] <= most
     shared = np.bincount(
-        found.text[telling], _covered(found.position[telling]), minlength=len(training)
+        found.text[is_specific], _covered(found.position[is_specific]), minlength=len(training)
     )
     sizes = np.array([len(text.encode()) for text in training])
-    is_copy = (shared > 0) & (shared >= _COPIED_SHARE * sizes)
+    is_copy = (shared > 0) & (shared >= _COPIED_FRACTION * sizes)
     remaining = np.zeros(len(keys), dtype=np.bool_)
     remaining[found.key[~is_copy[found.text]]] = True
     borders = np.cumsum([len(each) for each in blocks])[:-1]
     unscored = np.split(remaining[block_keys], borders)
-    return Separated(
+    return SeparatedTexts(
         held_out=[
             piece
             for text, cut in zip(held_out, unscored, strict=True)
@@ -76,7 +85,10 @@ def separated(held_out: list[str], training: list[str]) -> Separated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Occurrences:
-    """Where keys are found: in which text, and where in all of them, in rising order."""
+    """Occurrences of keys: the key's index, the text's index and the byte's position in all texts.
+
+    Positions are in ascending order.
+    """
 
     key: NDArray[np.int64]
     text: NDArray[np.int64]
@@ -84,16 +96,19 @@ class _Occurrences:
 
 
 def _occurrences(keys: _Hashes, texts: Sequence[str]) -> _Occurrences:
-    """`keys` in rising order; two hashes of 64 bits that are equal are taken for equal blocks."""
-    # A look-up by the first bits spares the search for most positions.
-    begun = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
-    begun[keys >> np.uint64(64 - _FILTER_BITS)] = True
+    """Find the blocks with the given hashes; keys are in ascending order.
+
+    Two blocks with the same 64-bit hash are taken to be equal.
+    """
+    # A lookup of the first bits avoids the binary search at most positions.
+    is_prefix = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
+    is_prefix[keys >> np.uint64(64 - _FILTER_BITS)] = True
     parts = [np.empty((3, 0), dtype=np.int64)]
     first = passed = 0
     for batch in _batches(texts):
         data = _BORDER.join(batch)
         hashes = _hashes(data)
-        at = np.flatnonzero(begun[hashes >> np.uint64(64 - _FILTER_BITS)])
+        at = np.flatnonzero(is_prefix[hashes >> np.uint64(64 - _FILTER_BITS)])
         key = np.searchsorted(keys, hashes[at]).clip(max=len(keys) - 1)
         hits = keys[key] == hashes[at]
         starts = np.cumsum([0] + [len(text) + 1 for text in batch[:-1]])
@@ -119,12 +134,15 @@ def _batches(texts: Sequence[str]) -> Iterator[list[bytes]]:
 
 
 def _block_hashes(text: bytes) -> _Hashes:
-    """Of the whole blocks that the text begins with."""
+    """Return the hashes of the text's consecutive whole blocks."""
     return _hashes(text)[::_BLOCK]
 
 
 def _hashes(data: bytes) -> _Hashes:
-    """Of the block at every position: a polynomial in its bytes (Karp and Rabin 1987)."""
+    """Return the hash of the block at every position: a polynomial in its bytes.
+
+    Karp and Rabin, Efficient randomized pattern-matching algorithms (1987).
+    """
     if len(data) < _BLOCK:
         return np.empty(0, dtype=np.uint64)
     generator = np.random.default_rng(_SEED)
@@ -141,12 +159,12 @@ def _hashes(data: bytes) -> _Hashes:
 
 
 def _covered(positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of each block the bytes that no later one covers; positions in rising order."""
+    """Return the bytes of each block that no later block covers; positions are ascending."""
     return np.minimum(np.diff(positions, append=np.iinfo(np.int64).max), _BLOCK)
 
 
 def _pieces(text: str, cut: NDArray[np.bool_]) -> Iterator[str]:
-    """What is left of the text without those blocks; a letter cut through is left out too."""
+    """Yield what remains of a text without its cut blocks and the characters that they split."""
     if not cut.any():
         yield text
         return

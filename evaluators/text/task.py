@@ -1,4 +1,4 @@
-"""The user's own task: a file of prompts and completions, a part of which is held out."""
+"""The user's own task: a file of prompts and completions, some of which are held out."""
 
 import hashlib
 import json
@@ -7,22 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _HELD_OUT_SHARE = 0.2
-# They are scored after every training: a longer file makes training richer, and scoring no slower.
+# Held-out prompts are scored after every training. With this limit a longer file gives more text to
+# train on but does not make scoring slower.
 _MOST_HELD_OUT = 400
 _FEWEST_PROMPTS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
+    """A prompt and the completion that the model should learn to write."""
+
     prompt: str
     completion: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Two sides that share no prompt, each in the order of the prompts' hashes.
+    """Training and held-out examples that share no prompt, in the order of the prompts' hashes.
 
-    identity: SHA-256 over the examples; their order in the file leaves it alone.
+    Attributes:
+        training: The examples to train on.
+        held_out: The examples to score.
+        identity: SHA-256 over the examples, independent of their order in the file.
     """
 
     training: tuple[Example, ...]
@@ -31,30 +37,36 @@ class Task:
 
 
 def read_task(name: str) -> Task:
-    """The examples of a JSONL file, of which each line is {"prompt": ..., "completion": ...}.
+    """Read a JSONL file in which each line is {"prompt": ..., "completion": ...}.
 
-    Examples that are given twice count once. A fifth of the prompts, but not more than some
-    hundred, is held out: those whose hashes are smallest. Raises ValueError for a file that is not
-    there, for a line that is anything else, and for too few prompts.
+    Duplicate examples count once. A fifth of the prompts, but at most 400, are held out: those with
+    the smallest hashes.
+
+    Args:
+        name: The path of the file.
+
+    Raises:
+        ValueError: The file cannot be read, a line has another form, or there are fewer than 50
+            different prompts.
     """
     task = _split(_examples(name))
     count = len({example.prompt for example in (*task.training, *task.held_out)})
     if count < _FEWEST_PROMPTS:
         raise ValueError(
-            f"task: '{name}' holds {count} different prompts, and at least {_FEWEST_PROMPTS} are "
-            "needed"
+            f"task: '{name}' has {count} different prompts, and at least {_FEWEST_PROMPTS} are "
+            "required"
         )
     return task
 
 
-def _split(read: Iterable[Example]) -> Task:
-    examples = sorted(set(read), key=_place)
-    prompts = list(dict.fromkeys(example.prompt for example in examples))
+def _split(examples: Iterable[Example]) -> Task:
+    distinct = sorted(set(examples), key=_sort_key)
+    prompts = list(dict.fromkeys(example.prompt for example in distinct))
     held_out = set(prompts[: min(_MOST_HELD_OUT, int(_HELD_OUT_SHARE * len(prompts)))])
     return Task(
-        training=tuple(each for each in examples if each.prompt not in held_out),
-        held_out=tuple(each for each in examples if each.prompt in held_out),
-        identity=hashlib.sha256("".join(map(_digest, examples)).encode()).hexdigest(),
+        training=tuple(each for each in distinct if each.prompt not in held_out),
+        held_out=tuple(each for each in distinct if each.prompt in held_out),
+        identity=hashlib.sha256("".join(map(_digest, distinct)).encode()).hexdigest(),
     )
 
 
@@ -73,7 +85,7 @@ def _examples(name: str) -> Iterator[Example]:
 
 
 def _example(line: bytes) -> Example:
-    """ValueError with the rest of a sentence that began with the line's number."""
+    """Parse a line, or raise ValueError with a predicate whose subject is the line."""
     try:
         found = json.loads(line.decode())
     except UnicodeDecodeError:
@@ -81,12 +93,14 @@ def _example(line: bytes) -> Example:
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(found, dict) or set(found) != {"prompt", "completion"}:
-        raise ValueError('is not an object of "prompt" and "completion" and nothing else')
+        raise ValueError('is not an object with exactly the fields "prompt" and "completion"')
     for field, text in found.items():
         if not isinstance(text, str):
-            raise ValueError(f'has a "{field}" that is not a text')
+            raise ValueError(f'has a "{field}" that is not a string')
         if not _is_unicode(text):
-            raise ValueError(f'has a "{field}" with half of a UTF-16 pair, which is no character')
+            raise ValueError(
+                f'has a "{field}" with half of a UTF-16 surrogate pair, which is not a character'
+            )
     if not found["completion"]:
         raise ValueError('has an empty "completion"')
     return Example(prompt=found["prompt"], completion=found["completion"])
@@ -100,7 +114,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _place(example: Example) -> tuple[str, str]:
+def _sort_key(example: Example) -> tuple[str, str]:
     return hashlib.sha256(example.prompt.encode()).hexdigest(), example.completion
 
 

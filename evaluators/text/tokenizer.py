@@ -1,4 +1,4 @@
-"""Byte-level BPE of a corpus, and token ids whose bytes are known exactly; both kept on disk."""
+"""Byte-level BPE tokenizers and token ids, both cached on disk."""
 
 import contextlib
 import hashlib
@@ -15,12 +15,13 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from hardware.progress import Say
+
 TokenIds: TypeAlias = NDArray[np.uint16]
-Say: TypeAlias = Callable[[str], None]
 
 _BYTES = 256
 _MOST_TOKENS = 65_536
-# More text changes the merges little and costs time: 6 MB are read in a second or two.
+# More text costs time and hardly changes the merges; 6 MB take a second or two.
 _TRAINING_CHARACTERS = 6_000_000
 _BLOCKS_AT_ONCE = 8
 _DIGEST_BYTES = 32
@@ -28,11 +29,13 @@ _DIGEST_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokenizer:
-    """Text to ids and back without loss, whatever the text.
+    """A tokenizer that converts any text to ids and back without loss.
 
-    token_bytes: how many bytes of UTF-8 each id stands for. A small text may fill fewer ids than
-        were asked for.
-    identity: SHA-256 over its merges.
+    Attributes:
+        token_bytes: The number of UTF-8 bytes of each id. A small text may lead to fewer ids than
+            were requested.
+        identity: SHA-256 over the tokenizer's serialised form.
+        bpe: The tokenizer of the package tokenizers.
     """
 
     token_bytes: NDArray[np.int64]
@@ -41,13 +44,22 @@ class Tokenizer:
 
 
 def cache_folder() -> Path:
-    """`nas` in $XDG_CACHE_HOME, or in ~/.cache where that is not set to an absolute path."""
+    """Return `nas` in $XDG_CACHE_HOME, or in ~/.cache if that is not set to an absolute path."""
     root = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (root if root.is_absolute() else Path.home() / ".cache") / "nas"
 
 
 def train_tokenizer(blocks: Sequence[str], vocab_size: int, say: Say) -> Tokenizer:
-    """The BPE of at most `vocab_size` tokens that the first megabytes of `blocks` lead to."""
+    """Train a byte-level BPE tokenizer on the first megabytes of a text, or load it from the cache.
+
+    Args:
+        blocks: The blocks of the text, of which the first 6 million characters are read.
+        vocab_size: The maximum number of tokens, from 256 to 65,536.
+        say: Told of a training, and of a cache that is damaged or cannot be written.
+
+    Raises:
+        ValueError: `vocab_size` is out of range.
+    """
     if not _BYTES <= vocab_size <= _MOST_TOKENS:
         raise ValueError(f"vocab_size: {vocab_size} is not between {_BYTES} and {_MOST_TOKENS:,}")
     sample = _first_characters(blocks, _TRAINING_CHARACTERS)
@@ -57,11 +69,11 @@ def train_tokenizer(blocks: Sequence[str], vocab_size: int, say: Say) -> Tokeniz
         return _trained(sample, vocab_size).to_str().encode()
 
     key = _key(tokenizers.__version__, str(vocab_size), *sample)
-    text = _remembered(f"tokenizer-{key}.json", train, say)
+    text = _cached(f"tokenizer-{key}.json", train, say)
     bpe = tokenizers.Tokenizer.from_str(text.decode())
     spellings = sorted(bpe.get_vocab().items(), key=lambda item: item[1])
     return Tokenizer(
-        # A byte-level token is spelled with one character for each of its bytes.
+        # A byte-level token is spelled with one character per byte.
         token_bytes=np.array([len(spelling) for spelling, _ in spellings], dtype=np.int64),
         identity=hashlib.sha256(text).hexdigest(),
         bpe=bpe,
@@ -71,7 +83,15 @@ def train_tokenizer(blocks: Sequence[str], vocab_size: int, say: Say) -> Tokeniz
 def encode(
     tokenizer: Tokenizer, blocks: Sequence[str], say: Say, at_least: int | None = None
 ) -> TokenIds:
-    """The ids of `blocks`, read in order until `at_least` ids are there; None reads all."""
+    """Return the ids of a text, from the cache if it has been encoded before.
+
+    Args:
+        tokenizer: The tokenizer to use.
+        blocks: The blocks of the text.
+        say: Told of an encoding, and of a cache that is damaged or cannot be written.
+        at_least: Stop reading blocks at this number of ids, which is then the number returned; None
+            reads them all.
+    """
 
     def ids() -> bytes:
         say(f"encoding {'the text' if at_least is None else f'{at_least:,} tokens of text'}")
@@ -80,19 +100,20 @@ def encode(
         return stream.getvalue()
 
     key = _key(tokenizer.identity, str(at_least), *blocks)
-    stored = _remembered(f"tokens-{key}.npy", ids, say)
+    stored = _cached(f"tokens-{key}.npy", ids, say)
     loaded: TokenIds = np.load(io.BytesIO(stored), allow_pickle=False)
     return loaded
 
 
 def encode_each(tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenIds]:
-    """The ids of every text by itself; nothing is kept on disk."""
+    """Return the ids of each text, without using the cache on disk."""
     with _one_thread():
         encodings = tokenizer.bpe.encode_batch_fast(list(texts))
     return [np.array(encoding.ids, dtype=np.uint16) for encoding in encodings]
 
 
 def decode(tokenizer: Tokenizer, token_ids: TokenIds) -> str:
+    """Return the text of token ids."""
     text: str = tokenizer.bpe.decode(token_ids.tolist(), skip_special_tokens=False)
     return text
 
@@ -126,7 +147,7 @@ def _encoded(tokenizer: Tokenizer, blocks: Sequence[str], at_least: int | None) 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """tokenizers takes every core unless its variable forbids it, also ones a measurement needs."""
+    """Keep the package tokenizers to one thread; it would take cores that a measurement needs."""
     name = "TOKENIZERS_PARALLELISM"
     before = os.environ.get(name)
     os.environ[name] = "false"
@@ -157,10 +178,10 @@ def _key(*parts: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def _remembered(name: str, make: Callable[[], bytes], say: Say) -> bytes:
-    """What `make` once returned for `name`; a file that was damaged since is made anew, aloud.
+def _cached(name: str, make: Callable[[], bytes], say: Say) -> bytes:
+    """Return the cached content of `name`; make and store it if the file is missing or damaged.
 
-    A file is its content and then the SHA-256 of it, which numpy and most readers pass over.
+    A file consists of the content and its SHA-256, which numpy and most readers ignore.
     """
     path = cache_folder() / name
     if path.is_file():
@@ -168,17 +189,17 @@ def _remembered(name: str, make: Callable[[], bytes], say: Say) -> bytes:
         content, digest = stored[:-_DIGEST_BYTES], stored[-_DIGEST_BYTES:]
         if hashlib.sha256(content).digest() == digest:
             return content
-        say(f"{path} is damaged and is made anew")
+        say(f"{path} is damaged and will be rebuilt")
     content = make()
     try:
         _write(path, content + hashlib.sha256(content).digest())
     except OSError as error:
-        say(f"{path} cannot be kept ({error.strerror})")
+        say(f"{path} cannot be written ({error.strerror})")
     return content
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All of it or nothing: another process never reads half a file."""
+    """Write a file atomically, so that no other process reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as unfinished:
         try:

@@ -1,1 +1,1 @@
-"""How a model is trained: a recipe, a step, and the run of them."""
+"""Training of a torch model on a budget of tokens."""

@@ -1,4 +1,4 @@
-"""Trains one model on a budget of tokens and scores it in bits per byte of held-out text.
+"""Training of one model on a budget of tokens, and its loss in bits per byte of held-out text.
 
 B batch, T time, V vocabulary, N windows of T tokens.
 """
@@ -16,34 +16,42 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from evaluators.evaluator import CurvePoint, EvaluationFailed, Progress, Report
-from evaluators.text.tokenizer import Say, TokenIds
-from evaluators.training.recipe import Recipe, make_optimizer, set_rate, start
+from evaluators.evaluator import CurvePoint, EvaluationFailed, Progress, ProgressReporter, Report
+from evaluators.text.tokenizer import TokenIds
+from evaluators.training.recipe import Recipe, initialise_as_identity, make_optimizer, set_rate
 from evaluators.training.step import UNSCORED, Batch, TrainingStep
 from evaluators.training.torch_device import Device, autocast, keep_freed_memory, torch_threads
+from hardware.progress import Say
 from hardware.quiet import YieldToMeasurements, yielding_to_measurements
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 
 Validate: TypeAlias = Callable[[YieldToMeasurements], float]
+"""Returns the model's validation loss; calls its argument before every forward pass."""
 
-# Scored in one pass: enough to keep a core busy, few enough to stay in its cache.
+# Tokens in one forward pass of scoring: enough to keep a core busy, few enough for its cache.
 _SCORED_TOKENS = 1_024
 
-_CURVE_SHARES = (0.25, 0.5)
+_CURVE_FRACTIONS = (0.25, 0.5)
 _REPORTS = 50
-# Times the loss before the first step: a run that is above has left the rails.
+# A training has diverged when its loss exceeds the loss before the first step by this factor.
 _DIVERGED = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
-    """How long and on what a model is trained.
+    """The length of a training, its batches and the device.
 
-    token_budget: tokens read, rounded up to whole steps.
-    rungs: shares of the budget after which the validation loss is taken, beside a quarter, a half
-        and the whole.
-    threads: of torch on a CPU; the setting before is put back.
+    Attributes:
+        context_length: Tokens per window.
+        batch_size: Windows per step.
+        token_budget: Tokens to read, rounded up to whole steps.
+        rungs: Fractions of the budget after which the validation loss is computed, in addition to
+            a quarter, a half and the whole.
+        device: The device to train on.
+        threads: torch's threads on a CPU; the previous number is restored afterwards.
+        seed: The seed of the initial weights and of the order of the windows.
+        recipe: The optimizer's settings.
     """
 
     context_length: int = 256
@@ -66,16 +74,24 @@ class TrainingSettings:
 
     @property
     def step_tokens(self) -> int:
+        """Tokens per step."""
         return self.batch_size * self.context_length
 
     @property
     def steps(self) -> int:
+        """Steps that read the whole budget."""
         return math.ceil(self.token_budget / self.step_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedText:
-    """Ids to train on, ids to be scored on, and the bytes of text that each id stands for."""
+    """A text as token ids.
+
+    Attributes:
+        training: The ids to train on.
+        validation: The ids to score.
+        token_bytes: The number of UTF-8 bytes of each id of the vocabulary.
+    """
 
     training: TokenIds
     validation: TokenIds
@@ -85,11 +101,24 @@ class TokenizedText:
 def train(
     architecture: Architecture, text: TokenizedText, settings: TrainingSettings, report: Report
 ) -> tuple[CurvePoint, ...]:
-    """The validation losses of a model trained from scratch; the last is that of the whole budget.
+    """Train a model from scratch and return its validation losses.
 
-    Every architecture of one vocabulary sees the same batches in the same order, and weights of the
-    same name and shape start alike. Pauses while something is measured on this machine. Raises
-    EvaluationFailed when the loss diverges.
+    All architectures with the same vocabulary size read the same batches in the same order, and
+    weights of the same name and shape have the same initial values. The training pauses while
+    something is measured on this machine.
+
+    Args:
+        architecture: The model to train.
+        text: The text to train on and to score.
+        settings: The length of the training and its other settings.
+        report: Receives the progress.
+
+    Returns:
+        The learning curve; its last point is at the end of the budget.
+
+    Raises:
+        EvaluationFailed: The loss diverged.
+        ValueError: The text is shorter than one window.
     """
     return train_model(LanguageModel(architecture), text, settings, report)
 
@@ -97,15 +126,15 @@ def train(
 def train_model(
     model: LanguageModel, text: TokenizedText, settings: TrainingSettings, report: Report
 ) -> tuple[CurvePoint, ...]:
-    """`train`, of a model that its caller keeps; whatever its weights are, they are drawn anew."""
-    start(model, settings.seed)
+    """Initialise the weights of a given model and train it; see `train`."""
+    initialise_as_identity(model, settings.seed)
     bits_per_nat = 1.0 / math.log(2.0) / float(text.token_bytes[text.training].mean())
     return fit(
         model,
         mixed_windows(text.training, settings),
         settings,
         report,
-        in_words=lambda nats: f"{nats * bits_per_nat:.3f} bits/byte",
+        format_loss=lambda nats: f"{nats * bits_per_nat:.3f} bits/byte",
         validate=lambda yield_to_measurements: bits_per_byte(
             model, text, settings, yield_to_measurements
         ),
@@ -118,31 +147,44 @@ def fit(
     settings: TrainingSettings,
     report: Report,
     *,
-    in_words: Callable[[float], str],
+    format_loss: Callable[[float], str],
     validate: Validate | None,
 ) -> tuple[CurvePoint, ...]:
-    """Trains a model from the weights that it has, on `settings.steps` batches.
+    """Train a model from its present weights, on `settings.steps` batches.
 
-    in_words: a training loss in nats a target, for those who watch.
-    validate: gives the points of the curve; without it there are none. Raises as `train`.
+    Args:
+        model: The model to train.
+        batches: At least `settings.steps` batches.
+        settings: The length of the training and its other settings.
+        report: Receives the progress.
+        format_loss: Formats a training loss, given in nats per target, for progress texts.
+        validate: Returns the validation losses of the learning curve; None for no curve.
+
+    Returns:
+        The learning curve; empty without `validate`.
+
+    Raises:
+        EvaluationFailed: The loss diverged.
     """
-    done = 0.0
-
-    def follow(progress: Progress) -> None:
-        nonlocal done
-        done = progress.done
-        report(progress)
-
-    def say(sentence: str) -> None:
-        report(Progress(done=done, text=sentence))
-
-    with computing(settings, say) as yield_to_measurements:
-        return _fit(model, batches, settings, follow, in_words, validate, yield_to_measurements)
+    reporter = ProgressReporter(report)
+    with computing(settings, reporter.say) as yield_to_measurements:
+        return _fit(
+            model, batches, settings, reporter, format_loss, validate, yield_to_measurements
+        )
 
 
 @contextlib.contextmanager
 def computing(settings: TrainingSettings, say: Say) -> Iterator[YieldToMeasurements]:
-    """Room to train or to score in, with what is to be called between any two passes."""
+    """Set up torch for training or scoring, and let measurements on this machine interrupt it.
+
+    Args:
+        settings: The number of threads.
+        say: Told of every pause for a measurement.
+
+    Yields:
+        A function to call between any two steps or forward passes. It blocks while something is
+        measured on this machine and returns the seconds that this took.
+    """
     keep_freed_memory()
     with torch_threads(settings.threads), yielding_to_measurements(say) as yield_to_measurements:
         yield yield_to_measurements
@@ -150,7 +192,7 @@ def computing(settings: TrainingSettings, say: Say) -> Iterator[YieldToMeasureme
 
 @contextlib.contextmanager
 def memory_errors_as_results() -> Iterator[None]:
-    """What is too large to be built, trained or scored is an EvaluationFailed."""
+    """Turn an out-of-memory error of torch or Python into EvaluationFailed."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -167,10 +209,16 @@ def bits_per_byte(
     settings: TrainingSettings,
     yield_to_measurements: YieldToMeasurements,
 ) -> float:
-    """Bits that the model spends on a byte of validation text, in windows of the context length.
+    """Return the model's cross-entropy on the validation text, in bits per UTF-8 byte.
 
-    Every token but the first is scored once, behind the tokens of its own window. `make_way` is
-    called between any two passes.
+    The text is cut into windows of the context length. Every token but the first is scored once,
+    given the tokens before it in its own window.
+
+    Args:
+        model: A model on `settings.device` that maps tokens to logits.
+        text: The text, of which the validation ids are scored.
+        settings: The context length and the device.
+        yield_to_measurements: Called before every forward pass; see `computing`.
     """
     tokens = torch.from_numpy(text.validation.astype(np.int64))
     scored_bytes = int(text.token_bytes[text.validation[1:]].sum())
@@ -179,29 +227,45 @@ def bits_per_byte(
     targets_NT = F.pad(tokens[1:], (0, padding), value=UNSCORED).view_as(inputs_NT)
     windows = Batch(inputs_BT=inputs_NT, targets_BT=targets_NT)
     return (
-        nats(model, windows, settings.device, yield_to_measurements) / math.log(2.0) / scored_bytes
+        total_nats(model, windows, settings.device, yield_to_measurements)
+        / math.log(2.0)
+        / scored_bytes
     )
 
 
-def nats(
+def total_nats(
     model: nn.Module, windows: Batch, device: Device, yield_to_measurements: YieldToMeasurements
 ) -> float:
-    """What the model spends on all targets of the windows; `make_way` as in `bits_per_byte`."""
-    found = 0.0
-    for logits_BTV, targets_BT in scored(model, windows, device, yield_to_measurements):
-        found += F.cross_entropy(
+    """Return the model's cross-entropy, in nats, summed over all targets of the windows.
+
+    Args:
+        model: A model on `device` that maps tokens to logits.
+        windows: Inputs and targets (N, T).
+        device: The device to compute on.
+        yield_to_measurements: Called before every forward pass; see `computing`.
+    """
+    nats = 0.0
+    for logits_BTV, targets_BT in logits_and_targets(model, windows, device, yield_to_measurements):
+        nats += F.cross_entropy(
             logits_BTV.flatten(0, 1).float(),
             targets_BT.flatten(),
             ignore_index=UNSCORED,
             reduction="sum",
         ).item()
-    return found
+    return nats
 
 
-def scored(
+def logits_and_targets(
     model: nn.Module, windows: Batch, device: Device, yield_to_measurements: YieldToMeasurements
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits and targets of the windows, a few windows at once."""
+    """Yield logits (B, T, V) and targets (B, T) of a few windows at a time.
+
+    Args:
+        model: A model on `device` that maps tokens to logits.
+        windows: Inputs and targets (N, T).
+        device: The device to compute on.
+        yield_to_measurements: Called before every forward pass; see `computing`.
+    """
     at_once = max(1, _SCORED_TOKENS // windows.inputs_BT.shape[1])
     for inputs_BT, targets_BT in zip(
         windows.inputs_BT.split(at_once), windows.targets_BT.split(at_once), strict=True
@@ -217,7 +281,7 @@ def _fit(
     batches: Iterable[Batch],
     settings: TrainingSettings,
     report: Report,
-    in_words: Callable[[float], str],
+    format_loss: Callable[[float], str],
     validate: Validate | None,
     yield_to_measurements: YieldToMeasurements,
 ) -> tuple[CurvePoint, ...]:
@@ -252,7 +316,7 @@ def _fit(
         report(
             Progress(
                 done=step / settings.steps,
-                text=f"{tokens:,} tokens, {in_words(loss)} in training, {rate:,.0f} tokens/s",
+                text=f"{tokens:,} tokens, {format_loss(loss)} in training, {rate:,.0f} tokens/s",
                 point=point,
             )
         )
@@ -261,11 +325,21 @@ def _fit(
 
 
 def mixed_windows(ids: TokenIds, settings: TrainingSettings) -> Iterator[Batch]:
-    """Windows of T + 1 tokens in a random order, each once before any comes again."""
+    """Yield `settings.steps` batches of windows in random order.
+
+    Every window is read once before any window is read again.
+
+    Args:
+        ids: The text.
+        settings: The size and number of the batches, the seed and the device.
+
+    Raises:
+        ValueError: The text is shorter than one window and its last target.
+    """
     if len(ids) <= settings.context_length:
         raise ValueError(
-            f"context_length: {settings.context_length} needs more than the {len(ids)} tokens "
-            "that the corpus holds"
+            f"context_length: {settings.context_length} requires more than the {len(ids)} tokens "
+            "of the corpus"
         )
     tokens = torch.from_numpy(ids.astype(np.int64)).to(settings.device)
     windows_NS = tokens.unfold(0, settings.context_length + 1, settings.context_length)
@@ -280,15 +354,18 @@ def mixed_windows(ids: TokenIds, settings: TrainingSettings) -> Iterator[Batch]:
 
 
 def _validated_steps(settings: TrainingSettings) -> frozenset[int]:
-    """The first step at which each share of the budget has been read."""
-    shares = {*_CURVE_SHARES, *settings.rungs, 1.0}
+    """Return the steps at which the budget's fractions with a validation have been read."""
+    fractions = {*_CURVE_FRACTIONS, *settings.rungs, 1.0}
     return frozenset(
-        math.ceil(share * settings.token_budget / settings.step_tokens) for share in shares
+        math.ceil(fraction * settings.token_budget / settings.step_tokens) for fraction in fractions
     )
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Also where it is the cause: a recording that breaks off ends with an error of its own."""
+    """Return whether an error, or the error that it followed, says that memory ran out.
+
+    A CUDA graph whose recording runs out of memory ends with another error.
+    """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     if "DefaultCPUAllocator" in str(error):  # a plain RuntimeError on a CPU

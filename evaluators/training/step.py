@@ -1,4 +1,4 @@
-"""One step of a training: from a batch of tokens and targets to weights that are a little better.
+"""One training step: forward pass, cross-entropy, backward pass and the optimizer's update.
 
 B batch, T time, V vocabulary, N targets.
 """
@@ -12,23 +12,28 @@ from torch import Tensor, nn
 from evaluators.training.torch_device import Device, autocast
 from search_space.torch_model import LanguageModel
 
-# A target that is passed over.
 UNSCORED = -100
+"""A target that is ignored; torch's default `ignore_index`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Tokens that are read, and the token that is to follow each of them, or UNSCORED."""
+    """Inputs and targets of one training step or forward pass.
+
+    Attributes:
+        inputs_BT: The token ids to read.
+        targets_BT: The id of the token that follows each input, or UNSCORED.
+    """
 
     inputs_BT: Tensor
     targets_BT: Tensor
 
 
 class TrainingStep:
-    """Calling it takes one step and gives the loss in nats a target, still on the device.
+    """A training step. Each call takes one and returns the loss in nats per target, on the device.
 
-    A small model keeps a GPU waiting for Python; there the fourth step is recorded as a CUDA graph,
-    which is replayed from then on.
+    A small model leaves a GPU waiting for Python. On CUDA the fourth step is therefore recorded as
+    a CUDA graph, which is replayed from then on.
     """
 
     _EAGER_STEPS = 3
@@ -40,7 +45,14 @@ class TrainingStep:
         device: Device,
         largest_gradient: float,
     ) -> None:
-        """largest_gradient: the norm above which gradients are scaled down."""
+        """Prepare the steps of one training.
+
+        Args:
+            model: The model to train, on `device`.
+            optimizer: The optimizer of the model's weights.
+            device: The device to compute on.
+            largest_gradient: The norm above which gradients are scaled down.
+        """
         self._model = model
         self._optimizer = optimizer
         self._device = device
@@ -51,11 +63,12 @@ class TrainingStep:
             self._stream = torch.cuda.Stream()
 
     def __call__(self, batch: Batch) -> Tensor:
+        """Take one step and return its loss."""
         if self._device == "cpu":
             return self._step(batch)
         self._taken += 1
         if self._taken <= self._EAGER_STEPS:
-            # Recording asks for steps on a stream of their own before it.
+            # CUDA requires some steps on a side stream before the recording.
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
                 loss = self._step(batch)
@@ -85,27 +98,33 @@ class TrainingStep:
 
 
 def mean_cross_entropy(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
-    """The mean of -log softmax(logits)[target], over targets that are not UNSCORED."""
+    """Return the mean of -log softmax(logits)[target] over the targets that are not UNSCORED.
+
+    Args:
+        logits_NV: The logits of N predictions.
+        targets_N: The index of each target, or UNSCORED.
+    """
     loss: Tensor = _MeanCrossEntropy.apply(logits_NV, targets_N)
     return loss
 
 
 class _MeanCrossEntropy(torch.autograd.Function):
-    """Takes its gradient in the forward pass.
+    """Cross-entropy whose gradient is computed in the forward pass.
 
-    That gradient, softmax(x) - onehot(target) over N, takes one exponential where log_softmax and
-    its backward take two, and is kept in the logits' own precision: half the time on a CPU.
+    The gradient is (softmax(x) - onehot(target)) / N. It takes one exponential, where log_softmax
+    and its backward pass take two, and it is stored in the precision of the logits. This halves the
+    time on a CPU.
     """
 
     @staticmethod
     def forward(ctx: Any, logits_NV: Tensor, targets_N: Tensor) -> Tensor:
         p_NV = torch.softmax(logits_NV, dim=-1, dtype=torch.float32)
         scored_N = targets_N != UNSCORED
-        # What is passed over is divided by infinity, and so has no part in loss and gradient.
+        # Dividing by infinity removes unscored targets from the loss and the gradient.
         divisors_N = torch.where(scored_N, scored_N.sum(), torch.inf)
         targets_N1 = targets_N.clamp_min(0)[:, None]
         p_N1 = p_NV.gather(1, targets_N1)
-        # In float32 a probability below e^-87 is 0.
+        # A probability below e^-87 is 0 in float32, and its logarithm would be infinite.
         nats_N = -p_N1[:, 0].clamp_min(torch.finfo(torch.float32).tiny).log()
         p_NV.scatter_(1, targets_N1, p_N1 - 1.0)
         ctx.save_for_backward(p_NV.div_(divisors_N[:, None]).to(logits_NV.dtype))

@@ -1,4 +1,4 @@
-"""What torch computes on: the device, its precision, its threads, and the memory it keeps."""
+"""The device that torch computes on, its precision, its threads and its memory."""
 
 import contextlib
 import ctypes
@@ -13,13 +13,14 @@ Device: TypeAlias = Literal["cpu", "cuda"]
 
 
 def check_device(device: Device) -> None:
+    """Raise ValueError if torch cannot use a device on this machine."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: 'cuda' is not available to torch on this machine; cpu is")
+        raise ValueError("device: 'cuda' is not available to torch on this machine; use 'cpu'")
 
 
 @functools.cache
 def precision(device: Device) -> Literal["bf16", "fp32"]:
-    """bf16 under autocast where the hardware multiplies it, otherwise float32."""
+    """Return the precision of matrix products: bf16 if the hardware supports it, else float32."""
     if device == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -29,11 +30,13 @@ def precision(device: Device) -> Literal["bf16", "fp32"]:
 
 
 def autocast(device: Device) -> torch.autocast:
+    """Return a context in which matrix products have the device's `precision`."""
     return torch.autocast(device, torch.bfloat16, enabled=precision(device) == "bf16")
 
 
 @contextlib.contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
+    """Let torch use a number of threads until the context ends."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -43,10 +46,10 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Asks glibc to reuse large blocks rather than to return them to the kernel.
+    """Ask glibc to reuse large blocks instead of returning them to the kernel.
 
-    A step allocates the same tensors as the one before. Mapped anew, each of their pages costs a
-    page fault; all of them together are a tenth of the training time on a CPU.
+    Each training step allocates the same tensors as the one before. If their memory were mapped
+    again each time, the page faults would take a tenth of the training time on a CPU.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

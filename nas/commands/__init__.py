@@ -1,1 +1,1 @@
-"""One module a verb: parse, call one function, print."""
+"""The commands, one module each: parse the options, call a workflow, and show its result."""

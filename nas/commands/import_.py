@@ -27,8 +27,11 @@ def import_(
     from nas.views.terminal import notices
     from search_space.architecture import to_json
     from search_space.costs import parameter_counts
-    from search_space.huggingface.config_file import read_config
-    from search_space.huggingface.configuration import architecture_of, without_scaling
+    from search_space.huggingface.configuration import (
+        architecture_of,
+        read_config,
+        without_scaling,
+    )
 
     config = read_config(path)
     if without_rope_scaling:

@@ -32,10 +32,11 @@ def report(
 
     from nas.dashboard.document import StudyDocuments
     from nas.exporters.output import file_name, writing_file
+    from nas.findings.wording import file_size
     from nas.inputs.study_argument import find_study
     from nas.report.markdown import report_markdown
     from nas.report.page import report_html
-    from nas.views.terminal import file_size, output
+    from nas.views.terminal import output
     from studies.storage.store import Store
 
     writers = {ReportFormat.HTML: report_html, ReportFormat.MARKDOWN: report_markdown}

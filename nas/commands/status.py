@@ -22,7 +22,7 @@ def status(
     place = find_study(study, storage)
     with Store.open(place.storage, create=False) as store:
         standing = summaries.status(store, place.name)
-        repeats = store.repeats(place.name)
+        repeats = store.confirmation_runs(place.name)
     if as_json:
         print_json(status_document(standing, repeats))
     else:

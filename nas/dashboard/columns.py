@@ -6,7 +6,7 @@ from datetime import datetime
 from evaluators.evaluator import Score
 from evaluators.scores import is_timed
 from nas.dashboard.form import Architectures, Column, Curves, Trials
-from studies.analysis.followed_study import Followed
+from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.shapes import Shape
 from studies.analysis.summaries import is_unsettled
 from studies.records import Trial
@@ -16,7 +16,7 @@ from studies.spec.study_spec import StudySpec, asked_scores
 _DIGITS = 7
 
 
-def trial_columns(followed: Followed, trials: Sequence[Trial], places: Mapping[str, int]) -> Trials:
+def trial_columns(followed: FollowedStudy, trials: Sequence[Trial], places: Mapping[str, int]) -> Trials:
     """Return trials as columns.
 
     Args:

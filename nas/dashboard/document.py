@@ -1,4 +1,4 @@
-"""Builds the JSON documents of a study, whole or as updates; `nas.dashboard.form` is their schema."""
+"""Builds the JSON documents of a study; `nas.dashboard.form` is their schema."""
 
 import json
 import secrets
@@ -20,7 +20,7 @@ from nas.dashboard.why import why_document
 from nas.findings.confirmation_findings import trust_findings
 from nas.findings.study_findings import findings, unproven
 from search_space.architecture import MIXERS
-from studies.analysis.followed_study import Followed
+from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.summaries import StudySummary, study_summary
 from studies.confirmation.confirmation_results import Confirmation, read_confirmation
 from studies.records import ConfirmationRun, Trial
@@ -44,12 +44,12 @@ class StudyDocuments:
         """
         self._store = store
         self._study = study
-        self._followed: Followed | None = None
+        self._followed: FollowedStudy | None = None
         self._epoch = ""
         self._step = 0
         self._changed_at: dict[int, int] = {}  # the step of each trial's last change, by id
         self._whole: _WholeDocument | None = None
-        self._repeats: tuple[ConfirmationRun, ...] = ()
+        self._confirmation_runs: tuple[ConfirmationRun, ...] = ()
         self._confirmation: Confirmation | None = None
 
     def document(self, since: str | None = None) -> Document:
@@ -93,34 +93,34 @@ class StudyDocuments:
 
     def why(self) -> Why:
         """Return which choices matter; this takes a second or more."""
-        return why_document(self.as_it_is())
+        return why_document(self.frozen_copy())
 
-    def as_it_is(self) -> Followed:
+    def frozen_copy(self) -> FollowedStudy:
         """Return a copy of the current state that another thread can read."""
-        return self._catch_up().as_it_is()
+        return self._catch_up().frozen_copy()
 
-    def _catch_up(self) -> Followed:
+    def _catch_up(self) -> FollowedStudy:
         followed = self._followed
         if followed is None or not followed.is_current():
-            followed = self._followed = Followed(self._store, self._study)
+            followed = self._followed = FollowedStudy(self._store, self._study)
             self._epoch, self._step, self._changed_at = secrets.token_hex(4), 0, {}
-            self._whole, self._repeats, self._confirmation = None, (), None
+            self._whole, self._confirmation_runs, self._confirmation = None, (), None
         changed = followed.catch_up()
         if self._read_confirmation(followed) or changed or not self._step:
             self._step += 1
             self._changed_at |= dict.fromkeys(changed, self._step)
         return followed
 
-    def _read_confirmation(self, followed: Followed) -> bool:
-        """Read the confirmation again if a repeat was added; return whether that was so."""
-        repeats = self._store.repeats(self._study)
-        if repeats == self._repeats:
+    def _read_confirmation(self, followed: FollowedStudy) -> bool:
+        """Read the confirmation again if its runs have changed; return whether they have."""
+        runs = self._store.confirmation_runs(self._study)
+        if runs == self._confirmation_runs:
             return False
-        self._repeats = repeats
+        self._confirmation_runs = runs
         self._confirmation = read_confirmation(self._store, study_summary(followed).front)
         return True
 
-    def _since(self, followed: Followed, since: str | None) -> Document:
+    def _since(self, followed: FollowedStudy, since: str | None) -> Document:
         step = self._step_of(since)
         shown = [
             trial
@@ -165,7 +165,7 @@ class _WholeDocument:
 
 
 def _document(
-    followed: Followed,
+    followed: FollowedStudy,
     shown: Sequence[Trial],
     confirmation: Confirmation | None,
     *,
@@ -213,8 +213,8 @@ def _mixers() -> Iterator[form.MixerDocument]:
         }
 
 
-def _confirmation(followed: Followed, confirmation: Confirmation) -> form.ConfirmationDocument:
-    remeasured_scores = {name for each in confirmation.candidates for name in each.again}
+def _confirmation(followed: FollowedStudy, confirmation: Confirmation) -> form.ConfirmationDocument:
+    remeasured_scores = {name for each in confirmation.candidates for name in each.remeasured}
     remeasured = [each.name for each in followed.spec.objectives if each.name in remeasured_scores]
     seeds = sorted({seed for each in confirmation.candidates for seed in each.fresh})
     return {
@@ -231,7 +231,8 @@ def _confirmation(followed: Followed, confirmation: Confirmation) -> form.Confir
                 "seed_losses": [each.fresh.get(seed) for seed in seeds],
                 "long_loss": each.long,
                 "remeasured_values": [
-                    each.again[name].value if name in each.again else None for name in remeasured
+                    each.remeasured[name].value if name in each.remeasured else None
+                    for name in remeasured
                 ],
                 "probability": each.probability,
             }
@@ -241,14 +242,14 @@ def _confirmation(followed: Followed, confirmation: Confirmation) -> form.Confir
     }
 
 
-def _settings(followed: Followed) -> dict[str, form.Json]:
+def _settings(followed: FollowedStudy) -> dict[str, form.Json]:
     """Return the study file without the database URL, which may contain a password."""
     settings: dict[str, form.Json] = json.loads(followed.study.spec)
     settings.pop("storage", None)
     return settings
 
 
-def _axes(followed: Followed) -> Iterator[form.AxisDocument]:
+def _axes(followed: FollowedStudy) -> Iterator[form.AxisDocument]:
     spec = followed.spec
     units = {score.name: score.unit for trial in followed.trials.values() for score in trial.scores}
     objectives = {objective.name: objective.max for objective in spec.objectives}
@@ -263,7 +264,7 @@ def _axes(followed: Followed) -> Iterator[form.AxisDocument]:
         }
 
 
-def _counts(followed: Followed, now: StudySummary) -> form.CountsDocument:
+def _counts(followed: FollowedStudy, now: StudySummary) -> form.CountsDocument:
     counts = now.counts
     return {
         "total": followed.spec.trials,
@@ -295,7 +296,7 @@ def _running(trials: Iterable[Trial]) -> Iterator[form.Running]:
         }
 
 
-def _hypervolume(followed: Followed, now: StudySummary) -> form.Hypervolume:
+def _hypervolume(followed: FollowedStudy, now: StudySummary) -> form.Hypervolume:
     start = followed.study.created_at
     return {
         "trial": [advance.trial.id for advance in now.advances],
@@ -317,7 +318,7 @@ def _stages(trials: Iterable[Trial]) -> Iterator[form.StageTime]:
         yield {"stage": stage, "state": state, "trials": count, "seconds": spent}
 
 
-def _drift(followed: Followed) -> Iterator[form.Drift]:
+def _drift(followed: FollowedStudy) -> Iterator[form.Drift]:
     """Return the reference times, thinned to as many points as a chart can show separately."""
     times = followed.reference_times
     for workload in dict.fromkeys(time.workload for time in times):
@@ -331,7 +332,7 @@ def _drift(followed: Followed) -> Iterator[form.Drift]:
         }
 
 
-def _environments(followed: Followed) -> Iterator[form.EnvironmentSeen]:
+def _environments(followed: FollowedStudy) -> Iterator[form.EnvironmentSeen]:
     """Group trials by the fixed properties of a machine; load, clock and temperature vary."""
     seen: Counter[tuple[str, str, str, int, int, str, str | None]] = Counter()
     for evidence in followed.evidence.values():

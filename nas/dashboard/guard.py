@@ -47,6 +47,7 @@ class Guard:
     token: str = field(default_factory=token_urlsafe)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or pass it on and add the security headers to the response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -80,7 +80,7 @@ class OpenStudies:
         """
         return self._open(self.place(name).storage)
 
-    def is_begun(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         """Return whether the study exists in its database.
 
         Raises:
@@ -121,7 +121,7 @@ class OpenStudies:
         locked = self._locked_documents(name)
         with self._why_lock:
             with locked.lock:
-                followed = locked.documents.as_it_is()
+                followed = locked.documents.frozen_copy()
             return why_document(followed)
 
     def _open(self, url: str) -> Store:

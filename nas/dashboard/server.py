@@ -89,7 +89,7 @@ class _Endpoints:
         """
         first = [place.name for place in self.studies.places()][:1]
         name = request.query_params.get("name") or "".join(first)
-        if not first or not self.studies.is_begun(name):
+        if not first or not self.studies.exists(name):
             return Response(status_code=204)
         document = self.studies.document(name, request.query_params.get("since"))
         return Response(status_code=204) if document is None else _json(document)

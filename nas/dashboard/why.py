@@ -7,7 +7,7 @@ import numpy as np
 from nas.dashboard import form
 from nas.dashboard.columns import exact_short, short
 from nas.dashboard.form import Why
-from nas.findings.wording import counted, joined, sentence, share
+from nas.findings.wording import counted, joined, percent, sentence
 from search_space.architecture import ATTENTION_LETTERS
 from studies.analysis.choice_importance import (
     FEED_FORWARD,
@@ -16,13 +16,13 @@ from studies.analysis.choice_importance import (
     Importances,
     importances,
 )
-from studies.analysis.followed_study import Followed
+from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.placement import (
     AttentionCount,
     Placement,
-    above_usual,
     attention_counts,
     placement,
+    residuals_at_speed,
 )
 from studies.analysis.summaries import Axis, study_summary
 
@@ -30,7 +30,7 @@ _NAMED_CHOICES = 3
 _LOW_EXPLAINED = 0.3
 
 
-def why_document(followed: Followed) -> Why:
+def why_document(followed: FollowedStudy) -> Why:
     """Return which choices matter; equal trials give equal results, because the seed is fixed."""
     now = study_summary(followed)
     trials, axes = now.complete, now.front.axes
@@ -59,7 +59,7 @@ def why_document(followed: Followed) -> Why:
         _importance(axis.name, importances(shapes, columns[axis.name], generator, solved))
         for axis in axes
     ]
-    above = above_usual(columns[axes[0].name], columns[axes[1].name])
+    above = residuals_at_speed(columns[axes[0].name], columns[axes[1].name])
     places, counts = placement(shapes, above), attention_counts(shapes, above)
     document["placement"] = _placement(places)
     document["attention"] = [_attention(count) for count in counts]
@@ -115,13 +115,14 @@ def _importance_finding(importance: form.Importance) -> str:
     if not importance["choices"]:
         return f"{objective}: the choices do not predict it"
     named = [
-        f"{each['choice']} ({share(each['low'])} to {share(each['high'])})"
-        for each in importance["choices"][:_NAMED_CHOICES]
+        f"{each['choice']} ({percent(each['low'])} to {percent(each['high'])}"
+        f"{'' if place else ' of the total importance'})"
+        for place, each in enumerate(importance["choices"][:_NAMED_CHOICES])
     ]
-    doubt = ", which is little" if explained < _LOW_EXPLAINED else ""
+    doubt = ", which is low" if explained < _LOW_EXPLAINED else ""
     return (
         f"{objective} depends most on {joined(named)}; "
-        f"all choices together explain {share(explained)} of its variance{doubt}"
+        f"all choices together explain {percent(explained)} of its variance{doubt}"
     )
 
 
@@ -137,10 +138,10 @@ def _placement_findings(places: Placement, axes: Sequence[Axis]) -> Iterator[str
     first, second = slice(half), slice(half, None)
     yield (
         f"in the fifth of the layouts with the lowest {axes[0].name} for their {axes[1].name}, "
-        f"{share(attention_share(places.best, first))} of the layers in the first half of the "
-        f"depth and {share(attention_share(places.best, second))} in the second half are "
-        f"attention layers; in the other layouts, {share(attention_share(places.rest, first))} "
-        f"and {share(attention_share(places.rest, second))}"
+        f"{percent(attention_share(places.best, first))} of the layers in the first half of the "
+        f"depth and {percent(attention_share(places.best, second))} in the second half are "
+        f"attention layers; in the other layouts, {percent(attention_share(places.rest, first))} "
+        f"and {percent(attention_share(places.rest, second))}"
     )
 
 

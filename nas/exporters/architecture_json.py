@@ -14,7 +14,7 @@ from evaluators.evaluator import Score
 from hardware.environment import Environment
 from hardware.measurement import Measurement, quantile_ms
 from hardware.stability import interval_ms
-from nas.inputs.model_argument import Subject
+from nas.inputs.model_argument import ResolvedModel
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.strict import parse_json, read_text
 from studies.analysis.summaries import TrialDetail
@@ -113,7 +113,7 @@ def provenance_of(detail: TrialDetail | None, *, made_from: Architecture | None)
     )
 
 
-def subject_provenance(subject: Subject, made_from: Architecture | None) -> Provenance:
+def subject_provenance(subject: ResolvedModel, made_from: Architecture | None) -> Provenance:
     """Of what is exported: of its trial, or as the file tells that it was read from."""
     before = None
     if subject.file is not None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from nas.exporters.export_model import export_model, next_steps
 from nas.exporters.formats import ExportOptions, Format
 from nas.exporters.output import file_name
-from nas.inputs.model_argument import Subject
-from search_space.strict import one_of
+from nas.inputs.model_argument import ResolvedModel
+from search_space.input_errors import one_of
 from studies.analysis import summaries
 from studies.storage.store import Store
 
@@ -52,7 +52,7 @@ class ExportFolder:
             context_length=_CONTEXT_LENGTH,
             overwrite=False,
         )
-        subject = Subject(name=name, architecture=detail.architecture, detail=detail)
+        subject = ResolvedModel(name=name, architecture=detail.architecture, detail=detail)
         with self._one_at_a_time:
             self.path.mkdir(parents=True, exist_ok=True)
             exported = export_model(subject, options)

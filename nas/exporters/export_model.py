@@ -8,10 +8,10 @@ from nas.exporters.architecture_json import subject_provenance, write_architectu
 from nas.exporters.formats import PROXY, RANDOM, USUAL_QUANTIZATION, Exported, ExportOptions, Format
 from nas.exporters.output import file_name, writing_file
 from nas.exporters.torch_file import write_torch
-from nas.inputs.model_argument import Subject
+from nas.inputs.model_argument import ResolvedModel
 
 
-def export_model(subject: Subject, options: ExportOptions) -> Exported:
+def export_model(subject: ResolvedModel, options: ExportOptions) -> Exported:
     """Writes all of it or nothing.
 
     ValueError for what the format cannot express, for weights that do not fit, and for a place that
@@ -62,7 +62,7 @@ def next_steps(exported: Exported, file_format: Format) -> tuple[str, ...]:
             assert_never(file_format)
 
 
-def _check_wishes(subject: Subject, options: ExportOptions) -> None:
+def _check_wishes(subject: ResolvedModel, options: ExportOptions) -> None:
     """Refuses options that would be passed over."""
     if options.file_format in (Format.JSON, Format.TORCH):
         for option in ("weights", "quantization"):
@@ -83,7 +83,7 @@ def _check_wishes(subject: Subject, options: ExportOptions) -> None:
         )
 
 
-def _check_place(subject: Subject, options: ExportOptions, path: Path) -> None:
+def _check_place(subject: ResolvedModel, options: ExportOptions, path: Path) -> None:
     """Refuses to write over the weights that are read, which --force cannot mean."""
     given = None if options.weights in (None, RANDOM, PROXY) else Path(str(options.weights))
     for source in (subject.folder, given):
@@ -93,7 +93,7 @@ def _check_place(subject: Subject, options: ExportOptions, path: Path) -> None:
             )
 
 
-def _default_name(subject: Subject, options: ExportOptions) -> str:
+def _default_name(subject: ResolvedModel, options: ExportOptions) -> str:
     name = file_name(subject.name)
     if options.weights == PROXY:
         name += "-proxy"

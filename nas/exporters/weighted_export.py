@@ -19,8 +19,9 @@ from nas.exporters.weight_sources import (
     proxy_model,
     random_model,
 )
-from nas.inputs.model_argument import Subject
+from nas.inputs.model_argument import ResolvedModel
 from search_space.huggingface.checkpoint import holds_weights
+from search_space.input_errors import one_of
 from search_space.llama_cpp.family import unsupported_by_llama_cpp
 from search_space.llama_cpp.gguf_file import GgufQuantization, write_gguf
 from search_space.llama_cpp.gguf_tokenizer import (
@@ -30,12 +31,11 @@ from search_space.llama_cpp.gguf_tokenizer import (
 )
 from search_space.onnx_graph import GraphQuantization
 from search_space.onnx_model import MODEL_FILE
-from search_space.strict import one_of
 
 T = TypeVar("T")
 
 
-def export_with_weights(subject: Subject, options: ExportOptions, path: Path) -> Exported:
+def export_with_weights(subject: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
     """All of it or nothing; raises as `export_model`."""
     match options.file_format:
         case Format.GGUF:
@@ -48,7 +48,7 @@ def export_with_weights(subject: Subject, options: ExportOptions, path: Path) ->
             raise AssertionError(f"{options.file_format} holds no weights")
 
 
-def _export_gguf(subject: Subject, options: ExportOptions, path: Path) -> Exported:
+def _export_gguf(subject: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
     quantization = _one_of(options.quantization, get_args(GgufQuantization))
     # Before a proxy is trained for it, which keeps the layout.
     if (reason := unsupported_by_llama_cpp(subject.architecture)) is not None:
@@ -97,7 +97,7 @@ def _embedded(model: WeightedModel) -> _Embedded:
     return _Embedded(tokenizer=tokenizer, remark=remark)
 
 
-def _export_huggingface(subject: Subject, options: ExportOptions, path: Path) -> Exported:
+def _export_huggingface(subject: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
     with (
         writing_folder(path, overwrite=options.overwrite) as folder,
         _weighed(subject, options) as model,
@@ -116,7 +116,7 @@ def _export_huggingface(subject: Subject, options: ExportOptions, path: Path) ->
         return Exported(path=path, weights_origin=model.weights_origin)
 
 
-def _export_onnx(subject: Subject, options: ExportOptions, path: Path) -> Exported:
+def _export_onnx(subject: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
     quantization = _one_of(options.quantization, get_args(GraphQuantization))
     with (
         writing_folder(path, overwrite=options.overwrite) as folder,
@@ -146,7 +146,7 @@ def _end(model: WeightedModel) -> int | None:
 
 
 @contextmanager
-def _weighed(subject: Subject, options: ExportOptions) -> Iterator[WeightedModel]:
+def _weighed(subject: ResolvedModel, options: ExportOptions) -> Iterator[WeightedModel]:
     """The model to be written: the subject with weights, or its proxy."""
     architecture, folder = subject.architecture, subject.folder
     if options.weights == PROXY:
@@ -166,7 +166,7 @@ def _weighed(subject: Subject, options: ExportOptions) -> Iterator[WeightedModel
         yield given_model(Path(options.weights), architecture)
 
 
-def _provenance(subject: Subject, model: WeightedModel | None = None) -> Provenance:
+def _provenance(subject: ResolvedModel, model: WeightedModel | None = None) -> Provenance:
     """Of what is written; the scores are those of the architecture that it was made from."""
     origin = subject.stretched_from
     if model is not None and model.architecture != subject.architecture:

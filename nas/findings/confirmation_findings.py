@@ -4,7 +4,7 @@ import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
-from nas.views.terminal import counted
+from nas.findings.wording import counted
 from studies.confirmation.confirmation_results import Confirmation, Confirmed
 from studies.confirmation.confirmation_statistics import RankCorrelation
 

@@ -9,10 +9,9 @@ import numpy as np
 
 from evaluators.scores import is_timed
 from evaluators.speed.runners import RUNNERS
-from nas.findings.wording import amount, counted, joined, quoted, share
-from nas.views.terminal import duration, number
+from nas.findings.wording import amount, counted, duration, joined, number, percent, quoted
 from studies.analysis.choice_importance import FEWEST_TRIALS
-from studies.analysis.followed_study import Followed
+from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.summaries import Axis, StudySummary, is_unsettled
 from studies.confirmation.confirmation_results import Confirmation
 from studies.records import Trial, TrialState
@@ -25,7 +24,7 @@ _LATE = 0.1  # the last tenth of the candidates
 _WASTED: tuple[TrialState, ...] = ("stopped", "infeasible", "failed")
 
 
-def findings(followed: Followed, now: StudySummary) -> Iterator[str]:
+def findings(followed: FollowedStudy, now: StudySummary) -> Iterator[str]:
     """As far as the study goes."""
     front, counts = now.front, now.counts
     if not counts.ended:
@@ -48,7 +47,7 @@ def findings(followed: Followed, now: StudySummary) -> Iterator[str]:
 
 
 def unproven(
-    followed: Followed, now: StudySummary, confirmation: Confirmation | None = None
+    followed: FollowedStudy, now: StudySummary, confirmation: Confirmation | None = None
 ) -> Iterator[str]:
     """What a reader may take for shown and is not."""
     spec, front = followed.spec, now.front
@@ -191,11 +190,11 @@ def _progress(now: StudySummary) -> Iterator[str]:
     said = f"The front last grew with {last.trial.title}, the {_ordinal(last.ended)} to end"
     if ended >= FEWEST_TRIALS and early and last.hypervolume > 0:
         gain = 1 - early[-1].hypervolume / last.hypervolume
-        said += f"; the last tenth of the candidates made up {share(gain)} of its hypervolume"
+        said += f"; the last tenth of the candidates made up {percent(gain)} of its hypervolume"
     yield f"{said}."
 
 
-def _times(followed: Followed) -> Iterator[str]:
+def _times(followed: FollowedStudy) -> Iterator[str]:
     stages: dict[str, float] = defaultdict(float)
     states: dict[str, float] = defaultdict(float)
     for trial in followed.trials.values():
@@ -205,13 +204,13 @@ def _times(followed: Followed) -> Iterator[str]:
     total = sum(stages.values())
     if total < 1:
         return
-    spent = [f"{stage} {share(seconds / total)}" for stage, seconds in stages.items()]
-    lost = [f"{share(states[state] / total)} {state}" for state in _WASTED if states[state]]
+    spent = [f"{stage} {percent(seconds / total)}" for stage, seconds in stages.items()]
+    lost = [f"{percent(states[state] / total)} {state}" for state in _WASTED if states[state]]
     went = f"; of it went to candidates that ended otherwise than complete: {joined(lost)}"
     yield f"Evaluations took {duration(total)}: {joined(spent)}{went if lost else ''}."
 
 
-def _disturbances(followed: Followed) -> Iterator[str]:
+def _disturbances(followed: FollowedStudy) -> Iterator[str]:
     timed = [
         followed.evidence[trial.id]
         for trial in followed.trials.values()
@@ -224,14 +223,14 @@ def _disturbances(followed: Followed) -> Iterator[str]:
     waits = [each.waited_s for each in known if each.waited_s]
     said = (
         f"{disturbed:,} of {counted(len(known), 'timing', 'timings')} lost more than "
-        f"{share(_DISTURBED)} of their cores to other processes or the hypervisor"
+        f"{percent(_DISTURBED)} of their cores to other processes or the hypervisor"
     )
     if waits:
         said += f"; {len(waits):,} waited for a quiet machine, {duration(sum(waits))} in all"
     yield f"{said}."
 
 
-def _drifts(followed: Followed) -> Iterator[str]:
+def _drifts(followed: FollowedStudy) -> Iterator[str]:
     workloads: dict[str, list[float]] = defaultdict(list)
     for time in followed.reference_times:
         workloads[time.workload].append(time.median_ms)
@@ -242,7 +241,7 @@ def _drifts(followed: Followed) -> Iterator[str]:
         yield (
             f"The reference, {paired_reference(followed.spec)}, timed beside the candidates, took "
             f"{number(middle)} ms at {workload}, 90 of 100 times between {number(low)} and "
-            f"{number(high)}: the machine drifted by {share((high - low) / middle)}, which the "
+            f"{number(high)}: the machine drifted by {percent((high - low) / middle)}, which the "
             "pairing takes out."
         )
 

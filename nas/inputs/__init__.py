@@ -1,1 +1,1 @@
-"""What a user typed on the command line, resolved to a study, a model or a model file."""
+"""Resolve what a user typed on the command line to a study, a model or a model file."""

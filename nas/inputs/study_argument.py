@@ -1,4 +1,4 @@
-"""From what a person types to a study: its file, a shipped study, or its name in a database."""
+"""Resolve a command-line argument to a study: a file, an included study, or one in a database."""
 
 import shlex
 from dataclasses import dataclass
@@ -13,34 +13,53 @@ DEFAULT_STORAGE: str = StudySpec.model_fields["storage"].default
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyLocation:
-    """A study's name, and the URL of the database that holds it."""
+    """The name of a study and the URL of the database that contains it."""
 
     name: str
     storage: str
 
 
 def find_study(text: str, storage: str | None) -> StudyLocation:
-    """`storage` goes before the study file's own; ValueError for a study file with a mistake."""
-    if describes_study(text):
+    """Resolve an argument to a study, which need not exist in its database yet.
+
+    Args:
+        text: A study file, an included study, or the name of a study in the database.
+        storage: Database URL; takes precedence over the URL in the study file.
+
+    Raises:
+        ValueError: The study file contains a mistake.
+    """
+    if is_study_file(text):
         spec = read_spec(text)
         return StudyLocation(name=spec.name, storage=storage or spec.storage)
     return StudyLocation(name=text, storage=storage or DEFAULT_STORAGE)
 
 
-def describes_study(text: str) -> bool:
-    """Whether it is a study file or a shipped study, which there is before it is begun."""
+def is_study_file(text: str) -> bool:
+    """Return whether an argument is a study file or an included study, not a name in a database."""
     return Path(text).suffix == ".toml" or Path(text).is_file() or text in shipped_studies()
 
 
-def again(text: str, storage: str | None) -> str:
-    """What the next command is to be given for the same study; a URL may hold a password."""
-    return shlex.quote(text) + (" --storage URL" if storage else "")
-
-
 def read_study(text: str, storage: str | None) -> StudySpec:
-    """The study file, or the shipped study of that name, kept in `storage` where that is given."""
+    """Read a study file or an included study.
+
+    Args:
+        text: The path of the file, or the name of the included study.
+        storage: Database URL that replaces the URL in the study file; None keeps it.
+
+    Raises:
+        ValueError: The study does not exist, or it or the URL contains a mistake.
+    """
     spec = read_spec(text)
     if storage is None:
         return spec
     moved = spec.model_dump(mode="json") | {"storage": storage}
     return parse_strict(StudySpec, moved, text)
+
+
+def argument_for_next_command(text: str, storage: str | None) -> str:
+    """Return the arguments with which a suggested command finds the same study.
+
+    The database URL may contain a password, so it is replaced by a placeholder.
+    """
+    return shlex.quote(text) + (" --storage URL" if storage else "")

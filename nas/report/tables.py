@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nas.dashboard.form import ConfirmationDocument, Document, Json, State
 from nas.findings.confirmation_findings import probability_text
-from nas.views.terminal import duration, number
+from nas.findings.wording import duration, number
 
 _STATE_NAMES: dict[State, str] = {"stopped": "stopped early"}
 

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hardware.measurement import Disturbance, Measurement, Phase
-from nas.inputs.measurable import ModelFile
-from nas.views.terminal import UNSETTLED, duration, megabytes, notices, table, unsettled_legend
+from nas.findings.wording import duration, megabytes
+from nas.inputs.model_argument import ModelFile
+from nas.views.terminal import UNSETTLED, notices, table, unsettled_legend
 from nas.workflows.comparison import Comparison, Result, results_of
 
 # Hears what is being done, and how that goes.

@@ -10,9 +10,10 @@ from rich.text import Text
 
 from evaluators.evaluator import Score
 from nas.findings.confirmation_findings import probability_text, trust_findings
-from nas.views.terminal import broken, layout_strip, number, table
+from nas.findings.wording import number
+from nas.views.terminal import broken, layout_strip, table
 from studies.analysis.summaries import Front
-from studies.confirmation.confirmation_results import Confirmation, Confirmed
+from studies.confirmation.confirmation_results import Confirmation, ConfirmedCandidate
 from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
 
 _TASK = "task"
@@ -26,7 +27,7 @@ def confirmation_document(confirmation: Confirmation) -> dict[str, Any]:
         "inherited": confirmation.inherited,
         "long_tokens": confirmation.long_tokens,
         "candidates": [_candidate(each) for each in confirmation.candidates],
-        "repeats_under_way": confirmation.under_way,
+        "repeats_under_way": confirmation.unfinished,
         "seed_noise": _noise(confirmation.noise),
         "spearman_with_long_loss": {
             "short_loss": _correlation(confirmation.by_short_loss),
@@ -34,7 +35,7 @@ def confirmation_document(confirmation: Confirmation) -> dict[str, Any]:
             "parameters": _correlation(confirmation.by_parameters),
             "ceiling": confirmation.ceiling,
         },
-        "telling_gap": confirmation.gap,
+        "telling_gap": confirmation.significant_gap,
         "findings": list(trust_findings(confirmation)),
     }
 
@@ -53,7 +54,7 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     long = "" if confirmation.long_tokens is None else f"\n{_tokens(confirmation.long_tokens)}"
     short = _tokens(confirmation.short_tokens)
     own = "shared" if confirmation.inherited else short
-    has_long_task = any(_TASK in each.again for each in confirmation.candidates)
+    has_long_task = any(_TASK in each.remeasured for each in confirmation.candidates)
     grid = table(
         "trial",
         "layout",
@@ -82,14 +83,14 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     return grid
 
 
-def _value(candidate: Confirmed, name: str) -> str:
+def _value(candidate: ConfirmedCandidate, name: str) -> str:
     """As measured anew, where it was; a training of another length is not the same measurement."""
-    score = None if name == _TASK else candidate.again.get(name)
+    score = None if name == _TASK else candidate.remeasured.get(name)
     return number(candidate.trial.values[name] if score is None else score.value)
 
 
-def _long_task(candidate: Confirmed) -> str:
-    return number(candidate.again[_TASK].value) if _TASK in candidate.again else "–"
+def _long_task(candidate: ConfirmedCandidate) -> str:
+    return number(candidate.remeasured[_TASK].value) if _TASK in candidate.remeasured else "–"
 
 
 def _mean(losses: Mapping[int, float], seeds: Collection[int]) -> str:
@@ -102,14 +103,14 @@ def _tokens(count: int) -> str:
     return f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count / 1e3:.3g} k"
 
 
-def _candidate(candidate: Confirmed) -> dict[str, Any]:
+def _candidate(candidate: ConfirmedCandidate) -> dict[str, Any]:
     return {
         "trial": candidate.trial.number,
         "on_front": candidate.on_front,
         "values": candidate.trial.values,
         "fresh_losses": {str(seed): loss for seed, loss in candidate.fresh.items()},
         "long_loss": candidate.long,
-        "again": _scores(candidate.again),
+        "again": _scores(candidate.remeasured),
         "failures": list(candidate.failures),
         "front_probability": candidate.probability,
     }

@@ -8,9 +8,10 @@ from rich.text import Text
 
 from evaluators.scores import is_timed
 from nas.findings.confirmation_findings import probability_text, trust_line
+from nas.findings.wording import number
 from nas.views.candidates import CandidateTable, Row
 from nas.views.scatter import Mark, scatter
-from nas.views.terminal import UNSETTLED, number, output, unsettled_legend
+from nas.views.terminal import UNSETTLED, output, unsettled_legend
 from studies.analysis import summaries
 from studies.analysis.summaries import Axis, Front, is_unsettled
 from studies.confirmation.confirmation_results import Confirmation, read_confirmation

@@ -1,22 +1,22 @@
-"""The live view of a running study; a line for each trial where there is no terminal to draw on."""
+"""The live view of a running study; without a terminal, one line per trial that ends."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nas.findings.wording import duration, number
 from nas.views.candidates import CandidateTable, Row
-from nas.views.terminal import duration, layout_strip, notices, number
+from nas.views.live_display import LiveDisplay, live_display
+from nas.views.terminal import layout_strip
 from studies.analysis.pareto_front import front
 from studies.records import Trial
 from studies.search.events import (
     Event,
-    Listener,
     StageProgress,
     StageStarted,
     StudyStarted,
@@ -27,48 +27,77 @@ from studies.search.events import (
 from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 
-_REFRESHES_PER_SECOND = 4
 _MOST_FRONT_ROWS = 8
 _COUNTED = ("complete", "infeasible", "stopped", "failed")
 
 
+class LiveStudy:
+    """The listener that updates the view of a running study."""
+
+    def __init__(self, progress: "StudyProgress", store: Store, display: LiveDisplay) -> None:
+        self._progress = progress
+        self._store = store
+        self._display = display
+
+    def __call__(self, event: Event) -> None:
+        """Receive an event of the search."""
+        self._progress.follow(event)
+        match event:
+            case StudyStarted():
+                known = self._store.trials(event.study)
+                self._progress.ended = [trial for trial in known if trial.outcome is not None]
+                self._display.print_instead(
+                    f"{event.study}: {event.ended} of {event.total} trials are done"
+                )
+            case TrialEnded():
+                self._display.print(ending(event.trial, self._progress.spec))
+            case _:
+                pass
+
+    def say(self, text: str) -> None:
+        """Receive what is being prepared before the first event."""
+        self._progress.preparation = text
+
+    def notify(self, text: str) -> None:
+        """Receive a remark, which is printed."""
+        self._display.print(text)
+
+
 @contextmanager
-def watching(spec: StudySpec, store: Store) -> Iterator[Listener]:
-    """A listener that draws the study on the terminal, or writes a line when a trial ends."""
-    console = notices()
+def live_study(spec: StudySpec, store: Store) -> Iterator[LiveStudy]:
+    """Draw a running study on a terminal; elsewhere print a line when a trial ends.
+
+    Args:
+        spec: The study.
+        store: The study's database, from which the trials of earlier runs are read.
+    """
     progress = StudyProgress(spec)
-    if not console.is_terminal:
-
-        def write(event: Event) -> None:
-            _follow(progress, event, store)
-            if isinstance(event, StudyStarted):
-                console.print(f"{event.study}: {event.ended} of {event.wanted} trials are done")
-            if isinstance(event, TrialEnded):
-                console.print(ending(event.trial, spec), soft_wrap=True)
-
-        yield write
-        return
-
-    def follow(event: Event) -> None:
-        _follow(progress, event, store)
-        if isinstance(event, TrialEnded):
-            console.print(ending(event.trial, spec))  # stays above the view
-
-    with Live(
-        get_renderable=lambda: study_view(progress, time.monotonic()),
-        console=console,
-        refresh_per_second=_REFRESHES_PER_SECOND,
-        transient=True,
-    ):
-        yield follow
+    with live_display(lambda: study_view(progress, time.monotonic())) as display:
+        yield LiveStudy(progress, store, display)
 
 
 class StudyProgress:
-    """What has happened so far, as far as the view shows it."""
+    """What the view shows, collected from the events of the search.
+
+    Attributes:
+        spec: The study.
+        preparation: What is being prepared; empty once the search has started.
+        total: Number of candidates that the run was asked for.
+        ended_before: Number of candidates that had ended before this run.
+        ended: The candidates that have ended, in this run or before.
+        current: The trial that is being evaluated.
+        stage: The stage of the current trial.
+        done: The fraction of the stage that is done, from 0 to 1.
+        text: What the stage is doing.
+        started_at: When the run started, on the monotonic clock in seconds, as are the following.
+        candidates_from: When the first candidate of this run started.
+        candidate_ended_at: When a candidate last ended.
+    """
 
     def __init__(self, spec: StudySpec) -> None:
         self.spec = spec
-        self.wanted = spec.trials
+        self.preparation = ""
+        self.total = spec.trials
         self.ended_before = 0
         self.ended: list[Trial] = []
         self.current: Trial | None = None
@@ -80,9 +109,11 @@ class StudyProgress:
         self.candidate_ended_at: float | None = None
 
     def follow(self, event: Event) -> None:
+        """Update the progress with an event."""
         match event:
             case StudyStarted():
-                self.wanted, self.ended_before = event.wanted, event.ended
+                self.preparation = ""
+                self.total, self.ended_before = event.total, event.ended
             case TrialStarted():
                 self.current, self.stage, self.done, self.text = event.trial, "", 0.0, ""
                 if event.trial.kind == "candidate" and self.candidates_from is None:
@@ -102,22 +133,36 @@ class StudyProgress:
                 pass
 
     def seconds_left(self, now: float) -> float | None:
-        """From the mean time of the candidates that this run has ended; None before the first."""
+        """Estimate the remaining time from the mean time per candidate in this run.
+
+        Args:
+            now: The present time on the monotonic clock, in seconds.
+
+        Returns:
+            Seconds, or None until this run has ended its first candidate.
+        """
         ended_here = len(self.ended) - self.ended_before
         if ended_here < 1 or self.candidates_from is None or self.candidate_ended_at is None:
             return None
         mean = (self.candidate_ended_at - self.candidates_from) / ended_here
-        left = mean * (self.wanted - len(self.ended))
+        left = mean * (self.total - len(self.ended))
         return max(0.0, left - (now - self.candidate_ended_at))
 
 
 def study_view(progress: StudyProgress, now: float) -> RenderableType:
-    """How far the study is, the trial in hand, and the front so far."""
+    """Return a view of the study's progress, its current trial and its front so far.
+
+    Args:
+        progress: What has happened.
+        now: The present time on the monotonic clock, in seconds.
+    """
+    if progress.preparation:
+        return Text.assemble((progress.spec.name, "bold"), f"  {progress.preparation}")
     return Group(_headline(progress, now), *_current(progress), _front(progress))
 
 
 def ending(trial: Trial, spec: StudySpec) -> Text:
-    """One line: how a trial ended, with its objectives or its reason."""
+    """Return a line that states how a trial ended, with its objectives or the reason."""
     assert trial.outcome is not None
     line = Text.assemble(f"{trial.title:14} ", (f"{trial.outcome.state:10} ", "bold"))
     if trial.model is not None:
@@ -136,20 +181,13 @@ def ending(trial: Trial, spec: StudySpec) -> Text:
     return line
 
 
-def _follow(progress: StudyProgress, event: Event, store: Store) -> None:
-    progress.follow(event)
-    if isinstance(event, StudyStarted):
-        known = store.trials(event.study)
-        progress.ended = [trial for trial in known if trial.outcome is not None]
-
-
 def _headline(progress: StudyProgress, now: float) -> Text:
     states = [trial.state for trial in progress.ended]
     counts = [f"{states.count(state)} {state}" for state in _COUNTED if state in states]
     left = progress.seconds_left(now)
     return Text.assemble(
         (progress.spec.name, "bold"),
-        f"  {len(progress.ended)} of {progress.wanted} trials",
+        f"  {len(progress.ended)} of {progress.total} trials",
         f" ({', '.join(counts)})" if counts else "",
         f"  {duration(now - progress.started_at)} so far",
         f", about {duration(left)} left" if left else "",
@@ -159,7 +197,7 @@ def _headline(progress: StudyProgress, now: float) -> Text:
 def _current(progress: StudyProgress) -> list[RenderableType]:
     trial = progress.current
     if trial is None:
-        all_ended = len(progress.ended) >= progress.wanted
+        all_ended = len(progress.ended) >= progress.total
         return [] if all_ended else [Text("proposing the next candidate")]
     kind = "" if trial.reference is None else "reference "
     line = Text.assemble((f"{kind}{trial.title}  ", "bold"))

@@ -8,9 +8,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from nas.inputs.named_model import NamedModel
+from nas.findings.wording import megabytes
+from nas.inputs.model_argument import ResolvedModel
 from nas.views.audit import audit_among_published
-from nas.views.terminal import bar, layout_legend, layout_strip, megabytes, output, table
+from nas.views.terminal import bar, layout_legend, layout_strip, output, table
 from search_space.architecture import (
     Architecture,
     Attention,
@@ -39,7 +40,7 @@ def model_document(architecture: Architecture, context: int) -> dict[str, Any]:
     }
 
 
-def print_model(model: NamedModel, context: int) -> None:
+def print_model(model: ResolvedModel, context: int) -> None:
     architecture = model.architecture
     counts = parameter_counts(architecture)
     title = Text.assemble(

@@ -14,10 +14,12 @@ from evaluators.speed.operators.operator_costs import OperatorCost, operator_cos
 from evaluators.speed.operators.probe_times import Estimate, ModelTimes, Profile, Setting
 from hardware.measurement import Workload
 from nas.findings.profile_findings import findings
+from nas.findings.wording import number
 from nas.views.scatter import Mark, scatter
-from nas.views.terminal import layout_strip, number, table
+from nas.views.terminal import layout_strip, table
+from nas.workflows.profile_plan import setting_title
 from search_space.costs import parameter_counts
-from search_space.probes import TOLD_VOCABULARY, Probe, make_probes, part_parameters
+from search_space.probes import REPORTED_VOCABULARY, Probe, make_probes, part_parameters
 
 _MOST_COLUMNS = 5
 _DOTS = 60
@@ -67,11 +69,6 @@ def profile_view(profile: Profile) -> RenderableType:
     for finding in findings(profile):
         found.add_row("•", finding)
     return Group(*parts, found)
-
-
-def setting_title(setting: Setting) -> str:
-    threads = "1 thread" if setting.threads == 1 else f"{setting.threads} threads"
-    return f"width {setting.width:,}, {setting.quantization}, {threads}"
 
 
 def _failed(profile: Profile) -> Iterator[tuple[str, ModelTimes]]:
@@ -144,7 +141,7 @@ def _unit(setting: Setting, costs: Sequence[OperatorCost]) -> str:
     return (
         f"1: a layer of {first}, {', '.join(reversed(dict.fromkeys(each)))}\n"
         f"M: million parameters; feed-forward: {setting.width:,} channels; "
-        f"vocabulary: {TOLD_VOCABULARY:,} tokens\n"
+        f"vocabulary: {REPORTED_VOCABULARY:,} tokens\n"
         "±: half the 95 % interval; what has no attention takes the same at any depth\n"
     )
 

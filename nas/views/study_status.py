@@ -5,8 +5,9 @@ from typing import Any
 
 from rich.text import Text
 
-from nas.views.terminal import bar, duration
-from studies.analysis.followed_study import at_work
+from nas.findings.wording import duration
+from nas.views.terminal import bar
+from studies.analysis.followed_study import active_runs
 from studies.analysis.summaries import Counts, Status
 from studies.records import ConfirmationRun, Trial
 
@@ -15,7 +16,7 @@ def status_document(status: Status, repeats: Sequence[ConfirmationRun]) -> dict[
     """What `nas status --json` prints."""
     return {
         "study": status.study,
-        "requested": status.wanted,
+        "requested": status.total,
         "trials": _by_state(status.counts) | {"duplicates": status.counts.duplicates},
         "running": [_running_document(trial) for trial in status.running],
         "rejected_draws": dict(status.rejections),
@@ -27,7 +28,7 @@ def status_document(status: Status, repeats: Sequence[ConfirmationRun]) -> dict[
         ],
         "repeats": {
             "ended": sum(run.ended_at is not None for run in repeats),
-            "running": [_repeat_document(run) for run in at_work(repeats)],
+            "running": [_repeat_document(run) for run in active_runs(repeats)],
         },
     }
 
@@ -42,8 +43,8 @@ def repeats_line(runs: Sequence[ConfirmationRun]) -> str:
     failed = sum(run.failure is not None for run in runs)
     said = f"to confirm its front, {ended} trainings and timings were repeated"
     said += f", of which {failed} failed" if failed else ""
-    for run in at_work(runs):
-        said += f"; trial {run.number} is at its {run.repeat.stage} again on {run.owner}"
+    for run in active_runs(runs):
+        said += f"; trial {run.number} is at its {run.confirmation_stage.stage} again on {run.owner}"
     return said
 
 
@@ -63,9 +64,9 @@ def _running_document(trial: Trial) -> dict[str, Any]:
 def _repeat_document(run: ConfirmationRun) -> dict[str, Any]:
     return {
         "trial": run.number,
-        "stage": run.repeat.stage,
-        "seed": run.repeat.seed,
-        "token_budget": run.repeat.token_budget,
+        "stage": run.confirmation_stage.stage,
+        "seed": run.confirmation_stage.seed,
+        "token_budget": run.confirmation_stage.token_budget,
         "host": run.owner.host,
         "pid": run.owner.pid,
     }
@@ -73,8 +74,8 @@ def _repeat_document(run: ConfirmationRun) -> dict[str, Any]:
 
 def _lines(status: Status) -> Iterator[Text]:
     counts = status.counts
-    share = min(1.0, counts.ended / status.wanted)
-    yield Text.assemble((status.study, "bold"), f"  {counts.ended} of {status.wanted} trials  ")
+    share = min(1.0, counts.ended / status.total)
+    yield Text.assemble((status.study, "bold"), f"  {counts.ended} of {status.total} trials  ")
     yield Text(f"{bar(share):░<32} {share:.0%}")
     yield Text(_counted(counts))
     for trial in status.running:

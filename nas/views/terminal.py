@@ -68,32 +68,5 @@ def bar(share: float, cells: int = _BAR_CELLS) -> str:
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 
-def megabytes(count: int) -> str:
-    return f"{count / 1e6:,.1f}"
-
-
-def file_size(count: int) -> str:
-    """Of so many bytes: `7 kB`, `1.3 MB`."""
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
-
-
-def number(value: float) -> str:
-    """Four significant digits, or whole thousands with commas."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """`1 timing`, `3 timings`."""
-    return f"{count} {one if count == 1 else many}"
-
-
 def unsettled_legend(precision: float) -> str:
     return f"{UNSETTLED}: not settled, known less well than the ±{100 * precision:g}% asked for"
-
-
-def duration(seconds: float) -> str:
-    """`43 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -12,7 +12,8 @@ from rich.text import Text
 from evaluators.evaluator import CurvePoint, Score
 from evaluators.scores import is_timed
 from hardware.measurement import Measurement, quantile_ms
-from nas.views.terminal import UNSETTLED, bar, counted, duration, number, table, unsettled_legend
+from nas.findings.wording import counted, duration, number
+from nas.views.terminal import UNSETTLED, bar, table, unsettled_legend
 from studies.analysis.summaries import TrialDetail, is_unsettled
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec

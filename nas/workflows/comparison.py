@@ -1,4 +1,4 @@
-"""Models that were timed side by side: what was measured, and what follows for each workload."""
+"""The result of timing models interleaved with each other: measurements and what follows from them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,13 +8,19 @@ import numpy as np
 
 from hardware.measurement import Interval, Measurement, Workload
 from hardware.stability import Ratio, TimingBudget, interval_ms, ratio
-from nas.inputs.measurable import Measurable
+from nas.inputs.model_argument import Measurable
 from search_space.quantization import Quantization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """measurements: one an effort, in their order; each has its `reference` where there is one."""
+    """A model and its measurements.
+
+    Attributes:
+        model: The model.
+        measurements: One per timing budget, in the same order. Each contains the measurement of the
+            reference model, unless the model was timed alone.
+    """
 
     model: Measurable
     measurements: tuple[Measurement, ...]
@@ -22,17 +28,24 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
+    """A model that could not be measured, and the reason."""
+
     model: Measurable
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """reference: what the others were timed in alternation with; None where one was timed alone,
-        or nothing.
+    """The measurements of several models.
 
-    quantization: of the models that were built; files are as they are.
-    waited_s: for a quiet machine, before anything was measured.
+    Attributes:
+        timing_budgets: One per workload, in the order in which they were measured.
+        quantization: The quantisation of architectures; model files are measured as they are.
+        reference: The model that the others were timed interleaved with; None if a single model was
+            timed alone, or if nothing was measured.
+        measured: The models that were measured, without the reference model.
+        failures: The models that could not be measured.
+        waited_s: Seconds spent waiting for a quiet machine before the first measurement.
     """
 
     timing_budgets: tuple[TimingBudget, ...]
@@ -47,12 +60,21 @@ class Comparison:
 class Result:
     """One workload of one model.
 
-    p50_ms, p95_ms: a prompt's, or a token's. Beside a reference they are the ratio to it times what
-        it took on the whole, so that models compare although they ran at different times.
-    interval: of p50_ms, 95 %: the ratio's, times the same; of the reference itself, its own.
-    measurements: one; of the reference as many as models were timed beside it.
-    ratio: to the reference; None for that itself, and without one.
-    settled: known as precisely as was asked for; None for the reference, of which nothing is asked.
+    Times are per prompt for prefill and per token for decoding. With a reference model, a time is
+    the ratio to the reference model multiplied by the reference model's time over all measurements,
+    so that models are comparable although they ran at different times.
+
+    Attributes:
+        model: The model.
+        workload: The workload.
+        p50_ms: Median time in milliseconds.
+        p95_ms: 95 % quantile of the time in milliseconds.
+        interval: 95 % confidence interval of `p50_ms`; with a reference model, that of the ratio
+            multiplied in the same way. For the reference model, that of its own median.
+        measurements: One; for the reference model, one per model that was timed with it.
+        ratio: Ratio to the reference model; None for the reference model and without one.
+        settled: Whether the interval is as narrow as requested; None for the reference model, of
+            which nothing is requested.
     """
 
     model: Measurable
@@ -66,12 +88,13 @@ class Result:
 
     @property
     def tokens_per_second(self) -> float:
+        """Tokens read or written per second, at the median time."""
         tokens = self.workload.tokens if self.workload.phase == "prefill" else 1
         return tokens * 1e3 / self.p50_ms
 
 
 def results_of(comparison: Comparison) -> tuple[Result, ...]:
-    """Workload by workload, the reference before the others."""
+    """Return the results workload by workload, the reference model before the others."""
     return tuple(
         result
         for index, timing_budget in enumerate(comparison.timing_budgets)
@@ -84,23 +107,23 @@ def _results(comparison: Comparison, timing_budget: TimingBudget, index: int) ->
     reference = comparison.reference
     if reference is None:
         for model, measurement in measured:
-            result = _by_itself(model, timing_budget, (measurement,))
+            result = _own_times(model, timing_budget, (measurement,))
             yield replace(result, settled=_is_settled(timing_budget, result.interval))
         return
-    beside = tuple(each.reference for _, each in measured if each.reference is not None)
-    whole = _by_itself(reference, timing_budget, beside)
-    yield whole
+    interleaved = tuple(each.reference for _, each in measured if each.reference is not None)
+    overall = _own_times(reference, timing_budget, interleaved)
+    yield overall
     for model, measurement in measured:
         median, tail = ratio(measurement), ratio(measurement, 0.95)
         interval = None
         if median.low is not None and median.high is not None:
-            low, high = median.low * whole.p50_ms, median.high * whole.p50_ms
+            low, high = median.low * overall.p50_ms, median.high * overall.p50_ms
             interval = Interval(low=low, high=high)
         yield Result(
             model=model,
             workload=timing_budget.workload,
-            p50_ms=median.value * whole.p50_ms,
-            p95_ms=tail.value * whole.p95_ms,
+            p50_ms=median.value * overall.p50_ms,
+            p95_ms=tail.value * overall.p95_ms,
             interval=interval,
             ratio=median,
             settled=_is_settled(timing_budget, interval),
@@ -108,9 +131,10 @@ def _results(comparison: Comparison, timing_budget: TimingBudget, index: int) ->
         )
 
 
-def _by_itself(
+def _own_times(
     model: Measurable, timing_budget: TimingBudget, measurements: tuple[Measurement, ...]
 ) -> Result:
+    """Return the times of a model itself, without a reference model."""
     samples_ns = list(chain.from_iterable(each.samples_ns for each in measurements))
     return Result(
         model=model,
@@ -123,5 +147,5 @@ def _by_itself(
 
 
 def _is_settled(timing_budget: TimingBudget, interval: Interval | None) -> bool:
-    """As the sampling judges it, which ends then."""
+    """Apply the criterion at which sampling stops."""
     return interval is not None and interval.half_width <= timing_budget.precision

@@ -1,32 +1,38 @@
-"""Confirming a study's front while someone watches: what is to be done, and doing it."""
+"""Confirm the front of a study: plan its remeasurements and retrainings, and carry them out."""
 
 import itertools
-import math
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from evaluators.quality.proxy_loss import ProxyLoss
 from evaluators.text.corpus import Corpus, read_corpus
+from hardware.progress import Say
 from nas.assembly import evaluators_of, remeasuring_evaluators, retraining_evaluator
-from nas.views.confirmation_view import confirmation_document, confirmation_view
-from nas.views.live_confirmation import RemainingWork, watching
-from nas.views.terminal import counted, duration, notices, output, print_json
 from studies.analysis import summaries
-from studies.confirmation.confirmation_results import contenders, read_confirmation
-from studies.confirmation.confirmation_run import ConfirmationJob, carry_out
-from studies.records import TRANSIENT_FAILURES, Trial
+from studies.analysis.summaries import Front
+from studies.confirmation.confirmation_results import (
+    Confirmation,
+    candidates_to_confirm,
+    read_confirmation,
+)
+from studies.confirmation.confirmation_run import ConfirmationJob, JobEvent, run_confirmation_jobs
+from studies.records import TRANSIENT_FAILURES, ConfirmationStage, Trial
 from studies.spec.study_spec import StudySpec, check_machine, from_json
 from studies.storage.store import Store
 
-_SEEDS = 2**32  # as many as a study file knows
+_SEEDS = 2**32  # the number of seeds that a study file accepts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmationOptions:
-    """What is to be repeated.
+    """What to confirm, and how.
 
-    candidates: how many; None for the front and some runners-up.
-    budget: of the long training, in the study's own. seeds: trainings at the study's own budget.
+    Attributes:
+        candidates: Number of candidates; None confirms the front and, up to eight candidates,
+            its runners-up.
+        budget: Tokens of the long retraining, as a multiple of the study's token budget.
+        seeds: Number of retrainings with new seeds at the study's own token budget.
     """
 
     candidates: int | None
@@ -34,58 +40,76 @@ class ConfirmationOptions:
     seeds: int
 
 
-def confirm_and_show(
-    name: str, storage: str, options: ConfirmationOptions, study_argument: str, *, as_json: bool
-) -> None:
-    """Goes on with the confirmation, or begins it; `typed` is what the user calls the study by.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationPlan:
+    """What a confirmation consists of, and what is left to do.
 
-    ValueError for a study that runs, for one with too few candidates, and for what this machine
-    lacks.
+    Attributes:
+        study: The name of the study.
+        on_front: Number of candidates that are on the front.
+        runners_up: Number of candidates that are not.
+        seeds: Number of short retrainings per candidate.
+        short_tokens: Tokens of a short retraining, which is the study's token budget.
+        long_tokens: Tokens of the long retraining.
+        is_inherited: Whether the study's losses come from a shared network, so that nothing is
+            known about the time of a retraining.
+        seconds_left: The expected seconds of what is left to do; 0 if nothing is known.
+        done_before: Number of remeasurements and retrainings that have ended already.
     """
-    with Store.open(storage, create=False) as store:
-        front = summaries.front(store, name)
-        spec = from_json(store.study(name).spec)
-        _check_idle(store, name)
-        numbers = contenders(front, options.candidates)
-        check_machine(spec)
-        trials = store.trials(name, numbers=numbers)
-        trials = tuple(sorted(trials, key=lambda trial: numbers.index(trial.number)))
-        on_front = sum(trial in front.members for trial in trials)
-        try:
-            _confirm(store, spec, trials, options, on_front)
-        except KeyboardInterrupt:
-            notices().print(
-                "stopped; what is done is kept, and the same command goes on from there"
-            )
-            raise
-        # What is known now is shown, also where another process works on the rest.
-        confirmation = read_confirmation(store, front)
-        assert confirmation is not None, "there was at least a timing or a training to repeat"
-    if as_json:
-        print_json(confirmation_document(confirmation))
-    else:
-        output().print(confirmation_view(confirmation, front))
-        output().print(f"next: nas pareto {study_argument}", soft_wrap=True)
+
+    study: str
+    on_front: int
+    runners_up: int
+    seeds: int
+    short_tokens: int
+    long_tokens: int
+    is_inherited: bool
+    seconds_left: Mapping[ConfirmationStage, float]
+    done_before: int
 
 
-def _check_idle(store: Store, name: str) -> None:
-    """While a study runs its front moves, and two would share the machine's cores."""
-    running = summaries.status(store, name).running
-    if running:
-        owner = running[0].owner
-        assert owner is not None
-        raise ValueError(f"study: '{name}' is being run by {owner}; confirm it once that has ended")
+ConfirmationEvent: TypeAlias = ConfirmationPlan | JobEvent
+"""The plan, which is the first event, or an event of one of its jobs."""
+ConfirmationListener: TypeAlias = Callable[[ConfirmationEvent], None]
 
 
-def _confirm(
+def confirm_front(
+    study: str,
     store: Store,
-    spec: StudySpec,
-    trials: Sequence[Trial],
     options: ConfirmationOptions,
-    on_front: int,
-) -> None:
-    with notices().status("reading the corpus"):
-        corpus = read_corpus(spec.proxy.corpus)  # once for all
+    *,
+    listener: ConfirmationListener,
+    say: Say,
+    notify: Say,
+) -> tuple[Front, Confirmation]:
+    """Remeasure and retrain the front of a study, or resume doing so.
+
+    Ctrl-C stops it with KeyboardInterrupt; what has ended is stored.
+
+    Args:
+        study: The name of the study.
+        store: The study's database.
+        options: What to confirm, and how.
+        listener: Receives the plan, then the events of its jobs.
+        say: Receives what is being prepared before the first event.
+        notify: Receives remarks that the user should read.
+
+    Returns:
+        The front, and what is known about it now; other processes may still work on the rest.
+
+    Raises:
+        ValueError: The study does not exist, is being run or has too few complete candidates, or
+            this machine lacks something that it needs.
+    """
+    front = summaries.front(store, study)
+    spec = from_json(store.study(study).spec)
+    _check_idle(store, study)
+    numbers = candidates_to_confirm(front, options.candidates)
+    check_machine(spec)
+    trials = store.trials(study, numbers=numbers)
+    trials = tuple(sorted(trials, key=lambda trial: numbers.index(trial.number)))
+    say("reading the corpus")
+    corpus = read_corpus(spec.proxy.corpus)
     trainings = list(_trainings(spec, trials, options, corpus))
     with remeasuring_evaluators(spec, store, corpus) as evaluators:
         timings = [
@@ -93,29 +117,39 @@ def _confirm(
             for trial in trials
             for evaluator in evaluators
         ]
-        _warn_of_others(spec, store, trials, corpus, {job.evaluator.stage for job in timings})
-        forecast = _forecast(store, spec, [*timings, *trainings])
-        notices().print(_plan(spec, trials, options, on_front, forecast), soft_wrap=True)
-        with watching(forecast) as listener:
-            carry_out(timings, store, listener)
-    with watching(forecast) as listener:
-        carry_out(trainings, store, listener)
+        remeasured = {job.evaluator.stage for job in timings}
+        _report_other_conditions(spec, store, trials, corpus, remeasured, notify)
+        listener(_plan(store, spec, front, trials, options, [*timings, *trainings]))
+        run_confirmation_jobs(timings, store, listener)
+    run_confirmation_jobs(trainings, store, listener)
+    confirmation = read_confirmation(store, front)
+    assert confirmation is not None, "there was at least one remeasurement or retraining"
+    return front, confirmation
+
+
+def _check_idle(store: Store, study: str) -> None:
+    """Raise ValueError while the study runs: its front changes, and both would share the cores."""
+    running = summaries.status(store, study).running
+    if running:
+        owner = running[0].owner
+        assert owner is not None
+        raise ValueError(f"study: '{study}' is being run by {owner}; confirm it after that has ended")
 
 
 def _trainings(
     spec: StudySpec, trials: Sequence[Trial], options: ConfirmationOptions, corpus: Corpus
 ) -> Iterator[ConfirmationJob]:
-    """Short ones first: with them the noise is known early.
+    """Yield the retrainings, short ones first, so that the seed noise is known early.
 
-    The long training has a seed of its own. With a seed that a short one has had, both would read
-    the same text in the same order from the same weights, and rank alike for that reason too.
+    The long retraining has a seed of its own. With the seed of a short one, both would read the
+    same text in the same order from the same initial weights, which alone makes their ranks alike.
     """
     budget = spec.proxy.token_budget
     seeds = (seed % _SEEDS for seed in itertools.count(spec.seed + 1))
     long_seed = next(seeds)
-    lengths = [(seed, budget) for seed in itertools.islice(seeds, options.seeds)]
-    lengths.append((long_seed, round(budget * options.budget)))
-    for seed, token_budget in lengths:
+    runs = [(seed, budget) for seed in itertools.islice(seeds, options.seeds)]
+    runs.append((long_seed, _long_tokens(spec, options)))
+    for seed, token_budget in runs:
         evaluator = retraining_evaluator(spec, corpus, seed, token_budget)
         for trial in trials:
             yield ConfirmationJob(
@@ -123,77 +157,78 @@ def _trainings(
             )
 
 
-def _warn_of_others(
-    spec: StudySpec, store: Store, trials: Sequence[Trial], corpus: Corpus, timed: Container[str]
-) -> None:
-    """Where a device, the corpus or the release is another than when the study ran.
+def _long_tokens(spec: StudySpec, options: ConfirmationOptions) -> int:
+    return round(spec.proxy.token_budget * options.budget)
 
-    timed: the stages that are timed anew.
-    """
+
+def _report_other_conditions(
+    spec: StudySpec,
+    store: Store,
+    trials: Sequence[Trial],
+    corpus: Corpus,
+    remeasured: Container[str],
+    notify: Say,
+) -> None:
+    """Report the stages that the study evaluated on another device, corpus or release."""
     with evaluators_of(spec, store, corpus) as evaluators:
         now = {each.stage: each.fingerprint for each in evaluators}
     for stage, fingerprint in now.items():
-        if stage != ProxyLoss.stage and stage not in timed:
+        if stage != ProxyLoss.stage and stage not in remeasured:
             continue
         runs = [run for trial in trials for run in trial.stages if run.stage == stage]
         others = sum(run.fingerprint != fingerprint for run in runs)
         if others:
-            notices().print(
-                f"{stage}: {others} of {len(runs)} candidates had theirs on another device, corpus "
-                "or release; with those, repeats compare by their order alone",
-                soft_wrap=True,
+            notify(
+                f"{stage}: {others} of {len(runs)} candidates were evaluated on a different device, "
+                "corpus or release; their new scores can be compared with the study's by rank only"
             )
 
 
-def _forecast(store: Store, spec: StudySpec, jobs: Sequence[ConfirmationJob]) -> RemainingWork:
-    """From what the same stage of the same candidate took the study, a training by its tokens.
-
-    What a candidate inherited its loss in tells nothing of a training: that is left at 0.
-    """
+def _plan(
+    store: Store,
+    spec: StudySpec,
+    front: Front,
+    trials: Sequence[Trial],
+    options: ConfirmationOptions,
+    jobs: Sequence[ConfirmationJob],
+) -> ConfirmationPlan:
     ended = {
-        (run.repeat.trial, run.repeat.fingerprint)
-        for run in store.repeats(spec.name)
+        (run.confirmation_stage.trial, run.confirmation_stage.fingerprint)
+        for run in store.confirmation_runs(spec.name)
         if run.ended_at is not None and run.failure not in TRANSIENT_FAILURES
     }
     left = [job for job in jobs if (job.trial.id, job.evaluator.fingerprint) not in ended]
-    prices: dict[tuple[int, str], float] = {}
-    for trial in {job.trial.id: job.trial for job in left}.values():
-        for stage, evaluation in store.evaluations(trial).items():
-            prices[trial.id, stage] = evaluation.seconds
-    seconds = {}
-    for job in left:
-        price = prices.get((job.trial.id, job.evaluator.stage), 0.0)
-        share = 1.0
-        if job.token_budget is not None:
-            trained = spec.proxy.method == "scratch"
-            share = job.token_budget / spec.proxy.token_budget if trained else 0.0
-        seconds[job.repeat] = price * share
-    return RemainingWork(study=spec.name, seconds=seconds, done_before=len(jobs) - len(left))
-
-
-def _plan(
-    spec: StudySpec,
-    trials: Sequence[Trial],
-    options: ConfirmationOptions,
-    on_front: int,
-    forecast: RemainingWork,
-) -> str:
-    behind = len(trials) - on_front
-    runners_up = f" and {behind} runners-up" if behind > 1 else " and a runner-up" if behind else ""
-    budget = spec.proxy.token_budget
-    said = (
-        f"{spec.name}: {on_front} of the front{runners_up}: each is timed anew, trained with "
-        f"{options.seeds} fresh seeds on {budget:,} tokens, and with another on "
-        f"{round(budget * options.budget):,}"
+    on_front = sum(trial in front.members for trial in trials)
+    return ConfirmationPlan(
+        study=spec.name,
+        on_front=on_front,
+        runners_up=len(trials) - on_front,
+        seeds=options.seeds,
+        short_tokens=spec.proxy.token_budget,
+        long_tokens=_long_tokens(spec, options),
+        is_inherited=spec.proxy.method != "scratch",
+        seconds_left=_expected_seconds(store, spec, left),
+        done_before=len(jobs) - len(left),
     )
-    left = len(forecast.seconds)
-    trainings = sum(repeat.token_budget is not None for repeat in forecast.seconds)
-    if not left:
-        return f"{said}\nall {forecast.done_before} of these are done"
-    done = f"; {forecast.done_before} are done" if forecast.done_before else ""
-    about = ""
-    if spec.proxy.method == "scratch" or not trainings:
-        about = f", about {duration(math.fsum(forecast.seconds.values()))}"
-    timings = counted(left - trainings, "timing", "timings")
-    trained = counted(trainings, "training", "trainings")
-    return f"{said}\n{timings} and {trained} are left{about}{done}"
+
+
+def _expected_seconds(
+    store: Store, spec: StudySpec, jobs: Sequence[ConfirmationJob]
+) -> dict[ConfirmationStage, float]:
+    """Return the time that each job took in the study; for a retraining, in proportion to tokens.
+
+    The time in which a candidate inherited its loss says nothing about a retraining, whose expected
+    time is then 0.
+    """
+    stage_seconds: dict[tuple[int, str], float] = {}
+    for trial in {job.trial.id: job.trial for job in jobs}.values():
+        for stage, evaluation in store.evaluations(trial).items():
+            stage_seconds[trial.id, stage] = evaluation.seconds
+    expected = {}
+    for job in jobs:
+        seconds = stage_seconds.get((job.trial.id, job.evaluator.stage), 0.0)
+        if job.token_budget is not None:
+            is_trained = spec.proxy.method == "scratch"
+            seconds *= job.token_budget / spec.proxy.token_budget if is_trained else 0.0
+        expected[job.confirmation_stage] = seconds
+    return expected

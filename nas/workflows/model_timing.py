@@ -1,21 +1,22 @@
-"""Measuring models for `nas measure`: each in turns with one of them, which stays loaded."""
+"""Time models for `nas measure`, each interleaved with a reference model that stays loaded."""
 
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluators.evaluator import EvaluationFailed
 from evaluators.speed.built_model import inexpressible, loaded
 from evaluators.speed.runners import RUNNERS, RunnerDefinition, make_runner
 from hardware.cores import idlest_cores
+from hardware.progress import Say
 from hardware.quiet import measuring
 from hardware.runner import LoadedModel, ModelFormat, Runner, RunnerError
 from hardware.stability import TimingBudget, measure_alone, measure_paired
-from nas.inputs.measurable import Measurable, ModelFile
-from nas.views.comparison_view import Watch
+from nas.inputs.model_argument import Measurable, ModelFile
 from nas.workflows.comparison import Comparison, Failure, Measured
+from nas.workflows.work_progress import WorkListener, WorkProgress
 from search_space.input_errors import one_of
 from search_space.quantization import QUANTIZATIONS, Quantization
 
@@ -24,15 +25,19 @@ _RUNNERS: Mapping[str, RunnerDefinition] = {
     definition.runtime: definition for definition in RUNNERS.values() if not definition.is_simulated
 }
 _DEFAULT_RUNTIME = RUNNERS["local"].runtime
-_USUAL_QUANTIZATION: Quantization = "int4"
-_FAILED = (RunnerError, EvaluationFailed)
+_DEFAULT_QUANTIZATION: Quantization = "int4"
+_FAILURES = (RunnerError, EvaluationFailed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """Under which all models are measured.
+    """How all models of a comparison are measured.
 
-    model_format, quantization: what architectures are built as.
+    Attributes:
+        timing_budgets: One per workload, in the order in which they are measured.
+        model_format: The format that architectures are written in.
+        quantization: The quantisation of architectures.
+        threads: Number of threads, each on a core of its own.
     """
 
     timing_budgets: tuple[TimingBudget, ...]
@@ -42,6 +47,7 @@ class Conditions:
 
     @property
     def capacity(self) -> int:
+        """The longest context that a workload needs, in tokens."""
         return max(
             timing_budget.workload.tokens + timing_budget.workload.depth
             for timing_budget in self.timing_budgets
@@ -56,10 +62,18 @@ def conditions_of(
     quantization: str | None,
     threads: int,
 ) -> Conditions:
-    """For `models`, the reference among them; None takes onnxruntime, and int4.
+    """Check the options of a comparison.
 
-    ValueError for what is unknown, for what would be passed over, and for a file whose context is
-    too short.
+    Args:
+        models: All models, including the reference model.
+        timing_budgets: One per workload; duplicates are ignored.
+        runtime: The runtime for architectures; None is onnxruntime.
+        quantization: The quantisation of architectures; None is int4.
+        threads: Number of threads.
+
+    Raises:
+        ValueError: An option is unknown or would have no effect, or the context of a model file is
+            shorter than a workload needs.
     """
     runner = _runner_with(runtime)
     if quantization is not None and quantization not in runner.quantizations:
@@ -70,15 +84,15 @@ def conditions_of(
     conditions = Conditions(
         timing_budgets=tuple(sorted(set(timing_budgets), key=_memory_needed)),
         model_format=runner.model_format,
-        quantization=next((q for q in QUANTIZATIONS if q == quantization), _USUAL_QUANTIZATION),
+        quantization=next((q for q in QUANTIZATIONS if q == quantization), _DEFAULT_QUANTIZATION),
         threads=threads,
     )
     files = [(model.name, model.source) for model in models if isinstance(model.source, ModelFile)]
     if len(files) == len(models):
         if quantization is not None:
             raise ValueError(
-                f"quantization: '{quantization}' is for architectures, which are built; model "
-                "files are measured as they are"
+                f"quantization: '{quantization}' applies to architectures only; model files are "
+                "measured as they are"
             )
         for name, file in files:
             if runtime is not None and file.model_format != conditions.model_format:
@@ -86,8 +100,8 @@ def conditions_of(
     for name, file in files:
         if file.context_length is not None and file.context_length < conditions.capacity:
             raise ValueError(
-                f"workload: {conditions.capacity:,} tokens in all are above "
-                f"{file.context_length:,}, the context of {name}"
+                f"workload: {conditions.capacity:,} tokens in total exceed "
+                f"{file.context_length:,}, the context length of {name}"
             )
     return conditions
 
@@ -96,17 +110,25 @@ def measure_models(
     models: Sequence[Measurable],
     against: Measurable | None,
     conditions: Conditions,
-    watch: Watch,
+    listener: WorkListener,
 ) -> Comparison:
-    """Every workload of every model, each in turns with `against`, or else with the first model
-    that can be measured, which stays loaded. A model on its own is measured alone.
+    """Measure every workload of every model, interleaved with a reference model.
 
-    One that fails is among the failures. ValueError for what this machine lacks: cores, a program.
+    A model that fails is reported among the failures, and the others are still measured.
+
+    Args:
+        models: The models. A single model is measured alone unless `against` is given.
+        against: The reference model; None takes the first of `models` that can be measured.
+        conditions: How to measure.
+        listener: Receives the progress; an item is a model.
+
+    Raises:
+        ValueError: This machine lacks cores or a program.
     """
     everything = models if against is None else (*models, against)
-    session = _Session(conditions, everything, watch)
+    session = _Session(conditions, everything, listener)
     patience_s = max(timing_budget.seconds for timing_budget in conditions.timing_budgets)
-    with measuring(lambda text: watch("the machine", text), patience_s=patience_s) as waited_s:
+    with measuring(session.say_about("the machine"), patience_s=patience_s) as waited_s:
         reference = session.measure_all(models, against)
     return Comparison(
         timing_budgets=conditions.timing_budgets,
@@ -119,14 +141,17 @@ def measure_models(
 
 
 class _Session:
-    """Of one comparison: the runners, and what has come of the models so far."""
+    """The runners of a comparison, and its results so far."""
 
-    def __init__(self, conditions: Conditions, models: Sequence[Measurable], watch: Watch) -> None:
+    def __init__(
+        self, conditions: Conditions, models: Sequence[Measurable], listener: WorkListener
+    ) -> None:
         self.measured: list[Measured] = []
         self.failures: list[Failure] = []
         self._conditions = conditions
-        self._watch = watch
-        cores = functools.cache(idlest_cores)  # for both runtimes the same
+        self._listener = listener
+        self._total = len(set(models))
+        cores = functools.cache(idlest_cores)  # both runtimes use the same cores
         self._runners: dict[ModelFormat, Runner] = {}
         formats = {self._format(model) for model in models}
         for definition in _RUNNERS.values():
@@ -138,7 +163,7 @@ class _Session:
     def measure_all(
         self, models: Sequence[Measurable], against: Measurable | None
     ) -> Measurable | None:
-        """Returns what models were measured in turns with; None where one was measured alone."""
+        """Measure the models and return the reference model; None if one was measured alone."""
         queue = deque(models)
         if against is not None and against in queue and len(queue) > 1:
             queue.remove(against)
@@ -146,33 +171,47 @@ class _Session:
             reference = against or queue.popleft()
             try:
                 if queue:
-                    self._measure_beside(reference, queue)
+                    self._measure_interleaved(reference, queue)
                 if self.measured or reference not in models:
                     return reference
                 self._measure_alone(reference)
                 return None
-            except _FAILED as failure:
+            except _FAILURES as failure:
                 self._fail(reference, str(failure))
             if self.measured or against is not None or not queue:
                 for model in queue:
-                    self._fail(model, f"not measured, for want of {reference.name}")
+                    self._fail(model, f"not measured, because {reference.name} failed")
                 return reference
 
-    def _measure_beside(self, reference: Measurable, queue: deque[Measurable]) -> None:
-        """Takes from `queue` what is measured or fails; raises where it is the reference."""
-        with self._loaded(reference) as standing:
+    def say_about(self, subject: str) -> Say:
+        """Return a callback for texts about a model, or about the machine."""
+
+        def say(text: str) -> None:
+            done = len(self.measured) + len(self.failures)
+            self._listener(
+                WorkProgress(subject=subject, text=text, done=done, total=self._total)
+            )
+
+        return say
+
+    def _measure_interleaved(self, reference: Measurable, queue: deque[Measurable]) -> None:
+        """Remove models from the queue once they are measured or fail; raise if `reference` fails.
+
+        A model that was being measured when the reference model failed remains in the queue.
+        """
+        with self._loaded(reference) as loaded_reference:
             while queue:
                 model = queue[0]
                 try:
                     with self._loaded(model) as loaded_model:
                         measurements = measure_paired(
                             loaded_model,
-                            standing,
+                            loaded_reference,
                             self._conditions.timing_budgets,
-                            self._say(model),
+                            self.say_about(model.name),
                         )
-                except _FAILED as failure:
-                    standing.snapshot()  # which fails where the failure is the reference's
+                except _FAILURES as failure:
+                    loaded_reference.snapshot()  # raises if it was the reference model that failed
                     self._fail(model, str(failure))
                 else:
                     self.measured.append(Measured(model=model, measurements=measurements))
@@ -181,15 +220,15 @@ class _Session:
     def _measure_alone(self, model: Measurable) -> None:
         with self._loaded(model) as loaded_model:
             measurements = measure_alone(
-                loaded_model, self._conditions.timing_budgets, self._say(model)
+                loaded_model, self._conditions.timing_budgets, self.say_about(model.name)
             )
         self.measured.append(Measured(model=model, measurements=measurements))
 
     @contextlib.contextmanager
     def _loaded(self, model: Measurable) -> Iterator[LoadedModel]:
-        """Raises RunnerError and EvaluationFailed."""
+        """Load a model, or raise RunnerError or EvaluationFailed."""
         conditions, runner = self._conditions, self._runners[self._format(model)]
-        self._say(model)("is loaded")
+        self.say_about(model.name)("loading")
         if isinstance(model.source, ModelFile):
             with runner.load(model.source.path, conditions.capacity) as loaded_model:
                 yield loaded_model
@@ -208,15 +247,15 @@ class _Session:
             source.model_format if isinstance(source, ModelFile) else self._conditions.model_format
         )
 
-    def _say(self, model: Measurable) -> Callable[[str], None]:
-        return lambda text: self._watch(model.name, text)
-
     def _fail(self, model: Measurable, reason: str) -> None:
         self.failures.append(Failure(model=model, reason=reason))
 
 
 def _memory_needed(timing_budget: TimingBudget) -> tuple[bool, int, int]:
-    """In this order a workload finds little that others have left: a runtime gives nothing back."""
+    """Sort workloads by the memory that they need, because runtimes do not return memory.
+
+    In this order, a workload's peak memory includes little that earlier ones allocated.
+    """
     workload = timing_budget.workload
     return workload.phase == "prefill", workload.depth + workload.tokens, workload.tokens
 

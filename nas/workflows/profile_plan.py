@@ -1,10 +1,11 @@
-"""What `nas profile` is asked to time, checked before anything is."""
+"""What `nas profile` times: the default plans, and the options that change them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from evaluators.speed.operators.paired_timer import ProfileBudget
+from evaluators.speed.operators.probe_times import Setting
 from search_space.onnx_graph import GraphQuantization
 from search_space.probes import Kinds, make_probes
 
@@ -14,11 +15,17 @@ _MOST_ROUNDS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfilePlan:
-    """A profile for each combination of widths, quantisations and threads.
+    """A profile for each combination of width, quantisation and number of threads.
 
-    depths: of context, at which decoding is timed.
-    prompt: the length of the prompt that prefill is timed with.
-    models: how many whole models the sum of parts is checked against.
+    Attributes:
+        widths: Widths of the models.
+        depths: Context depths at which decoding is timed, in tokens.
+        quantizations: Quantisations of the weights.
+        threads: Numbers of threads, each on a core of its own.
+        prompt: Length of the prompt with which prefill is timed, in tokens.
+        models: Number of whole models that the sum of the parts is compared with.
+        kinds: The variants of mixers to time.
+        profile_budget: How often and how precisely each model is timed.
     """
 
     widths: tuple[int, ...]
@@ -53,7 +60,7 @@ FULL = ProfilePlan(
 )
 
 
-def make_plan(
+def plan_profile(
     default: ProfilePlan,
     *,
     widths: Sequence[int],
@@ -63,7 +70,20 @@ def make_plan(
     prompt: int | None,
     rounds: int | None,
 ) -> ProfilePlan:
-    """The default, but for what is given, in rising order; ValueError for a mistake."""
+    """Return a default plan in which the given values replace those of the default.
+
+    Args:
+        default: The plan to start from.
+        widths: Widths of the models; an empty sequence keeps the default, as for the following.
+        depths: Context depths in tokens.
+        quantizations: Quantisations of the weights.
+        threads: Numbers of threads.
+        prompt: Length of the prompt in tokens; None keeps the default.
+        rounds: How often each model is loaded and timed; None keeps the default.
+
+    Raises:
+        ValueError: A value is not allowed.
+    """
     for depth in depths:
         _check_tokens("depth", depth)
     if prompt is not None:
@@ -74,10 +94,10 @@ def make_plan(
         make_probes(width, 1, default.kinds)
     return replace(
         default,
-        widths=_rising(widths) or default.widths,
-        depths=_rising(depths) or default.depths,
-        quantizations=tuple(map(_known, dict.fromkeys(quantizations))) or default.quantizations,
-        threads=_rising(threads) or default.threads,
+        widths=_ascending(widths) or default.widths,
+        depths=_ascending(depths) or default.depths,
+        quantizations=tuple(map(_quantization, dict.fromkeys(quantizations))) or default.quantizations,
+        threads=_ascending(threads) or default.threads,
         prompt=prompt or default.prompt,
         profile_budget=replace(
             default.profile_budget, rounds=rounds or default.profile_budget.rounds
@@ -85,7 +105,13 @@ def make_plan(
     )
 
 
-def _rising(values: Sequence[int]) -> tuple[int, ...]:
+def setting_title(setting: Setting) -> str:
+    """Return the title of a setting, such as `width 1,024, int4, 1 thread`."""
+    threads = "1 thread" if setting.threads == 1 else f"{setting.threads} threads"
+    return f"width {setting.width:,}, {setting.quantization}, {threads}"
+
+
+def _ascending(values: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(set(values)))
 
 
@@ -94,7 +120,7 @@ def _check_tokens(name: str, tokens: int) -> None:
         raise ValueError(f"{name}: {tokens} is not between 1 and {_MOST_TOKENS:,}")
 
 
-def _known(text: str) -> GraphQuantization:
+def _quantization(text: str) -> GraphQuantization:
     for known in get_args(GraphQuantization):
         if text == known:
             quantization: GraphQuantization = known

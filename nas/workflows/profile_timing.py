@@ -1,42 +1,50 @@
-"""Times the models of a profile one by one, and remembers each time as soon as it is there."""
+"""Time the models of a profile one by one, and cache each time as soon as it is known."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from evaluators.cache import EvaluationCache
 from evaluators.evaluator import Evaluation, EvaluationFailed
 from evaluators.speed.latency import Quiet
 from evaluators.speed.operators.paired_timer import PairedTimer, paired_ratio, reference_ms
 from evaluators.speed.operators.probe_times import ModelTimes, PairedTime, Profile, Setting
+from evaluators.speed.runners import make_runner
+from hardware.caches import largest_cache_bytes
 from hardware.measurement import Workload
 from hardware.runner import Runner
-from nas.workflows.profile_plan import ProfilePlan
+from nas.workflows.profile_plan import ProfilePlan, setting_title
+from nas.workflows.work_progress import WorkListener, WorkProgress
 from search_space.architecture import Architecture
-from search_space.probes import layers_beyond, make_probes, whole_models
+from search_space.probes import (
+    layers_beyond_cache,
+    lightest_probe_bytes,
+    make_probes,
+    whole_models,
+)
 from studies.search.interrupts import Interrupts
 
 _DECODE_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileStep:
-    """A model that is being timed; done: of the plan's `wanted` times, those that are known."""
+class WeightsInCache:
+    """A setting whose lightest probe fits in this machine's cache, where it is unusually fast.
+
+    Attributes:
+        setting: The setting.
+        weight_bytes: Size of the weights of the lightest probe.
+        cache_bytes: Size of the largest cache of this machine.
+    """
 
     setting: Setting
-    name: str
-    round_number: int
-    done: int
-    wanted: int
-
-
-Watch: TypeAlias = Callable[[ProfileStep, str], None]
+    weight_bytes: int
+    cache_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
-    """A model of a setting and what it is timed with."""
+    """A model of a setting, and the workloads that it is timed with."""
 
     setting: Setting
     name: str
@@ -46,67 +54,108 @@ class _Task:
 
 
 class Profiling:
-    """A plan on its way, whose profiles can be read at any time.
+    """The timing of a plan, whose profiles can be read at any moment.
 
-    done: of the `wanted` times, those that are known.
+    Attributes:
+        plan: What is timed.
+        total: Number of times that the plan consists of.
+        done: Number of times that are known, including cached ones.
+        setting: The setting that is being timed; None before the first.
     """
 
     def __init__(
         self,
         plan: ProfilePlan,
         runners: Mapping[int, Runner],
-        memory: EvaluationCache,
+        cache: EvaluationCache,
         *,
         cache_bytes: int,
         quiet: Quiet | None = None,
     ) -> None:
-        """runners: by threads. quiet: see PairedTimer. Raises ValueError for an odd width."""
+        """Read from the cache which times are known.
+
+        Args:
+            plan: What to time.
+            runners: The runner for each number of threads.
+            cache: Stores the times.
+            cache_bytes: Size of this machine's largest processor cache, which the weights of a
+                model should exceed.
+            quiet: See PairedTimer.
+
+        Raises:
+            ValueError: A width is not possible.
+        """
+        self.plan = plan
+        self.done = 0
+        self.setting: Setting | None = None
         self._quiet = quiet
-        self._plan = plan
         self._runners = runners
-        self._memory = memory
+        self._cache = cache
+        self._cache_bytes = cache_bytes
         self._settings = tuple(_settings(plan, cache_bytes))
         self._tasks = [task for setting in self._settings for task in _tasks(setting, plan)]
         self._failures: dict[tuple[Setting, Architecture], str] = {}
         self._known: dict[tuple[Setting, Architecture, Workload], dict[int, Evaluation]] = {}
-        self.wanted = plan.profile_budget.rounds * sum(len(task.workloads) for task in self._tasks)
-        self.done = 0
+        self.total = plan.profile_budget.rounds * sum(len(task.workloads) for task in self._tasks)
         for task, number in itertools.product(self._tasks, range(plan.profile_budget.rounds)):
             timer = self._timer(task.setting, number)
             for workload in task.workloads:
-                found = memory.load_evaluation(timer.fingerprint(workload), task.architecture)
+                found = cache.load_evaluation(timer.fingerprint(workload), task.architecture)
                 if found is not None:
                     self._add(task, workload, number, found)
 
-    def run(self, watch: Watch) -> None:
-        """Times what is not known yet; a model that fails is left out.
+    def run(self, listener: WorkListener) -> None:
+        """Time what is not known yet. A model that fails is left out.
 
-        Round after round, so that a first picture is there early and the rounds of a model lie
-        apart. Ctrl-C loses no more than the workload in hand.
+        The rounds follow each other, so that a first result is available early and the rounds of a
+        model are far apart in time. Ctrl-C loses at most the workload that is being timed.
+
+        Args:
+            listener: Receives the progress; an item is a model in a round, and `done` and `total`
+                count times.
         """
         interrupts = Interrupts()
         with interrupts.held_back(), interrupts.let_through():
             for setting, number in itertools.product(
-                self._settings, range(self._plan.profile_budget.rounds)
+                self._settings, range(self.plan.profile_budget.rounds)
             ):
+                self.setting = setting
                 with self._timer(setting, number) as timer:
                     for task in self._tasks:
                         if task.setting == setting:
-                            self._time(task, number, timer, interrupts, watch)
+                            self._time(task, number, timer, interrupts, listener)
 
     def profiles(self) -> tuple[Profile, ...]:
-        """What is known, failures included."""
-        return tuple(
-            Profile(
-                setting=setting,
-                probes=tuple(self._times(setting, is_probe=True)),
-                models=tuple(self._times(setting, is_probe=False)),
-            )
+        """Return what is known, including failures."""
+        return tuple(self.profile(setting) for setting in self._settings)
+
+    def profile(self, setting: Setting) -> Profile:
+        """Return what is known about one setting."""
+        return Profile(
+            setting=setting,
+            probes=tuple(self._times(setting, is_probe=True)),
+            models=tuple(self._times(setting, is_probe=False)),
+        )
+
+    def weights_in_cache(self) -> tuple[WeightsInCache, ...]:
+        """Return the settings of which at least the lightest probe fits in this machine's cache."""
+        weight_bytes = {
+            setting: lightest_probe_bytes(setting.width, setting.layers, setting.quantization)
             for setting in self._settings
+        }
+        return tuple(
+            WeightsInCache(setting=setting, weight_bytes=count, cache_bytes=self._cache_bytes)
+            for setting, count in weight_bytes.items()
+            if count < self._cache_bytes
         )
 
     def _time(
-        self, task: _Task, number: int, timer: PairedTimer, interrupts: Interrupts, watch: Watch
+        self,
+        task: _Task,
+        number: int,
+        timer: PairedTimer,
+        interrupts: Interrupts,
+        listener: WorkListener,
     ) -> None:
         place = (task.setting, task.architecture)
         missing = [
@@ -116,33 +165,27 @@ class Profiling:
         ]
         if not missing or place in self._failures:
             return
+        subject = f"{setting_title(task.setting)}, {task.name}, round {number + 1}"
 
-        def report(text: str) -> None:
-            step = ProfileStep(
-                setting=task.setting,
-                name=task.name,
-                round_number=number,
-                done=self.done,
-                wanted=self.wanted,
-            )
-            watch(step, text)
+        def say(text: str) -> None:
+            listener(WorkProgress(subject=subject, text=text, done=self.done, total=self.total))
 
         def timed(workload: Workload, evaluation: Evaluation) -> None:
             with interrupts.held_back_again():
                 fingerprint = timer.fingerprint(workload)
-                self._memory.save_evaluation(fingerprint, task.architecture, evaluation)
+                self._cache.save_evaluation(fingerprint, task.architecture, evaluation)
                 self._add(task, workload, number, evaluation)
 
         try:
-            timer.time(task.architecture, missing, report, timed)
+            timer.time(task.architecture, missing, say, timed)
         except EvaluationFailed as failure:
             self._failures[place] = str(failure)
 
     def _timer(self, setting: Setting, number: int) -> PairedTimer:
-        capacity = max(self._plan.prompt, max(self._plan.depths) + _DECODE_TOKENS)
+        capacity = max(self.plan.prompt, max(self.plan.depths) + _DECODE_TOKENS)
         runner = self._runners[setting.threads]
         return PairedTimer(
-            runner, setting, self._plan.profile_budget, number, capacity, self._memory, self._quiet
+            runner, setting, self.plan.profile_budget, number, capacity, self._cache, self._quiet
         )
 
     def _add(self, task: _Task, workload: Workload, number: int, evaluation: Evaluation) -> None:
@@ -174,13 +217,23 @@ class Profiling:
             )
 
 
+def profile_this_machine(plan: ProfilePlan, cache: EvaluationCache) -> Profiling:
+    """Return the timing of a plan on this machine; nothing is timed before its `run`.
+
+    Raises:
+        ValueError: This machine has fewer cores than the plan needs, or a width is not possible.
+    """
+    runners = {threads: make_runner("local", threads=threads) for threads in plan.threads}
+    return Profiling(plan, runners, cache, cache_bytes=largest_cache_bytes())
+
+
 def _settings(plan: ProfilePlan, cache_bytes: int) -> Iterator[Setting]:
     for width, quantization, threads in itertools.product(
         plan.widths, plan.quantizations, plan.threads
     ):
         yield Setting(
             width=width,
-            layers=layers_beyond(width, quantization, cache_bytes),
+            layers=layers_beyond_cache(width, quantization, cache_bytes),
             quantization=quantization,
             threads=threads,
             kinds=plan.kinds,
@@ -188,11 +241,16 @@ def _settings(plan: ProfilePlan, cache_bytes: int) -> Iterator[Setting]:
 
 
 def _tasks(setting: Setting, plan: ProfilePlan) -> Iterator[_Task]:
-    """What does not remember all takes the same at any depth, and is timed at the shallowest."""
+    """Yield the models of a setting.
+
+    Probes without a KV cache take the same time at any depth, and are timed at the smallest only.
+    """
     prompt = Workload(phase="prefill", tokens=plan.prompt)
-    texts = [Workload(phase="decode", tokens=_DECODE_TOKENS, depth=depth) for depth in plan.depths]
+    decoding = [
+        Workload(phase="decode", tokens=_DECODE_TOKENS, depth=depth) for depth in plan.depths
+    ]
     for probe in make_probes(setting.width, setting.layers, setting.kinds):
-        depths = texts if probe.remembers_all else texts[:1]
+        depths = decoding if probe.has_kv_cache else decoding[:1]
         yield _Task(
             setting=setting,
             name=probe.part,
@@ -205,6 +263,8 @@ def _tasks(setting: Setting, plan: ProfilePlan) -> Iterator[_Task]:
             setting=setting,
             name=model.layout,
             architecture=model,
-            workloads=(texts[0], texts[-1], prompt) if len(texts) > 1 else (texts[0], prompt),
+            workloads=(
+                (decoding[0], decoding[-1], prompt) if len(decoding) > 1 else (decoding[0], prompt)
+            ),
             is_probe=False,
         )

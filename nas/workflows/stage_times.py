@@ -1,4 +1,4 @@
-"""How long the stages of a study take here: one architecture timed, and trained for a few steps."""
+"""Time the stages of a study on this machine, with one architecture and a short training."""
 
 import statistics
 import tempfile
@@ -13,8 +13,9 @@ from evaluators.cache import NoCache
 from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.quality.proxy_loss import ProxyLoss
 from evaluators.quality.recall import Recall
+from evaluators.scores import RECALL_ERROR
 from evaluators.text.corpus import Corpus
-from evaluators.text.tokenizer import Say
+from hardware.progress import Say
 from nas.assembly import latency_evaluator, loss_evaluator, proxy_training, recall_settings
 from search_space.architecture import Architecture
 from studies.spec.study_spec import StudySpec, asked_scores
@@ -24,12 +25,15 @@ _PROBE_STEPS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTimes:
-    """Of one architecture; None is what it failed at, and what would have followed.
+    """The time of each stage for one architecture, in seconds.
 
-    training_seconds: of its training, or of scoring it with what it inherits.
-    failure: why it could not be timed or trained, if so.
-    network_seconds: of training the network that all candidates share, where they do.
-    recall_seconds: of training the probe of recall, where the study asks for that score.
+    Attributes:
+        latency_seconds: Time of the latency stage; None if it failed.
+        training_seconds: Time of training the proxy, or of scoring it with inherited weights; None
+            if this or an earlier stage failed.
+        failure: Why a stage failed; None if none did.
+        network_seconds: Time of training the network that all candidates share; 0 if there is none.
+        recall_seconds: Time of training the recall probe; 0 if the study does not use that score.
     """
 
     latency_seconds: float | None
@@ -42,12 +46,19 @@ class StageTimes:
 def time_stages(
     spec: StudySpec, architecture: Architecture, corpus: Corpus, say: Say
 ) -> StageTimes:
-    """Goes through the stages as a trial does; say: hears which one it is at."""
+    """Run the stages in the order in which a trial does; trainings are only a few steps long.
+
+    Args:
+        spec: The study.
+        architecture: The architecture to measure and train.
+        corpus: The study's corpus.
+        say: Receives what is being done.
+    """
     latency_seconds, recall_seconds = None, 0.0
     try:
         say("timing one drawn architecture")
         latency_seconds = _latency_seconds(spec, architecture)
-        if "recall_error" in asked_scores(spec):
+        if RECALL_ERROR in asked_scores(spec):
             recall_seconds = _recall_seconds(spec, architecture, say)
         training = _training(spec, architecture, corpus, say)
     except EvaluationFailed as reason:
@@ -67,7 +78,10 @@ def time_stages(
 
 
 def _latency_seconds(spec: StudySpec, architecture: Architecture) -> float:
-    """With loading the reference, and without its calibration: later studies find it done."""
+    """Return a time that includes loading the reference model, but not its calibration.
+
+    The calibration is cached, so only the first study on a device pays for it.
+    """
     with latency_evaluator(spec, NoCache()) as latency:
         start = time.monotonic()
         latency.measure(architecture, _ignore)
@@ -94,50 +108,51 @@ def _training(spec: StudySpec, architecture: Architecture, corpus: Corpus, say: 
 def _shared_training(
     spec: StudySpec, architecture: Architecture, corpus: Corpus, say: Say
 ) -> _Training:
-    """Extrapolated from a few steps of every mixer; what is inherited is scored as it will be."""
+    """Extrapolate the training from a few steps per mixer; time the scoring as it will be done."""
     steps = spec.proxy.shared_token_budget / (spec.proxy.context_length * spec.proxy.batch_size)
     probe_steps = _PROBE_STEPS * len(spec.space.mixers)
     tokens = probe_steps * spec.proxy.context_length * spec.proxy.batch_size
     proxy = spec.proxy.model_copy(update={"shared_token_budget": tokens})
-    watch = _StepTimes(say)
+    step_times = _StepTimes(say)
     with tempfile.TemporaryDirectory() as folder:
         loss = loss_evaluator(spec.model_copy(update={"proxy": proxy}), corpus, Path(folder))
-        loss.evaluate(architecture, watch)
+        loss.evaluate(architecture, step_times)
         scored = loss.evaluate(architecture, _ignore)
-    step_seconds = statistics.fmean(watch.steps)
+    step_seconds = statistics.fmean(step_times.steps)
     return _Training(network_seconds=steps * step_seconds, candidate_seconds=scored.seconds)
 
 
 def _training_seconds(
     spec: StudySpec, architecture: Architecture, corpus: Corpus, say: Say
 ) -> float:
-    """Extrapolated from a few steps and their validations, which a whole run has as many of."""
+    """Extrapolate from a few steps and their validations, which are as many as in a full run."""
     settings = proxy_training(spec.proxy, spec.target, spec.seed)
     training = settings.training
-    # Most steps of a short run end without a validation, however many rungs there are.
+    # Two more steps per rung: most steps must end without a validation, or the median is wrong.
     steps = _PROBE_STEPS + 2 * len(training.rungs)
     short = replace(training, token_budget=steps * training.step_tokens)
-    watch = _StepTimes(say)
-    ProxyLoss(replace(settings, training=short), corpus).evaluate(architecture, watch)
-    step_seconds = float(np.median(watch.steps))
-    validation_seconds = sum(max(0.0, each - step_seconds) for each in watch.with_validation)
+    step_times = _StepTimes(say)
+    ProxyLoss(replace(settings, training=short), corpus).evaluate(architecture, step_times)
+    step_seconds = float(np.median(step_times.steps))
+    validation_seconds = sum(max(0.0, each - step_seconds) for each in step_times.with_validation)
     return training.steps * step_seconds + validation_seconds
 
 
 def _recall_seconds(spec: StudySpec, architecture: Architecture, say: Say) -> float:
-    """Extrapolated from a few steps; answering takes little beside learning."""
+    """Extrapolate from a few steps; the time of scoring is negligible in comparison."""
     settings = recall_settings(spec)
     training = settings.training
     probe = replace(settings.probe, token_budget=_PROBE_STEPS * training.step_tokens)
-    watch = _StepTimes(say)
-    Recall(replace(settings, probe=probe)).evaluate(architecture, watch)
-    return training.steps * float(np.median(watch.steps))
+    step_times = _StepTimes(say)
+    Recall(replace(settings, probe=probe)).evaluate(architecture, step_times)
+    return training.steps * float(np.median(step_times.steps))
 
 
 class _StepTimes:
-    """Seconds between reports of training steps, those with a validation apart.
+    """Measures the seconds between reports of training steps.
 
-    say: hears what comes before the first step.
+    Steps that end with a validation are kept separately. `say` receives what precedes the first
+    step.
     """
 
     def __init__(self, say: Say) -> None:
@@ -159,4 +174,4 @@ class _StepTimes:
 
 
 def _ignore(progress: Progress) -> None:
-    """Nobody watches the probe."""
+    """Discard the progress of a probe."""

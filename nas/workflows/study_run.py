@@ -1,95 +1,121 @@
-"""Running a study while someone watches, and showing the front that it ends with."""
+"""Run a study, or resume it, until it has its trials."""
 
 from collections.abc import Iterable
 
 from evaluators.text.corpus import read_corpus
+from hardware.progress import Say
 from nas.assembly import evaluators_of
-from nas.views.front import print_front
-from nas.views.live_study import watching
-from nas.views.terminal import notices
 from studies.analysis import summaries
-from studies.analysis.followed_study import at_work
+from studies.analysis.followed_study import active_runs
 from studies.owner import Owner
+from studies.search.events import Listener
 from studies.search.loop import run_study
 from studies.spec.reference_models import check_models, with_known_models, with_known_reference
-from studies.spec.study_spec import StudySpec, check_machine, from_json
+from studies.spec.study_spec import StudySpec, from_json
 from studies.storage.store import Store
 
 
-def run_and_show(spec: StudySpec, trials: int | None, study_argument: str, *, anew: bool) -> None:
-    """Resumes the study, or begins it.
+class StudyInterrupted(KeyboardInterrupt):
+    """Ctrl-C stopped the run of a study, whose finished trials are stored.
 
-    trials: wanted in all, None for the file's. typed: what the user calls the study by.
-    anew: forgets the trials of a study of that name; what was measured stays remembered. ValueError
-        while another process works on them.
+    Attributes:
+        ended: Number of candidates that have ended, in this run or an earlier one.
+        total: Number of candidates that the run was asked for.
     """
-    check_machine(spec)
-    with Store.open(spec.storage) as store:
-        if _is_begun(spec, store):
-            begun = from_json(store.study(spec.name).spec)
-            spec = with_known_models(spec, begun)
-            if not anew:
-                spec = with_known_reference(spec, begun)
-                _tell_of_others(spec, store)
-            else:
-                _check_idle(spec, store)
-        check_models(spec)
-        with notices().status("reading the corpus"):
-            corpus = read_corpus(spec.proxy.corpus)
-        with evaluators_of(spec, store, corpus) as evaluators:
-            if anew and _is_begun(spec, store):
-                _check_idle(spec, store)  # once more: a large corpus takes minutes to read
-                store.forget_study(spec.name)
-            try:
-                with watching(spec, store) as listener:
-                    run_study(
-                        spec, evaluators=evaluators, store=store, listener=listener, trials=trials
-                    )
-            except KeyboardInterrupt:
-                done = (
-                    summaries.status(store, spec.name).counts.ended if _is_begun(spec, store) else 0
-                )
-                how = "the same command without --anew" if anew else "the same command"
-                notices().print(
-                    f"stopped after {done} of {trials or spec.trials} trials; {how} goes on where "
-                    "it was, with a training in hand from its beginning",
-                    soft_wrap=True,
-                )
-                raise
-        print_front(store, spec.name, study_argument)
+
+    def __init__(self, ended: int, total: int) -> None:
+        super().__init__(f"stopped after {ended} of {total} trials")
+        self.ended = ended
+        self.total = total
 
 
-def _tell_of_others(spec: StudySpec, store: Store) -> None:
+def run_or_resume(
+    spec: StudySpec,
+    store: Store,
+    *,
+    trials: int | None,
+    restart: bool,
+    listener: Listener,
+    say: Say,
+    notify: Say,
+) -> int:
+    """Run a study until it has its trials, or resume it if it is in the database.
+
+    Args:
+        spec: The study; `check_machine` has accepted it.
+        store: The study's database.
+        trials: Total number of trials, including finished ones; None is the number in `spec`.
+        restart: Whether to discard the trials of a study with this name first. Cached measurements
+            are kept.
+        listener: Receives the events of the search.
+        say: Receives what is being prepared before the first event.
+        notify: Receives remarks that the user should read.
+
+    Returns:
+        The number of candidates that have ended.
+
+    Raises:
+        ValueError: This machine lacks something that the study needs, the study in the database has
+            other settings, or `restart` is set while another process runs or confirms the study.
+        StudyInterrupted: Ctrl-C was pressed during the search.
+    """
+    if _is_begun(spec, store):
+        begun = from_json(store.study(spec.name).spec)
+        spec = with_known_models(spec, begun)
+        if restart:
+            _check_idle(spec, store)
+        else:
+            spec = with_known_reference(spec, begun)
+            _report_other_processes(spec, store, notify)
+    check_models(spec)
+    say("reading the corpus")
+    corpus = read_corpus(spec.proxy.corpus)
+    with evaluators_of(spec, store, corpus) as evaluators:
+        if restart and _is_begun(spec, store):
+            _check_idle(spec, store)  # again, because reading a large corpus takes minutes
+            store.forget_study(spec.name)
+        try:
+            run_study(spec, evaluators=evaluators, store=store, listener=listener, trials=trials)
+        except KeyboardInterrupt:
+            ended = _ended(spec, store) if _is_begun(spec, store) else 0
+            raise StudyInterrupted(ended, trials or spec.trials) from None
+    return _ended(spec, store)
+
+
+def _report_other_processes(spec: StudySpec, store: Store, notify: Say) -> None:
     owners = _owners(spec, store)
     if owners:
-        notices().print(
-            f"{spec.name}: {_named(owners)} {'works' if len(owners) == 1 else 'work'} on it too; "
-            "they share the trials, each of which is run once",
-            soft_wrap=True,
+        notify(
+            f"{spec.name}: {_joined(owners)} {'is' if len(owners) == 1 else 'are'} also running "
+            "this study; the processes share its trials, and no trial is run twice"
         )
 
 
 def _check_idle(spec: StudySpec, store: Store) -> None:
-    """ValueError where the trials are being run, or confirmed."""
-    repeated = at_work(store.repeats(spec.name))
-    owners = {"run": _owners(spec, store), "confirmed": {run.owner: None for run in repeated}}
-    for done, by in owners.items():
-        if by:
+    """Raise ValueError if another process runs or confirms the study."""
+    confirming = active_runs(store.confirmation_runs(spec.name))
+    owners = {"run": _owners(spec, store), "confirmed": {run.owner: None for run in confirming}}
+    for activity, processes in owners.items():
+        if processes:
             raise ValueError(
-                f"study: '{spec.name}' is being {done} by {_named(by)}; begin it anew once that "
-                "has ended"
+                f"study: '{spec.name}' is being {activity} by {_joined(processes)}; restart the "
+                "study after that has ended"
             )
 
 
 def _owners(spec: StudySpec, store: Store) -> dict[Owner, None]:
-    """The processes that run it, each once."""
+    """Return the processes that run the study, without duplicates."""
     running = summaries.status(store, spec.name).running
     return {trial.owner: None for trial in running if trial.owner is not None}
 
 
-def _named(owners: Iterable[Owner]) -> str:
+def _joined(owners: Iterable[Owner]) -> str:
     return " and ".join(map(str, owners))
 
 
 def _is_begun(spec: StudySpec, store: Store) -> bool:
     return spec.name in [study.name for study in store.studies()]
+
+
+def _ended(spec: StudySpec, store: Store) -> int:
+    return summaries.status(store, spec.name).counts.ended

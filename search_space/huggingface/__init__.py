@@ -1,1 +1,1 @@
-"""An Architecture and its weights as transformers has them, both ways, exactly or not at all."""
+"""Converts architectures and weights to and from transformers, exactly or not at all."""

@@ -1,7 +1,7 @@
-"""A configuration of a transformers family as an Architecture; refused where it is not the same.
+"""Reads the configuration of a transformers family as an Architecture, exactly or not at all.
 
-Old and new names of a field are both read. A field that the family's own class does not read
-changes nothing, and is passed over.
+Both old and new names of a field are read. Fields that the family's own class does not read have no
+effect and are ignored.
 """
 
 import math
@@ -30,26 +30,32 @@ from search_space.huggingface.families import (
     SLIDING,
     Family,
 )
-from search_space.input_errors import one_of, shown
+from search_space.input_errors import format_value, one_of
 from search_space.strict import parse_strict
 
 Config: TypeAlias = Mapping[str, object]
 
-_MOST_LAYERS = 256
-_PASS_OVER: dict[str, object] = {"extra": "ignore", "strict": True}
+_MAX_LAYERS = 256
+_IGNORE_UNKNOWN: dict[str, object] = {"extra": "ignore", "strict": True}
 
 
 def read_family(family: Family, config: Config, source: str) -> Architecture:
-    """The Architecture whose arithmetic is the family's.
+    """Return the Architecture that computes the same function as a model of the family.
 
-    ValueError, one sentence that begins with `source`, a file's name, where there is none.
+    Args:
+        family: The family that the configuration names.
+        config: The configuration.
+        source: The name of its file, with which error messages begin.
+
+    Raises:
+        ValueError: No Architecture computes the same function, or a field is missing or wrong.
     """
-    # Any class lets `per_layer_config` change any field of a layer.
-    for name, wanted in {**family.fixed, "per_layer_config": None}.items():
-        if config.get(name) not in (wanted, None):
+    # In every family, `per_layer_config` can change any field of a layer.
+    for name, supported in {**family.fixed, "per_layer_config": None}.items():
+        if config.get(name) not in (supported, None):
             raise ValueError(
-                f"{source}: {name}: {shown(config[name])} is not what an architecture expresses; "
-                f"{shown(wanted)} is"
+                f"{source}: {name}: {format_value(config[name])} is not supported; "
+                f"only {format_value(supported)} is"
             )
     fields = parse_strict(_Fields, _renamed(family, config), source)
     try:
@@ -58,21 +64,26 @@ def read_family(family: Family, config: Config, source: str) -> Architecture:
         mixers = {kind: _mixer(kind, family, fields) for kind in set(layer_types)}
         return _architecture(family, fields, [mixers[kind] for kind in layer_types])
     except ValueError as error:
-        names = {**_THEIR_NAMES, "norm_eps": family.eps_field}
-        raise ValueError(f"{source}: {in_their_words(error, names)}") from None
+        names = {**_NAMES_IN_CONFIG, "norm_eps": family.eps_field}
+        raise ValueError(f"{source}: {error_text(error, names)}") from None
 
 
-def in_their_words(mistake: ValueError, names: Mapping[str, str]) -> str:
-    """An Architecture's sentence, which begins with its field, by what `names` calls the field."""
-    field, colon, reason = str(mistake).partition(":")
+def error_text(error: ValueError, names: Mapping[str, str]) -> str:
+    """Return an Architecture's error message with the field renamed as in a configuration.
+
+    Args:
+        error: The error, whose message begins with the name of a field.
+        names: The names of fields in the configuration, by their names in an Architecture.
+    """
+    field, colon, reason = str(error).partition(":")
     return f"{names.get(field, field)}{colon}{reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fields:
-    """What the classes read: all of them, then those of Qwen, of Gemma 3, of LFM2 and of LFM3."""
+    """The fields that the classes read: all classes, then Qwen, Gemma 3, LFM2 and LFM3 only."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = _PASS_OVER
+    __pydantic_config__: ClassVar[dict[str, object]] = _IGNORE_UNKNOWN
     vocab_size: int
     hidden_size: int
     intermediate_size: int
@@ -110,7 +121,7 @@ class _Fields:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rope:
-    __pydantic_config__: ClassVar[dict[str, object]] = _PASS_OVER
+    __pydantic_config__: ClassVar[dict[str, object]] = _IGNORE_UNKNOWN
     rope_type: str | None = None
     type: str | None = None
     rope_theta: float | None = None
@@ -118,7 +129,7 @@ class _Rope:
     factor: float = 1.0
 
 
-_THEIR_NAMES = {
+_NAMES_IN_CONFIG = {
     "width": "hidden_size",
     "feed_forward_width": "intermediate_size",
     "heads": "num_attention_heads",
@@ -131,7 +142,7 @@ _THEIR_NAMES = {
 
 
 def _renamed(family: Family, config: Config) -> Config:
-    """With what LFM2's first files call otherwise, to which its class gives precedence."""
+    """Rename fields of LFM2's first files, which take precedence in its class."""
     if family is not LFM2:
         return config
     older = {"block_ff_dim": "intermediate_size", "tie_embedding": "tie_word_embeddings"}
@@ -140,37 +151,37 @@ def _renamed(family: Family, config: Config) -> Config:
 
 def _check_counts(family: Family, config: Config, fields: _Fields) -> None:
     depth, heads, width = fields.num_hidden_layers, fields.num_attention_heads, fields.hidden_size
-    if not 1 <= depth <= _MOST_LAYERS:
-        raise ValueError(f"num_hidden_layers: {depth} is not between 1 and {_MOST_LAYERS}")
+    if not 1 <= depth <= _MAX_LAYERS:
+        raise ValueError(f"num_hidden_layers: {depth} is not between 1 and {_MAX_LAYERS}")
     if heads < 1:
         raise ValueError(f"num_attention_heads: {heads} is not at least 1")
-    # Where a file names none, Llama takes one for each head, the others a number of their own.
+    # If a file has no such field, Llama uses one per head, other families a number of their own.
     if family is not LLAMA and "num_key_value_heads" not in config:
         raise ValueError("num_key_value_heads is missing")
-    # Llama's and Gemma's classes refuse it also where heads have a size of their own.
+    # Llama's and Gemma's classes refuse it even if `head_dim` is given.
     if width % heads and (family in (LLAMA, GEMMA3) or _head_dim(family, fields) is None):
         raise ValueError(f"num_attention_heads: {heads} does not divide hidden_size = {width}")
 
 
 def _layer_types(family: Family, fields: _Fields) -> Sequence[str]:
     if family is LLAMA or fields.layer_types is None:
-        return _usual_layer_types(family, fields)
+        return _default_layer_types(family, fields)
     if len(fields.layer_types) != fields.num_hidden_layers:
         raise ValueError(
-            f"layer_types: {len(fields.layer_types)} layers contradict num_hidden_layers = "
+            f"layer_types: {len(fields.layer_types)} entries do not match num_hidden_layers = "
             f"{fields.num_hidden_layers}"
         )
     for index, kind in enumerate(fields.layer_types):
         if kind not in family.layer_types:
             raise ValueError(
-                f"layer_types[{index}]: {shown(kind)} is not {one_of(family.layer_types)} in "
-                f"{family.model_type}"
+                f"layer_types[{index}]: {format_value(kind)} is not {one_of(family.layer_types)} "
+                f"in {family.model_type}"
             )
     return fields.layer_types
 
 
-def _usual_layer_types(family: Family, fields: _Fields) -> Sequence[str]:
-    """By the rule of the family's class, where a file lists none."""
+def _default_layer_types(family: Family, fields: _Fields) -> Sequence[str]:
+    """Return the layer types that the family's class uses if a file lists none."""
     layers = range(fields.num_hidden_layers)
     if family is GEMMA3:
         every = max(1, fields.sliding_window_pattern)
@@ -188,12 +199,14 @@ def _usual_layer_types(family: Family, fields: _Fields) -> Sequence[str]:
 
 def _mixer(kind: str, family: Family, fields: _Fields) -> Mixer:
     if kind == CONV:
-        usual = 3 if family is LFM2 else 7
-        return ShortConv(kernel=usual if fields.conv_L_cache is None else fields.conv_L_cache)
+        default = 3 if family is LFM2 else 7
+        return ShortConv(kernel=default if fields.conv_L_cache is None else fields.conv_L_cache)
     if kind == SLIDING and fields.sliding_window is None:
-        raise ValueError("sliding_window is missing, and some of layer_types slide")
+        raise ValueError("sliding_window is missing, but layer_types contains sliding_attention")
     if kind == SLIDING and family in (QWEN2, QWEN3) and not fields.use_sliding_window:
-        raise ValueError("use_sliding_window: false contradicts layer_types, of which some slide")
+        raise ValueError(
+            "use_sliding_window: false contradicts layer_types, which contains sliding_attention"
+        )
     heads, rope = fields.num_attention_heads, _rope(kind, family, fields)
     head_dim = _head_dim(family, fields)
     return Attention(
@@ -204,7 +217,7 @@ def _mixer(kind: str, family: Family, fields: _Fields) -> Mixer:
         qk_norm=family.qk_norm,
         head_gate=family is LFM3 and fields.use_attention_gate,
         qkv_bias=family.qkv_bias,
-        rope_base=_usual_rope_base(kind, family, fields)
+        rope_base=_default_rope_base(kind, family, fields)
         if rope.rope_theta is None
         else rope.rope_theta,
         rope_share=rope.partial_rotary_factor,
@@ -216,14 +229,14 @@ def _head_dim(family: Family, fields: _Fields) -> int | None:
 
 
 def _rope(kind: str, family: Family, fields: _Fields) -> _Rope:
-    """How one kind of layer rotates; ValueError where its frequencies are rescaled."""
+    """Return the rotary settings of a kind of layer; refuse rescaled frequencies."""
     name, table = _rope_table(kind, family, fields)
     rope = parse_strict(_Rope, table, name)
     rope_type = rope.rope_type or rope.type or "default"
     if rope_type not in family.rope_types:
         raise ValueError(
-            f"{name}: rope_type: {shown(rope_type)} rescales rotary frequencies, which no "
-            "architecture expresses; nas import --without-rope-scaling keeps shape and costs"
+            f"{name}: rope_type: {format_value(rope_type)} rescales rotary frequencies, which is "
+            "not supported; nas import --without-rope-scaling ignores it and keeps shape and costs"
         )
     if rope.factor != 1.0 or (rope_type == "default" and rope.partial_rotary_factor != 1.0):
         raise ValueError(f"{name}: a factor contradicts rope_type = '{rope_type}'")
@@ -231,7 +244,7 @@ def _rope(kind: str, family: Family, fields: _Fields) -> _Rope:
 
 
 def _rope_table(kind: str, family: Family, fields: _Fields) -> tuple[str, object]:
-    """Where a file says how a kind of layer rotates, and what it says there."""
+    """Return the rotary settings of a kind of layer in the file, and the name of their field."""
     by_kind = family.sliding_rope_base is not None
     if by_kind and fields.rope_parameters is not None:
         name = f"rope_parameters.{kind}"
@@ -241,7 +254,7 @@ def _rope_table(kind: str, family: Family, fields: _Fields) -> tuple[str, object
     if family is LFM3:
         return "rope_parameters", _LFM3_ROPE[kind]
     if family is GEMMA3 and kind == SLIDING:
-        return "rope_scaling", {}  # which is for full attention only
+        return "rope_scaling", {}  # applies to full attention only
     if fields.rope_scaling:
         return "rope_scaling", fields.rope_scaling
     return "rope_parameters", fields.rope_parameters or {}
@@ -253,7 +266,7 @@ _LFM3_ROPE: Mapping[str, Config] = {
 }
 
 
-def _usual_rope_base(kind: str, family: Family, fields: _Fields) -> float:
+def _default_rope_base(kind: str, family: Family, fields: _Fields) -> float:
     if kind == SLIDING and family.sliding_rope_base is not None:
         named = fields.rope_local_base_freq
         return family.sliding_rope_base if named is None else named
@@ -267,7 +280,7 @@ def _architecture(family: Family, fields: _Fields, mixers: Sequence[Mixer]) -> A
     if family is GEMMA3 and fields.query_pre_attn_scalar != head_dim:
         raise ValueError(
             f"query_pre_attn_scalar: {fields.query_pre_attn_scalar:g} is not head_dim = "
-            f"{head_dim}, by whose root an architecture divides scores"
+            f"{head_dim}, whose square root always divides attention scores"
         )
     hidden = _feed_forward_width(family, fields)
     return Architecture(
@@ -289,12 +302,12 @@ def _activation(family: Family, fields: _Fields) -> Activation:
     name = given or family.activation
     if name not in ACTIVATIONS:
         known = one_of(list(ACTIVATIONS))
-        raise ValueError(f"{family.activation_field}: {shown(name)} is not {known}")
+        raise ValueError(f"{family.activation_field}: {format_value(name)} is not {known}")
     return ACTIVATIONS[name]
 
 
 def _feed_forward_width(family: Family, fields: _Fields) -> int:
-    """LFM2 takes two thirds, rounded up to a multiple, unless it is told not to."""
+    """Return the width; by default, LFM2 uses two thirds of it, rounded up to a multiple."""
     width = fields.intermediate_size
     if family is not LFM2 or not fields.block_auto_adjust_ff_dim:
         return width

@@ -1,16 +1,18 @@
-"""An Architecture as the `config.json` of a transformers model, and back, exactly or not at all.
+"""Converts an Architecture to the `config.json` of a transformers model and back, exactly.
 
-A family of transformers is taken only where it does the very same arithmetic, which reading its
-configuration back tells. Every other Architecture is a `hybrid_lm`, whose code travels with it.
+A family of transformers is used only if it computes exactly the same function, which is verified by
+reading its configuration back. Every other Architecture is written as a `hybrid_lm`, a model type
+whose code is exported with the model. No code from a model folder is ever run.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from search_space.architecture import Activation, Architecture, Attention, Layer, Mixer, ShortConv
-from search_space.huggingface.config_reader import Config, in_their_words, read_family
+from search_space.huggingface.config_reader import Config, error_text, read_family
 from search_space.huggingface.families import (
     ACTIVATIONS,
     CONV,
@@ -25,30 +27,61 @@ from search_space.huggingface.families import (
     Family,
     LayerType,
 )
-from search_space.input_errors import one_of, shown
-from search_space.strict import parse_strict
+from search_space.input_errors import format_value, one_of
+from search_space.strict import parse_json, parse_strict, read_text
 
+CONFIG_FILE = "config.json"
 CUSTOM = "hybrid_lm"
 
-# An Architecture says nothing of tokens with a meaning; the families' own defaults are ids that a
-# small vocabulary does not have.
+# An Architecture defines no special tokens. The defaults of the families are ids that a small
+# vocabulary does not contain.
 NO_TOKENS: dict[str, object] = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
 
 
 def config_of(architecture: Architecture) -> dict[str, object]:
-    """What transformers has to be told of an Architecture, to be written as JSON."""
+    """Return the content of the `config.json` that describes an Architecture to transformers."""
     for family in FAMILIES.values():
         config = _family_config(family, architecture)
-        if config is not None and _says(config, architecture):
+        if config is not None and _expresses(config, architecture):
             return config | NO_TOKENS
     return _custom_config(architecture) | NO_TOKENS
 
 
-def architecture_of(config: Config, source: str) -> Architecture:
-    """The Architecture that does the arithmetic of a configuration.
+def read_config(path: Path) -> Config:
+    """Read a `config.json`.
 
-    ValueError, one sentence that begins with `source`, names the field where one is missing, wrong,
-    contradicts another, or asks for what an Architecture cannot say.
+    Args:
+        path: The file or its folder.
+
+    Raises:
+        ValueError: The file cannot be read or is not JSON.
+    """
+    file = path / CONFIG_FILE if path.is_dir() else path
+    return parse_json(dict[str, object], read_text(file), str(file))
+
+
+def read_huggingface(path: Path) -> Architecture:
+    """Read the Architecture of a `config.json`.
+
+    Args:
+        path: The file or its folder.
+
+    Raises:
+        ValueError: The file cannot be read, or see `architecture_of`.
+    """
+    return architecture_of(read_config(path), str(path))
+
+
+def architecture_of(config: Config, source: str) -> Architecture:
+    """Return the Architecture that computes the same function as a configured model.
+
+    Args:
+        config: The content of a `config.json`.
+        source: The name of the file, with which error messages begin.
+
+    Raises:
+        ValueError: A field is missing, wrong, contradicts another one, or requests a feature that
+            an Architecture does not have. The message names the field.
     """
     model_type = model_type_of(config, source)
     if model_type == CUSTOM:
@@ -57,19 +90,29 @@ def architecture_of(config: Config, source: str) -> Architecture:
 
 
 def model_type_of(config: Config, source: str) -> str:
-    """The name of the configuration's family, or of our own code; ValueError for any other."""
+    """Return the `model_type` of a configuration: one of `FAMILIES` or `CUSTOM`.
+
+    Args:
+        config: The content of a `config.json`.
+        source: The name of the file, with which error messages begin.
+
+    Raises:
+        ValueError: The model type is missing or not supported.
+    """
     if "model_type" not in config:
         raise ValueError(f"{source}: model_type is missing; it is {one_of(_MODEL_TYPES)}")
     model_type = config["model_type"]
     if not isinstance(model_type, str) or model_type not in _MODEL_TYPES:
-        raise ValueError(f"{source}: model_type: {shown(model_type)} is not {one_of(_MODEL_TYPES)}")
+        raise ValueError(
+            f"{source}: model_type: {format_value(model_type)} is not {one_of(_MODEL_TYPES)}"
+        )
     return model_type
 
 
 def without_scaling(config: Config) -> Config:
-    """A configuration whose rotary positions turn as trained at first, before their rescaling.
+    """Return a configuration without the rescaling of its rotary positions.
 
-    Shape and costs stay; what its weights would compute does not.
+    Shape and costs are unchanged, but not what the model computes with its weights.
     """
     plain = {name: value for name, value in config.items() if name != "rope_scaling"}
     table = config.get("rope_parameters")
@@ -89,7 +132,7 @@ def _unscaled(entry: object) -> object:
     return {"rope_theta": entry["rope_theta"]} if "rope_theta" in entry else {}
 
 
-def _says(config: Config, architecture: Architecture) -> bool:
+def _expresses(config: Config, architecture: Architecture) -> bool:
     try:
         return architecture_of(config, "config") == architecture
     except ValueError:
@@ -97,11 +140,12 @@ def _says(config: Config, architecture: Architecture) -> bool:
 
 
 def _family_config(family: Family, architecture: Architecture) -> dict[str, object] | None:
-    """The family's configuration nearest to an Architecture; None where its code would fail."""
+    """Return the closest configuration of a family; None if the family's code would fail."""
     mixers = [layer.mixer for layer in architecture.layers]
     attentions = [mixer for mixer in mixers if isinstance(mixer, Attention)]
     windows = [mixer.window for mixer in attentions if mixer.window is not None]
-    # transformers' caches count tokens in an attention layer, and keep too many for a window of 1.
+    # The caches of transformers count tokens in an attention layer, and store too many of them for
+    # a window of 1.
     if not attentions or 1 in windows:
         return None
     attention = attentions[0]
@@ -133,7 +177,7 @@ def _family_config(family: Family, architecture: Architecture) -> dict[str, obje
         config["use_sliding_window"] = bool(windows)
     if family is GEMMA3:
         config["query_pre_attn_scalar"] = attention.head_dim
-        # Its class masks a window also where no layer has one.
+        # Its class builds the mask of a window even if no layer has one.
         config["sliding_window"] = windows[0] if windows else _ANY_WINDOW
     if family is LFM2:
         config["block_auto_adjust_ff_dim"] = False
@@ -145,7 +189,7 @@ def _family_config(family: Family, architecture: Architecture) -> dict[str, obje
 
 _ANY_WINDOW = 4096
 _ACTIVATION_NAMES: Mapping[Activation, str] = {
-    ours: theirs for theirs, ours in ACTIVATIONS.items() if theirs != "swish"
+    activation: name for name, activation in ACTIVATIONS.items() if name != "swish"
 }
 
 
@@ -172,7 +216,7 @@ def _rope_entry(family: Family, attention: Attention) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CustomFields:
-    """Our own configuration: an Architecture, with the names that transformers' tools look for."""
+    """The configuration of a `hybrid_lm`: an Architecture, with field names of transformers."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "ignore", "strict": True}
     vocab_size: int
@@ -188,7 +232,7 @@ class _CustomFields:
 
 
 def _custom_config(architecture: Architecture) -> dict[str, object]:
-    """Every field of every layer is there: the code that travels knows no defaults."""
+    """Write every field of every layer, because the exported code has no defaults."""
     return {
         "architectures": ["HybridLMForCausalLM"],
         "auto_map": {
@@ -213,7 +257,7 @@ def _read_custom(config: Config, source: str) -> Architecture:
     fields = parse_strict(_CustomFields, config, source)
     if fields.num_hidden_layers != len(fields.layers):
         raise ValueError(
-            f"{source}: layers: {len(fields.layers)} contradict num_hidden_layers = "
+            f"{source}: layers: {len(fields.layers)} entries do not match num_hidden_layers = "
             f"{fields.num_hidden_layers}"
         )
     try:
@@ -229,5 +273,5 @@ def _read_custom(config: Config, source: str) -> Architecture:
             embedding_multiplier=fields.embedding_multiplier,
         )
     except ValueError as error:
-        sentence = in_their_words(error, {"width": "hidden_size"})
-        raise ValueError(f"{source}: {sentence}") from None
+        text = error_text(error, {"width": "hidden_size"})
+        raise ValueError(f"{source}: {text}") from None

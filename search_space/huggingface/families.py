@@ -1,4 +1,4 @@
-"""What the model families of transformers that an Architecture can be do, as data."""
+"""The model families of transformers that an Architecture can be converted to, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,14 +15,26 @@ CONV: LayerType = "conv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """What the class of one `model_type` does, whatever its configuration says.
+    """A model family of transformers: its constant properties and the defaults of its fields.
 
-    activation_field: where the activation stands; None for a class that has one only.
-    head_dim: where a file names none; None divides the width by the heads.
-    names_head_dim: whether the field belongs to the family's configuration.
-    rope_base, sliding_rope_base: where a file names none; the latter where sliding layers have
-        their own.
-    fixed: what these fields are in whatever an Architecture expresses.
+    Attributes:
+        model_type: The name in `config.json`.
+        class_name: The class of its language model.
+        layer_types: The layer types that it supports.
+        eps_field: The field that holds the epsilon of norms.
+        eps: The default epsilon.
+        activation_field: The field that holds the activation; None if the family has only one.
+        activation: The default activation.
+        tied_head: Whether the head is tied by default.
+        qk_norm: Whether queries and keys are normalised per head.
+        qkv_bias: Whether query, key and value projections have biases.
+        head_dim: The default head size; None stands for the width divided by the number of heads.
+        names_head_dim: Whether `head_dim` is a field of the family's configuration.
+        rope_base: The default rotary base.
+        sliding_rope_base: The default rotary base of sliding-window layers; None if they use
+            `rope_base`.
+        rope_types: The supported values of `rope_type`.
+        fixed: Fields for which only one value is supported, with that value.
     """
 
     model_type: str
@@ -111,8 +123,8 @@ LFM3 = Family(
     fixed={"attention_bias": False, "conv_bias": False},
 )
 
-# In the order in which they are tried: an Architecture may be several, and the first are known to
-# most tools.
+# In the order in which they are tried. Several can fit an Architecture; the first ones are
+# supported by most tools.
 FAMILIES: Mapping[str, Family] = {
     family.model_type: family for family in (LLAMA, QWEN3, QWEN2, GEMMA3, LFM2, LFM3)
 }

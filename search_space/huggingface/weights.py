@@ -1,4 +1,4 @@
-"""A model's weights under the names and in the shapes of transformers, and back."""
+"""Converts weights to the names and shapes of transformers and back."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,23 +9,28 @@ from numpy.typing import NDArray
 
 from search_space.architecture import Architecture, ShortConv
 from search_space.huggingface.configuration import CUSTOM, config_of
-from search_space.torch_weights import weight_shapes
+from search_space.torch_model import weight_shapes
 
 Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 
 def to_huggingface(architecture: Architecture, weights: Weights) -> dict[str, NDArray[np.float32]]:
-    """The weights as the classes that `config_of` names load them.
+    """Return weights as the class that `config_of` names loads them.
 
-    They are views of those given, Gemma's norms apart; a weight that is drawn when it is asked for
-    is asked for once.
+    Args:
+        architecture: The architecture that the weights are for.
+        weights: The weights by their names in the torch model; each is accessed once.
+
+    Returns:
+        The weights by their names in transformers. They are views of the given weights, except for
+        Gemma's norms.
     """
     model_type = str(config_of(architecture)["model_type"])
-    stored: dict[str, NDArray[np.float32]] = {}
-    for place in _places(architecture, model_type):
-        values = weights[place.ours].reshape(place.shape)
-        stored[place.theirs] = values - np.float32(1) if place.less_one else values
-    return stored
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for stored in _stored_weights(architecture, model_type):
+        values = weights[stored.weight].reshape(stored.shape)
+        tensors[stored.tensor] = values - np.float32(1) if stored.minus_one else values
+    return tensors
 
 
 def from_huggingface(
@@ -35,59 +40,74 @@ def from_huggingface(
     names: Collection[str],
     source: str,
 ) -> dict[str, NDArray[np.float32]]:
-    """The weights by the torch model's names, read from tensors that go by those of `model_type`.
+    """Return the weights of a checkpoint by their names in the torch model.
 
-    `read` is asked for every tensor once. ValueError, one sentence that begins with `source`, names
-    a tensor that is missing, has another shape, or is one too many.
+    Args:
+        architecture: The architecture that the weights are for.
+        model_type: The model type whose names the checkpoint uses.
+        read: Returns a tensor by its name in the checkpoint; called once per tensor.
+        names: The names of all tensors in the checkpoint.
+        source: The name of the checkpoint, with which error messages begin.
+
+    Raises:
+        ValueError: A tensor is missing, has the wrong shape, or does not belong to the model. The
+            message names it.
     """
     shapes = weight_shapes(architecture)
     weights: dict[str, NDArray[np.float32]] = {}
-    for place in _places(architecture, model_type):
-        if place.theirs not in names:
-            raise ValueError(f"{source}: {place.theirs} is missing")
-        values = read(place.theirs)
-        if values.shape != place.shape:
+    for stored in _stored_weights(architecture, model_type):
+        if stored.tensor not in names:
+            raise ValueError(f"{source}: {stored.tensor} is missing")
+        values = read(stored.tensor)
+        if values.shape != stored.shape:
             raise ValueError(
-                f"{source}: {place.theirs}: its shape {list(values.shape)} is not "
-                f"{list(place.shape)}, as the configuration says"
+                f"{source}: {stored.tensor}: its shape {list(values.shape)} is not "
+                f"{list(stored.shape)}, which the configuration requires"
             )
-        values = values + np.float32(1) if place.less_one else values
-        weights[place.ours] = values.reshape(shapes[place.ours])
-    known = {place.theirs for place in _places(architecture, model_type)}
+        values = values + np.float32(1) if stored.minus_one else values
+        weights[stored.weight] = values.reshape(shapes[stored.weight])
+    known = {stored.tensor for stored in _stored_weights(architecture, model_type)}
     for name in sorted(set(names) - known):
         _check_surplus(name, model_type, weights, read, source)
     return weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where a weight is kept. less_one: the class adds one to what is stored."""
+class _StoredWeight:
+    """How a checkpoint stores a weight of the torch model.
 
-    ours: str
-    theirs: str
+    Attributes:
+        weight: The name in the torch model.
+        tensor: The name in the checkpoint.
+        shape: The shape in the checkpoint.
+        minus_one: Whether the stored value is the weight minus one.
+    """
+
+    weight: str
+    tensor: str
     shape: tuple[int, ...]
-    less_one: bool = False
+    minus_one: bool = False
 
 
-def _places(architecture: Architecture, model_type: str) -> Iterator[_Place]:
+def _stored_weights(architecture: Architecture, model_type: str) -> Iterator[_StoredWeight]:
     shapes = weight_shapes(architecture)
     if model_type == CUSTOM:
         for name, shape in shapes.items():
-            yield _Place(ours=name, theirs=name, shape=shape)
+            yield _StoredWeight(weight=name, tensor=name, shape=shape)
         return
     prefixes = _PREFIXES[model_type]
     for name, shape in shapes.items():
         if name.endswith("kernel_DW"):
-            # A grouped convolution has one input channel for each output.
-            theirs, shape = _moved(name, architecture, prefixes), (shape[0], 1, shape[1])
+            # A grouped convolution has one input channel per output channel.
+            tensor, shape = _tensor_name(name, architecture, prefixes), (shape[0], 1, shape[1])
         else:
-            theirs = _moved(name, architecture, prefixes)
-        less_one = model_type == "gemma3_text" and name.endswith("norm.weight")
-        yield _Place(ours=name, theirs=theirs, shape=shape, less_one=less_one)
+            tensor = _tensor_name(name, architecture, prefixes)
+        minus_one = model_type == "gemma3_text" and name.endswith("norm.weight")
+        yield _StoredWeight(weight=name, tensor=tensor, shape=shape, minus_one=minus_one)
 
 
-def _moved(name: str, architecture: Architecture, prefixes: Mapping[str, str]) -> str:
-    """`layers.3.mixer.q_proj.bias` becomes `model.layers.3.self_attn.q_proj.bias`."""
+def _tensor_name(name: str, architecture: Architecture, prefixes: Mapping[str, str]) -> str:
+    """Return e.g. `model.layers.3.self_attn.q_proj.bias` for `layers.3.mixer.q_proj.bias`."""
     block, _, kind = name.rpartition(".")
     if not block.startswith("layers."):
         return f"{prefixes[block]}.{kind}"
@@ -161,12 +181,14 @@ def _check_surplus(
     read: Callable[[str], NDArray[np.float32]],
     source: str,
 ) -> None:
-    """Passes what older checkpoints hold twice: rotary frequencies, and the head that is tied."""
+    """Accept redundant tensors of older checkpoints: rotary frequencies and a tied head."""
     if name.endswith("rotary_emb.inv_freq"):
         return
     if name != ("head.weight" if model_type == CUSTOM else "lm_head.weight"):
-        raise ValueError(f"{source}: {name} is no weight of a {model_type} so configured")
+        raise ValueError(
+            f"{source}: {name} is not a weight of a {model_type} model with this configuration"
+        )
     if not np.array_equal(read(name), weights["embedding.weight"]):
         raise ValueError(
-            f"{source}: {name} differs from the embedding, and tie_word_embeddings is true"
+            f"{source}: {name} differs from the embedding although tie_word_embeddings is true"
         )

@@ -1,4 +1,4 @@
-"""A point of a space: one value for every choice, and the Architecture that they make."""
+"""A point in a space: one value for every choice, and the Architecture that they define."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,12 +18,25 @@ from search_space.architecture import (
 from search_space.quantization import BLOCK
 
 _FULL_ROPE_BASE = 1e6
-_WINDOW_ROPE_BASE = 1e4  # LFM3 and Gemma 3 turn windowed layers faster: they see no far token
+# LFM3 and Gemma 3 rotate faster in windowed layers, because these do not attend to distant tokens.
+_WINDOW_ROPE_BASE = 1e4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesignPoint:
-    """One value for every choice of a Space, in its words."""
+    """One value for every choice of a `Space`.
+
+    Attributes:
+        layout: One letter per layer; see `MIXERS`.
+        width: Channels of the residual stream.
+        feed_forward: Hidden channels of the feed-forwards, as a multiple of the width.
+        vocab_size: Number of tokens in the vocabulary.
+        kernel: Length of the short convolutions' kernels, in tokens.
+        head_dim: Channels per head.
+        kv_heads: Upper limit of key/value heads; see `divisor_at_most`.
+        window: Window of sliding-window attention, in tokens.
+        embedding_share: Width of the embedding, as a fraction of the width.
+    """
 
     layout: str
     width: int
@@ -37,7 +50,10 @@ class DesignPoint:
 
 
 def build(point: DesignPoint) -> Architecture:
-    """Feed-forward and embedding widths are rounded to whole quantisation blocks."""
+    """Build the architecture at a point.
+
+    Feed-forward and embedding widths are rounded to multiples of a quantisation block.
+    """
     hidden = feed_forward_width(point.width, point.feed_forward)
     return Architecture(
         vocab_size=point.vocab_size,
@@ -51,20 +67,22 @@ def build(point: DesignPoint) -> Architecture:
 
 
 def feed_forward_width(width: int, multiple: float) -> int:
+    """Return `multiple` times the width in whole quantisation blocks, at least one."""
     return _whole_blocks(width * multiple)
 
 
 def embedding_width(width: int, share: float) -> int:
+    """Return the fraction `share` of the width in whole quantisation blocks, at least one."""
     return _whole_blocks(width * share)
 
 
 def divisor_at_most(heads: int, kv_heads: int) -> int:
-    """The most key/value heads, up to `kv_heads`, that share `heads` evenly."""
+    """Return the largest number of key/value heads, up to `kv_heads`, that divides `heads`."""
     return next(count for count in range(min(heads, kv_heads), 0, -1) if heads % count == 0)
 
 
 def reads_choice(letters: Iterable[LayoutLetter], choice: str) -> bool:
-    """Return whether the shape of any of these mixers depends on a choice of the space."""
+    """Return whether the shape of any of these mixers depends on the named choice of a space."""
     return any(choice in MIXERS[letter].choices for letter in letters)
 
 
@@ -84,7 +102,8 @@ def _mixer(letter: LayoutLetter, point: DesignPoint) -> Mixer | None:
                 rope_base=_WINDOW_ROPE_BASE if letter == "s" else _FULL_ROPE_BASE,
             )
         case "l":
-            # Keys of half a head make it as large as the convolution: about 4 width^2 parameters.
+            # With keys of half a head, this mixer has as many parameters as a short convolution:
+            # about 4 * width^2.
             return LinearAttention(
                 heads=heads, key_dim=point.head_dim // 2, value_dim=point.head_dim
             )

@@ -1,8 +1,9 @@
-"""A point of a parameter space of fixed dimension <-> an Architecture.
+"""The encoding of architectures as parameters for samplers, in a space of fixed dimension.
 
-A choice with an order is a whole number, its index; a mixer is a category. Every parameter is asked
-for in every draw, those of layers beyond the drawn depth too, so that a sampler sees one space. A
-layout that breaks a rule becomes the nearest legal one: no draw is lost to rules of layouts.
+A choice with an order is encoded as an integer, the index of its value; a mixer is a category.
+Every draw asks for every parameter, including those of layers beyond the drawn depth, so that the
+sampler always sees the same space. A layout that breaks a rule is replaced by the nearest legal
+one, so that no draw is wasted on rules about layouts.
 """
 
 import itertools
@@ -21,50 +22,68 @@ from search_space.space.design_point import (
     reads_choice,
 )
 from search_space.space.rules import check_layout, nearest_layout
-from search_space.space.space_definition import Space, fitted
+from search_space.space.space_definition import Space, with_matched_size
 
 Parameters: TypeAlias = Mapping[str, int | str]
 
 
 class Suggester(Protocol):
-    """Chooses parameters by name; an Optuna trial is one.
+    """An object that chooses values for named parameters, such as an Optuna trial.
 
-    A name is asked for once a draw, always with the same bounds or choices.
+    `draw` asks for each name once, and every draw from a space asks for the same names with the
+    same bounds or choices:
+
+        architecture = draw(space, optuna_study.ask())
+        architecture = draw(space, RandomSuggester(np.random.default_rng(0)))
     """
 
     def suggest_int(self, name: str, low: int, high: int) -> int:
-        """A whole number from `low` to `high`, both included."""
+        """Choose an integer from `low` to `high`, both included."""
         ...
 
-    def suggest_categorical(self, name: str, choices: Sequence[str]) -> str: ...
+    def suggest_categorical(self, name: str, choices: Sequence[str]) -> str:
+        """Choose one of `choices`."""
+        ...
 
 
 class RandomSuggester:
-    """Every value equally likely."""
+    """A suggester that chooses all values with equal probability.
+
+    Args:
+        generator: The source of randomness.
+    """
 
     def __init__(self, generator: np.random.Generator) -> None:
         self._generator = generator
 
     def suggest_int(self, name: str, low: int, high: int) -> int:
+        """Draw an integer from `low` to `high`, both included."""
         return int(self._generator.integers(low, high, endpoint=True))
 
     def suggest_categorical(self, name: str, choices: Sequence[str]) -> str:
+        """Draw one of `choices`."""
         return choices[int(self._generator.integers(len(choices)))]
 
 
 class FixedSuggester:
-    """The values given; KeyError for a name that has none."""
+    """A suggester that returns given values, and raises KeyError for any other name.
+
+    Args:
+        parameters: The value for each name.
+    """
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
 
     def suggest_int(self, name: str, low: int, high: int) -> int:
+        """Return the given integer, which must be from `low` to `high`."""
         value = self._parameters[name]
         assert isinstance(value, int)
         assert low <= value <= high
         return value
 
     def suggest_categorical(self, name: str, choices: Sequence[str]) -> str:
+        """Return the given category, which must be one of `choices`."""
         value = self._parameters[name]
         assert isinstance(value, str)
         assert value in choices
@@ -72,7 +91,15 @@ class FixedSuggester:
 
 
 def draw(space: Space, suggester: Suggester) -> Architecture:
-    """An Architecture that keeps every rule of layouts; rules of sizes are for the caller."""
+    """Draw an architecture from a space.
+
+    The layout obeys all rules about layouts. The rules about sizes (`parameters`, `weight_mb` and
+    `matched`) are not enforced; check them with `check_sizes`.
+
+    Args:
+        space: The space to draw from.
+        suggester: Chooses a value for each parameter.
+    """
     index = dict.fromkeys(_ORDERED, 0)
     for name, count in _ordered(space).items():
         index[name] = suggester.suggest_int(name, 0, count - 1)
@@ -95,14 +122,18 @@ def draw(space: Space, suggester: Suggester) -> Architecture:
             embedding_share=space.embedding_share[index["embedding_share"]],
         )
     )
-    return fitted(built, space)
+    return with_matched_size(built, space)
 
 
 def encode(space: Space, architecture: Architecture) -> dict[str, int | str] | None:
-    """Parameters that draw this very Architecture; None where none do.
+    """Return parameters from which `draw` makes this architecture, or None if there are none.
 
-    Choices that it does not use are the first, and layers beyond its depth repeat its layout, so
-    that a deeper neighbour goes on in the same rhythm.
+    Choices that the architecture does not use have their first value. Layers beyond its depth
+    repeat its layout, so that a deeper neighbour continues the same pattern.
+
+    Args:
+        space: The space that the parameters refer to.
+        architecture: The architecture to encode, which may be outside the space.
     """
     width, layout = architecture.width, architecture.layout
     if not set(layout) <= set(space.mixers):
@@ -142,17 +173,23 @@ def encode(space: Space, architecture: Architecture) -> dict[str, int | str] | N
     layers = itertools.cycle(layout)
     parameters: dict[str, int | str] = {name: index[name] for name in _ordered(space)}
     parameters |= {name: next(layers) for name in _layer_names(space)}
-    # What no choice stands for (another norm, layers that differ) shows only in the whole.
+    # Properties that no choice determines, such as another norm or layers of different widths, are
+    # only found by comparing whole architectures.
     drawn = draw(space, FixedSuggester(parameters))
     return parameters if drawn == architecture else None
 
 
 def neighbours(space: Space, architecture: Architecture) -> Iterator[Architecture]:
-    """Every Architecture that differs in one choice, each once; none for one outside the space.
+    """Yield all architectures that differ from the given one in a single choice, each of them once.
 
-    One choice is the mixer of one layer or one of the choices for the whole model. All keep the
-    rules of layouts: a mixer that breaks one is left out, and another depth takes the legal layout
-    nearest to this one cut short or carried on.
+    A single choice is the mixer of one layer, or one choice for the whole model. All neighbours
+    obey the rules about layouts: mixers that would break a rule are skipped. At another depth, the
+    layout is truncated, or its pattern is continued, and then replaced by the nearest legal one.
+
+    Args:
+        space: The space that contains the neighbours.
+        architecture: The architecture whose neighbours are wanted. If it is outside the space, it
+            has none.
     """
     parameters = encode(space, architecture)
     if parameters is None:
@@ -167,7 +204,7 @@ def neighbours(space: Space, architecture: Architecture) -> Iterator[Architectur
             yield neighbour
 
 
-# In the order in which a sampler is asked for them.
+# The ordered choices, in the order in which a suggester is asked for them.
 _ORDERED = (
     "depth",
     "width",
@@ -182,7 +219,7 @@ _ORDERED = (
 
 
 def _ordered(space: Space) -> dict[str, int]:
-    """How many values each ordered choice has; those that decide nothing are left out."""
+    """Return the number of values of each ordered choice that affects the architecture."""
     used = {
         "feed_forward": space.matched is None,
         **{
@@ -195,7 +232,7 @@ def _ordered(space: Space) -> dict[str, int]:
 
 
 def _layer_names(space: Space) -> list[str]:
-    """The names of the layers' mixers, `mixer_00` the first; none where only one is on offer."""
+    """Return the names of the layers' parameters (`mixer_00`, ...); none for a single mixer."""
     layers = range(max(space.depth)) if len(space.mixers) > 1 else range(0)
     return [f"mixer_{layer:02}" for layer in layers]
 

@@ -1,4 +1,9 @@
-"""What a layout and a size must obey; legal layouts are counted, and the nearest one is found."""
+"""Rules about layouts and sizes: checking, counting legal layouts, and finding the nearest one.
+
+Counting, bounds and repair use dynamic programming over the layers from first to last. A few facts
+about the layers so far, the state (`_State`), decide which letters may follow, so layouts with the
+same state are handled together and never enumerated.
+"""
 
 import hashlib
 import math
@@ -17,13 +22,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What a layout or a size must obey beside being one of the choices; None asks for nothing.
+    """Rules that an architecture must obey in addition to the choices of its space.
 
-    attention_layers: fewest and most layers with attention, windowed or full.
-    first, last: the letters that the first and the last layer may have.
-    longest_run_without_attention: most layers in a row that hold no attention.
-    parameters: fewest and most parameters.
-    weight_mb: fewest and most megabytes (1e6 bytes) of weights at the target's quantisation.
+    None means that there is no such rule.
+
+    Attributes:
+        attention_layers: Minimum and maximum number of layers with attention, full or windowed.
+        first: Letters that the first layer may have.
+        last: Letters that the last layer may have.
+        longest_run_without_attention: Maximum number of consecutive layers without attention.
+        parameters: Minimum and maximum number of parameters.
+        weight_mb: Minimum and maximum size of the weights at the target's quantisation, in
+            megabytes (1e6 bytes).
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
@@ -40,7 +50,7 @@ class Rules:
         _check_range("weight_mb", self.weight_mb)
         for name, letters in (("first", self.first), ("last", self.last)):
             if letters is not None and not 0 < len(letters) == len(set(letters)):
-                raise ValueError(f"{name}: {list(letters)} is not one or more different letters")
+                raise ValueError(f"{name}: {list(letters)} is not one or more distinct letters")
         run = self.longest_run_without_attention
         if run is not None and run < 0:
             raise ValueError(f"longest_run_without_attention: {run} is not 0 or more")
@@ -48,10 +58,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleCheck:
-    """How one architecture stands to one rule.
+    """The result of checking one architecture against one rule.
 
-    excess: above 0 if, and only if, the rule is broken: how far beyond what is allowed, as a share
-        of the depth or of the size.
+    Attributes:
+        rule: The name of the rule.
+        value: The architecture's value, as text.
+        allowed: The allowed values, as text.
+        excess: How far the value is outside the allowed range, as a fraction of the depth or of the
+            size. It is positive if and only if the rule is broken.
     """
 
     rule: str
@@ -64,7 +78,7 @@ class RuleCheck:
 
 
 def check_layout(layout: str, rules: Rules) -> tuple[RuleCheck, ...]:
-    """One check for each rule of layouts that is set."""
+    """Check a layout against each rule about layouts that is set."""
     checks = []
     depth = len(layout)
     if rules.attention_layers is not None:
@@ -105,27 +119,33 @@ def check_layout(layout: str, rules: Rules) -> tuple[RuleCheck, ...]:
     return tuple(checks)
 
 
-def check_size(
+def check_size_rules(
     architecture: Architecture, rules: Rules, quantization: Quantization
 ) -> tuple[RuleCheck, ...]:
-    """One check for each rule of sizes that is set; `quantization` is the target's."""
+    """Check an architecture against each rule about sizes that is set.
+
+    Args:
+        architecture: The architecture to check.
+        rules: The rules.
+        quantization: The target's quantisation, which `weight_mb` refers to.
+    """
     checks = []
     if rules.parameters is not None:
         total = parameter_counts(architecture).total
-        checks.append(size_check("parameters", total, rules.parameters))
+        checks.append(check_bounds("parameters", total, rules.parameters))
     if rules.weight_mb is not None:
         megabytes = weight_bytes(architecture, quantization) / 1e6
-        checks.append(size_check("weight_mb", megabytes, rules.weight_mb))
+        checks.append(check_bounds("weight_mb", megabytes, rules.weight_mb))
     return tuple(checks)
 
 
-def size_check(rule: str, size: float, bounds: tuple[float, float]) -> RuleCheck:
-    """How a size stands to the fewest and the most that are allowed."""
+def check_bounds(rule: str, size: float, bounds: tuple[float, float]) -> RuleCheck:
+    """Check a size against the smallest and the largest allowed value."""
     fewest, most = bounds
     return RuleCheck(
         rule=rule,
-        value=written(size),
-        allowed=f"{written(fewest)} to {written(most)}",
+        value=format_size(size),
+        allowed=f"{format_size(fewest)} to {format_size(most)}",
         excess=max(fewest - size, size - most) / size,
     )
 
@@ -133,34 +153,51 @@ def size_check(rule: str, size: float, bounds: tuple[float, float]) -> RuleCheck
 def layout_counts(
     depths: Iterable[int], letters: Iterable[LayoutLetter], rules: Rules
 ) -> dict[int, int]:
-    """How many layouts of these letters obey the rules, for each depth."""
+    """Count the layouts of these letters that obey the rules.
+
+    Returns:
+        The number of legal layouts by depth; depths without a legal layout are absent.
+    """
     ways = dict.fromkeys(letters, 1)
-    return _over_layouts(depths, ways, rules, lambda a, b: a + b, lambda a, b: a * b, 1)
+    return _aggregate_layouts(depths, ways, rules, lambda a, b: a + b, lambda a, b: a * b, 1)
 
 
 def least_costs(
     depths: Iterable[int], costs: Mapping[LayoutLetter, float], rules: Rules
 ) -> dict[int, float]:
-    """What the cheapest legal layout costs, for each depth that has one; `costs` are a layer's."""
-    return _over_layouts(depths, costs, rules, min, lambda a, b: a + b, 0)
+    """Find the cost of the cheapest layout that obeys the rules.
+
+    Args:
+        depths: The depths to consider.
+        costs: The cost of a layer, by letter; a layout costs the sum over its layers.
+        rules: The rules.
+
+    Returns:
+        The lowest cost by depth; depths without a legal layout are absent.
+    """
+    return _aggregate_layouts(depths, costs, rules, min, lambda a, b: a + b, 0)
 
 
-def written(size: float) -> str:
-    """A size as a sentence shows it: whole numbers whole, others to six digits."""
+def format_size(size: float) -> str:
+    """Format a size for a message: integers in full, other numbers with six digits."""
     return f"{size:,}" if isinstance(size, int) else f"{size:,.6g}"
 
 
 def nearest_layout(layout: str, letters: Iterable[LayoutLetter], rules: Rules) -> str:
-    """The legal layout that differs from `layout` in the fewest layers.
+    """Return the legal layout that differs from `layout` in the fewest layers.
 
-    Where several are as near, a hash of `layout` picks one, each as likely as the others: always
-    changing, say, the first layers would favour attention there. ValueError where none is legal.
+    If several layouts are equally near, a hash of `layout` selects one of them, each with the same
+    probability. A fixed preference, such as changing the first layers, would bias a search towards
+    attention in these layers.
+
+    Raises:
+        ValueError: No layout of this depth obeys the rules.
     """
     letters, depth = tuple(letters), len(layout)
 
     @cache
     def nearest(position: int, state: _State) -> _Nearest | None:
-        """Of the ways to spell the layers from `position` on, those with the fewest changes."""
+        """Find the completions from `position` on that are legal and have the fewest changes."""
         if position == depth:
             return _Nearest(changes=0, ways=1) if _accepts(state, rules) else None
         steps = []
@@ -179,7 +216,7 @@ def nearest_layout(layout: str, letters: Iterable[LayoutLetter], rules: Rules) -
     spelled, found = "", nearest(0, _START)
     if found is None:
         raise ValueError(f"layout: no layout of {depth} layers obeys the rules")
-    # The nearest layouts are numbered in the order in which the steps spell them.
+    # The nearest layouts are numbered in the order of their steps; find the one with this number.
     number = int.from_bytes(hashlib.sha256(layout.encode()).digest()) % found.ways
     while found is not None and found.steps:
         for step in found.steps:
@@ -191,14 +228,21 @@ def nearest_layout(layout: str, letters: Iterable[LayoutLetter], rules: Rules) -
     return spelled
 
 
-# What the rules have to know of the layers so far: how many hold attention (where that is limited),
-# and how many at the end hold none (where that is).
+# What the rules need to know about the layers so far: the number of layers with attention, and the
+# number of layers without attention since the last one with attention. A number that no rule limits
+# stays 0, so that fewer states are distinguished.
 _State: TypeAlias = tuple[int, int]
 _START: _State = (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
+    """A letter for one layer, and the best completions of the layout after it.
+
+    changes: Changed layers in such a completion, including this one.
+    ways: Number of such completions.
+    """
+
     letter: LayoutLetter
     after: _State
     changes: int
@@ -207,13 +251,15 @@ class _Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Nearest:
+    """The best completions of a layout; `steps` are the first letters that lead to them."""
+
     changes: int
     ways: int
     steps: tuple[_Step, ...] = ()
 
 
 def _advance(state: _State, letter: str, rules: Rules) -> _State | None:
-    """The state one layer on; None where a rule is broken for good."""
+    """Return the state after one more layer, or None if no further layer can mend the layout."""
     attention, run = state
     if letter in ATTENTION_LETTERS:
         run = 0
@@ -243,7 +289,7 @@ def _letters_at(
     ]
 
 
-def _over_layouts(
+def _aggregate_layouts(
     depths: Iterable[int],
     weights: Mapping[LayoutLetter, T],
     rules: Rules,
@@ -251,13 +297,17 @@ def _over_layouts(
     extend: Callable[[T, T], T],
     empty: T,
 ) -> dict[int, T]:
-    """`add` over all legal layouts of a depth of `extend` over a layout's letters; none: absent.
+    """Aggregate a value over all legal layouts of each depth, by dynamic programming.
 
-    One pass over the layouts' states in place of the layouts: with (+, x) it counts them, with
-    (min, +) it finds the cheapest.
+    The value of a layout combines the weights of its letters by `extend`, starting from `empty`;
+    `add` combines the values of all layouts of a depth. `extend` must distribute over `add`, so that
+    the layouts in one state can be aggregated before they are extended. The operations (+, x)
+    count the layouts if all weights are 1, and (min, +) find the cheapest one. The result has no
+    entry for depths without a legal layout.
     """
 
     def step(totals: dict[_State, T], position: int, depth: int) -> dict[_State, T]:
+        """Extend the layouts with `position` layers, aggregated by state, by one layer."""
         following: dict[_State, T] = {}
         for state, total in totals.items():
             for letter in _letters_at(position, depth, weights, rules):
@@ -274,6 +324,7 @@ def _over_layouts(
     for position in range(max(wanted)):
         depth = position + 1
         if depth in wanted:
+            # Only here is the layer the last one, to which the rule `last` applies.
             ends = step(totals, position, depth)
             accepted = [total for state, total in ends.items() if _accepts(state, rules)]
             if accepted:
@@ -288,4 +339,4 @@ def _over_layouts(
 def _check_range(name: str, bounds: tuple[float, float] | None) -> None:
     if bounds is not None and not 0 <= bounds[0] <= bounds[1] < math.inf:
         low, high = bounds
-        raise ValueError(f"{name}: {low} to {high} is not a range from 0 or more upwards")
+        raise ValueError(f"{name}: {low} to {high} is not a range of numbers from 0 upwards")

@@ -1,4 +1,4 @@
-"""Which choices of a search an objective hangs on, as far as its candidates tell."""
+"""Estimates how much each choice of a search space contributes to an objective."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,19 @@ from numpy.typing import NDArray
 from search_space.architecture import ATTENTION_LETTERS, MIXERS
 from studies.analysis.shapes import Shape
 
-# Below this a forest finds what is not there.
+# With fewer trials, a forest finds spurious importances.
 FEWEST_TRIALS = 20
 FEED_FORWARD = "feed-forward multiple"
 METHOD = (
-    "share of the rise in squared error when a choice is shuffled among candidates that a forest "
-    "of extra trees has not seen, over ten random halves; related choices divide their share"
+    "permutation importance: the fraction of the increase in squared error that is due to "
+    "shuffling one choice among held-out candidates, predicted by a forest of extra trees; mean "
+    "over ten random halves; correlated choices share their importance"
 )
 
 _HALVES = 10
 _TREES = 25
 _SMALLEST_LEAF = 2
-# More candidates change little and take long.
+# More candidates would change little and take long.
 _MOST_TRIALS = 1_000
 
 _Table = NDArray[np.float64]  # (candidates, choices)
@@ -28,7 +29,14 @@ _Table = NDArray[np.float64]  # (candidates, choices)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceImportance:
-    """The share of what can be foretold that hangs on one choice; low, high: 95 % of the halves."""
+    """The importance of one choice for an objective.
+
+    Attributes:
+        choice: The name of the choice; see `choices`.
+        share: The fraction (0 to 1) of the predictable variation that depends on the choice.
+        low: The 2.5 % quantile of that fraction over the random halves.
+        high: The 97.5 % quantile.
+    """
 
     choice: str
     share: float
@@ -38,10 +46,12 @@ class ChoiceImportance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importances:
-    """Of one objective, the weightiest choice first.
+    """The importances of all choices for one objective.
 
-    explained: the share of its variance that the choices foretell of unseen candidates (R²).
-    weights: empty where nothing can be foretold.
+    Attributes:
+        explained: The fraction of the objective's variance that the choices predict for held-out
+            candidates (R²), at least 0.
+        weights: The importances, largest first; empty if the choices predict nothing.
     """
 
     explained: float
@@ -49,7 +59,11 @@ class Importances:
 
 
 def choices(shape: Shape) -> dict[str, float]:
-    """What was chosen, as numbers; a property that no layer has is 0."""
+    """Return the choices that led to a shape as numbers by name.
+
+    A property that no layer has is 0. The position of attention is the mean index of the attention
+    layers as a fraction of the depth.
+    """
     depth = len(shape.layout)
     places = [index for index, letter in enumerate(shape.layout) if letter in ATTENTION_LETTERS]
     return {
@@ -63,7 +77,7 @@ def choices(shape: Shape) -> dict[str, float]:
         "key/value heads": shape.kv_heads or 0,
         "window": shape.window or 0,
         **{kind.layers: shape.layout.count(letter) for letter, kind in MIXERS.items()},
-        "place of attention": float(np.mean(places)) / depth if places else 0.0,
+        "position of attention": float(np.mean(places)) / depth if places else 0.0,
     }
 
 
@@ -71,16 +85,25 @@ def importances(
     shapes: Sequence[Shape],
     values: Sequence[float],
     generator: np.random.Generator,
-    left_out: Collection[str] = (),
+    excluded: Collection[str] = (),
 ) -> Importances:
-    """Of one objective, whose values the shapes have; needs FEWEST_TRIALS of them.
+    """Estimate how much an objective depends on each choice.
 
-    left_out: what is no choice there, but follows from the others.
+    The method is permutation importance (Breiman 2001, "Random forests", section 10): a forest is
+    fitted to a random half of the candidates, and each choice is shuffled in turn among the other
+    half.
+
+    Args:
+        shapes: The shapes of at least `FEWEST_TRIALS` candidates.
+        values: Their values of the objective.
+        generator: The source of randomness for the halves, the forests and the shuffling.
+        excluded: Names that are no choices in this search space because they follow from the
+            others.
     """
     assert len(shapes) == len(values) >= FEWEST_TRIALS
     rows = [choices(shape) for shape in shapes]
     names = [
-        name for name in rows[0] if name not in left_out and len({row[name] for row in rows}) > 1
+        name for name in rows[0] if name not in excluded and len({row[name] for row in rows}) > 1
     ]
     table = np.array([[row[name] for name in names] for row in rows], dtype=np.float64)
     target = np.asarray(values, dtype=np.float64)
@@ -88,7 +111,9 @@ def importances(
         return Importances(explained=0.0, weights=())
     halves = [_half(table, target, generator) for _ in range(_HALVES)]
     explained = max(0.0, float(np.median([half.explained for half in halves])))
-    shares = np.array([half.rises / total for half in halves if (total := half.rises.sum()) > 0])
+    shares = np.array(
+        [half.increases / total for half in halves if (total := half.increases.sum()) > 0]
+    )
     if explained == 0.0 or len(shares) < _HALVES / 2:
         return Importances(explained=explained, weights=())
     low, high = np.quantile(shares, (0.025, 0.975), axis=0)
@@ -104,26 +129,26 @@ def importances(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Half:
     explained: float
-    rises: NDArray[np.float64]  # (choices)
+    increases: NDArray[np.float64]  # of the squared error, (choices)
 
 
 def _half(table: _Table, target: NDArray[np.float64], generator: np.random.Generator) -> _Half:
-    """A forest of one half, tried on the other (permutation importance, Breiman 2001)."""
-    # Slow to import, and most of what reads a study does without it.
+    """Fit a forest to one random half and permute the choices of the other."""
+    # scikit-learn is slow to import, and most code that reads a study does not need it.
     from sklearn.ensemble import ExtraTreesRegressor
 
     order = generator.permutation(len(table))[:_MOST_TRIALS]
-    seen, unseen = np.array_split(order, 2)
+    fitted, held_out = np.array_split(order, 2)
     seed = int(generator.integers(2**31))
     forest = ExtraTreesRegressor(_TREES, min_samples_leaf=_SMALLEST_LEAF, random_state=seed)
-    forest.fit(table[seen], target[seen])
-    shuffled = np.repeat(table[unseen][None], table.shape[1] + 1, axis=0)
+    forest.fit(table[fitted], target[fitted])
+    shuffled = np.repeat(table[held_out][None], table.shape[1] + 1, axis=0)
     for column in range(table.shape[1]):
-        shuffled[column + 1, :, column] = generator.permutation(table[unseen, column])
-    foretold = forest.predict(shuffled.reshape(-1, table.shape[1])).reshape(len(shuffled), -1)
-    errors = ((foretold - target[unseen]) ** 2).mean(axis=1)
-    variance = target[unseen].var()
+        shuffled[column + 1, :, column] = generator.permutation(table[held_out, column])
+    predicted = forest.predict(shuffled.reshape(-1, table.shape[1])).reshape(len(shuffled), -1)
+    errors = ((predicted - target[held_out]) ** 2).mean(axis=1)
+    variance = target[held_out].var()
     return _Half(
         explained=float(1 - errors[0] / variance) if variance > 0 else 0.0,
-        rises=np.maximum(0.0, errors[1:] - errors[0]),
+        increases=np.maximum(0.0, errors[1:] - errors[0]),
     )

@@ -1,4 +1,4 @@
-"""A study that is read again and again: each time only what is new, and what was under way."""
+"""A study that is read repeatedly; each time, only what is new or was still running is read."""
 
 import contextlib
 import copy
@@ -20,21 +20,36 @@ from studies.records import (
 from studies.spec.study_spec import StudySpec, from_json
 from studies.storage.store import Store
 
-# Their raw samples are read, so of many trials that are new at once only some are looked at.
+# Reading them means reading raw samples, so they are read for only some of many new trials.
 _MOST_REFERENCE_TIMES = 200
 
 
-class Followed:
-    """What is known of a study by now. Reads only, each time in moments that others may write in.
+class FollowedStudy:
+    """The state of a study when it was last read.
 
-    study, spec: as they were when it was first read; see `is_current`.
-    trials: by id, references among them; those whose process has died are interrupted.
-    shapes: by the hash of the architecture. evidence: by id, of the timed ones.
-    reference_times: of the paired reference, in the order of time.
+    Following a study only reads, in short transactions that let other processes write in between.
+
+    Attributes:
+        study: The study as it was when it was first read; see `is_current`.
+        spec: Its settings, from the same time.
+        trials: The trials by id, reference models included. Trials whose process died are
+            interrupted.
+        shapes: The shapes of the architectures, by hash.
+        evidence: The circumstances of the timed trials, by id.
+        reference_times: The times of the paired reference model, in chronological order.
+        rejections: The number of draws that each rule of the space rejected.
     """
 
     def __init__(self, store: Store, study: str) -> None:
-        """Reads nothing of its trials; ValueError for a study that there is not."""
+        """Start to follow a study, without reading its trials yet.
+
+        Args:
+            store: The database.
+            study: The name of the study.
+
+        Raises:
+            ValueError: The database has no study of this name.
+        """
         self._store = store
         self.study: Study = store.study(study)
         self.spec: StudySpec = from_json(self.study.spec)
@@ -45,27 +60,33 @@ class Followed:
         self.rejections: Mapping[str, int] = {}
 
     def is_current(self) -> bool:
-        """False once the study was begun anew, or goes on with other settings."""
+        """Return False once the study was restarted or resumed with other settings."""
         return self._store.study(self.study.name) == self.study
 
-    def as_it_is(self) -> Self:
-        """A copy that stays so, for a thread that takes its time."""
+    def frozen_copy(self) -> Self:
+        """Return a copy that later reads do not change, for use in another thread."""
         copied = copy.copy(self)
         copied.trials, copied.shapes = dict(self.trials), dict(self.shapes)
         copied.evidence, copied.reference_times = dict(self.evidence), list(self.reference_times)
         return copied
 
     def catch_up(self) -> frozenset[int]:
-        """Reads on; the ids of the trials that are new, or other than they were, or gone."""
-        with _uncollected():
+        """Read what is new.
+
+        Returns:
+            The ids of the trials that are new, changed or deleted.
+        """
+        with _garbage_collection_paused():
             return self._catch_up()
 
     def _catch_up(self) -> frozenset[int]:
         name, last = self.study.name, max(self.trials, default=0)
-        # What has ended stays as it is, so ids tell what is new, whatever the clocks say.
+        # A trial that has ended does not change, so ids identify what is new, whatever the clocks
+        # of the processes show.
         waiting = [trial.id for trial in self.trials.values() if _may_change(trial)]
         found = {
-            trial.id: released(trial) for trial in self._store.trials_since(name, last, waiting)
+            trial.id: interrupted_if_lost(trial)
+            for trial in self._store.trials_since(name, last, waiting)
         }
         changed = {key for key, trial in found.items() if self.trials.get(key) != trial}
         gone = set(waiting) - set(found)
@@ -73,11 +94,11 @@ class Followed:
             del self.trials[key]
         self.trials |= found
         if changed:
-            self._read_beside(name, last, waiting, found, changed)
+            self._read_details(name, last, waiting, found, changed)
         self.rejections = self._store.rejections(name)
         return frozenset(changed | gone)
 
-    def _read_beside(
+    def _read_details(
         self,
         name: str,
         last: int,
@@ -97,21 +118,24 @@ class Followed:
         self.reference_times += self._store.reference_times(timed[::step])
 
 
-def released(trial: Trial) -> Trial:
-    """A trial whose process has died, as the next run will find it: interrupted."""
+def interrupted_if_lost(trial: Trial) -> Trial:
+    """Return a running trial whose process died as interrupted, which is how a run will find it.
+
+    All other trials are returned unchanged.
+    """
     if trial.owner is None or trial.outcome is not None:
         return trial
     return replace(trial, owner=None) if is_lost(trial.owner, trial.seen_at) else trial
 
 
-def at_work(runs: Iterable[ConfirmationRun]) -> list[ConfirmationRun]:
-    """The repeats that a living process works on."""
+def active_runs(runs: Iterable[ConfirmationRun]) -> list[ConfirmationRun]:
+    """Return the confirmation runs that a living process is working on."""
     return [run for run in runs if run.ended_at is None and not is_lost(run.owner, run.seen_at)]
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """What is read stays; looking through it for garbage, again and again, takes a third longer."""
+def _garbage_collection_paused() -> Iterator[None]:
+    """Pause garbage collection: scanning objects that are all kept takes a third more time."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -122,5 +146,5 @@ def _uncollected() -> Iterator[None]:
 
 
 def _may_change(trial: Trial) -> bool:
-    """Whatever has not ended, and failures after which a reference is tried again."""
+    """Return whether a trial is unfinished, or failed in a way after which it may be retried."""
     return trial.outcome is None or trial.outcome.failure in TRANSIENT_FAILURES

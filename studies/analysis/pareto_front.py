@@ -1,6 +1,7 @@
-"""Fronts of points whose values are all to be small: who is on one, its volume, its knee."""
+"""Pareto fronts of points whose values are all minimised: members, hypervolume and knee."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -8,14 +9,30 @@ from numpy.typing import ArrayLike, NDArray
 
 _Points: TypeAlias = NDArray[np.float64]  # (points, objectives)
 
-# moocore is imported where it is used: with its data sets it takes 0.1 s, which commands that show
-# no front need not wait for.
+# moocore is imported where it is used: with its data sets it takes 0.1 s to import, and most
+# commands show no front.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HypervolumeIncrease:
+    """A point that increased the hypervolume.
+
+    Attributes:
+        index: The position of the point.
+        hypervolume: The hypervolume of all points up to and including this one.
+    """
+
+    index: int
+    hypervolume: float
 
 
 def front(values: ArrayLike) -> tuple[int, ...]:
-    """The indexes of the points that no other dominates, in order.
+    """Return the sorted indices of the non-dominated points.
 
-    Equal points do not dominate each other: all of them are on the front, or none.
+    Equal points do not dominate each other: either all of them are on the front or none.
+
+    Args:
+        values: Shape (points, objectives).
     """
     from moocore import is_nondominated
 
@@ -26,9 +43,13 @@ def front(values: ArrayLike) -> tuple[int, ...]:
 
 
 def hypervolume(values: ArrayLike, reference_point: Sequence[float]) -> float:
-    """The volume that the points dominate below the reference point; 0 for none.
+    """Return the volume that the points dominate below the reference point; 0 without points.
 
-    A point adds nothing where it is worse than the reference point in any objective.
+    A point that is worse than the reference point in any objective contributes nothing.
+
+    Args:
+        values: Shape (points, objectives).
+        reference_point: One value per objective.
     """
     import moocore
 
@@ -36,23 +57,54 @@ def hypervolume(values: ArrayLike, reference_point: Sequence[float]) -> float:
     return float(moocore.hypervolume(points, ref=reference_point)) if len(points) else 0.0
 
 
-def knee(values: ArrayLike) -> int:
-    """The index of the front's point that bulges most towards the best of all objectives.
+def hypervolume_growth(
+    values: Sequence[Sequence[float]], reference_point: Sequence[float]
+) -> tuple[HypervolumeIncrease, ...]:
+    """Return how the hypervolume grew as the points were added in order.
 
-    With the front scaled to 0 to 1 in each objective, it is the point farthest below the plane
-    through the corners (1, 0, ...), (0, 1, ...): the one of the smallest sum (Das 1999, "On
-    characterizing the knee of the Pareto curve"). Of several, the one that is best in the first
-    objective, then in the second, and so on, then the first.
+    Args:
+        values: Shape (points, objectives).
+        reference_point: One value per objective; see `hypervolume`.
+    """
+    found: list[HypervolumeIncrease] = []
+    points: _Points = np.asarray(values, dtype=np.float64)
+    on_front = points[:0]
+    for index, point in enumerate(points):
+        # Most points are dominated, which is quick to see; computing a hypervolume is slow.
+        if (on_front <= point).all(axis=1).any() or (point >= reference_point).any():
+            continue
+        on_front = np.vstack([on_front[~(point <= on_front).all(axis=1)], point])
+        volume = hypervolume(on_front, reference_point)
+        found.append(HypervolumeIncrease(index=index, hypervolume=volume))
+    return tuple(found)
+
+
+def knee(values: ArrayLike) -> int:
+    """Return the index of the member of the front that is farthest from the line between its ends.
+
+    With the front scaled to 0 to 1 in each objective, this is the point farthest below the plane
+    through the corners (1, 0, ...), (0, 1, ...), which is the point with the smallest sum (Das
+    1999, "On characterizing the knee of the Pareto curve"). Ties are resolved by the first
+    objective, then by the second, and so on, and finally by the order of the points.
+
+    Args:
+        values: Shape (points, objectives).
+
+    Raises:
+        ValueError: There are no points, or they are not rows of finite values.
     """
     points = _points(values)
     on_front = front(points)
     if not on_front:
-        raise ValueError("values: no point has no knee")
+        raise ValueError("values: an empty set of points has no knee")
     candidates = points[list(on_front)]
     best, extent = candidates.min(axis=0), np.ptp(candidates, axis=0)
-    bulge = ((candidates - best) / np.where(extent > 0, extent, 1.0)).sum(axis=1)
-    # Sums that differ by rounding alone are equal, so that the order of points decides nothing.
-    keys = [(round(total, 12), *point) for total, point in zip(bulge, candidates, strict=True)]
+    scaled_sums = ((candidates - best) / np.where(extent > 0, extent, 1.0)).sum(axis=1)
+    # Rounded, so that sums which differ only by rounding errors count as ties and the order of the
+    # points decides nothing.
+    keys = [
+        (round(total, 12), *point) for total, point in zip(scaled_sums, candidates, strict=True)
+    ]
     return on_front[keys.index(min(keys))]
 
 
@@ -61,5 +113,5 @@ def _points(values: ArrayLike) -> _Points:
     if not points.size:
         return points.reshape(0, 0)
     if points.ndim != 2 or not np.isfinite(points).all():
-        raise ValueError("values: not every point is the same number of finite values")
+        raise ValueError("values: points are not rows of equally many finite values")
     return points

@@ -1,4 +1,4 @@
-"""An architecture in one row: what charts and statistics look at, without its layers one by one."""
+"""The shape of an architecture: its layout and sizes in one row, for charts and statistics."""
 
 import json
 from collections.abc import Mapping
@@ -9,9 +9,23 @@ from search_space.architecture import ATTENTION_LETTERS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Of the layers' properties those of the first layer that has them; None where none has.
+    """The layout and sizes of an architecture.
 
-    embedding_parameters: of the embedding, its projections, and a head of its own.
+    A property of the layers is that of the first layer that has it, and None if no layer has it.
+
+    Attributes:
+        layout: One letter per layer.
+        width: The width of the residual stream.
+        feed_forward_width: The feed-forward width of the first layer.
+        heads: The number of query heads.
+        kv_heads: The number of key/value heads.
+        head_dim: The size of a head; for linear attention, of its value heads.
+        kernel: The kernel of the short convolutions.
+        window: The window of sliding-window attention, in tokens.
+        vocab_size: The number of tokens in the vocabulary.
+        embedding_width: The width of the embedding.
+        embedding_parameters: The number of parameters in the embedding, its projections and an
+            untied output head.
     """
 
     layout: str
@@ -28,20 +42,24 @@ class Shape:
 
     @property
     def attention_layers(self) -> int:
-        """Full and sliding-window."""
+        """The number of layers with full or sliding-window attention."""
         return sum(letter in ATTENTION_LETTERS for letter in self.layout)
 
 
 def read_shape(text: str, layout: str) -> Shape:
-    """From the canonical text of an architecture that the store has checked when it took it in.
+    """Read a shape from an architecture as the store holds it.
 
-    Reading thousands as Architectures, every layer checked anew, takes seconds.
+    The store validated the architecture when it was saved. Reading thousands of them as an
+    `Architecture`, which validates every layer again, would take seconds.
+
+    Args:
+        text: The canonical JSON text of the architecture.
+        layout: Its layout, one letter per layer.
     """
     facts = json.loads(text)
     layers = facts["layers"]
     properties: dict[str, int] = {}
     for layer in layers:
-        # Its value heads are what linear attention has for a head's size.
         mixer = layer["mixer"] or {}
         for name, key in _PROPERTIES:
             if key in mixer:
@@ -65,10 +83,19 @@ def read_shape(text: str, layout: str) -> Shape:
 
 
 def read_shapes(texts: Mapping[str, str], layouts: Mapping[str, str]) -> dict[str, Shape]:
-    """Both by hash."""
+    """Read several shapes; see `read_shape`.
+
+    Args:
+        texts: The canonical JSON texts of the architectures, by hash.
+        layouts: Their layouts, by hash.
+
+    Returns:
+        The shapes by hash.
+    """
     return {digest: read_shape(text, layouts[digest]) for digest, text in texts.items()}
 
 
+# The property of a shape, and the key of a mixer that holds it.
 _PROPERTIES = (
     ("kernel", "kernel"),
     ("heads", "heads"),

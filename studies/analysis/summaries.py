@@ -1,4 +1,4 @@
-"""Read-only answers about a study, as plain data."""
+"""Summaries of a study as plain data: its progress, its front, one trial in detail."""
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -10,10 +10,9 @@ from evaluators.evaluator import Evaluation, Score
 from evaluators.scores import is_timed, score_names
 from hardware.measurement import Interval
 from search_space.architecture import Architecture
-from search_space.strict import one_of
+from search_space.input_errors import one_of
 from studies.analysis import pareto_front
-from studies.analysis.followed_study import Followed, released
-from studies.analysis.hypervolume_growth import growth
+from studies.analysis.followed_study import FollowedStudy, interrupted_if_lost
 from studies.records import ScoredPoint, Trial, scored_point
 from studies.spec.study_spec import StudySpec, asked_scores, from_json
 from studies.storage.store import Store
@@ -21,7 +20,18 @@ from studies.storage.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Candidates by state; duplicates are among them. rejected: draws that a rule refused."""
+    """The number of candidates in each state.
+
+    Attributes:
+        complete: All stages were finished.
+        infeasible: A budget or constraint was exceeded.
+        stopped: Stopped early.
+        failed: Could not be evaluated.
+        running: A process is working on them.
+        interrupted: Waiting to be resumed.
+        duplicates: Those of the above that share the outcome of an earlier trial.
+        rejected: Draws that a rule of the space rejected; they are no candidates.
+    """
 
     complete: int
     infeasible: int
@@ -34,22 +44,28 @@ class Counts:
 
     @property
     def ended(self) -> int:
+        """The number of candidates that will not change any more."""
         return self.complete + self.infeasible + self.stopped + self.failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Where a study stands.
+    """The progress of a study.
 
-    wanted: candidates that it is to have.
-    running: the trials that some process works on now, references among them.
-    failures: the trials that failed and are no duplicates, references among them.
-    rejections: refused draws by rule of the space.
-    stage_seconds: what each stage has taken so far, over all trials.
+    Attributes:
+        study: The name of the study.
+        total: The total number of candidates, including finished ones.
+        counts: The number of candidates in each state.
+        running: The trials that a process is working on, reference models included.
+        failures: The trials that failed and are not duplicates, reference models included.
+        references: The trials of reference models.
+        rejections: The number of draws that each rule of the space rejected.
+        stage_seconds: The time that each stage took over all trials, in seconds.
+        created_at: The time at which the study was started.
     """
 
     study: str
-    wanted: int
+    total: int
     counts: Counts
     running: tuple[Trial, ...]
     failures: tuple[Trial, ...]
@@ -61,7 +77,13 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """An objective, the unit of its score, and its budget if it has one."""
+    """An objective of a front.
+
+    Attributes:
+        name: The name of the score.
+        unit: The unit of the score; empty if no trial has it yet.
+        max: The budget, or None.
+    """
 
     name: str
     unit: str
@@ -70,13 +92,20 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """The candidates of a study as its objectives order them; each architecture once.
+    """The Pareto front of a study, with each architecture once.
 
-    members: complete, and no other complete candidate is better in everything; by the first axis.
-    dominated: the other complete ones; infeasible: those above a budget, by number.
-    references: the reference models that have every objective's score.
-    knee: the member that bulges most; None where there is no member.
-    reference_point: see `hypervolume_reference`; empty, as long as no candidate is complete.
+    Attributes:
+        study: The name of the study.
+        spec: The settings of the study.
+        axes: The objectives.
+        members: The non-dominated complete candidates, sorted by the first objective.
+        dominated: The other complete candidates, sorted by number.
+        infeasible: The candidates that exceed a budget, sorted by number.
+        references: The reference models that have the scores of all objectives.
+        knee: The member farthest from the line between the extremes; None without members.
+        reference_point: The reference point of the hypervolume; see `hypervolume_reference`. Empty
+            while no candidate is complete.
+        hypervolume: The hypervolume of the members.
     """
 
     study: str
@@ -93,7 +122,14 @@ class Front:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialDetail:
-    """A trial with its architecture, and what each finished stage found, samples and all."""
+    """A trial with its architecture and the full results of its stages.
+
+    Attributes:
+        spec: The settings of the study.
+        trial: The trial.
+        architecture: Its architecture; None until one has been drawn.
+        evaluations: The evaluation of each finished stage, raw samples included, by stage.
+    """
 
     spec: StudySpec
     trial: Trial
@@ -103,9 +139,13 @@ class TrialDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
-    """The hypervolume once this candidate was complete.
+    """A candidate that increased the hypervolume.
 
-    ended: how many candidates had ended then, this one among them.
+    Attributes:
+        trial: The candidate.
+        at: The time at which it was complete.
+        ended: The number of candidates that had ended by then, including this one.
+        hypervolume: The hypervolume from then on.
     """
 
     trial: Trial
@@ -116,10 +156,13 @@ class Advance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudySummary:
-    """What follows from all trials of a study that is followed.
+    """A summary of all trials of a followed study.
 
-    complete: the candidates, by number, each architecture once.
-    advances: one entry for every candidate that made the hypervolume larger, by when it ended.
+    Attributes:
+        counts: The number of candidates in each state.
+        front: The Pareto front.
+        complete: The complete candidates, sorted by number, with each architecture once.
+        advances: The candidates that increased the hypervolume, in the order in which they ended.
     """
 
     counts: Counts
@@ -129,10 +172,18 @@ class StudySummary:
 
 
 def status(store: Store, study: str) -> Status:
-    """ValueError if there is no such study, here and below."""
+    """Return the progress of a study.
+
+    Args:
+        store: The database.
+        study: The name of the study.
+
+    Raises:
+        ValueError: The database has no study of this name.
+    """
     recorded = store.study(study)
-    candidates = [released(trial) for trial in store.trials(study)]
-    references = tuple(released(trial) for trial in store.trials(study, "reference"))
+    candidates = [interrupted_if_lost(trial) for trial in store.trials(study)]
+    references = tuple(interrupted_if_lost(trial) for trial in store.trials(study, "reference"))
     trials = [*references, *candidates]
     rejections = store.rejections(study)
     seconds: dict[str, float] = defaultdict(float)
@@ -140,7 +191,7 @@ def status(store: Store, study: str) -> Status:
         seconds[run.stage] += run.seconds
     return Status(
         study=study,
-        wanted=from_json(recorded.spec).trials,
+        total=from_json(recorded.spec).trials,
         counts=_counts(candidates, rejected=sum(rejections.values())),
         running=tuple(t for t in trials if t.state == "running"),
         failures=tuple(t for t in trials if t.state == "failed" and t.duplicate_of is None),
@@ -152,10 +203,19 @@ def status(store: Store, study: str) -> Status:
 
 
 def front(store: Store, study: str, scores: Iterable[str] = ()) -> Front:
-    """The front as it is now; the points have the objectives and these scores."""
+    """Return the current Pareto front of a study.
+
+    Args:
+        store: The database.
+        study: The name of the study.
+        scores: Scores that the dominated points need in addition to the objectives.
+
+    Raises:
+        ValueError: The database has no study of this name.
+    """
     spec = from_json(store.study(study).spec)
     names = _objectives(spec)
-    complete = _different(store.points(study, ["complete"], {*names, *scores}))
+    complete = _unique(store.points(study, ["complete"], {*names, *scores}))
     numbers = [complete[index].number for index in pareto_front.front(_points(complete, names))]
     members = store.trials(study, numbers=numbers)
     return _front(
@@ -167,14 +227,14 @@ def front(store: Store, study: str, scores: Iterable[str] = ()) -> Front:
     )
 
 
-def study_summary(followed: Followed) -> StudySummary:
-    """Where a study that is followed stands, as it was read last."""
+def study_summary(followed: FollowedStudy) -> StudySummary:
+    """Summarize a followed study as of its last read."""
     spec, names = followed.spec, _objectives(followed.spec)
     candidates = [trial for trial in followed.trials.values() if trial.kind == "candidate"]
     candidates.sort(key=lambda trial: trial.number)
     originals = [trial for trial in candidates if trial.duplicate_of is None]
     by_number = {trial.number: trial for trial in originals}
-    complete = _different([scored_point(trial) for trial in originals if trial.state == "complete"])
+    complete = _unique([scored_point(trial) for trial in originals if trial.state == "complete"])
     front = _front(
         spec,
         complete,
@@ -192,29 +252,45 @@ def study_summary(followed: Followed) -> StudySummary:
 
 
 def hypervolume_reference(spec: StudySpec, complete: Sequence[ScoredPoint]) -> tuple[float, ...]:
-    """The corner from which the hypervolume of a study is measured; it stays as the study grows.
+    """Return the reference point of a study's hypervolume; it is stable while the study grows.
 
-    In each objective the budget, where there is one; else the worst value among the first complete
-    candidates, as many as the sampler draws at random, and a tenth of their extent beyond it.
-    Empty if there are none.
+    For an objective with a budget, the coordinate is the budget. For all others, it is the worst
+    value among the first complete candidates, as many as the sampler draws at random, plus a tenth
+    of the range of their values.
+
+    Args:
+        spec: The settings of the study.
+        complete: The complete candidates, sorted by number.
+
+    Returns:
+        One value per objective; empty if no candidate is complete.
     """
     names = _objectives(spec)
     first = _points(complete[: spec.sampler.startup_trials], names)
     if not first:
         return ()
     columns = list(zip(*first, strict=True))
-    beyond = (max(column) + (max(column) - min(column)) / 10 for column in columns)
+    worst_values = (max(column) + (max(column) - min(column)) / 10 for column in columns)
     return tuple(
         worst if objective.max is None else objective.max
-        for objective, worst in zip(spec.objectives, beyond, strict=True)
+        for objective, worst in zip(spec.objectives, worst_values, strict=True)
     )
 
 
 def best(store: Store, front: Front, score: str, limits: Mapping[str, float]) -> Trial | None:
-    """The complete candidate that is smallest in one score among those within every limit.
+    """Return the complete candidate with the lowest score among those within every limit.
 
-    Scores are those of the evaluators, objectives or not; `front` was asked for with them.
-    ValueError for one that there is not.
+    Args:
+        store: The database.
+        front: The front of the study, read with `score` and the names in `limits`.
+        score: The score to minimise. It need not be an objective.
+        limits: Upper limits of scores, by name.
+
+    Returns:
+        The candidate, or None if no candidate is within the limits.
+
+    Raises:
+        ValueError: No evaluator of the study gives a score of this name.
     """
     known = {name for trial in front.members for name in trial.values}
     known = known or set(score_names(front.spec.target.more_depths))
@@ -231,7 +307,16 @@ def best(store: Store, front: Front, score: str, limits: Mapping[str, float]) ->
 
 
 def detail(store: Store, study: str, name: str) -> TrialDetail:
-    """A candidate by its number, or a reference by its name, as a person writes it."""
+    """Return everything about one trial.
+
+    Args:
+        store: The database.
+        study: The name of the study.
+        name: The number of a candidate, or the name of a reference model.
+
+    Raises:
+        ValueError: The database has no such study, or the study has no such trial.
+    """
     spec = from_json(store.study(study).spec)
     candidates, references = store.trials(study), store.trials(study, "reference")
     found = [trial for trial in (*candidates, *references) if str(trial.name) == name]
@@ -252,7 +337,14 @@ def detail(store: Store, study: str, name: str) -> TrialDetail:
 
 
 def is_unsettled(spec: StudySpec, score: Score) -> bool:
-    """Whether a timing that the study judges by ended before it was as precise as it asks for."""
+    """Return whether a requested time has a confidence interval wider than the study asks for.
+
+    Timing stops at its time budget, even if the interval is still wider than `device.precision`.
+
+    Args:
+        spec: The settings of the study.
+        score: Any score of one of its trials.
+    """
     if score.name not in asked_scores(spec) or not is_timed(score.name):
         return False
     if score.low is None or score.high is None:
@@ -272,7 +364,7 @@ def _front(
     members = sorted(members, key=lambda trial: _point(trial, names))
     on_front = {trial.number for trial in members}
     scored = [trial for trial in references if set(names) <= set(trial.values)]
-    corner = hypervolume_reference(spec, complete)
+    reference_point = hypervolume_reference(spec, complete)
     return Front(
         study=spec.name,
         spec=spec,
@@ -282,8 +374,8 @@ def _front(
         infeasible=tuple(infeasible),
         references=tuple(scored),
         knee=members[pareto_front.knee(_points(members, names))] if members else None,
-        reference_point=corner,
-        hypervolume=pareto_front.hypervolume(_points(members, names), corner),
+        reference_point=reference_point,
+        hypervolume=pareto_front.hypervolume(_points(members, names), reference_point),
     )
 
 
@@ -297,13 +389,13 @@ def _advances(
     points = [_point(trial, names) for _, trial in timed]
     return tuple(
         Advance(trial=trial, at=at, ended=bisect_right(ends, at), hypervolume=each.hypervolume)
-        for each in growth(points, front.reference_point)
+        for each in pareto_front.hypervolume_growth(points, front.reference_point)
         for at, trial in [timed[each.index]]
     )
 
 
-def _different(points: Iterable[ScoredPoint]) -> list[ScoredPoint]:
-    """Each architecture once, also where two processes worked on it in the same moment."""
+def _unique(points: Iterable[ScoredPoint]) -> list[ScoredPoint]:
+    """Keep each architecture once; two processes may have evaluated it at the same time."""
     found: dict[str, ScoredPoint] = {}
     for point in points:
         found.setdefault(point.architecture, point)

@@ -1,1 +1,1 @@
-"""Confirm a front: retrain and remeasure it, and state what holds."""
+"""Confirmation of a front: its candidates are retrained and remeasured with fresh seeds."""

@@ -1,4 +1,4 @@
-"""Trains and times candidates once more, to confirm them; resumable at any moment."""
+"""Runs the retrainings and remeasurements of a confirmation, resumable after any interruption."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -12,13 +12,20 @@ from studies.search.interrupts import Interrupts
 from studies.search.stages import Interruptible
 from studies.storage.store import Store
 
-# Each sign of life is a transaction; others wait an hour for one.
-_SIGN_SECONDS = 30.0
+# Renewing a claim costs a transaction, and other processes respect it for an hour.
+_SECONDS_BETWEEN_RENEWALS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmationJob:
-    """A stage of a candidate once more, and the evaluator that does it; see records.Repeat."""
+    """A retraining or remeasurement to run, with the evaluator that does it.
+
+    Attributes:
+        trial: The candidate.
+        evaluator: The evaluator.
+        seed: The seed of a training; None for a timing.
+        token_budget: The tokens of a training; None for a timing.
+    """
 
     trial: Trial
     evaluator: Evaluator
@@ -26,7 +33,8 @@ class ConfirmationJob:
     token_budget: int | None = None
 
     @property
-    def repeat(self) -> ConfirmationStage:
+    def confirmation_stage(self) -> ConfirmationStage:
+        """The stage as the store records it."""
         return ConfirmationStage(
             trial=self.trial.id,
             stage=self.evaluator.stage,
@@ -38,18 +46,28 @@ class ConfirmationJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStarted:
+    """A job has started."""
+
     job: ConfirmationJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProgress:
+    """The progress of a job."""
+
     job: ConfirmationJob
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded:
-    """scores: empty for one that failed, for this reason."""
+    """A job has ended.
+
+    Attributes:
+        job: The job.
+        scores: Its scores; empty if it failed.
+        reason: The reason of its failure; None if it succeeded.
+    """
 
     job: ConfirmationJob
     scores: tuple[Score, ...]
@@ -60,41 +78,47 @@ JobEvent: TypeAlias = JobStarted | JobProgress | JobEnded
 JobListener: TypeAlias = Callable[[JobEvent], None]
 
 
-def carry_out(jobs: Iterable[ConfirmationJob], store: Store, listener: JobListener) -> None:
-    """One after another, but for those that are done and those that another process works on.
+def run_confirmation_jobs(
+    jobs: Iterable[ConfirmationJob], store: Store, listener: JobListener
+) -> None:
+    """Run jobs in order, except those that are done or that another process is working on.
 
-    A failure is a result and is stored. Whatever else an evaluator or the listener raises, and
-    KeyboardInterrupt, passes on and leaves the job for another time, as does the death of the
-    process.
+    A failure is a result and is stored. Any other exception of an evaluator or the listener is
+    propagated, including KeyboardInterrupt. The job can then be run later, as it can after the
+    death of the process.
+
+    Args:
+        jobs: The jobs.
+        store: Records which process works on which job, and the results.
+        listener: Receives an event when a job starts, progresses or ends.
     """
     interrupts = Interrupts()
-    with interrupts.held_back():
+    with interrupts.deferred():
         for job in jobs:
-            repeat = job.repeat
-            if not store.claim_confirmation(repeat):
+            if not store.claim_confirmation(job.confirmation_stage):
                 continue
             try:
-                _carry_out(job, store, listener, interrupts)
+                _run_job(job, store, listener, interrupts)
             except BaseException:
-                store.release_confirmation(repeat)
+                store.release_confirmation(job.confirmation_stage)
                 raise
             interrupts.check()
 
 
-def _carry_out(
+def _run_job(
     job: ConfirmationJob, store: Store, listener: JobListener, interrupts: Interrupts
 ) -> None:
     assert job.trial.model is not None
     architecture = store.architecture(job.trial.model.hash)
-    evaluator = Cached(evaluator=Interruptible(job.evaluator, interrupts), memory=store)
-    start = signed_at = time.monotonic()
+    evaluator = Cached(evaluator=Interruptible(job.evaluator, interrupts), cache=store)
+    start = renewed_at = time.monotonic()
 
     def report(progress: Progress) -> None:
-        nonlocal signed_at
+        nonlocal renewed_at
         listener(JobProgress(job=job, progress=progress))
-        if time.monotonic() - signed_at > _SIGN_SECONDS:
-            store.renew_confirmation(job.repeat)
-            signed_at = time.monotonic()
+        if time.monotonic() - renewed_at > _SECONDS_BETWEEN_RENEWALS:
+            store.renew_confirmation(job.confirmation_stage)
+            renewed_at = time.monotonic()
 
     listener(JobStarted(job=job))
     try:
@@ -102,15 +126,15 @@ def _carry_out(
     except EvaluationFailed as failure:
         seconds = time.monotonic() - start
         store.end_confirmation(
-            job.repeat, seconds=seconds, failure=failure.kind, reason=failure.reason
+            job.confirmation_stage, seconds=seconds, failure=failure.kind, reason=failure.reason
         )
         listener(JobEnded(job=job, scores=(), reason=f"{failure.kind}: {failure.reason}"))
-    except Infeasible as refusal:
+    except Infeasible as infeasible:
         seconds = time.monotonic() - start
         store.end_confirmation(
-            job.repeat, seconds=seconds, failure="build error", reason=str(refusal)
+            job.confirmation_stage, seconds=seconds, failure="build error", reason=str(infeasible)
         )
-        listener(JobEnded(job=job, scores=(), reason=str(refusal)))
+        listener(JobEnded(job=job, scores=(), reason=str(infeasible)))
     else:
-        store.end_confirmation(job.repeat, seconds=time.monotonic() - start)
+        store.end_confirmation(job.confirmation_stage, seconds=time.monotonic() - start)
         listener(JobEnded(job=job, scores=evaluation.scores, reason=None))

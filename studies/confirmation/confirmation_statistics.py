@@ -1,4 +1,4 @@
-"""What repeated trainings say: the noise of seeds, how far ranks hold, who belongs on the front."""
+"""Statistics of a confirmation: seed noise, rank correlations, and probabilities on the front."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,27 +10,32 @@ from numpy.typing import NDArray
 
 from evaluators.evaluator import Score
 
-# Below it a rank correlation has no interval to speak of: of three, one order in six is perfect.
+# With fewer candidates, the interval of a rank correlation is useless: even of three, one random
+# order in six is perfect.
 FEWEST_RANKED = 3
-NORMAL_95 = 1.959964  # standard deviations to either side
+NORMAL_95 = 1.959964  # the 97.5 % quantile of the standard normal distribution
 
-# scipy is imported where it is used: commands that show no confirmation need not wait for it.
+# scipy is imported where it is used, so that commands that show no confirmation start faster.
 
 _Values: TypeAlias = NDArray[np.float64]
 
 _CONFIDENCE = 0.95
 _TAIL = (1 - _CONFIDENCE) / 2
-# A share of 0.5 is then known to 0.0035 (one standard error).
+# The standard error of a probability of 0.5 is then 0.0035.
 _DRAWS = 20_000
 _RANK_DRAWS = 4_000
-_HALVINGS = 14  # of the correlations from -1 to 1: to 0.0001
+_HALVINGS = 14  # of the interval of correlations from -1 to 1, for a precision of 0.0001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """The standard deviation between trainings that differ in their seed, with its 95 % interval.
+    """The seed noise: the standard deviation between trainings that differ only in their seed.
 
-    degrees: of freedom.
+    Attributes:
+        sd: The standard deviation, in the unit of the score.
+        low: The lower bound of its 95 % confidence interval.
+        high: The upper bound.
+        degrees: The degrees of freedom of the estimate.
     """
 
     sd: float
@@ -41,7 +46,14 @@ class Noise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankCorrelation:
-    """Spearman's rho of so many pairs, with a 95 % interval."""
+    """A Spearman rank correlation.
+
+    Attributes:
+        value: Spearman's rho.
+        low: The lower bound of its 95 % confidence interval.
+        high: The upper bound.
+        count: The number of pairs.
+    """
 
     value: float
     low: float
@@ -50,19 +62,31 @@ class RankCorrelation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
-    """A candidate for the front: its loss after the long training, and its other objectives."""
+class CandidateScores:
+    """The objectives of a candidate, from which its probability on the front is computed.
+
+    Attributes:
+        loss: Its loss after the long training, in bits per byte.
+        others: Its other objectives, in the same order for all candidates.
+    """
 
     loss: float
     others: tuple[Score, ...]
 
 
 def seed_noise(losses: Sequence[Mapping[int, float]]) -> Noise | None:
-    """From losses by seed, one mapping a candidate; None where nothing was trained twice.
+    """Estimate the seed noise from repeated trainings.
 
-    What a seed does to all candidates alike (its order of the text) moves no rank and is taken out:
-    the noise is what is left beside an effect of each candidate and one of each seed. Its square
-    has a chi-squared distribution, wherefrom the interval.
+    The noise is the residual of a linear model with one effect per candidate and one per seed. The
+    effect that a seed has on all candidates alike, through the order of the text, changes no rank
+    and is therefore excluded. The interval follows from the chi-squared distribution of the
+    residual variance.
+
+    Args:
+        losses: For each candidate, its losses by seed.
+
+    Returns:
+        The noise, or None if too few candidates were trained with more than one seed.
     """
     from scipy.special import chdtri
 
@@ -79,9 +103,9 @@ def seed_noise(losses: Sequence[Mapping[int, float]]) -> Noise | None:
     degrees = len(rows) - int(np.linalg.matrix_rank(effects)) if rows else 0
     if degrees < 1:
         return None
-    about_0 = values - values.mean()  # so that losses which are all equal leave exactly nothing
-    fitted = effects @ np.linalg.lstsq(effects, about_0, rcond=None)[0]
-    squares = float(np.square(about_0 - fitted).sum())
+    centred = values - values.mean()  # so that equal losses leave a residual of exactly 0
+    fitted = effects @ np.linalg.lstsq(effects, centred, rcond=None)[0]
+    squares = float(np.square(centred - fitted).sum())
     return Noise(
         sd=math.sqrt(squares / degrees),
         low=math.sqrt(squares / float(chdtri(degrees, _TAIL))),
@@ -91,12 +115,20 @@ def seed_noise(losses: Sequence[Mapping[int, float]]) -> Noise | None:
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> RankCorrelation | None:
-    """None for fewer than three pairs, and where one side is all equal.
+    """Return the Spearman correlation of two score lists with its 95 % confidence interval.
 
-    The interval holds every correlation of a population under which this one would not be among the
-    2.5 % most extreme at either end: as Clopper and Pearson do it for a share, here by simulation
-    from pairs that are normal after some rising change of each side. It holds for few pairs and for
-    a perfect order, and covers 95 % or a little more.
+    The interval contains every population correlation under which the observed one would not be
+    among the 2.5 % most extreme at either end. This is the construction of Clopper and Pearson for
+    a proportion, here by simulation from pairs that are bivariate normal up to an increasing
+    transformation of each variable. It is valid for few pairs and for a perfect order, and its
+    coverage is 95 % or slightly more.
+
+    Args:
+        one: The first score of each candidate.
+        other: The second score of each candidate, in the same order.
+
+    Returns:
+        The correlation, or None for fewer than three pairs or if either list is constant.
     """
     if len(one) < FEWEST_RANKED or len(set(one)) < 2 or len(set(other)) < 2:
         return None
@@ -113,13 +145,22 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> RankCorrel
 def noise_ceiling(
     short: Sequence[float], long: Sequence[float], short_sd: float, long_sd: float
 ) -> float | None:
-    """The mean rank correlation of two readings of one order, each with the noise of a training.
+    """Return an upper bound on the rank correlation of two noisy losses, given their seed noise.
 
-    It is what is left to be expected where the short trainings rank candidates as the long ones do,
-    drawn again and again around values that lie as far apart as what was read does without its
-    noise. A formula for normal populations tells too much where some stand apart from a crowd.
+    It is the mean rank correlation that a perfect proxy would reach: one whose noise-free losses
+    rank the candidates exactly as the noise-free long losses do. It is simulated by adding noise to
+    values that are spread as widely as the losses without their noise. The closed form for normal
+    populations would overestimate it if some candidates are far from the others.
 
-    None for fewer than three candidates, and where noise explains all that they differ by.
+    Args:
+        short: The losses of the short trainings.
+        long: The losses of the long trainings, in the same order.
+        short_sd: The seed noise of the short trainings, as a standard deviation.
+        long_sd: The seed noise of the long trainings.
+
+    Returns:
+        The bound, or None for fewer than three candidates or if noise alone explains their
+        differences.
     """
     if len(short) < FEWEST_RANKED:
         return None
@@ -137,10 +178,13 @@ def noise_ceiling(
     return float(np.mean(products / squares))
 
 
-def telling_gap(noise: Noise) -> float:
-    """Two candidates whose losses differ by more are different, at 95 %, each with one training.
+def significant_gap(noise: Noise) -> float:
+    """Return the difference from which on two losses differ significantly at the 95 % level.
 
-    noise: of trainings such as these; of one seed, trainings tell nothing of their own.
+    Each candidate is assumed to have been trained once.
+
+    Args:
+        noise: The seed noise of such trainings, which a single training cannot reveal itself.
     """
     from scipy.special import stdtrit
 
@@ -148,40 +192,49 @@ def telling_gap(noise: Noise) -> float:
 
 
 def front_probabilities(
-    contenders: Sequence[Contender], noise: Noise, limits: Mapping[str, float]
+    candidates: Sequence[CandidateScores], noise: Noise, limits: Mapping[str, float]
 ) -> tuple[float, ...]:
-    """How probable it is that each is on the front of these, in their order.
+    """Return the probability of each candidate to be on the front of these candidates.
 
-    Drawn again and again from what is known: losses with the noise of seeds, whose size is itself
-    known only so well; other scores within their intervals, those without one as they are. limits:
-    budgets by name, above which a draw is off the front.
+    The probabilities are estimated by simulation. Losses are drawn with seed noise, whose standard
+    deviation is uncertain itself and is drawn as well. Other scores are drawn from normal
+    distributions that match their intervals; those without an interval are taken as exact.
+
+    Args:
+        candidates: The candidates.
+        noise: The seed noise of their losses.
+        limits: Budgets by score name; a candidate is not on the front in draws that exceed one.
+
+    Returns:
+        The probabilities in the order of the candidates.
     """
     generator = np.random.default_rng(0)
-    shape = (_DRAWS, len(contenders))
+    shape = (_DRAWS, len(candidates))
     sds = noise.sd * np.sqrt(noise.degrees / generator.chisquare(noise.degrees, (_DRAWS, 1)))
     columns = [
-        np.array([each.loss for each in contenders]) + sds * generator.standard_normal(shape)
+        np.array([each.loss for each in candidates]) + sds * generator.standard_normal(shape)
     ]
     allowed = np.ones(shape, dtype=bool)
-    for scores in zip(*(each.others for each in contenders), strict=True):
+    for scores in zip(*(each.others for each in candidates), strict=True):
         values = np.array([score.value for score in scores])
         values = values + np.array([_sd(score) for score in scores]) * generator.standard_normal(
             shape
         )
         allowed &= values <= limits.get(scores[0].name, math.inf)
         columns.append(values)
-    drawn = np.stack(columns)  # (objectives, draws, contenders)
+    drawn = np.stack(columns)  # (objectives, draws, candidates)
     return tuple(
-        float((allowed[:, n] & ~_beaten(drawn, allowed, n)).mean()) for n in range(len(contenders))
+        float((allowed[:, n] & ~_dominated(drawn, allowed, n)).mean())
+        for n in range(len(candidates))
     )
 
 
-def _beaten(drawn: _Values, allowed: NDArray[np.bool_], contender: int) -> NDArray[np.bool_]:
-    """In which draws another that is allowed is as good in everything, and better in something."""
-    own = drawn[:, :, [contender]]
-    beats = np.all(drawn <= own, axis=0) & np.any(drawn < own, axis=0) & allowed
-    beaten: NDArray[np.bool_] = beats.any(axis=1)
-    return beaten
+def _dominated(drawn: _Values, allowed: NDArray[np.bool_], candidate: int) -> NDArray[np.bool_]:
+    """Return in which draws another candidate within the budgets dominates this one."""
+    own = drawn[:, :, [candidate]]
+    dominates = np.all(drawn <= own, axis=0) & np.any(drawn < own, axis=0) & allowed
+    dominated: NDArray[np.bool_] = dominates.any(axis=1)
+    return dominated
 
 
 def _sd(score: Score) -> float:
@@ -191,21 +244,21 @@ def _sd(score: Score) -> float:
 
 
 class _Population:
-    """Rank correlations of samples of `count` pairs from normal populations of any correlation."""
+    """Samples of `count` pairs from bivariate normal populations with any correlation."""
 
     def __init__(self, count: int) -> None:
         generator = np.random.default_rng(0)
         self._one = generator.standard_normal((_RANK_DRAWS, count))
-        self._beside = generator.standard_normal((_RANK_DRAWS, count))
+        self._independent = generator.standard_normal((_RANK_DRAWS, count))
         self._one_ranks = _ranks_of_draws(self._one)
 
     def least_with(self, value: float) -> float:
-        """The population's correlation from which on samples as high as `value` are not rare."""
+        """Return the least population correlation for which `value` is not in the top 2.5 %."""
         low, high = -1.0, 1.0
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            other = middle * self._one + math.sqrt(1 - middle**2) * self._beside
-            # Sums of ranks in another order may differ in the last digit.
+            other = middle * self._one + math.sqrt(1 - middle**2) * self._independent
+            # Sums of ranks in a different order may differ in the last digit.
             as_high = _correlations(self._one_ranks, _ranks_of_draws(other)) >= value - 1e-9
             if as_high.mean() > _TAIL:
                 high = middle
@@ -215,19 +268,19 @@ class _Population:
 
 
 def _ranks(values: Sequence[float]) -> _Values:
-    """From 0; equal values share the mean of their ranks. One row."""
+    """Return ranks from 0 as one row; equal values share the mean of their ranks."""
     column = np.asarray(values)[:, None]
     ranks: _Values = (column > column.T).sum(axis=1) + ((column == column.T).sum(axis=1) - 1) / 2
     return ranks[None, :]
 
 
 def _ranks_of_draws(rows: _Values) -> _Values:
-    """Of each row, in which no two values are equal."""
+    """Return the ranks within each row, which has no equal values."""
     return rows.argsort(axis=1).argsort(axis=1).astype(np.float64)
 
 
 def _correlations(one: _Values, other: _Values) -> _Values:
-    """Pearson's, of each row of the one with that row of the other."""
+    """Return the Pearson correlation of each row of one with the same row of the other."""
     one = one - one.mean(axis=1, keepdims=True)
     other = other - other.mean(axis=1, keepdims=True)
     products = (one * other).sum(axis=1)
@@ -237,5 +290,5 @@ def _correlations(one: _Values, other: _Values) -> _Values:
 
 
 def _spearman(pearson: float) -> float:
-    """The rank correlation of a normal population (Pearson 1907): 6/pi arcsin(r/2)."""
+    """Return the rank correlation of a normal population, 6/pi arcsin(r/2) (Pearson 1907)."""
     return 6 / math.pi * math.asin(pearson / 2)

@@ -1,4 +1,4 @@
-"""What a running study tells those who watch it."""
+"""The events that a running study passes to its listener."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,28 +10,53 @@ from studies.records import Trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyStarted:
-    """wanted: candidates in all; ended: those that are done already, by this or another run."""
+    """The study was started or resumed. This is the first event of every run.
+
+    Attributes:
+        study: The name of the study.
+        total: The total number of candidates, including finished ones.
+        ended: The number of candidates that have ended already, in this or in another process.
+    """
 
     study: str
-    wanted: int
+    total: int
     ended: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialStarted:
-    """A candidate or a reference has its architecture, and its first stage comes next."""
+    """A candidate or a reference model is about to enter its first stage.
+
+    Attributes:
+        trial: The trial, whose architecture is known.
+    """
 
     trial: Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStarted:
+    """A stage of a trial has begun.
+
+    Attributes:
+        trial: The trial in the state of its `TrialStarted` event.
+        stage: The name of the stage.
+    """
+
     trial: Trial
     stage: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageProgress:
+    """An evaluator has reported progress.
+
+    Attributes:
+        trial: The trial in the state of its `TrialStarted` event.
+        stage: The name of the stage.
+        progress: What the evaluator reported.
+    """
+
     trial: Trial
     stage: str
     progress: Progress
@@ -39,7 +64,14 @@ class StageProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageEnded:
-    """The stage has its scores, new or remembered."""
+    """A stage has its scores. A stage that fails or stops the trial early has no such event.
+
+    Attributes:
+        trial: The trial in the state of its `TrialStarted` event.
+        stage: The name of the stage.
+        evaluation: The result of the stage, new or cached.
+        seconds: The time that the stage took, close to 0 for a cache hit.
+    """
 
     trial: Trial
     stage: str
@@ -49,14 +81,22 @@ class StageEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEnded:
-    """The trial as it is stored, with its outcome; a duplicate ends without having started."""
+    """A trial has ended and is stored. For a duplicate, no `TrialStarted` precedes it.
+
+    Attributes:
+        trial: The trial with its outcome.
+    """
 
     trial: Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialLost:
-    """Another process has taken the trial over: this one was thought to be dead."""
+    """Another process has taken over the trial, because it considered this process dead.
+
+    Attributes:
+        trial: The trial as this process claimed it.
+    """
 
     trial: Trial
 
@@ -66,7 +106,8 @@ Event: TypeAlias = (
 )
 
 Listener: TypeAlias = Callable[[Event], None]
+"""Receives every event of a run. An exception that it raises ends the run, which can be resumed."""
 
 
 def ignore(event: Event) -> None:
-    """The listener for whom nothing is of interest."""
+    """Do nothing: the listener of a study that nobody watches."""

@@ -1,4 +1,4 @@
-"""Ctrl-C when it does no harm: at once while an evaluator works, else as soon as all is stored."""
+"""Deferral of Ctrl-C until it does no harm: at once in an evaluation, elsewhere after storing."""
 
 import signal
 import threading
@@ -8,22 +8,26 @@ from types import FrameType
 
 
 class Interrupts:
-    """Holds Ctrl-C back, except where it is let through; a second one is never held back.
+    """Defers Ctrl-C, except where it is allowed; a second Ctrl-C is never deferred.
 
-    An exception that comes out of nowhere is lost in many places (in a callback of the garbage
-    collector it is printed and forgotten), and in others it leaves a transaction open for which
-    the next one would wait in vain.
+    An exception that is raised at an arbitrary point is lost in many places: in a callback of the
+    garbage collector, for example, it is printed and discarded. In other places it leaves a
+    transaction open, for which the next one would wait in vain.
     """
 
     def __init__(self) -> None:
-        self._through = False
+        self._immediate = False
         self._pending = False
 
     @contextmanager
-    def held_back(self) -> Iterator[None]:
-        """Raises KeyboardInterrupt at the end if one came and was not let through before.
+    def deferred(self) -> Iterator[None]:
+        """Defer Ctrl-C until the end of the block.
 
-        Nothing is held back outside the main thread, or where the program has a handler of its own.
+        Nothing is deferred outside the main thread, or if the program has its own handler.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed; raised at the end of the block unless it was
+                raised before.
         """
         if (
             threading.current_thread() is not threading.main_thread()
@@ -39,37 +43,37 @@ class Interrupts:
         self.check()
 
     def check(self) -> None:
-        """Raises the KeyboardInterrupt that was held back, if there is one."""
+        """Raise KeyboardInterrupt if one was deferred."""
         if self._pending:
             self._pending = False
             raise KeyboardInterrupt
 
     @contextmanager
-    def let_through(self) -> Iterator[None]:
-        """Here KeyboardInterrupt is raised wherever the program happens to be."""
-        with self._switched(through=True):
+    def immediate(self) -> Iterator[None]:
+        """Raise KeyboardInterrupt at once within the block, which is inside `deferred`."""
+        with self._switched(immediate=True):
             yield
 
     @contextmanager
-    def held_back_again(self) -> Iterator[None]:
-        """Inside of `let_through`."""
-        with self._switched(through=False):
+    def deferred_again(self) -> Iterator[None]:
+        """Defer Ctrl-C until the end of the block, which is inside `immediate`."""
+        with self._switched(immediate=False):
             yield
         self.check()
 
     @contextmanager
-    def _switched(self, *, through: bool) -> Iterator[None]:
-        before = self._through
+    def _switched(self, *, immediate: bool) -> Iterator[None]:
+        before = self._immediate
         try:
-            self._through = through
-            if through:
+            self._immediate = immediate
+            if immediate:
                 self.check()
             yield
         finally:
-            self._through = before
+            self._immediate = before
 
     def _handle(self, signal_number: int, frame: FrameType | None) -> None:
-        if self._through or self._pending:
+        if self._immediate or self._pending:
             self._pending = False
             raise KeyboardInterrupt
         self._pending = True

@@ -1,10 +1,11 @@
-"""Runs a study: claim, propose, evaluate in stages, store, teach; resumable at any moment."""
+"""The search loop: claim, propose, evaluate in stages, store and tell; resumable at any moment."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
 
 from evaluators.evaluator import Evaluator
-from search_space.strict import one_of
+from search_space.architecture import Architecture
+from search_space.input_errors import one_of
 from studies.records import END_STATES, Trial
 from studies.search.events import (
     Listener,
@@ -32,47 +33,56 @@ def run_study(
     listener: Listener = ignore,
     trials: int | None = None,
 ) -> None:
-    """Begins the study, or goes on with it, until `trials` candidates have ended in all.
+    """Start or resume a study and run it until its candidates have ended.
 
-    evaluators: the stages, cheap ones first; together they know every score that the spec names.
-    trials: None for the spec's; interrupted candidates and refused draws do not count.
+    Several processes may run one study at the same time. An exception from a stage or from the
+    listener, and KeyboardInterrupt, reach the caller and leave the trial to the next run, as does
+    the death of the process.
 
-    Several processes may run one study at a time. Whatever a stage or the listener raises, and
-    KeyboardInterrupt, passes on and leaves the trial to the next run, as does the death of the
-    process. Raises ValueError for a spec other than the one the study was begun with, for a score
-    that no evaluator knows, and for a space whose rules refuse draw after draw.
+    Args:
+        spec: The study. If it was started before, its settings must be unchanged.
+        evaluators: The stages, from cheap to expensive. Together they produce every score
+            that the study asks for.
+        store: The database.
+        listener: Receives the events of the run.
+        trials: The total number of candidates, including finished ones; None for that of the
+            study. Interrupted candidates and rejected draws do not count.
+
+    Raises:
+        ValueError: The study was started with different settings, no evaluator produces one of
+            its scores, or the rules of its space reject too many consecutive draws.
     """
     spec = with_reference(spec)
     _check_scores(spec, evaluators)
-    wanted = spec.trials if trials is None else trials
-    _open_study(spec, wanted, store)
+    total = spec.trials if trials is None else trials
+    _open_study(spec, total, store)
     ended = len(store.numbers(spec.name, END_STATES))
-    listener(StudyStarted(study=spec.name, wanted=wanted, ended=ended))
+    listener(StudyStarted(study=spec.name, total=total, ended=ended))
     interrupts = Interrupts()
-    with interrupts.held_back():
+    with interrupts.deferred():
         stages = Stages(spec, evaluators, store, listener, interrupts)
         proposals = Proposals(spec, store)
         proposals.catch_up()
         run = _Run(spec, stages, proposals, store, listener)
-        for trial in _claimed(spec, wanted, store):
+        for trial in _claimed(spec, total, store):
             run.carry_out(trial)
             interrupts.check()
-        # For those who died beside this process meanwhile.
+        # Another process may have died during this run.
         proposals.catch_up()
 
 
-def _claimed(spec: StudySpec, wanted: int, store: Store) -> Iterator[Trial]:
-    """The trials that are left for this process, references first."""
+def _claimed(spec: StudySpec, total: int, store: Store) -> Iterator[Trial]:
+    """Yield the trials that are left for this process, reference models first."""
     for name in spec.references:
         reference = store.claim_reference(spec.name, name)
         if reference is not None:
             yield reference
-    while (candidate := store.claim(spec.name, wanted=wanted)) is not None:
+    while (candidate := store.claim(spec.name, total=total)) is not None:
         yield candidate
 
 
 class _Run:
-    """What one process needs at hand while it works on a study."""
+    """The parts of one process's run of a study."""
 
     def __init__(
         self,
@@ -89,10 +99,11 @@ class _Run:
         self._listener = listener
 
     def carry_out(self, trial: Trial) -> None:
-        """Brings a claimed trial to its end; an exception that passes leaves it for later."""
+        """Run a claimed trial to its end; if an exception is raised, it is left for later."""
         try:
-            ended = self._evaluate(self._begin(trial))
-            self._proposals.learn(ended)
+            begun, architecture = self._begin(trial)
+            ended = self._evaluate(begun, architecture)
+            self._proposals.tell(ended, architecture)
             self._listener(TrialEnded(trial=ended))
         except TrialTaken:
             self._listener(TrialLost(trial=trial))
@@ -101,23 +112,24 @@ class _Run:
                 self._store.interrupt(trial)
             raise
 
-    def _begin(self, trial: Trial) -> Trial:
-        """The trial with its architecture: one that was interrupted has it already."""
+    def _begin(self, trial: Trial) -> tuple[Trial, Architecture]:
+        """Return the trial with its architecture, which an interrupted one already has."""
         if trial.model is not None:
-            return trial
+            return trial, self._store.architecture(trial.model.hash)
         if trial.reference is not None:
-            return self._store.begin(trial, model_of(self._spec, trial.reference))
+            architecture = model_of(self._spec, trial.reference)
+            return self._store.begin(trial, architecture), architecture
         proposal = self._proposals.propose()
-        return self._store.begin(
+        begun = self._store.begin(
             trial,
             proposal.architecture,
             optuna_number=proposal.optuna_number,
             rejections=proposal.rejections,
         )
+        return begun, proposal.architecture
 
-    def _evaluate(self, trial: Trial) -> Trial:
-        """The trial as it ended, by way of the stages or of an earlier trial like it."""
-        assert trial.model is not None
+    def _evaluate(self, trial: Trial, architecture: Architecture) -> Trial:
+        """Return the ended trial, evaluated in stages or ended like an earlier duplicate."""
         earlier_duplicate = (
             self._store.earlier_duplicate(trial) if trial.kind == "candidate" else None
         )
@@ -127,27 +139,28 @@ class _Run:
                 trial, earlier_duplicate.outcome, earlier_duplicate=earlier_duplicate
             )
         self._listener(TrialStarted(trial=trial))
-        outcome = self._stages.run(trial, self._store.architecture(trial.model.hash))
-        return self._store.end(trial, outcome)
+        return self._store.end(trial, self._stages.run(trial, architecture))
 
 
 def _check_scores(spec: StudySpec, evaluators: Sequence[Evaluator]) -> None:
     known = [name for evaluator in evaluators for name in evaluator.score_names]
     for field, name in named_scores(spec).items():
         if name not in known:
-            raise ValueError(f"{field}: '{name}' is not a score of an evaluator: {one_of(known)}")
+            raise ValueError(
+                f"{field}: '{name}' is not {one_of(known)}, which the evaluators produce"
+            )
 
 
-def _open_study(spec: StudySpec, wanted: int, store: Store) -> None:
-    # What is stored is shown to many, and the URL of a database may hold a password.
+def _open_study(spec: StudySpec, total: int, store: Store) -> None:
+    # Stored specifications are shown to many, and the URL of a database may contain a password.
     nowhere = StudySpec.model_fields["storage"].default
-    text = to_json(spec.model_copy(update={"storage": nowhere, "trials": wanted}))
+    text = to_json(spec.model_copy(update={"storage": nowhere, "trials": total}))
     study = store.add_study(spec.name, text)
     changes = difference(with_reference(from_json(study.spec)), spec)
     if changes:
         raise ValueError(
-            f"name: '{spec.name}' is a study that was begun with other settings: "
-            f"{'; '.join(changes)}; give it another name, or begin it anew (nas run --anew)"
+            f"name: '{spec.name}' is a study that was started with other settings: "
+            f"{'; '.join(changes)}; choose another name, or start it again with nas run --restart"
         )
     if study.spec != text:
         store.update_spec(spec.name, text)

@@ -1,7 +1,7 @@
-"""What a study forecasts of a candidate from those measured before it, and what that decides.
+"""Predictions of scores from earlier measurements of a study, and what they decide.
 
-A candidate whose forecast lies wholly above a budget is not measured; a measurement far from its
-forecast is taken twice more. No forecast stands where a measurement should.
+A candidate whose predicted interval lies wholly above a budget is not measured. A measurement that
+is far from its prediction is repeated twice. A prediction never takes the place of a measurement.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,21 +17,28 @@ from studies.spec.budgets import budgets
 from studies.spec.study_spec import StudySpec, asked_scores
 from studies.storage.store import Store
 
-# What cross-validation has to show before a forecast decides anything.
-_EARNING_R2 = 0.9
-_EARNING_SHARE_WITHIN_TENTH = 0.9
-# So many times the half of its interval a measurement may be from its forecast; about one in a
-# hundred is farther by chance, and costs two measurements.
+# The least that cross-validation must show before a prediction decides anything.
+_LEAST_R2 = 0.9
+_LEAST_WITHIN_TENTH = 0.9
+# A measurement is far from its prediction if it differs by more than this multiple of half the
+# prediction interval. About one in a hundred does so by chance, which costs two measurements.
 _FAR = 2.0
 
 
 def is_predictable(evaluator: Evaluator) -> bool:
-    """Whether it measures: the other scores that are sums of parts are had for nothing."""
+    """Return whether an evaluator measures a score that can be predicted.
+
+    An evaluator whose additive scores are not timed computes them at no cost, so a prediction would
+    save nothing.
+    """
     return any(is_additive(name) and is_timed(name) for name in evaluator.score_names)
 
 
-class PredictFirst:
-    """An Evaluator whose candidates are forecast from those that it measured in this study."""
+class PredictionGuided:
+    """An Evaluator that skips or repeats measurements by comparing them with predictions.
+
+    The predictions come from what the wrapped evaluator has measured in this study.
+    """
 
     def __init__(self, evaluator: Evaluator, spec: StudySpec, store: Store) -> None:
         self.stage = evaluator.stage
@@ -39,36 +46,50 @@ class PredictFirst:
         self.score_names = evaluator.score_names
         self._evaluator = evaluator
         self._budgets = budgets(spec)
-        self._forecasts = _Forecasts(evaluator, spec, store)
+        self._predictor = _Predictor(evaluator, spec, store)
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """Raises Infeasible, too, for what is forecast beyond a budget."""
-        forecasts = self._forecasts.of(architecture)
-        beyond = "; ".join(self._beyond(forecasts))
-        if beyond:
-            raise Infeasible(beyond)
+        """Measure an architecture, three times if the first time is far from the prediction.
+
+        Args:
+            architecture: The candidate.
+            report: Receives the progress.
+
+        Returns:
+            The evaluation. Of three measurements, it has the median of each score and the samples
+            of all.
+
+        Raises:
+            EvaluationFailed: The wrapped evaluator failed.
+            Infeasible: A score is predicted to be above its budget, or the wrapped evaluator found
+                the architecture infeasible.
+        """
+        predictions = self._predictor.predict(architecture)
+        over_budget = "; ".join(self._over_budget(predictions))
+        if over_budget:
+            raise Infeasible(over_budget)
         evaluation = self._evaluator.evaluate(architecture, report)
-        far = "; ".join(_far(evaluation, forecasts))
+        far = "; ".join(_far(evaluation, predictions))
         if not far:
             return evaluation
-        report(Progress(done=0.0, text=f"{far}: is measured twice more"))
+        report(Progress(done=0.0, text=f"{far}; measuring twice more"))
         more = [self._evaluator.evaluate(architecture, report) for _ in range(2)]
-        return _middle([evaluation, *more])
+        return _median([evaluation, *more])
 
-    def _beyond(self, forecasts: Mapping[str, "_ScoreForecast"]) -> Iterator[str]:
-        for name, of_score in forecasts.items():
-            most, forecast = self._budgets.get(name), of_score.forecast
-            if most is not None and forecast.low > most:
+    def _over_budget(self, predictions: Mapping[str, "_ScorePrediction"]) -> Iterator[str]:
+        for name, predicted in predictions.items():
+            most, interval = self._budgets.get(name), predicted.prediction
+            if most is not None and interval.low > most:
                 yield (
-                    f"{name}: forecast at {forecast.low:,.4g} to {forecast.high:,.4g} "
-                    f"{of_score.unit}, above the budget of {most:,.4g} {of_score.unit}, and so "
-                    f"not measured (of {of_score.accuracy})"
+                    f"{name}: predicted at {interval.low:,.4g} to {interval.high:,.4g} "
+                    f"{predicted.unit}, above the budget of {most:,.4g} {predicted.unit}, and "
+                    f"therefore not measured (in cross-validation, {predicted.accuracy})"
                 )
 
 
 @dataclass(slots=True, kw_only=True)
-class _Known:
-    """What a score was for some candidates, and the parts of their work."""
+class _Measured:
+    """The measured values of a score, and the parts of the work of those candidates."""
 
     unit: str = ""
     parts: list[Parts] = field(default_factory=list)
@@ -76,14 +97,14 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ScoreForecast:
-    forecast: Prediction
+class _ScorePrediction:
+    prediction: Prediction
     unit: str
     accuracy: Accuracy
 
 
-class _Forecasts:
-    """Models of the scores that the study asks for; fitted anew when more candidates have ended."""
+class _Predictor:
+    """Models of the scores that a study asks for, refitted when more candidates have ended."""
 
     def __init__(self, evaluator: Evaluator, spec: StudySpec, store: Store) -> None:
         self._fingerprint = evaluator.fingerprint
@@ -95,43 +116,43 @@ class _Forecasts:
         )
         self._store = store
         self._seen: set[int] = set()
-        self._known = {
-            name: _Known()
+        self._measured = {
+            name: _Measured()
             for name in asked_scores(spec)
             if name in evaluator.score_names and is_additive(name)
         }
         self._models: dict[str, LatencyModel] = {}
 
-    def of(self, architecture: Architecture) -> dict[str, _ScoreForecast]:
-        """By score; empty as long as no model of one has earned trust."""
+    def predict(self, architecture: Architecture) -> dict[str, _ScorePrediction]:
+        """Return the predictions of those models that are accurate enough, by score."""
         self._learn()
         return {
-            name: _ScoreForecast(
-                forecast=model.forecast(parts_of(name, architecture, self._deployment)),
-                unit=self._known[name].unit,
+            name: _ScorePrediction(
+                prediction=model.predict(parts_of(name, architecture, self._deployment)),
+                unit=self._measured[name].unit,
                 accuracy=model.accuracy,
             )
             for name, model in self._models.items()
-            if _is_earned(model.accuracy)
+            if _is_accurate(model.accuracy)
         }
 
     def _learn(self) -> None:
         ended = set(self._store.numbers(self._study, END_STATES))
         new = ended - self._seen
-        if not new or not self._known:
+        if not new or not self._measured:
             return
         trials = self._store.trials(self._study, numbers=new if self._seen else None)
         self._seen = ended
-        before = [len(known.values) for known in self._known.values()]
+        before = [len(measured.values) for measured in self._measured.values()]
         for trial in trials:
             if trial.number in new and self._is_measured(trial):
                 self._add(trial)
-        for (name, known), count in zip(self._known.items(), before, strict=True):
-            if len(known.values) > count and len(known.values) >= FEWEST:
-                self._models[name] = LatencyModel(known.parts, known.values)
+        for (name, measured), count in zip(self._measured.items(), before, strict=True):
+            if len(measured.values) > count and len(measured.values) >= FEWEST:
+                self._models[name] = LatencyModel(measured.parts, measured.values)
 
     def _is_measured(self, trial: Trial) -> bool:
-        """By this very evaluator: another device's times are others."""
+        """Return whether this very evaluator measured the trial: times differ between devices."""
         runs = [run.fingerprint for run in trial.stages]
         return trial.duplicate_of is None and self._fingerprint in runs
 
@@ -139,28 +160,28 @@ class _Forecasts:
         assert trial.model is not None
         architecture = self._store.architecture(trial.model.hash)
         for score in trial.scores:
-            if score.name in self._known and score.value > 0:
-                known = self._known[score.name]
-                known.unit = score.unit
-                known.parts.append(parts_of(score.name, architecture, self._deployment))
-                known.values.append(score.value)
+            if score.name in self._measured and score.value > 0:
+                measured = self._measured[score.name]
+                measured.unit = score.unit
+                measured.parts.append(parts_of(score.name, architecture, self._deployment))
+                measured.values.append(score.value)
 
 
-def _is_earned(accuracy: Accuracy) -> bool:
-    return accuracy.r2 >= _EARNING_R2 and accuracy.within_tenth >= _EARNING_SHARE_WITHIN_TENTH
+def _is_accurate(accuracy: Accuracy) -> bool:
+    return accuracy.r2 >= _LEAST_R2 and accuracy.within_tenth >= _LEAST_WITHIN_TENTH
 
 
-def _far(evaluation: Evaluation, forecasts: Mapping[str, _ScoreForecast]) -> Iterator[str]:
+def _far(evaluation: Evaluation, predictions: Mapping[str, _ScorePrediction]) -> Iterator[str]:
     for score in evaluation.scores:
-        if score.name in forecasts:
-            forecast = forecasts[score.name].forecast
-            if abs(score.value - forecast.value) > _FAR * forecast.margin:
-                found, expected = f"{score.value:.4g}", f"{forecast.value:.4g}"
-                yield f"{score.name}: {found} is far from its forecast, {expected}"
+        if score.name in predictions:
+            prediction = predictions[score.name].prediction
+            if abs(score.value - prediction.value) > _FAR * prediction.margin:
+                found, expected = f"{score.value:.4g}", f"{prediction.value:.4g}"
+                yield f"{score.name}: {found} is far from its prediction, {expected}"
 
 
-def _middle(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Of each score the middle one; all measurements in order."""
+def _median(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Return the median of each score, with all measurements in order."""
     scores = zip(*(evaluation.scores for evaluation in evaluations), strict=True)
     return Evaluation(
         scores=tuple(

@@ -1,4 +1,4 @@
-"""Early stopping for several objectives: who is behind at a rung and cannot catch up elsewhere."""
+"""Early stopping for several objectives: which candidates cannot reach the front."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,15 @@ from evaluators.evaluator import CurvePoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungResult:
-    """A candidate at a rung.
+    """The objectives of a candidate at a rung.
 
-    loss: at the rung, after as much training as everyone else has had there.
-    others: its other objectives, in the study's order; they are known before training begins. Of
-        one that is judged, the lower end of its interval, where there is one: whoever is ahead by
-        less than the noise of a measurement does not stop it.
+    Attributes:
+        loss: The loss at the rung, in bits per byte. All candidates have read the same number of
+            tokens there.
+        others: The other objectives, in the order of the study. They are known before training
+            begins. For a candidate that may be stopped, each is the lower bound of its confidence
+            interval, if there is one, so that a rival whose lead is within measurement noise does
+            not stop it.
     """
 
     loss: float
@@ -22,21 +25,36 @@ class RungResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finisher:
-    """A complete candidate: its number, where it stood at the rung, and its loss at the end."""
+    """A complete candidate.
+
+    Attributes:
+        number: The number of its trial.
+        rung_result: Its objectives at the rung.
+        final_loss: Its loss at the end of training, in bits per byte.
+    """
 
     number: int
     rung_result: RungResult
     final_loss: float
 
 
-def beaten_by(
+def dominating_finisher(
     candidate: RungResult, finishers: Iterable[Finisher], margin: float
 ) -> Finisher | None:
-    """The finisher that shows that this candidate cannot reach the front, or None.
+    """Return the finisher that shows that a candidate cannot reach the front.
 
-    It is at least as good in every other objective, and its loss at this rung was lower by more
-    than `margin`; of several, the one of lowest loss. So a candidate that is best in any objective
-    goes on, whatever the order in which the others came.
+    Such a finisher is at least as good in every other objective, and its loss at the rung was lower
+    by more than the margin. A candidate that is best in any objective is therefore never stopped,
+    whatever the order in which candidates are evaluated.
+
+    Args:
+        candidate: The candidate at the rung.
+        finishers: The complete candidates at the same rung.
+        margin: The difference in loss, in bits per byte, that must be exceeded.
+
+    Returns:
+        The finisher with the lowest loss at the rung, or None if the candidate may still reach the
+        front.
     """
     better = (
         finisher
@@ -48,12 +66,27 @@ def beaten_by(
 
 
 def estimated_loss(candidate: RungResult, rival: Finisher) -> float:
-    """What a stopped candidate would have come to, had it stayed as far behind as it was."""
+    """Estimate the final loss of a stopped candidate.
+
+    The estimate assumes that its distance to the rival stays the same until the end of training.
+
+    Args:
+        candidate: The candidate at the rung.
+        rival: The finisher that stopped it.
+    """
     return rival.final_loss + candidate.loss - rival.rung_result.loss
 
 
 def loss_after(curve: Sequence[CurvePoint], tokens: float) -> float | None:
-    """The first loss read after at least so many tokens; None where the curve ends before."""
+    """Return the first loss measured at or after a number of tokens.
+
+    Args:
+        curve: The learning curve, in any order.
+        tokens: The number of training tokens.
+
+    Returns:
+        The loss in bits per byte, or None if the curve ends before.
+    """
     reached = (point for point in curve if point.tokens >= tokens)
     first = min(reached, key=lambda point: point.tokens, default=None)
     return None if first is None else first.loss

@@ -1,4 +1,4 @@
-"""The sampler that a study names, seeded so that a study cut short goes on as it would have."""
+"""Optuna samplers, seeded so that an interrupted study resumes as if it had never stopped."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, assert_never
@@ -14,11 +14,15 @@ from studies.spec.study_spec import SamplerSettings
 _FromSeed: TypeAlias = Callable[[int], BaseSampler]
 
 
-def sampler(settings: SamplerSettings, seed: int) -> BaseSampler:
-    """What an Optuna study with several objectives samples with.
+def make_sampler(settings: SamplerSettings, seed: int) -> BaseSampler:
+    """Return a sampler for an Optuna study with several objectives.
 
-    A trial's parameters depend on `seed`, on the trial's number and on the trials before it, and
-    on nothing else: neither on when the study was resumed nor on which process asks.
+    The parameters of a trial depend only on the seed, the number of the trial and the trials before
+    it. They depend neither on when the study was resumed nor on the process that asks.
+
+    Args:
+        settings: The kind of sampler and its number of random trials.
+        seed: The seed of the study.
     """
     return _SeededByTrial(_from_seed(settings), seed)
 
@@ -27,8 +31,9 @@ def _from_seed(settings: SamplerSettings) -> _FromSeed:
     startup = settings.startup_trials
     match settings.kind:
         case "tpe":
-            # By default several objectives have each parameter drawn by itself, and layers that
-            # matter together repeat themselves: 77 of 120 layouts were distinct, so drawn 110.
+            # By default, TPE draws each parameter on its own if there are several objectives.
+            # Layers that matter together then repeat: 77 of 120 layouts were distinct, compared
+            # with 110 when parameters are drawn together.
             return lambda seed: TPESampler(
                 seed=seed, n_startup_trials=startup, multivariate=True, constant_liar=True
             )
@@ -43,10 +48,10 @@ def _from_seed(settings: SamplerSettings) -> _FromSeed:
 
 
 class _SeededByTrial(BaseSampler):
-    """Another sampler, made anew for each trial with a seed of its own.
+    """A sampler that is created again for each trial, with a seed derived from its number.
 
-    A sampler that is seeded once starts its random numbers again when a study is resumed, and draws
-    the same candidates again; so do the samplers of two processes that share a study.
+    A sampler that is seeded once restarts its random numbers when a study is resumed, and draws the
+    same candidates again. The samplers of two processes that share a study would do the same.
     """
 
     def __init__(self, from_seed: _FromSeed, seed: int) -> None:
@@ -63,7 +68,7 @@ class _SeededByTrial(BaseSampler):
     ) -> dict[str, BaseDistribution]:
         return self._of(trial).infer_relative_search_space(study, trial)
 
-    # Optuna's own type for the values of parameters is Any, here and below.
+    # Optuna types the values of parameters as Any, here and below.
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One trial's way through the stages, cheap ones first, to its outcome."""
+"""The stages of a trial, from cheap to expensive, and the outcome that they lead to."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,22 +14,38 @@ from evaluators.evaluator import (
     Report,
     Score,
 )
+from evaluators.scores import LOSS
 from search_space.architecture import Architecture
 from studies.records import Outcome, StageRun, Trial, TrialKind
 from studies.search.events import Listener, StageEnded, StageProgress, StageStarted
 from studies.search.interrupts import Interrupts
-from studies.search.predictions import PredictFirst, is_predictable
-from studies.search.rungs import Finisher, RungResult, beaten_by, estimated_loss, loss_after
+from studies.search.predictions import PredictionGuided, is_predictable
+from studies.search.rungs import (
+    Finisher,
+    RungResult,
+    dominating_finisher,
+    estimated_loss,
+    loss_after,
+)
 from studies.spec.budgets import over_budget
 from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 
-# Those who watch from elsewhere see progress this often; each report is a transaction.
+# How often other processes see progress. Each stored report is a transaction.
 _REPORT_SECONDS = 2.0
 
 
 class Stages:
-    """A study's evaluators in order; what they find out is stored as soon as it is known."""
+    """The evaluators of a study in order. Every result is stored as soon as it is known.
+
+    Args:
+        spec: The study.
+        evaluators: The evaluators, from cheap to expensive. A candidate is predicted before it is
+            measured (see `PredictionGuided`), and every evaluation is cached.
+        store: The database.
+        listener: Receives the events of the stages.
+        interrupts: Decides when Ctrl-C is raised.
+    """
 
     def __init__(
         self,
@@ -40,40 +56,50 @@ class Stages:
         interrupts: Interrupts,
     ) -> None:
         stages = [each.stage for each in evaluators]
-        assert len(set(stages)) == len(stages), "results are told apart by their stage"
+        assert len(set(stages)) == len(stages), "each evaluator has its own stage"
         self._spec = spec
         interruptible: list[Evaluator] = [Interruptible(each, interrupts) for each in evaluators]
         by_kind: dict[TrialKind, list[Evaluator]] = {
             "reference": interruptible,
             "candidate": [
-                PredictFirst(each, spec, store) if is_predictable(each) else each
+                PredictionGuided(each, spec, store) if is_predictable(each) else each
                 for each in interruptible
             ],
         }
         self._evaluators = {
-            kind: [Cached(evaluator=each, memory=store) for each in those]
-            for kind, those in by_kind.items()
+            kind: [Cached(evaluator=each, cache=store) for each in of_kind]
+            for kind, of_kind in by_kind.items()
         }
         self._store = store
         self._listener = listener
         self._finishers = _Finishers(spec, store)
 
     def run(self, trial: Trial, architecture: Architecture) -> Outcome:
-        """Every stage that the trial earns; a reference, which nothing judges, has them all."""
-        judged = trial.kind == "candidate"
+        """Run the stages in order and stop at the first one that settles the trial.
+
+        A reference model runs every stage, because constraints and rungs do not apply to it.
+
+        Args:
+            trial: The trial, which this process has claimed.
+            architecture: The architecture of the trial.
+
+        Returns:
+            The outcome. Failures and infeasible candidates are outcomes, too.
+        """
+        is_candidate = trial.kind == "candidate"
         scores: dict[str, Score] = {}
         for evaluator in self._evaluators[trial.kind]:
-            ladder = self._ladder(scores) if judged else None
-            watch = _Watch(self._store, self._listener, trial, evaluator.stage, ladder)
+            ladder = self._ladder(scores) if is_candidate else None
+            report = _StageReport(self._store, self._listener, trial, evaluator.stage, ladder)
             try:
-                evaluation = self._evaluate(evaluator, trial, architecture, watch)
+                evaluation = self._evaluate(evaluator, trial, architecture, report)
             except EvaluationFailed as failure:
                 return Outcome(
                     state="failed",
                     stage=evaluator.stage,
                     reason=failure.reason,
                     failure=failure.kind,
-                    curve=tuple(watch.curve),
+                    curve=tuple(report.curve),
                 )
             except Infeasible as refusal:
                 return Outcome(state="infeasible", stage=evaluator.stage, reason=str(refusal))
@@ -82,24 +108,24 @@ class Stages:
                     state="stopped",
                     stage=evaluator.stage,
                     reason=stopped.reason,
-                    curve=tuple(watch.curve),
+                    curve=tuple(report.curve),
                     estimated_loss=stopped.estimated_loss,
                 )
             reason = over_budget(self._spec, evaluation.scores)
-            if judged and reason is not None:
+            if is_candidate and reason is not None:
                 return Outcome(state="infeasible", stage=evaluator.stage, reason=reason)
             scores |= {score.name: score for score in evaluation.scores}
         return Outcome(state="complete")
 
     def _evaluate(
-        self, evaluator: Evaluator, trial: Trial, architecture: Architecture, watch: "_Watch"
+        self, evaluator: Evaluator, trial: Trial, architecture: Architecture, report: Report
     ) -> Evaluation:
         stage, finished = evaluator.stage, False
         self._store.enter(trial, stage)
         self._listener(StageStarted(trial=trial, stage=stage))
         start = time.perf_counter()
         try:
-            evaluation = evaluator.evaluate(architecture, watch)
+            evaluation = evaluator.evaluate(architecture, report)
             finished = True
         finally:
             seconds = time.perf_counter() - start
@@ -109,21 +135,21 @@ class Stages:
         return evaluation
 
     def _ladder(self, scores: Mapping[str, Score]) -> "_Ladder | None":
-        """The rungs ahead; None while another objective than the loss is still unknown."""
+        """Return the rungs of the training; None unless all objectives but the loss are known."""
         names = [objective.name for objective in self._spec.objectives]
-        others = [name for name in names if name != "loss"]
-        if "loss" not in names or not all(name in scores for name in others):
+        others = [name for name in names if name != LOSS]
+        if LOSS not in names or not all(name in scores for name in others):
             return None
-        at_best = tuple(_at_best(scores[name]) for name in others)
-        return _Ladder(self._spec, self._finishers, at_best)
+        bounds = tuple(_lower_bound(scores[name]) for name in others)
+        return _Ladder(self._spec, self._finishers, bounds)
 
 
-def _at_best(score: Score) -> float:
+def _lower_bound(score: Score) -> float:
     return score.value if score.low is None else score.low
 
 
 class Interruptible:
-    """An Evaluator that Ctrl-C reaches while it works, though not while it reports."""
+    """An Evaluator that Ctrl-C interrupts while it works, but not while it reports progress."""
 
     def __init__(self, evaluator: Evaluator, interrupts: Interrupts) -> None:
         self.stage = evaluator.stage
@@ -133,16 +159,22 @@ class Interruptible:
         self._interrupts = interrupts
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        def calmly(progress: Progress) -> None:
-            with self._interrupts.held_back_again():
+        """Evaluate with the wrapped evaluator; see `Evaluator.evaluate`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
+
+        def report_uninterrupted(progress: Progress) -> None:
+            with self._interrupts.deferred_again():
                 report(progress)
 
-        with self._interrupts.let_through():
-            return self._evaluator.evaluate(architecture, calmly)
+        with self._interrupts.immediate():
+            return self._evaluator.evaluate(architecture, report_uninterrupted)
 
 
 class _Stopped(Exception):
-    """Raised out of a report; evaluators let it pass."""
+    """Raised by a report, which ends the evaluation at a rung."""
 
     def __init__(self, reason: str, estimated: float) -> None:
         super().__init__(reason)
@@ -151,7 +183,7 @@ class _Stopped(Exception):
 
 
 class _Finishers:
-    """The complete candidates of a study, by whichever process; each is read once."""
+    """The complete candidates of a study from all processes; each is read once."""
 
     def __init__(self, spec: StudySpec, store: Store) -> None:
         self._spec = spec
@@ -159,20 +191,20 @@ class _Finishers:
         self._trials: dict[int, Trial] = {}
 
     def at(self, tokens: float) -> list[Finisher]:
-        """Where each of them stood after so many tokens of training."""
+        """Return the candidates whose training reached this number of tokens."""
         numbers = self._store.numbers(self._spec.name, ["complete"])
         new = [number for number in numbers if number not in self._trials]
         if new:
             found = self._store.trials(self._spec.name, numbers=new if self._trials else None)
             self._trials |= {trial.number: trial for trial in found if trial.state == "complete"}
-        others = [item.name for item in self._spec.objectives if item.name != "loss"]
+        others = [item.name for item in self._spec.objectives if item.name != LOSS]
         return [
             Finisher(
                 number=trial.number,
                 rung_result=RungResult(
                     loss=loss, others=tuple(trial.values[name] for name in others)
                 ),
-                final_loss=trial.values["loss"],
+                final_loss=trial.values[LOSS],
             )
             for trial in self._trials.values()
             if (loss := loss_after(trial.curve, tokens)) is not None
@@ -188,27 +220,29 @@ class _Ladder:
         self._others = others
         self._ahead = list(spec.proxy.rungs)
 
-    def climb(self, curve: Sequence[CurvePoint]) -> None:
-        """Judges the candidate at each rung that its curve has come to; raises _Stopped."""
+    def check(self, curve: Sequence[CurvePoint]) -> None:
+        """Check each rung that the curve has newly reached; raise _Stopped if it fails one."""
         while self._ahead:
             tokens = self._ahead[0] * self._proxy.token_budget
             loss = loss_after(curve, tokens)
             if loss is None:
                 return
-            share = self._ahead.pop(0)
+            fraction = self._ahead.pop(0)
             rung_result = RungResult(loss=loss, others=self._others)
-            rival = beaten_by(rung_result, self._finishers.at(tokens), self._proxy.rung_margin)
+            rival = dominating_finisher(
+                rung_result, self._finishers.at(tokens), self._proxy.rung_margin
+            )
             if rival is not None:
                 raise _Stopped(
-                    f"at {share:.0%} of its training the loss was {loss:.4g} bits/byte; "
-                    f"trial {rival.number}, at least as good in all else, had "
+                    f"at {fraction:.0%} of its training the loss was {loss:.4g} bits/byte; "
+                    f"trial {rival.number}, at least as good in all other objectives, had "
                     f"{rival.rung_result.loss:.4g}",
                     estimated_loss(rung_result, rival),
                 )
 
 
-class _Watch:
-    """The Report of one stage: passes progress on, keeps the curve, and stops at a rung."""
+class _StageReport:
+    """The Report of one stage: it passes progress on, keeps the curve and checks the rungs."""
 
     def __init__(
         self, store: Store, listener: Listener, trial: Trial, stage: str, ladder: _Ladder | None
@@ -229,4 +263,4 @@ class _Watch:
         if progress.point is not None:
             self.curve.append(progress.point)
             if self._ladder is not None:
-                self._ladder.climb(self.curve)
+                self._ladder.check(self.curve)

@@ -1,1 +1,1 @@
-"""What a study asks for: the study file, its scores, budgets and reference models."""
+"""Declare a study: the study file, its budgets and its reference models."""

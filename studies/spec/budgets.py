@@ -1,4 +1,4 @@
-"""Scores that must stay at or below a maximum: which a candidate breaks, and by how much."""
+"""The budgets of a study: the maximum of each limited score, and which ones a candidate exceeds."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +7,7 @@ from studies.spec.study_spec import StudySpec
 
 
 def budgets(spec: StudySpec) -> dict[str, float]:
-    """The maximum of every score that has one, objectives first."""
+    """Return the maximum of every score that has one, objectives first."""
     most: dict[str, float] = {
         objective.name: objective.max for objective in spec.objectives if objective.max is not None
     }
@@ -15,7 +15,7 @@ def budgets(spec: StudySpec) -> dict[str, float]:
 
 
 def over_budget(spec: StudySpec, scores: Iterable[Score]) -> str | None:
-    """Which of the scores are above their budgets, in words; None if none is."""
+    """Return a sentence about the scores above their budgets; None if there are none."""
     most = budgets(spec)
     return (
         "; ".join(
@@ -29,7 +29,15 @@ def over_budget(spec: StudySpec, scores: Iterable[Score]) -> str | None:
 
 
 def excesses(spec: StudySpec, values: Mapping[str, float]) -> dict[str, float]:
-    """For each budgeted score that is known, how far it is above its budget, as a share of it."""
+    """Return how far each known score is above its budget, as a fraction of the budget.
+
+    Args:
+        spec: The study.
+        values: The scores that are known, by name.
+
+    Returns:
+        The excess of every known score that has a budget. It is at most 0 for a score within it.
+    """
     return {name: values[name] / most - 1 for name, most in budgets(spec).items() if name in values}
 
 

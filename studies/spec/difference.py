@@ -1,4 +1,4 @@
-"""What was changed in a study file since its study was begun."""
+"""The settings that changed in a study file since its study was started."""
 
 import json
 from collections.abc import Iterator
@@ -8,9 +8,16 @@ from studies.spec.study_spec import StudySpec
 
 
 def difference(old: StudySpec, new: StudySpec) -> tuple[str, ...]:
-    """`proxy.token_budget: 400000 in the study, 200000 in the file`, for each field that differs.
+    """Return one clause for each setting that differs between a stored study and its file.
 
-    A study may be given more trials, or moved to another database, and remain the same study.
+    The number of trials and the database may change without making it a different study.
+
+    Args:
+        old: The specification in the database.
+        new: The specification in the file.
+
+    Returns:
+        Clauses such as `proxy.token_budget: 400000 in the study, 200000 in the file`.
     """
     before, after = (dict(_flat(_settings(spec))) for spec in (old, new))
     paths = dict.fromkeys([*before, *after])
@@ -23,7 +30,7 @@ def difference(old: StudySpec, new: StudySpec) -> tuple[str, ...]:
 
 
 def _settings(spec: StudySpec) -> dict[str, object]:
-    """A model by its hash: a sentence has no room for its layers."""
+    """Return all settings as plain data, with a hash for each model, whose layers are too long."""
     models = {
         name: model if isinstance(model, str) else architecture_hash(model)
         for name, model in spec.models.items()
@@ -32,7 +39,7 @@ def _settings(spec: StudySpec) -> dict[str, object]:
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every leaf by its path, as a file would show it; a list of plain values is one leaf."""
+    """Yield the path and the text of every leaf; a list of plain values counts as one leaf."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _flat(item, f"{path}.{name}" if path else name)

@@ -1,4 +1,4 @@
-"""Models that a study file names by their paths: read once, and known by a name from then on."""
+"""Models that a study file gives by path, which are read once and then known by name."""
 
 import json
 from collections.abc import Mapping
@@ -10,14 +10,26 @@ from search_space.preset_models import PRESETS
 
 
 def with_models(data: Mapping[str, object], folder: Path, source: str) -> dict[str, object]:
-    """A study file's data, with names where it has paths, and `models` that says what they are.
+    """Replace the model paths in a study file by names, and add the models under `models`.
 
-    folder: what paths are relative to. A path at which nothing is stays in `models`: a study that
-    was begun knows the model already. ValueError, beginning with `source`, for a file that is no
-    model and for two models of one name.
+    A path that does not exist is kept in `models`, because a study that was started before has the
+    model in its database.
+
+    Args:
+        data: The plain data of the study file.
+        folder: The folder that paths are relative to.
+        source: The name of the study file, which error messages start with.
+
+    Returns:
+        The data with a name for each path, and with the models by name.
+
+    Raises:
+        ValueError: A file is not a model, or two models have the same name.
     """
     if "models" in data:
-        raise ValueError(f"{source}: models is not a field; references and device.reference are")
+        raise ValueError(
+            f"{source}: models is not a known field; use references or device.reference"
+        )
     models = _Models(folder, source)
     named = dict(data)
     references, device = data.get("references"), data.get("device")
@@ -34,7 +46,10 @@ def with_models(data: Mapping[str, object], folder: Path, source: str) -> dict[s
 
 
 class _Models:
-    """found: what has been named so far, as plain data; a path for what is not there."""
+    """The models named so far.
+
+    found: Each model by name, as plain data, or its path if there is no such file.
+    """
 
     def __init__(self, folder: Path, source: str) -> None:
         self.found: dict[str, object] = {}
@@ -43,17 +58,20 @@ class _Models:
         self._paths: dict[str, Path] = {}
 
     def name(self, text: object, field: str) -> object:
-        """The name of a path; what is none comes back, to be judged with the other fields."""
+        """Return the name for a path; anything else is returned as it is, to be validated later."""
         if not isinstance(text, str) or text in PRESETS or not self._is_path(text):
             return text
         path = self._folder / text
         name = model_name(path)
         if name.isdecimal():
-            raise ValueError(f"{self._source}: {field}: '{text}' has the name of a trial, a number")
+            raise ValueError(
+                f"{self._source}: {field}: '{text}' has a number as its name, which is reserved "
+                "for trials"
+            )
         other = self._paths.setdefault(name, path)
         if other != path or name in PRESETS:
             owner = "a preset" if name in PRESETS else f"'{other}'"
-            raise ValueError(f"{self._source}: {field}: '{text}' has the name of {owner}")
+            raise ValueError(f"{self._source}: {field}: '{text}' has the same name as {owner}")
         self.found[name] = str(path)
         if path.exists():
             try:
@@ -65,5 +83,5 @@ class _Models:
     def _is_path(self, text: str) -> bool:
         try:
             return "/" in text or text.endswith(".json") or (self._folder / text).exists()
-        except (OSError, ValueError):  # a text that no file system takes for a name
+        except (OSError, ValueError):  # not a valid file name on any system
             return False

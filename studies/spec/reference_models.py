@@ -1,4 +1,4 @@
-"""The models that a study names, and the one that its candidates are timed in alternation with."""
+"""The models that a study names, and the one that its candidates are timed interleaved with."""
 
 import math
 
@@ -11,22 +11,37 @@ from studies.spec.study_spec import StudySpec
 
 
 def model_of(spec: StudySpec, name: str) -> Architecture:
-    """A preset, or what the study file names; ValueError where that is not there."""
+    """Return the model that a study calls by this name.
+
+    Raises:
+        ValueError: The study file gives a path that does not exist.
+    """
     model = spec.models.get(name, PRESETS.get(name))
     assert model is not None
     if isinstance(model, str):
-        raise ValueError(f"references: '{model}' is not there, and the study was not begun with it")
+        raise ValueError(
+            f"references: '{model}' does not exist, and no copy of it is stored with the study"
+        )
     return model
 
 
 def check_models(spec: StudySpec) -> None:
-    """ValueError for a file that the study names and that is not there."""
+    """Check that every model of a study exists.
+
+    Raises:
+        ValueError: The study file gives a path that does not exist.
+    """
     for name in spec.models:
         model_of(spec, name)
 
 
 def with_known_models(spec: StudySpec, begun: StudySpec) -> StudySpec:
-    """The same study, with what it was begun with in the place of files that are not there."""
+    """Return the study with missing model files replaced by the models stored when it was started.
+
+    Args:
+        spec: The study as its file describes it now.
+        begun: The study as it was started.
+    """
     models = {
         name: begun.models.get(name, model) if isinstance(model, str) else model
         for name, model in spec.models.items()
@@ -35,17 +50,24 @@ def with_known_models(spec: StudySpec, begun: StudySpec) -> StudySpec:
 
 
 def paired_reference(spec: StudySpec) -> str:
-    """The model that the study names, or the preset nearest in size to what it searches.
+    """Return the name of the model that candidates are timed interleaved with.
 
-    What slows a model slows one of its size alike, so the ratio of the two is steady. Nearest is
-    meant in the logarithm of the parameters, to the geometric middle of what the space reaches
-    within its rules. Raises ValueError for a model that the runtime cannot express.
+    It is the model that the study names, or else the preset whose size is nearest to the middle of
+    the space. Load on the machine slows models of similar size alike, so the ratio of their times
+    is stable. Sizes are compared by the logarithm of the number of parameters, and the middle is
+    the geometric mean of the smallest and the largest size that the rules of the space allow.
+
+    Raises:
+        ValueError: The runner cannot express the model that the study names.
     """
     model_format, named = spec.device.model_format, spec.device.reference
     if named is not None:
         reason = inexpressible(model_of(spec, named), model_format)
         if reason is not None:
-            raise ValueError(f"device.reference: '{named}' is not possible there, {reason}")
+            raise ValueError(
+                f"device.reference: '{named}' is not supported by the runner "
+                f"'{spec.device.runner}': {reason}"
+            )
         return named
     middle = _middle(spec.space)
     return min(
@@ -55,14 +77,18 @@ def paired_reference(spec: StudySpec) -> str:
 
 
 def with_reference(spec: StudySpec) -> StudySpec:
-    """The same study, its reference named."""
+    """Return the study with its paired reference filled in."""
     return _named(spec, paired_reference(spec))
 
 
 def with_known_reference(spec: StudySpec, begun: StudySpec) -> StudySpec:
-    """The same study, its reference the one that it was begun with, unless it names another.
+    """Return the study with the paired reference that it was started with, unless it names another.
 
-    Another release may have presets that are nearer in size.
+    Another release may have a preset that is nearer in size.
+
+    Args:
+        spec: The study as its file describes it now.
+        begun: The study as it was started.
     """
     known = begun.device.reference
     return spec if spec.device.reference is not None or known is None else _named(spec, known)
@@ -74,7 +100,7 @@ def _named(spec: StudySpec, reference: str) -> StudySpec:
 
 
 def _middle(space: Space) -> float:
-    """Of the logarithms of the fewest and the most parameters."""
+    """Return the mean of the logarithms of the smallest and the largest number of parameters."""
     reached, rule = parameter_range(space), space.rules.parameters
     least, most = rule or (reached.least, reached.most)
     return (math.log(max(least, reached.least)) + math.log(min(most, reached.most))) / 2

@@ -1,4 +1,8 @@
-"""A study: what is searched, for which target, by which objectives, and where it is kept."""
+"""The specification of a study: its search space, target, objectives and storage.
+
+The models in this module are the reference of the study file. Each class is a table of the file,
+and each attribute is a key.
+"""
 
 import json
 import re
@@ -8,18 +12,18 @@ from typing import Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evaluators.quality.recall_probe import RecallProbe
-from evaluators.scores import score_names
+from evaluators.scores import TASK, score_names
 from evaluators.speed.runners import RUNNERS, RunnerKind
 from evaluators.text.corpus import CorpusName, check_corpus
 from evaluators.text.task import read_task
 from hardware.runner import ModelFormat
 from search_space.architecture import Architecture
-from search_space.input_errors import nearest, shown
+from search_space.input_errors import format_value, one_of, suggest_name
 from search_space.preset_models import PRESETS
 from search_space.quantization import Quantization
 from search_space.space.encoding import encode
 from search_space.space.space_definition import Space, check_layouts_only, check_weight_rule
-from search_space.strict import one_of, parse_json
+from search_space.strict import parse_json
 
 SamplerKind: TypeAlias = Literal["tpe", "nsga2", "gp", "random"]
 
@@ -27,13 +31,21 @@ _MOST_TOKENS = 1_048_576
 
 
 class StrictModel(BaseModel):
+    """A frozen model that rejects unknown keys and does not convert values."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Target(StrictModel):
-    """What is deployed: weights so quantised, decoding at this depth, this long a prompt.
+    """The table `[target]`: the deployment that candidates are measured for.
 
-    more_depths: where decoding is timed too, as the scores `decode@4096` and so on.
+    Attributes:
+        quantization: How the weights are stored on the device. The runner decides which of `fp32`,
+            `fp16`, `int8` and `int4` are possible.
+        context_depth: The number of preceding tokens, 0 to 1,048,576, at which decoding is timed.
+        prompt_length: The number of prompt tokens, 1 to 1,048,576, for which prefill is timed.
+        more_depths: Further context depths in increasing order, 0 to 1,048,576 tokens each, at
+            which decoding is timed. The depth 4096 adds the score `decode@4096`.
     """
 
     quantization: Quantization = "int4"
@@ -46,7 +58,7 @@ class Target(StrictModel):
     def _check_more_depths(cls, depths: tuple[int, ...]) -> tuple[int, ...]:
         if list(depths) != sorted(set(depths)) or not all(0 <= n <= _MOST_TOKENS for n in depths):
             raise ValueError(
-                f"{list(depths)} is not in rising order between 0 and {_MOST_TOKENS:,}"
+                f"{list(depths)} is not in increasing order between 0 and {_MOST_TOKENS:,}"
             )
         return depths
 
@@ -60,9 +72,12 @@ class Target(StrictModel):
 
 
 class Objective(StrictModel):
-    """A score to make small; see evaluators.scores.
+    """An entry of `[[objectives]]`: a score to minimise.
 
-    max: the budget above which a candidate is infeasible.
+    Attributes:
+        name: The name of the score; see `evaluators.scores`.
+        max: The budget, in the unit of the score and above 0. A candidate above it is infeasible.
+            None sets no budget.
     """
 
     name: str
@@ -70,26 +85,41 @@ class Objective(StrictModel):
 
 
 class Constraint(StrictModel):
-    """A score that must stay at or below `max` but is not optimised."""
+    """An entry of `[[constraints]]`: a score that is limited but not minimised.
+
+    Attributes:
+        name: The name of the score; see `evaluators.scores`.
+        max: The budget, in the unit of the score and above 0. A candidate above it is infeasible.
+    """
 
     name: str
     max: float = Field(gt=0)
 
 
 class ProxySettings(StrictModel):
-    """The short training that stands for quality.
+    """The table `[proxy]`: the short training of a narrow copy that estimates quality.
 
-    corpus: `python` (the standard library's sources), a file, a folder, a pattern such as
-        `docs/**/*.md`, or a list of these; see `read_documents`.
-    task: the path of a file of prompts and completions, see `read_task`, for the score of that
-        name; as that comes with the loss, a study with `task` as an objective has no use for rungs.
-    task_share: of the tokens that are read, those of the task.
-    width_share: the proxy's width as a share of the candidate's.
-    method: `scratch` trains every candidate; `shared` trains one network that holds them all, from
-        which each inherits its loss, and has no use for rungs. It compares layouts of one size.
-    shared_token_budget: what that network is trained on, once a study.
-    rungs: shares of the token budget at which a candidate that cannot reach the front stops.
-    rung_margin: bits per byte by which it must be behind to be stopped.
+    Attributes:
+        corpus: The training text: `python` (the sources of the standard library), a file, a folder,
+            a pattern such as `docs/**/*.md`, or a list of these; see `read_documents`.
+        task: The path of a file of prompts and completions for the score `task`; see `read_task`.
+            That score is known only at the end of the training, so rungs stop no candidate of a
+            study that has it as an objective.
+        task_share: The fraction of the training tokens, above 0 and at most 1, that is taken from
+            the task.
+        width_share: The width of the proxy as a fraction, above 0 and at most 1, of the candidate's
+            width.
+        context_length: Tokens per sequence, 16 to 8,192.
+        batch_size: Sequences per training step, 1 to 1,024.
+        method: `scratch` trains every candidate. `shared` trains one network that contains all
+            layouts of one size; each candidate inherits its loss from it, and rungs do not apply.
+        token_budget: Tokens per training, 1,000 to 1e12 and at least 10 steps.
+        shared_token_budget: Tokens in the one training of the shared network, with the same bounds.
+        rungs: Fractions of the token budget in increasing order, between 0 and 1 (exclusive), at
+            which a candidate that cannot reach the front is stopped early.
+        rung_margin: The difference in loss, 0 to 10 bits per byte, above which it is stopped.
+        device: Where training runs, `cpu` or `cuda`.
+        threads: The number of CPU threads, 1 to 1,024.
     """
 
     corpus: CorpusName = "python"
@@ -111,17 +141,19 @@ class ProxySettings(StrictModel):
     def _check_corpus(cls, corpus: object) -> object:
         names = (corpus,) if isinstance(corpus, str) else corpus
         if not isinstance(names, list | tuple) or not names:
-            raise ValueError(f"{shown(corpus)} is not a name or a list of names")
+            raise ValueError(f"{format_value(corpus)} is not a name or a list of names")
         for name in names:
             if not isinstance(name, str):
-                raise ValueError(f"{shown(name)} is not a name")
+                raise ValueError(f"{format_value(name)} is not a name")
         return corpus if isinstance(corpus, str) else tuple(names)
 
     @field_validator("rungs")
     @classmethod
     def _check_rungs(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
         if list(rungs) != sorted(set(rungs)) or not all(0 < rung < 1 for rung in rungs):
-            raise ValueError(f"{list(rungs)} is not in rising order between 0 and 1, both left out")
+            raise ValueError(
+                f"{list(rungs)} is not in increasing order between 0 and 1 (exclusive)"
+            )
         return rungs
 
     @model_validator(mode="after")
@@ -140,12 +172,17 @@ class ProxySettings(StrictModel):
 
 
 class DeviceSettings(StrictModel):
-    """Where latency is measured, with how many threads, and how well.
+    """The table `[device]`: where and how precisely latency is measured.
 
-    llama_bench: the program's path, for the runner llama.cpp; None looks it up in PATH.
-    reference: the model that every candidate is timed in alternation with; see `paired_reference`.
-    precision: half the width of a 95 % interval, as a share of the score, that is enough.
-    seconds: when the timing of one candidate ends anyhow.
+    Attributes:
+        runner: The program that executes the models; see `evaluators.speed.runners`.
+        threads: The number of threads, 1 to 1,024.
+        llama_bench: The path of the program llama-bench, for the runner `llama.cpp` only. None
+            looks it up in PATH.
+        reference: The model that every candidate is timed interleaved with; see `paired_reference`.
+        precision: Half the width of the 95 % confidence interval, as a fraction (above 0 and below
+            1) of the score, at which timing stops.
+        seconds: Time limit per candidate, in seconds, above 0 and at most 3,600.
     """
 
     runner: RunnerKind = "local"
@@ -157,23 +194,26 @@ class DeviceSettings(StrictModel):
 
     @property
     def model_format(self) -> ModelFormat:
+        """The format of the model files that the runner reads."""
         return RUNNERS[self.runner].model_format
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.llama_bench is not None and self.runner != "llama.cpp":
             raise ValueError(
-                f"llama_bench: {self.llama_bench!r} is not of use to the runner {self.runner!r}, "
-                "only to 'llama.cpp'"
+                f"llama_bench: {self.llama_bench!r} is not used by the runner {self.runner!r}, "
+                "only by 'llama.cpp'"
             )
         return self
 
 
 class SamplerSettings(StrictModel):
-    """Who proposes candidates.
+    """The table `[sampler]`: how candidates are proposed.
 
-    startup_trials: those drawn at random before the sampler learns; in nsga2 it is also the size of
-        a generation.
+    Attributes:
+        kind: Optuna's sampler: `tpe`, `nsga2`, `gp` or `random`.
+        startup_trials: The number of random trials, 2 to 10,000, before the sampler learns from
+            results. For `nsga2` it is also the population size.
     """
 
     kind: SamplerKind = "tpe"
@@ -181,10 +221,25 @@ class SamplerSettings(StrictModel):
 
 
 class StudySpec(StrictModel):
-    """A study file, every default filled in.
+    """A whole study file with every default filled in.
 
-    references: models that are scored beside the candidates, by name.
-    models: of those named that are no presets; see `with_models`.
+    Attributes:
+        name: The name of the study: 1 to 64 lower-case letters, digits, dots, dashes or
+            underscores, starting with a letter or a digit.
+        trials: The number of candidates to evaluate, 1 to 1,000,000.
+        seed: The seed of the search, 0 to 4,294,967,295.
+        storage: The database: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+        space: The choices and rules that candidates are drawn from.
+        target: The deployment that they are measured for.
+        objectives: The scores to minimise, two or more.
+        constraints: The scores that are limited but not minimised.
+        proxy: The short training that estimates quality.
+        recall: The associative recall probe behind the score `recall_error`.
+        device: Where and how precisely latency is measured.
+        sampler: How candidates are proposed.
+        references: The names of the models that are scored in addition to the candidates.
+        models: The named models that are not presets. It is not a key of the study file; see
+            `with_models`.
     """
 
     name: str
@@ -207,28 +262,28 @@ class StudySpec(StrictModel):
     def _check_name(cls, name: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
             raise ValueError(
-                f"{name!r} is not 1 to 64 small letters, digits, dots, dashes or underscores, "
-                "the first a letter or a digit"
+                f"{name!r} is not 1 to 64 lower-case letters, digits, dots, dashes or underscores, "
+                "starting with a letter or a digit"
             )
         return name
 
     @field_validator("storage")
     @classmethod
     def _check_storage(cls, storage: str) -> str:
-        # Only the scheme is ever shown: what follows it may hold a password.
+        # Only the scheme is shown, because the rest may contain a password.
         scheme, separator, rest = storage.partition("://")
         if not separator or scheme not in _DATABASES:
-            shown = f"'{scheme[:20]}'" if separator else "a text without ://"
+            shown = f"'{scheme[:20]}'" if separator else "a value without ://"
             raise ValueError(f"{shown} is not sqlite:///FILE or postgresql://USER@HOST/NAME")
         if scheme == "sqlite" and (rest in ("/", "/:memory:") or not rest.startswith("/")):
-            raise ValueError(f"'{storage}' is not sqlite:///FILE, and a study is kept in a file")
+            raise ValueError(f"'{storage}' is not sqlite:///FILE; a study must be stored in a file")
         return storage
 
     @field_validator("objectives")
     @classmethod
     def _check_objectives(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
         if len(objectives) < 2:
-            raise ValueError(f"{len(objectives)} is not two or more, which a front is made of")
+            raise ValueError(f"{len(objectives)} is not two or more, as a Pareto front requires")
         _check_different([objective.name for objective in objectives])
         return objectives
 
@@ -249,30 +304,30 @@ class StudySpec(StrictModel):
         named = {f"references[{n}]": name for n, name in enumerate(self.references)}
         for field, model in (named | {"device.reference": self.device.reference}).items():
             if model is not None and model not in PRESETS and model not in self.models:
-                near = nearest(model, list(PRESETS))
+                near = suggest_name(model, list(PRESETS))
                 raise ValueError(f"{field}: {model!r} is neither a preset nor a file; {near}")
         known = score_names(self.target.more_depths)
         for field, name in named_scores(self).items():
             if name not in known:
-                raise ValueError(f"{field}: {name!r} is not a score; {nearest(name, known)}")
-            if name == "task" and self.proxy.task is None:
+                raise ValueError(f"{field}: {name!r} is not a score; {suggest_name(name, known)}")
+            if name == TASK and self.proxy.task is None:
                 raise ValueError(
-                    f"{field}: 'task' is not possible without proxy.task, a file of prompts and "
+                    f"{field}: '{TASK}' is not possible without proxy.task, a file of prompts and "
                     "completions"
                 )
         formats = RUNNERS[self.device.runner].quantizations
         if self.target.quantization not in formats:
             raise ValueError(
-                f"target.quantization: {self.target.quantization!r} is not what the runner "
-                f"{self.device.runner!r} takes: {one_of(formats)}"
+                f"target.quantization: {self.target.quantization!r} is not {one_of(formats)}, "
+                f"which the runner {self.device.runner!r} supports"
             )
         objectives = [objective.name for objective in self.objectives]
         for index, constraint in enumerate(self.constraints):
             if constraint.name in objectives:
                 place = objectives.index(constraint.name)
                 raise ValueError(
-                    f"constraints[{index}].name: {constraint.name} is an objective, "
-                    f"whose budget is objectives[{place}].max"
+                    f"constraints[{index}].name: {constraint.name} is an objective; set "
+                    f"objectives[{place}].max instead"
                 )
         try:
             check_weight_rule(self.space, self.target.quantization)
@@ -284,19 +339,23 @@ class StudySpec(StrictModel):
 
 
 def named_scores(spec: StudySpec) -> dict[str, str]:
-    """The scores that the study judges by, by the place where each is named."""
+    """Return the scores that a study asks for, by the field that names each."""
     objectives = {f"objectives[{n}].name": item.name for n, item in enumerate(spec.objectives)}
     constraints = {f"constraints[{n}].name": item.name for n, item in enumerate(spec.constraints)}
     return objectives | constraints
 
 
 def asked_scores(spec: StudySpec) -> tuple[str, ...]:
-    """The scores that the study judges by."""
+    """Return the scores that a study asks for, objectives first."""
     return tuple(named_scores(spec).values())
 
 
 def check_machine(spec: StudySpec) -> None:
-    """ValueError for what the study needs and this machine lacks: its text and its task."""
+    """Check that the corpus and the task of a study are available on this machine.
+
+    Raises:
+        ValueError: The corpus or the task cannot be read.
+    """
     try:
         check_corpus(spec.proxy.corpus)
         if spec.proxy.task is not None:
@@ -306,12 +365,12 @@ def check_machine(spec: StudySpec) -> None:
 
 
 def to_json(spec: StudySpec) -> str:
-    """The canonical text, defaults included, so that a stored study keeps what it was run with."""
+    """Return the canonical JSON, with all defaults so that a stored study keeps its settings."""
     return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
 
 
 def from_json(text: str) -> StudySpec:
-    """What `to_json` wrote, by this version or an earlier one."""
+    """Read a specification that `to_json` of this release or an earlier one has written."""
     return parse_json(StudySpec, text, "the stored study")
 
 
@@ -319,7 +378,7 @@ _DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")
 
 
 def _check_shared(spec: StudySpec) -> None:
-    """A shared network has one size, and knows no model but those of the space."""
+    """Check that the space has one size and that it contains the reference models."""
     try:
         check_layouts_only(spec.space)
     except ValueError as error:
@@ -328,8 +387,8 @@ def _check_shared(spec: StudySpec) -> None:
         model = spec.models.get(name, PRESETS.get(name))
         if isinstance(model, Architecture) and encode(spec.space, model) is None:
             raise ValueError(
-                f"references[{index}]: {name!r} is not in the space, and proxy.method 'shared' "
-                "scores nothing else"
+                f"references[{index}]: {name!r} is not in the space, as proxy.method 'shared' "
+                "requires"
             )
 
 

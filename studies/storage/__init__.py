@@ -1,1 +1,1 @@
-"""What a study leaves behind, and the only door to the database that keeps it."""
+"""The database of a study; `Store` is the only access to it."""

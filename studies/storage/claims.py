@@ -1,6 +1,7 @@
-"""Who works on which trial: claims, signs of life, and what becomes of a dead process's trial.
+"""Claims of trials by processes, and the release of trials whose process died.
 
-Every function runs in the caller's transaction; one that claims holds the study against others.
+Every function runs in the caller's transaction. Before a function that claims is called, the caller
+locks the study, so that two processes never claim the same trial.
 """
 
 import itertools
@@ -14,19 +15,27 @@ from studies.records import TRANSIENT_FAILURES, Trial, TrialKind
 from studies.storage.schema import TRIALS
 from studies.storage.trials import read_trial, read_trials
 
-# Deaths of the process in one stage of one trial, after which it is taken for their cause.
+# After so many deaths of the process in one stage of a trial, the trial is taken to be the cause.
 _MOST_DEATHS = 3
 
 
 class TrialTaken(Exception):
-    """Another process has taken this trial over; evaluations that are done stay remembered."""
+    """Another process has taken over this trial; finished evaluations stay in the cache."""
 
 
-def claim_candidate(connection: sa.Connection, study: int, wanted: int) -> Trial | None:
-    """The candidate that this process works on next; None once `wanted` are ended or running.
+def claim_candidate(connection: sa.Connection, study: int, total: int) -> Trial | None:
+    """Claim the candidate that this process works on next.
 
-    An interrupted one comes first, its architecture drawn already. A trial whose process died is
-    interrupted; after several deaths in one stage it has failed.
+    Interrupted candidates, whose architecture has already been drawn, come before new ones. A trial
+    whose process died counts as interrupted, and as failed after three deaths in one stage.
+
+    Args:
+        connection: An open transaction.
+        study: The id of the study.
+        total: The total number of candidates, including finished ones.
+
+    Returns:
+        The candidate, or None if `total` candidates have ended or are running.
     """
     _release_dead(connection, study)
     candidates = (TRIALS.c.study == study) & (TRIALS.c.kind == "candidate")
@@ -34,17 +43,25 @@ def claim_candidate(connection: sa.Connection, study: int, wanted: int) -> Trial
         sa.select(TRIALS.c.id, TRIALS.c.state).where(candidates).order_by(TRIALS.c.number)
     ).all()
     interrupted = [row.id for row in states if row.state == "interrupted"]
-    if len(states) - len(interrupted) >= wanted:
+    if len(states) - len(interrupted) >= total:
         return None
     if interrupted:
-        return _take_up(connection, interrupted[0])
+        return _resume(connection, interrupted[0])
     return _reserve(connection, study, "candidate")
 
 
 def claim_reference(connection: sa.Connection, study: int, name: str) -> Trial | None:
-    """The trial of a reference model; None if it is ended or another process works on it.
+    """Claim the trial of a reference model.
 
-    One that failed for a reason that may have been the device's is tried again.
+    A trial that failed for a reason that the device may have caused is retried.
+
+    Args:
+        connection: An open transaction.
+        study: The id of the study.
+        name: The name of the reference model.
+
+    Returns:
+        The trial, or None if it has ended or another process is working on it.
     """
     _release_dead(connection, study)
     row = connection.execute(
@@ -55,12 +72,21 @@ def claim_reference(connection: sa.Connection, study: int, name: str) -> Trial |
     if row is None:
         return _reserve(connection, study, "reference", name)
     if row.state == "interrupted" or row.failure in TRANSIENT_FAILURES:
-        return _take_up(connection, row.id)
+        return _resume(connection, row.id)
     return None
 
 
-def change(connection: sa.Connection, trial: Trial, **columns: Any) -> None:
-    """Changes a running trial of this process, which is also a sign of life."""
+def update_trial(connection: sa.Connection, trial: Trial, **columns: Any) -> None:
+    """Update a running trial of this process, and record that the process is alive.
+
+    Args:
+        connection: An open transaction.
+        trial: The trial.
+        **columns: New values of columns of TRIALS.
+
+    Raises:
+        TrialTaken: This process does not own the trial any more.
+    """
     own = (TRIALS.c[name] == value for name, value in _columns(this_process()).items())
     changed = connection.execute(
         TRIALS.update()
@@ -68,19 +94,23 @@ def change(connection: sa.Connection, trial: Trial, **columns: Any) -> None:
         .values(seen_at=datetime.now(UTC), **columns)
     )
     if changed.rowcount != 1:
-        raise TrialTaken(f"trial {trial.number} of {trial.study} is no longer this process's")
+        raise TrialTaken(f"trial {trial.number} of {trial.study} belongs to another process now")
 
 
 def interrupt(connection: sa.Connection, trial: Trial) -> None:
-    """Leaves a running trial of this process for later."""
-    change(connection, trial)
+    """Interrupt a running trial of this process, so that it can be resumed later.
+
+    Raises:
+        TrialTaken: This process does not own the trial any more.
+    """
+    update_trial(connection, trial)
     _release(connection, trial)
 
 
 def _reserve(
     connection: sa.Connection, study: int, kind: TrialKind, reference: str | None = None
 ) -> Trial:
-    """A new trial of this process, with the first number that is free."""
+    """Insert a new trial of this process, with the lowest free number."""
     siblings = (TRIALS.c.study == study) & (TRIALS.c.kind == kind)
     taken = set(connection.scalars(sa.select(TRIALS.c.number).where(siblings)))
     now = datetime.now(UTC)
@@ -103,8 +133,8 @@ def _reserve(
     return read_trial(connection, row.id)
 
 
-def _take_up(connection: sa.Connection, trial_id: int) -> Trial:
-    """An interrupted or failed trial becomes this process's and runs again."""
+def _resume(connection: sa.Connection, trial_id: int) -> Trial:
+    """Make this process the owner of an interrupted or failed trial, which runs again."""
     connection.execute(
         TRIALS.update()
         .where(TRIALS.c.id == trial_id)
@@ -122,7 +152,7 @@ def _take_up(connection: sa.Connection, trial_id: int) -> Trial:
 
 
 def _release(connection: sa.Connection, trial: Trial) -> None:
-    """Interrupts a trial; one that has no architecture yet is as if it never was."""
+    """Interrupt a trial, or delete it if it has no architecture yet."""
     row = TRIALS.c.id == trial.id
     if connection.execute(TRIALS.delete().where(row, TRIALS.c.architecture.is_(None))).rowcount:
         return
@@ -134,7 +164,7 @@ def _release(connection: sa.Connection, trial: Trial) -> None:
 
 
 def _release_dead(connection: sa.Connection, study: int) -> None:
-    """Interrupts the trials whose process died or fell silent; fails those that keep killing it."""
+    """Interrupt the trials whose process died; fail those whose process died repeatedly."""
     running = (TRIALS.c.study == study) & (TRIALS.c.state == "running")
     for trial in read_trials(connection, running):
         assert trial.owner is not None

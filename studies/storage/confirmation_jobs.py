@@ -1,4 +1,4 @@
-"""What is trained or timed once more: who works on it, how it ended, and what it found.
+"""Confirmation stages in the database: which process works on each, how it ended, and its results.
 
 Every function runs in the caller's transaction.
 """
@@ -16,67 +16,92 @@ from studies.storage.evaluation_cache import read_curve, read_score
 from studies.storage.schema import EVALUATIONS, REPEATS, SCORES, TRIALS
 
 
-def claim(database: Database, connection: sa.Connection, repeat: ConfirmationStage) -> bool:
-    """Whether it is this process's from now on: not if it has ended, or a living process has it.
+def claim(database: Database, connection: sa.Connection, stage: ConfirmationStage) -> bool:
+    """Claim a confirmation stage for this process.
 
-    One that failed for a reason that may have been the device's is tried again.
+    A stage that failed for a reason that the device may have caused is retried.
+
+    Args:
+        database: The database.
+        connection: An open transaction.
+        stage: The stage.
+
+    Returns:
+        Whether this process owns the stage now. It does not if the stage has ended or a living
+        process is working on it.
     """
     if database.insert_new(
         connection,
         REPEATS,
-        trial=repeat.trial,
-        fingerprint=repeat.fingerprint,
-        stage=repeat.stage,
-        seed=repeat.seed,
-        token_budget=repeat.token_budget,
+        trial=stage.trial,
+        fingerprint=stage.fingerprint,
+        stage=stage.stage,
+        seed=stage.seed,
+        token_budget=stage.token_budget,
         seen_at=datetime.now(UTC),
         **_columns(this_process()),
     ):
         return True
-    row = connection.execute(sa.select(REPEATS).where(_key(repeat)).with_for_update()).one_or_none()
-    if row is None:  # given up in this moment
-        return claim(database, connection, repeat)
+    row = connection.execute(sa.select(REPEATS).where(_key(stage)).with_for_update()).one_or_none()
+    if row is None:  # its owner released it at this moment
+        return claim(database, connection, stage)
     if row.ended_at is None:
         free = is_lost(_owner(row), row.seen_at)
     else:
         free = row.failure in TRANSIENT_FAILURES
     if free:
-        again = REPEATS.update().where(_key(repeat))
-        again = again.values(seconds=None, failure=None, reason=None, ended_at=None)
-        again = again.values(seen_at=datetime.now(UTC), **_columns(this_process()))
-        connection.execute(again)
+        update = REPEATS.update().where(_key(stage))
+        update = update.values(seconds=None, failure=None, reason=None, ended_at=None)
+        update = update.values(seen_at=datetime.now(UTC), **_columns(this_process()))
+        connection.execute(update)
     return free
 
 
-def renew_confirmation(connection: sa.Connection, repeat: ConfirmationStage) -> None:
-    """The process that works on it lives."""
-    connection.execute(REPEATS.update().where(_own(repeat)).values(seen_at=datetime.now(UTC)))
+def renew(connection: sa.Connection, stage: ConfirmationStage) -> None:
+    """Record that this process is alive and still works on the stage."""
+    connection.execute(REPEATS.update().where(_own(stage)).values(seen_at=datetime.now(UTC)))
 
 
 def end(
     connection: sa.Connection,
-    repeat: ConfirmationStage,
+    stage: ConfirmationStage,
     *,
     seconds: float,
     failure: FailureKind | None = None,
     reason: str | None = None,
 ) -> None:
-    """A repeat of this process is done; one that another has taken over since stays theirs."""
+    """End a stage of this process; nothing changes if another process has taken it over.
+
+    Args:
+        connection: An open transaction.
+        stage: The stage.
+        seconds: The time that it took.
+        failure: The kind of failure, if it failed.
+        reason: The reason of the failure as a sentence.
+    """
     now = datetime.now(UTC)
     connection.execute(
         REPEATS.update()
-        .where(_own(repeat))
+        .where(_own(stage))
         .values(seconds=seconds, failure=failure, reason=reason, seen_at=now, ended_at=now)
     )
 
 
-def give_up(connection: sa.Connection, repeat: ConfirmationStage) -> None:
-    """A repeat of this process that has not ended is as if it never was."""
-    connection.execute(REPEATS.delete().where(_own(repeat)))
+def release(connection: sa.Connection, stage: ConfirmationStage) -> None:
+    """Delete an unfinished stage of this process, so that it can be claimed again."""
+    connection.execute(REPEATS.delete().where(_own(stage)))
 
 
-def read_repeats(connection: sa.Connection, study: int) -> tuple[ConfirmationRun, ...]:
-    """Of a study, by its id; those that ended in the order in which they did, behind the others."""
+def read_confirmation_runs(connection: sa.Connection, study: int) -> tuple[ConfirmationRun, ...]:
+    """Read the confirmation runs of a study.
+
+    Args:
+        connection: An open transaction.
+        study: The id of the study.
+
+    Returns:
+        The unfinished runs, followed by the others in the order in which they ended.
+    """
     of_study = sa.select(TRIALS.c.id).where(TRIALS.c.study == study)
     rows = connection.execute(
         sa.select(REPEATS, TRIALS.c.number, TRIALS.c.architecture)
@@ -100,7 +125,7 @@ def read_repeats(connection: sa.Connection, study: int) -> tuple[ConfirmationRun
     }
     return tuple(
         ConfirmationRun(
-            repeat=ConfirmationStage(
+            confirmation_stage=ConfirmationStage(
                 trial=row.trial,
                 stage=row.stage,
                 fingerprint=row.fingerprint,
@@ -121,14 +146,14 @@ def read_repeats(connection: sa.Connection, study: int) -> tuple[ConfirmationRun
     )
 
 
-def _key(repeat: ConfirmationStage) -> sa.ColumnElement[bool]:
-    return (REPEATS.c.trial == repeat.trial) & (REPEATS.c.fingerprint == repeat.fingerprint)
+def _key(stage: ConfirmationStage) -> sa.ColumnElement[bool]:
+    return (REPEATS.c.trial == stage.trial) & (REPEATS.c.fingerprint == stage.fingerprint)
 
 
-def _own(repeat: ConfirmationStage) -> sa.ColumnElement[bool]:
-    """Under way, and this process's."""
+def _own(stage: ConfirmationStage) -> sa.ColumnElement[bool]:
+    """Select the stage if it is unfinished and belongs to this process."""
     own = (REPEATS.c[name] == value for name, value in _columns(this_process()).items())
-    return sa.and_(_key(repeat), REPEATS.c.ended_at.is_(None), *own)
+    return sa.and_(_key(stage), REPEATS.c.ended_at.is_(None), *own)
 
 
 def _columns(owner: Owner) -> dict[str, str | int]:

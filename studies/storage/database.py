@@ -1,4 +1,4 @@
-"""Opens the database of a URL, SQLite or PostgreSQL, or says in one sentence why it cannot."""
+"""Opens the database of a URL, SQLite or PostgreSQL; errors are reported as one sentence."""
 
 import contextlib
 import importlib
@@ -23,36 +23,41 @@ if TYPE_CHECKING:
 _BUSY_SECONDS = 30.0
 _EXAMPLES = "such as sqlite:///study.db or postgresql://user@host/name"
 _ATTEMPTS = 5
-_OPENING = 7_305_801  # any number that others do not lock: it stands for making the tables
+_OPENING = 7_305_801  # the key of the lock on creating tables: any number that nothing else locks
 
-# By SQLite's own name for the error; the longer names of a kind begin with it.
+# By the prefix of SQLite's error name; extended error names start with the name of their kind.
 _SQLITE_REFUSALS = {
     "SQLITE_NOTADB": "is not a SQLite database",
     "SQLITE_CORRUPT": "is a damaged SQLite database",
-    "SQLITE_CANTOPEN": "may not be opened or created by this user",
-    "SQLITE_PERM": "may not be opened or created by this user",
-    "SQLITE_READONLY": "may not be written by this user",
+    "SQLITE_CANTOPEN": "cannot be opened or created by this user",
+    "SQLITE_PERM": "cannot be opened or created by this user",
+    "SQLITE_READONLY": "cannot be written by this user",
     "SQLITE_BUSY": "is locked by another program",
-    "SQLITE_FULL": "has no room left on its disk",
+    "SQLITE_FULL": "is on a disk that is full",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """An open database whose tables are up to date."""
+    """An open database whose tables are up to date.
+
+    Attributes:
+        url: The URL of the database.
+        engine: The connections to it.
+    """
 
     url: sa.URL
     engine: sa.Engine
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction; on SQLite nobody else writes meanwhile."""
+        """Open a transaction that may write; with SQLite, no other process writes meanwhile."""
         with self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """One transaction that sees one moment of the database and blocks nobody."""
+        """Open a transaction that reads a consistent snapshot and blocks no other process."""
         options: dict[str, Any] = {"reading": True}
         if not _is_sqlite(self.url):
             options["isolation_level"] = "REPEATABLE READ"
@@ -60,7 +65,16 @@ class Database:
             yield connection
 
     def insert_new(self, connection: sa.Connection, table: sa.Table, **row: Any) -> bool:
-        """Inserts a row unless its key is there already; says whether it did."""
+        """Insert a row unless a row with this key exists.
+
+        Args:
+            connection: An open transaction.
+            table: The table.
+            **row: The values by column.
+
+        Returns:
+            Whether the row was inserted.
+        """
         statement = self._insert(table).values(row).on_conflict_do_nothing()
         inserted = connection.execute(statement.returning(*table.primary_key))
         return inserted.first() is not None
@@ -68,22 +82,23 @@ class Database:
     def _insert(self, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
         if _is_sqlite(self.url):
             return sqlite.insert(table)
-        # It is slow to import, and most commands do without it.
+        # This is slow to import, and SQLite does not need it.
         from sqlalchemy.dialects import postgresql
 
         return postgresql.insert(table)
 
     def close(self) -> None:
+        """Close all connections."""
         self.engine.dispose()
 
     def optuna_storage(self) -> "RDBStorage":
-        """Optuna's own storage in this database; its tables are made where they are missing."""
+        """Return Optuna's storage in this database; missing tables are created."""
         if not _is_sqlite(self.url):
             with self.write() as connection:
-                _hold_others_off(connection)
+                _lock_creation(connection)
                 return self._open_optuna({"pool_pre_ping": True})
-        # Here nobody can be held off, since Optuna itself has to write; two that make the tables in
-        # the same moment get in each other's way, and one of them tries again.
+        # SQLite cannot be locked here, since Optuna itself has to write. If two processes create
+        # the tables at the same time, one of them fails and retries.
         options = {"creator": lambda: _connect_sqlite(self.url, isolation_level="DEFERRED")}
         for pause in _pauses():
             with contextlib.suppress(sa.exc.DBAPIError):
@@ -92,24 +107,31 @@ class Database:
         return self._open_optuna(options)
 
     def _open_optuna(self, options: dict[str, Any]) -> "RDBStorage":
-        # Optuna is slow to import, and commands that only read do without it.
+        # Optuna is slow to import, and commands that only read do not need it.
         from optuna.storages import RDBStorage
 
-        # Optuna takes the URL for a template, and what braces are in it for its fields.
+        # Optuna treats the URL as a template, and braces in it as fields.
         template = self.url.render_as_string(hide_password=False)
         template = template.replace("{", "{{").replace("}", "}}")
         try:
             return RDBStorage(template, engine_kwargs=options)
         except RuntimeError:
-            why = "holds tables of another release of Optuna; see `optuna storage upgrade`"
+            why = "has tables of another release of Optuna; see `optuna storage upgrade`"
             raise _refusal(self.url, why) from None
 
 
 def open_database(url: str, *, create: bool) -> Database:
-    """The database of `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+    """Open a database for reading and writing, and bring its tables up to date.
 
-    Nothing is overwritten; without `create`, neither a missing file nor tables are made. Raises
-    ValueError with one sentence.
+    Nothing is overwritten.
+
+    Args:
+        url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+        create: Whether to create a missing file and missing tables.
+
+    Raises:
+        ValueError: The database cannot be opened, belongs to another program or a newer release,
+            or is missing and not to be created.
     """
     parsed = _parse(url)
     if _is_sqlite(parsed):
@@ -118,7 +140,7 @@ def open_database(url: str, *, create: bool) -> Database:
     try:
         with engine.begin() as connection:
             if not _is_sqlite(parsed):
-                _hold_others_off(connection)
+                _lock_creation(connection)
             schema.prepare(connection, create=create)
         if _is_sqlite(parsed):
             _set_write_ahead(engine)
@@ -133,10 +155,15 @@ def open_database(url: str, *, create: bool) -> Database:
 
 
 def open_to_read(url: str) -> Database:
-    """The database of such a URL as it is: this program cannot change it, nor hold others up.
+    """Open a database only for reading; writers never wait for its transactions.
 
-    Raises ValueError with one sentence, also for tables that an older release made: NotBegun where
-    there is no file yet, or nothing in it.
+    Args:
+        url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+
+    Raises:
+        NotBegun: There is no file yet, or it is empty.
+        ValueError: The database cannot be opened, belongs to another program, or has tables of an
+            older or newer release.
     """
     parsed = _parse(url)
     if _is_sqlite(parsed):
@@ -160,12 +187,12 @@ def _parse(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
-        # Whatever it is, it may hold a password.
-        shown = "what is given" if "@" in url else f"'{url}'"
+        # A malformed URL may still contain a password.
+        shown = "the given text" if "@" in url else f"'{url}'"
         raise ValueError(f"storage: {shown} is not a database URL, {_EXAMPLES}") from None
     if parsed.drivername == "sqlite":
         if not parsed.database or parsed.database == ":memory:" or parsed.query:
-            raise _refusal(parsed, f"does not name a file and nothing else, {_EXAMPLES}")
+            raise _refusal(parsed, f"does not name a file without further options, {_EXAMPLES}")
         return parsed
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         try:
@@ -190,13 +217,13 @@ def _check_file(url: sa.URL, *, create: bool) -> None:
     path = _path(url)
     try:
         if not path.parent.is_dir():
-            raise _refusal(url, f"lies in a folder that does not exist, '{path.parent}'")
+            raise _refusal(url, f"is in a folder that does not exist, '{path.parent}'")
         if path.is_dir():
             raise _refusal(url, "is a folder")
         if not path.exists():
             if create:
                 return
-            why = "does not exist; `nas run FILE` begins one"
+            why = "does not exist; `nas run FILE` creates one"
             raise _refusal(url, why, schema.NotBegun)
     except OSError as error:
         raise _refusal(url, f"cannot be opened: {(error.strerror or '').lower()}") from None
@@ -209,7 +236,8 @@ def _engine(url: sa.URL) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        # A transaction that reads before it writes would fail, not wait, if another wrote between.
+        # A deferred transaction that reads before it writes would fail instead of waiting if
+        # another process wrote in between.
         reading = connection.get_execution_options().get("reading", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
@@ -240,40 +268,40 @@ def _reading_engine(url: sa.URL) -> sa.Engine:
 def _connect_sqlite(
     url: sa.URL, *, isolation_level: Literal["DEFERRED"] | None
 ) -> sqlite3.Connection:
-    """isolation_level: the driver's; None leaves every BEGIN to the engine."""
+    """Connect to a file; with isolation_level None, the engine issues every BEGIN itself."""
     connection = sqlite3.connect(
         _path(url), timeout=_BUSY_SECONDS, isolation_level=isolation_level, check_same_thread=False
     )
     connection.execute("PRAGMA foreign_keys = ON")
-    # With write-ahead logging a commit survives the death of the process without a sync of the
-    # disk; after a power cut the last commits may be missing, and the file is whole.
+    # With write-ahead logging, a commit survives the death of the process without a sync of the
+    # disk. After a power failure, the last commits may be missing, but the file is intact.
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 
 
-def _hold_others_off(connection: sa.Connection) -> None:
-    """Until this transaction ends, nobody else makes tables. PostgreSQL only."""
+def _lock_creation(connection: sa.Connection) -> None:
+    """Let no other process create tables until this transaction ends (PostgreSQL only)."""
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_OPENING)))
 
 
 def _set_write_ahead(engine: sa.Engine) -> None:
-    """A property of the file, set once it is known to be ours."""
+    """Set the journal mode, a property of the file, once the file is known to be ours."""
     for pause in [*_pauses(), None]:
         try:
-            # Not in a transaction, which an engine's own connection would begin.
+            # A connection of the engine would start a transaction, in which this is not allowed.
             with contextlib.closing(engine.raw_connection()) as connection:
                 if connection.cursor().execute("PRAGMA journal_mode").fetchone() != ("wal",):
                     connection.cursor().execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError:
-            # SQLite does not wait here for those who open the file in the same moment.
+            # SQLite does not wait here for other processes that open the file at the same time.
             if pause is None:
                 raise ValueError("is locked by another program") from None
             time.sleep(pause)
 
 
 def _pauses() -> Iterator[float]:
-    """Seconds to wait after one attempt after another, different for each process."""
+    """Yield the seconds to wait after each failed attempt, which differ between processes."""
     for _ in range(_ATTEMPTS - 1):
         yield random.uniform(0.05, 0.5)  # noqa: S311 - no secret depends on it
 

@@ -1,4 +1,4 @@
-"""Evaluations in the database, whole: scores, raw samples, learning curves."""
+"""Evaluations in the database: scores, raw samples and learning curves."""
 
 import hashlib
 import json
@@ -20,21 +20,26 @@ from studies.storage.schema import ARCHITECTURES, ENVIRONMENTS, EVALUATIONS, MEA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseCache:
-    """Remembers by the evaluator's fingerprint and the Architecture's hash."""
+    """An `EvaluationCache` that stores evaluations in the database.
+
+    Attributes:
+        database: An open database.
+    """
 
     database: Database
 
     def load_evaluation(self, fingerprint: str, architecture: Architecture) -> Evaluation | None:
+        """Return the stored evaluation; see `EvaluationCache.load_evaluation`."""
         with self.database.read() as connection:
             return read_evaluation(connection, fingerprint, architecture_hash(architecture))
 
     def save_evaluation(
         self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
     ) -> None:
-        """One transaction; an evaluation that is there already stays as it is."""
+        """Store an evaluation in one transaction; see `EvaluationCache.save_evaluation`."""
         key = {"fingerprint": fingerprint, "architecture": architecture_hash(architecture)}
         with self.database.write() as connection:
-            keep_architecture(self.database, connection, architecture)
+            save_architecture(self.database, connection, architecture)
             if not self.database.insert_new(
                 connection,
                 EVALUATIONS,
@@ -62,17 +67,17 @@ class DatabaseCache:
             "warmup_ns": json.dumps(measurement.warmup_ns),
             "load_ns": measurement.load_ns,
             "peak_memory_bytes": measurement.peak_memory_bytes,
-            "environment": self._keep_environment(connection, measurement.environment),
+            "environment": self._save_environment(connection, measurement.environment),
             "window": measurement.window,
             "empty_memory_bytes": measurement.empty_memory_bytes,
             "loaded_memory_bytes": measurement.loaded_memory_bytes,
             "model_bytes": measurement.model_bytes,
-            "environment_after": self._keep_environment(connection, measurement.environment_after),
+            "environment_after": self._save_environment(connection, measurement.environment_after),
             "disturbance": None if disturbance is None else json.dumps(asdict(disturbance)),
             "reference_of": placed.reference_of,
         }
 
-    def _keep_environment(
+    def _save_environment(
         self, connection: sa.Connection, environment: Environment | None
     ) -> str | None:
         if environment is None:
@@ -83,10 +88,10 @@ class DatabaseCache:
         return digest
 
 
-def keep_architecture(
+def save_architecture(
     database: Database, connection: sa.Connection, architecture: Architecture
 ) -> str:
-    """Its hash, under which the whole of it is then kept."""
+    """Store an architecture, unless it is there already, and return its hash."""
     digest = architecture_hash(architecture)
     database.insert_new(
         connection,
@@ -102,7 +107,16 @@ def keep_architecture(
 def read_evaluation(
     connection: sa.Connection, fingerprint: str, architecture: str
 ) -> Evaluation | None:
-    """The evaluation under a fingerprint and an architecture's hash; None if there is none."""
+    """Return a stored evaluation.
+
+    Args:
+        connection: An open transaction.
+        fingerprint: The fingerprint of the evaluator.
+        architecture: The hash of the architecture.
+
+    Returns:
+        The evaluation, or None if none is stored.
+    """
 
     def rows(table: sa.Table) -> sa.Select[Any]:
         chosen = (table.c.fingerprint == fingerprint) & (table.c.architecture == architecture)
@@ -129,36 +143,39 @@ def read_evaluation(
 
 
 def read_score(row: sa.Row[Any]) -> Score:
+    """Read a row of SCORES."""
     return Score(name=row.name, value=row.value, unit=row.unit, low=row.low, high=row.high)
 
 
 def curve_text(curve: Sequence[CurvePoint]) -> str:
+    """Return a learning curve as the JSON text that the database stores."""
     return json.dumps([[point.tokens, point.loss] for point in curve])
 
 
 def read_curve(text: str) -> tuple[CurvePoint, ...]:
+    """Read a learning curve; the inverse of `curve_text`."""
     return tuple(CurvePoint(tokens=tokens, loss=loss) for tokens, loss in json.loads(text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Placed:
-    """A measurement among the rows of its evaluation; see `reference_of` in the schema."""
+    """A measurement as a row of its evaluation; see `reference_of` in the schema."""
 
     measurement: Measurement
     reference_of: int | None
 
 
 def _placed(measurements: Sequence[Measurement]) -> list[_Placed]:
-    """The measurements in order, and behind them those of the references beside them."""
+    """Return the measurements in order, followed by those of their reference models."""
     rows = [_Placed(measurement=measurement, reference_of=None) for measurement in measurements]
-    for position, row in enumerate(rows):  # grows on the way
+    for position, row in enumerate(rows):  # the list grows during iteration
         if row.measurement.reference is not None:
             rows.append(_Placed(measurement=row.measurement.reference, reference_of=position))
     return rows
 
 
 def _read_measurements(rows: Sequence[sa.Row[Any]]) -> tuple[Measurement, ...]:
-    """Those that have a place of their own, each with its reference, which stands behind it."""
+    """Read the measurements, each with its reference model, whose row comes after it."""
     found: list[Measurement] = []
     references: dict[int, Measurement] = {}
     for row in reversed(rows):
@@ -192,6 +209,6 @@ def _read_measurement(row: sa.Row[Any], reference: Measurement | None) -> Measur
 
 
 def read_environment(text: str) -> Environment:
-    """Facts that this release reads and an earlier one did not are None: that machine is gone."""
+    """Read an environment; facts that the release which recorded it did not know are None."""
     facts = json.loads(text)
     return Environment(**{field.name: facts.get(field.name) for field in fields(Environment)})

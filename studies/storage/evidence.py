@@ -1,4 +1,4 @@
-"""What stands behind the timings of many trials, in short: raw samples are read for few of them."""
+"""The circumstances in which trials were timed, read without their raw samples where possible."""
 
 import json
 from collections import defaultdict
@@ -15,7 +15,15 @@ from studies.storage.trials import of_stages
 
 
 def read_evidence(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[int, Evidence]:
-    """By id, of the trials that `where`, a condition on TRIALS, chooses and that were timed."""
+    """Read the circumstances in which trials were timed.
+
+    Args:
+        connection: An open transaction.
+        where: A condition on TRIALS.
+
+    Returns:
+        The evidence by trial id, for those of the selected trials that were timed.
+    """
     rows = connection.execute(
         of_stages(
             sa.select(STAGES.c.trial, MEASUREMENTS.c.disturbance, ENVIRONMENTS.c.json), MEASUREMENTS
@@ -44,7 +52,15 @@ def read_evidence(connection: sa.Connection, where: sa.ColumnElement[bool]) -> d
 def read_reference_times(
     connection: sa.Connection, trials: Collection[int]
 ) -> tuple[ReferenceTime, ...]:
-    """Of the reference model beside these trials, by their ids; each workload's first."""
+    """Read the times of the reference model that was measured interleaved with trials.
+
+    Args:
+        connection: An open transaction.
+        trials: The ids of the trials.
+
+    Returns:
+        The first time of each trial and workload, in chronological order.
+    """
     rows = connection.execute(
         of_stages(
             sa.select(STAGES.c.trial, MEASUREMENTS.c.workload, MEASUREMENTS.c.samples_ns),

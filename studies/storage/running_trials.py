@@ -1,7 +1,7 @@
-"""A running trial: what it evaluates, the stages that it goes through, and how it ends.
+"""Updates of a running trial: its architecture, its stages and its outcome.
 
-Every function runs in the caller's transaction, and raises TrialTaken if this process does not own
-the trial any more.
+Every function runs in the caller's transaction, and raises `TrialTaken` if this process does not
+own the trial any more.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from evaluators.evaluator import Progress
 from search_space.architecture import Architecture
 from studies.records import Outcome, StageRun, Trial
-from studies.storage.claims import change
+from studies.storage.claims import update_trial
 from studies.storage.database import Database
-from studies.storage.evaluation_cache import curve_text, keep_architecture
+from studies.storage.evaluation_cache import curve_text, save_architecture
 from studies.storage.schema import STAGES
 from studies.storage.studies import add_rejections
 from studies.storage.trials import read_trial
@@ -29,29 +29,50 @@ def begin(
     optuna_number: int | None,
     rejections: Mapping[str, int],
 ) -> Trial:
-    """Notes what a claimed trial evaluates, and the draws that rules refused before it."""
-    digest = keep_architecture(database, connection, architecture)
-    change(connection, trial, architecture=digest, optuna_number=optuna_number)
+    """Record the architecture of a claimed trial and the draws that were rejected before it.
+
+    Args:
+        database: The database.
+        connection: An open transaction.
+        trial: The claimed trial.
+        architecture: The architecture to evaluate.
+        optuna_number: The number of the Optuna trial that drew it; None for a reference model.
+        rejections: The number of draws that each rule of the space rejected.
+
+    Returns:
+        The updated trial.
+    """
+    digest = save_architecture(database, connection, architecture)
+    update_trial(connection, trial, architecture=digest, optuna_number=optuna_number)
     for rule, draws in rejections.items():
         add_rejections(database, connection, trial.study, rule, draws)
     return read_trial(connection, trial.id)
 
 
 def enter(connection: sa.Connection, trial: Trial, stage: str) -> None:
-    change(connection, trial, stage=stage, progress=0.0, progress_text="")
+    """Record that the trial has entered a stage."""
+    update_trial(connection, trial, stage=stage, progress=0.0, progress_text="")
 
 
 def report(connection: sa.Connection, trial: Trial, progress: Progress) -> None:
-    change(connection, trial, progress=progress.done, progress_text=progress.text)
+    """Record the progress within the current stage."""
+    update_trial(connection, trial, progress=progress.done, progress_text=progress.text)
 
 
 def leave(connection: sa.Connection, trial: Trial, run: StageRun, *, finished: bool) -> None:
-    """Adds what a stage took; `finished` if its evaluation is remembered."""
+    """Record the time that a stage took, in addition to that of earlier attempts.
+
+    Args:
+        connection: An open transaction.
+        trial: The trial.
+        run: The stage, the fingerprint of its evaluator, and the time of this attempt.
+        finished: Whether the evaluation is in the cache.
+    """
     here = (STAGES.c.trial == trial.id) & (STAGES.c.stage == run.stage)
-    again = STAGES.update().where(here)
-    again = again.values(fingerprint=run.fingerprint, seconds=STAGES.c.seconds + run.seconds)
-    if connection.execute(again).rowcount:
-        change(connection, trial)
+    update = STAGES.update().where(here)
+    update = update.values(fingerprint=run.fingerprint, seconds=STAGES.c.seconds + run.seconds)
+    if connection.execute(update).rowcount:
+        update_trial(connection, trial)
         return
     before = sa.select(sa.func.count()).where(STAGES.c.trial == trial.id)
     connection.execute(
@@ -63,16 +84,26 @@ def leave(connection: sa.Connection, trial: Trial, run: StageRun, *, finished: b
             seconds=run.seconds,
         )
     )
-    # Only a stage's first end is progress: when a trial is taken up again, the stages that were
-    # finished are remembered, and the one that kills the process is still ahead.
-    change(connection, trial, **({"deaths": 0} if finished else {}))
+    # Only finishing a stage for the first time is progress. When a trial is resumed, its finished
+    # stages are cache hits, and the stage that kills the process is still to come.
+    update_trial(connection, trial, **({"deaths": 0} if finished else {}))
 
 
 def end(
     connection: sa.Connection, trial: Trial, outcome: Outcome, *, earlier_duplicate: Trial | None
 ) -> Trial:
-    """`twin` is the earlier one whose stages, and so whose scores, the trial shares."""
-    change(
+    """End a trial.
+
+    Args:
+        connection: An open transaction.
+        trial: The trial.
+        outcome: How it ended.
+        earlier_duplicate: The earlier trial whose stages, and therefore scores, it shares.
+
+    Returns:
+        The updated trial.
+    """
+    update_trial(
         connection,
         trial,
         state=outcome.state,

@@ -1,4 +1,4 @@
-"""The tables of a study database, which share it with Optuna's, and the steps between versions."""
+"""The tables of a study database, in which Optuna has its own, and their migrations."""
 
 import datetime
 from collections.abc import Callable
@@ -12,11 +12,11 @@ Migration: TypeAlias = Callable[[sa.Connection], None]
 
 
 class NotBegun(ValueError):
-    """There is no database yet, or one without tables: no study has been begun in it."""
+    """There is no database yet, or it has no tables: no study has been started in it."""
 
 
 class UtcTime(sa.TypeDecorator[datetime.datetime]):
-    """A moment; kept in UTC, since SQLite has no time zones."""
+    """A point in time, stored in UTC because SQLite has no time zones."""
 
     impl = sa.DateTime
     cache_ok = True
@@ -24,11 +24,13 @@ class UtcTime(sa.TypeDecorator[datetime.datetime]):
     def process_bind_param(
         self, value: datetime.datetime | None, dialect: Dialect
     ) -> datetime.datetime | None:
+        """Convert a value that is written; see `sqlalchemy.types.TypeDecorator`."""
         return None if value is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
 
     def process_result_value(
         self, value: datetime.datetime | None, dialect: Dialect
     ) -> datetime.datetime | None:
+        """Convert a value that is read; see `sqlalchemy.types.TypeDecorator`."""
         return None if value is None else value.replace(tzinfo=datetime.UTC)
 
 
@@ -45,7 +47,7 @@ ARCHITECTURES = sa.Table(
     sa.Column("json", sa.Text, nullable=False),
 )
 
-# Evaluations belong to no study: what was measured or trained once serves every later one.
+# Evaluations belong to no study: a measurement or training serves every later study as well.
 EVALUATIONS = sa.Table(
     "nas_evaluations",
     METADATA,
@@ -58,7 +60,7 @@ EVALUATIONS = sa.Table(
 
 
 def _evaluation_key() -> list[SchemaItem]:
-    """The columns that say which evaluation a row belongs to."""
+    """Return the columns that identify the evaluation that a row belongs to."""
     return [
         sa.Column("fingerprint", sa.Text, primary_key=True),
         sa.Column("architecture", sa.Text, primary_key=True),
@@ -106,8 +108,8 @@ MEASUREMENTS = sa.Table(
     sa.Column("loaded_memory_bytes", sa.BigInteger),
     sa.Column("model_bytes", sa.BigInteger),
     sa.Column("environment_after", sa.ForeignKey(ENVIRONMENTS.c.hash)),
-    sa.Column("disturbance", sa.Text),  # JSON: {"steal": share, ...}
-    # The position of the measurement that this one, of the reference model, was taken beside.
+    sa.Column("disturbance", sa.Text),  # JSON: {"steal": fraction, ...}
+    # For a measurement of the reference model: the position of the one it was interleaved with.
     sa.Column("reference_of", sa.Integer),
 )
 
@@ -120,7 +122,7 @@ STUDIES = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
 )
 
-# Draws that a rule of the space refused; no trials, so only their number is kept.
+# Draws that a rule of the space rejected. They are no trials, so only their number is stored.
 REJECTIONS = sa.Table(
     "nas_rejections",
     METADATA,
@@ -169,8 +171,8 @@ STAGES = sa.Table(
     sa.Column("seconds", sa.Double, nullable=False),
 )
 
-# What was trained or timed once more to confirm a trial. What it found is remembered, as that of a
-# stage is; a failure is kept here.
+# Confirmation stages: trainings and timings that confirm a trial. Their evaluations are in the
+# cache, like those of a trial's stages; failures are stored here.
 REPEATS = sa.Table(
     "nas_repeats",
     METADATA,
@@ -191,7 +193,7 @@ REPEATS = sa.Table(
 
 
 def _pair_measurements(connection: sa.Connection) -> None:
-    """Measurements beside a reference, their windows, more of memory, and what disturbed them."""
+    """Add interleaved reference measurements, windows, details of memory, and disturbances."""
     columns = (
         '"window" INTEGER',
         "empty_memory_bytes BIGINT",
@@ -206,7 +208,7 @@ def _pair_measurements(connection: sa.Connection) -> None:
 
 
 def _add_repeats(connection: sa.Connection) -> None:
-    """Trainings and timings that confirm a trial."""
+    """Add the table of confirmation stages."""
     metadata = sa.MetaData()
     trials = sa.Table("nas_trials", metadata, sa.Column("id", sa.Integer, primary_key=True))
     repeats = sa.Table(
@@ -229,10 +231,10 @@ def _add_repeats(connection: sa.Connection) -> None:
     repeats.create(connection)
 
 
-# Step n leads from version n + 1 to n + 2. A step that was released is never edited.
+# Step n migrates from version n + 1 to n + 2. A released step is never edited.
 MIGRATIONS: tuple[Migration, ...] = (_pair_measurements, _add_repeats)
 
-# Of Optuna 5; a database that holds these and ours and nothing else is a study database.
+# The tables of Optuna 5. A database with these, ours and no others is a study database.
 _OPTUNA_TABLES = frozenset(
     {
         "alembic_version",
@@ -253,11 +255,15 @@ _OPTUNA_TABLES = frozenset(
 
 
 def prepare(connection: sa.Connection, *, create: bool) -> None:
-    """Creates the tables in an empty database, or brings those of an older version up to date.
+    """Create the tables in an empty database, or bring those of an older release up to date.
 
-    Runs in the caller's transaction. Raises ValueError, with the end of a sentence about the
-    database, for one of another program or of a newer version, and for an empty one that is not to
-    be created.
+    Args:
+        connection: An open transaction.
+        create: Whether to create the tables in an empty database.
+
+    Raises:
+        ValueError: The database belongs to another program or a newer release, or is empty and
+            `create` is False. The message completes a sentence that starts with the database.
     """
     latest = 1 + len(MIGRATIONS)
     version = _version(connection)
@@ -268,7 +274,7 @@ def prepare(connection: sa.Connection, *, create: bool) -> None:
         connection.execute(VERSION.insert().values(version=latest))
         return
     if version > latest:
-        raise ValueError(_of_newer_release(version, latest))
+        raise ValueError(_newer_release(version, latest))
     for step in MIGRATIONS[version - 1 :]:
         step(connection)
     if version < latest:
@@ -276,31 +282,35 @@ def prepare(connection: sa.Connection, *, create: bool) -> None:
 
 
 def check(connection: sa.Connection) -> None:
-    """ValueError, with the end of a sentence, unless the tables are there and up to date.
+    """Check that the tables exist and are up to date.
 
-    NotBegun where there are none.
+    Args:
+        connection: An open transaction.
+
+    Raises:
+        NotBegun: There are no tables.
+        ValueError: The tables are of an older or newer release, or of another program. The message
+            completes a sentence that starts with the database.
     """
     latest = 1 + len(MIGRATIONS)
     version = _version(connection)
     if version is None:
-        raise NotBegun("holds no study; `nas run FILE` begins one")
+        raise NotBegun("holds no study; `nas run FILE` creates one")
     if version > latest:
-        raise ValueError(_of_newer_release(version, latest))
+        raise ValueError(_newer_release(version, latest))
     if version < latest:
-        raise ValueError(
-            "has tables of an older release, which `nas status STUDY` brings up to date"
-        )
+        raise ValueError("has tables of an older release; `nas status STUDY` updates them")
 
 
-def _of_newer_release(version: int, latest: int) -> str:
+def _newer_release(version: int, latest: int) -> str:
     return (
-        f"has tables of version {version}, from a newer release than this one, which knows "
-        f"versions up to {latest}"
+        f"has tables of version {version} from a newer release; this release supports versions up "
+        f"to {latest}"
     )
 
 
 def _version(connection: sa.Connection) -> int | None:
-    """The version of the tables; None where there are none yet."""
+    """Return the version of the tables; None if there are none yet."""
     tables = set(sa.inspect(connection).get_table_names())
     foreign = {name for name in tables - _OPTUNA_TABLES if not name.startswith("nas_")}
     if foreign:
@@ -313,5 +323,5 @@ def _version(connection: sa.Connection) -> int | None:
     if VERSION.name in tables:
         versions = list(connection.scalars(sa.select(VERSION.c.version)))
     if len(versions) != 1:
-        raise ValueError("is damaged: it has tables of ours but no version of them")
+        raise ValueError("is damaged: it has tables of a study but no version")
     return versions[0]

@@ -1,4 +1,4 @@
-"""The only door to the database: dataclasses in, dataclasses out."""
+"""The only access to the database of a study: it takes and returns dataclasses."""
 
 import contextlib
 from collections.abc import Collection, Mapping
@@ -44,28 +44,52 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """Studies, their trials, and a memory of every evaluation, in one database.
+    """A database of studies, their trials and confirmations, and a cache of every evaluation.
 
-    Every method is one transaction. Those that change a running trial raise claims.TrialTaken if
-    this process does not own it any more.
+    Every method is one transaction. Except for `add_study` and `update_spec`, a method that takes
+    the name of a study raises ValueError if the database has no such study. A method that updates a
+    running trial raises `claims.TrialTaken` if this process does not own the trial any more. A
+    store is also an `EvaluationCache`, and a context manager that closes itself.
+
+    Example:
+        >>> with Store.open("sqlite:///study.db") as store:
+        ...     store.add_study("edge", to_json(spec))
+        ...     trial = store.claim("edge", total=200)
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._memory = DatabaseCache(database=database)
+        self._cache = DatabaseCache(database=database)
         self._optuna: RDBStorage | None = None
 
     @classmethod
     def open(cls, url: str, *, create: bool = True) -> Self:
-        """See `open_database`."""
+        """Open a database for reading and writing; see `database.open_database`.
+
+        Args:
+            url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+            create: Whether to create a missing file and missing tables.
+
+        Raises:
+            ValueError: The database cannot be opened.
+        """
         return cls(open_database(url, create=create))
 
     @classmethod
     def open_to_read(cls, url: str) -> Self:
-        """See `database.open_to_read`."""
+        """Open a database only for reading; see `database.open_to_read`.
+
+        Args:
+            url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+
+        Raises:
+            NotBegun: There is no file yet, or it is empty.
+            ValueError: The database cannot be opened, or its tables are not up to date.
+        """
         return cls(open_to_read(url))
 
     def close(self) -> None:
+        """Close all connections, those of Optuna's storage included."""
         if self._optuna is not None:
             self._optuna.remove_session()
             self._optuna.engine.dispose()
@@ -83,48 +107,62 @@ class Store:
         self.close()
 
     def optuna_storage(self) -> "RDBStorage":
-        """Optuna's storage in the same database."""
+        """Return Optuna's storage in the same database."""
         if self._optuna is None:
             self._optuna = self._database.optuna_storage()
         return self._optuna
 
     def load_evaluation(self, fingerprint: str, architecture: Architecture) -> Evaluation | None:
-        """See evaluators.cache.Memory."""
-        return self._memory.load_evaluation(fingerprint, architecture)
+        """Return the stored evaluation; see `EvaluationCache.load_evaluation`."""
+        return self._cache.load_evaluation(fingerprint, architecture)
 
     def save_evaluation(
         self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
     ) -> None:
-        """See evaluators.cache.Memory."""
-        self._memory.save_evaluation(fingerprint, architecture, evaluation)
+        """Store an evaluation; see `EvaluationCache.save_evaluation`."""
+        self._cache.save_evaluation(fingerprint, architecture, evaluation)
 
     def add_study(self, name: str, spec: str) -> Study:
-        """The study of that name, which is begun with this specification unless it is there."""
+        """Return the study of this name, which is created if it does not exist.
+
+        Args:
+            name: The name of the study.
+            spec: The specification of a new study, as JSON. An existing study keeps its own.
+        """
         with self._database.write() as connection:
             return begin_study(self._database, connection, name, spec)
 
     def update_spec(self, name: str, spec: str) -> None:
-        """For changes after which it remains the same study."""
+        """Replace the specification, for changes after which it remains the same study.
+
+        Args:
+            name: The name of the study.
+            spec: The new specification, as JSON.
+        """
         with self._database.write() as connection:
             connection.execute(STUDIES.update().where(STUDIES.c.name == name).values(spec=spec))
 
     def studies(self) -> tuple[Study, ...]:
-        """In the order in which they were begun."""
+        """Return all studies in the order in which they were started."""
         with self._database.read() as connection:
             return read_studies(connection)
 
     def study(self, name: str) -> Study:
-        """ValueError for a name that there is not."""
+        """Return the study of this name.
+
+        Raises:
+            ValueError: The database has no study of this name.
+        """
         found = {study.name: study for study in self.studies()}
         if name not in found:
             known = ", ".join(found) or "no study"
             raise ValueError(
-                f"study: '{name}' is not in this database, which holds {known}; nas run begins one"
+                f"study: '{name}' is not in this database, which holds {known}; nas run starts one"
             )
         return found[name]
 
-    def forget_study(self, name: str) -> None:
-        """Removes a study and its trials, Optuna's too; evaluations stay remembered."""
+    def delete_study(self, name: str) -> None:
+        """Delete a study with its trials, Optuna's included; evaluations stay in the cache."""
         storage = self.optuna_storage()
         with contextlib.suppress(KeyError):
             storage.delete_study(storage.get_study_id_from_name(name))
@@ -132,12 +170,12 @@ class Store:
             delete_study(connection, name)
 
     def rejections(self, study: str) -> Mapping[str, int]:
-        """How many draws each rule of the space refused."""
+        """Return the number of draws that each rule of the space rejected."""
         with self._database.read() as connection:
             return read_rejections(connection, study)
 
     def architecture(self, digest: str) -> Architecture:
-        """The architecture of that hash, which a trial or an evaluation has named."""
+        """Return the architecture with this hash, which a trial or an evaluation must refer to."""
         with self._database.read() as connection:
             chosen = ARCHITECTURES.c.hash == digest
             text = connection.scalars(sa.select(ARCHITECTURES.c.json).where(chosen)).one()
@@ -146,7 +184,13 @@ class Store:
     def trials(
         self, study: str, kind: TrialKind = "candidate", numbers: Collection[int] | None = None
     ) -> tuple[Trial, ...]:
-        """Those of these numbers, or all, in the order of their numbers."""
+        """Return trials in the order of their numbers.
+
+        Args:
+            study: The name of the study.
+            kind: Whether to return candidates or reference models.
+            numbers: The numbers of the trials; None for all.
+        """
         with self._database.read() as connection:
             where = (TRIALS.c.study == study_id(connection, study)) & (TRIALS.c.kind == kind)
             if numbers is not None:
@@ -156,26 +200,38 @@ class Store:
     def trials_since(
         self, study: str, last: int, open_trials: Collection[int]
     ) -> tuple[Trial, ...]:
-        """The trials of either kind whose ids are above `last` or among `open_trials`."""
+        """Return the trials that may have changed since an earlier read.
+
+        Args:
+            study: The name of the study.
+            last: The largest id that was read; trials with larger ids are returned.
+            open_trials: The ids of other trials to return.
+        """
         with self._database.read() as connection:
             return read_trials(connection, _since(connection, study, last, open_trials))
 
     def evidence_since(
         self, study: str, last: int, open_trials: Collection[int]
     ) -> Mapping[int, Evidence]:
-        """How they were timed, by their ids."""
+        """Return the circumstances of timed trials, by id; see `trials_since`."""
         with self._database.read() as connection:
             return read_evidence(connection, _since(connection, study, last, open_trials))
 
     def reference_times(self, trials: Collection[int]) -> tuple[ReferenceTime, ...]:
-        """Beside the trials of these ids, in the order of time; reads every sample of them."""
+        """Return the times of the paired reference model, in chronological order.
+
+        This reads all raw samples of these measurements.
+
+        Args:
+            trials: The ids of the trials.
+        """
         with self._database.read() as connection:
             return read_reference_times(connection, trials)
 
     def architecture_texts(
         self, study: str, last: int, open_trials: Collection[int]
     ) -> Mapping[str, str]:
-        """The canonical texts of their architectures, by hash."""
+        """Return the canonical JSON texts of architectures, by hash; see `trials_since`."""
         with self._database.read() as connection:
             rows = connection.execute(
                 sa.select(ARCHITECTURES.c.hash, ARCHITECTURES.c.json)
@@ -188,7 +244,13 @@ class Store:
     def points(
         self, study: str, states: Collection[TrialState], scores: Collection[str]
     ) -> tuple[ScoredPoint, ...]:
-        """The candidates in one of these states that are no duplicates, by number."""
+        """Return candidates as points, without duplicates, in the order of their numbers.
+
+        Args:
+            study: The name of the study.
+            states: The states to select.
+            scores: The scores to read; a point has those of them that the trial has.
+        """
         with self._database.read() as connection:
             chosen = (
                 (TRIALS.c.study == study_id(connection, study))
@@ -199,7 +261,7 @@ class Store:
             return read_points(connection, chosen, scores)
 
     def numbers(self, study: str, states: Collection[TrialState]) -> tuple[int, ...]:
-        """The numbers of the candidates in one of these states."""
+        """Return the sorted numbers of the candidates in these states."""
         with self._database.read() as connection:
             rows = connection.scalars(
                 sa.select(TRIALS.c.number)
@@ -210,7 +272,7 @@ class Store:
             return tuple(rows)
 
     def evaluations(self, trial: Trial) -> dict[str, Evaluation]:
-        """What the trial's finished stages found out, samples and all, by stage."""
+        """Return the evaluations of a trial's finished stages, raw samples included, by stage."""
         found: dict[str, Evaluation] = {}
         with self._database.read() as connection:
             for run in trial.stages:
@@ -221,9 +283,12 @@ class Store:
         return found
 
     def earlier_duplicate(self, trial: Trial) -> Trial | None:
-        """Another candidate of the study with this architecture, whose outcome stands for both.
+        """Return an ended candidate of the study with the same architecture, or None.
 
-        A failure that may have been the device's is none.
+        A candidate that failed for a reason that the device may have caused does not count.
+
+        Args:
+            trial: A trial whose architecture has been drawn.
         """
         assert trial.model is not None
         with self._database.read() as connection:
@@ -239,15 +304,29 @@ class Store:
             )
         return found[0] if found else None
 
-    def claim(self, study: str, *, wanted: int) -> Trial | None:
-        """The candidate that this process works on next; see `claims.claim_candidate`."""
+    def claim(self, study: str, *, total: int) -> Trial | None:
+        """Claim the candidate that this process works on next; see `claims.claim_candidate`.
+
+        Args:
+            study: The name of the study.
+            total: The total number of candidates, including finished ones.
+
+        Returns:
+            The candidate, or None if `total` candidates have ended or are running.
+        """
         with self._database.write() as connection:
-            return claims.claim_candidate(
-                connection, study_id(connection, study, lock=True), wanted
-            )
+            return claims.claim_candidate(connection, study_id(connection, study, lock=True), total)
 
     def claim_reference(self, study: str, name: str) -> Trial | None:
-        """The trial of a reference model; see `claims.claim_reference`."""
+        """Claim the trial of a reference model; see `claims.claim_reference`.
+
+        Args:
+            study: The name of the study.
+            name: The name of the reference model.
+
+        Returns:
+            The trial, or None if it has ended or another process is working on it.
+        """
         with self._database.write() as connection:
             return claims.claim_reference(connection, study_id(connection, study, lock=True), name)
 
@@ -259,7 +338,17 @@ class Store:
         optuna_number: int | None = None,
         rejections: Mapping[str, int] | None = None,
     ) -> Trial:
-        """Notes what a claimed trial evaluates, and the draws that rules refused before it."""
+        """Record the architecture of a claimed trial and the draws that were rejected before it.
+
+        Args:
+            trial: The claimed trial.
+            architecture: The architecture to evaluate.
+            optuna_number: The number of the Optuna trial that drew it; None for a reference model.
+            rejections: The number of draws that each rule of the space rejected.
+
+        Returns:
+            The updated trial.
+        """
         with self._database.write() as connection:
             return running_trials.begin(
                 self._database,
@@ -271,66 +360,100 @@ class Store:
             )
 
     def enter(self, trial: Trial, stage: str) -> None:
-        """The trial is at this stage now."""
+        """Record that a trial has entered a stage."""
         with self._database.write() as connection:
             running_trials.enter(connection, trial, stage)
 
     def report(self, trial: Trial, progress: Progress) -> None:
-        """How far the stage is, for those who watch from elsewhere; also a sign of life."""
+        """Record the progress within the current stage, and that this process is alive."""
         with self._database.write() as connection:
             running_trials.report(connection, trial, progress)
 
     def leave(self, trial: Trial, run: StageRun, *, finished: bool) -> None:
-        """Adds what a stage took; `finished` if its evaluation is remembered."""
+        """Record the time that a stage took, in addition to that of earlier attempts.
+
+        Args:
+            trial: The trial.
+            run: The stage, the fingerprint of its evaluator, and the time of this attempt.
+            finished: Whether the evaluation is in the cache.
+        """
         with self._database.write() as connection:
             running_trials.leave(connection, trial, run, finished=finished)
 
     def end(
         self, trial: Trial, outcome: Outcome, *, earlier_duplicate: Trial | None = None
     ) -> Trial:
-        """Ends a trial; `twin` is the earlier one whose stages, and so whose scores, it shares."""
+        """End a trial.
+
+        Args:
+            trial: The trial.
+            outcome: How it ended.
+            earlier_duplicate: The earlier trial whose stages, and therefore scores, it shares.
+
+        Returns:
+            The updated trial.
+        """
         with self._database.write() as connection:
             return running_trials.end(
                 connection, trial, outcome, earlier_duplicate=earlier_duplicate
             )
 
     def interrupt(self, trial: Trial) -> None:
-        """Leaves a trial for later; one that has no architecture yet is as if it never was."""
+        """Interrupt a trial, so that it can be resumed; without an architecture, delete it."""
         with self._database.write() as connection:
             claims.interrupt(connection, trial)
 
-    def repeats(self, study: str) -> tuple[ConfirmationRun, ...]:
-        """What was trained or timed once more; see `read_repeats`."""
+    def confirmation_runs(self, study: str) -> tuple[ConfirmationRun, ...]:
+        """Return the confirmation runs of a study.
+
+        Returns:
+            The unfinished runs, followed by the others in the order in which they ended.
+        """
         with self._database.read() as connection:
-            return confirmation_jobs.read_repeats(connection, study_id(connection, study))
+            return confirmation_jobs.read_confirmation_runs(connection, study_id(connection, study))
 
-    def claim_confirmation(self, repeat: ConfirmationStage) -> bool:
-        """Whether this process is the one to carry it out; see `repeats.claim`."""
-        with self._database.write() as connection:
-            return confirmation_jobs.claim(self._database, connection, repeat)
+    def claim_confirmation(self, stage: ConfirmationStage) -> bool:
+        """Claim a confirmation stage; see `confirmation_jobs.claim`.
 
-    def renew_confirmation(self, repeat: ConfirmationStage) -> None:
+        Returns:
+            Whether this process owns the stage now. It does not if the stage has ended or a living
+            process is working on it.
+        """
         with self._database.write() as connection:
-            confirmation_jobs.renew_confirmation(connection, repeat)
+            return confirmation_jobs.claim(self._database, connection, stage)
+
+    def renew_confirmation(self, stage: ConfirmationStage) -> None:
+        """Record that this process is alive and still works on the stage."""
+        with self._database.write() as connection:
+            confirmation_jobs.renew(connection, stage)
 
     def end_confirmation(
         self,
-        repeat: ConfirmationStage,
+        stage: ConfirmationStage,
         *,
         seconds: float,
         failure: FailureKind | None = None,
         reason: str | None = None,
     ) -> None:
-        """What it found is remembered under its fingerprint, unless it failed."""
+        """End a confirmation stage of this process.
+
+        Unless it failed, its results are in the cache, under its fingerprint.
+
+        Args:
+            stage: The stage.
+            seconds: The time that it took.
+            failure: The kind of failure, if it failed.
+            reason: The reason of the failure as a sentence.
+        """
         with self._database.write() as connection:
             confirmation_jobs.end(
-                connection, repeat, seconds=seconds, failure=failure, reason=reason
+                connection, stage, seconds=seconds, failure=failure, reason=reason
             )
 
-    def release_confirmation(self, repeat: ConfirmationStage) -> None:
-        """For another time."""
+    def release_confirmation(self, stage: ConfirmationStage) -> None:
+        """Delete an unfinished stage of this process, so that it can be claimed again."""
         with self._database.write() as connection:
-            confirmation_jobs.give_up(connection, repeat)
+            confirmation_jobs.release(connection, stage)
 
 
 def _since(

@@ -1,4 +1,4 @@
-"""Studies as the tables hold them, and the draws that the rules of their spaces refused.
+"""Studies in the database, and the number of draws that the rules of their spaces rejected.
 
 Every function runs in the caller's transaction.
 """
@@ -14,22 +14,36 @@ from studies.storage.schema import REJECTIONS, REPEATS, STAGES, STUDIES, TRIALS
 
 
 def begin_study(database: Database, connection: sa.Connection, name: str, spec: str) -> Study:
-    """The study of that name, which is begun with this specification unless it is there."""
+    """Return the study of this name, which is created if it does not exist.
+
+    Args:
+        database: The database.
+        connection: An open transaction.
+        name: The name of the study.
+        spec: The specification of a new study, as JSON. An existing study keeps its own.
+    """
     database.insert_new(connection, STUDIES, name=name, spec=spec, created_at=datetime.now(UTC))
     row = connection.execute(sa.select(STUDIES).where(STUDIES.c.name == name)).one()
     return _read_study(row)
 
 
 def read_studies(connection: sa.Connection) -> tuple[Study, ...]:
-    """In the order in which they were begun."""
+    """Read all studies in the order in which they were started."""
     rows = connection.execute(sa.select(STUDIES).order_by(STUDIES.c.id)).all()
     return tuple(_read_study(row) for row in rows)
 
 
 def study_id(connection: sa.Connection, name: str, *, lock: bool = False) -> int:
-    """ValueError for a name that there is not.
+    """Return the id of a study.
 
-    lock: until this transaction ends, others that want the lock wait (SQLite: always so).
+    Args:
+        connection: An open transaction.
+        name: The name of the study.
+        lock: Whether other transactions that request this lock wait until this transaction ends.
+            With SQLite they always do.
+
+    Raises:
+        ValueError: The database has no study of this name.
     """
     select = sa.select(STUDIES.c.id).where(STUDIES.c.name == name)
     found = connection.scalar(select.with_for_update() if lock else select)
@@ -39,7 +53,7 @@ def study_id(connection: sa.Connection, name: str, *, lock: bool = False) -> int
 
 
 def delete_study(connection: sa.Connection, name: str) -> None:
-    """With its trials; evaluations stay remembered."""
+    """Delete a study with its trials; evaluations stay in the cache."""
     study = study_id(connection, name)
     trials = sa.select(TRIALS.c.id).where(TRIALS.c.study == study)
     connection.execute(STAGES.delete().where(STAGES.c.trial.in_(trials)))
@@ -52,7 +66,15 @@ def delete_study(connection: sa.Connection, name: str) -> None:
 def add_rejections(
     database: Database, connection: sa.Connection, study: str, rule: str, draws: int
 ) -> None:
-    """So many more draws that a rule refused."""
+    """Add to the number of draws that a rule rejected.
+
+    Args:
+        database: The database.
+        connection: An open transaction.
+        study: The name of the study.
+        rule: The name of the rule.
+        draws: The number of further draws.
+    """
     key = study_id(connection, study)
     database.insert_new(connection, REJECTIONS, study=key, rule=rule, draws=0)
     connection.execute(
@@ -63,7 +85,7 @@ def add_rejections(
 
 
 def read_rejections(connection: sa.Connection, study: str) -> dict[str, int]:
-    """How many draws each rule refused."""
+    """Return the number of draws that each rule rejected."""
     chosen = REJECTIONS.c.study == study_id(connection, study)
     rows = connection.execute(sa.select(REJECTIONS).where(chosen)).all()
     return {row.rule: row.draws for row in rows}

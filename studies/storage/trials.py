@@ -1,4 +1,4 @@
-"""Trials as the tables hold them, read into records."""
+"""Reads trials from the database."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -14,7 +14,12 @@ from studies.storage.schema import ARCHITECTURES, EVALUATIONS, SCORES, STAGES, S
 
 
 def read_trials(connection: sa.Connection, where: sa.ColumnElement[bool]) -> tuple[Trial, ...]:
-    """The trials that `where`, a condition on TRIALS, chooses, in the order of their numbers."""
+    """Read trials in the order of their numbers.
+
+    Args:
+        connection: An open transaction.
+        where: A condition on TRIALS.
+    """
     trials = connection.execute(
         sa.select(TRIALS, STUDIES.c.name, ARCHITECTURES.c.layout, ARCHITECTURES.c.parameters)
         .join(STUDIES)
@@ -31,6 +36,7 @@ def read_trials(connection: sa.Connection, where: sa.ColumnElement[bool]) -> tup
 
 
 def read_trial(connection: sa.Connection, trial_id: int) -> Trial:
+    """Read the trial with this id, which must exist."""
     (trial,) = read_trials(connection, TRIALS.c.id == trial_id)
     return trial
 
@@ -38,7 +44,13 @@ def read_trial(connection: sa.Connection, trial_id: int) -> Trial:
 def read_points(
     connection: sa.Connection, where: sa.ColumnElement[bool], scores: Collection[str]
 ) -> tuple[ScoredPoint, ...]:
-    """The trials that `where` chooses, with those of the named scores that they have."""
+    """Read trials as points, in the order of their numbers.
+
+    Args:
+        connection: An open transaction.
+        where: A condition on TRIALS.
+        scores: The scores to read; a point has those of them that the trial has.
+    """
     values: dict[int, dict[str, float]] = defaultdict(dict)
     asked = of_stages(sa.select(STAGES.c.trial, SCORES.c.name, SCORES.c.value), SCORES)
     found = connection.execute(asked.where(where, SCORES.c.name.in_(scores))).all()
@@ -52,7 +64,8 @@ def read_points(
     )
 
 
-# Rows are read as tuples, all at once: thousands of trials have tens of thousands of scores.
+# Rows are read as plain tuples in one query, since thousands of trials have tens of thousands of
+# scores.
 
 
 def _stages(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[int, list[StageRun]]:
@@ -82,7 +95,7 @@ def _scores(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[in
 def _curves(
     connection: sa.Connection, where: sa.ColumnElement[bool]
 ) -> dict[int, tuple[CurvePoint, ...]]:
-    """Of finished stages; at most one stage has a curve."""
+    """Read the learning curves of finished stages; at most one stage of a trial has a curve."""
     rows = connection.execute(
         of_stages(sa.select(STAGES.c.trial, EVALUATIONS.c.curve), EVALUATIONS)
         .where(where)
@@ -92,7 +105,12 @@ def _curves(
 
 
 def of_stages(select: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
-    """Joined so that each trial meets the evaluations of its stages."""
+    """Join a selection so that each trial is combined with the evaluations of its stages.
+
+    Args:
+        select: A selection of columns of STAGES, TRIALS and `table`.
+        table: EVALUATIONS, or a table that is keyed like it.
+    """
     return (
         select.select_from(STAGES)
         .join(TRIALS)

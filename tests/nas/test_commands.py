@@ -119,8 +119,11 @@ def test_measure_shows_what_was_measured_and_says_what_was_not(nas, tmp_path: Pa
     [
         (["show"], "model is missing; see nas show --help"),
         (["run", "quickstart", "--trails", "4"], "--trails is not an option of nas run; did you "),
-        (["report", "tiny", "-x"], "-x is not an option of nas report; known are --output, -o, "),
-        (["--version"], "--version is not an option of nas; known are --help"),
+        (
+            ["report", "tiny", "-x"],
+            "-x is not an option of nas report; expected one of --output, -o, ",
+        ),
+        (["--version"], "--version is not an option of nas; expected one of --help"),
         (["measure", "lfm2-350m", "--threads"], "option '--threads' requires an argument; see nas"),
         (["runn", "quickstart"], "no such command 'runn'; did you mean 'run'?"),
         (["run", "quickstart", "4"], "got unexpected extra argument(s) (4); see nas run --help"),

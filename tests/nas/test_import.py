@@ -1,8 +1,8 @@
 import json
 from pathlib import Path
 
+from search_space.architecture_file import read_architecture
 from search_space.preset_models import PRESETS
-from search_space.strict import read_architecture
 from tests.search_space.huggingface.published import LLAMA_3_2, PUBLISHED
 
 

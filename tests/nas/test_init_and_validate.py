@@ -77,7 +77,7 @@ def test_init_writes_a_file_that_validates_and_keeps_what_is_there(nas, tmp_path
         ('mixers = ["c", "a", "s", "l", "-"]', 'mixers = ["x"]', "space.mixers[0]: 'x'"),
         ("trials = 4", 'trials = 4\nstorage = "sqlite:////no/folder/nas.db"', "storage: "),
         ("[space]", "[space]\nrules = {parameters = [1, 2]}", "is not within reach"),
-        ("trials = 4", "trials = = 4", "is not TOML"),
+        ("trials = 4", "trials = = 4", "is not valid TOML"),
     ],
 )
 def test_a_mistake_in_the_study_file_is_one_sentence(nas, study, old, new, sentence) -> None:

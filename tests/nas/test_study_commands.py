@@ -209,7 +209,7 @@ def test_of_two_processes_the_second_says_that_they_share_the_trials(
     spec = read_spec("tiny.toml")
     where = f"process {os.getpid()} on {platform.node()}"
     with Store.open(spec.storage) as store:
-        trial = store.claim("tiny", wanted=100)  # as the first one does
+        trial = store.claim("tiny", total=100)  # as the first one does
         assert trial is not None
         with pytest.raises(ValueError, match=f"^study: 'tiny' is being run by {where}; begin it "):
             run_and_show(spec, None, "tiny.toml", anew=True)
@@ -247,7 +247,7 @@ def test_a_study_that_another_begins_meanwhile_is_not_forgotten(
     with Store.open(spec.storage) as store:
 
         def reading(name: CorpusName) -> Corpus:
-            assert store.claim("tiny", wanted=100) is not None
+            assert store.claim("tiny", total=100) is not None
             return read_corpus(name)
 
         monkeypatch.setattr("nas.workflows.study_run.read_corpus", reading)

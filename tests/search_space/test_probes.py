@@ -7,7 +7,7 @@ from search_space.costs import parameter_counts, weight_bytes
 from search_space.preset_models import preset
 from search_space.probes import (
     Kinds,
-    layers_beyond,
+    layers_beyond_cache,
     make_probes,
     part_of,
     part_parameters,
@@ -46,7 +46,7 @@ def test_mixers_are_those_of_the_published_models_of_that_width() -> None:
 
 
 def test_only_attention_remembers_all() -> None:
-    names = [probe.part for probe in make_probes(512, 4, KINDS) if probe.remembers_all]
+    names = [probe.part for probe in make_probes(512, 4, KINDS) if probe.has_kv_cache]
     assert names == ["attention", "window 256", "window 512"]
 
 
@@ -54,7 +54,7 @@ def test_only_attention_remembers_all() -> None:
 @pytest.mark.parametrize("width", [256, 512, 1024, 2048])
 def test_the_lightest_probe_does_not_fit_the_cache(width: int, quantization) -> None:
     cache = 32 << 20
-    layers = layers_beyond(width, quantization, cache)
+    layers = layers_beyond_cache(width, quantization, cache)
     lightest = min(
         weight_bytes(probe.architecture, quantization)
         for probe in make_probes(width, layers, KINDS)
@@ -64,7 +64,7 @@ def test_the_lightest_probe_does_not_fit_the_cache(width: int, quantization) -> 
 
 
 def test_the_largest_cache_has_a_bound() -> None:
-    assert layers_beyond(1024, "int4", 1 << 34) == 64
+    assert layers_beyond_cache(1024, "int4", 1 << 34) == 64
 
 
 def test_whole_models_are_made_of_the_probes_mixers_and_stay_the_same() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from search_space.architecture import Architecture, Attention, Layer, LinearAttention, ShortConv
 from search_space.costs import parameter_counts
 from search_space.preset_models import PRESETS, preset
-from search_space.scaling import CLOSE, parse_parameters, scaled
+from search_space.scaling import TOLERANCE, parse_parameters, scale_architecture
 from tests.search_space.strategies import CORNERS, architectures, stack
 
 _ATTENTION = Attention(heads=8, kv_heads=2, head_dim=64)
@@ -22,12 +22,12 @@ def total(architecture: Architecture) -> int:
 @pytest.mark.parametrize("target", [400_000_000, 700_000_000, 2_600_000_000, 7_000_000_000])
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_meet_larger_targets_within_two_percent(name: str, target: int) -> None:
-    assert total(scaled(preset(name), target)) == pytest.approx(target, rel=CLOSE)
+    assert total(scale_architecture(preset(name), target)) == pytest.approx(target, rel=TOLERANCE)
 
 
 @given(architecture=architectures(), factor=st.floats(0.3, 30.0))
 def test_what_size_does_not_set_stays(architecture: Architecture, factor: float) -> None:
-    found = scaled(architecture, max(1_000, round(total(architecture) * factor)))
+    found = scale_architecture(architecture, max(1_000, round(total(architecture) * factor)))
     assert found.vocab_size == architecture.vocab_size
     assert found.factorised <= architecture.factorised
     kinds = {_kept(layer) for layer in architecture.layers}
@@ -39,13 +39,13 @@ def test_what_size_does_not_set_stays(architecture: Architecture, factor: float)
 @pytest.mark.parametrize("name", [*PRESETS, *CORNERS])
 def test_its_own_size_changes_nothing(name: str) -> None:
     architecture = (PRESETS | CORNERS)[name]
-    assert scaled(architecture, total(architecture)) == architecture
+    assert scale_architecture(architecture, total(architecture)) == architecture
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_more_parameters_are_never_less_of_a_model(name: str) -> None:
     # Apart by more than both may miss.
-    sizes = [scaled(preset(name), round(300e6 * 1.3**step)) for step in range(12)]
+    sizes = [scale_architecture(preset(name), round(300e6 * 1.3**step)) for step in range(12)]
     assert [total(size) for size in sizes] == sorted(total(size) for size in sizes)
     depths = [len(size.layers) for size in sizes]
     assert depths == sorted(depths)
@@ -74,13 +74,13 @@ def test_layers_come_and_go_in_the_units_that_repeat(layout, factor, expected) -
     model = stack(
         *(mixers[letter] for letter in layout), vocab_size=1, width=512, embedding_width=512
     )
-    assert scaled(model, round(total(model) * factor)).layout == expected
+    assert scale_architecture(model, round(total(model) * factor)).layout == expected
 
 
 def test_a_layer_of_another_feed_forward_is_another_layer() -> None:
     wide, narrow = (Layer(mixer=_ATTENTION, feed_forward_width=width) for width in (2048, 1024))
     model = replace(stack(None, width=512, embedding_width=512), layers=(wide, narrow) * 3)
-    found = scaled(model, 16 * total(model))
+    found = scale_architecture(model, 16 * total(model))
     assert len(found.layers) == 12
     assert found.layers == found.layers[:2] * 6
     ratio = found.layers[0].feed_forward_width / found.layers[1].feed_forward_width
@@ -89,7 +89,7 @@ def test_a_layer_of_another_feed_forward_is_another_layer() -> None:
 
 def test_a_family_grows_as_published_families_do() -> None:
     """LFM2-350M at the size of LFM2-1.2B: 2,048 wide and 16 deep there."""
-    found = scaled(preset("lfm2-350m"), total(preset("lfm2-1.2b")))
+    found = scale_architecture(preset("lfm2-350m"), total(preset("lfm2-1.2b")))
     assert found.width % 64 == 0
     assert 1_536 <= found.width <= 2_048
     assert 16 <= len(found.layers) <= 22

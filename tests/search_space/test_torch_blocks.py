@@ -1,4 +1,4 @@
-"""Each mixer against a loop over positions that follows its formula, in float64."""
+"""Each mixer against a plain loop over positions in float64 that follows its formula."""
 
 import math
 import warnings
@@ -39,7 +39,7 @@ MIXERS = {
 
 
 def random_block(mixer):
-    """The mixer's block at width 12 with weights that are all different, norms and biases too."""
+    """Return the mixer's block at width 12; all weights are random, also norms and biases."""
     block = mixer_block(mixer, stack(mixer, width=WIDTH, embedding_width=WIDTH))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -84,7 +84,7 @@ def naive_attention(mixer: Attention, weights, x_TD: Tensor) -> Tensor:
         return values[index * mixer.head_dim : (index + 1) * mixer.head_dim]
 
     def placed(values_d: Tensor, part: str, position: int) -> Tensor:
-        """Normed, then turned: pair i is a complex number of angle position * base^(-2i / d)."""
+        """Normalise, then rotate pair i as a complex number by position * base^(-2i / d)."""
         if mixer.qk_norm:
             values_d = rms_norm(values_d) * weights[f"{part}_norm.weight"]
         pairs = mixer.head_dim // 2
@@ -108,9 +108,9 @@ def naive_attention(mixer: Attention, weights, x_TD: Tensor) -> Tensor:
                     for s in range(first, t + 1)
                 ]
             )
-            shares = torch.exp(scores) / torch.exp(scores).sum()
-            seen = torch.stack([head(values[s], group) for s in range(first, t + 1)])
-            mixed_d = shares @ seen
+            attention = torch.exp(scores) / torch.exp(scores).sum()
+            visible = torch.stack([head(values[s], group) for s in range(first, t + 1)])
+            mixed_d = attention @ visible
             if mixer.head_gate:
                 mixed_d = mixed_d * torch.sigmoid(weights["gate_proj.weight"][h] @ x_TD[t])
             heads.append(mixed_d)
@@ -148,7 +148,7 @@ def rms_norm(x: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def assert_close(actual: Tensor, expected: Tensor) -> None:
-    """Equal up to float32's rounding of numbers as large as the largest."""
+    """Assert equality up to float32 rounding, relative to the largest expected value."""
     scale = float(expected.abs().max())
     torch.testing.assert_close(actual.double() / scale, expected / scale, rtol=0, atol=1e-4)
 
@@ -174,14 +174,14 @@ def test_outputs_and_gradients_are_those_of_the_naive_loop(name, length):
     (exact_y_BTD * direction.double()).sum().backward()
 
     assert_close(y_BTD.detach(), exact_y_BTD.detach())
-    # On one scale: some gradients are zero but for rounding, as that of one token's query.
+    # Compared on one scale: some gradients are zero up to rounding, e.g. those of a lone query.
     gradients = [x_BTD.grad, *(weight.grad for weight in block.parameters())]
     exact_gradients = [exact_x_BTD.grad, *(weight.grad for weight in weights.values())]
     assert_close(flat(gradients), flat(exact_gradients))
 
 
 @pytest.mark.parametrize("name", MIXERS)
-def test_steps_are_the_naive_loop_too(name):
+def test_steps_are_those_of_the_naive_loop(name):
     mixer, block = MIXERS[name], random_block(MIXERS[name])
     x_BTD = random_input(9)
     weights = {name: weight.detach().double() for name, weight in block.named_parameters()}
@@ -195,7 +195,7 @@ def test_steps_are_the_naive_loop_too(name):
 
 
 def sees(mixer, position: int, other: int) -> bool:
-    """Whether the output at `position` may depend on the input at `other`."""
+    """Return whether the output at `position` may depend on the input at `other`."""
     back = position - other
     match mixer:
         case ShortConv(kernel=kernel):
@@ -207,19 +207,19 @@ def sees(mixer, position: int, other: int) -> bool:
 
 
 @pytest.mark.parametrize("name", MIXERS)
-def test_a_position_sees_exactly_what_it_may(name):
-    # By gradient: nothing ahead, exactly the window behind, and all of that.
+def test_a_position_depends_on_exactly_the_visible_ones(name):
+    # Tested by gradients: no later position, and all positions of the window.
     mixer, block = MIXERS[name], random_block(MIXERS[name])
     x_TD = random_input(9, batch=1)[0].requires_grad_()
     y_TD = block(x_TD[None])[0]
     for position in range(9):
         (gradient_TD,) = torch.autograd.grad(y_TD[position].sum(), x_TD, retain_graph=True)
-        felt = (gradient_TD != 0).any(dim=1).tolist()
-        assert felt == [sees(mixer, position, other) for other in range(9)]
+        influences = (gradient_TD != 0).any(dim=1).tolist()
+        assert influences == [sees(mixer, position, other) for other in range(9)]
 
 
 @pytest.mark.parametrize("name", ["attention", "half rotates", "window 3"])
-def test_attention_knows_distances_and_no_absolute_positions(name):
+def test_attention_depends_on_distances_and_not_on_absolute_positions(name):
     block = random_block(MIXERS[name])
     x_BTD = random_input(6)
 
@@ -232,13 +232,13 @@ def test_attention_knows_distances_and_no_absolute_positions(name):
 
     with torch.no_grad():
         torch.testing.assert_close(read(0), read(300), rtol=0, atol=2e-4)
-        # And distances it does know: in another order the last token gets another answer.
+        # Distances matter: in another order, the last tokens have different outputs.
         shuffled = x_BTD[:, [1, 0, 3, 2, 4, 5]]
         assert (block(shuffled)[:, 4:] - block(x_BTD)[:, 4:]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("activation", ["silu", "gelu_tanh"])
-def test_the_feed_forward_is_its_formula(activation):
+def test_the_feed_forward_follows_its_formula(activation):
     block = FeedForward(20, stack(None, width=WIDTH, embedding_width=WIDTH, activation=activation))
     x_BTD = random_input(3)
     gate, up, down = (
@@ -253,18 +253,18 @@ def test_the_feed_forward_is_its_formula(activation):
 
 
 @pytest.mark.parametrize("name", ["kernel 3", "attention", "window 3", "linear"])
-def test_autocast_keeps_the_answer_and_says_nothing(name):
+def test_autocast_keeps_the_output_and_warns_of_nothing(name):
     block, x_BTD = random_block(MIXERS[name]), random_input(9)
     exact_BTD = block(x_BTD)
     with warnings.catch_warnings(), torch.autocast("cpu", dtype=torch.bfloat16):
         warnings.simplefilter("error")
         y_BTD = block(x_BTD)
     assert y_BTD.dtype == torch.bfloat16
-    # bfloat16 keeps 8 bits.
+    # bfloat16 has 8 significant bits.
     assert (y_BTD.float() - exact_BTD).abs().max() < 0.05 * exact_BTD.abs().max()
 
 
-def test_attention_itself_stays_in_float32_under_autocast(monkeypatch):
+def test_attention_stays_in_float32_under_autocast(monkeypatch):
     seen = []
     attend = torch.nn.functional.scaled_dot_product_attention
 
@@ -279,7 +279,7 @@ def test_attention_itself_stays_in_float32_under_autocast(monkeypatch):
     assert seen == [torch.float32] * 4
 
 
-def test_every_sequence_of_a_batch_is_its_own():
+def test_sequences_of_a_batch_are_independent():
     for mixer in MIXERS.values():
         block, x_BTD = random_block(mixer), random_input(5, batch=3)
         alone = torch.cat([block(x_TD[None]) for x_TD in x_BTD])

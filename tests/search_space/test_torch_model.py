@@ -1,17 +1,21 @@
+"""The torch model: steps against whole passes, causality, initial values, weights by name."""
+
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from torch import Tensor
 
 from search_space.architecture import Layer
-from search_space.torch_model import LanguageModel
+from search_space.preset_models import preset
+from search_space.torch_model import InitialWeights, LanguageModel, weight_shapes, weights_of
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, LINEAR, architectures, stack
 
 
 def random_model(architecture, seed: int = 0) -> LanguageModel:
-    """Initial weights, and norms and biases that are not just ones and zeros."""
+    """Return a model with initial weights, except that norms and biases are not constant."""
     model = LanguageModel(architecture)
     model.initialise(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -37,13 +41,13 @@ def one_by_one(model: LanguageModel, tokens_BT: Tensor) -> Tensor:
 
 
 def worst(actual: Tensor, expected: Tensor) -> float:
-    """The largest difference in standard deviations of what is expected."""
+    """Return the largest difference, in standard deviations of the expected values."""
     return float((actual - expected).abs().max() / expected.std())
 
 
 @pytest.mark.parametrize("name", CORNERS)
 @torch.no_grad()
-def test_a_whole_pass_is_the_tokens_one_by_one(name):
+def test_a_whole_pass_equals_the_tokens_one_by_one(name):
     model, tokens_BT = random_model(CORNERS[name]), random_tokens(CORNERS[name], 12)
     assert worst(one_by_one(model, tokens_BT), model(tokens_BT)) < 1e-4
 
@@ -51,14 +55,14 @@ def test_a_whole_pass_is_the_tokens_one_by_one(name):
 @settings(max_examples=25)
 @given(architecture=architectures())
 @torch.no_grad()
-def test_a_whole_pass_of_any_architecture_is_the_tokens_one_by_one(architecture):
+def test_a_whole_pass_of_any_architecture_equals_the_tokens_one_by_one(architecture):
     model, tokens_BT = random_model(architecture), random_tokens(architecture, 9)
-    # Norms of a few small numbers amplify rounding, by a hundred at worst; a mistake is far more.
+    # Norms of a few small numbers amplify rounding errors up to a hundredfold; mistakes are larger.
     assert worst(one_by_one(model, tokens_BT), model(tokens_BT)) < 5e-3
 
 
 @pytest.mark.parametrize("name", CORNERS)
-def test_no_token_is_seen_before_its_turn(name):
+def test_no_token_depends_on_later_ones(name):
     model, tokens_BT = random_model(CORNERS[name]), random_tokens(CORNERS[name], 8)
     other_BT = tokens_BT.clone()
     other_BT[:, 5] = (other_BT[:, 5] + 1) % CORNERS[name].vocab_size
@@ -78,13 +82,13 @@ def test_every_weight_is_trained(name):
         for name, weight in model.named_parameters()
         if weight.grad is None or not weight.grad.any()
     ]
-    # Softmax over a single token has nothing to choose.
-    alone = name == "window 1"
-    assert all(alone and ".mixer." in weight for weight in untrained), untrained
+    # A softmax over a single token is constant.
+    constant = name == "window 1"
+    assert all(constant and ".mixer." in weight for weight in untrained), untrained
 
 
 class TestInitialValues:
-    def test_equal_names_and_shapes_begin_equal_whatever_stands_beside_them(self):
+    def test_equal_names_and_shapes_have_equal_values_in_different_models(self):
         one = LanguageModel(stack(CONV, ATTENTION, LINEAR))
         other = LanguageModel(stack(CONV, None, LINEAR, tied_head=False, sandwich_norm=True))
         one.initialise(3)
@@ -106,7 +110,7 @@ class TestInitialValues:
         assert not torch.equal(weights[0][name.format(0)], weights[0][name.format(1)])
         assert not torch.equal(weights[0][name.format(0)], weights[1][name.format(0)])
 
-    def test_global_randomness_is_neither_used_nor_moved(self):
+    def test_the_global_generator_is_neither_used_nor_advanced(self):
         model = LanguageModel(stack(CONV))
         torch.manual_seed(5)
         expected = torch.rand(3)
@@ -117,7 +121,7 @@ class TestInitialValues:
         model.initialise(0)
         torch.testing.assert_close(model.embedding.weight.detach(), first, rtol=0, atol=0)
 
-    def test_nothing_is_left_as_the_memory_held_it(self):
+    def test_no_weight_is_left_uninitialised(self):
         for architecture in CORNERS.values():
             model = LanguageModel(architecture)
             with torch.no_grad():
@@ -126,7 +130,7 @@ class TestInitialValues:
             model.initialise(0)
             assert all(weight.isfinite().all() for weight in model.parameters())
 
-    def test_the_residual_stream_keeps_its_scale_at_any_depth(self):
+    def test_the_scale_of_the_residual_stream_does_not_depend_on_depth(self):
         def scale(depth: int) -> float:
             layer = Layer(mixer=CONV, feed_forward_width=256)
             architecture = stack(CONV, width=128, embedding_width=128)
@@ -140,3 +144,19 @@ class TestInitialValues:
 
         shallow, deep = scale(2), scale(32)
         assert 0.8 < deep / shallow < 1.25
+
+
+class TestWeightsByName:
+    @pytest.mark.parametrize("name", CORNERS)
+    def test_initial_weights_are_those_that_the_model_draws(self, name: str) -> None:
+        model = LanguageModel(CORNERS[name])
+        model.initialise(5)
+        expected, drawn = weights_of(model), InitialWeights(CORNERS[name], 5)
+        assert list(drawn) == list(expected)
+        for weight, values in expected.items():
+            assert np.array_equal(drawn[weight], values), weight
+
+    def test_shapes_of_a_model_too_large_for_memory(self) -> None:
+        shapes = weight_shapes(preset("lfm3-1.7b"))
+        assert shapes["embedding.weight"] == (128_000, 2_048)
+        assert shapes["layers.0.mixer.kernel_DW"] == (2_048, 7)

@@ -1,4 +1,4 @@
-"""Databases for the tests of studies: SQLite files always, PostgreSQL where its programs are."""
+"""Databases for the tests of studies: SQLite files, and PostgreSQL where it is installed."""
 
 import getpass
 import os
@@ -21,7 +21,7 @@ _PROGRAMS = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.get_exec_
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> str:
-    """A database that does not exist yet, or is empty."""
+    """The URL of a database that is empty or does not exist yet."""
     return request.getfixturevalue(f"{request.param}_url")
 
 
@@ -43,7 +43,7 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def postgresql_url(postgresql_server: sa.URL) -> str:
-    """A database of its own on the session's server."""
+    """The URL of a new database on the server of the test session."""
     name = f"test_{uuid.uuid4().hex}"
     server = sa.create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
@@ -54,7 +54,7 @@ def postgresql_url(postgresql_server: sa.URL) -> str:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[sa.URL]:
-    """A server of our own, in a temporary folder, on a socket there and on no port."""
+    """A server in a temporary folder that listens on a socket there and on no port."""
     pytest.importorskip("psycopg")
     programs = next((path for path in _PROGRAMS if (path / "initdb").exists()), None)
     if programs is None:
@@ -80,7 +80,7 @@ def postgresql_server() -> Iterator[sa.URL]:
 
 
 def _not_root() -> str:
-    """PostgreSQL refuses to run as root."""
+    """Return the user that PostgreSQL runs as, because it refuses to run as root."""
     if os.getuid() != 0:
         return getpass.getuser()
     passwd = Path("/etc/passwd").read_text()

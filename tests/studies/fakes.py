@@ -1,4 +1,4 @@
-"""Deterministic evaluators whose scores conflict as real ones do, and a small study."""
+"""Deterministic evaluators whose scores conflict like real ones, and a small study."""
 
 import time
 from collections.abc import Callable
@@ -42,7 +42,7 @@ ENVIRONMENT = Environment(
 
 
 def small_spec(storage: str, **changes: object) -> StudySpec:
-    """Three objectives and six layers, which no study of a test exhausts."""
+    """Return a study of three objectives and up to six layers, a space that no test exhausts."""
     space = Space(
         depth=(4, 6),
         width=(256, 512),
@@ -62,14 +62,17 @@ def small_spec(storage: str, **changes: object) -> StudySpec:
     return spec.model_copy(update=changes)
 
 
-def unlucky(architecture: Architecture, share: float) -> bool:
-    """True for about this share of all architectures, the same ones always."""
-    return int(architecture_hash(architecture), 16) % 1_000 < 1_000 * share
+def unlucky(architecture: Architecture, fraction: float) -> bool:
+    """Return whether an architecture is in a fixed subset of about this fraction of all."""
+    return int(architecture_hash(architecture), 16) % 1_000 < 1_000 * fraction
 
 
 @dataclass(kw_only=True)
 class FakeEvaluator:
-    """Counts its evaluations; `failing` names those that fail, `seconds` what each one takes."""
+    """An evaluator that records what it evaluates.
+
+    `failing` selects the architectures that fail, and `seconds` is the time of an evaluation.
+    """
 
     stage: str
     score_names: tuple[str, ...]
@@ -89,7 +92,7 @@ class FakeEvaluator:
             time.sleep(self.seconds / 4)
             report(Progress(done=step / 4, text=f"step {step}"))
         if self.failing(architecture):
-            raise EvaluationFailed(self.failure, "as the test wants it")
+            raise EvaluationFailed(self.failure, "requested by the test")
         return self.measure(architecture, report)
 
 
@@ -115,7 +118,7 @@ def all_stages() -> Stages:
 def run_with_fakes(
     spec: StudySpec, store: Store, stages: Stages | None = None
 ) -> tuple[Trial, ...]:
-    """The study's candidates, once it has ended."""
+    """Run a study to its end and return its candidates."""
     run_study(spec, evaluators=stages or all_stages(), store=store)
     return store.trials(spec.name)
 

@@ -1,4 +1,4 @@
-"""Which process is which, and which are gone."""
+"""How processes are identified, and which of them are considered dead."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 from studies.owner import Owner, is_lost, this_process
 
 
-def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
+def test_a_later_process_with_the_same_number_is_another_process() -> None:
     here = this_process()
     now = datetime.now(UTC)
     assert not is_lost(here, now)

@@ -1,1 +1,1 @@
-"""What each part of a model costs on a device, from whole small models that were timed."""
+"""The cost of each part of a model on a device, from the times of small whole models."""

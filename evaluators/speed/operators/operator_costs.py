@@ -15,8 +15,8 @@ from search_space.probes import (
     FEED_FORWARD,
     LARGE_VOCABULARY,
     NO_MIXER,
+    REPORTED_VOCABULARY,
     SMALL_VOCABULARY,
-    TOLD_VOCABULARY,
     VOCABULARY,
     WIDE_FEED_FORWARD,
     Part,
@@ -84,7 +84,7 @@ def _own(times: ProbeTimes, part: Part, workload: Workload, layers: int) -> Sum:
     if part == FEED_FORWARD:
         return (1 / (WIDE_FEED_FORWARD - 1)) * (probe - times.at(times.parts[0], workload))
     if part == VOCABULARY:  # there is one
-        told = TOLD_VOCABULARY / (LARGE_VOCABULARY - SMALL_VOCABULARY)
+        told = REPORTED_VOCABULARY / (LARGE_VOCABULARY - SMALL_VOCABULARY)
         return layers * told * (probe - times.at(times.parts[0], workload))
     return probe - times.at(NO_MIXER, workload)
 

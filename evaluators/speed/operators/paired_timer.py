@@ -1,4 +1,4 @@
-"""Times models in turns with the short-convolution probe of their setting, which stays loaded."""
+"""Timing of models interleaved with the short-convolution probe of their setting."""
 
 import contextlib
 import json
@@ -12,28 +12,37 @@ from scipy.special import stdtrit
 
 from evaluators.cache import EvaluationCache
 from evaluators.evaluator import Evaluation, Score
-from evaluators.speed.built_model import loaded
+from evaluators.speed.built_model import build_and_load
 from evaluators.speed.latency import Quiet
 from evaluators.speed.operators.probe_times import PairedRatio, Setting
-from evaluators.speed.reference_calibration import Reference
+from evaluators.speed.reference_calibration import ReferenceModel
 from hardware.measurement import Workload, quantile_ms
-from hardware.quiet import Say, measuring
+from hardware.progress import Say
+from hardware.quiet import measuring
 from hardware.runner import LoadedModel, Runner
 from hardware.stability import TimingBudget, measure_paired, ratio
 from search_space.architecture import Architecture, architecture_hash
 from search_space.probes import make_probes
 
-# Raise it when the graph or the way it is timed changes: what was measured before does not compare.
+# Increase this when the graph or the timing changes, so that earlier times are not comparable.
 _VERSION = 1
 _PATIENCE_S = 10.0
-# `ratio` makes its interval by Student's distribution below so many windows, by ranks from there.
+# `ratio` computes its interval from ranks if there are at least this many windows, and otherwise from
+# Student's distribution.
 _RANKED = 6
 _NORMAL_975 = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileBudget:
-    """How well a time is to be known, as in an Effort; rounds: how often all is loaded anew."""
+    """The timing budget of each workload of a profile.
+
+    Attributes:
+        precision: Half the width of the 95 % confidence interval at which a timing stops, as a
+            fraction of the time.
+        seconds: Time limit per workload and round.
+        rounds: How many times each model is loaded and timed.
+    """
 
     precision: float
     seconds: float
@@ -41,10 +50,7 @@ class ProfileBudget:
 
 
 class PairedTimer:
-    """One round of a setting. To be closed, or used in `with`.
-
-    capacity: the most tokens that caches hold; no time depends on it.
-    """
+    """Times the models of one setting in one round; the reference model stays loaded. Use in `with`."""
 
     def __init__(
         self,
@@ -53,20 +59,31 @@ class PairedTimer:
         profile_budget: ProfileBudget,
         round_number: int,
         capacity: int,
-        memory: EvaluationCache,
+        cache: EvaluationCache,
         quiet: Quiet | None = None,
     ) -> None:
-        """quiet: None waits some seconds a round while others are busy here."""
+        """Choose the device and the reference model; nothing is loaded yet.
+
+        Args:
+            runner: The device.
+            setting: What the models of the profile have in common.
+            profile_budget: The timing budget of each workload.
+            round_number: The number of the round, counted from 0.
+            capacity: The number of tokens that caches have room for; no time depends on it.
+            cache: Stores the calibrations of the reference model.
+            quiet: Reserves the machine for a measurement; None waits at most some seconds per round
+                for other programs.
+        """
         self._runner = runner
         self._quantization = setting.quantization
-        self._pains = profile_budget
-        self._quiet = quiet or self._patient
+        self._budget = profile_budget
+        self._quiet = quiet or self._wait_at_most
         self._patience_s = _PATIENCE_S
-        # A window no smaller than the capacity would be built as full attention.
+        # An attention window that is not smaller than the capacity would become full attention.
         self._capacity = max(capacity, 1 + max(setting.kinds.windows, default=0))
         first = make_probes(setting.width, setting.layers, setting.kinds)[0]
-        self._reference = Reference(
-            runner, first.architecture, setting.quantization, self._capacity, memory
+        self._reference = ReferenceModel(
+            runner, first.architecture, setting.quantization, self._capacity, cache
         )
         facts = asdict(profile_budget) | {
             "rounds": round_number,
@@ -82,7 +99,7 @@ class PairedTimer:
         self._reference.close()
 
     def fingerprint(self, workload: Workload) -> str:
-        """Under which one workload of any model is remembered."""
+        """Return the fingerprint under which the times of one workload are cached."""
         return f"paired {_VERSION} {workload} {self._facts}"
 
     def time(
@@ -90,26 +107,37 @@ class PairedTimer:
         architecture: Architecture,
         workloads: Sequence[Workload],
         say: Say,
-        timed: Callable[[Workload, Evaluation], None],
+        on_timed: Callable[[Workload, Evaluation], None],
     ) -> None:
-        """Hands each workload's evaluation to `timed` as soon as it is there.
+        """Time workloads of one model.
 
-        Raises EvaluationFailed, and what `say` and `timed` raise.
+        Args:
+            architecture: The model.
+            workloads: The workloads to time.
+            say: Receives lines of text about the progress.
+            on_timed: Called with each workload and its evaluation as soon as it has been timed.
+
+        Raises:
+            EvaluationFailed: The model cannot be built, loaded or timed.
         """
         missing = list(workloads)
 
         def work(reference: LoadedModel) -> None:
-            with loaded(self._runner, architecture, self._quantization, self._capacity) as model:
+            with build_and_load(
+                self._runner, architecture, self._quantization, self._capacity
+            ) as model:
+                # A workload leaves the list when it has been timed: if the reference model dies,
+                # `work` is called again for the others.
                 while missing:
-                    timed(missing[0], self._evaluate(model, reference, missing[0], say))
+                    on_timed(missing[0], self._evaluate(model, reference, missing[0], say))
                     del missing[0]
 
         with self._quiet(say, self._reference.cores):
-            say("builds and loads the model")
-            self._reference.beside(work)
+            say("building and loading the model")
+            self._reference.run(work)
 
     @contextlib.contextmanager
-    def _patient(self, say: Say, cores: Sequence[int]) -> Iterator[float]:
+    def _wait_at_most(self, say: Say, cores: Sequence[int]) -> Iterator[float]:
         with measuring(say, cores, patience_s=self._patience_s) as waited_s:
             self._patience_s = max(0.0, self._patience_s - waited_s)
             yield waited_s
@@ -119,15 +147,21 @@ class PairedTimer:
     ) -> Evaluation:
         start = time.monotonic()
         timing_budget = TimingBudget(
-            workload=workload, precision=self._pains.precision, seconds=self._pains.seconds
+            workload=workload, precision=self._budget.precision, seconds=self._budget.seconds
         )
         (measurement,) = measure_paired(model, reference, [timing_budget], say)
         assert measurement.reference is not None
-        known = ratio(measurement)
+        estimate = ratio(measurement)
         reference_ms = quantile_ms(measurement.reference, 0.5)
         return Evaluation(
             scores=(
-                Score(name="ratio", value=known.value, unit="1", low=known.low, high=known.high),
+                Score(
+                    name="ratio",
+                    value=estimate.value,
+                    unit="1",
+                    low=estimate.low,
+                    high=estimate.high,
+                ),
                 Score(name="reference", value=reference_ms, unit="ms"),
             ),
             seconds=time.monotonic() - start,
@@ -136,7 +170,7 @@ class PairedTimer:
 
 
 def paired_ratio(evaluation: Evaluation) -> PairedRatio:
-    """Of an evaluation that a PairedTimer made."""
+    """Return the ratio of times from an evaluation that a PairedTimer made."""
     score, (measurement,) = evaluation.scores[0], evaluation.measurements
     if score.low is None or score.high is None:
         return PairedRatio(value=score.value, deviation=None)
@@ -147,5 +181,5 @@ def paired_ratio(evaluation: Evaluation) -> PairedRatio:
 
 
 def reference_ms(evaluation: Evaluation) -> float:
-    """The reference's median beside it."""
+    """Return the reference model's median time, in ms, from an evaluation of a PairedTimer."""
     return evaluation.scores[1].value

@@ -147,7 +147,7 @@ class ProbeTimes:
             for each, other in self._times
             if each == part and other.phase == workload.phase == "decode"
         }
-        if depths and not self._probes[part].remembers_all:
+        if depths and not self._probes[part].has_kv_cache:
             return Sum({(part, next(iter(depths.values()))): 1.0})
         below = [depth for depth in depths if depth <= workload.depth]
         above = [depth for depth in depths if depth >= workload.depth]

@@ -13,7 +13,7 @@ import { counted, figure, percent } from "./format.js";
  */
 export function strip(mixers, layout, differs = () => false) {
   const cells = [...layout].map((letter, index) => {
-    const cell = layerMark(mixers.find((mixer) => mixer.letter === letter));
+    const cell = layerMark(letter, mixers.find((mixer) => mixer.letter === letter));
     if (differs(index)) cell.classList.add("differs");
     return cell;
   });
@@ -33,7 +33,7 @@ function layoutText(mixers, layout) {
 /** Explains the letters and colours. @param {Mixer[]} mixers */
 export function legend(mixers) {
   const parts = mixers.map((mixer) =>
-    element("span", {}, layerMark(mixer), ` ${mixer.name}`),
+    element("span", {}, layerMark(mixer.letter, mixer), ` ${mixer.name}`),
   );
   return element("p", { class: "legend" }, ...parts);
 }
@@ -61,12 +61,13 @@ export function shapeFacts(shape) {
     ["window", figure(shape.window)],
     ["vocabulary", figure(shape.vocab_size)],
     ["embedding width", figure(shape.embedding_width)],
-    ["embedding parameters", percent(shape.embedding_share)],
+    ["embedding share", percent(shape.embedding_share)],
   ];
 }
 
-function layerMark(mixer) {
-  const mark = element("span", { class: "layer" }, mixer.letter);
-  setMixerColour(mark, mixer);
+/** @param {string} letter @param {Mixer | undefined} mixer undefined for a letter of a broken database */
+function layerMark(letter, mixer) {
+  const mark = element("span", { class: "layer" }, letter);
+  if (mixer !== undefined) setMixerColour(mark, mixer);
   return mark;
 }

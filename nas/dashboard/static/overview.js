@@ -83,6 +83,6 @@ function settings({ objectives = [], device, proxy }) {
   const names = objectives.map(({ name, max }) => (max === null ? name : `${name} (at most ${figure(max)})`));
   const training = proxy?.method === "shared"
     ? ` Losses are inherited from one shared network, trained on ${figure(proxy.shared_token_budget)} tokens.`
-    : proxy?.token_budget ? ` Each candidate is trained on ${figure(proxy.token_budget)} tokens.` : "";
+    : proxy?.token_budget ? ` Each candidate is trained on up to ${figure(proxy.token_budget)} tokens.` : "";
   return `Objectives, all minimised: ${names.join(", ")}. Runner: ${device?.runner ?? "unknown"}.${training}`;
 }

@@ -70,7 +70,7 @@ export function reliabilitySection(page) {
     summary.textContent = timedRows.length
       ? `${figure(settled.length)} of ${counted(timedRows.length, "timed trial")} reached the requested precision ` +
         `of ±${figure(requested)} %. In ${counted(disturbed.length, "trial")}, other processes used more than ` +
-        `${percent(DISTURBED)} of the measuring cores. ` +
+        `${100 * DISTURBED} % of the measuring cores. ` +
         (waited
           ? `In total, timings waited ${duration(waited)} for a quiet machine.`
           : "No timing waited for a quiet machine.")

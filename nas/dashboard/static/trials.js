@@ -169,7 +169,7 @@ export function trialsSection(page) {
           drawRows();
         }),
         element("label", { class: "field" }, element("span", {}, "Find"), search),
-        button("Select these", () => page.view.select(filtered().map((row) => row.name))),
+        button("Select matching", () => page.view.select(filtered().map((row) => row.name))),
         button("Clear selection", () => page.view.select([])),
         button("CSV", save("csv"), { title: "Download the selected trials, or all matching trials if none is selected" }),
         button("JSON", save("json"), { title: "Download the selected trials, or all matching trials if none is selected" }),

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from nas.exporters.huggingface.card import model_card
 from search_space.architecture import Architecture
 from search_space.huggingface.checkpoint import WEIGHTS_FILE
-from search_space.huggingface.config_file import CONFIG_FILE
+from search_space.huggingface.configuration import CONFIG_FILE
 from search_space.huggingface.configuration import CUSTOM, NO_TOKENS, config_of
 from search_space.huggingface.weights import Weights, to_huggingface
 

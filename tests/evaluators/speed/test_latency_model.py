@@ -68,7 +68,7 @@ def test_prices_are_recovered_from_forty_measurements(score: str) -> None:
     assert model.accuracy.kendall_tau > 0.85
     assert model.accuracy.within_tenth > 0.95
     unseen = drawn(EDGE, 100, seed=3)
-    errors = [model.forecast(device.parts(one)).value / device.true(one) - 1 for one in unseen]
+    errors = [model.predict(device.parts(one)).value / device.true(one) - 1 for one in unseen]
     assert np.median(np.abs(errors)) < NOISE
 
 
@@ -81,7 +81,7 @@ def test_intervals_hold_as_many_measurements_as_they_say(count: int) -> None:
         order = np.random.default_rng(seed).permutation(300)
         model = device.learned([models[index] for index in order[100 : 100 + count]])
         for one in (models[index] for index in order[:100]):
-            forecast = model.forecast(device.parts(one))
+            forecast = model.predict(device.parts(one))
             held.append(forecast.low <= device.measure(one) <= forecast.high)
     assert 0.90 <= np.mean(held) <= 0.99
 
@@ -106,14 +106,14 @@ def test_a_device_on_which_all_is_alike_earns_nothing_either() -> None:
     parts = [Device(seed=6).parts(one) for one in drawn(EDGE, 40, seed=7)]
     model = LatencyModel(parts, [5.0] * 40)
     assert model.accuracy.r2 == 0
-    assert model.forecast(parts[0]).value == pytest.approx(5.0)
+    assert model.predict(parts[0]).value == pytest.approx(5.0)
 
 
 def test_nothing_is_forecast_to_take_no_time() -> None:
     """Time goes with layers alone, and there is a model with none but what was never priced."""
     known = [{"layers": float(count), "once": 1.0} for count in range(1, 41)]
     model = LatencyModel(known, [float(count) for count in range(1, 41)])
-    forecast = model.forecast({"layers": 0.0, "once": 1.0})
+    forecast = model.predict({"layers": 0.0, "once": 1.0})
     assert 0 < forecast.value < 0.01
     assert forecast.low == 0
 
@@ -123,15 +123,15 @@ class TestExtrapolation:
 
     def test_a_mixer_that_was_never_measured(self) -> None:
         device, learned = _without_linear()
-        forecast = learned.forecast(device.parts(CORNERS["every mixer"]))
+        forecast = learned.predict(device.parts(CORNERS["every mixer"]))
         assert (forecast.low, forecast.high) == (0.0, math.inf)
 
     @pytest.mark.parametrize("name", CORNERS)
     def test_models_a_thousandth_of_the_size(self, name: str) -> None:
         device, learned = _without_linear()
         alike = drawn(WITHOUT_LINEAR, 60, seed=3)
-        typical = np.median([_share(learned.forecast(device.parts(one))) for one in alike])
-        forecast = learned.forecast(device.parts(CORNERS[name]))
+        typical = np.median([_share(learned.predict(device.parts(one))) for one in alike])
+        forecast = learned.predict(device.parts(CORNERS[name]))
         assert forecast.low <= device.true(CORNERS[name]) <= forecast.high
         assert _share(forecast) > 2 * typical
 

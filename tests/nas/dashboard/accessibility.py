@@ -1,10 +1,10 @@
-"""What axe-core finds wrong with a page that matters."""
+"""Accessibility checks with axe-core."""
 
 from typing import Any
 
 
-def grave_findings(page: Any) -> list[tuple[str, list[str]]]:
-    """Serious and critical findings, each with the first elements that it is about."""
+def serious_violations(page: Any) -> list[tuple[str, list[str]]]:
+    """Return serious and critical violations, each with the first elements concerned."""
     from axe_core_python.sync_playwright import Axe
 
     return [

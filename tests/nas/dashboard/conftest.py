@@ -1,4 +1,4 @@
-"""A real Chromium, and the dashboard as the command that a person runs."""
+"""Fixtures: a real Chromium, and the dashboard started as a command."""
 
 import shutil
 import signal
@@ -16,7 +16,7 @@ from tests.studies.conftest import postgresql_server, postgresql_url, sqlite_url
 __all__ = ["postgresql_server", "postgresql_url", "sqlite_url"]
 
 _CHROMIUM = shutil.which("chromium")
-_QUIET = [
+_CHROMIUM_ARGUMENTS = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -28,22 +28,22 @@ _QUIET = [
 ]
 
 
-# Its loop of events would stand in the way of other modules' own.
+# Not per session: its event loop would conflict with those of other test modules.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
     if _CHROMIUM is None:
         pytest.skip("chromium is not installed")
     with playwright.sync_playwright() as player:
-        launched = player.chromium.launch(executable_path=_CHROMIUM, args=_QUIET)
+        launched = player.chromium.launch(executable_path=_CHROMIUM, args=_CHROMIUM_ARGUMENTS)
         yield launched
         launched.close()
 
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Opens an address; in the end the console holds no error, and no script but ours has run."""
-    said: list[str] = []
+    """Open an address; afterwards, check that there were no console errors and no dialogs."""
+    complaints: list[str] = []
     contexts = []
 
     def opened(url: str, *, width: int = 1440, scheme: str = "light", offline: bool = False) -> Any:
@@ -56,28 +56,30 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(15_000)
-        page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
+        page.on(
+            "console", lambda line: complaints.append(line.text) if line.type == "error" else None
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
         page.goto(url)
         return page
 
     yield opened
     for context in contexts:
         context.close()
-    assert said == []
+    assert complaints == []
 
 
 @pytest.fixture(scope="module")
 def served_to_all() -> Iterator[Callable[..., str]]:
-    """`served` for tests that change nothing that others look at."""
+    """Like `served`, shared by the tests of a module that do not interfere with each other."""
     with ExitStack() as stack:
         yield lambda folder, *arguments: stack.enter_context(_dashboard(folder, *arguments))
 
 
 @pytest.fixture
 def served() -> Iterator[Callable[..., str]]:
-    """Starts the command in a folder, and returns its address; named before `open_page`."""
+    """Start the command in a folder and return its URL; list it before `open_page`."""
     with ExitStack() as stack:
         yield lambda folder, *arguments: stack.enter_context(_dashboard(folder, *arguments))
 

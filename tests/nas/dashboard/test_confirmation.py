@@ -14,7 +14,7 @@ from nas.report.markdown import report_markdown
 from nas.report.page import report_html
 from nas.report.tables import Table, tables
 from studies.analysis import summaries
-from studies.confirmation.confirmation_results import contenders, read_confirmation
+from studies.confirmation.confirmation_results import candidates_to_confirm, read_confirmation
 from studies.records import ConfirmationStage, Trial
 from studies.storage.store import Store
 from tests.studies.large_study import LargeStudy, write_study
@@ -54,7 +54,7 @@ def repeat(store: Store, trial: Trial, seed: int, tokens: int, loss: float | Non
 def confirm(store: Store) -> list[Trial]:
     """Confirm the front and a runner-up, whose long training diverges."""
     front = summaries.front(store, "large")
-    numbers = contenders(front, len(front.members) + 1)
+    numbers = candidates_to_confirm(front, len(front.members) + 1)
     trials = [store.trials("large", numbers=[number])[0] for number in numbers]
     budget = front.spec.proxy.token_budget
     for place, trial in enumerate(trials):

@@ -151,7 +151,7 @@ def test_a_study_that_was_begun_anew_is_sent_whole(any_url: str) -> None:
     with Store.open(url) as store:
         documents = StudyDocuments(store, "large")
         before = documents.document()
-        store.forget_study("large")
+        store.delete_study("large")
         write_study(LargeStudy(url=url, trials=2, references=()))
         after = documents.document(before["revision"])
     assert after["since"] is None

@@ -1,4 +1,4 @@
-"""The page in a real browser, in front of a real server on a real database."""
+"""The dashboard page in a real browser, with a real server and a real database."""
 
 import csv
 import functools
@@ -14,7 +14,7 @@ import pytest
 
 from studies.spec.study_spec import to_json
 from studies.storage.store import Store
-from tests.nas.dashboard.accessibility import grave_findings
+from tests.nas.dashboard.accessibility import serious_violations
 from tests.studies.large_study import LargeStudy, large_spec, write_study
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -25,7 +25,7 @@ expect = playwright.expect
 expect.set_options(timeout=15_000)
 
 HOSTILE_NAME = """<img src=x onerror=alert(1)>'"</title><script>alert(2)</script>"""
-# Goes on with a study that is being watched, in a process of its own.
+# Adds trials to a study that a page is showing, in a separate process.
 _WRITER = """
 import sys
 from tests.studies.large_study import LargeStudy, write_study
@@ -63,18 +63,18 @@ Served = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a database of several studies is: long, short, hostile, and hardly begun."""
+    """A folder with a database of studies: long, short, hostile, empty and with one trial."""
     folder = tmp_path_factory.mktemp("shown")
     url = f"sqlite:///{folder}/nas.db"
     write_study(LargeStudy(url=url, trials=100))
-    beside = functools.partial(LargeStudy, url=url, references=())
-    write_study(beside(trials=12, name="other", seed=5))
-    write_study(beside(trials=10, name="followed", seed=6))
-    write_study(beside(trials=30, name="hostile", hostile=True, seed=7))
+    small = functools.partial(LargeStudy, url=url, references=())
+    write_study(small(trials=12, name="other", seed=5))
+    write_study(small(trials=10, name="followed", seed=6))
+    write_study(small(trials=30, name="hostile", hostile=True, seed=7))
     with Store.open(url) as store:
         for name in ("trials-0", "trials-1"):
-            store.add_study(name, to_json(large_spec(beside(trials=9, name=name))))
-    write_study(beside(trials=1, name="trials-1", seed=8))
+            store.add_study(name, to_json(large_spec(small(trials=9, name=name))))
+    write_study(small(trials=1, name="trials-1", seed=8))
     with sqlite3.connect(folder / "nas.db") as connection:
         change = "UPDATE nas_studies SET name = ? WHERE name = 'hostile'"
         connection.execute(change, (HOSTILE_NAME,))
@@ -88,12 +88,12 @@ def shown(folder: Path, served_to_all: Served) -> str:
 
 
 def _go(page: Page, section: str) -> None:
-    """What is far from the screen is not drawn."""
+    """Scroll to a section, because sections far from the screen are not drawn."""
     page.get_by_role("link", name=section, exact=True).click()
 
 
 def _drag(page: Page, canvas: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """From one place of a canvas to another, with the mouse."""
+    """Drag the mouse from one point of a canvas to another."""
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + start[0], box["y"] + start[1])
     page.mouse.down()
@@ -104,7 +104,7 @@ def _drag(page: Page, canvas: Any, start: tuple[float, float], end: tuple[float,
 
 
 def _downloaded(page: Page) -> list[dict[str, str]]:
-    """The lines of the CSV file, after a look at whether the JSON file is of the same trials."""
+    """Return the rows of the CSV file, and check that the JSON file has the same trials."""
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
     with Path(download.value.path()).open(newline="") as file:
@@ -117,7 +117,7 @@ def _downloaded(page: Page) -> list[dict[str, str]]:
 
 
 def _selected(page: Page) -> set[str]:
-    """As the table shows it."""
+    """Return the names of the selected trials, as the table shows them."""
     page.locator("#trials select").select_option("selected")
     more = page.get_by_role("button", name="Show more")
     if more.is_visible():
@@ -125,7 +125,7 @@ def _selected(page: Page) -> set[str]:
     return set(page.locator("#trials tbody th").all_inner_texts())
 
 
-def test_hovering_selecting_and_comparing_stay_in_the_address(shown: str, open_page: Open) -> None:
+def test_selection_and_comparison_are_kept_in_the_address(shown: str, open_page: Open) -> None:
     page = open_page(shown)
     canvas = page.locator("#front canvas").first
     canvas.wait_for()
@@ -159,7 +159,7 @@ def test_hovering_selecting_and_comparing_stay_in_the_address(shown: str, open_p
     expect(page.locator("#compare thead")).to_contain_text("lfm2-350m")
 
 
-def test_the_keyboard_walks_along_the_front_and_selects(shown: str, open_page: Open) -> None:
+def test_the_keyboard_moves_along_the_front_and_selects(shown: str, open_page: Open) -> None:
     page = open_page(shown)
     page.locator("#front canvas").first.wait_for()
     page.locator("#front .canvas").focus()
@@ -172,7 +172,7 @@ def test_the_keyboard_walks_along_the_front_and_selects(shown: str, open_page: O
     expect(page.locator("#compare thead th")).to_have_count(2)
 
 
-def test_budgets_name_the_winner_and_its_button_exports_it(
+def test_budgets_select_the_winner_and_the_button_exports_it(
     shown: str, folder: Path, open_page: Open
 ) -> None:
     with Store.open_to_read(f"sqlite:///{folder}/nas.db") as store:
@@ -180,33 +180,33 @@ def test_budgets_name_the_winner_and_its_button_exports_it(
     within = [trial for trial in complete if trial.values["decode"] <= 8.0]
     best = min(within, key=lambda trial: trial.values["loss"])
     page = open_page(shown)
-    page.get_by_label("Most decode (ms/token), as a number").fill("8")
+    page.get_by_label("Maximum decode (ms/token), as a number").fill("8")
     page.keyboard.press("Enter")
     expect(page.locator(".winner-name")).to_have_text(f"trial {best.number}")
     expect(page.locator(".command")).to_have_text(f"nas export large {best.number} --format json")
     assert "max.decode=8" in page.url
     page.get_by_role("button", name="Export").click()
-    expect(page.locator(".export-said")).to_contain_text("Wrote")
-    page.get_by_label("Most decode (ms/token), as a number").fill("0.001")
+    expect(page.locator(".export-status")).to_contain_text("Wrote")
+    page.get_by_label("Maximum decode (ms/token), as a number").fill("0.001")
     page.keyboard.press("Enter")
     expect(page.locator(".winner")).to_contain_text("No complete trial")
     assert json.loads((folder / "out" / f"large-{best.number}.json").read_text())
 
 
-def test_what_is_filtered_is_selected_and_downloaded(shown: str, open_page: Open) -> None:
+def test_filtered_trials_are_selected_and_downloaded(shown: str, open_page: Open) -> None:
     page = open_page(shown)
     _go(page, "Trials")
     page.locator("#trials select").select_option("front")
     rows = page.locator("#trials tbody tr")
     expect(rows.first.locator("td").nth(1)).to_contain_text("on the front")
     count = rows.count()
-    page.get_by_role("button", name="Select these").click()
+    page.get_by_role("button", name="Select matching").click()
     lines = _downloaded(page)
     assert len(lines) == count
     assert {line["role"] for line in lines} == {"front"}
 
 
-def test_an_area_of_the_front_is_a_selection_everywhere(shown: str, open_page: Open) -> None:
+def test_an_area_of_the_front_is_selected_in_every_view(shown: str, open_page: Open) -> None:
     page = open_page(shown)
     canvas = page.locator("#front canvas").first
     canvas.wait_for()
@@ -235,11 +235,9 @@ def test_an_area_of_the_front_is_a_selection_everywhere(shown: str, open_page: O
     assert _selected(page) == table
 
 
-def test_a_stretch_of_a_parallel_axis_is_a_selection_everywhere(
-    shown: str, open_page: Open
-) -> None:
+def test_a_range_of_a_parallel_axis_is_selected_in_every_view(shown: str, open_page: Open) -> None:
     page = open_page(shown)
-    _go(page, "From shape to scores")
+    _go(page, "Parallel coordinates")
     canvas = page.locator("#parallel canvas").first
     canvas.wait_for()
     canvas.scroll_into_view_if_needed()
@@ -262,11 +260,11 @@ def test_a_stretch_of_a_parallel_axis_is_a_selection_everywhere(
     assert all(1.74 < float(line["loss"]) < 1.91 for line in lines)
 
 
-def test_why_is_drawn_when_it_is_looked_at(shown: str, open_page: Open) -> None:
+def test_importances_are_drawn_when_they_are_on_the_screen(shown: str, open_page: Open) -> None:
     page = open_page(shown)
-    _go(page, "Why")
+    _go(page, "Which choices matter")
     why = page.locator("#why")
-    expect(why).to_contain_text("What decode hangs on")
+    expect(why).to_contain_text("Importance for decode")
     expect(why.locator(".heat tbody tr").nth(1).locator("td")).to_have_count(10)
     expect(why.locator("canvas").first).to_be_visible()
     label = why.locator(".canvas").get_attribute("aria-label")
@@ -274,17 +272,17 @@ def test_why_is_drawn_when_it_is_looked_at(shown: str, open_page: Open) -> None:
     assert "attention layers: " in label
 
 
-def test_studies_stand_on_one_pair_of_axes(shown: str, open_page: Open) -> None:
+def test_studies_are_compared_in_one_chart(shown: str, open_page: Open) -> None:
     page = open_page(shown)
     _go(page, "Studies")
     expect(page.locator("#studies tbody tr")).to_have_count(6)
-    expect(page.locator("#studies tbody")).to_contain_text("do not compare: other corpus")
+    expect(page.locator("#studies tbody")).to_contain_text("no: different corpus")
     page.locator("#studies").get_by_role("button", name="other").click()
     expect(page.locator("h1")).to_have_text("other")
     assert "study=other" in page.url
 
 
-def test_a_running_study_is_followed_and_the_selection_stays(
+def test_a_running_study_is_updated_and_the_selection_stays(
     shown: str, folder: Path, open_page: Open
 ) -> None:
     page = open_page(f"{shown}#study=followed&trials=3,5")
@@ -299,28 +297,28 @@ def test_a_running_study_is_followed_and_the_selection_stays(
 
 
 @pytest.mark.parametrize("trials", [0, 1])
-def test_little_is_said_plainly(shown: str, open_page: Open, trials: int) -> None:
+def test_empty_states_are_explained(shown: str, open_page: Open, trials: int) -> None:
     page = open_page(f"{shown}#study=trials-{trials}", width=390)
     expect(page.locator(".tiles")).to_contain_text(f"{trials} of 9")
     if not trials:
-        expect(page.locator(".empty")).to_contain_text("There is nothing yet")
+        expect(page.locator(".empty")).to_contain_text("No candidate has ended yet")
         _go(page, "Within a budget")
         expect(page.locator(".winner")).to_contain_text("No trial is complete yet")
 
 
-def test_a_study_that_is_begun_later_appears(
+def test_a_study_that_is_started_later_appears(
     tmp_path: Path, served: Served, open_page: Open
 ) -> None:
     url = f"sqlite:///{tmp_path}/nas.db"
     later = LargeStudy(url=url, trials=2, references=(), seed=4)
     (tmp_path / "later.toml").write_text(_STUDY_FILE)
     page = open_page(served(tmp_path, "later.toml"))
-    expect(page.locator(".empty")).to_contain_text("large has not been begun")
+    expect(page.locator(".empty")).to_contain_text("large has not been started yet")
     write_study(later)
     expect(page.locator(".tiles")).to_contain_text("2 of 2")
 
 
-def test_axes_of_scores_fit_what_is_drawn(shown: str, open_page: Open) -> None:
+def test_axes_of_scores_fit_the_drawn_values(shown: str, open_page: Open) -> None:
     page = open_page(shown)
     page.locator("#front canvas").first.wait_for()
     linear, log, spans = page.evaluate(
@@ -337,7 +335,7 @@ def test_axes_of_scores_fit_what_is_drawn(shown: str, open_page: Open) -> None:
     assert log["axisLabel"]["customValues"] == [1, 2, 5, 10]
 
 
-def test_a_slow_published_model_does_not_squeeze_the_candidates(
+def test_a_slow_reference_model_does_not_squeeze_the_candidates(
     tmp_path: Path, served: Served, open_page: Open
 ) -> None:
     write_study(LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=12))
@@ -350,7 +348,7 @@ def test_a_slow_published_model_does_not_squeeze_the_candidates(
     kind = """() => echarts.getInstanceByDom(document.querySelector("#front .canvas"))
       .getOption().xAxis[0].type"""
     assert page.evaluate(kind) == "log"
-    page.get_by_label("log across").uncheck()
+    page.get_by_label("log x").uncheck()
     page.wait_for_function(f"({kind})() === 'value'")
     assert "log=none" in page.url
     page.reload()
@@ -358,15 +356,15 @@ def test_a_slow_published_model_does_not_squeeze_the_candidates(
     assert page.evaluate(kind) == "value"
 
 
-def test_what_a_hostile_study_says_is_only_text(shown: str, open_page: Open) -> None:
+def test_texts_of_a_hostile_study_are_shown_as_text(shown: str, open_page: Open) -> None:
     page = open_page(shown)
     _go(page, "Studies")
     page.locator("#studies tbody").get_by_role("button", name="<img").click()
     expect(page.locator("h1")).to_have_text(HOSTILE_NAME)
     _go(page, "Within a budget")
     expect(page.locator(".command")).to_contain_text("""'<img src=x onerror=alert(1)>'\\''""")
-    _go(page, "Trust")
-    expect(page.locator("#trust table")).to_contain_text("<script>alert")
+    _go(page, "Reliability")
+    expect(page.locator("#reliability table")).to_contain_text("<script>alert")
     assert page.locator("img").count() == 0
     assert page.locator("main script").count() == 0
 
@@ -374,18 +372,18 @@ def test_what_a_hostile_study_says_is_only_text(shown: str, open_page: Open) -> 
 @pytest.mark.parametrize("width", [1440, 390])
 def test_axe_finds_nothing_serious(shown: str, open_page: Open, width: int) -> None:
     page = open_page(f"{shown}#study=large&trials=0-3", width=width)
-    page.set_viewport_size({"width": width, "height": 13_000})  # so that everything is drawn
-    page.locator("#trust canvas").first.wait_for()
+    page.set_viewport_size({"width": width, "height": 13_000})  # so that every section is drawn
+    page.locator("#reliability canvas").first.wait_for()
     expect(page.locator("#why .heat")).to_be_visible()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        page.wait_for_timeout(200)  # until the page has the other colours
-        assert grave_findings(page) == []
+        page.wait_for_timeout(200)  # until the page has changed its colours
+        assert serious_violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.slow
-def test_five_thousand_trials_are_drawn_and_followed(
+def test_five_thousand_trials_are_drawn_and_updated(
     tmp_path: Path, served: Served, open_page: Open
 ) -> None:
     url = f"sqlite:///{tmp_path}/nas.db"

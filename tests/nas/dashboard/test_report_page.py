@@ -1,4 +1,4 @@
-"""A report in a real browser: opened from a disk, with the network off."""
+"""A report in a real browser, opened from disk without a network."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ import pytest
 from nas.dashboard.document import StudyDocuments
 from nas.report.page import report_html
 from studies.storage.store import Store
-from tests.nas.dashboard.accessibility import grave_findings
+from tests.nas.dashboard.accessibility import serious_violations
 from tests.studies.large_study import LargeStudy, write_study
 
 pytest.importorskip("axe_core_python.sync_playwright")
@@ -19,7 +19,7 @@ expect = pytest.importorskip("playwright.sync_api").expect
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Its address."""
+    """The URL of a report."""
     folder = tmp_path_factory.mktemp("report")
     url = f"sqlite:///{folder}/nas.db"
     write_study(LargeStudy(url=url, trials=100, hostile=True))
@@ -34,12 +34,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_charts_are_drawn_without_a_network(report: str, open_page: Callable[..., Any]) -> None:
     page = open_page(report, offline=True)
     page.locator("#front canvas").first.wait_for()
-    page.get_by_label("Most decode (ms/token), as a number").fill("8")
+    page.get_by_label("Maximum decode (ms/token), as a number").fill("8")
     page.keyboard.press("Enter")
     expect(page.locator(".command")).to_contain_text("nas export large")
     assert page.get_by_role("button", name="Export", exact=True).count() == 0
-    page.get_by_role("link", name="Why", exact=True).click()
-    expect(page.locator("#why")).to_contain_text("What decode hangs on")
+    page.get_by_role("link", name="Which choices matter", exact=True).click()
+    expect(page.locator("#why")).to_contain_text("Importance for decode")
     expect(page.get_by_role("heading", name="Settings")).to_be_visible()
     assert page.locator("img").count() == 0
     loaded = page.evaluate("performance.getEntriesByType('resource').map((each) => each.name)")
@@ -49,16 +49,16 @@ def test_the_charts_are_drawn_without_a_network(report: str, open_page: Callable
 @pytest.mark.parametrize("width", [1440, 390])
 def test_axe_finds_nothing_serious(report: str, open_page: Callable[..., Any], width: int) -> None:
     page = open_page(f"{report}#study=large&trials=0-3", width=width, offline=True)
-    page.set_viewport_size({"width": width, "height": 16_000})  # so that everything is drawn
-    page.locator("#trust canvas").first.wait_for()
+    page.set_viewport_size({"width": width, "height": 16_000})  # so that every section is drawn
+    page.locator("#reliability canvas").first.wait_for()
     expect(page.locator('[role=img][aria-label=""]:visible')).to_have_count(0)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        assert grave_findings(page) == []
+        assert serious_violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_confirmation_has_the_columns_that_it_has_figures_for(
+def test_a_confirmation_has_only_columns_with_values(
     tmp_path: Path, open_page: Callable[..., Any]
 ) -> None:
     url = f"sqlite:///{tmp_path}/nas.db"
@@ -71,15 +71,15 @@ def test_a_confirmation_has_the_columns_that_it_has_figures_for(
         "inherited": True,
         "long_tokens": None,
         "seeds": [2],
-        "anew": ["decode"],
+        "remeasured": ["decode"],
         "candidates": [
             {
                 "trial": document["front"][0],
                 "on_front": True,
-                "short": 1.25,
-                "fresh": [1.5],
-                "long": None,
-                "again": [7.125],
+                "short_loss": 1.25,
+                "seed_losses": [1.5],
+                "long_loss": None,
+                "remeasured_values": [7.125],
                 "probability": None,
             }
         ],
@@ -88,15 +88,15 @@ def test_a_confirmation_has_the_columns_that_it_has_figures_for(
     path = tmp_path / "report.html"
     path.write_text(report_html(document, why, datetime.now(UTC)), encoding="utf-8")
     page = open_page(path.as_uri(), offline=True)
-    page.set_viewport_size({"width": 1440, "height": 16_000})  # so that everything is drawn
+    page.set_viewport_size({"width": 1440, "height": 16_000})  # so that every section is drawn
     table = page.get_by_label("Confirmation")
     expect(table.locator("th")).to_have_text(
         [
             "trial",
             "layout",
-            "decode (ms/token), anew",
+            "decode (ms/token), remeasured",
             "loss, inherited from the shared network",
-            "seed 2, 400,000 tokens",
+            "loss, seed 2, 400,000 tokens",
         ]
     )
     expect(table.locator("td").nth(2)).to_have_text("7.125")

@@ -14,8 +14,8 @@ from tests.studies.large_study import LargeStudy, write_study
 @pytest.mark.parametrize(
     ("arguments", "held", "said"),
     [
-        ([], False, "`nas run FILE` begins one"),
-        (["nosuch"], False, "`nas run FILE` begins one"),
+        ([], False, "`nas run FILE` creates one"),
+        (["nosuch"], False, "`nas run FILE` creates one"),
         (["nosuch"], True, "'nosuch' is not in this database, which holds large; "),
     ],
 )

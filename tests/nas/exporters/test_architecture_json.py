@@ -13,8 +13,9 @@ from nas.exporters.architecture_json import (
     write_architecture,
 )
 from search_space.architecture import architecture_hash, to_json
+from search_space.architecture_file import read_architecture
 from search_space.preset_models import PRESETS, preset
-from search_space.strict import parse_json, read_architecture
+from search_space.strict import parse_json
 from tests.search_space.strategies import CORNERS
 
 SCHEMA_FILE = Path(__file__).parents[3] / "docs" / "architecture.schema.json"

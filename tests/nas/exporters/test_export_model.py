@@ -17,11 +17,11 @@ from hardware.bench import Session
 from nas.exporters.architecture_json import Stage, provenance_of, write_architecture
 from nas.exporters.export_model import export_model, next_steps
 from nas.exporters.formats import Exported, ExportOptions, Format
-from nas.inputs.model_argument import find_subject
+from nas.inputs.model_argument import find_model
 from search_space.architecture import Architecture, architecture_hash, to_json
+from search_space.architecture_file import read_architecture
 from search_space.costs import parameter_counts
 from search_space.huggingface.checkpoint import read_weights
-from search_space.strict import read_architecture
 from search_space.torch_model import LanguageModel
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, stack
 
@@ -56,7 +56,7 @@ def export(model: str, file_format: str, **options: object) -> Exported:
         "overwrite": False,
     }
     options = ExportOptions(file_format=Format(file_format), **wanted | options)
-    return export_model(find_subject(model, None, scale=scale), options)
+    return export_model(find_model(model, None, scale=scale), options)
 
 
 def logits(folder: Path, tokens: np.ndarray) -> np.ndarray:

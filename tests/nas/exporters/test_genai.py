@@ -14,8 +14,7 @@ from nas.exporters.onnx_folder import write_onnx_folder
 from search_space.architecture import Architecture, LinearAttention, ShortConv
 from search_space.preset_models import preset
 from search_space.proxy import proxy_of
-from search_space.torch_model import LanguageModel
-from search_space.torch_weights import weights_of
+from search_space.torch_model import LanguageModel, weights_of
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, LINEAR, stack
 
 PROMPT = (3, 1, 4, 1, 5)

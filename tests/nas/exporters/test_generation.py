@@ -20,10 +20,10 @@ import hardware.quiet
 from hardware.bench import Session
 from nas.exporters.export_model import export_model
 from nas.exporters.formats import Exported, ExportOptions, Format
-from nas.inputs.model_argument import find_subject
+from nas.inputs.model_argument import find_model
 from search_space.architecture import to_json
 from search_space.huggingface.checkpoint import read_weights
-from search_space.huggingface.config_file import read_huggingface
+from search_space.huggingface.configuration import read_huggingface
 from search_space.llama_cpp.family import unsupported_by_llama_cpp
 from search_space.space.space_definition import Space
 from search_space.torch_model import LanguageModel
@@ -67,7 +67,7 @@ def export(model: str, file_format: str, trial: str | None = None, **options: ob
         "overwrite": False,
     }
     options = ExportOptions(file_format=Format(file_format), **wanted | options)
-    return export_model(find_subject(model, trial, storage="sqlite:///nas.db"), options)
+    return export_model(find_model(model, trial, storage="sqlite:///nas.db"), options)
 
 
 def predictable_text() -> str:

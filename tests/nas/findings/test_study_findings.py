@@ -8,7 +8,7 @@ from evaluators.evaluator import Evaluation, Score
 from nas.findings.study_findings import findings, unproven
 from search_space.architecture import Architecture, Layer, ShortConv
 from search_space.preset_models import preset
-from studies.analysis.followed_study import Followed
+from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.summaries import study_summary
 from studies.records import Outcome, StageRun
 from studies.spec.study_file import read_spec
@@ -30,7 +30,7 @@ class _Written:
     def trial(self, loss: float, decode: float, half: float = 0.1, name: str | None = None) -> None:
         study = self.spec.name
         claimed = (
-            self.store.claim(study, wanted=99)
+            self.store.claim(study, total=99)
             if name is None
             else self.store.claim_reference(study, name)
         )
@@ -59,7 +59,7 @@ class _Written:
         return "\n".join(unproven(*self._read()))
 
     def _read(self):
-        followed = Followed(self.store, self.spec.name)
+        followed = FollowedStudy(self.store, self.spec.name)
         followed.catch_up()
         return followed, study_summary(followed)
 

@@ -73,7 +73,7 @@ def test_a_trial_goes_by_its_study_and_number_or_name(tmp_path: Path) -> None:
             "trial: '7' is not a candidate's number or a reference of 'small', which has 0 and "
             "lfm2-350m",
         ),
-        ("smal:0", "study: 'smal' is not in this database, which holds small; nas run begins one"),
+        ("smal:0", "study: 'smal' is not in this database, which holds small; nas run starts one"),
     ):
         with pytest.raises(ValueError, match=f"^{sentence}$"):
             find_measurables([text], storage)

@@ -22,7 +22,7 @@ def test_a_file_goes_by_its_stem(tmp_path: Path) -> None:
 
 def test_what_is_neither_is_named_with_what_is_allowed() -> None:
     with pytest.raises(
-        ValueError, match=r"model: 'lfm9' is neither a preset \(known are lfm2.5-230m, "
+        ValueError, match=r"model: 'lfm9' is neither a preset \(expected one of lfm2.5-230m, "
     ):
         find_model("lfm9")
 

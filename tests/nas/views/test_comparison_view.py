@@ -8,7 +8,7 @@ import pytest
 from hardware.environment import Environment
 from hardware.measurement import Disturbance, Measurement, parse_workload
 from hardware.stability import TimingBudget
-from nas.inputs.measurable import Measurable
+from nas.inputs.model_argument import Measurable
 from nas.views.comparison_view import comparison_document, comparison_view
 from nas.workflows.comparison import Comparison, Failure, Measured
 from tests.search_space.strategies import CORNERS

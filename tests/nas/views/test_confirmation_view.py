@@ -8,7 +8,7 @@ from evaluators.evaluator import Score
 from nas.findings.confirmation_findings import probability_text, trust_findings, trust_line
 from nas.views.confirmation_view import confirmation_document, confirmation_view
 from studies.analysis.summaries import Axis, Front
-from studies.confirmation.confirmation_results import Confirmation, Confirmed
+from studies.confirmation.confirmation_results import Confirmation, ConfirmedCandidate
 from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
 
 
@@ -40,14 +40,14 @@ def confirmation(make_trial) -> Confirmation:
 
     def confirmed(
         number: int, long: float | None, share: float | None, *failures: str
-    ) -> Confirmed:
+    ) -> ConfirmedCandidate:
         decode = Score(name="decode", value=20.2, unit="ms/token")
-        return Confirmed(
+        return ConfirmedCandidate(
             trial=make_trial(number, loss=1.25, decode=20.0, recall_error=0.5, task=1.5),
             on_front=number < 100,
             fresh={5: 1.26, 6: 1.27},
             long=long,
-            again={"decode": decode},
+            remeasured={"decode": decode},
             failures=failures,
             probability=share,
         )
@@ -56,7 +56,7 @@ def confirmation(make_trial) -> Confirmation:
         study="small",
         short_tokens=400_000,
         inherited=False,
-        as_found=(),
+        not_retrained=(),
         long_tokens=1_600_000,
         candidates=(
             confirmed(7, 1.100, 0.999),
@@ -93,7 +93,7 @@ def test_inherited_losses_are_not_told_as_those_of_short_trainings(
 
 
 def test_objectives_of_trainings_that_are_not_repeated_are_named(confirmation) -> None:
-    said = trust_findings(replace(confirmation, as_found=("task", "recall_error")))
+    said = trust_findings(replace(confirmation, not_retrained=("task", "recall_error")))
     assert any(each.startswith("For that, task and recall_error count as") for each in said)
     assert not any("For that" in each for each in trust_findings(confirmation))
 
@@ -101,7 +101,7 @@ def test_objectives_of_trainings_that_are_not_repeated_are_named(confirmation) -
 def test_a_task_of_long_trainings_is_told_as_one(confirmation, front, render) -> None:
     task = {"task": Score(name="task", value=1.0, unit="bits/byte", low=0.9, high=1.1)}
     candidates = tuple(
-        replace(each, again={**each.again, **task}) for each in confirmation.candidates
+        replace(each, remeasured={**each.remeasured, **task}) for each in confirmation.candidates
     )
     said = list(trust_findings(replace(confirmation, candidates=candidates)))
     assert (
@@ -160,7 +160,7 @@ def test_what_is_not_known_yet_is_not_said(confirmation, front, render) -> None:
     begun = replace(
         confirmation,
         candidates=tuple(
-            replace(each, long=None, fresh={}, probability=None, again={}, failures=())
+            replace(each, long=None, fresh={}, probability=None, remeasured={}, failures=())
             for each in confirmation.candidates
         ),
         long_tokens=None,

@@ -21,7 +21,7 @@ SCORES = {"loss": 1.25, "decode": 12.5, "prefill": 345.6}
 def test_it_shows_the_trial_in_hand_and_how_far_it_is(make_trial, spec, render) -> None:
     progress = StudyProgress(spec)
     running = make_trial(3, "running")
-    progress.follow(StudyStarted(study="small", wanted=10, ended=0))
+    progress.follow(StudyStarted(study="small", total=10, ended=0))
     assert "proposing the next candidate" in render(study_view(progress, progress.started_at))
     progress.follow(TrialStarted(trial=running))
     progress.follow(StageStarted(trial=running, stage="training"))
@@ -91,7 +91,7 @@ def test_a_study_that_was_interrupted_in_a_reference_is_shown(
         assert reference is not None
         store.interrupt(store.begin(reference, preset("lfm2-350m")))
         with watching(spec, store) as listener:
-            listener(StudyStarted(study="small", wanted=10, ended=0))
+            listener(StudyStarted(study="small", total=10, ended=0))
             reason = "memory: 500 MB is above the budget of 400 MB"
             listener(TrialEnded(trial=make_trial(2, "infeasible", reason=reason)))
     shown = " ".join(capsys.readouterr().err.split())
@@ -105,7 +105,7 @@ def test_without_a_terminal_every_ending_is_a_line(
     with Store.open(f"sqlite:///{tmp_path}/nas.db") as store:
         store.add_study("small", to_json(spec))
         with watching(spec, store) as listener:
-            listener(StudyStarted(study="small", wanted=10, ended=0))
+            listener(StudyStarted(study="small", total=10, ended=0))
             listener(TrialEnded(trial=make_trial(0, **SCORES)))
             listener(TrialEnded(trial=make_trial(1, "failed", reason="loss 9 nats")))
     lines = capsys.readouterr().err.splitlines()

@@ -15,7 +15,7 @@ def _status(make_trial) -> Status:
     progress = Progress(done=0.5, text="9 tokens")
     return Status(
         study="small",
-        wanted=8,
+        total=8,
         counts=Counts(
             complete=2,
             infeasible=1,
@@ -112,7 +112,7 @@ def test_who_confirms_a_study_is_named(make_trial) -> None:
         trial=3, stage="training", fingerprint="again", seed=2, token_budget=1_000
     )
     begun = ConfirmationRun(
-        repeat=repeat,
+        confirmation_stage=repeat,
         number=7,
         owner=this_process(),
         seen_at=now,

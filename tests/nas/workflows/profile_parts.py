@@ -11,7 +11,7 @@ import numpy as np
 
 from hardware.environment import Environment
 from hardware.measurement import Workload
-from hardware.quiet import Say
+from hardware.progress import Say
 from hardware.runner import DeviceSnapshot, LoadedModel, Loading, RunnerError, Window
 
 _NS_A_WEIGHT_BYTE = 10.0

@@ -5,7 +5,7 @@ import pytest
 from hardware.environment import read_environment
 from hardware.measurement import Measurement, parse_workload
 from hardware.stability import TimingBudget
-from nas.inputs.measurable import Measurable
+from nas.inputs.model_argument import Measurable
 from nas.workflows.comparison import Comparison, Measured, results_of
 from tests.search_space.strategies import CORNERS
 

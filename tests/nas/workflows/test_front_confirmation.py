@@ -141,7 +141,7 @@ def test_what_cannot_be_confirmed_says_why(study: str, tmp_path: Path) -> None:
         confirm_and_show("tiny", f"sqlite:///{tmp_path}/none.db", options, study, as_json=False)
     url = _run(tmp_path, trials=2)
     with Store.open(url) as store:
-        trial = store.claim("tiny", wanted=100)
+        trial = store.claim("tiny", total=100)
         assert trial is not None
         with pytest.raises(ValueError, match=f"'tiny' is being run by process {os.getpid()} "):
             confirm_and_show("tiny", url, options, study, as_json=False)

@@ -12,7 +12,7 @@ import pytest
 from hardware.measurement import parse_workload
 from hardware.quiet import measuring
 from hardware.stability import TimingBudget
-from nas.inputs.measurable import Measurable, ModelFile
+from nas.inputs.model_argument import Measurable, ModelFile
 from nas.workflows.comparison import Comparison, results_of
 from nas.workflows.model_timing import Conditions, conditions_of, measure_models
 from search_space.llama_cpp.gguf_file import write_gguf
@@ -103,8 +103,8 @@ def test_a_failure_leaves_the_others_their_results(measure: Measure) -> None:
     comparison = measure(A, UNSTORABLE, B)
     assert measured(comparison) == ["b"]
     assert failures(comparison) == {
-        "narrow": "build error: embedding_width: 24 is not a multiple of 32, the block in which "
-        "int4 weights are stored"
+        "narrow": "build error: embedding_width: 24 is not a multiple of 32, the block size "
+        "of int4 weights"
     }
 
 

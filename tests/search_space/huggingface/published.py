@@ -1,4 +1,4 @@
-"""The fields that fix the arithmetic in published `config.json` files, by our presets' names."""
+"""Published `config.json` files by preset name, reduced to the fields that affect the model."""
 
 _LFM2 = {
     "model_type": "lfm2",

@@ -1,3 +1,5 @@
+"""Weights of transformers folders: conversion both ways, and what is refused."""
+
 import json
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from search_space.architecture import Architecture
 from search_space.huggingface.checkpoint import read_weights
 from search_space.huggingface.configuration import config_of
 from search_space.huggingface.weights import from_huggingface, to_huggingface
-from search_space.torch_weights import InitialWeights
+from search_space.torch_model import InitialWeights
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, architectures, stack
 
 QWEN = stack(ATTENTION, ATTENTION)
@@ -26,14 +28,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def rewrite(folder: Path, **changes: NDArray[np.generic] | None) -> None:
-    """Other tensors in place of those of these names, or none."""
+    """Replace the tensors of the given names, or delete them."""
     tensors = {**load_file(folder / "model.safetensors"), **changes}
     kept = {name: values for name, values in tensors.items() if values is not None}
     save_file(kept, folder / "model.safetensors")
 
 
 def mistake_in(folder: Path, architecture: Architecture = QWEN) -> str:
-    with pytest.raises(ValueError) as mistake:  # noqa: PT011 - what it says is for the caller
+    with pytest.raises(ValueError) as mistake:  # noqa: PT011 - callers check the text
         read_weights(folder, architecture)
     assert "\n" not in str(mistake.value)
     return str(mistake.value)
@@ -60,7 +62,7 @@ def test_weights_of_any_architecture_come_back(architecture: Architecture) -> No
     assert comes_back(architecture)
 
 
-def test_bfloat16_is_read_as_the_float32_that_it_is(folder: Path) -> None:
+def test_bfloat16_is_read_as_equal_float32_values(folder: Path) -> None:
     name = "model.embed_tokens.weight"
     halved = load_file(folder / "model.safetensors")[name].astype(ml_dtypes.bfloat16)
     rewrite(folder, **{name: halved})
@@ -91,7 +93,7 @@ def test_an_index_that_leaves_the_folder_is_refused(folder: Path, file: str) -> 
     assert "is not the name of a safetensors file in the same folder" in mistake_in(folder)
 
 
-def test_an_index_that_names_what_is_not_there_is_refused(folder: Path) -> None:
+def test_an_index_with_a_missing_tensor_is_refused(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "part.safetensors")
     index = {"weight_map": {"other.weight": "part.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -99,19 +101,19 @@ def test_an_index_that_names_what_is_not_there_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("pickle", ["pytorch_model.bin", "model.pt"])
-def test_a_pickle_is_refused_with_how_to_convert_it(folder: Path, pickle: str) -> None:
+def test_a_pickle_is_refused_with_a_way_to_convert_it(folder: Path, pickle: str) -> None:
     (folder / "model.safetensors").rename(folder / pickle)
     mistake = mistake_in(folder)
     assert f"{pickle} is a pickle" in mistake
     assert "save_pretrained" in mistake
 
 
-def test_a_folder_without_weights_says_so(folder: Path) -> None:
+def test_a_folder_without_weights_is_refused(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     assert mistake_in(folder).endswith("model.safetensors is missing")
 
 
-def test_the_one_file_goes_before_the_parts_of_an_earlier_training(folder: Path) -> None:
+def test_a_single_file_takes_precedence_over_an_index_of_an_earlier_training(folder: Path) -> None:
     now = read_weights(folder, QWEN)
     earlier = to_huggingface(QWEN, InitialWeights(QWEN, seed=2))
     save_file(earlier, folder / "part.safetensors")
@@ -121,13 +123,13 @@ def test_the_one_file_goes_before_the_parts_of_an_earlier_training(folder: Path)
     assert all(np.array_equal(found[name], now[name]) for name in now)
 
 
-def test_a_file_that_is_cut_short_is_refused(folder: Path) -> None:
+def test_a_truncated_file_is_refused(folder: Path) -> None:
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[:-8])
-    assert "is no safetensors file" in mistake_in(folder)
+    assert "is not a safetensors file" in mistake_in(folder)
 
 
-def test_another_architecture_is_refused(folder: Path) -> None:
+def test_a_different_architecture_is_refused(folder: Path) -> None:
     assert "its architecture is" in mistake_in(folder, stack(ATTENTION))
 
 
@@ -137,11 +139,11 @@ def test_another_architecture_is_refused(folder: Path) -> None:
         ({"model.norm.weight": None}, "model.norm.weight is missing"),
         (
             {"model.norm.weight": np.zeros(31, np.float32)},
-            "model.norm.weight: its shape [31] is not [32], as the configuration says",
+            "model.norm.weight: its shape [31] is not [32], which the configuration requires",
         ),
         (
             {"model.norm.weight": np.full(32, np.nan, np.float16)},
-            "model.norm.weight holds a number that is not finite in float32",
+            "model.norm.weight contains a value that is not finite in float32",
         ),
         (
             {"model.norm.weight": np.zeros(32, np.int8)},
@@ -149,11 +151,11 @@ def test_another_architecture_is_refused(folder: Path) -> None:
         ),
         (
             {"score.weight": np.zeros(3, np.float32)},
-            "score.weight is no weight of a qwen3 so configured",
+            "score.weight is not a weight of a qwen3 model with this configuration",
         ),
         (
             {"lm_head.weight": np.zeros((64, 32), np.float32)},
-            "lm_head.weight differs from the embedding, and tie_word_embeddings is true",
+            "lm_head.weight differs from the embedding although tie_word_embeddings is true",
         ),
     ],
 )
@@ -164,7 +166,7 @@ def test_tensors_that_do_not_fit_are_named(
     assert mistake_in(folder) == f"{folder}: {sentence}"
 
 
-def test_what_older_checkpoints_hold_twice_is_passed_over(folder: Path) -> None:
+def test_redundant_tensors_of_older_checkpoints_are_ignored(folder: Path) -> None:
     before = read_weights(folder, QWEN)
     rewrite(
         folder,
@@ -176,7 +178,7 @@ def test_what_older_checkpoints_hold_twice_is_passed_over(folder: Path) -> None:
     assert read_weights(folder, QWEN).keys() == before.keys()
 
 
-def test_gemmas_norms_are_stored_less_one() -> None:
+def test_gemmas_norms_are_stored_minus_one() -> None:
     gemma = stack(
         ATTENTION, sandwich_norm=True, activation="gelu_tanh", embedding_multiplier=32**0.5
     )

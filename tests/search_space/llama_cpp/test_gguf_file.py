@@ -18,15 +18,10 @@ from search_space.llama_cpp.family import unsupported_by_llama_cpp
 from search_space.llama_cpp.gguf_file import GgufQuantization, write_gguf
 from search_space.preset_models import PRESETS, preset
 from search_space.proxy import proxy_of
-from search_space.torch_model import LanguageModel
+from search_space.torch_model import LanguageModel, weights_of
 from tests.hardware.llama_programs import llama_program
 from tests.search_space.strategies import ATTENTION, CONV, WINDOW, stack
-from tests.search_space.test_onnx_model import (
-    random_model,
-    random_tokens,
-    torch_logits,
-    weights_of,
-)
+from tests.search_space.test_onnx_model import random_model, random_tokens, torch_logits
 
 TOKENS = 12
 # As wide together as the model, as they have to be beside convolutions.

@@ -8,7 +8,7 @@ from search_space.preset_models import PRESETS
 from search_space.space.rules import (
     Rules,
     check_layout,
-    check_size,
+    check_size_rules,
     layout_counts,
     least_costs,
     nearest_layout,
@@ -159,12 +159,12 @@ class TestSizes:
         ],
     )
     def test_excess_is_the_share_by_which_a_limit_is_passed(self, bounds, excess):
-        (check,) = check_size(self.model, Rules(parameters=bounds), "int4")
+        (check,) = check_size_rules(self.model, Rules(parameters=bounds), "int4")
         assert check.excess == excess
 
     def test_megabytes_are_those_of_the_targets_quantisation(self):
         rules = Rules(weight_mb=(0, 200))
-        (int4,) = check_size(self.model, rules, "int4")
-        (fp32,) = check_size(self.model, rules, "fp32")
+        (int4,) = check_size_rules(self.model, rules, "int4")
+        (fp32,) = check_size_rules(self.model, rules, "fp32")
         assert int4.excess <= 0 < fp32.excess
         assert str(fp32) == "weight_mb: 918.773 is not 0 to 200"

@@ -45,7 +45,7 @@ def test_one_value_and_one_shape_tell_nothing(shapes: list[Shape]) -> None:
 def test_what_no_layer_has_is_zero(shapes: list[Shape]) -> None:
     bare = replace(shapes[0], layout="--", kernel=None, kv_heads=None, head_dim=None, window=None)
     found = choices(bare)
-    assert (found["layers without mixer"], found["place of attention"]) == (2, 0)
+    assert (found["layers without mixer"], found["position of attention"]) == (2, 0)
     assert (found["kernel"], found["window"]) == (0, 0)
 
 

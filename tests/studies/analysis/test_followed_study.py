@@ -6,7 +6,7 @@ import pytest
 
 from evaluators.evaluator import Progress
 from search_space.preset_models import preset
-from studies.analysis.followed_study import Followed
+from studies.analysis.followed_study import FollowedStudy
 from studies.records import Outcome
 from studies.search.loop import run_study
 from studies.spec.study_spec import to_json
@@ -15,7 +15,7 @@ from tests.studies.fakes import all_stages, small_spec, unlucky
 from tests.studies.large_study import LargeStudy, write_study
 
 
-def _same(one: Followed, other: Followed) -> bool:
+def _same(one: FollowedStudy, other: FollowedStudy) -> bool:
     return (one.trials, one.shapes, one.evidence) == (other.trials, other.shapes, other.evidence)
 
 
@@ -25,7 +25,7 @@ def test_a_study_that_goes_on_is_read_on(url: str) -> None:
     stages[2].failing = lambda architecture: unlucky(architecture, 0.3)
     with Store.open(url) as store:
         run_study(spec, evaluators=stages, store=store)
-        followed = Followed(store, "small")
+        followed = FollowedStudy(store, "small")
         assert followed.catch_up() == set(followed.trials)
         assert len(followed.trials) == 5
         assert followed.catch_up() == frozenset()
@@ -33,7 +33,7 @@ def test_a_study_that_goes_on_is_read_on(url: str) -> None:
         run_study(spec, evaluators=stages, store=store, trials=7)
         changed = followed.catch_up()
         assert changed == set(followed.trials) - before
-        anew = Followed(store, "small")
+        anew = FollowedStudy(store, "small")
         anew.catch_up()
         assert _same(followed, anew)
         assert all(each.disturbed == pytest.approx(0.03) for each in followed.evidence.values())
@@ -46,9 +46,9 @@ def test_a_study_that_goes_on_is_read_on(url: str) -> None:
 def test_a_running_trial_changes_until_it_ends(url: str) -> None:
     with Store.open(url) as store:
         store.add_study("small", to_json(small_spec(url)))
-        followed = Followed(store, "small")
+        followed = FollowedStudy(store, "small")
         assert followed.catch_up() == frozenset()
-        first, second = (store.claim("small", wanted=9) for _ in range(2))
+        first, second = (store.claim("small", total=9) for _ in range(2))
         assert first is not None
         assert second is not None
         assert followed.catch_up() == {first.id, second.id}
@@ -75,7 +75,7 @@ def test_a_reference_that_is_tried_again_is_read_again(sqlite_url: str) -> None:
         begun = store.begin(reference, preset("lfm2-350m"))
         lost = Outcome(state="failed", stage="latency", reason="gone", failure="device lost")
         store.end(begun, lost)
-        followed = Followed(store, "small")
+        followed = FollowedStudy(store, "small")
         followed.catch_up()
         again = store.claim_reference("small", "lfm2-350m")
         assert again is not None
@@ -88,9 +88,9 @@ def test_a_study_that_was_begun_anew_is_no_longer_current(sqlite_url: str) -> No
     spec = small_spec(sqlite_url)
     with Store.open(sqlite_url) as store:
         store.add_study("small", to_json(spec))
-        followed = Followed(store, "small")
+        followed = FollowedStudy(store, "small")
         assert followed.is_current()
-        store.forget_study("small")
+        store.delete_study("small")
         store.add_study("small", to_json(spec))
         assert not followed.is_current()
 
@@ -99,7 +99,7 @@ def test_a_database_that_may_only_be_read_while_another_writes(tmp_path: Path) -
     url = f"sqlite:///{tmp_path}/study.db"
     write_study(LargeStudy(url=url, trials=12, running=True))
     with Store.open(url) as writer, Store.open_to_read(url) as reader:
-        followed = Followed(reader, "large")
+        followed = FollowedStudy(reader, "large")
         with writer._database.write() as connection:
             connection.exec_driver_sql("UPDATE nas_trials SET reason = 'being written'")
             followed.catch_up()

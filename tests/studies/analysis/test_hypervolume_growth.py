@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from studies.analysis.hypervolume_growth import growth
+
 from studies.analysis.summaries import pareto_front
 
 _POINTS = st.lists(st.tuples(*[st.integers(0, 9)] * 3), max_size=30)

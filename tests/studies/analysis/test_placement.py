@@ -5,7 +5,7 @@ import pytest
 
 from search_space.architecture import to_json
 from search_space.preset_models import preset
-from studies.analysis.placement import above_usual, attention_counts, placement
+from studies.analysis.placement import attention_counts, placement, residuals_at_speed
 from studies.analysis.shapes import Shape, read_shape
 
 
@@ -32,8 +32,8 @@ def test_every_tenth_of_the_depth_is_filled(depth: int) -> None:
 def test_speed_explains_what_it_can() -> None:
     speeds = [1.0, 2.0, 4.0, 8.0, 16.0]
     usual = [3 - 0.1 * np.log(speed) for speed in speeds]
-    assert above_usual(usual, speeds) == pytest.approx([0.0] * 5, abs=1e-9)
-    assert above_usual([1.0, 3.0], [5.0, 5.0]) == pytest.approx([-1.0, 1.0])
+    assert residuals_at_speed(usual, speeds) == pytest.approx([0.0] * 5, abs=1e-9)
+    assert residuals_at_speed([1.0, 3.0], [5.0, 5.0]) == pytest.approx([-1.0, 1.0])
 
 
 def test_counts_with_their_intervals() -> None:

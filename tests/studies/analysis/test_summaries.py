@@ -9,7 +9,7 @@ from evaluators.evaluator import Evaluation, Score
 from search_space.architecture import Architecture, Layer, ShortConv, architecture_hash
 from search_space.preset_models import preset
 from studies.analysis import followed_study, summaries
-from studies.analysis.followed_study import Followed
+from studies.analysis.followed_study import FollowedStudy
 from studies.records import Outcome, ScoredPoint, StageRun, Trial
 from studies.search.loop import run_study
 from studies.spec.study_spec import Objective, StudySpec, to_json
@@ -30,7 +30,7 @@ class Written:
     def trial(
         self, outcome: str = "complete", *, earlier_duplicate: Trial | None = None, **values: float
     ) -> Trial:
-        trial = self.store.claim(self.spec.name, wanted=10_000)
+        trial = self.store.claim(self.spec.name, total=10_000)
         assert trial is not None
         self._count += 1
         architecture = _architecture(self._count)
@@ -85,7 +85,7 @@ def _numbers(trials: tuple[Trial, ...] | tuple[ScoredPoint, ...]) -> list[int]:
 
 
 def _study_summary(written: Written) -> summaries.StudySummary:
-    followed = Followed(written.store, "small")
+    followed = FollowedStudy(written.store, "small")
     followed.catch_up()
     return summaries.study_summary(followed)
 
@@ -128,7 +128,7 @@ def test_equal_scores_are_all_on_the_front_and_an_architecture_is_there_once(
 def test_an_architecture_that_two_processes_evaluated_at_once_is_there_once(
     written: Written,
 ) -> None:
-    trials = [written.store.claim("small", wanted=9) for _ in range(2)]
+    trials = [written.store.claim("small", total=9) for _ in range(2)]
     scores = {"loss": 2.0, "decode": 9.0}
     for trial in trials:
         assert trial is not None
@@ -231,7 +231,7 @@ def test_the_state_of_a_study(written: Written) -> None:
     written.trial("stopped", decode=1.0)
     written.trial("failed")
     written.trial(earlier_duplicate=first)
-    running, interrupted = store.claim("small", wanted=99), store.claim("small", wanted=99)
+    running, interrupted = store.claim("small", total=99), store.claim("small", total=99)
     assert running is not None
     assert interrupted is not None
     store.begin(running, _architecture(900), rejections={"parameters": 3, "weight_mb": 1})
@@ -239,7 +239,7 @@ def test_the_state_of_a_study(written: Written) -> None:
     written.reference("lfm2-350m", loss=1.0, decode=1.0)
 
     found = summaries.status(store, "small")
-    assert found.wanted == 6
+    assert found.total == 6
     assert found.counts == summaries.Counts(
         complete=2,
         infeasible=1,
@@ -283,7 +283,7 @@ def test_everything_about_one_trial(sqlite_url: str) -> None:
 def test_a_trial_whose_process_has_died_is_not_running(
     written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = written.store.claim("small", wanted=99)
+    trial = written.store.claim("small", total=99)
     assert trial is not None
     before = summaries.status(written.store, "small").counts
     monkeypatch.setattr(followed_study, "is_lost", lambda owner, seen_at: owner == trial.owner)
@@ -294,7 +294,7 @@ def test_a_trial_whose_process_has_died_is_not_running(
 
 
 def test_an_unknown_study_is_the_users_mistake(written: Written) -> None:
-    for ask in (summaries.status, summaries.front, Followed):
+    for ask in (summaries.status, summaries.front, FollowedStudy):
         with pytest.raises(ValueError, match="study: 'thiers' is not in this database"):
             ask(written.store, "thiers")
     with pytest.raises(ValueError, match="thiers"):

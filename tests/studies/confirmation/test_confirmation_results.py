@@ -9,7 +9,11 @@ from evaluators.evaluator import Evaluation, Score
 from search_space.architecture import Architecture, Layer, ShortConv
 from studies.analysis import summaries
 from studies.analysis.summaries import Axis
-from studies.confirmation.confirmation_results import confirmation_of, contenders, read_confirmation
+from studies.confirmation.confirmation_results import (
+    candidates_to_confirm,
+    evaluate_confirmation,
+    read_confirmation,
+)
 from studies.records import ConfirmationStage, Outcome, StageRun, Trial
 from studies.spec.study_spec import Objective, to_json
 from studies.storage.store import Store
@@ -26,7 +30,7 @@ class Written:
     count: int = 0
 
     def trial(self, loss: float, decode: float) -> Trial:
-        trial = self.store.claim("small", wanted=1_000)
+        trial = self.store.claim("small", total=1_000)
         assert trial is not None
         self.count += 1
         begun = self.store.begin(trial, _architecture(self.count))
@@ -106,23 +110,23 @@ class TestContenders:
         written.trial(2.2, 8.0)  # 0.2 behind the second
         written.trial(3.3, 1.0)  # 0.3 behind the third
         written.trial(3.25, 2.0)  # 0.25 behind the third
-        assert contenders(written.front, 6) == (0, 1, 2, 4, 6, 5)
-        assert contenders(written.front) == (0, 1, 2, 4, 6, 5, 3)
-        assert contenders(written.front, 100) == (0, 1, 2, 4, 6, 5, 3)
+        assert candidates_to_confirm(written.front, 6) == (0, 1, 2, 4, 6, 5)
+        assert candidates_to_confirm(written.front) == (0, 1, 2, 4, 6, 5, 3)
+        assert candidates_to_confirm(written.front, 100) == (0, 1, 2, 4, 6, 5, 3)
 
     def test_of_a_long_front_some_are_taken_along_it(self, written: Written) -> None:
         for step in range(11):
             written.trial(1.0 + step, 20.0 - step)
         written.trial(30.0, 30.0)
-        assert contenders(written.front, 3) == (0, 5, 10)
-        assert contenders(written.front) == tuple(range(11))
-        assert len(contenders(written.front, 7)) == len(set(contenders(written.front, 7))) == 7
+        assert candidates_to_confirm(written.front, 3) == (0, 5, 10)
+        assert candidates_to_confirm(written.front) == tuple(range(11))
+        assert len(candidates_to_confirm(written.front, 7)) == len(set(candidates_to_confirm(written.front, 7))) == 7
 
     def test_too_few_are_named_in_a_sentence(self, written: Written) -> None:
         written.trial(1.0, 9.0)
         written.trial(2.0, 5.0)
         with pytest.raises(ValueError, match="'small' has 2 complete candidates"):
-            contenders(written.front)
+            candidates_to_confirm(written.front)
 
 
 def test_nothing_repeated_is_no_confirmation(written: Written) -> None:
@@ -144,7 +148,7 @@ def test_what_was_repeated_is_read_whole(written: Written) -> None:
     assert [each.on_front for each in found.candidates] == [True, False, True, False]
     assert [each.long for each in found.candidates] == [0.5, 0.55, 0.6, 0.65]
     assert found.candidates[0].fresh == {2: 1.01, 3: 1.02}
-    assert {name: score.value for name, score in found.candidates[0].again.items()} == {
+    assert {name: score.value for name, score in found.candidates[0].remeasured.items()} == {
         "decode": 10.0
     }
     assert found.noise is not None
@@ -211,7 +215,7 @@ def test_a_study_of_a_shared_network_and_a_task_is_told_as_one(written: Written)
     found = read_confirmation(written.store, front)
     assert found is not None
     assert found.ceiling is not None
-    assert (found.inherited, found.as_found) == (False, ())
+    assert (found.inherited, found.not_retrained) == (False, ())
     proxy = front.spec.proxy.model_copy(update={"method": "shared"})
     shared = replace(front, spec=front.spec.model_copy(update={"proxy": proxy}))
     found = read_confirmation(written.store, shared)
@@ -229,7 +233,7 @@ def test_one_candidate_that_was_timed_alone_says_nothing(written: Written) -> No
     assert [each.trial.number for each in found.candidates] == [0]
     assert (found.noise, found.gap, found.ceiling, found.by_parameters) == (None,) * 4
     assert found.candidates[0].probability is None
-    assert confirmation_of(written.front, (), (), {}).candidates == ()
+    assert evaluate_confirmation(written.front, (), (), {}).candidates == ()
 
 
 def test_the_task_is_taken_from_the_long_trainings_with_the_noise_of_seeds(
@@ -247,9 +251,9 @@ def test_the_task_is_taken_from_the_long_trainings_with_the_noise_of_seeds(
     asked = replace(front, axes=(*front.axes, Axis(name="task", unit="bits/byte", max=None)))
     found = read_confirmation(written.store, asked)
     assert found is not None
-    assert found.as_found == ()
+    assert found.not_retrained == ()
     last = found.candidates[2]
-    task_score = last.again["task"]
+    task_score = last.remeasured["task"]
     assert task_score.value == 0.98
     # Of 6 scores, 1.9 and 2.1 each, 4 effects are taken out.
     sd = (6 * 0.1**2 * (8 / 9) / 2) ** 0.5

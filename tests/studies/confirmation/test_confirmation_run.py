@@ -18,7 +18,7 @@ from studies.confirmation.confirmation_run import (
     JobEnded,
     JobEvent,
     JobStarted,
-    carry_out,
+    run_confirmation_jobs,
 )
 from studies.records import ConfirmationRun
 from studies.search.loop import run_study
@@ -28,12 +28,12 @@ from tests.studies.fakes import FakeEvaluator, all_stages, small_spec, training
 
 _WORKER = """
 import sys
-from studies.confirmation.confirmation_run import carry_out
+from studies.confirmation.confirmation_run import run_confirmation_jobs
 from studies.storage.store import Store
 from tests.studies.confirmation.test_confirmation_run import jobs
 
 with Store.open(sys.argv[1]) as store:
-    carry_out(jobs(store, seconds=0.05), store, lambda event: print(event.job.seed, flush=True))
+    run_confirmation_jobs(jobs(store, seconds=0.05), store, lambda event: print(event.job.seed, flush=True))
 """
 
 
@@ -76,8 +76,8 @@ def _begun(url: str) -> Store:
 
 def _done(store: Store) -> Counter[tuple[int, int | None]]:
     return Counter(
-        (run.number, run.repeat.seed)
-        for run in store.repeats("small")
+        (run.number, run.confirmation_stage.seed)
+        for run in store.confirmation_runs("small")
         if run.ended_at is not None and run.scores
     )
 
@@ -91,19 +91,19 @@ def test_what_is_done_is_kept_whole_and_never_done_again(any_store: Store) -> No
     store = any_store
     events: list[JobEvent] = []
     work = jobs(store)
-    carry_out(work, store, events.append)
+    run_confirmation_jobs(work, store, events.append)
     assert _asked(work) == 9
     assert sum(isinstance(event, JobStarted) for event in events) == 9
     ended = [event for event in events if isinstance(event, JobEnded)]
-    runs = store.repeats("small")
+    runs = store.confirmation_runs("small")
     assert [run.scores for run in runs] == [event.scores for event in ended]
     assert all(run.curve[-1].loss == run.scores[0].value for run in runs)
-    assert all(run.seconds is not None and run.repeat.token_budget == 40_000 for run in runs)
+    assert all(run.seconds is not None and run.confirmation_stage.token_budget == 40_000 for run in runs)
     again_later = jobs(store)
-    carry_out(again_later, store, events.append)
+    run_confirmation_jobs(again_later, store, events.append)
     assert _asked(again_later) == 0
     more = jobs(store, seeds=(3, 4))
-    carry_out(more, store, events.append)
+    run_confirmation_jobs(more, store, events.append)
     assert _asked(more) == 3
     assert set(_done(store).values()) == {1}
     assert len(_done(store)) == 12
@@ -112,24 +112,24 @@ def test_what_is_done_is_kept_whole_and_never_done_again(any_store: Store) -> No
 def test_a_failure_is_a_result(store: Store) -> None:
     events: list[JobEvent] = []
     failing = jobs(store, seeds=(1,), failing=lambda architecture: True)
-    carry_out(failing, store, events.append)
-    assert {run.failure for run in store.repeats("small")} == {"diverged"}
-    assert {run.reason for run in store.repeats("small")} == {"as the test wants it"}
+    run_confirmation_jobs(failing, store, events.append)
+    assert {run.failure for run in store.confirmation_runs("small")} == {"diverged"}
+    assert {run.reason for run in store.confirmation_runs("small")} == {"as the test wants it"}
     reasons = {event.reason for event in events if isinstance(event, JobEnded)}
     assert reasons == {"diverged: as the test wants it"}
     well = jobs(store, seeds=(1,))
-    carry_out(well, store, events.append)
+    run_confirmation_jobs(well, store, events.append)
     assert _asked(well) == 0
 
 
 def test_a_failure_of_the_device_is_tried_again(any_store: Store) -> None:
     store = any_store
     lost = jobs(store, seeds=(1,), failing=lambda architecture: True, failure="device lost")
-    carry_out(lost, store, lambda event: None)
+    run_confirmation_jobs(lost, store, lambda event: None)
     assert not _done(store)
-    carry_out(jobs(store, seeds=(1,)), store, lambda event: None)
+    run_confirmation_jobs(jobs(store, seeds=(1,)), store, lambda event: None)
     assert len(_done(store)) == 3
-    assert {run.failure for run in store.repeats("small")} == {None}
+    assert {run.failure for run in store.confirmation_runs("small")} == {None}
 
 
 def test_an_exception_leaves_the_rest_for_another_time(store: Store) -> None:
@@ -138,10 +138,10 @@ def test_an_exception_leaves_the_rest_for_another_time(store: Store) -> None:
             raise RuntimeError("the watcher's")
 
     with pytest.raises(RuntimeError, match="the watcher's"):
-        carry_out(jobs(store), store, stumble)
-    assert all(run.ended_at is not None for run in store.repeats("small"))
+        run_confirmation_jobs(jobs(store), store, stumble)
+    assert all(run.ended_at is not None for run in store.confirmation_runs("small"))
     assert len(_done(store)) == 3
-    carry_out(jobs(store), store, lambda event: None)
+    run_confirmation_jobs(jobs(store), store, lambda event: None)
     assert len(_done(store)) == 9
 
 
@@ -149,7 +149,7 @@ def test_what_a_living_process_works_on_is_left_to_it(
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = any_store
-    first = jobs(store)[0].repeat
+    first = jobs(store)[0].confirmation_stage
     here = owners.this_process()
     with monkeypatch.context() as patch:
         elsewhere = replace(here, host="another")
@@ -159,11 +159,11 @@ def test_what_a_living_process_works_on_is_left_to_it(
     store.end_confirmation(first, seconds=1.0)  # not ours to end, to give up or to keep alive
     store.release_confirmation(first)
     store.renew_confirmation(first)
-    (run,) = store.repeats("small")
+    (run,) = store.confirmation_runs("small")
     assert (run.owner.host, run.ended_at) == ("another", None)
     _fall_silent(store)
     assert store.claim_confirmation(first)
-    (run,) = store.repeats("small")
+    (run,) = store.confirmation_runs("small")
     assert run.owner == here
 
 
@@ -193,7 +193,7 @@ def test_who_is_killed_loses_what_was_in_hand(
         worker.send_signal(kind)
     before = _ended(store)
     work = jobs(store)
-    carry_out(work, store, lambda event: None)
+    run_confirmation_jobs(work, store, lambda event: None)
     assert _asked(work) == 9 - len(before)
     assert set(_done(store).values()) == {1}
     assert len(_done(store)) == 9
@@ -211,11 +211,11 @@ def _start(url: str) -> subprocess.Popen[str]:
 
 
 def _ended(store: Store) -> list[ConfirmationRun]:
-    return [run for run in store.repeats("small") if run.ended_at is not None]
+    return [run for run in store.confirmation_runs("small") if run.ended_at is not None]
 
 
 def test_a_study_that_is_forgotten_takes_its_repeats_along(store: Store) -> None:
-    carry_out(jobs(store, seeds=(1,)), store, lambda event: None)
-    store.forget_study("small")
+    run_confirmation_jobs(jobs(store, seeds=(1,)), store, lambda event: None)
+    store.delete_study("small")
     with store._database.read() as connection:
         assert connection.execute(REPEATS.select()).all() == []

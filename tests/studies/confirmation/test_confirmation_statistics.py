@@ -8,21 +8,21 @@ from scipy import stats
 
 from evaluators.evaluator import Score
 from studies.confirmation.confirmation_statistics import (
-    Contender,
+    CandidateScores,
     Noise,
     front_probabilities,
     noise_ceiling,
     rank_correlation,
     seed_noise,
-    telling_gap,
+    significant_gap,
 )
 
 _NOISE = Noise(sd=0.01, low=0.008, high=0.013, degrees=10_000)
 
 
-def _contender(loss: float, ms: float, margin: float | None = None) -> Contender:
+def _contender(loss: float, ms: float, margin: float | None = None) -> CandidateScores:
     low, high = (None, None) if margin is None else (ms - margin, ms + margin)
-    return Contender(
+    return CandidateScores(
         loss=loss, others=(Score(name="decode", value=ms, unit="ms", low=low, high=high),)
     )
 
@@ -154,7 +154,7 @@ def test_equal_candidates_seem_different_once_in_twenty() -> None:
         noise = seed_noise([dict(enumerate(row)) for row in generator.normal(0, 0.1, (4, 2))])
         assert noise is not None
         one, other = generator.normal(0, 0.1, 2)
-        apart += abs(one - other) > telling_gap(noise)
+        apart += abs(one - other) > significant_gap(noise)
     assert apart / 2_000 == pytest.approx(0.05, abs=0.015)
 
 

@@ -1,6 +1,6 @@
-"""When Ctrl-C is heard, and what is still done before it is."""
+"""When Ctrl-C is raised, and what is still done before it is."""
 
-# ruff: noqa: PT012 - what comes after the key press, or does not, is the point
+# ruff: noqa: PT012 - the tests are about what runs after the key press and what does not
 
 import signal
 import threading
@@ -13,7 +13,7 @@ from studies.search.interrupts import Interrupts
 
 @pytest.fixture(autouse=True)
 def default_handler() -> Iterator[None]:
-    """As in a program that has just started, whatever the one who runs the tests has set."""
+    """Install Python's default handler, whatever handler the test runner has set."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -24,45 +24,45 @@ def _press() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def test_it_waits_until_all_is_stored() -> None:
+def test_it_is_deferred_until_everything_is_stored() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), Interrupts().held_back():
+    with pytest.raises(KeyboardInterrupt), Interrupts().deferred():
         _press()
         done.append("stored")
     assert done == ["stored"]
 
 
-def test_it_is_heard_at_once_where_it_is_let_through() -> None:
+def test_it_is_raised_at_once_in_an_immediate_block() -> None:
     interrupts, done = Interrupts(), []
-    with pytest.raises(KeyboardInterrupt), interrupts.held_back(), interrupts.let_through():
+    with pytest.raises(KeyboardInterrupt), interrupts.deferred(), interrupts.immediate():
         _press()
         done.append("trained")
     assert done == []
 
 
-def test_one_that_waited_is_heard_where_the_next_is_let_through() -> None:
+def test_a_deferred_one_is_raised_at_the_start_of_an_immediate_block() -> None:
     interrupts, done = Interrupts(), []
-    with pytest.raises(KeyboardInterrupt), interrupts.held_back():
+    with pytest.raises(KeyboardInterrupt), interrupts.deferred():
         _press()
         done.append("stored")
-        with interrupts.let_through():
+        with interrupts.immediate():
             done.append("trained")
     assert done == ["stored"]
 
 
-def test_it_waits_for_a_report_and_no_longer() -> None:
+def test_it_is_deferred_until_the_end_of_a_report_and_no_longer() -> None:
     interrupts, done = Interrupts(), []
-    with pytest.raises(KeyboardInterrupt), interrupts.held_back(), interrupts.let_through():
-        with interrupts.held_back_again():
+    with pytest.raises(KeyboardInterrupt), interrupts.deferred(), interrupts.immediate():
+        with interrupts.deferred_again():
             _press()
             done.append("reported")
         done.append("trained")
     assert done == ["reported"]
 
 
-def test_a_second_one_is_not_held_back() -> None:
+def test_a_second_one_is_not_deferred() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), Interrupts().held_back():
+    with pytest.raises(KeyboardInterrupt), Interrupts().deferred():
         _press()
         done.append("stored")
         _press()
@@ -71,26 +71,26 @@ def test_a_second_one_is_not_held_back() -> None:
 
 
 def test_another_error_is_not_replaced() -> None:
-    with pytest.raises(RuntimeError), Interrupts().held_back():
+    with pytest.raises(RuntimeError), Interrupts().deferred():
         _press()
         raise RuntimeError
 
 
-def test_a_programs_own_handler_stays_in_charge() -> None:
+def test_a_handler_of_the_program_stays_installed() -> None:
     heard: list[int] = []
     signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
-    with Interrupts().held_back():
+    with Interrupts().deferred():
         _press()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     assert heard == [signal.SIGINT]
 
 
-def test_outside_the_main_thread_nothing_is_touched() -> None:
+def test_nothing_changes_outside_the_main_thread() -> None:
     done = []
 
     def work() -> None:
         interrupts = Interrupts()
-        with interrupts.held_back(), interrupts.let_through(), interrupts.held_back_again():
+        with interrupts.deferred(), interrupts.immediate(), interrupts.deferred_again():
             done.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)

@@ -1,4 +1,4 @@
-"""A study whose process is killed again and again ends as if nothing had happened."""
+"""A study whose process is killed repeatedly ends as if it had never been interrupted."""
 
 import random
 import signal
@@ -24,7 +24,7 @@ from studies.storage import claims
 from studies.storage.store import Store
 from tests.studies.fakes import all_stages, small_spec
 
-claims._MOST_DEATHS = 1_000  # no candidate is to blame here
+claims._MOST_DEATHS = 1_000  # no candidate is the cause of these deaths
 stages = all_stages()
 for stage in stages:
     stage.seconds = 0.02
@@ -39,16 +39,16 @@ def _start(url: str, trials: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", _WORKER, url, str(trials)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # Python's last words on an interrupt
+        stderr=subprocess.DEVNULL,  # the traceback of an interrupt
         text=True,
         cwd=Path(__file__).parents[2],
     )
 
 
 def _run(url: str, trials: int, *, kills: int, generator: random.Random) -> None:
-    """Gives the same command again and again; all but the last time it is killed on its way.
+    """Run the same command repeatedly, and kill it every time but the last.
 
-    By Ctrl-C, which it may answer, or by what no process can answer.
+    It is killed with SIGINT, which it can handle, or with SIGKILL, which no process can.
     """
     for _ in range(kills):
         with _start(url, trials) as worker:
@@ -62,12 +62,12 @@ def _run(url: str, trials: int, *, kills: int, generator: random.Random) -> None
         assert worker.wait() == 0
 
 
-def _check(url: str, wanted: int) -> None:
+def _check(url: str, total: int) -> None:
     with Store.open(url) as store:
         trials = store.trials("small")
         states = Counter(trial.state for trial in trials)
-        assert [trial.number for trial in trials] == list(range(wanted))
-        assert states["complete"] + states["stopped"] == wanted
+        assert [trial.number for trial in trials] == list(range(total))
+        assert states["complete"] + states["stopped"] == total
         for trial in trials:
             assert [run.stage for run in trial.stages] == ["costs", "latency", "training"]
         told = optuna.load_study(study_name="small", storage=store.optuna_storage()).trials
@@ -79,14 +79,14 @@ def _check(url: str, wanted: int) -> None:
             if trial.state == "complete":
                 values = [trial.values[name] for name in ("loss", "decode", "memory")]
                 assert frozen.values == values
-        # What is left was drawn by a process that died before it could say so.
+        # The others were drawn by a process that died before it could store the trial.
         assert {frozen.state for frozen in by_number.values()} <= {
             TrialState.RUNNING,
             TrialState.FAIL,
         }
-        # And nothing is left to do or to pay for.
+        # Running the study again evaluates nothing.
         stages = all_stages()
-        run_study(small_spec(url, trials=wanted), evaluators=stages, store=store)
+        run_study(small_spec(url, trials=total), evaluators=stages, store=store)
         assert [stage.asked for stage in stages] == [[], [], []]
 
 

@@ -1,4 +1,4 @@
-"""A study from its first trial to its last, whatever comes between."""
+"""A study from its first trial to its last: resumption, duplicates, references and errors."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +40,7 @@ def _draws(trials: tuple[Trial, ...]) -> list[str]:
 
 
 class Interrupter:
-    """A listener that raises when it is told of the n-th event of a type."""
+    """A listener that raises an exception at the n-th event of a type."""
 
     def __init__(self, event_type: type, count: int, error: BaseException) -> None:
         self._event_type = event_type
@@ -55,7 +55,7 @@ class Interrupter:
 
 
 @pytest.mark.parametrize("kind", ["random", "tpe", "nsga2"])
-def test_as_many_trials_as_wanted_each_with_every_score(url: str, kind: str) -> None:
+def test_all_requested_trials_end_with_every_score(url: str, kind: str) -> None:
     spec = small_spec(url, sampler=SamplerSettings(kind=kind, startup_trials=4))
     with Store.open(url) as store:
         trials = run_with_fakes(spec, store)
@@ -69,7 +69,7 @@ def test_as_many_trials_as_wanted_each_with_every_score(url: str, kind: str) -> 
                 assert trial.values["loss"] == fakes.final_loss(architecture)
 
 
-def test_more_trials_may_be_asked_for_and_none_is_paid_twice(spec: StudySpec, store: Store) -> None:
+def test_a_study_can_be_extended_and_evaluates_nothing_twice(spec: StudySpec, store: Store) -> None:
     first = run_with_fakes(spec, store)
     stages = all_stages()
     assert run_with_fakes(spec, store, stages) == first
@@ -78,7 +78,7 @@ def test_more_trials_may_be_asked_for_and_none_is_paid_twice(spec: StudySpec, st
     assert more[:6] == first
     assert len(more) == 8
     run_study(spec, evaluators=all_stages(), store=store, trials=9)
-    assert len(store.trials(spec.name)) == summaries.status(store, spec.name).wanted == 9
+    assert len(store.trials(spec.name)) == summaries.status(store, spec.name).total == 9
 
 
 def test_the_same_seed_draws_the_same_and_another_seed_does_not(
@@ -92,15 +92,15 @@ def test_the_same_seed_draws_the_same_and_another_seed_does_not(
     assert set(drawn[0]).isdisjoint(drawn[2])
 
 
-def test_a_study_run_in_pieces_is_the_study_run_in_one(tmp_path: Path, spec: StudySpec) -> None:
+def test_a_study_run_in_parts_equals_one_run_at_once(tmp_path: Path, spec: StudySpec) -> None:
     spec = spec.model_copy(
         update={"sampler": SamplerSettings(kind="tpe", startup_trials=4), "trials": 8}
     )
     with Store.open(f"sqlite:///{tmp_path}/one.db") as store:
         whole = run_with_fakes(spec, store)
-    for wanted in (1, 5, 8):
+    for total in (1, 5, 8):
         with Store.open(f"sqlite:///{tmp_path}/pieces.db") as store:
-            run_study(spec, evaluators=all_stages(), store=store, trials=wanted)
+            run_study(spec, evaluators=all_stages(), store=store, trials=total)
             pieces = store.trials(spec.name)
     assert _draws(pieces) == _draws(whole)
     assert [trial.outcome for trial in pieces] == [trial.outcome for trial in whole]
@@ -109,7 +109,7 @@ def test_a_study_run_in_pieces_is_the_study_run_in_one(tmp_path: Path, spec: Stu
 class TestDuplicates:
     @pytest.fixture
     def spec(self, sqlite_url: str) -> StudySpec:
-        """Of eight architectures, some of them failures and some over a budget."""
+        """A study of eight architectures, some of which fail and some of which exceed a budget."""
         space = replace(
             small_spec(sqlite_url).space,
             depth=(1,),
@@ -124,7 +124,7 @@ class TestDuplicates:
             constraints=(Constraint(name="parameters", max=2e6),),
         )
 
-    def test_an_architecture_is_paid_for_once_and_ends_the_same_way(
+    def test_an_architecture_is_evaluated_once_and_ends_the_same_way(
         self, spec: StudySpec, store: Store
     ) -> None:
         stages = all_stages()
@@ -143,9 +143,7 @@ class TestDuplicates:
                 assert (trial.model, trial.outcome) == (first.model, first.outcome)
                 assert trial.scores == first.scores
 
-    def test_what_failed_through_the_device_is_tried_again(
-        self, spec: StudySpec, store: Store
-    ) -> None:
+    def test_a_failure_of_the_device_is_tried_again(self, spec: StudySpec, store: Store) -> None:
         stages = all_stages()
         stages[1].failing = lambda architecture: True
         stages[1].failure = "device lost"
@@ -155,7 +153,7 @@ class TestDuplicates:
 
 
 class TestReferences:
-    def test_they_come_first_by_every_stage_whatever_the_budgets(
+    def test_they_come_first_and_run_every_stage_whatever_the_budgets(
         self, spec: StudySpec, store: Store
     ) -> None:
         names = ("lfm2-350m", "lfm2-350m-all-conv")
@@ -197,7 +195,7 @@ class TestInterruptions:
             (StageEnded, 9, RuntimeError("a bug")),
         ],
     )
-    def test_a_trial_in_flight_is_taken_up_again(
+    def test_an_interrupted_trial_is_resumed(
         self,
         spec: StudySpec,
         store: Store,
@@ -220,9 +218,7 @@ class TestInterruptions:
         assert _draws(resumed) == _uninterrupted(spec, tmp_path)
         assert {trial.state for trial in resumed} <= {"complete", "stopped"}
 
-    def test_stages_that_were_finished_are_not_paid_again(
-        self, spec: StudySpec, store: Store
-    ) -> None:
+    def test_finished_stages_are_not_evaluated_again(self, spec: StudySpec, store: Store) -> None:
         costs, latency, training = all_stages()
         last = Interrupter(StageStarted, 3, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
@@ -231,7 +227,7 @@ class TestInterruptions:
         run_with_fakes(spec, store, (costs, latency, training))
         assert len(set(latency.asked)) == len(latency.asked) == spec.trials
 
-    def test_an_evaluator_that_changed_meanwhile_is_asked_anew(
+    def test_a_stage_is_evaluated_again_if_its_evaluator_has_changed(
         self, spec: StudySpec, store: Store
     ) -> None:
         stages = all_stages()
@@ -279,10 +275,10 @@ class TestInterruptions:
 
 
 class TestRefusals:
-    def test_another_model_to_time_beside(
+    def test_another_paired_reference(
         self, spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Also where the file names none, and another release has another one that is nearest."""
+        """Also if the file names none and another release has a preset that is nearer in size."""
         run_with_fakes(spec, store)
         run_with_fakes(spec, store)
         later = {"hybrid-20m": preset("lfm2-2.6b"), "lfm2-700m": preset("lfm2-700m")}
@@ -295,13 +291,13 @@ class TestRefusals:
         changed = spec.model_copy(
             update={"seed": 9, "proxy": spec.proxy.model_copy(update={"token_budget": 50_000})}
         )
-        with pytest.raises(ValueError, match="begun with other settings") as caught:
+        with pytest.raises(ValueError, match="started with other settings") as caught:
             run_with_fakes(changed, store)
         assert "seed: 0 in the study, 9 in the file" in str(caught.value)
         assert "proxy.token_budget: 40000 in the study, 50000 in the file" in str(caught.value)
         assert store.trials(spec.name) == before
 
-    def test_a_study_of_that_name_that_another_program_keeps_there(
+    def test_a_study_of_the_same_name_by_another_program(
         self, spec: StudySpec, store: Store
     ) -> None:
         storage = store.optuna_storage()
@@ -311,17 +307,19 @@ class TestRefusals:
             run_with_fakes(spec, store)
         assert len(theirs.trials) == 1
 
-    def test_an_objective_that_no_evaluator_knows(self, spec: StudySpec, store: Store) -> None:
-        with pytest.raises(ValueError, match=r"objectives\[0\].name: 'loss' is not a score"):
+    def test_an_objective_that_no_evaluator_produces(self, spec: StudySpec, store: Store) -> None:
+        with pytest.raises(
+            ValueError, match=r"objectives\[0\].name: 'loss' is not one of parameters, "
+        ):
             run_study(spec, evaluators=all_stages()[:2], store=store)
         assert store.studies() == ()
 
-    def test_a_space_whose_rules_refuse_every_draw(
+    def test_a_space_whose_rules_reject_every_draw(
         self, spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         narrow = replace(spec.space, rules=Rules(weight_mb=(1.0, 1.001)))
         monkeypatch.setattr("studies.search.proposals._MOST_REJECTIONS", 30)
-        with pytest.raises(ValueError, match=r"^space.rules.weight_mb: .* is not 1 to 1.001, and"):
+        with pytest.raises(ValueError, match=r"^space.rules.weight_mb: .* is not 1 to 1.001; "):
             run_with_fakes(spec.model_copy(update={"space": narrow}), store)
         assert store.trials(spec.name) == ()
 
@@ -335,7 +333,7 @@ class TestRefusals:
         assert "secret" not in store.study(spec.name).spec
 
 
-def test_rules_refuse_draws_that_are_no_trials(spec: StudySpec, store: Store) -> None:
+def test_draws_that_rules_reject_are_not_trials(spec: StudySpec, store: Store) -> None:
     spec = spec.model_copy(
         update={"space": replace(spec.space, rules=Rules(parameters=(2_000_000, 5_000_000)))}
     )
@@ -345,10 +343,10 @@ def test_rules_refuse_draws_that_are_no_trials(spec: StudySpec, store: Store) ->
     assert store.rejections(spec.name)["parameters"] > 0
 
 
-def test_the_listener_hears_each_step_in_order(spec: StudySpec, store: Store) -> None:
+def test_the_listener_receives_the_events_in_order(spec: StudySpec, store: Store) -> None:
     events: list[Event] = []
     run_study(spec, evaluators=all_stages(), store=store, listener=events.append, trials=1)
-    assert events[0] == StudyStarted(study="small", wanted=1, ended=0)
+    assert events[0] == StudyStarted(study="small", total=1, ended=0)
     names = [type(event).__name__ for event in events if not isinstance(event, StageProgress)]
     steps = ["StageStarted", "StageEnded"] * 3
     assert names == ["StudyStarted", "TrialStarted", *steps, "TrialEnded"]
@@ -375,5 +373,5 @@ def test_several_processes_share_a_study(url: str) -> None:
         trials = store.trials(spec.name)
         assert [trial.number for trial in trials] == list(range(24))
         assert {trial.state for trial in trials} <= {"complete", "stopped"}
-        # Each draws with seeds of its own trials, so they do not draw alike.
+        # The seed depends on the number of the trial, so the processes draw different candidates.
         assert len(set(_draws(trials))) > 20

@@ -1,4 +1,4 @@
-"""What forecasts may decide in a study: what is not measured, and what is measured again."""
+"""What predictions decide in a study: which measurements are skipped and which are repeated."""
 
 import contextlib
 from collections import Counter
@@ -46,17 +46,22 @@ def decode_ms(trial: Trial, store: Store) -> float:
     return fakes.decode_ms(store.architecture(trial.model.hash))
 
 
-def test_what_is_forecast_beyond_a_budget_is_not_measured(sqlite_url: str, store: Store) -> None:
-    """The fake device is a sum of parts without noise, so no forecast may be wrong."""
+def test_a_candidate_predicted_above_a_budget_is_not_measured(
+    sqlite_url: str, store: Store
+) -> None:
+    """The fake device is a sum of parts without noise, so every prediction must be right."""
     latency = fakes.latency()
     trials = run(limited(sqlite_url), store, latency)
-    unmeasured = [trial for trial in trials if "forecast" in reason(trial)]
+    unmeasured = [trial for trial in trials if "predicted" in reason(trial)]
     assert len(unmeasured) > 5
     for trial in unmeasured:
         assert trial.model is not None
         assert trial.outcome is not None
         assert (trial.outcome.state, trial.outcome.stage) == ("infeasible", "latency")
-        assert "above the budget of 3 ms, and so not measured (of " in reason(trial)
+        assert (
+            "above the budget of 3 ms, and therefore not measured (in cross-validation, "
+            in reason(trial)
+        )
         assert "Kendall tau 1.00" in reason(trial)
         assert trial.model.hash not in latency.asked
         assert "decode" not in trial.values
@@ -66,48 +71,48 @@ def test_what_is_forecast_beyond_a_budget_is_not_measured(sqlite_url: str, store
     assert max(Counter(latency.asked).values()) == 1
 
 
-def test_what_is_not_beyond_a_budget_is_measured(sqlite_url: str, store: Store) -> None:
+def test_a_candidate_within_the_budget_is_measured(sqlite_url: str, store: Store) -> None:
     trials = run(limited(sqlite_url), store, fakes.latency())
     within = [trial for trial in trials if decode_ms(trial, store) <= BUDGET_MS]
     assert any(trial.number > FEWEST for trial in within)
     assert all("decode" in trial.values for trial in within)
 
 
-def test_nothing_is_forecast_on_a_device_that_is_no_sum_of_parts(
+def test_nothing_is_predicted_on_a_device_that_is_not_a_sum_of_parts(
     sqlite_url: str, store: Store
 ) -> None:
     latency = fakes.latency()
-    latency.measure = _capricious
+    latency.measure = _unpredictable
     trials = run(limited(sqlite_url), store, latency)
-    assert not [trial for trial in trials if "forecast" in reason(trial)]
+    assert not [trial for trial in trials if "predicted" in reason(trial)]
     assert max(Counter(latency.asked).values()) == 1
 
 
-def test_references_are_measured_whatever_is_forecast(sqlite_url: str, store: Store) -> None:
-    """The device is lost when it comes to it, and back when the candidates have ended."""
+def test_references_are_measured_whatever_is_predicted(sqlite_url: str, store: Store) -> None:
+    """The device is lost during the reference and back when the candidates have ended."""
     spec = limited(sqlite_url, references=("lfm2-350m",))
     latency = fakes.latency()
     latency.failing = lambda architecture: architecture == preset("lfm2-350m")
     latency.failure = "device lost"
     trials = run(spec, store, latency)
-    assert [trial for trial in trials if "forecast" in reason(trial)]
+    assert [trial for trial in trials if "predicted" in reason(trial)]
     run(spec, store, fakes.latency())
     (reference,) = store.trials(spec.name, "reference")
     assert reference.state == "complete"
     assert reference.values["decode"] > BUDGET_MS
 
 
-def test_a_remembered_measurement_needs_no_forecast(sqlite_url: str, store: Store) -> None:
-    """Another study of the same seed draws the same, and had a larger budget."""
+def test_a_cached_measurement_needs_no_prediction(sqlite_url: str, store: Store) -> None:
+    """Another study with the same seed draws the same candidates and has a larger budget."""
     generous = (Objective(name="loss"), Objective(name="decode", max=1e6))
     run(limited(sqlite_url, name="first", objectives=generous), store, fakes.latency())
     trials = run(limited(sqlite_url), store, latency := fakes.latency())
     assert not latency.asked
-    assert not [trial for trial in trials if "forecast" in reason(trial)]
+    assert not [trial for trial in trials if "predicted" in reason(trial)]
 
 
-def test_memory_too_large_for_its_budget_is_forecast(sqlite_url: str, store: Store) -> None:
-    """With the evaluator of real studies, on a device of made-up times."""
+def test_memory_above_its_budget_is_predicted(sqlite_url: str, store: Store) -> None:
+    """This uses the evaluator of real studies on a simulated device."""
     spec = small_spec(
         sqlite_url,
         trials=TRIALS,
@@ -121,20 +126,20 @@ def test_memory_too_large_for_its_budget_is_forecast(sqlite_url: str, store: Sto
     ) as latency:
         run_study(spec, evaluators=(latency, training()), store=store)
     trials = store.trials(spec.name)
-    unmeasured = [trial for trial in trials if "forecast" in reason(trial)]
+    unmeasured = [trial for trial in trials if "predicted" in reason(trial)]
     distinct = [trial for trial in trials if trial.duplicate_of is None]
     assert unmeasured
-    assert all(reason(trial).startswith("memory: forecast at ") for trial in unmeasured)
+    assert all(reason(trial).startswith("memory: predicted at ") for trial in unmeasured)
     assert runner.loaded == 1 + len(distinct) - len(unmeasured)
 
 
-class TestFarFromForecast:
-    def test_is_measured_twice_more_and_the_middle_one_counts(
+class TestFarFromPrediction:
+    def test_is_measured_twice_more_and_the_median_counts(
         self, sqlite_url: str, store: Store
     ) -> None:
-        """A device that lies once, in the forty-first measurement."""
+        """The device is wrong once, in the forty-first measurement."""
         latency = fakes.latency()
-        latency.measure = _Liar(lies_at=41)
+        latency.measure = _Outlier(at=41)
         trials = run(small_spec(sqlite_url, trials=TRIALS), store, latency)
         ((digest, count),) = [item for item in Counter(latency.asked).items() if item[1] > 1]
         assert count == 3
@@ -145,12 +150,12 @@ class TestFarFromForecast:
             [decode_ms(doubted, store) * factor for factor in (1.5, 1, 1)], rel=1e-3
         )
 
-    def test_stays_so_where_it_is_the_truth(self, sqlite_url: str, store: Store) -> None:
-        """No forecast pulls a measurement its way: three that agree are believed."""
+    def test_is_kept_if_it_is_confirmed(self, sqlite_url: str, store: Store) -> None:
+        """A prediction never changes a measurement: three that agree are accepted."""
         latency = fakes.latency()
-        latency.measure = liar = _Liar(lies_at=41, about_one_for_ever=True)
+        latency.measure = outlier = _Outlier(at=41, is_permanent=True)
         trials = run(small_spec(sqlite_url, trials=TRIALS), store, latency)
-        (odd,) = [each for each in trials if each.model and each.model.hash == liar.victim]
+        (odd,) = [each for each in trials if each.model and each.model.hash == outlier.architecture]
         assert odd.values["decode"] == pytest.approx(1.5 * decode_ms(odd, store))
 
 
@@ -164,25 +169,28 @@ class _Counting(FakeRunner):
             yield loaded
 
 
-class _Liar:
-    """Its n-th measurement is half too long."""
+class _Outlier:
+    """A latency that is 1.5 times too long in the n-th measurement.
 
-    def __init__(self, lies_at: int, *, about_one_for_ever: bool = False) -> None:
-        self.victim = ""
-        self._lies_at = lies_at
-        self._for_ever = about_one_for_ever
+    If it is permanent, every later measurement of that architecture is too long as well.
+    """
+
+    def __init__(self, at: int, *, is_permanent: bool = False) -> None:
+        self.architecture = ""
+        self._at = at
+        self._is_permanent = is_permanent
         self._count = 0
 
     def __call__(self, architecture: Architecture, report: Report) -> Evaluation:
         self._count += 1
         digest = architecture_hash(architecture)
-        if self._count == self._lies_at:
-            self.victim = digest
-        lies = self._count == self._lies_at or (self._for_ever and digest == self.victim)
-        return _slower(fakes.latency().measure(architecture, report), 1.5 if lies else 1.0)
+        if self._count == self._at:
+            self.architecture = digest
+        is_late = self._count == self._at or (self._is_permanent and digest == self.architecture)
+        return _slower(fakes.latency().measure(architecture, report), 1.5 if is_late else 1.0)
 
 
-def _capricious(architecture: Architecture, report: Report) -> Evaluation:
+def _unpredictable(architecture: Architecture, report: Report) -> Evaluation:
     factor = 1 + int(architecture_hash(architecture), 16) % 100 / 20
     return _slower(fakes.latency().measure(architecture, report), factor)
 

@@ -1,4 +1,4 @@
-"""What the sampler is told of every kind of end."""
+"""What the sampler is told about each outcome."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ from tests.studies.fakes import all_stages, small_spec, unlucky
 
 @dataclass(frozen=True)
 class Ran:
-    """A study with rules, budgets, failures and rungs, whose trials ended in every way.
+    """A study with rules, budgets, failures and rungs that has every kind of outcome.
 
-    trials: the candidates by the number of Optuna's trial.
+    trials: The candidates by the number of the Optuna trial.
     """
 
     store: Store
@@ -62,7 +62,7 @@ def _told(store: Store, spec: StudySpec) -> list[FrozenTrial]:
     return optuna.load_study(study_name=spec.name, storage=store.optuna_storage()).trials
 
 
-def test_each_end_teaches_what_it_can(ran: Ran) -> None:
+def test_the_sampler_is_told_about_every_outcome(ran: Ran) -> None:
     told = _told(ran.store, ran.spec)
     ends = {trial.state for trial in ran.trials.values()}
     assert ends == {"complete", "stopped", "infeasible", "failed"}
@@ -93,28 +93,29 @@ def test_each_end_teaches_what_it_can(ran: Ran) -> None:
 
 
 def test_every_complete_trial_has_every_constraint(ran: Ran) -> None:
-    """As Optuna's Gaussian process demands."""
+    """Optuna's Gaussian process sampler requires this."""
     for frozen in _told(ran.store, ran.spec):
         if frozen.state == TrialState.COMPLETE:
             assert set(frozen.constraints) == {"parameters", "decode.max", "memory.max"}
 
 
-def test_optunas_own_front_is_of_complete_candidates(ran: Ran) -> None:
-    """A stopped one, told with an estimate, is dominated by the one that stopped it."""
+def test_optunas_own_front_has_only_complete_candidates(ran: Ran) -> None:
+    """A stopped candidate, told with an estimated loss, is dominated by the one that stopped it."""
     study = optuna.load_study(study_name=ran.spec.name, storage=ran.store.optuna_storage())
     assert study.best_trials
     assert {ran.trials[frozen.number].state for frozen in study.best_trials} == {"complete"}
 
 
-def test_being_told_twice_is_being_told_once(ran: Ran) -> None:
+def test_telling_a_trial_twice_changes_nothing(ran: Ran) -> None:
     before = _told(ran.store, ran.spec)
     proposals = Proposals(ran.spec, ran.store)
     for trial in ran.trials.values():
-        proposals.learn(trial)
+        assert trial.model is not None
+        proposals.tell(trial, ran.store.architecture(trial.model.hash))
     assert _told(ran.store, ran.spec) == before
 
 
-def test_only_references_of_the_space_are_told(url: str, store: Store) -> None:
+def test_only_references_in_the_space_are_told(url: str, store: Store) -> None:
     spec = small_spec(url, trials=1, references=("lfm2-350m", "gemma-3-270m"))
     lfm2 = preset("lfm2-350m")
     space = replace(
@@ -126,7 +127,7 @@ def test_only_references_of_the_space_are_told(url: str, store: Store) -> None:
         kernel=(3, 5),
     )
     spec = spec.model_copy(update={"space": space, "trials": 2})
-    for _ in range(2):  # a second run tells nothing twice
+    for _ in range(2):  # a second run must not tell them again
         run_study(spec, evaluators=all_stages(), store=store)
     first, *others = _told(store, spec)
     assert len(others) == 2
@@ -138,12 +139,12 @@ def test_only_references_of_the_space_are_told(url: str, store: Store) -> None:
     assert first.values == [reference.values[name] for name in ("loss", "decode", "memory")]
 
 
-def test_what_a_dead_process_did_not_tell_is_told_by_the_next(
+def test_the_next_process_tells_what_a_dead_one_did_not(
     url: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = small_spec(url, trials=3)
     with monkeypatch.context() as patch:
-        patch.setattr(Proposals, "learn", lambda self, trial: None)
+        patch.setattr(Proposals, "tell", lambda self, trial, architecture: None)
         run_study(spec, evaluators=all_stages(), store=store)
     assert {frozen.state for frozen in _told(store, spec)} == {TrialState.RUNNING}
     run_study(spec, evaluators=all_stages(), store=store)
@@ -168,8 +169,8 @@ def test_candidates_of_a_matched_space_have_one_size(url: str, store: Store) -> 
         assert within == (frozen.number in candidates) == (frozen.constraints["matched"] <= 0)
 
 
-def test_a_size_that_no_draw_has_is_said(url: str, store: Store) -> None:
-    # Halfway between two widths of the feed-forward.
+def test_a_size_that_no_draw_has_is_reported(url: str, store: Store) -> None:
+    # This size is halfway between those of two feed-forward widths.
     space = Space(
         depth=(1,),
         width=(1_024,),

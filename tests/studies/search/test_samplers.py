@@ -9,7 +9,7 @@ from search_space.costs import decode_flops, parameter_counts
 from search_space.space.encoding import draw, encode
 from search_space.space.rules import Rules
 from search_space.space.space_definition import Space
-from studies.search.samplers import sampler
+from studies.search.samplers import make_sampler
 from studies.spec.study_spec import SamplerKind, SamplerSettings
 
 SPACE = Space(
@@ -37,7 +37,9 @@ def new_storage() -> optuna.storages.BaseStorage:
 
 def study_in(storage: optuna.storages.BaseStorage, kind: SamplerKind, seed: int) -> optuna.Study:
     settings = SamplerSettings(kind=kind, startup_trials=6)
-    return optuna.load_study(study_name="small", storage=storage, sampler=sampler(settings, seed))
+    return optuna.load_study(
+        study_name="small", storage=storage, sampler=make_sampler(settings, seed)
+    )
 
 
 def new_study(kind: SamplerKind, seed: int = 0) -> optuna.Study:
@@ -45,14 +47,14 @@ def new_study(kind: SamplerKind, seed: int = 0) -> optuna.Study:
 
 
 def scores(architecture: Architecture) -> tuple[float, float]:
-    """Bigger is better and slower; attention helps once and `-` hurts."""
+    """Size improves the loss and costs time; one attention layer helps and each `-` hurts."""
     size = parameter_counts(architecture).total
     layout = architecture.layout
     loss = 10 - math.log(size) / 4 - 0.2 * ("a" in layout) + 0.3 * layout.count("-")
     return loss, decode_flops(architecture, 1024) / 1e6
 
 
-def go_on(study: optuna.Study, trials: int) -> list[Architecture]:
+def resume(study: optuna.Study, trials: int) -> list[Architecture]:
     drawn = []
     for _ in range(trials):
         trial = study.ask()
@@ -69,31 +71,31 @@ def go_on(study: optuna.Study, trials: int) -> list[Architecture]:
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestEveryKind:
-    def test_a_study_cut_short_goes_on_as_it_would_have(self, kind):
-        whole = go_on(new_study(kind), 11)
-        # Three processes, one after the other, each with a sampler of its own.
+    def test_an_interrupted_study_resumes_as_if_it_had_never_stopped(self, kind):
+        whole = resume(new_study(kind), 11)
+        # Three processes in turn, each with its own sampler.
         storage = new_storage()
-        begun = go_on(study_in(storage, kind, seed=0), 8)
-        begun += go_on(study_in(storage, kind, seed=0), 1)
-        assert begun + go_on(study_in(storage, kind, seed=0), 2) == whole
+        begun = resume(study_in(storage, kind, seed=0), 8)
+        begun += resume(study_in(storage, kind, seed=0), 1)
+        assert begun + resume(study_in(storage, kind, seed=0), 2) == whole
 
-    def test_another_seed_draws_others(self, kind):
-        assert go_on(new_study(kind, seed=0), 4) != go_on(new_study(kind, seed=1), 4)
+    def test_another_seed_draws_other_candidates(self, kind):
+        assert resume(new_study(kind, seed=0), 4) != resume(new_study(kind, seed=1), 4)
 
     def test_no_draw_is_repeated_in_random_trials(self, kind):
-        assert len(set(go_on(new_study(kind), 6))) == 6
+        assert len(set(resume(new_study(kind), 6))) == 6
 
     def test_a_reference_goes_first_when_it_is_enqueued(self, kind):
-        study, wanted = new_study(kind), draw(SPACE, new_study("random", seed=9).ask())
-        study.enqueue_trial(encode(SPACE, wanted))
-        assert go_on(study, 2)[0] == wanted
+        study, expected = new_study(kind), draw(SPACE, new_study("random", seed=9).ask())
+        study.enqueue_trial(encode(SPACE, expected))
+        assert resume(study, 2)[0] == expected
 
 
 @pytest.mark.parametrize("kind", ["tpe", "nsga2"])
-def test_a_sampler_that_learns_leaves_out_what_only_hurts(kind):
-    drawn = go_on(new_study(kind), 80)
-    share = [
+def test_a_sampler_that_learns_avoids_what_only_hurts(kind):
+    drawn = resume(new_study(kind), 80)
+    fractions = [
         sum(model.layout.count("-") for model in part) / sum(len(model.layers) for model in part)
         for part in (drawn[:6], drawn[-20:])
     ]
-    assert share[1] < share[0]
+    assert fractions[1] < fractions[0]

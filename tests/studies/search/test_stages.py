@@ -1,4 +1,4 @@
-"""How a candidate's way through the stages ends: budgets, rungs, failures."""
+"""The outcomes of a candidate: budgets, rungs and failures."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.studies.fakes import all_stages, run_with_fakes, small_spec, unlucky
 
 
 class TestBudgets:
-    def test_what_is_over_a_budget_pays_for_no_later_stage(
+    def test_a_candidate_over_a_budget_runs_no_later_stage(
         self, spec: StudySpec, store: Store
     ) -> None:
         spec = spec.model_copy(
@@ -59,7 +59,7 @@ class TestBudgets:
 
 
 class TestRungs:
-    def test_a_stopped_candidate_is_behind_one_that_is_as_good_in_all_else(
+    def test_a_stopped_candidate_is_dominated_by_a_complete_one(
         self, spec: StudySpec, store: Store
     ) -> None:
         spec = spec.model_copy(update={"trials": 24})
@@ -70,18 +70,18 @@ class TestRungs:
             assert trial.outcome is not None
             assert trial.outcome.stage == "training"
             assert trial.outcome.estimated_loss is not None
-            told = trial.values | {"loss": trial.outcome.estimated_loss}
+            values = trial.values | {"loss": trial.outcome.estimated_loss}
             assert any(
-                all(other.values[name] <= told[name] for name in ("loss", "decode", "memory"))
+                all(other.values[name] <= values[name] for name in ("loss", "decode", "memory"))
                 for other in trials[: trial.number]
                 if other.state == "complete"
             )
-            # Up to the rung that stopped it, and no further.
+            # The curve ends at the rung that stopped the trial.
             assert trial.curve[-1].tokens in (10_000, 20_000)
             assert "loss" not in trial.values
 
-    def test_the_fake_losses_are_foreseen_exactly(self, spec: StudySpec, store: Store) -> None:
-        """Curves of the fakes keep their distance, so an estimate is the loss itself."""
+    def test_the_fake_losses_are_estimated_exactly(self, spec: StudySpec, store: Store) -> None:
+        """The distance between fake curves is constant, so the estimate equals the final loss."""
         for trial in run_with_fakes(spec.model_copy(update={"trials": 24}), store):
             if trial.outcome is not None and trial.outcome.estimated_loss is not None:
                 assert trial.model is not None
@@ -93,7 +93,7 @@ class TestRungs:
         trials = run_with_fakes(spec.model_copy(update={"trials": 24, "proxy": proxy}), store)
         assert {trial.state for trial in trials} == {"complete"}
 
-    def test_stopping_costs_no_member_of_the_front(self, spec: StudySpec, store: Store) -> None:
+    def test_stopping_loses_no_member_of_the_front(self, spec: StudySpec, store: Store) -> None:
         proxy = spec.proxy.model_copy(update={"rungs": ()})
         fronts = []
         for changes in ({"name": "with"}, {"name": "without", "proxy": proxy}):
@@ -102,10 +102,10 @@ class TestRungs:
             fronts.append([trial.number for trial in members])
         assert fronts[0] == fronts[1]
 
-    def test_rivals_within_the_noise_of_a_measurement_stop_nobody(
+    def test_rivals_within_measurement_noise_stop_nobody(
         self, spec: StudySpec, store: Store
     ) -> None:
-        """All are equally fast; who may be faster than all by its interval goes on."""
+        """All are equally fast. A candidate that may be faster by its interval is not stopped."""
         outcomes = {}
         for name, low in (("exact", 5.0), ("noisy", 4.9)):
             stages = all_stages()
@@ -120,15 +120,13 @@ class TestRungs:
 
 
 def _constant(name: str, low: float) -> Callable[[Architecture, Report], Evaluation]:
-    """What finds 5 for every architecture, or maybe `low`."""
+    """Return a measurement that is 5 ms with the lower bound `low` for every architecture."""
     score = Score(name=name, value=5.0, unit="ms", low=low, high=6.0)
     return lambda architecture, report: Evaluation(scores=(score,), seconds=0.0)
 
 
 class TestFailures:
-    def test_what_no_device_can_hold_is_infeasible_with_the_reason(
-        self, spec: StudySpec, store: Store
-    ) -> None:
+    def test_an_infeasible_candidate_has_its_reason(self, spec: StudySpec, store: Store) -> None:
         costs, latency, training = all_stages()
 
         def refuse(architecture: Architecture, report: Report) -> Evaluation:
@@ -155,12 +153,12 @@ class TestFailures:
         for trial in failed:
             assert trial.outcome is not None
             assert (trial.outcome.failure, trial.outcome.stage) == ("build error", "latency")
-            assert trial.outcome.reason == "as the test wants it"
+            assert trial.outcome.reason == "requested by the test"
             assert set(trial.values) == {"parameters", "memory"}
             assert trial.model is not None
             assert trial.model.hash not in training.asked
 
-    def test_a_loss_that_is_no_number_is_a_failure(self, spec: StudySpec, store: Store) -> None:
+    def test_a_loss_that_is_not_a_number_is_a_failure(self, spec: StudySpec, store: Store) -> None:
         stages = all_stages()
         loss = stages[2].measure
 

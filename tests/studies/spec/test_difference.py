@@ -1,4 +1,4 @@
-"""What is said about a study file that was changed after its study had begun."""
+"""How changes of a study file after the start of its study are described."""
 
 from dataclasses import replace
 
@@ -38,6 +38,6 @@ def test_names_each_field_with_both_values(spec: StudySpec) -> None:
     )
 
 
-def test_more_trials_and_another_place_are_the_same_study(spec: StudySpec) -> None:
+def test_more_trials_and_another_database_are_the_same_study(spec: StudySpec) -> None:
     elsewhere = {"trials": 50, "storage": "postgresql://host/nas"}
     assert difference(spec, spec.model_copy(update=elsewhere)) == ()

@@ -1,4 +1,4 @@
-"""A study file that names models by their paths, and what its study remembers of them."""
+"""Study files that give models by path, and what their studies store about them."""
 
 import json
 from dataclasses import replace
@@ -60,7 +60,7 @@ def read(folder: Path, *references: str, more: str = "", device: str = "") -> St
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A study's folder, which is not the one that commands run in."""
+    """The folder of a study file, which is not the working directory."""
     place = tmp_path / "place"
     (place / "models").mkdir(parents=True)
     (place / "models" / "mine.json").write_text(to_json(MINE))
@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-def test_files_and_folders_stand_beside_presets_by_their_names(folder: Path) -> None:
+def test_files_and_folders_are_named_like_presets(folder: Path) -> None:
     spec = read(folder, "lfm2-350m", "models/mine.json", "qwen")
     assert spec.references == ("lfm2-350m", "mine", "qwen")
     assert model_of(spec, "lfm2-350m") == PRESETS["lfm2-350m"]
@@ -91,11 +91,11 @@ def test_they_are_scored_like_presets(folder: Path, tmp_path: Path) -> None:
         assert store.architecture(reference.model.hash) == MINE
 
 
-def test_a_study_goes_on_without_the_file(folder: Path) -> None:
+def test_a_study_resumes_without_the_file(folder: Path) -> None:
     begun = read(folder, "models/mine.json")
     (folder / "models" / "mine.json").unlink()
     spec = read(folder, "models/mine.json")
-    with pytest.raises(ValueError, match=r"^references: '.*models/mine\.json' is not there"):
+    with pytest.raises(ValueError, match=r"^references: '.*models/mine\.json' does not exist"):
         check_models(spec)
     known = with_known_models(spec, from_json(spec_to_json(begun)))
     assert known == begun
@@ -111,17 +111,27 @@ def test_a_file_that_was_changed_is_another_study(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("references", "more", "device", "sentence"),
     [
-        (["mine"], "", "", "references[0]: 'mine' is neither a preset nor a file; known are"),
+        (["mine"], "", "", "references[0]: 'mine' is neither a preset nor a file; expected one of"),
         (["lfm2-350"], "", "", "did you mean lfm2-350m?"),
         ([], "", 'reference = "lfm9"', "device.reference: 'lfm9' is neither a preset nor a file"),
         (["models/mine.json"] * 2, "", "", "references: mine is given twice"),
-        (["models/mine.json", "mine.json"], "", "", "references[1]: 'mine.json' has the name of '"),
-        (["models/lfm2-350m.json"], "", "", "references[0]: 'models/lfm2-350m.json' has the name"),
+        (
+            ["models/mine.json", "mine.json"],
+            "",
+            "",
+            "references[1]: 'mine.json' has the same name as '",
+        ),
+        (
+            ["models/lfm2-350m.json"],
+            "",
+            "",
+            "references[0]: 'models/lfm2-350m.json' has the same name",
+        ),
         (["models/mine.json"], "", 'reference = "mine.json"', "device.reference: 'mine.json' has"),
-        (["models/7.json"], "", "", "references[0]: 'models/7.json' has the name of a trial"),
+        (["models/7.json"], "", "", "references[0]: 'models/7.json' has a number as its name"),
         (["text.json"], "", "", "references[0]: "),
         (["models"], "", "", "references[0]: model: '"),
-        ([], "models = {}", "", "models is not a field; references and device.reference are"),
+        ([], "models = {}", "", "models is not a known field; use references or device.reference"),
         (["\0"], "", "", "is neither a preset nor a file"),
     ],
 )
@@ -129,7 +139,7 @@ def test_a_mistake_is_one_sentence(
     references: list[str], more: str, device: str, sentence: str, folder: Path
 ) -> None:
     (folder / "text.json").write_text("no architecture")
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is what is looked at
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is checked below
         read(folder, *references, more=more, device=device)
     assert sentence in str(caught.value)
     assert str(caught.value).startswith(f"{folder / 'study.toml'}: ")

@@ -1,4 +1,4 @@
-"""Which model the candidates of a study are timed beside."""
+"""Which model the candidates of a study are timed interleaved with."""
 
 from dataclasses import replace
 
@@ -23,9 +23,9 @@ def _searching(least: int, most: int) -> StudySpec:
     ("least", "most", "expected"),
     [
         (230_000_000, 230_000_000, "lfm2.5-230m"),
-        (115_000_000, 460_000_000, "lfm2.5-230m"),  # the arithmetic mean is nearer to others
+        (115_000_000, 460_000_000, "lfm2.5-230m"),  # the arithmetic mean would choose another one
         (600_000_000, 900_000_000, "lfm2-700m"),
-        (100, 500_000_000, "smollm2-135m"),  # no smaller than what the choices reach
+        (100, 500_000_000, "smollm2-135m"),  # the choices reach no smaller size
     ],
 )
 def test_it_is_the_nearest_to_the_middle_of_the_space(least: int, most: int, expected: str) -> None:
@@ -37,15 +37,15 @@ def test_small_spaces_have_a_small_one() -> None:
     assert parameter_counts(PRESETS[paired_reference(spec)]).total < 30_000_000
 
 
-def test_what_the_study_names_goes_before() -> None:
+def test_a_named_reference_takes_precedence() -> None:
     device = DeviceSettings(reference="gemma-3-270m")
     spec = small_spec("sqlite:///nas.db", device=device)
     assert paired_reference(spec) == "gemma-3-270m"
     assert with_reference(spec) == spec
 
 
-def test_a_study_that_goes_on_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A later release has a preset that is nearer."""
+def test_a_resumed_study_keeps_its_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later release has a preset that is nearer in size."""
     spec = _searching(230_000_000, 230_000_000)
     begun = with_reference(spec)
     nearer = {"a nearer one": PRESETS["lfm2.5-230m"]}
@@ -54,10 +54,10 @@ def test_a_study_that_goes_on_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     assert with_known_reference(spec, begun) == begun
     named = spec.model_copy(update={"device": DeviceSettings(reference="gemma-3-270m")})
     assert with_known_reference(named, begun) == named
-    assert with_known_reference(spec, spec) == spec  # begun when nothing was timed in pairs
+    assert with_known_reference(spec, spec) == spec  # started before measurements were paired
 
 
-def test_it_is_one_that_the_runtime_can_express(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_one_that_the_runner_supports(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = _searching(230_000_000, 230_000_000)
     device = DeviceSettings(runner="llama.cpp")
     monkeypatch.setattr(

@@ -22,7 +22,7 @@ from studies.spec.study_spec import (
 
 
 @pytest.mark.parametrize("name", shipped_studies())
-def test_a_shipped_study_parses_and_most_draws_are_of_the_size_it_asks_for(name):
+def test_a_shipped_study_is_valid_and_most_draws_keep_its_size_rules(name):
     spec = read_spec(name)
     assert spec.name == name
     suggester = RandomSuggester(np.random.default_rng(0))
@@ -43,7 +43,7 @@ def test_the_shipped_studies():
     assert set(quick.space.mixers) == set("casl-")
 
 
-def test_the_file_that_init_writes_names_every_key_that_there_is():
+def test_the_file_that_init_writes_explains_every_key():
     text = spec_text("quickstart")
     tables = [StudySpec, Target, ProxySettings, DeviceSettings, SamplerSettings]
     keys = {key for table in tables for key in table.model_fields}
@@ -54,7 +54,7 @@ def test_the_file_that_init_writes_names_every_key_that_there_is():
     assert [name for name in score_names(()) if not re.search(rf"\b{name}\b", comments)] == []
 
 
-def test_shipped_studies_time_their_candidates_beside_one_of_their_size():
+def test_shipped_studies_name_the_reference_nearest_in_size():
     for name in shipped_studies():
         spec = read_spec(name)
         unnamed = spec.device.model_copy(update={"reference": None})
@@ -66,30 +66,36 @@ def test_shipped_studies_time_their_candidates_beside_one_of_their_size():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("name = \ntrials = 5", "line 1 is not TOML: invalid value"),
-        ('name = "a"\nname = "b"\ntrials = 5', "line 2 is not TOML: cannot overwrite a value"),
-        ("[space", "end of document is not TOML: expected ']' at the end of a table declaration"),
+        ("name = \ntrials = 5", "line 1 is not valid TOML: invalid value"),
+        (
+            'name = "a"\nname = "b"\ntrials = 5',
+            "line 2 is not valid TOML: cannot overwrite a value",
+        ),
+        (
+            "[space",
+            "end of document is not valid TOML: expected ']' at the end of a table declaration",
+        ),
         ("trials = " + "1" * 5_000, "a number has too many digits"),
-        ("name = " + "[" * 5_000, "lists nest deeper than any field does"),
+        ("name = " + "[" * 5_000, "lists are nested deeper than any field allows"),
         ("name = 1979-05-27", "name: '1979-05-27' is not a number or text"),
         ("seed = nan", "seed: nan is not a finite number"),
     ],
 )
-def test_a_file_that_is_no_study_says_where(tmp_path, text, expected):
+def test_an_invalid_file_is_reported_with_the_place(tmp_path, text, expected):
     path = tmp_path / "small.toml"
     path.write_text(text)
     with pytest.raises(ValueError, match=re.escape(f"{path}: {expected}")):
         read_spec(path)
 
 
-def test_a_study_that_is_nowhere_is_a_sentence(tmp_path):
+def test_an_unknown_study_is_reported_in_one_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"'quikstart' .*; did you mean quickstart\?$"):
         read_spec("quikstart")
     with pytest.raises(ValueError, match=r"missing\.toml: no such file or directory$"):
         read_spec(tmp_path / "missing.toml")
 
 
-def test_a_file_goes_before_a_shipped_study_of_its_name(tmp_path, monkeypatch):
+def test_a_file_takes_precedence_over_a_shipped_study_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = spec_text("quickstart").replace('name = "quickstart"', 'name = "mine"')
     (tmp_path / "quickstart").write_text(text)

@@ -44,7 +44,7 @@ def spec() -> StudySpec:
 
 
 def changed(path: str, value: object) -> dict:
-    """The study above with another value at a path such as `space.rules.first`."""
+    """Return the data above with another value at a path such as `space.rules.first`."""
     data = tomllib.loads(TEXT)
     place = data
     *parents, name = path.split(".")
@@ -78,8 +78,8 @@ def test_defaults_are_filled_in(spec):
         (
             "name",
             "My study",
-            "name: 'My study' is not 1 to 64 small letters, digits, dots, dashes or underscores, "
-            "the first a letter or a digit",
+            "name: 'My study' is not 1 to 64 lower-case letters, digits, dots, dashes or "
+            "underscores, starting with a letter or a digit",
         ),
         ("proxy.token_budget", "many", "proxy.token_budget: 'many' is not a whole number"),
         (
@@ -95,12 +95,12 @@ def test_defaults_are_filled_in(spec):
         (
             "proxy.rungs",
             [0.5, 0.25],
-            "proxy.rungs: [0.5, 0.25] is not in rising order between 0 and 1, both left out",
+            "proxy.rungs: [0.5, 0.25] is not in increasing order between 0 and 1 (exclusive)",
         ),
         (
             "proxy.rungs",
             [0.5, 1.0],
-            "proxy.rungs: [0.5, 1.0] is not in rising order between 0 and 1, both left out",
+            "proxy.rungs: [0.5, 1.0] is not in increasing order between 0 and 1 (exclusive)",
         ),
         (
             "proxy",
@@ -111,14 +111,14 @@ def test_defaults_are_filled_in(spec):
         (
             "target.quantization",
             "fp16",
-            "target.quantization: 'fp16' is not what the runner 'local' takes: "
-            "one of fp32, int8, int4",
+            "target.quantization: 'fp16' is not one of fp32, int8, int4, which the runner 'local' "
+            "supports",
         ),
         ("sampler.kind", "bayes", "sampler.kind: 'bayes' is not one of tpe, nsga2, gp, random"),
         (
             "objectives",
             [{"name": "loss"}],
-            "objectives: 1 is not two or more, which a front is made of",
+            "objectives: 1 is not two or more, as a Pareto front requires",
         ),
         ("objectives", [{"name": "loss"}] * 2, "objectives: loss is given twice"),
         (
@@ -134,7 +134,7 @@ def test_defaults_are_filled_in(spec):
         (
             "target.more_depths",
             [4096, 1024],
-            "target.more_depths: [4096, 1024] is not in rising order between 0 and 1,048,576",
+            "target.more_depths: [4096, 1024] is not in increasing order between 0 and 1,048,576",
         ),
         (
             "target.more_depths",
@@ -152,8 +152,8 @@ def test_defaults_are_filled_in(spec):
         (
             "device.llama_bench",
             "/opt/llama-bench",
-            "device.llama_bench: '/opt/llama-bench' is not of use to the runner 'local', "
-            "only to 'llama.cpp'",
+            "device.llama_bench: '/opt/llama-bench' is not used by the runner 'local', "
+            "only by 'llama.cpp'",
         ),
         (
             "device.runner",
@@ -174,7 +174,7 @@ def test_defaults_are_filled_in(spec):
         (
             "constraints",
             [{"name": "memory", "max": 1}, {"name": "decode", "max": 5}],
-            "constraints[1].name: decode is an objective, whose budget is objectives[1].max",
+            "constraints[1].name: decode is an objective; set objectives[1].max instead",
         ),
         (
             "references",
@@ -212,20 +212,20 @@ def test_defaults_are_filled_in(spec):
         (
             "storage",
             "nas.db",
-            "storage: a text without :// is not sqlite:///FILE or postgresql://USER@HOST/NAME",
+            "storage: a value without :// is not sqlite:///FILE or postgresql://USER@HOST/NAME",
         ),
         (
             "storage",
             "sqlite:///:memory:",
-            "storage: 'sqlite:///:memory:' is not sqlite:///FILE, and a study is kept in a file",
+            "storage: 'sqlite:///:memory:' is not sqlite:///FILE; a study must be stored in a file",
         ),
     ],
 )
-def test_a_mistake_is_one_sentence_that_names_the_field(path, value, expected):
+def test_an_error_is_one_sentence_that_names_the_field(path, value, expected):
     assert sentence(changed(path, value)) == expected
 
 
-def test_a_depth_that_is_timed_can_be_asked_for():
+def test_a_score_at_an_additional_depth_can_be_asked_for():
     data = changed("target.more_depths", [4_096])
     data["constraints"] = [{"name": "decode@4096", "max": 9}]
     spec = parse_strict(StudySpec, data, "small.toml")
@@ -233,7 +233,7 @@ def test_a_depth_that_is_timed_can_be_asked_for():
 
 
 @pytest.mark.parametrize("quantization", ["fp16", "int8", "int4"])
-def test_llama_cpp_has_quantizations_of_its_own(quantization):
+def test_llama_cpp_has_its_own_quantizations(quantization):
     data = changed("device", {"runner": "llama.cpp"}) | {"target": {"quantization": quantization}}
     assert parse_strict(StudySpec, data, "small.toml").device.model_format == "gguf"
 
@@ -251,13 +251,13 @@ def test_databases_that_can_hold_a_study(storage):
 
 
 @pytest.mark.parametrize("field", ["name", "trials", "space", "objectives"])
-def test_what_has_no_default_must_be_there(field):
+def test_keys_without_a_default_are_required(field):
     data = tomllib.loads(TEXT)
     del data[field]
     assert sentence(data) == f"{field} is missing"
 
 
-def test_it_is_stored_and_read_back_whole(spec):
+def test_it_is_stored_and_read_back_unchanged(spec):
     assert from_json(to_json(spec)) == spec
     assert json.loads(to_json(spec))["proxy"]["rung_margin"] == 0.02
 
@@ -284,7 +284,7 @@ class TestSharedNetwork:
         assert spec.proxy.method == "shared"
         assert from_json(to_json(spec)) == spec
 
-    def test_its_budget_is_some_steps_at_least(self):
+    def test_its_budget_is_at_least_ten_steps(self):
         data = self.layouts_only()
         data["proxy"]["shared_token_budget"] = 5_000
         assert sentence(data) == (
@@ -292,7 +292,7 @@ class TestSharedNetwork:
             "context_length * batch_size = 1,024 tokens"
         )
 
-    def test_a_choice_of_sizes_has_none(self):
+    def test_a_choice_of_sizes_cannot_share_a_network(self):
         data = self.layouts_only()
         data["space"]["width"] = [64, 128]
         assert sentence(data) == (
@@ -308,14 +308,13 @@ class TestSharedNetwork:
             "size each, and layouts need one where proxy.method is 'shared'"
         )
 
-    def test_a_reference_of_another_size_has_no_place_in_it(self):
+    def test_a_reference_outside_the_space_cannot_share_it(self):
         assert sentence(self.layouts_only(references=["lfm2-350m"])) == (
-            "references[0]: 'lfm2-350m' is not in the space, and proxy.method 'shared' scores "
-            "nothing else"
+            "references[0]: 'lfm2-350m' is not in the space, as proxy.method 'shared' requires"
         )
 
 
-def test_a_size_that_is_matched_is_read_stored_and_compared(spec):
+def test_a_matched_size_is_read_stored_and_compared(spec):
     data = changed("space.matched", {"parameters": 500_000, "count": "non_embedding"})
     matched = parse_strict(StudySpec, data, "small.toml")
     assert matched.space.matched == Matched(parameters=500_000, count="non_embedding")
@@ -333,7 +332,7 @@ def test_it_cannot_be_changed(spec):
 
 
 class TestMachine:
-    def test_text_that_is_not_there(self):
+    def test_a_missing_corpus(self):
         data = changed("proxy.corpus", "/nowhere/text")
         spec = parse_strict(StudySpec, data, "small.toml")
         with pytest.raises(ValueError, match=r"^proxy\.corpus: '/nowhere/text' is not"):

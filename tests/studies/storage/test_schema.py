@@ -59,12 +59,12 @@ def test_a_database_of_a_released_schema_opens_and_reads_as_it_did(
         assert (measurement.reference is None) == (dump.stem == "schema_1")
         assert measurement.samples_ns == (1_087_054, 1_087_064, 1_087_044)
         assert len(best.trial.curve) == 8
-        repeats = {run.number: run for run in store.repeats("small")}
+        repeats = {run.number: run for run in store.confirmation_runs("small")}
         if dump.stem in ("schema_1", "schema_2"):
             assert not repeats
         else:
             long = repeats[13]
-            assert (long.repeat.seed, long.repeat.token_budget) == (1, 160_000)
+            assert (long.confirmation_stage.seed, long.confirmation_stage.token_budget) == (1, 160_000)
             assert [score.value for score in long.scores] == [2.6741735013000003]
             assert (repeats[1].failure, repeats[1].reason) == ("diverged", "as the test wants it")
 

@@ -101,8 +101,8 @@ class Ghost:
             yield
 
 
-def _claim(store: Store, wanted: int = 10) -> Trial:
-    trial = store.claim("ours", wanted=wanted)
+def _claim(store: Store, total: int = 10) -> Trial:
+    trial = store.claim("ours", total=total)
     assert trial is not None
     return trial
 
@@ -162,7 +162,7 @@ class TestStudies:
         run = StageRun(stage="latency", fingerprint="device 1", seconds=1.0)
         store.leave(trial, run, finished=True)
         store.end(trial, _COMPLETE)
-        store.forget_study("ours")
+        store.delete_study("ours")
         assert store.studies() == ()
         assert store.optuna_storage().get_all_studies() == []
         assert store.load_evaluation("device 1", _NO_ATTENTION) == _EVALUATION
@@ -231,7 +231,7 @@ class TestTrials:
     def test_numbers_count_from_zero_in_each_study_and_kind(self, store: Store) -> None:
         store.add_study("theirs", "{}")
         assert [_claim(store).number for _ in range(3)] == [0, 1, 2]
-        other = store.claim("theirs", wanted=1)
+        other = store.claim("theirs", total=1)
         reference = store.claim_reference("ours", "lfm2-350m")
         assert other is not None
         assert reference is not None
@@ -286,12 +286,12 @@ class TestTrials:
 
 class TestClaims:
     def test_no_more_than_wanted_are_ended_or_running(self, store: Store) -> None:
-        trials = [store.begin(_claim(store, wanted=2), _NO_ATTENTION) for _ in range(2)]
-        assert store.claim("ours", wanted=2) is None
+        trials = [store.begin(_claim(store, total=2), _NO_ATTENTION) for _ in range(2)]
+        assert store.claim("ours", total=2) is None
         store.end(trials[0], _COMPLETE)
-        assert store.claim("ours", wanted=2) is None
+        assert store.claim("ours", total=2) is None
         store.interrupt(trials[1])
-        assert _claim(store, wanted=2).number == 1
+        assert _claim(store, total=2).number == 1
 
     def test_an_interrupted_trial_is_taken_up_first_and_as_it_was(self, store: Store) -> None:
         interrupted = store.begin(_claim(store), _NO_ATTENTION, optuna_number=7)
@@ -361,7 +361,7 @@ class TestClaims:
         assert store.claim_reference("ours", "lfm2-350m") is None
         store.end(store.begin(trial, preset("lfm2-350m")), _COMPLETE)
         assert store.claim_reference("ours", "lfm2-350m") is None
-        assert store.claim("ours", wanted=1) is not None
+        assert store.claim("ours", total=1) is not None
 
     def test_a_reference_that_the_device_failed_is_tried_again(self, store: Store) -> None:
         for failure, again in (("device lost", True), ("build error", False)):
@@ -376,7 +376,7 @@ class TestClaims:
         def claim(worker: int) -> list[int]:
             numbers = []
             with Store.open(url) as other:
-                while (trial := other.claim("ours", wanted=24)) is not None:
+                while (trial := other.claim("ours", total=24)) is not None:
                     numbers.append(trial.number)
             return numbers
 

@@ -95,7 +95,7 @@ def profile(
     return Profile(
         setting=setting,
         probes=tuple(
-            of(probe.architecture, (*(DECODE if probe.remembers_all else DECODE[:1]), PREFILL))
+            of(probe.architecture, (*(DECODE if probe.has_kv_cache else DECODE[:1]), PREFILL))
             for probe in probes
         ),
         models=tuple(of(model, (*DECODE, PREFILL)) for model in whole_models(width, 2, KINDS)),

@@ -8,8 +8,7 @@ import torch
 
 from nas.exporters.huggingface.transformers_folder import write_huggingface
 from search_space.architecture import Architecture
-from search_space.torch_model import LanguageModel
-from search_space.torch_weights import weights_of
+from search_space.torch_model import LanguageModel, weights_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,8 @@ from nas.exporters.huggingface.transformers_folder import write_huggingface
 from search_space.architecture import Architecture, architecture_hash
 from search_space.costs import parameter_counts
 from search_space.huggingface.checkpoint import read_weights
-from search_space.huggingface.config_file import read_huggingface
-from search_space.torch_model import LanguageModel
-from search_space.torch_weights import InitialWeights
+from search_space.huggingface.configuration import read_huggingface
+from search_space.torch_model import InitialWeights, LanguageModel
 from tests.nas.exporters.huggingface.exported import export, load
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
 

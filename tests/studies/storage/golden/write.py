@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from search_space.space.rules import Rules
-from studies.confirmation.confirmation_run import ConfirmationJob, carry_out
+from studies.confirmation.confirmation_run import ConfirmationJob, run_confirmation_jobs
 from studies.search.loop import run_study
 from studies.spec.study_spec import Constraint, Objective, StudySpec
 from studies.storage import schema
@@ -54,7 +54,7 @@ def _repeat(store: Store) -> None:
         evaluator.fingerprint = "fake-training for longer"
         evaluator.failing = (lambda _: True) if failing else (lambda _: False)
         job = ConfirmationJob(trial=trial, evaluator=evaluator, seed=1, token_budget=160_000)
-        carry_out([job], store, lambda event: None)
+        run_confirmation_jobs([job], store, lambda event: None)
 
 
 if __name__ == "__main__":

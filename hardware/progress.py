@@ -1,0 +1,7 @@
+"""The type of a callback that receives lines of text about what is being done."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+Say: TypeAlias = Callable[[str], None]
+"""Receives one line about what is being done, such as "encoding the text"."""
