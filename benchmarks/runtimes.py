@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
-from evaluators.speed.built_model import loaded
+from evaluators.speed.built_model import build_and_load
 from hardware.environment import read_environment
 from hardware.llama_cpp import LlamaCppRunner
 from hardware.local import STEADY_HEAP, LocalRunner
@@ -92,7 +92,7 @@ def ratios(
 ) -> dict[str, float]:
     """Of each workload's time to the reference's."""
     timing_budgets = [TimingBudget(workload=workload, seconds=seconds) for workload in WORKLOADS]
-    with loaded(runner, architecture, "int4", CAPACITY) as model:
+    with build_and_load(runner, architecture, "int4", CAPACITY) as model:
         measurements = measure_paired(model, reference, timing_budgets, lambda _: None)
     return {str(each.workload): ratio(each).value for each in measurements}
 
@@ -158,8 +158,8 @@ def main() -> None:
     results = []
     with (
         measuring(print, patience_s=0.0),
-        loaded(onnxruntime, preset(REFERENCE), "int4", CAPACITY) as onnx_reference,
-        loaded(llama_cpp, preset(REFERENCE), "int4", CAPACITY) as gguf_reference,
+        build_and_load(onnxruntime, preset(REFERENCE), "int4", CAPACITY) as onnx_reference,
+        build_and_load(llama_cpp, preset(REFERENCE), "int4", CAPACITY) as gguf_reference,
     ):
         print(f"{'ratios to ' + REFERENCE:44}{'onnxruntime':>20}{'llama.cpp':>20}")
         print(f"{'layout':24}{'width':>8}{'million':>12}{f'{DECODE}   {PREFILL}':>20}", end="")

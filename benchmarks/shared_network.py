@@ -169,7 +169,7 @@ def run(options: argparse.Namespace) -> None:
             named |= {"own_tokens": options.own_tokens, "rate": options.rate}
 
         def model_of(layout: str) -> LanguageModel:
-            model = network.inherited(sized(layout))
+            model = network.extract(sized(layout))
             if options.way == "tuned":
                 train_on(model, options.own_tokens, options.rate)
             return model

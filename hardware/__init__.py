@@ -1,1 +1,1 @@
-"""How long a model file takes on a device."""
+"""Measure how long a model file takes on a device, and how much memory it needs."""

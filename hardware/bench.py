@@ -1,15 +1,15 @@
-"""The stand-alone program that holds one model in its process and times windows as it is asked to.
+"""A stand-alone program that holds one model in its process and times windows on request.
 
-A request is a line of JSON on standard input, its answer a line on standard output. The first one
-loads, the others time samples of a workload or look at the device:
+A request is a line of JSON on standard input; its answer is a line on standard output. The first
+request loads the model; the others time samples of a workload or take a snapshot of the device:
 
     {"model": path, "capacity": tokens, "cores": [N, ...] or null, "threads": N}
     {"time": {"phase": "prefill" or "decode", "tokens": N, "depth": N}, "samples": N}
     {"snapshot": true}
 
-End of input ends it; an error ends it with the exception on standard error. With `environment.py`
-it is all that travels to a device, so it needs nothing but Python, numpy and onnxruntime. Weights
-that the model's file leaves open are drawn here.
+The program ends at the end of its input. An error ends it with the exception on standard error.
+This module and `environment.py` are all that is copied to a device, so they need only Python, numpy
+and onnxruntime. Weights that the model file does not contain are drawn here.
 """
 
 import json
@@ -34,9 +34,11 @@ _PAST_ELEMENTS = 1 << 16
 
 
 class Bench:
-    """A model that is loaded, and where each of its workloads has stopped.
+    """A loaded model, and the position at which each of its workloads stopped.
 
-    loading: what it took, as `runner.Loading` has it.
+    Attributes:
+        session: The model.
+        loading: How it was loaded, with the fields of `runner.Loading`.
     """
 
     def __init__(
@@ -53,12 +55,12 @@ class Bench:
             model_bytes = path.stat().st_size + data.stat().st_size
             self.session = Session(path, threads=threads, cores=cores, capacity=capacity)
         finally:
-            if drawn:  # the session has mapped what it needs
+            if drawn:  # the session has mapped the file
                 data.unlink(missing_ok=True)
         load_ns = time.perf_counter_ns() - start
         if cores is not None:
-            os.sched_setaffinity(0, cores[:1])  # the other threads are pinned by the runtime
-        # The states' memory is only reserved until they are written.
+            os.sched_setaffinity(0, cores[:1])  # the runtime pins the other threads
+        # The memory of the states is only reserved until they are written.
         loaded_memory_bytes = _memory_bytes("VmRSS")
         self.session.fill(0, np.random.default_rng(0))
         self._bound = ""
@@ -74,6 +76,7 @@ class Bench:
         }
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a request; see the top of this module."""
         if "time" in request:
             return self._time(request["time"], request["samples"])
         counters = read_counters()
@@ -83,11 +86,13 @@ class Bench:
         }
 
     def _time(self, workload: dict[str, Any], samples: int) -> dict[str, Any]:
-        """Tokens are written on from where this workload's last window stopped, to its end."""
+        """Continue where this workload's last window stopped, and start over at its end."""
         session, depth = self.session, workload["depth"]
         end = depth + workload["tokens"]
         if end > session.capacity:
-            raise ValueError(f"tokens: up to {end} are above {session.capacity}, the capacity")
+            raise ValueError(
+                f"tokens: {end} with the depth is above the capacity of {session.capacity}"
+            )
         at_once = 1 if workload["phase"] == "decode" else workload["tokens"]
         name = json.dumps(workload, sort_keys=True)
         if name != self._bound:
@@ -96,7 +101,7 @@ class Bench:
             self._bound = name
         session.position = self._positions.get(name, depth)
         samples_ns = []
-        _forget_peak_memory()
+        _reset_peak_memory()
         for _ in range(samples):
             if session.position + at_once > end:
                 session.position = depth
@@ -108,10 +113,11 @@ class Bench:
 
 
 class Session:
-    """A model that has read `position` tokens; its caches are bound in place.
+    """A model that has read `position` tokens, with its caches bound in place.
 
-    Attention caches are one buffer, past and present. Other states alternate between two buffers,
-    each with its own binding, so that no step copies and none reads what it has overwritten.
+    An attention cache is one buffer for past and present. Other states alternate between two
+    buffers, each with its own binding, so that no step copies a state or reads one that it has
+    overwritten.
     """
 
     def __init__(
@@ -122,10 +128,16 @@ class Session:
         cores: Sequence[int] | None = None,
         capacity: int | None = None,
     ) -> None:
-        """`cores`: one for each thread, of which the first is the caller's; None pins none.
+        """Load a model.
 
-        `capacity`: the tokens that caches hold at most.
-        Raises ValueError for a capacity beyond the context that the model was written for.
+        Args:
+            model: The ONNX file, with its description next to it.
+            threads: Threads to compute with.
+            cores: One core per thread, the first for the calling thread; None pins no thread.
+            capacity: The most tokens that caches hold; None is the model's context length.
+
+        Raises:
+            ValueError: The capacity is above the context length that the model was written for.
         """
         self.description = json.loads(model.with_name("model.json").read_text())
         most = self.description["context_length"]
@@ -138,9 +150,9 @@ class Session:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
         if threads > 1:
-            # Else workers spin on for a while after the last run: in another process's turn.
+            # Otherwise workers keep spinning after the last run, while another process is timed.
             options.add_session_config_entry("session.force_spinning_stop", "1")
-        if threads > 1 and cores is not None:  # the runtime counts processors from 1
+        if threads > 1 and cores is not None:  # the runtime counts cores from 1
             workers = ";".join(str(core + 1) for core in cores[1:])
             options.add_session_config_entry("session.intra_op_thread_affinities", workers)
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -157,7 +169,7 @@ class Session:
             self._bind_state(state)
 
     def read(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits (V,) after the last of `tokens` (T,), which follow what was read before."""
+        """Read `tokens` (T,) after the earlier ones; return the logits (V,) after the last."""
         value = self._token if len(tokens) == 1 else _value(tokens[None])
         if len(tokens) == 1:
             self._token.update_inplace(tokens[None])
@@ -167,13 +179,13 @@ class Session:
         return logits
 
     def prepare(self, tokens: NDArray[np.int64]) -> None:
-        """Binds `tokens` (T,) for the runs that follow."""
+        """Bind `tokens` (T,) as the input of the following runs."""
         value = _value(tokens[None])
         for binding in self._bindings:
             binding.bind_ortvalue_input("tokens", value)
 
     def run(self, tokens: int) -> None:
-        """One pass over the `tokens` tokens that are bound."""
+        """Run one pass over the `tokens` tokens that are bound."""
         self.position += tokens
         self._total_length.update_inplace(np.array(self.position, dtype=np.int32))
         binding = self._bindings[0]
@@ -181,7 +193,7 @@ class Session:
         self._bindings.reverse()
 
     def fill(self, position: int, generator: np.random.Generator) -> None:
-        """As if `position` tokens had been read: their values do not change what a step costs."""
+        """Fill the states as if `position` tokens had been read; values do not affect the time."""
         self.position = position
         block = generator.uniform(-1, 1, _PAST_ELEMENTS).astype(np.float32)
         for state in self._states:
@@ -201,16 +213,16 @@ class Session:
             binding.bind_ortvalue_output(state["present"], present)
 
     def _state(self, shape: Sequence[int]) -> ort.OrtValue:
-        """A buffer of zeros, which the runtime and `_states` share."""
+        """Return a buffer of zeros that the runtime and `_states` share."""
         self._states.append(np.zeros(shape, dtype=np.float32))
         return _value(self._states[-1])
 
 
 def write_random_weights(model: Path) -> None:
-    """Writes the data file that the model declares, drawn from its seed.
+    """Write the data file that a model declares, with weights drawn from its seed.
 
-    Every tensor has bytes of its own: tensors that shared them would fit a cache and flatter the
-    model. Two that are the same bytes in two shapes are drawn once.
+    Every tensor has its own bytes: if tensors shared them, the weights could fit a cache and the
+    model would look too fast. Two views of the same bytes are drawn once.
     """
     description = json.loads(model.with_name("model.json").read_text())
     generator = np.random.Generator(np.random.SFC64(description["seed"]))
@@ -227,9 +239,10 @@ def write_random_weights(model: Path) -> None:
 
 
 def main() -> None:
+    """Answer requests from standard input until it ends."""
     _die_with_parent()
     with os.fdopen(os.dup(1), "w") as answers:
-        os.dup2(2, 1)  # what a library prints is no answer
+        os.dup2(2, 1)  # what a library prints must not be taken for an answer
         requests = map(json.loads, sys.stdin)
         for load in requests:
             bench = Bench(**load)
@@ -239,15 +252,15 @@ def main() -> None:
 
 
 def _die_with_parent() -> None:
-    """A window that nobody waits for must not disturb the next measurement (Linux).
+    """End with the parent process, so that an abandoned window disturbs no measurement (Linux).
 
-    It is the process that is watched; PR_SET_PDEATHSIG would heed the thread that started us.
+    A pidfd watches the process; PR_SET_PDEATHSIG would watch the thread that started this one.
     """
     if not hasattr(os, "pidfd_open"):
         return
     try:
         parent = os.pidfd_open(os.getppid())
-    except OSError:  # a kernel or a container without it: the window goes on to its end
+    except OSError:  # unsupported by the kernel or container: the window runs to its end
         return
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
@@ -273,8 +286,8 @@ def _value(array: NDArray[Any]) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy(array)
 
 
-def _forget_peak_memory() -> None:
-    """Lets the peak start anew (Linux); elsewhere it is the peak since the process began."""
+def _reset_peak_memory() -> None:
+    """Reset the peak (Linux); on other systems it remains the peak since the process started."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -282,7 +295,7 @@ def _forget_peak_memory() -> None:
 
 
 def _memory_bytes(field: str) -> int:
-    """VmRSS: resident now; VmHWM: at most. Without /proc, the most since the beginning."""
+    """Return resident memory: VmRSS now, VmHWM at its peak; without /proc always the peak."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

@@ -1,20 +1,21 @@
-"""The size of a processor's caches, which decides whether weights come from memory."""
+"""The size of a processor's caches, which decides whether weights are read from memory."""
 
 from pathlib import Path
 
 _PROCESSORS = Path("/sys/devices/system/cpu")
-# Where the system does not say: as large as a laptop's.
-_SUPPOSED_BYTES = 32 << 20
+# Assumed where the system does not say: about that of a laptop.
+_ASSUMED_BYTES = 32 << 20
 _UNITS = {"K": 1 << 10, "M": 1 << 20}
 
 
 def largest_cache_bytes(processors: Path = _PROCESSORS) -> int:
-    """What one core reaches, shared caches whole (Linux); elsewhere a guess.
+    """Return the size of the largest cache that one core can use, in bytes.
 
-    The C library does not serve: it adds up what different cores of one processor reach.
+    Shared caches count in full. Systems other than Linux get an assumed size. `sysconf` is no
+    alternative: it adds up caches that different cores of one processor use.
     """
     sizes = processors.glob("cpu[0-9]*/cache/index*/size")
-    return max((_bytes(size.read_text().strip()) for size in sizes), default=_SUPPOSED_BYTES)
+    return max((_bytes(size.read_text().strip()) for size in sizes), default=_ASSUMED_BYTES)
 
 
 def _bytes(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Facts about a machine that change a timing, read with the standard library alone."""
+"""Facts about a machine that affect timing, read with the standard library only."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where and under what load a measurement was taken; None where the machine does not say."""
+    """Where and under which load a measurement was taken; None for what is not reported."""
 
     host: str
     system: str
@@ -26,10 +26,13 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuCounters:
-    """Seconds that each core has spent since the machine started, and this process since it did.
+    """Processor time since the machine started.
 
-    busy_s: for any process of this system; steal_s: taken by the hypervisor; both one a core.
-    own_s: by the process that reads, on whatever core.
+    Attributes:
+        at_ns: When the counters were read, on a monotonic clock.
+        busy_s: Seconds that each core worked for any process of this system.
+        steal_s: Seconds that the hypervisor took from each core.
+        own_s: Seconds that the reading process has used since it started, on all cores.
     """
 
     at_ns: int
@@ -39,6 +42,7 @@ class CpuCounters:
 
 
 def read_environment(runtime_version: str) -> Environment:
+    """Return the facts about this machine; `runtime_version` names the runtime and its version."""
     return Environment(
         host=platform.node(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -55,13 +59,13 @@ def read_environment(runtime_version: str) -> Environment:
 
 
 def fingerprint_of(environment: Environment, threads: int) -> str:
-    """What it takes for the same model file to take the same time: device, runtime, threads."""
+    """Return what the time of a model file depends on: device, runtime, threads."""
     facts = (environment.host, environment.cpu, environment.cores, environment.runtime_version)
     return " ".join(map(str, (*facts, f"threads {threads}")))
 
 
 def read_counters() -> CpuCounters | None:
-    """From /proc/stat (proc(5)); None where there is none."""
+    """Read the counters in /proc/stat (proc(5)); return None where there is no such file."""
     at_ns = time.monotonic_ns()
     ticks_by_core = {}
     for line in (_content(Path("/proc/stat")) or "").splitlines():
@@ -71,8 +75,8 @@ def read_counters() -> CpuCounters | None:
     if not ticks_by_core:
         return None
     busy_s, steal_s = [], []
-    for core in range(1 + max(ticks_by_core)):  # a core that is offline has no line
-        # Guests' time, which would follow, is counted as their hypervisor's user time already.
+    for core in range(1 + max(ticks_by_core)):  # an offline core has no line
+        # The guest times that follow are already part of the user times.
         user, nice, system, _, _, irq, softirq, steal = ticks_by_core.get(core, [0] * 8)[:8]
         busy_s.append((user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK"))
         steal_s.append(steal / os.sysconf("SC_CLK_TCK"))

@@ -1,4 +1,4 @@
-"""A runner that measures nothing: times follow from the model file, and are always the same."""
+"""A runner that simulates a device: times are computed from the model file and never change."""
 
 import hashlib
 from collections import Counter
@@ -37,9 +37,10 @@ _ENVIRONMENT = Environment(
 
 
 class FakeRunner:
-    """For tests and for trying a study file out: says so in the runtime's name, `fake`.
+    """A simulated device for tests and for trying out a study file.
 
-    A model's time grows with the bytes that its description declares, and with the depth.
+    The runtime is called `fake`, so that no result can be mistaken for a measurement. A model's
+    time grows with the number of weight bytes that its description declares and with the depth.
     """
 
     fingerprint = "fake"
@@ -47,6 +48,7 @@ class FakeRunner:
 
     @contextmanager
     def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
+        """See `Runner.load`."""
         yield _FakeModel(model, capacity)
 
 

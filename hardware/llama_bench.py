@@ -18,14 +18,14 @@ from hardware.local import STEADY_HEAP, crash
 from hardware.runner import RunnerError
 
 _KEPT_LINES = 20
-_MOST_HEARD = 200
+_MOST_SHOWN = 200
 
 
 class LlamaBench:
-    """A llama-bench that tells its progress on standard error: each run begins with `starting`.
+    """A llama-bench process, which reports on standard error: each run begins with `starting`.
 
-    When its parent ends, the system wakes it with a signal that ends it (a stopped process of a
-    group that is orphaned), or it finds nobody to tell its progress.
+    When its parent ends, it ends too: the system sends a signal to the stopped processes of an
+    orphaned process group, and a running one fails to write its progress.
     """
 
     def __init__(self, command: Sequence[str], cores: Sequence[int], timeout_s: float) -> None:
@@ -37,48 +37,50 @@ class LlamaBench:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | STEADY_HEAP | {"GGML_NO_BACKTRACE": "1"},  # it would start a debugger
-            process_group=0,  # Ctrl-C reaches us alone, and we end it
+            env=os.environ | STEADY_HEAP | {"GGML_NO_BACKTRACE": "1"},  # else it starts a debugger
+            process_group=0,  # Ctrl-C must reach only this process, which ends the other
         )
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._results = _Lines(self._process.stdout.fileno())
         self._progress = _Lines(self._process.stderr.fileno())
-        self._heard: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
         if cores:
-            os.sched_setaffinity(self._process.pid, cores)  # its threads are yet to come
+            os.sched_setaffinity(self._process.pid, cores)  # inherited by its threads
 
-    def hear(self, sign: str) -> None:
-        """Waits until a line of its progress has `sign` in it."""
+    def wait_for(self, sign: str) -> None:
+        """Wait until a line of its progress contains `sign`."""
         while sign not in (line := self._next(self._progress)):
-            self._heard.append(line)
+            self._last_lines.append(line)
 
     def run(self) -> int:
-        """Waits until a run has ended; its time in ns."""
-        self.hear(": starting")
+        """Wait until a run has ended, and return its time in ns."""
+        self.wait_for(": starting")
         self.runs_left -= 1
         line = self._next(self._results)
         try:
             return int(json.loads(line)["samples_ns"][0])
         except (ValueError, LookupError, TypeError):
-            raise RunnerError("crashed", f"it answered '{line.strip()[:_MOST_HEARD]}'") from None
+            raise RunnerError("crashed", f"invalid answer '{line.strip()[:_MOST_SHOWN]}'") from None
 
     def stop(self) -> None:
+        """Stop the process until `resume`."""
         os.kill(self._process.pid, signal.SIGSTOP)
         _, status = os.waitpid(self._process.pid, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
             self._process.returncode = os.waitstatus_to_exitcode(status)
             raise self._crash()
 
-    def go_on(self) -> None:
-        """From a stop, to the beginning of a run; those that the stop has hit do not count."""
-        self._forget_peak_memory()
+    def resume(self) -> None:
+        """Continue up to the next run; runs that the stop interrupted do not count."""
+        self._reset_peak_memory()
         begun = self._progress.count(": generation run", ": prompt run")
         os.kill(self._process.pid, signal.SIGCONT)
         for _ in range(begun):
             self.run()
 
     def end(self) -> None:
+        """End the process."""
         self._process.kill()
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
@@ -86,7 +88,7 @@ class LlamaBench:
         self._process.wait()
 
     def memory_bytes(self, field: str) -> int:
-        """VmRSS: resident now; VmHWM: at most, for which without /proc stands what is now."""
+        """Return resident memory: VmRSS now, VmHWM at its peak (without /proc, that of now)."""
         try:
             status = Path(f"/proc/{self._process.pid}/status").read_text()
         except OSError:
@@ -100,13 +102,13 @@ class LlamaBench:
         return next((1024 * int(line[1]) for line in lines if line[0] == f"{field}:"), 0)
 
     def own_s(self) -> float:
-        """The processor time that it has had (Linux)."""
+        """Return the processor time that it has used, in seconds (Linux)."""
         if sys.platform != "linux" or self._process.returncode is not None:
             return 0.0
-        clock = (~self._process.pid << 3) | 2  # clock_getcpuclockid(3), of all its threads
+        clock = (~self._process.pid << 3) | 2  # clock_getcpuclockid(3), for all its threads
         return time.clock_gettime(clock)
 
-    def _forget_peak_memory(self) -> None:
+    def _reset_peak_memory(self) -> None:
         with contextlib.suppress(OSError):
             Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
 
@@ -119,28 +121,36 @@ class LlamaBench:
         return line
 
     def _crash(self) -> RunnerError:
-        """Of a process that has closed its end of a pipe."""
+        """Return the error of a process that has closed its end of a pipe."""
         while line := self._progress.next(self._timeout_s):
-            self._heard.append(line)
+            self._last_lines.append(line)
         try:
-            return crash(self._process.wait(self._timeout_s), "".join(self._heard))
+            return crash(self._process.wait(self._timeout_s), "".join(self._last_lines))
         except subprocess.TimeoutExpired:
             return RunnerError("timed out", f"no answer within {self._timeout_s:g} s")
 
 
 def find_llama_bench(llama_bench: Path | None) -> Path:
-    """That program, or the one in PATH; ValueError says where to get it."""
+    """Return the path of the program, or of the llama-bench on the PATH.
+
+    Raises:
+        ValueError: There is none.
+    """
     found = shutil.which(llama_bench or "llama-bench")
     if found is None:
         raise ValueError(
-            f"llama_bench: '{llama_bench or 'llama-bench'}' is not a program here; llama.cpp's "
-            "releases have it, and `make .llama.cpp/bin/llama-bench` builds it"
+            f"llama_bench: '{llama_bench or 'llama-bench'}' is not an installed program; "
+            "llama.cpp's releases contain it, and `make .llama.cpp/bin/llama-bench` builds it"
         )
     return Path(found)
 
 
 def version_of(program: Path) -> str:
-    """As a runtime's name and version; ValueError for what is not llama-bench."""
+    """Return the runtime's name and version.
+
+    Raises:
+        ValueError: The program is not llama-bench.
+    """
     try:
         answer = subprocess.run(  # noqa: S603 - what the user names, without a shell
             [program, "--version"], capture_output=True, text=True, timeout=60, check=False
@@ -149,12 +159,12 @@ def version_of(program: Path) -> str:
         answer = None
     found = answer and re.search(r"^version: (.+)$", answer.stdout + answer.stderr, re.MULTILINE)
     if not found:
-        raise ValueError(f"llama_bench: '{program}' is not llama.cpp's: it tells no version")
+        raise ValueError(f"llama_bench: '{program}' is not llama-bench: it reports no version")
     return f"llama.cpp {found[1]}"
 
 
 class _Lines:
-    """What comes out of a pipe, line by line."""
+    """The lines that come out of a pipe."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
@@ -163,7 +173,7 @@ class _Lines:
         self._readable.register(pipe, select.POLLIN)
 
     def next(self, timeout_s: float) -> str | None:
-        """A line with its end; None after a while without one; empty at the pipe's end."""
+        """Return a line with its end, None after the timeout, or '' at the end of the pipe."""
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._read:
             if not self._readable.poll(1000 * max(0.0, deadline - time.monotonic())):
@@ -174,12 +184,12 @@ class _Lines:
         return f"{line.decode(errors='replace')}\n"
 
     def count(self, *signs: str) -> int:
-        """How often any of `signs` is in what has come and is not read yet."""
+        """Count the occurrences of `signs` in the output that is not read yet."""
         while self._readable.poll(0) and self._take():
             pass
         return sum(self._read.count(sign.encode()) for sign in signs)
 
     def _take(self) -> int:
-        piece = os.read(self._pipe, 1 << 16)
-        self._read += piece
-        return len(piece)
+        chunk = os.read(self._pipe, 1 << 16)
+        self._read += chunk
+        return len(chunk)

@@ -1,4 +1,4 @@
-"""Measuring GGUF files on this machine with llama.cpp's own llama-bench."""
+"""Measure GGUF files on this machine with llama.cpp's own llama-bench."""
 
 import contextlib
 import sys
@@ -14,27 +14,31 @@ from hardware.llama_bench import LlamaBench, find_llama_bench, version_of
 from hardware.measurement import Workload
 from hardware.runner import DeviceSnapshot, LoadedModel, Loading, ModelFormat, RunnerError, Window
 
-# Tokens that one run of llama-bench writes: it tells the time of all of them together.
-_TOKENS_A_RUN = 8
-# Of one process; it may begin the spare ones while it is being stopped.
+# Tokens that one run of llama-bench generates; it reports only the time of all of them together.
+_TOKENS_PER_RUN = 8
+# Runs per process. It may start the spare ones while it is being stopped.
 _RUNS, _SPARE_RUNS = 1_000, 100
 
 _Answer = TypeVar("_Answer")
 
 
 class LlamaCppRunner:
-    """llama-bench in this machine's own processes.
+    """Runs models with llama-bench in processes of this machine.
 
-    A process of llama-bench runs one workload over and over, and is stopped (SIGSTOP) between
-    windows; a model that turns to another workload is loaded anew.
+    A llama-bench process repeats one workload and is stopped (SIGSTOP) between windows. For another
+    workload the model is loaded again.
 
-    llama-bench tells the time of some tokens written one after the other, so each of their samples
-    is their mean. The mapped pages of the model's file count as resident memory.
+    llama-bench reports the total time of several tokens, so each of their samples is their mean.
+    The mapped pages of the model file count as resident memory.
 
-    llama_bench: the program; None looks it up in PATH.
-    timeout_s: when a process that says nothing is given up.
-    choose_cores: which ones, given how many; asked when the first model is loaded.
-    Raises ValueError where there is no such program, and for more threads than there are cores.
+    Args:
+        llama_bench: The program; None looks it up on the PATH.
+        threads: Threads that a model computes with.
+        timeout_s: Seconds without output after which a process is given up.
+        choose_cores: Called once, when the first model is loaded.
+
+    Raises:
+        ValueError: There is no such program, or this machine has fewer cores than `threads`.
     """
 
     model_format: ModelFormat = "gguf"
@@ -57,10 +61,12 @@ class LlamaCppRunner:
 
     @property
     def fingerprint(self) -> str:
+        """See `Runner.fingerprint`."""
         return fingerprint_of(read_environment(self.version), self.threads)
 
     @contextlib.contextmanager
     def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
+        """See `Runner.load`."""
         if not model.is_file():
             raise RunnerError("refused", f"{model} is not a file")
         if self.cores is None:
@@ -74,7 +80,7 @@ class LlamaCppRunner:
 
 
 class _LlamaCppModel:
-    """A model in the process of llama-bench that runs its latest workload."""
+    """A model in the llama-bench process that runs its latest workload."""
 
     def __init__(
         self, runner: LlamaCppRunner, cores: tuple[int, ...], model: Path, capacity: int
@@ -85,7 +91,7 @@ class _LlamaCppModel:
         self._capacity = capacity
         self._workload: Workload | None = None
         self._process: LlamaBench | None = None
-        self._ended_s = 0.0  # the processor time of those before it
+        self._ended_s = 0.0  # processor time of the earlier processes
         self._failure: RunnerError | None = None
         self.loading = self._try(self._load)
 
@@ -102,23 +108,23 @@ class _LlamaCppModel:
             self._process = None
 
     def _try(self, act: Callable[[], _Answer]) -> _Answer:
-        """What goes wrong in it, an interrupt too, is the model's end."""
+        """Call `act`; any error in it, including an interrupt, ends the model."""
         if self._failure is not None:
             raise self._failure
         try:
             return act()
         except BaseException as error:
             self.end()
-            interrupted = RunnerError("crashed", "the process was interrupted in a request")
+            interrupted = RunnerError("crashed", "the process was interrupted during a request")
             self._failure = error if isinstance(error, RunnerError) else interrupted
             raise
 
     def _load(self) -> Loading:
-        # One run shows that the model works; only with --verbose is it said why it does not.
+        # One run shows that the model works; only --verbose reports why it does not.
         process = self._start("--verbose", "--n-prompt", "0", "--n-gen", _listed(1, _SPARE_RUNS))
         empty_memory_bytes = process.memory_bytes("VmRSS")
         start = time.perf_counter_ns()
-        process.hear(": warmup")
+        process.wait_for(": warmup")
         load_ns = time.perf_counter_ns() - start
         loaded_memory_bytes = process.memory_bytes("VmRSS")
         process.run()
@@ -136,31 +142,32 @@ class _LlamaCppModel:
     def _time(self, workload: Workload, samples: int) -> Window:
         longest = workload.depth + workload.tokens
         if longest > self._capacity:
-            reason = f"tokens: up to {longest} are above {self._capacity}, the capacity"
+            reason = f"tokens: {longest} with the depth is above the capacity of {self._capacity}"
             raise RunnerError("refused", reason)
-        samples_a_run = 1 if workload.phase == "prefill" else _tokens_a_run(workload)
+        samples_per_run = 1 if workload.phase == "prefill" else _tokens_per_run(workload)
         peak_memory_bytes, samples_ns = 0, list[int]()
         while len(samples_ns) < samples:
             process = self._process_of(workload)
-            process.go_on()
+            process.resume()
             while len(samples_ns) < samples and process.runs_left > 0:
-                samples_ns += [process.run() // samples_a_run] * samples_a_run
+                samples_ns += [process.run() // samples_per_run] * samples_per_run
             process.stop()
             peak_memory_bytes = max(peak_memory_bytes, process.memory_bytes("VmHWM"))
         return Window(samples_ns=tuple(samples_ns[:samples]), peak_memory_bytes=peak_memory_bytes)
 
     def _process_of(self, workload: Workload) -> LlamaBench:
-        """A process that is stopped before a run of the workload.
+        """Return a process that is stopped before a run of the workload.
 
-        Of a fast model several may have begun before it was stopped, so fewer than none are left.
+        A fast model may have started several runs before it was stopped, so `runs_left` can be
+        negative.
         """
         if self._process is None or workload != self._workload or self._process.runs_left <= 0:
-            # The first run, of one token, reads the depth, which the others are given back.
-            runs = f"1,{_listed(_tokens_a_run(workload), _RUNS + _SPARE_RUNS)}"
+            # The first run, of one token, fills the context depth; the others restore it.
+            runs = f"1,{_listed(_tokens_per_run(workload), _RUNS + _SPARE_RUNS)}"
             arguments = ["--n-depth", str(workload.depth)]
             if workload.phase == "decode":
                 arguments += ["--n-prompt", "0", "--n-gen", runs]
-            else:  # a warm-up would be a whole prompt, and takes only 1 to 2 % off the next one
+            else:  # a warm-up would read a whole prompt and make the next one only 1 to 2 % faster
                 arguments += ["--n-prompt", runs, "--n-gen", "0", "--no-warmup"]
             process = self._start(*arguments)
             process.run()
@@ -175,7 +182,7 @@ class _LlamaCppModel:
         command += ["--threads", str(self._runner.threads), "--repetitions", "1"]
         command += ["--output", "jsonl", "--progress"]
         self._process = process = LlamaBench(command, self._cores, self._runner.timeout_s)
-        process.hear(": starting")
+        process.wait_for(": starting")
         return process
 
     def _snapshot(self) -> DeviceSnapshot:
@@ -186,9 +193,9 @@ class _LlamaCppModel:
         return DeviceSnapshot(environment=read_environment(self._runner.version), counters=counters)
 
 
-def _tokens_a_run(workload: Workload) -> int:
-    """One prompt, or some tokens."""
-    return workload.tokens if workload.phase == "prefill" else min(_TOKENS_A_RUN, workload.tokens)
+def _tokens_per_run(workload: Workload) -> int:
+    """Return the tokens of one run: a whole prompt, or a few tokens to generate."""
+    return workload.tokens if workload.phase == "prefill" else min(_TOKENS_PER_RUN, workload.tokens)
 
 
 def _listed(tokens: int, times: int) -> str:

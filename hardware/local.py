@@ -1,4 +1,4 @@
-"""Measuring on this machine: every loaded model is a process of its own, on the same cores."""
+"""Measure ONNX files on this machine: each model is a process of its own, on the same cores."""
 
 import json
 import os
@@ -30,19 +30,20 @@ from hardware.runner import (
     declared_weight_bytes,
 )
 
-# For the process that holds a model: one heap of huge pages (glibc). In small pages, or scattered,
-# a model takes up to 15 % more or less time whenever it is loaded, by where its weights lie.
+# Environment of the process that holds a model: one heap of huge pages (glibc). With small or
+# scattered pages, loading a model again changes its time by up to 15 %, depending on where its
+# weights lie.
 STEADY_HEAP = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
     ":glibc.malloc.top_pad=67108864"
 }
 
-# What the process holds at most of the weights: their file, a packed copy, and activations.
+# Upper bound on memory relative to the weights: their file, a packed copy, and activations.
 _WEIGHTS_FACTOR = 2.5
 _LAST_LINES = 3
-_MOST_HEARD = 200
-# Both start threads beside ours: the runtime to report its use to its makers, by a database in the
-# user's cache and uploads; numpy for an algebra that we have none of.
+_MOST_SHOWN = 200
+# Both libraries would start threads of their own: onnxruntime to report usage to its makers,
+# through a database in the user's cache and uploads; numpy for linear algebra, which is not used.
 _SILENCED = {"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"}
 _OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "ailed to allocate")
 
@@ -50,11 +51,15 @@ _Answer = TypeVar("_Answer")
 
 
 class LocalRunner:
-    """onnxruntime's CPU provider in this machine's own processes.
+    """Runs models with onnxruntime's CPU provider in processes of this machine.
 
-    choose_cores: which ones, given how many; asked when the first model is loaded.
-    timeout_s: when a process that has not answered is given up.
-    Raises ValueError for more threads than this machine has cores.
+    Args:
+        threads: Threads that a model computes with, each on a core of its own.
+        timeout_s: Seconds without an answer after which a process is given up.
+        choose_cores: Called once, when the first model is loaded.
+
+    Raises:
+        ValueError: This machine has fewer cores than `threads`.
     """
 
     model_format: ModelFormat = "onnx"
@@ -74,11 +79,13 @@ class LocalRunner:
 
     @property
     def fingerprint(self) -> str:
+        """See `Runner.fingerprint`."""
         environment = read_environment(f"onnxruntime {version('onnxruntime')}")
         return fingerprint_of(environment, self.threads)
 
     @contextmanager
     def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
+        """See `Runner.load`."""
         _check_memory(model, capacity)
         data = model.with_name(f"{model.name}.data")
         given = data.exists()
@@ -93,22 +100,27 @@ class LocalRunner:
             "threads": self.threads,
         }
         with (
-            tempfile.TemporaryFile() as said,
+            tempfile.TemporaryFile() as errors,
             subprocess.Popen(
-                [sys.executable, "-P", "-m", "hardware.bench"],  # -P: no module of this folder
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "hardware.bench",
+                ],  # -P: import no module from the working folder
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=errors,
                 env=os.environ | STEADY_HEAP | _SILENCED,
-                start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+                start_new_session=True,  # Ctrl-C must reach only this process, which ends the other
             ) as process,
         ):
             try:
                 try:
-                    loaded = _ProcessModel(process, said, request, self.timeout_s)
+                    loaded = _ProcessModel(process, errors, request, self.timeout_s)
                 except BaseException:
-                    if not given:  # a process that was killed leaves the weights it has drawn
+                    if not given:  # a killed process leaves the weights that it has drawn
                         data.unlink(missing_ok=True)
                     raise
                 yield loaded
@@ -117,17 +129,17 @@ class LocalRunner:
 
 
 class _ProcessModel:
-    """A model that `hardware.bench` holds. Whatever goes wrong in an exchange ends the process."""
+    """A model held by a `hardware.bench` process. Any error in an exchange ends the process."""
 
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        said: IO[bytes],
+        errors: IO[bytes],
         request: dict[str, Any],
         timeout_s: float,
     ) -> None:
         self._process = process
-        self._said = said
+        self._errors = errors
         self._timeout_s = timeout_s
         self._failure: RunnerError | None = None
         self.loading = self._ask(request, _loading)
@@ -144,9 +156,9 @@ class _ProcessModel:
         try:
             return self._exchange(request, read)
         except BaseException as error:
-            # After an interrupt too: the answer would be taken for that to the next request.
+            # Also after an interrupt: its answer would be mistaken for that to the next request.
             _end(self._process)
-            interrupted = RunnerError("crashed", "the process was interrupted in a request")
+            interrupted = RunnerError("crashed", "the process was interrupted during a request")
             self._failure = error if isinstance(error, RunnerError) else interrupted
             raise
 
@@ -160,8 +172,8 @@ class _ProcessModel:
         try:
             return read(json.loads(line))
         except (ValueError, LookupError, TypeError):
-            heard = line.decode(errors="replace").strip()[:_MOST_HEARD]
-            raise RunnerError("crashed", f"it answered '{heard}'") from None
+            received = line.decode(errors="replace").strip()[:_MOST_SHOWN]
+            raise RunnerError("crashed", f"invalid answer '{received}'") from None
 
     def _next_line(self) -> bytes:
         assert self._process.stdout is not None
@@ -179,13 +191,13 @@ class _ProcessModel:
         return line
 
     def _end_of_process(self) -> RunnerError:
-        """Of one that has closed its end of the pipe."""
+        """Return the error of a process that has closed its end of the pipe."""
         try:
             returncode = self._process.wait(self._timeout_s)
         except subprocess.TimeoutExpired:
             return RunnerError("timed out", f"no answer within {self._timeout_s:g} s")
-        self._said.seek(0)
-        return crash(returncode, self._said.read().decode(errors="replace"))
+        self._errors.seek(0)
+        return crash(returncode, self._errors.read().decode(errors="replace"))
 
 
 def _loading(answer: Any) -> Loading:
@@ -206,18 +218,21 @@ def _device_snapshot(answer: Any) -> DeviceSnapshot:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    process.wait()  # which an interrupted `with` leaves out
+    process.wait()  # an interrupted `with` skips this
 
 
 def crash(returncode: int, errors: str) -> RunnerError:
-    heard = "; ".join(errors.strip().splitlines()[-_LAST_LINES:]) or "it said nothing"
+    """Return the error for a process that ended with this exit code and error output."""
+    last_lines = "; ".join(errors.strip().splitlines()[-_LAST_LINES:]) or "no output"
     if any(sign in errors for sign in _OUT_OF_MEMORY):
-        return RunnerError("out of memory", heard)
-    if returncode == -signal.SIGKILL:  # nobody else kills it: we give up by an exception
-        return RunnerError("out of memory", "the system killed the process, which it does then")
+        return RunnerError("out of memory", last_lines)
+    if returncode == -signal.SIGKILL:  # this program ends it only through an exception
+        return RunnerError("out of memory", "killed (SIGKILL), probably out of memory")
     if returncode < 0:
-        return RunnerError("crashed", f"the process was ended by signal {-returncode}: {heard}")
-    return RunnerError("refused", f"exit code {returncode}: {heard}")
+        return RunnerError(
+            "crashed", f"the process was ended by signal {-returncode}: {last_lines}"
+        )
+    return RunnerError("refused", f"exit code {returncode}: {last_lines}")
 
 
 def _check_memory(model: Path, capacity: int) -> None:
@@ -227,7 +242,7 @@ def _check_memory(model: Path, capacity: int) -> None:
     if needed > available:
         raise RunnerError(
             "out of memory",
-            f"measuring takes about {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free",
+            f"measuring needs about {needed / 1e9:.1f} GB; {available / 1e9:.1f} GB are free",
         )
 
 
@@ -236,8 +251,8 @@ def _check_disk(model: Path) -> None:
     if needed > free:
         raise RunnerError(
             "refused",
-            f"the weights take {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free in "
-            f"{model.parent}; TMPDIR may name another place",
+            f"the weights need {needed / 1e6:,.1f} MB; {free / 1e6:,.1f} MB are free in "
+            f"{model.parent}; set TMPDIR to use another folder",
         )
 
 

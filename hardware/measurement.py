@@ -1,4 +1,4 @@
-"""What was timed and what came out: a workload, and its raw samples with their evidence."""
+"""Workloads, and the raw samples that timing them produced, with their evidence."""
 
 import math
 import re
@@ -17,7 +17,13 @@ _WORKLOAD = re.compile(r"(?P<phase>pp|tg)(?P<tokens>[1-9]\d{0,6})(?:@(?P<depth>\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A prompt of `tokens` read at once, or `tokens` written one by one, behind `depth` tokens."""
+    """What a model is timed at.
+
+    Attributes:
+        phase: `prefill` reads a prompt at once; `decode` generates tokens one by one.
+        tokens: Length of the prompt, or number of tokens to generate.
+        depth: Tokens of context that are in the caches before the first one.
+    """
 
     phase: Phase
     tokens: int
@@ -35,7 +41,11 @@ class Workload:
 
 
 def parse_workload(text: str) -> Workload:
-    """`pp512` or `tg128@1024`, as llama-bench writes them; ValueError for anything else."""
+    """Parse a workload as llama-bench writes it: `pp512` or `tg128@1024`.
+
+    Raises:
+        ValueError: The text is anything else.
+    """
     match = _WORKLOAD.fullmatch(text)
     if match is None:
         raise ValueError(
@@ -51,12 +61,13 @@ def parse_workload(text: str) -> Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disturbance:
-    """What others did on the machine while something was timed.
+    """Load from other processes on the machine during a measurement.
 
-    steal: the share of the measuring cores' time that the hypervisor took.
-    beside: the share of the measuring cores' time that other processes used.
-    elsewhere: what other processes used of the other cores, in cores: 1.5 is one and a half.
-    waited_s: how long the measurement had waited for quiet before it began.
+    Attributes:
+        steal: Fraction of the measuring cores' time that the hypervisor took.
+        beside: Fraction of the measuring cores' time that other processes used.
+        elsewhere: Number of other cores that other processes kept busy: 1.5 is one and a half.
+        waited_s: Seconds that the measurement waited for a quiet machine before it began.
     """
 
     steal: float
@@ -67,20 +78,31 @@ class Disturbance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One workload of one model on one device; memory is resident memory of the measuring process.
+    """One workload of one model, timed on one device.
 
-    cores: the cores that threads were pinned to; empty where the system pins none.
-    samples_ns: every counted sample in order; one a prompt in prefill, one a token in decode.
-    window: how many samples follow each other before the reference has its turn; None where all do.
-    warmup_ns: the samples before them, which are not counted.
-    load_ns: from an empty process to a model that is ready, weights included.
-    peak_memory_bytes: the most during this workload.
-    empty_memory_bytes, loaded_memory_bytes: before the model was loaded, and once it was.
-    model_bytes: the size of the model's files.
-    environment, environment_after: around the samples.
-    reference: the model that was timed in alternation; its window i stands beside ours.
+    Memory is the resident memory of the measuring process. Fields that an earlier release did not
+    record are None.
 
-    What an earlier release did not record is None.
+    Attributes:
+        workload: What was timed.
+        runtime: Name of the runtime.
+        threads: Threads that the model computed with.
+        cores: Cores that the threads were pinned to; empty where the system pins none.
+        samples_ns: Every counted sample in order: one per prompt in prefill, one per token in
+            decode.
+        warmup_ns: The samples before them, which do not count.
+        load_ns: Time from an empty process to a model that is ready, weights included.
+        peak_memory_bytes: The peak during this workload.
+        environment: The machine before the samples.
+        window: Number of consecutive samples between two turns of the reference model; None where
+            the samples were not interrupted.
+        empty_memory_bytes: Memory before the model was loaded.
+        loaded_memory_bytes: Memory once the model was loaded.
+        model_bytes: Size of the model's files.
+        environment_after: The machine after the samples.
+        disturbance: Load from other processes; None where the system has no counters.
+        reference: The measurement of the reference model that was interleaved; its window i
+            was taken next to window i of this one.
     """
 
     workload: Workload
@@ -107,30 +129,33 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
+    """A 95 % confidence interval of a positive quantity."""
+
     low: float
     high: float
 
     @property
     def half_width(self) -> float:
-        """As a share of what lies between, by logarithms; what a precision is compared with."""
+        """Half the interval's width, as a fraction of the value (on a log scale)."""
         return math.log(self.high / self.low) / 2
 
 
 def window_quantiles_ns(measurement: Measurement, quantile: float) -> NDArray[np.float64]:
-    """Of each window, in order, the sample below which a fraction `quantile` of its samples lie."""
+    """Return the quantile of each window's samples, in ns, in the order of the windows."""
     windows = np.reshape(measurement.samples_ns, (-1, measurement.window or 1))
     quantiles: NDArray[np.float64] = np.quantile(windows, quantile, axis=1)
     return quantiles
 
 
 def undisturbed_ms(measurement: Measurement, quantile: float) -> float:
-    """The quantile of a window's samples, in ms, in a good window.
+    """Estimate the quantile of a window's samples without load from other processes, in ms.
 
-    Of four windows one is better: what others do now and then is not the model's.
+    The estimate is the lower quartile over windows: occasional load slows some of them, and that
+    time is not the model's.
     """
     return float(np.quantile(window_quantiles_ns(measurement, quantile), 0.25)) / 1e6
 
 
 def quantile_ms(measurement: Measurement, quantile: float) -> float:
-    """The sample below which a fraction `quantile` of the samples lie, in ms."""
+    """Return the quantile of all samples, in ms."""
     return float(np.quantile(np.asarray(measurement.samples_ns), quantile)) / 1e6

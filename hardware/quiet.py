@@ -1,13 +1,13 @@
-"""Keeps this machine quiet while something is measured: other measurements and trainings wait.
+"""Keep this machine quiet during a measurement: other measurements and trainings wait.
 
-Everyone locks the same two files with flock, whose locks end with whoever held them, however that
-was:
+All processes lock the same two files with flock. The kernel releases these locks when a process
+ends, however it ends:
 
-    measuring   held alone by the one who measures; who trains looks at it at every step
-    training    shared by all who train, held alone by the one who measures
+    measuring   held exclusively by the process that measures; trainings check it at every step
+    training    shared by all trainings; held exclusively by the process that measures
 
-Who measures takes `measuring`, which those who train then see, and waits for `training`. Who trains
-takes `training` only while sharing `measuring`, so that nobody begins in between.
+A measurement takes `measuring`, which trainings notice, and then waits for `training`. A training
+takes `training` only while it shares `measuring`, so that none can start in between.
 """
 
 import contextlib
@@ -23,14 +23,15 @@ from hardware.progress import Say
 
 YieldToMeasurements: TypeAlias = Callable[[], float]
 
-# The same for every user and every TMPDIR. Memory first: /tmp may be private to a service or a
-# login and is swept of old files; macOS has it alone, and a container may lack either.
-_FOLDERS = (Path("/dev/shm"), Path("/tmp"))  # noqa: S108 - what a stranger put there is opened safely
+# The same folder for every user and every TMPDIR. /dev/shm comes first, because /tmp may be private
+# to a service or a login, and old files are removed from it. macOS has only /tmp, and a container
+# may lack either.
+_FOLDERS = (Path("/dev/shm"), Path("/tmp"))  # noqa: S108 - files of other users are opened safely
 _MEASURING = "nas-measuring.lock"
 _TRAINING = "nas-training.lock"
 
-# The kernel counts hundredths of a second: 20 of them, of which 4 may be another's.
-_LOOK_S = 0.2
+# The kernel counts in steps of 10 ms: 20 of them, of which 4 may belong to other processes.
+_OBSERVED_S = 0.2
 _BUSY = 0.2
 
 
@@ -38,20 +39,32 @@ _BUSY = 0.2
 def measuring(
     report: Say, cores: Sequence[int] = (), *, patience_s: float = 60.0, folder: Path | None = None
 ) -> Iterator[float]:
-    """Until the context ends nobody else measures or trains here; yields the seconds waited.
+    """Hold off all other measurements and trainings on this machine until the context ends.
 
-    report: hears what is waited for.
-    cores: where the measurement will run; empty while that is open, when one free core is enough.
-    patience_s: how long to wait for programs of others, before going on all the same.
+    A thread that already trains or measures must not call this: it would wait for itself.
 
-    Not for a thread that trains or measures already: it would wait for itself. Raises ValueError
-    where a lock cannot be opened.
+    Args:
+        report: Receives a line about what the measurement waits for.
+        cores: The cores that the measurement will use. If they are not chosen yet, one idle core is
+            enough.
+        patience_s: Seconds to wait for other programs before the measurement starts regardless.
+        folder: The folder of the lock files; None is the machine's.
+
+    Yields:
+        The seconds waited.
+
+    Raises:
+        ValueError: A lock file cannot be opened.
     """
     start = time.monotonic()
     folder = folder or _machine_folder()
     with _Lock(folder / _MEASURING) as measurers, _Lock(folder / _TRAINING) as trainers:
-        measurers.take(fcntl.LOCK_EX, lambda: report("waits for another measurement here"))
-        trainers.take(fcntl.LOCK_EX, lambda: report("waits for a training here to pause"))
+        measurers.take(
+            fcntl.LOCK_EX, lambda: report("waiting for another measurement on this machine")
+        )
+        trainers.take(
+            fcntl.LOCK_EX, lambda: report("waiting for a training on this machine to pause")
+        )
         _wait_for_quiet(report, cores, patience_s)
         yield time.monotonic() - start
 
@@ -60,17 +73,25 @@ def measuring(
 def yielding_to_measurements(
     report: Say, *, folder: Path | None = None
 ) -> Iterator[YieldToMeasurements]:
-    """For training: yields what is to be called between any two steps, and costs microseconds.
+    """Let a training pause whenever something is measured on this machine.
 
-    While something is measured on this machine the call pauses; it returns the seconds that took.
-    The context, too, begins in a pause then. report: hears of each. Raises ValueError where a lock
-    cannot be opened.
+    Args:
+        report: Receives a line about each pause.
+        folder: The folder of the lock files; None is the machine's.
+
+    Yields:
+        A function to call between any two training steps. It takes microseconds, unless a
+        measurement is running: then it returns when that has ended. It returns the seconds paused.
+        Entering the context also waits for a running measurement.
+
+    Raises:
+        ValueError: A lock file cannot be opened.
     """
     folder = folder or _machine_folder()
     with _Lock(folder / _MEASURING) as measurers, _Lock(folder / _TRAINING) as trainers:
 
         def say() -> None:
-            report("pauses while something is measured here")
+            report("paused during a measurement on this machine")
 
         def begin() -> None:
             measurers.take(fcntl.LOCK_SH, say)
@@ -90,7 +111,7 @@ def yielding_to_measurements(
 
 
 class _Lock:
-    """A file of the machine that one can hold alone, or many together."""
+    """A lock file that one process can hold exclusively, or several can share."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -100,11 +121,12 @@ class _Lock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.release()  # closing alone would leave it to a forked child that has the file open too
+        # If the file was only closed, a forked child that has it open would keep the lock.
+        self.release()
         os.close(self._descriptor)
 
     def take(self, how: int, before_waiting: Callable[[], None]) -> None:
-        """how: LOCK_EX, alone, or LOCK_SH, together with others."""
+        """Take the lock: exclusively with LOCK_EX, shared with LOCK_SH."""
         while True:
             try:
                 fcntl.flock(self._descriptor, how | fcntl.LOCK_NB)
@@ -118,7 +140,7 @@ class _Lock:
             self._descriptor = newer
 
     def is_taken(self) -> bool:
-        """By one alone; also true of a file that was removed, since another is now in its place."""
+        """Return whether another process holds the lock exclusively, or has replaced its file."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -130,7 +152,7 @@ class _Lock:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _is_removed(self) -> bool:
-        """By a sweep of old files, or when its owner logs out."""
+        """Return whether the file was deleted, as by a cleanup or when its owner logged out."""
         return os.fstat(self._descriptor).st_nlink == 0
 
 
@@ -144,18 +166,18 @@ def _open(path: Path) -> int:
         return _open_or_create(path)
     except OSError as error:
         raise ValueError(
-            f"lock: '{path}' is not a file that can be read or created here ({error.strerror})"
+            f"lock: '{path}' is not a file that this user can read or create ({error.strerror})"
         ) from None
 
 
 def _open_or_create(path: Path) -> int:
-    # To read is enough for a lock, and a user may read what another has created.
+    # Read access is enough for a lock, and users may read files that another user created.
     reading = os.O_RDONLY | os.O_NOFOLLOW
     with contextlib.suppress(FileNotFoundError):
         return os.open(path, reading)
-    with contextlib.suppress(FileExistsError):  # somebody was faster
+    with contextlib.suppress(FileExistsError):  # another process was faster
         descriptor = os.open(path, reading | os.O_CREAT | os.O_EXCL, 0o644)
-        os.fchmod(descriptor, 0o644)  # whatever the umask
+        os.fchmod(descriptor, 0o644)  # independent of the umask
         return descriptor
     return os.open(path, reading)
 
@@ -167,14 +189,17 @@ def _wait_for_quiet(report: Say, cores: Sequence[int], patience_s: float) -> Non
         if disturbance is None:
             return
         left_s = end - time.monotonic()
-        outlook = f"waits for quiet, {left_s:.0f} s at most" if left_s > 0 else "measures even so"
-        report(f"{disturbance}; {outlook}")
+        next_step = f"waiting for up to {left_s:.0f} s" if left_s > 0 else "measuring regardless"
+        report(f"{disturbance}; {next_step}")
 
 
 def _load_of_others(cores: Sequence[int]) -> str | None:
-    """In words; None when it is low, or nobody knows. Nothing of ours may run meanwhile."""
+    """Describe the load from other processes; return None if it is low or unknown.
+
+    This program itself must be idle meanwhile.
+    """
     before = read_counters()
-    time.sleep(_LOOK_S)
+    time.sleep(_OBSERVED_S)
     after = read_counters()
     if before is None or after is None:
         return None
@@ -186,5 +211,5 @@ def _load_of_others(cores: Sequence[int]) -> str | None:
     core, share = (max if cores else min)(used.items(), key=lambda item: item[1])
     if share < _BUSY:
         return None
-    where = f"{share:.1f} of core {core}" if cores else f"{share:.1f} or more of every core"
+    where = f"{share:.0%} of core {core}" if cores else f"{share:.0%} or more of every core"
     return f"other programs use {where}"

@@ -1,4 +1,4 @@
-"""The seam to devices: a model file is loaded there, and timed window by window."""
+"""The interface to devices: load a model file and time it window by window."""
 
 import json
 import math
@@ -16,10 +16,13 @@ RunnerErrorKind: TypeAlias = Literal["out of memory", "refused", "crashed", "tim
 
 
 class RunnerError(Exception):
-    """A model that could not be measured, and the last that was heard of it.
+    """A model could not be measured.
 
-    A model is refused when there is no description of it or no room for its weights, or when the
-    measuring program ends with an error of its own; it has crashed when something else ended it.
+    Attributes:
+        kind: `out of memory`; `refused` if its description is missing, there is no room for its
+            weights, or the measuring program ended with an error; `crashed` if something else ended
+            the program; `timed out` if it did not answer.
+        reason: The last output of the measuring program, for people.
     """
 
     def __init__(self, kind: RunnerErrorKind, reason: str) -> None:
@@ -30,7 +33,12 @@ class RunnerError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Samples that follow each other, in ns, and the most memory that was resident meanwhile."""
+    """Consecutive samples of one workload.
+
+    Attributes:
+        samples_ns: The samples in order, in ns.
+        peak_memory_bytes: Peak resident memory of the measuring process during the window.
+    """
 
     samples_ns: tuple[int, ...]
     peak_memory_bytes: int
@@ -38,7 +46,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """What loading a model took; the fields are those of a Measurement."""
+    """How a model was loaded; see `Measurement` for the fields."""
 
     runtime: str
     threads: int
@@ -51,61 +59,96 @@ class Loading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSnapshot:
-    """The device at one moment; no counters where the system keeps none."""
+    """The state of a device at one moment; `counters` is None where the system has none."""
 
     environment: Environment
     counters: CpuCounters | None
 
 
 class LoadedModel(Protocol):
-    """A model that is ready on a device, in a process of its own."""
+    """A model that is ready on a device, in a process of its own.
+
+    After a RunnerError, every further call raises the same error: load the model again.
+    """
 
     @property
-    def loading(self) -> Loading: ...
+    def loading(self) -> Loading:
+        """How the model was loaded."""
+        ...
 
     def time(self, workload: Workload, samples: int) -> Window:
-        """So many prompts read, or tokens written at the workload's depth, one after the other.
+        """Time consecutive samples of a workload.
 
-        Raises RunnerError, after which the model is of no more use.
+        Args:
+            workload: At most as many tokens and depth together as the model's capacity.
+            samples: Number of prompts to read, or of tokens to generate at the depth.
+
+        Raises:
+            RunnerError: The model cannot be measured.
         """
         ...
 
     def snapshot(self) -> DeviceSnapshot:
-        """The device now, and the time its processors have spent. Raises RunnerError."""
+        """Return the state of the device now.
+
+        Raises:
+            RunnerError: The measuring process no longer answers.
+        """
         ...
 
 
 class Runner(Protocol):
-    """Loads model files on one device, as many at a time as its memory holds.
+    """Loads model files on one device, as many at a time as fit into its memory.
 
-    fingerprint: changes whenever the same file could take another time: the device, the runtime and
-        its version, and threads.
-    model_format: what kind of file it takes.
+    Example:
+        >>> runner = LocalRunner(threads=1)
+        >>> with runner.load(Path("model.onnx"), capacity=1024) as model:
+        ...     window = model.time(parse_workload("tg64@512"), samples=10)
+
+    Every implementation must pass `tests/hardware/conformance.py`.
     """
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """A text that changes whenever the same file could take a different time.
+
+        It covers the device, the runtime and its version, and the number of threads.
+        """
+        ...
+
     @property
-    def model_format(self) -> ModelFormat: ...
+    def model_format(self) -> ModelFormat:
+        """The kind of file that it loads."""
+        ...
 
     def load(self, model: Path, capacity: int) -> AbstractContextManager[LoadedModel]:
-        """The model, ready for workloads of at most `capacity` tokens, until the context ends.
+        """Load a model, ready for workloads of at most `capacity` tokens, until the context ends.
 
-        Models loaded by one runner run on the same cores. Raises RunnerError; leaves no process and
-        no file behind, also when it is interrupted.
+        All models of one runner run on the same cores. No process and no file is left behind, even
+        after an interrupt.
+
+        Raises:
+            RunnerError: The model cannot be loaded.
         """
         ...
 
 
 def declared_weight_bytes(model: Path) -> int:
-    """The size of the weights' file, from the description beside the model; or RunnerError."""
+    """Return the size of the weights that a model's description declares.
+
+    Raises:
+        RunnerError: There is no valid description next to the model.
+    """
     return _described(model, lambda description: int(description["data_bytes"]))
 
 
 def declared_state_bytes(model: Path, capacity: int) -> int:
-    """What a session for `capacity` tokens keeps between its runs, in float32; or RunnerError.
+    """Return the size of the float32 states that a session for `capacity` tokens keeps.
 
-    A state that is not updated in place has two buffers.
+    A state that is not updated in place needs two buffers.
+
+    Raises:
+        RunnerError: There is no valid description next to the model.
     """
     return _described(
         model,

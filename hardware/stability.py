@@ -1,7 +1,7 @@
-"""How long to time: windows that alternate with a reference's until the ratio is known well.
+"""Time a model in windows interleaved with a reference model until their ratio is precise enough.
 
-Absolute times wander by 10 to 20 % on a machine that does other work too; what slows one window
-slows its neighbour, so the ratio of the two is far steadier.
+On a machine that also does other work, absolute times drift by 10 to 20 %. Whatever slows one
+window also slows its neighbour, so the ratio of the two is much steadier.
 """
 
 import itertools
@@ -24,29 +24,32 @@ from hardware.measurement import (
 from hardware.runner import DeviceSnapshot, LoadedModel, Window
 
 _WINDOW_NS = 1e8
-_OVERHEADS = 2.0  # a window lasts at least so many times what the runner adds to it
+_OVERHEADS = 2.0  # a window lasts at least that many times the runner's own overhead
 _PROBE_TOKENS = 8
 _LONG_PROBE_NS = 5e8
-_FEWEST_TELLING = 3  # windows that an interval can be told from
-_FEWEST_RANKED = 6  # fewer have no 95 % interval by ranks, and often look precise by chance
+_FEWEST_FOR_INTERVAL = 3  # windows
+_FEWEST_FOR_RANKS = 6  # fewer have no rank-based 95 % interval, and often look precise by chance
 _NORMAL_975 = 1.96
 _REPORT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingBudget:
-    """How well a workload is to be known, and what that may cost.
+    """How precisely a workload is to be timed, and how long that may take.
 
-    quantile: the quantile of each window's samples that is to be known; 0.5 is the median.
-    precision: the half width of its 95 % interval, as a share of the value, that is enough.
-    seconds: when sampling ends anyhow, once it has `fewest` windows. Below three the value has no
-        interval.
+    Attributes:
+        workload: What is timed.
+        precision: Half the width of the 95 % confidence interval, as a fraction of the value, at
+            which sampling ends.
+        seconds: Time limit, once there are `fewest` windows.
+        fewest: The least number of windows. With fewer than three, there is no interval.
+        quantile: The quantile of each window's samples that is estimated; 0.5 is the median.
     """
 
     workload: Workload
     precision: float = 0.02
     seconds: float = 10.0
-    fewest: int = _FEWEST_TELLING
+    fewest: int = _FEWEST_FOR_INTERVAL
     quantile: float = 0.5
 
     def __post_init__(self) -> None:
@@ -62,10 +65,11 @@ class TimingBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """A model's time over its reference's, and the 95 % interval; None below three windows.
+    """The ratio of a model's time to the reference's time, with its 95 % confidence interval.
 
-    The interval is that of these two processes: a model that is loaded anew may differ by what
-    `benchmarks/repeatability.py` finds, below a per cent where weights lie in huge pages.
+    The bounds are None for fewer than three windows. They describe these two processes only:
+    loading a model again can shift its time by up to one percent where weights lie in huge pages
+    (see benchmarks/repeatability.py).
     """
 
     value: float
@@ -76,9 +80,20 @@ class Ratio:
 def measure_alone(
     model: LoadedModel, timing_budgets: Sequence[TimingBudget], report: Callable[[str], None]
 ) -> tuple[Measurement, ...]:
-    """Windows of one model, in the order of `efforts`; seconds left over go to those that follow.
+    """Time one model without a reference.
 
-    The precision is that of the time, as if nothing drifted. Raises RunnerError.
+    The precision is that of the time itself, under the assumption that the machine does not drift.
+
+    Args:
+        model: The loaded model.
+        timing_budgets: What to time. Seconds that one of them does not use go to the next.
+        report: Receives a line about the progress every two seconds.
+
+    Returns:
+        One measurement per budget, in their order.
+
+    Raises:
+        RunnerError: The model cannot be measured.
     """
     return tuple(measurement for (measurement,) in _measure((model,), timing_budgets, report))
 
@@ -89,9 +104,21 @@ def measure_paired(
     timing_budgets: Sequence[TimingBudget],
     report: Callable[[str], None],
 ) -> tuple[Measurement, ...]:
-    """Windows of `model` and `reference` in turn; the precision is that of their ratio.
+    """Time a model in windows interleaved with those of a reference model.
 
-    Seconds left over go to the efforts that follow. Raises RunnerError.
+    The precision is that of the ratio of their times.
+
+    Args:
+        model: The loaded model.
+        reference: The loaded reference model.
+        timing_budgets: What to time. Seconds that one of them does not use go to the next.
+        report: Receives a line about the progress every two seconds.
+
+    Returns:
+        One measurement per budget, in their order, each with its reference.
+
+    Raises:
+        RunnerError: One of the two models cannot be measured.
     """
     return tuple(
         replace(ours, reference=theirs)
@@ -100,9 +127,14 @@ def measure_paired(
 
 
 def ratio(measurement: Measurement, quantile: float = 0.5) -> Ratio:
-    """Of the quantile `quantile` of each window to that of the reference's window beside it.
+    """Estimate the ratio of a model's time to that of its reference.
 
-    Raises ValueError for a measurement without a reference.
+    Args:
+        measurement: A measurement with a reference.
+        quantile: The quantile of each window's samples that is compared.
+
+    Raises:
+        ValueError: The measurement has no reference.
     """
     if measurement.reference is None:
         raise ValueError(f"reference: {measurement.workload} was measured without one")
@@ -112,9 +144,16 @@ def ratio(measurement: Measurement, quantile: float = 0.5) -> Ratio:
 
 
 def interval_ms(measurements: Sequence[Measurement], quantile: float = 0.5) -> Interval | None:
-    """The 95 % interval of the windows' quantile `quantile`, in ms, of one model and workload.
+    """Return the 95 % confidence interval of the windows' quantile, in ms.
 
-    It knows of drift only what its windows show. None below three windows.
+    It accounts only for the drift that its own windows show.
+
+    Args:
+        measurements: Measurements of one workload of one model.
+        quantile: The quantile of each window's samples.
+
+    Returns:
+        The interval, or None for fewer than three windows.
     """
     logs = np.concatenate([_log_quantiles(measurement, quantile) for measurement in measurements])
     estimate = _estimate(logs)
@@ -124,9 +163,9 @@ def interval_ms(measurements: Sequence[Measurement], quantile: float = 0.5) -> I
 
 
 class _Turns:
-    """The windows of one model, all of one workload.
+    """The windows of one model at one workload.
 
-    log_times: of each window the logarithm of its quantile `quantile`, in ns.
+    `log_times` has the logarithm of each window's quantile, in ns.
     """
 
     def __init__(self, model: LoadedModel, workload: Workload, quantile: float) -> None:
@@ -137,7 +176,7 @@ class _Turns:
         self.log_times: list[float] = []
         self.samples = 1 if workload.phase == "prefill" else min(_PROBE_TOKENS, workload.tokens)
         self.warmup = [self._warm_up()]
-        if sum(self.warmup[0].samples_ns) < _LONG_PROBE_NS:  # it was cold, and may mislead
+        if sum(self.warmup[0].samples_ns) < _LONG_PROBE_NS:  # a cold one may mislead
             self.warmup.append(self._warm_up())
 
     def take(self) -> None:
@@ -170,7 +209,7 @@ class _Turns:
         )
 
     def _warm_up(self) -> Window:
-        """A window that is not counted; tells how many samples the next one is to have."""
+        """Take a window that does not count, and choose the size of the next one from it."""
         start = time.perf_counter_ns()
         window = self.model.time(self.workload, self.samples)
         overhead_ns = time.perf_counter_ns() - start - sum(window.samples_ns)
@@ -199,16 +238,15 @@ def _sample(
 ) -> tuple[Measurement, ...]:
     start = reported = time.monotonic()
     turns = [_Turns(model, timing_budget.workload, timing_budget.quantile) for model in models]
-    before = [
-        model.snapshot() for model in models
-    ]  # when all are warm: what is between the looks is counted
+    # Taken when all models are warm: everything between the two snapshots counts.
+    before = [model.snapshot() for model in models]
     sampling = time.monotonic()
     for count in itertools.count(1):
-        for turn in turns if count % 2 else reversed(turns):  # ABBA: what drifts evenly cancels
+        for turn in turns if count % 2 else reversed(turns):  # ABBA order: linear drift cancels
             turn.take()
         estimate = _estimate(_log_times(turns))
         now = time.monotonic()
-        precise = count >= _FEWEST_RANKED and _half_width(estimate) <= timing_budget.precision
+        precise = count >= _FEWEST_FOR_RANKS and _half_width(estimate) <= timing_budget.precision
         spent = now + (now - sampling) / count > start + timing_budget.seconds
         ends = precise or (spent and count >= timing_budget.fewest)
         if ends or now > reported + _REPORT_SECONDS:
@@ -226,7 +264,7 @@ def _sample(
 
 
 def _log_times(turns: Sequence[_Turns]) -> NDArray[np.float64]:
-    """Of the ratio where there are two models."""
+    """Return the log times of one model, or the log ratios of two."""
     ours, *reference = (np.array(turn.log_times) for turn in turns)
     return ours - reference[0] if reference else ours
 
@@ -241,20 +279,21 @@ def _sentence(turns: Sequence[_Turns], estimate: Ratio) -> str:
 
 
 def _estimate(logs: NDArray[np.float64]) -> Ratio:
-    """Hodges and Lehmann's estimate, the median of the means of any two, and its interval.
+    """Return the Hodges-Lehmann estimate, the median of all pairwise means, with its interval.
 
-    The interval is that of Wilcoxon's signed ranks (Hollander, Wolfe and Chicken, Nonparametric
-    Statistical Methods, 3.3, for large samples), widened where windows resemble the ones before
-    them; or Student's where windows are too few for ranks. On recorded noise the error is up to
-    half that of the mean, as bursts of others' work have long tails.
+    The interval is that of the Wilcoxon signed-rank test for large samples (Hollander, Wolfe and
+    Chicken, Nonparametric Statistical Methods, 3.3), widened where consecutive windows are
+    correlated; with too few windows for ranks it is Student's t interval. On recorded noise the
+    error is as low as half that of the mean, because bursts of load from other processes have long
+    tails.
     """
     count = len(logs)
     first, second = np.triu_indices(count)
     means = np.sort((logs[first] + logs[second]) / 2)
     middle = float(np.median(means))
-    if count < _FEWEST_TELLING:
+    if count < _FEWEST_FOR_INTERVAL:
         return Ratio(value=math.exp(middle), low=None, high=None)
-    if count < _FEWEST_RANKED:
+    if count < _FEWEST_FOR_RANKS:
         below = above = stdtrit(count - 1, 0.975) * logs.std(ddof=1) / math.sqrt(count)
     else:
         spread = math.sqrt(count * (count + 1) * (2 * count + 1) / 24)
@@ -268,9 +307,10 @@ def _estimate(logs: NDArray[np.float64]) -> Ratio:
 
 
 def _widening(logs: NDArray[np.float64]) -> float:
-    """What a correlation of each window with the one before it adds to the error of their mean.
+    """Return by how much the correlation of consecutive windows widens the interval of their mean.
 
-    That of a first-order autoregression, from the correlation of ranks; never below 1.
+    It is the factor of a first-order autoregression, computed from the rank correlation, and is at
+    least 1.
     """
     ordered = np.sort(logs)
     ranks = ordered.searchsorted(logs, "left") + ordered.searchsorted(logs, "right") - len(logs)
@@ -281,7 +321,7 @@ def _widening(logs: NDArray[np.float64]) -> float:
 
 
 def _half_width(estimate: Ratio) -> float:
-    """As a share of the value; infinite where there is no interval."""
+    """Return half the interval's width as a fraction of the value; infinity without an interval."""
     if estimate.low is None or estimate.high is None:
         return math.inf
     return Interval(low=estimate.low, high=estimate.high).half_width
@@ -298,9 +338,10 @@ def _samples_ns(windows: Sequence[Window]) -> tuple[int, ...]:
 def _disturbance(
     before: Sequence[DeviceSnapshot], after: Sequence[DeviceSnapshot], cores: Sequence[int]
 ) -> Disturbance | None:
-    """From what each measuring process saw; None where the system keeps no counters.
+    """Compute the load from other processes between the snapshots of the measuring processes.
 
-    Without pinned cores all are measuring cores.
+    Returns None where the system has no counters. Without pinned cores, all cores are measuring
+    cores.
     """
     spans = [
         (first.counters, last.counters)
@@ -310,7 +351,7 @@ def _disturbance(
     if len(spans) < len(before):
         return None
     own_s = sum(last.own_s - first.own_s for first, last in spans)
-    first, last = spans[0]  # any of them saw the whole machine
+    first, last = spans[0]  # each of them covers the whole machine
     elapsed_s = (last.at_ns - first.at_ns) / 1e9
     busy_s = np.subtract(last.busy_s, first.busy_s)
     steal_s = np.subtract(last.steal_s, first.steal_s)
@@ -318,7 +359,7 @@ def _disturbance(
     measuring_s = elapsed_s * measuring.sum()
     return Disturbance(
         steal=float(steal_s[measuring].sum() / measuring_s),
-        # The counters tick in hundredths of a second, so others may seem to have used less than 0.
+        # The counters have a resolution of 10 ms, so the difference may come out below 0.
         beside=max(0.0, float((busy_s[measuring].sum() - own_s) / measuring_s)),
         elsewhere=float(busy_s[~measuring].sum() / elapsed_s),
     )

@@ -1,1 +1,1 @@
-"""What a person touches: commands and views, and where the parts are assembled."""
+"""Commands, views, dashboard, report and exporters, and the assembly of the other packages."""

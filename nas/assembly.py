@@ -1,4 +1,4 @@
-"""Construct the evaluators that a study file requires; the only place that connects the packages."""
+"""Construct the evaluators that a study requires; the only place that connects the packages."""
 
 import contextlib
 from collections.abc import Iterator

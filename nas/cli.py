@@ -1,6 +1,7 @@
-"""The command `nas`: one verb a module, and what happens when a verb fails.
+"""The command `nas`: registers the commands, and reports their errors as one sentence.
 
-A verb's module imports what it needs when it is called, so that `nas --help` is there at once.
+The modules of the commands import what they need when they are called, so that `nas --help` is
+fast.
 """
 
 import os
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (
+for command in (
     init,
     validate,
     run,
@@ -47,53 +48,63 @@ for verb in (
     profile,
     presets,
 ):
-    name = verb.__name__.rpartition(".")[2]
-    app.command(name.rstrip("_"))(getattr(verb, name))  # Python has its own `import`
+    name = command.__name__.rpartition(".")[2]
+    app.command(name.rstrip("_"))(getattr(command, name))  # `import` is a keyword of Python
 
-_MISTAKE = 2
-_INTERRUPTED = 130
+_EXIT_USER_ERROR = 2
+_EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
-    """Runs a verb; a mistake of the user is one sentence on standard error and exit code 2."""
+    """Run a command, and exit with its code.
+
+    An error that the user can fix is printed as one sentence on standard error, with exit code 2;
+    if the environment variable NAS_TRACEBACK is set, its traceback is shown instead.
+    """
     try:
-        # An exception of the library's own is shown here, as one sentence like all others.
+        # Not in standalone mode, in which the library would print its errors in its own format.
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
-    except typer.TyperException as mistake:
-        print(f"nas: {_sentence(mistake)}", file=sys.stderr)
-        sys.exit(_MISTAKE)
-    except ValueError as mistake:
+    except typer.TyperException as error:
+        print(f"nas: {_sentence(error)}", file=sys.stderr)
+        sys.exit(_EXIT_USER_ERROR)
+    except ValueError as error:
         if "NAS_TRACEBACK" in os.environ:
             raise
-        print(f"nas: {mistake}", file=sys.stderr)
-        sys.exit(_MISTAKE)
+        print(f"nas: {error}", file=sys.stderr)
+        sys.exit(_EXIT_USER_ERROR)
     except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+        sys.exit(_EXIT_INTERRUPTED)
 
 
-def _sentence(mistake: typer.TyperException) -> str:
-    """What is wrong with the command line, in the words of this program."""
+def _sentence(error: typer.TyperException) -> str:
+    """Describe an error in the command line in the style of our other errors."""
     from search_space.input_errors import suggest_name
 
-    # Which of them are there tells the library's exceptions apart; their classes are its own.
-    facts = vars(mistake)
+    # The library's exception classes are private, so their attributes distinguish them.
+    facts = vars(error)
     context, parameter = facts.get("ctx"), facts.get("param")
     help_option = f"{context.command_path} --help" if context else "nas --help"
     if context and "possibilities" in facts:
-        known = [name for each in context.command.get_params(context) for name in each.opts]
-        options = [name for name in known if name.startswith("-")]
+        options = [
+            name
+            for each in context.command.get_params(context)
+            if not getattr(each, "hidden", False)
+            for name in each.opts
+            if name.startswith("-")
+        ]
         given = facts["option_name"]
         return f"{given} is not an option of {context.command_path}; {suggest_name(given, options)}"
     if parameter is not None:
         field = parameter.opts[0].lstrip("-")
         if "param_type" in facts:
             return f"{field} is missing; see {help_option}"
-        return f"{field}: {_one_clause(mistake.message.removeprefix('Value error, '))}"
-    said = _one_clause(mistake.format_message())
-    return said if said.endswith("?") else f"{said}; see {help_option}"
+        return f"{field}: {_one_clause(error.message.removeprefix('Value error, '))}"
+    clause = _one_clause(error.format_message())
+    return clause if clause.endswith("?") else f"{clause}; see {help_option}"
 
 
 def _one_clause(text: str) -> str:
+    """Join the sentences of a text with semicolons, in lower case."""
     sentences = text.removesuffix(".").split(". ")
     return "; ".join(f"{each[:1].lower()}{each[1:]}" for each in sentences)
 

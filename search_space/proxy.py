@@ -42,8 +42,8 @@ def proxy_of(
       it divides the number of heads, and is otherwise the nearest possible.
     - In linear attention, the narrower of keys and values has 16 channels, and the wider one keeps
       its ratio to it, rounded to a whole number of at most 64.
-    - `rope_share` is rounded to a whole number of the 8 pairs in a head; a head that rotates
-      partly rotates at least one pair.
+    - `rope_share` is rounded to a whole number of the 8 pairs in a head, and to at least one pair
+      unless it is 0.
     - The vocabulary becomes the power of two nearest to 1/32 of its size, from 512 to 4,096.
     - Windows are multiplied by `window_share`, and are at least 2 tokens.
     - An `embedding_multiplier` other than 1 is multiplied by the square root of the ratio of the

@@ -56,10 +56,10 @@ def _started(pid: int) -> str | None:
     """Return the start time in the format of the system; None if no such process is running."""
     if sys.platform == "linux":
         return _started_on_linux(pid)
-    asked = subprocess.run(  # noqa: S603 - a fixed command and a number
+    done = subprocess.run(  # noqa: S603 - a fixed command and a number
         ["/bin/ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
-    return asked.stdout.strip() or None
+    return done.stdout.strip() or None
 
 
 def _started_on_linux(pid: int) -> str | None:

@@ -24,8 +24,8 @@ _INTERVAL = 0.95
 # The smallest relative half width of an interval. No measurement is repeatable to less, although a
 # small sample can be misleading and suggest so.
 _LEAST_HALF_WIDTH = 0.01
-# Bounds the variance of coefficients whose parts are rare or correlated. In units of one
-# measurement with a relative error of 1.
+# Bounds the variance of the coefficients of parts that are rare or correlated. The unit is the
+# information in one measurement with a relative error of 1.
 _RIDGE = 1e-3
 # A prediction is at least this fraction of the smallest measurement. A relative error cannot be
 # computed for a prediction of 0.

@@ -1,47 +1,81 @@
-"""`nas confirm`: how far the front of a study is to be trusted, by longer trainings."""
+"""`nas confirm`: retrain and remeasure the front of a study, to find out which of it holds."""
 
 from typing import Annotated
 
 import typer
 
-_LEAST, _MOST = 1.1, 1_000.0
+_LEAST_BUDGET, _MOST_BUDGET = 1.1, 1_000.0
 
 
 def confirm(
-    study: Annotated[str, typer.Argument(help="A study file, or a study's name.")],
+    study: Annotated[
+        str,
+        typer.Argument(help="A study file, an included study, or the name of a study."),
+    ],
     candidates: Annotated[
         int | None,
         typer.Option(
-            help="How many: the front, then those nearest behind it.",
-            show_default="the front, or 8",
+            help="Number of candidates: the front first, then its runners-up.",
+            show_default="the front, or 8 if it is smaller",
             min=3,
         ),
     ] = None,
     budget: Annotated[
-        float, typer.Option(help="Tokens of the long training, in token budgets of the study.")
+        float,
+        typer.Option(
+            help="Tokens of the long retraining, as a multiple of the study's token budget."
+        ),
     ] = 4.0,
     seeds: Annotated[
-        int, typer.Option(help="Fresh seeds at the study's own budget.", min=2, max=100)
+        int,
+        typer.Option(
+            help="Number of retrainings with new seeds at the study's token budget.",
+            min=2,
+            max=100,
+        ),
     ] = 2,
     storage: Annotated[
-        str | None, typer.Option(help="Database URL, instead of the study file's.")
+        str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Train a study's front again, with fresh seeds and for longer, measure it again, and say what
-    holds; the same command resumes it.
-    """
-    from nas.inputs.study_argument import again, find_study
+    """Retrain and remeasure a study's front.
 
-    if not _LEAST <= budget <= _MOST:
+    Shows which of the front's differences are larger than the noise of seeds and measurements. The
+    same command resumes it after an interruption.
+    """
+    from nas.inputs.study_argument import argument_for_next_command, find_study
+
+    if not _LEAST_BUDGET <= budget <= _MOST_BUDGET:
         raise ValueError(
-            f"budget: {budget:g} is not between {_LEAST:g} and {_MOST:,.0f} token budgets of the "
-            "study"
+            f"budget: {budget:g} is not between {_LEAST_BUDGET:g} and {_MOST_BUDGET:,.0f} token "
+            "budgets of the study"
         )
     place = find_study(study, storage)
-    # Takes seconds to import: only once the options are known to be right.
-    from nas.workflows.front_confirmation import ConfirmationOptions, confirm_and_show
+    # These take seconds to import, so the options are checked first.
+    from nas.views.confirmation_view import confirmation_document, confirmation_view
+    from nas.views.live_confirmation import live_confirmation
+    from nas.views.terminal import notices, output, print_json
+    from nas.workflows.front_confirmation import ConfirmationOptions, confirm_front
+    from studies.storage.store import Store
 
     options = ConfirmationOptions(candidates=candidates, budget=budget, seeds=seeds)
-    study_argument = again(study, storage)
-    confirm_and_show(place.name, place.storage, options, study_argument, as_json=as_json)
+    with Store.open(place.storage, create=False) as store:
+        try:
+            with live_confirmation() as live:
+                front, confirmation = confirm_front(
+                    place.name, store, options, listener=live, say=live.say, notify=live.notify
+                )
+        except KeyboardInterrupt:
+            notices().print(
+                "stopped; finished timings and trainings are kept; run the same command again to "
+                "resume",
+                soft_wrap=True,
+            )
+            raise
+    if as_json:
+        print_json(confirmation_document(confirmation))
+    else:
+        output().print(confirmation_view(confirmation, front))
+        argument = argument_for_next_command(study, storage)
+        output().print(f"next: nas pareto {argument}", soft_wrap=True)

@@ -1,66 +1,84 @@
-"""`nas export`: a winner leaves in the form that the next tool loads."""
+"""`nas export`: write a model in the format that another tool loads."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nas.exporters.formats import Format
+from nas.exporters.formats import DEFAULT_CONTEXT_LENGTH, FORMATS, Format, formats_where
+
+_FORMAT_HELP = " ".join(f"{name}: {definition.summary}." for name, definition in FORMATS.items())
+_FOLDER_FORMATS = formats_where(lambda definition: definition.is_folder)
+_QUANTIZATION_HELP = "; ".join(
+    f"for {name}: {', '.join(definition.quantizations)}"
+    for name, definition in FORMATS.items()
+    if definition.quantizations
+).capitalize()
 
 
 def export(
     model: Annotated[
         str,
-        typer.Argument(help="A preset, an architecture file, a model's folder, or a study."),
+        typer.Argument(help="A preset, an architecture file, a model folder, or a study."),
     ],
     trial: Annotated[
-        str | None, typer.Argument(help="Of a study: a trial's number, or a reference's name.")
+        str | None,
+        typer.Argument(help="For a study: a trial number or the name of a reference model."),
     ] = None,
     file_format: Annotated[
         Format,
         typer.Option(
             "--format",
-            help="json: the architecture. torch: one Python file. hf: transformers. onnx: "
-            "onnxruntime and onnxruntime-genai. gguf: llama.cpp.",
+            help=_FORMAT_HELP,
         ),
     ] = Format.JSON,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file; for hf and onnx a folder.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help=f"The file to write; for {_FOLDER_FORMATS}, the folder.",
+            show_default="named after the model",
+        ),
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
-            help="random; proxy: the copy that the study trained, trained again; or a folder that "
-            "transformers saved, or a .safetensors file.",
-            show_default="the folder's own, else random",
+            help="random; proxy: retrain and export the trial's proxy; or a .safetensors file or "
+            "a folder saved by transformers, which provides the weights.",
+            show_default="those in the model folder, else random",
         ),
     ] = None,
     quantization: Annotated[
         str | None,
         typer.Option(
-            help="onnx: fp32, int8, int4; gguf: fp16, int8, int4 (F16, Q8_0, Q4_0).",
+            help=f"{_QUANTIZATION_HELP} (F16, Q8_0, Q4_0).",
             show_default="int4",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of random weights.", min=0, max=2**32 - 1)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random weights.", min=0, max=2**32 - 1)] = 0,
     scale: Annotated[
-        str | None, typer.Option(help="Stretch it to so many parameters: 700M, 1.2B.")
+        str | None,
+        typer.Option(help="Scale the model to this number of parameters, such as 700M or 1.2B."),
     ] = None,
     context: Annotated[
-        int, typer.Option(help="Tokens of context that it is made for.", min=1, max=1 << 24)
-    ] = 4096,
+        int, typer.Option(help="Maximum context length in tokens.", min=1, max=1 << 24)
+    ] = DEFAULT_CONTEXT_LENGTH,
     storage: Annotated[
-        str | None, typer.Option(help="Database URL, instead of the study file's.")
+        str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an export that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing export.")] = False,
 ) -> None:
-    """Export a model, or a trial's architecture, for the tools that train and deploy it."""
+    """Export a model for training or deployment.
+
+    Exports a preset, a model of your own, or the architecture of a trial.
+    """
     from nas.exporters.export_model import export_model, next_steps
     from nas.exporters.formats import ExportOptions
-    from nas.inputs.model_argument import find_subject
+    from nas.inputs.model_argument import find_model
     from nas.views.terminal import notices
 
-    subject = find_subject(model, trial, storage=storage, scale=scale)
+    found = find_model(model, trial, storage=storage, scale=scale)
     options = ExportOptions(
         file_format=file_format,
         output=output,
@@ -70,13 +88,11 @@ def export(
         context_length=context,
         overwrite=force,
     )
-    exported = export_model(subject, options)
-    written = str(exported.path) + (
-        f": {exported.weights_origin}" if exported.weights_origin else ""
-    )
+    exported = export_model(found, options)
+    origin = f": {exported.weights_origin}" if exported.weights_origin else ""
     console = notices()
-    console.print(f"wrote {written}", soft_wrap=True)
-    for remark in (subject.remark, exported.remark):
+    console.print(f"wrote {exported.path}{origin}", soft_wrap=True)
+    for remark in (found.remark, exported.remark):
         if remark is not None:
             console.print(remark, soft_wrap=True)
     console.print("next: " + "    ".join(next_steps(exported, file_format)), soft_wrap=True)

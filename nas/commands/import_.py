@@ -1,4 +1,4 @@
-"""`nas import`: a transformers configuration becomes an architecture file."""
+"""`nas import`: convert a transformers configuration to an architecture file."""
 
 import shlex
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="A config.json, or the folder it is in.")],
+    path: Annotated[Path, typer.Argument(help="A config.json, or the folder that contains it.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The architecture file to write.")
     ] = Path("architecture.json"),
@@ -16,13 +16,16 @@ def import_(
         bool,
         typer.Option(
             "--without-rope-scaling",
-            help="Read a model that rescales its rotary positions as one that does not: the same "
-            "shape and costs, but not what its weights compute.",
+            help="Ignore the scaling of rotary positions. The shape and the costs remain the same, "
+            "but the model no longer computes what its weights were trained for.",
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Import a transformers model's configuration as an architecture file."""
+    """Import a transformers model's configuration.
+
+    Writes an architecture file, which every other command accepts.
+    """
     from nas.exporters.output import writing_file
     from nas.views.terminal import notices
     from search_space.architecture import to_json

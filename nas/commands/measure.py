@@ -1,4 +1,4 @@
-"""`nas measure`: how long models take on this machine, side by side."""
+"""`nas measure`: time models on this machine, interleaved with each other."""
 
 from typing import Annotated
 
@@ -9,19 +9,23 @@ def measure(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Presets, architecture files (.json), models' folders, ONNX and GGUF files, and "
+            help="Presets, architecture files (.json), model folders, ONNX files, GGUF files, and "
             "trials of studies as STUDY:TRIAL."
         ),
     ],
     against: Annotated[
         str | None,
         typer.Option(
-            help="The model that all are timed in turns with; one like the others.",
-            show_default="the first",
+            help="The model that all others are timed interleaved with.",
+            show_default="the first model",
         ),
     ] = None,
     workload: Annotated[
-        list[str], typer.Option(help="ppN, tgN or tgN@DEPTH; may be given several times.")
+        list[str],
+        typer.Option(
+            help="ppN: read a prompt of N tokens. tgN: write N tokens. tgN@DEPTH: write N tokens "
+            "at this context depth. May be repeated."
+        ),
     ] = ["pp512", "tg64@512"],  # noqa: B006 - typer copies it
     runtime: Annotated[
         str | None,
@@ -36,25 +40,30 @@ def measure(
             show_default="int4",
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads, on as many cores.")] = 1,
+    threads: Annotated[int, typer.Option(help="Number of threads, each on a core of its own.")] = 1,
     precision: Annotated[
-        float, typer.Option(help="Half the 95 % interval that is enough, as a share of the time.")
+        float,
+        typer.Option(
+            help="Stop timing a workload when half the width of the 95 % confidence interval is "
+            "this fraction of the time."
+        ),
     ] = 0.02,
-    seconds: Annotated[
-        float, typer.Option(help="When the timing of a workload of a model ends anyhow.")
-    ] = 10.0,
+    seconds: Annotated[float, typer.Option(help="Time limit per workload, in seconds.")] = 10.0,
     storage: Annotated[
-        str | None, typer.Option(help="Database URL, instead of the study file's.")
+        str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Time models in turns with one of them, until their ratio is known; architectures are built
-    with random weights.
+    """Time models and compare them.
+
+    Each model is timed interleaved with a reference model until the ratio of their times is precise
+    enough. Architectures are built with random weights.
     """
     from hardware.measurement import parse_workload
     from hardware.stability import TimingBudget
-    from nas.inputs.measurable import find_measurables
-    from nas.views.comparison_view import comparison_document, comparison_view, watching
+    from nas.inputs.model_argument import find_measurables
+    from nas.views.comparison_view import comparison_document, comparison_view
+    from nas.views.live_display import live_items
     from nas.views.terminal import notices, output, print_json
     from nas.workflows.model_timing import conditions_of, measure_models
 
@@ -67,8 +76,8 @@ def measure(
     conditions = conditions_of(
         found, timing_budgets, runtime=runtime, quantization=quantization, threads=threads
     )
-    with watching() as watch:
-        comparison = measure_models(found[: len(models)], reference, conditions, watch)
+    with live_items() as listener:
+        comparison = measure_models(found[: len(models)], reference, conditions, listener)
     if as_json:
         print_json(comparison_document(comparison))
     elif comparison.measured:

@@ -1,4 +1,4 @@
-"""`nas pareto`: the front of a study, as a table and a scatter."""
+"""`nas pareto`: show the front of a study as a table and a scatter plot."""
 
 import gc
 from typing import Annotated
@@ -7,20 +7,30 @@ import typer
 
 
 def pareto(
-    study: Annotated[str, typer.Argument(help="A study file, or a study's name.")],
+    study: Annotated[
+        str,
+        typer.Argument(help="A study file, an included study, or the name of a study."),
+    ],
     limits: Annotated[
         list[str] | None,
-        typer.Option("--max", help="NAME=VALUE: pick the best under a budget; may be repeated."),
+        typer.Option(
+            "--max",
+            help="NAME=VALUE: also show the best model whose score is at most this value. May be "
+            "repeated.",
+        ),
     ] = None,
     storage: Annotated[
-        str | None, typer.Option(help="Database URL, instead of the study file's.")
+        str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show a study's front of quality against speed, and the best model under a budget."""
-    gc.disable()  # little garbage is made, and looking for it takes a sixth of the time
+    """Show a study's Pareto front.
 
-    from nas.inputs.study_argument import again, find_study
+    Shows the front as a table and a scatter plot, and with --max the best model within limits.
+    """
+    gc.disable()  # there is little garbage, and looking for it takes a sixth of the time
+
+    from nas.inputs.study_argument import argument_for_next_command, find_study
     from nas.views.front import front_document, parse_limits, show_best, show_front
     from nas.views.terminal import print_json
     from studies.analysis import summaries
@@ -36,7 +46,7 @@ def pareto(
     if as_json:
         print_json(front_document(front, best, confirmation))
         return
-    study_argument = again(study, storage)
-    show_front(front, study_argument, confirmation)
+    argument = argument_for_next_command(study, storage)
+    show_front(front, argument, confirmation)
     if budgets:
-        show_best(front, best, budgets, study_argument)
+        show_best(front, best, budgets, argument)

@@ -1,4 +1,4 @@
-"""`nas presets`: the published models, some of ours, and who spends what on embeddings."""
+"""`nas presets`: list the published models and ours, and what each spends on its embedding."""
 
 from typing import Annotated
 
@@ -8,7 +8,11 @@ import typer
 def presets(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List the published models, and ours, and what each spends on its embedding."""
+    """List the models that are known by name.
+
+    Lists published models and models of this project, with the fraction of the parameters that each
+    spends on its embedding.
+    """
     from nas.views.audit import embedding_audit
     from nas.views.terminal import output, print_json
     from search_space.costs import parameter_counts

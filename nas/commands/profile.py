@@ -1,43 +1,66 @@
-"""`nas profile`: what each part of a model costs on this machine, and from which depth on."""
+"""`nas profile`: measure what each part of a model costs on this machine, by context depth."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from evaluators.speed.operators.probe_times import Profile
 
 
 def profile(
     quick: Annotated[
-        bool, typer.Option("--quick", help="One width, three depths: under three minutes.")
+        bool,
+        typer.Option(
+            "--quick", help="Time one width and three depths only; takes less than three minutes."
+        ),
     ] = False,
     width: Annotated[
-        list[int] | None, typer.Option(help="Of the models; may be given several times.")
+        list[int] | None, typer.Option(help="Width of the models. May be repeated.")
     ] = None,
     depth: Annotated[
-        list[int] | None, typer.Option(help="Of the context; may be given several times.")
+        list[int] | None, typer.Option(help="Context depth in tokens. May be repeated.")
     ] = None,
     quantization: Annotated[
-        list[str] | None, typer.Option(help="fp32, int8 or int4; may be given several times.")
+        list[str] | None, typer.Option(help="fp32, int8 or int4. May be repeated.")
     ] = None,
     threads: Annotated[
-        list[int] | None, typer.Option(help="Each on a core; may be given several times.")
+        list[int] | None,
+        typer.Option(help="Number of threads, each on a core of its own. May be repeated."),
     ] = None,
-    prompt: Annotated[int | None, typer.Option(help="Tokens that prefill reads.")] = None,
+    prompt: Annotated[
+        int | None, typer.Option(help="Length of the prompt for prefill, in tokens.")
+    ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="In all; more of them narrow the intervals.")
+        int | None,
+        typer.Option(
+            help="How often each model is loaded and timed; more rounds narrow the confidence "
+            "intervals."
+        ),
     ] = None,
-    storage: Annotated[str | None, typer.Option(help="Database URL.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="URL of the database that keeps the times.")
+    ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Also draw cost against depth; a file ending in .svg.")
+        Path | None, typer.Option(help="Also draw cost against depth, to this .svg file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Time mixers, feed-forward and vocabulary; the same command goes on after an interruption."""
-    from nas.inputs.study_argument import DEFAULT_STORAGE
-    from nas.workflows.profile_plan import FULL, QUICK, make_plan
-    from nas.workflows.profile_run import profile_and_show
+    """Measure what each part of a model costs.
 
-    plan = make_plan(
+    Times mixers, feed-forward and vocabulary on this machine. The same command resumes after an
+    interruption.
+    """
+    from nas.inputs.study_argument import DEFAULT_STORAGE
+    from nas.views.live_profile import live_profile, print_cache_warnings
+    from nas.views.terminal import notices
+    from nas.workflows.profile_plan import FULL, QUICK, plan_profile
+    from nas.workflows.profile_timing import profile_this_machine
+    from studies.storage.store import Store
+
+    plan = plan_profile(
         QUICK if quick else FULL,
         widths=width or [],
         depths=depth or [],
@@ -46,4 +69,43 @@ def profile(
         prompt=prompt,
         rounds=rounds,
     )
-    profile_and_show(plan, storage or DEFAULT_STORAGE, picture, as_json=as_json)
+    if picture is not None:
+        _check_picture(picture)
+    with Store.open(storage or DEFAULT_STORAGE) as store:
+        profiling = profile_this_machine(plan, store)
+        print_cache_warnings(profiling)
+        try:
+            with live_profile(profiling) as listener:
+                profiling.run(listener)
+        except KeyboardInterrupt:
+            _show(profiling.profiles(), picture, as_json=as_json)
+            notices().print(
+                f"stopped after {profiling.done} of {profiling.total} times; run the same command "
+                "again to resume",
+                soft_wrap=True,
+            )
+            raise
+        _show(profiling.profiles(), picture, as_json=as_json)
+
+
+def _check_picture(path: Path) -> None:
+    if path.suffix != ".svg":
+        raise ValueError(f"picture: '{path}' does not end in .svg")
+    if not path.parent.is_dir():
+        raise ValueError(f"picture: '{path}' is in a folder that does not exist")
+
+
+def _show(profiles: "Sequence[Profile]", picture: Path | None, *, as_json: bool) -> None:
+    from evaluators.speed.operators.operator_costs import operator_costs
+    from nas.views.profile_picture import picture_of
+    from nas.views.profile_tables import profile_document, profile_view
+    from nas.views.terminal import notices, output, print_json
+
+    if as_json:
+        print_json(profile_document(profiles))
+    else:
+        for profile in profiles:
+            output().print(profile_view(profile))
+    if picture is not None and any(map(operator_costs, profiles)):
+        picture.write_text(picture_of(profiles), encoding="utf-8")
+        notices().print(f"wrote {picture}")

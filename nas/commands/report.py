@@ -1,4 +1,4 @@
-"""`nas report`: a study in one file, with its charts and what they say in sentences."""
+"""`nas report`: write a study to one file, with its charts and findings."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,26 +8,41 @@ import typer
 
 
 class ReportFormat(StrEnum):
+    """A page for the browser, or text."""
+
     HTML = "html"
     MARKDOWN = "md"
 
 
 def report(
-    study: Annotated[str, typer.Argument(help="A study file, or a study's name.")],
+    study: Annotated[
+        str,
+        typer.Argument(help="A study file, an included study, or the name of a study."),
+    ],
     target: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write; by default the study's name."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file to write.",
+            show_default="the name of the study",
+        ),
     ] = None,
     file_format: Annotated[
         ReportFormat,
-        typer.Option("--format", help="A page that opens without a network, or Markdown."),
+        typer.Option(
+            "--format", help="html: a page that needs no network connection. md: Markdown."
+        ),
     ] = ReportFormat.HTML,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     storage: Annotated[
-        str | None, typer.Option(help="Database URL, instead of the study file's.")
+        str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
 ) -> None:
-    """Write a study's front, findings, charts and settings to one file, to be sent to somebody."""
+    """Write a report of a study to share.
+
+    The file contains the study's front, findings, charts and settings.
+    """
     from datetime import UTC, datetime
 
     from nas.dashboard.document import StudyDocuments

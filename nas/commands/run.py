@@ -1,4 +1,4 @@
-"""`nas run`: begin a study, or go on with it, and show its front."""
+"""`nas run`: run or resume a study, and show its front."""
 
 from typing import Annotated
 
@@ -6,22 +6,60 @@ import typer
 
 
 def run(
-    study: Annotated[str, typer.Argument(help="A study file, or a shipped study's name.")],
+    study: Annotated[str, typer.Argument(help="A study file or an included study.")],
     trials: Annotated[
-        int | None, typer.Option(help="Trials wanted in all; finished ones count.", min=1)
+        int | None,
+        typer.Option(help="Total number of trials, including finished ones.", min=1),
     ] = None,
     storage: Annotated[
-        str | None, typer.Option(help="Database URL, instead of the study file's.")
+        str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Forget this study's trials; measurements are kept.")
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Discard this study's trials and start again; cached measurements are kept.",
+        ),
     ] = False,
+    # The former name of --restart.
+    anew: Annotated[bool, typer.Option("--anew", hidden=True)] = False,
 ) -> None:
-    """Run a study until it has its trials; the same command resumes it after any interruption."""
-    from nas.inputs.study_argument import again, read_study
+    """Run a study, or resume it.
+
+    Runs until the study has the requested number of trials, then shows its front. The same command
+    resumes it after an interruption.
+    """
+    from nas.inputs.study_argument import argument_for_next_command, read_study
+    from studies.spec.study_spec import check_machine
 
     spec = read_study(study, storage)
-    # Takes seconds to import: only once the study file is known to be right.
-    from nas.workflows.study_run import run_and_show
+    check_machine(spec)
+    # These take seconds to import, so the study file is checked first.
+    from nas.views.front import print_front
+    from nas.views.live_study import live_study
+    from nas.views.terminal import notices
+    from nas.workflows.study_run import StudyInterrupted, run_or_resume
+    from studies.storage.store import Store
 
-    run_and_show(spec, trials, again(study, storage), anew=anew)
+    restart = restart or anew
+    with Store.open(spec.storage) as store:
+        try:
+            with live_study(spec, store) as live:
+                run_or_resume(
+                    spec,
+                    store,
+                    trials=trials,
+                    restart=restart,
+                    listener=live,
+                    say=live.say,
+                    notify=live.notify,
+                )
+        except StudyInterrupted as stop:
+            command = "without --restart" if restart else "again"
+            notices().print(
+                f"stopped after {stop.ended} of {stop.total} trials; run the same command "
+                f"{command} to resume; the interrupted training restarts",
+                soft_wrap=True,
+            )
+            raise
+        print_front(store, spec.name, argument_for_next_command(study, storage))

@@ -1,4 +1,4 @@
-"""`nas status`: where a study stands, also one that runs elsewhere."""
+"""`nas status`: show the progress of a study, including one that another machine runs."""
 
 from typing import Annotated
 
@@ -6,26 +6,32 @@ import typer
 
 
 def status(
-    study: Annotated[str, typer.Argument(help="A study file, or a study's name.")],
+    study: Annotated[
+        str,
+        typer.Argument(help="A study file, an included study, or the name of a study."),
+    ],
     storage: Annotated[
-        str | None, typer.Option(help="Database URL, instead of the study file's.")
+        str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show how far a study is, what runs now, what failed and where the time went."""
+    """Show the progress of a study.
+
+    Shows how many trials have ended, which are running, which failed, and the time spent.
+    """
     from nas.inputs.study_argument import find_study
-    from nas.views.study_status import repeats_line, status_document, status_view
+    from nas.views.study_status import confirmation_line, status_document, status_view
     from nas.views.terminal import output, print_json
     from studies.analysis import summaries
     from studies.storage.store import Store
 
     place = find_study(study, storage)
     with Store.open(place.storage, create=False) as store:
-        standing = summaries.status(store, place.name)
-        repeats = store.confirmation_runs(place.name)
+        progress = summaries.status(store, place.name)
+        runs = store.confirmation_runs(place.name)
     if as_json:
-        print_json(status_document(standing, repeats))
+        print_json(status_document(progress, runs))
     else:
-        output().print(status_view(standing), soft_wrap=True)
-        if repeats:
-            output().print(repeats_line(repeats), soft_wrap=True)
+        output().print(status_view(progress), soft_wrap=True)
+        if runs:
+            output().print(confirmation_line(runs), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`nas validate`: whether a study file is right, and what running it would mean."""
+"""`nas validate`: check a study file, and show what running it would mean."""
 
 from typing import Annotated
 
@@ -6,25 +6,29 @@ import typer
 
 
 def validate(
-    study: Annotated[str, typer.Argument(help="A study file, or a shipped study's name.")],
+    study: Annotated[str, typer.Argument(help="A study file or an included study.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Check a study file and show its plan: the space, the sizes, the time it takes."""
-    from rich.markup import escape
+    """Check a study file and show its plan.
 
-    from nas.views.terminal import notices, output, print_json
+    The plan contains the size of the space and of its models, and the expected duration.
+    """
+    from nas.views.live_display import live_text
+    from nas.views.terminal import output, print_json
     from studies.spec.reference_models import check_models
     from studies.spec.study_file import read_spec
     from studies.spec.study_spec import check_machine
 
     spec = read_spec(study)
-    with notices().status("looking for the corpus and the models") as status:
+    with live_text() as say:
+        say("looking for the corpus and the models")
         check_machine(spec)
         check_models(spec)
-        # Takes seconds to import: only once the study file is known to be right.
-        from nas.workflows.study_plan import make_plan, plan_document, plan_view
+        # These take seconds to import, so the study file is checked first.
+        from nas.views.plan_view import plan_document, plan_view
+        from nas.workflows.study_plan import plan_study
 
-        plan = make_plan(spec, lambda doing: status.update(escape(doing)))
+        plan = plan_study(spec, say)
     if as_json:
         print_json(plan_document(plan))
     else:

@@ -16,7 +16,9 @@ from studies.spec.study_spec import StudySpec, asked_scores
 _DIGITS = 7
 
 
-def trial_columns(followed: FollowedStudy, trials: Sequence[Trial], places: Mapping[str, int]) -> Trials:
+def trial_columns(
+    followed: FollowedStudy, trials: Sequence[Trial], places: Mapping[str, int]
+) -> Trials:
     """Return trials as columns.
 
     Args:

@@ -17,8 +17,8 @@ from nas.dashboard.columns import (
 )
 from nas.dashboard.form import Document, Why
 from nas.dashboard.why import why_document
-from nas.findings.confirmation_findings import trust_findings
-from nas.findings.study_findings import findings, unproven
+from nas.findings.confirmation_findings import confirmation_findings
+from nas.findings.study_findings import study_findings, study_limitations
 from search_space.architecture import MIXERS
 from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.summaries import StudySummary, study_summary
@@ -197,8 +197,8 @@ def _document(
         "stages": list(_stages(followed.trials.values())),
         "drift": list(_drift(followed)),
         "environments": list(_environments(followed)),
-        "findings": list(findings(followed, now)),
-        "limitations": list(unproven(followed, now, confirmation)),
+        "findings": list(study_findings(followed, now)),
+        "limitations": list(study_limitations(followed, now, confirmation)),
         "confirmation": None if confirmation is None else _confirmation(followed, confirmation),
     }
 
@@ -238,7 +238,7 @@ def _confirmation(followed: FollowedStudy, confirmation: Confirmation) -> form.C
             }
             for each in confirmation.candidates
         ],
-        "findings": list(trust_findings(confirmation)),
+        "findings": list(confirmation_findings(confirmation)),
     }
 
 

@@ -1,1 +1,1 @@
-"""One module a file format that a winner can leave in."""
+"""Exports models and trials to other tools, one module per file format."""

@@ -1,4 +1,4 @@
-"""An Architecture as the JSON file that every command reads back, and where it comes from."""
+"""Writes an Architecture and its provenance as a JSON file, which every command can read."""
 
 import importlib.metadata
 import json
@@ -26,9 +26,17 @@ _STRICT_FIELDS: dict[str, object] = {"extra": "forbid", "strict": True}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How a score of time was found: the median of its samples with its 95 % interval, and where.
+    """How a time was measured: the median of its samples with its 95 % confidence interval.
 
-    workload: `pp512` reads 512 tokens, `tg64@1024` writes 64 behind 1,024.
+    Attributes:
+        workload: `pp512` reads 512 tokens; `tg64@1024` generates 64 tokens after 1,024 others.
+        runtime: The runtime and its version.
+        threads: The number of threads.
+        samples: The number of samples.
+        median_ms: The median, in milliseconds.
+        low_ms: The lower bound of the confidence interval, in milliseconds, if there is one.
+        high_ms: The upper bound, in milliseconds, if there is one.
+        environment: The device and its state.
     """
 
     workload: str
@@ -43,7 +51,13 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """An evaluator by its name and the fingerprint of its settings, versions and device."""
+    """An evaluation of the trial.
+
+    Attributes:
+        name: The name of the evaluator.
+        fingerprint: The fingerprint of its settings, versions and device.
+        seconds: How long it took.
+    """
 
     name: str
     fingerprint: str
@@ -52,12 +66,19 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What is known of the architecture beside itself.
+    """Where an architecture comes from and how it was evaluated.
 
-    study, trial: None for one that no study has scored. state: how the trial ended.
-    made_from: the hash of the architecture that was stretched or narrowed to this one; the scores
-        are its.
-    versions: of this program and of Python, where the file was written.
+    Attributes:
+        study: The name of the study; None for an architecture that no study has evaluated.
+        trial: The number of the trial or the name of the reference model.
+        state: How the trial ended.
+        made_from: The hash of the architecture that was scaled to this one, to which the scores
+            belong; None if it was not scaled.
+        scores: The scores of the trial.
+        timings: The measurements behind its scores of time.
+        stages: The evaluations of the trial.
+        written_at: When the file was written, in UTC.
+        versions: The versions of this program and of Python that wrote the file.
     """
 
     study: str | None
@@ -73,7 +94,13 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchitectureFile:
-    """The file: an architecture, the hash of its canonical text, and its provenance."""
+    """The content of the file.
+
+    Attributes:
+        architecture: The architecture.
+        hash: The hash of its canonical text.
+        provenance: Where it comes from.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT_FIELDS
     architecture: Architecture
@@ -82,9 +109,17 @@ class ArchitectureFile:
 
 
 def read_provenance(file: Path, architecture: Architecture) -> Provenance | None:
-    """None where the file holds no provenance, or another architecture than this.
+    """Read the provenance in an architecture file.
 
-    ValueError for a provenance that is none.
+    Args:
+        file: The file.
+        architecture: The architecture whose provenance is requested.
+
+    Returns:
+        The provenance; None if the file contains none or a different architecture.
+
+    Raises:
+        ValueError: The provenance is not valid.
     """
     text = read_text(file)
     if "provenance" not in json.loads(text):
@@ -94,7 +129,12 @@ def read_provenance(file: Path, architecture: Architecture) -> Provenance | None
 
 
 def provenance_of(detail: TrialDetail | None, *, made_from: Architecture | None) -> Provenance:
-    """Of a trial; None where the architecture is of no study."""
+    """Return the provenance of an architecture.
+
+    Args:
+        detail: The trial; None if the architecture does not come from a study.
+        made_from: The architecture that was scaled to it, if any.
+    """
     measurements = [] if detail is None else _measurements(detail)
     trial = None if detail is None else detail.trial
     return Provenance(
@@ -113,19 +153,25 @@ def provenance_of(detail: TrialDetail | None, *, made_from: Architecture | None)
     )
 
 
-def subject_provenance(subject: ResolvedModel, made_from: Architecture | None) -> Provenance:
-    """Of what is exported: of its trial, or as the file tells that it was read from."""
-    before = None
-    if subject.file is not None:
-        before = read_provenance(subject.file, subject.stretched_from or subject.architecture)
-    if before is None:
-        return provenance_of(subject.detail, made_from=made_from)
-    # What is made from one that was made itself has the scores of the first of them.
-    origin = before.made_from or _origin(made_from)
-    return replace(before, made_from=origin, written_at=_now(), versions=_versions())
+def model_provenance(model: ResolvedModel, made_from: Architecture | None) -> Provenance:
+    """Return the provenance of a model: that in its file, if there is any, or that of its trial.
+
+    Args:
+        model: The model.
+        made_from: The architecture that was scaled to the exported one, if any.
+    """
+    earlier = None
+    if model.file is not None:
+        earlier = read_provenance(model.file, model.stretched_from or model.architecture)
+    if earlier is None:
+        return provenance_of(model.detail, made_from=made_from)
+    # After scaling twice, the scores still belong to the first architecture.
+    origin = earlier.made_from or _origin(made_from)
+    return replace(earlier, made_from=origin, written_at=_now(), versions=_versions())
 
 
 def write_architecture(architecture: Architecture, path: Path, provenance: Provenance) -> None:
+    """Write an architecture file; see `ArchitectureFile`."""
     document = {
         "architecture": json.loads(to_json(architecture)),
         "hash": architecture_hash(architecture),
@@ -135,7 +181,7 @@ def write_architecture(architecture: Architecture, path: Path, provenance: Prove
 
 
 def architecture_schema() -> Schema:
-    """The JSON Schema of the file, from the types above; docs/architecture.schema.json holds it."""
+    """Return the JSON Schema of the file, which is also in docs/architecture.schema.json."""
     schema: Schema = TypeAdapter(ArchitectureFile).json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 

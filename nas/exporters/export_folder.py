@@ -1,4 +1,4 @@
-"""What the page's export button does: a trial becomes a file in the folder for exports."""
+"""The folder that the dashboard exports trials to."""
 
 import threading
 from dataclasses import dataclass, field
@@ -12,12 +12,16 @@ from search_space.input_errors import one_of
 from studies.analysis import summaries
 from studies.storage.store import Store
 
-_CONTEXT_LENGTH = 4096
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenExport:
-    """Where it is, what could not be written, and commands that go on from it."""
+    """An export in the folder.
+
+    Attributes:
+        path: The file or folder that was written.
+        remark: What could not be written, as a clause, if anything.
+        next_commands: Shell commands that use the export.
+    """
 
     path: Path
     remark: str | None
@@ -26,50 +30,42 @@ class WrittenExport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFolder:
-    """The one folder that exports go to; it is made with the first of them."""
+    """A folder for exports, which is created when the first one is written.
+
+    Attributes:
+        path: The path of the folder.
+    """
 
     path: Path
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def export(self, store: Store, study: str, trial: str, file_format: str) -> WrittenExport:
-        """Takes seconds where there are weights.
+        """Export a trial. Formats with weights take seconds; the weights are random.
 
-        ValueError for a trial or format that there is not, and for an export that exists.
+        Args:
+            store: The store that contains the study.
+            study: The name of the study.
+            trial: The trial's number, or the name of a reference model.
+            file_format: The name of the format.
+
+        Raises:
+            ValueError: The trial or the format does not exist, or the export exists already.
         """
-        formats = [each.value for each in Format]
+        formats = [str(name) for name in Format]
         if file_format not in formats:
             raise ValueError(f"format: {file_format[:100]!r} is not {one_of(formats)}")
         detail = summaries.detail(store, study, trial)
         if detail.architecture is None:
             raise ValueError(f"trial: {trial} has no architecture yet")
-        name = file_name(f"{study}-{trial}")
-        options = ExportOptions(
-            file_format=Format(file_format),
-            output=self.path / _target(name, Format(file_format)),
-            weights=None,
-            quantization=None,
-            seed=0,
-            context_length=_CONTEXT_LENGTH,
-            overwrite=False,
+        model = ResolvedModel(
+            name=file_name(f"{study}-{trial}"), architecture=detail.architecture, detail=detail
         )
-        subject = ResolvedModel(name=name, architecture=detail.architecture, detail=detail)
+        options = ExportOptions(file_format=Format(file_format))
         with self._one_at_a_time:
             self.path.mkdir(parents=True, exist_ok=True)
-            exported = export_model(subject, options)
+            exported = export_model(model, options, folder=self.path)
         return WrittenExport(
             path=exported.path,
             remark=exported.remark,
             next_commands=next_steps(exported, options.file_format),
         )
-
-
-def _target(name: str, file_format: Format) -> str:
-    match file_format:
-        case Format.JSON:
-            return f"{name}.json"
-        case Format.TORCH:
-            return f"{name}.py"
-        case Format.GGUF:
-            return f"{name}.gguf"
-        case Format.HF | Format.ONNX:
-            return f"{name}-{file_format}"

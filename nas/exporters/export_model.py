@@ -1,110 +1,117 @@
-"""From what `nas export` is asked for to a file or a folder."""
+"""Exports a model in any format, completely or not at all."""
 
 import shlex
 from pathlib import Path
 from typing import assert_never
 
-from nas.exporters.architecture_json import subject_provenance, write_architecture
-from nas.exporters.formats import PROXY, RANDOM, USUAL_QUANTIZATION, Exported, ExportOptions, Format
+from nas.exporters.architecture_json import model_provenance, write_architecture
+from nas.exporters.formats import (
+    DEFAULT_QUANTIZATION,
+    FORMATS,
+    PROXY,
+    RANDOM,
+    Exported,
+    ExportOptions,
+    Format,
+    formats_where,
+)
 from nas.exporters.output import file_name, writing_file
 from nas.exporters.torch_file import write_torch
 from nas.inputs.model_argument import ResolvedModel
+from search_space.input_errors import one_of
 
 
-def export_model(subject: ResolvedModel, options: ExportOptions) -> Exported:
-    """Writes all of it or nothing.
+def export_model(
+    model: ResolvedModel, options: ExportOptions, *, folder: Path = Path()
+) -> Exported:
+    """Export a model completely or not at all.
 
-    ValueError for what the format cannot express, for weights that do not fit, and for a place that
-    cannot be written.
+    Args:
+        model: The model.
+        options: The format and how to write it.
+        folder: The folder that a model is exported to if `options.output` is None.
+
+    Raises:
+        ValueError: The options contradict the format, the format cannot express the model, the
+            weights do not fit, or the output cannot be written.
     """
-    _check_wishes(subject, options)
-    path = options.output or Path(_default_name(subject, options))
-    _check_place(subject, options, path)
+    _check_options(model, options)
+    path = options.output or folder / _default_name(model, options)
+    _check_output(model, options, path)
     match options.file_format:
         case Format.JSON:
             with writing_file(path, overwrite=options.overwrite) as file:
-                provenance = subject_provenance(subject, subject.stretched_from)
-                write_architecture(subject.architecture, file, provenance)
+                provenance = model_provenance(model, model.stretched_from)
+                write_architecture(model.architecture, file, provenance)
             return Exported(path=path)
         case Format.TORCH:
             with writing_file(path, overwrite=options.overwrite) as file:
-                write_torch(subject.architecture, file, name=subject.name)
+                write_torch(model.architecture, file, name=model.name)
             return Exported(path=path)
         case Format.GGUF | Format.HF | Format.ONNX:
-            # Takes seconds to import, with torch, and the other formats need none of it.
+            # Takes seconds to import, like torch; the other formats need neither.
             from nas.exporters.weighted_export import export_with_weights
 
-            return export_with_weights(subject, options, path)
+            return export_with_weights(model, options, path)
         case _:
             assert_never(options.file_format)
 
 
 def next_steps(exported: Exported, file_format: Format) -> tuple[str, ...]:
-    """Commands, to be copied, that go on from what was written."""
+    """Return shell commands that use an export."""
+    definition = FORMATS[file_format]
+    commands = definition.next_commands + (definition.text_commands if exported.reads_text else ())
     path = shlex.quote(str(exported.path))
-    match file_format:
-        case Format.JSON:
-            return (f"nas show {path}", f"nas measure {path}")
-        case Format.TORCH:
-            return (f"python {path}",)
-        case Format.HF:
-            return (
-                f"cat {path}/README.md",
-                f"nas export {path} --format onnx",
-                f"nas export {path} --format gguf",
+    return tuple(command.format(path=path) for command in commands)
+
+
+def _check_options(model: ResolvedModel, options: ExportOptions) -> None:
+    """Refuse options that would have no effect or cannot be met."""
+    name, definition = options.file_format, FORMATS[options.file_format]
+    quantization = options.quantization
+    for option in ("weights", "quantization"):
+        value = getattr(options, option)
+        if value is not None and not definition.has_weights:
+            others = formats_where(lambda definition: definition.has_weights)
+            raise ValueError(
+                f"{option}: '{value}' does not apply to --format {name}, which contains no "
+                f"weights; only {others} do"
             )
-        case Format.ONNX:
-            return (f"nas measure {path}", f"cat {path}/README.md")
-        case Format.GGUF:
-            writes = (f"llama-completion -m {path} -p 'def ' -n 32 --temp 0 -no-cnv",)
-            return (f"llama-bench -m {path}", *(writes if exported.reads_text else ()))
-        case _:
-            assert_never(file_format)
-
-
-def _check_wishes(subject: ResolvedModel, options: ExportOptions) -> None:
-    """Refuses options that would be passed over."""
-    if options.file_format in (Format.JSON, Format.TORCH):
-        for option in ("weights", "quantization"):
-            if getattr(options, option) is not None:
-                raise ValueError(
-                    f"{option}: '{getattr(options, option)}' is not for --format "
-                    f"{options.file_format}, which holds no weights; hf, onnx and gguf do"
-                )
-    if options.file_format is Format.HF and options.quantization is not None:
+    if quantization is not None and not definition.quantizations:
+        others = formats_where(lambda definition: bool(definition.quantizations))
         raise ValueError(
-            f"quantization: '{options.quantization}' is not for --format hf, which is fp32, to be "
-            "trained on; onnx and gguf are quantised"
+            f"quantization: '{quantization}' does not apply to --format {name}, which is always "
+            f"fp32, for training; only {others} can be quantised"
         )
-    if options.weights == PROXY and (subject.detail is None or subject.stretched_from is not None):
+    if quantization is not None and quantization not in definition.quantizations:
         raise ValueError(
-            "weights: 'proxy' is the copy that a study trained of a trial, and wants a study and a "
-            "trial, unscaled"
+            f"quantization: '{quantization}' is not {one_of(definition.quantizations)}"
         )
+    if options.weights == PROXY and (model.detail is None or model.stretched_from is not None):
+        raise ValueError("weights: 'proxy' requires a trial of a study, without --scale")
 
 
-def _check_place(subject: ResolvedModel, options: ExportOptions, path: Path) -> None:
-    """Refuses to write over the weights that are read, which --force cannot mean."""
+def _check_output(model: ResolvedModel, options: ExportOptions, path: Path) -> None:
+    """Refuse to overwrite the weights that are read, even with --force."""
     given = None if options.weights in (None, RANDOM, PROXY) else Path(str(options.weights))
-    for source in (subject.folder, given):
+    for source in (model.folder, given):
         if source is not None and source.resolve().is_relative_to(path.resolve()):
             raise ValueError(
-                f"output: '{path}' holds the model that is read, and is not overwritten"
+                f"output: '{path}' contains the model that is read, and is not overwritten"
             )
 
 
-def _default_name(subject: ResolvedModel, options: ExportOptions) -> str:
-    name = file_name(subject.name)
+def _default_name(model: ResolvedModel, options: ExportOptions) -> str:
+    name = file_name(model.name)
     if options.weights == PROXY:
         name += "-proxy"
     match options.file_format:
-        case Format.JSON:
-            return f"{name}.json"
-        case Format.TORCH:  # a name that Python can import
-            return "".join(letter if letter.isalnum() else "_" for letter in name) + ".py"
+        case Format.TORCH:  # Python must be able to import it
+            name = "".join(letter if letter.isalnum() else "_" for letter in name)
         case Format.GGUF:
-            return f"{name}-{options.quantization or USUAL_QUANTIZATION}.gguf"
-        case Format.HF | Format.ONNX:
-            return f"{name}-{options.file_format}"
+            name += f"-{options.quantization or DEFAULT_QUANTIZATION}"
+        case Format.JSON | Format.HF | Format.ONNX:
+            pass
         case _:
             assert_never(options.file_format)
+    return name + FORMATS[options.file_format].suffix

@@ -1,19 +1,22 @@
-"""The formats that a model leaves in, what may be asked of an export, and what comes of it."""
+"""The table of export formats, the options of an export, and its result.
 
+The command line imports this module at startup, so it imports nothing slow.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 
-# What weights may be beside a path.
+# Values of `ExportOptions.weights` that are not paths.
 RANDOM, PROXY = "random", "proxy"
-USUAL_QUANTIZATION = "int4"
+DEFAULT_QUANTIZATION = "int4"
+DEFAULT_CONTEXT_LENGTH = 4096
 
 
 class Format(StrEnum):
-    """json: the architecture and where it comes from. torch: one Python file, without weights.
-
-    hf: a folder for transformers. onnx: one for onnxruntime. gguf: a file for llama.cpp.
-    """
+    """The names of the export formats; `FORMATS` describes them."""
 
     JSON = "json"
     TORCH = "torch"
@@ -23,32 +26,113 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOptions:
-    """How it is exported.
+class FormatDefinition:
+    """An export format. `export_model` writes it.
 
-    output: None for a name that follows from the subject's.
-    weights: `random`, `proxy` or a path; None takes those of the subject's folder, else random.
-    quantization: None takes int4 where the format has a choice.
-    context_length: of the exported model, in tokens.
+    Attributes:
+        summary: What is written, in a few words.
+        suffix: The end of the default output path.
+        is_folder: Whether a folder is written instead of a file.
+        has_weights: Whether the export contains weights.
+        quantizations: The values that `--quantization` accepts; empty if there is no choice.
+        next_commands: Shell commands that use the export, with `{path}` in place of its path.
+        text_commands: Further commands, which require a tokenizer in the export.
+    """
+
+    summary: str
+    suffix: str
+    is_folder: bool = False
+    has_weights: bool = False
+    quantizations: tuple[str, ...] = ()
+    next_commands: tuple[str, ...]
+    text_commands: tuple[str, ...] = ()
+
+
+FORMATS: Mapping[Format, FormatDefinition] = MappingProxyType(
+    {
+        Format.JSON: FormatDefinition(
+            summary="the architecture",
+            suffix=".json",
+            next_commands=("nas show {path}", "nas measure {path}"),
+        ),
+        Format.TORCH: FormatDefinition(
+            summary="one Python file",
+            suffix=".py",
+            next_commands=("python {path}",),
+        ),
+        Format.HF: FormatDefinition(
+            summary="a folder for transformers",
+            suffix="-hf",
+            is_folder=True,
+            has_weights=True,
+            next_commands=(
+                "cat {path}/README.md",
+                "nas export {path} --format onnx",
+                "nas export {path} --format gguf",
+            ),
+        ),
+        Format.ONNX: FormatDefinition(
+            summary="a folder for onnxruntime and onnxruntime-genai",
+            suffix="-onnx",
+            is_folder=True,
+            has_weights=True,
+            quantizations=("fp32", "int8", "int4"),
+            next_commands=("nas measure {path}", "cat {path}/README.md"),
+        ),
+        Format.GGUF: FormatDefinition(
+            summary="a file for llama.cpp",
+            suffix=".gguf",
+            has_weights=True,
+            quantizations=("fp16", "int8", "int4"),
+            next_commands=("llama-bench -m {path}",),
+            text_commands=("llama-completion -m {path} -p 'def ' -n 32 --temp 0 -no-cnv",),
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """How a model is exported.
+
+    Attributes:
+        file_format: The format.
+        output: The path to write; None derives it from the name of the model.
+        weights: `random`, `proxy`, or the path of a folder or file; None uses the weights in the
+            folder of the model, if there are any, else random ones.
+        quantization: The quantisation, if the format has a choice; None stands for int4.
+        seed: The seed of random weights.
+        context_length: The maximum context length of the exported model, in tokens.
+        overwrite: Whether an existing export is replaced.
     """
 
     file_format: Format
-    output: Path | None
-    weights: str | None
-    quantization: str | None
-    seed: int
-    context_length: int
-    overwrite: bool
+    output: Path | None = None
+    weights: str | None = None
+    quantization: str | None = None
+    seed: int = 0
+    context_length: int = DEFAULT_CONTEXT_LENGTH
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was written, where its weights are from, and what could not be written.
+    """What an export has written.
 
-    reads_text: whether a tokenizer is in it.
+    Attributes:
+        path: The file or folder.
+        reads_text: Whether a GGUF file contains a tokenizer.
+        weights_origin: Where the weights come from, as a clause; None for a format without weights.
+        remark: What could not be written or differs from the model, as a clause, if anything.
     """
 
     path: Path
     reads_text: bool = False
     weights_origin: str | None = None
     remark: str | None = None
+
+
+def formats_where(holds: Callable[[FormatDefinition], bool]) -> str:
+    """Return the names of the formats whose definition meets a condition, such as "hf and onnx"."""
+    *names, last = (str(name) for name, definition in FORMATS.items() if holds(definition))
+    return f"{', '.join(names)} and {last}" if names else last

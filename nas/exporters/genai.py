@@ -1,14 +1,16 @@
-"""The exported ONNX model as onnxruntime-genai drives it: a second graph over the same weights.
+"""Adapts an exported ONNX model to onnxruntime-genai: a second graph that uses the same weights.
 
-Its runtime names inputs and outputs by templates (`past_key_values.%d.key`), counts tokens in an
-`attention_mask`, and keeps three kinds of state: keys and values, which grow; convolution states;
-and the memories of linear attention. The last two come in pairs, all convolution states of one
-shape and all memories of one shape; whose they are is the graph's business. So each kind is counted
-on its own, and where one kind has more than the other, states that nobody reads fill the pairs.
+onnxruntime-genai names inputs and outputs by templates such as `past_key_values.%d.key`, counts
+tokens in an `attention_mask`, and has three kinds of states: keys and values, which grow,
+convolution states, and the memories of linear attention. Convolution states and memories come in
+pairs. All convolution states must have one shape, and so must all memories, but the graph may use
+them in any layer. Each kind is therefore numbered separately, and unused states complete the pairs
+if a model has more states of one kind than of the other.
 """
 
 import json
 from pathlib import Path
+from typing import assert_never
 
 import onnx
 from onnx import TensorProto, helper
@@ -17,7 +19,7 @@ from search_space.architecture import Architecture, Attention, LinearAttention, 
 from search_space.onnx_blocks import TOKENS, TOTAL_LENGTH
 
 GRAPH_FILE = "genai.onnx"
-CONFIG_FILE = "genai_config.json"
+GENAI_CONFIG_FILE = "genai_config.json"
 
 _MASK = "attention_mask"
 _PAST = {
@@ -35,13 +37,13 @@ _PRESENT = {
 
 
 def unsupported_by_genai(architecture: Architecture) -> str | None:
-    """What the runtime cannot drive of it, as a clause that reads alone; None where it can."""
+    """Return why onnxruntime-genai cannot run an architecture, as a clause; None if it can."""
     mixers = [layer.mixer for layer in architecture.layers]
     if len({m.kernel for m in mixers if isinstance(m, ShortConv) and m.kernel > 1}) > 1:
-        return "onnxruntime-genai has one kernel size for all convolutions"
+        return "onnxruntime-genai requires the same kernel size in all convolutions"
     linear = [m for m in mixers if isinstance(m, LinearAttention)]
     if len({(m.heads, m.key_dim, m.value_dim) for m in linear}) > 1:
-        return "onnxruntime-genai has one shape for all memories of linear attention"
+        return "onnxruntime-genai requires the same shape for all memories of linear attention"
     return None
 
 
@@ -52,26 +54,31 @@ def write_genai(
     context_length: int,
     end_token: int | None,
 ) -> None:
-    """Writes `genai.onnx` and `genai_config.json` beside `model`, which `write_onnx` has written.
+    """Write `genai.onnx` and `genai_config.json` next to a model.
 
-    end_token: at which generation stops; the last of the vocabulary where there is none.
+    The graph shares the data file of the model. It differs in its inputs and in the caches of
+    windows: those of onnxruntime-genai hold the whole context, so that a window is only a mask.
 
-    The graph shares the model's data file. It is the same but for its inputs, and for windows: the
-    runtime's caches hold the whole context, so a window only hides what is before it.
+    Args:
+        architecture: The architecture, which onnxruntime-genai must support.
+        model: The graph that `write_onnx` has written.
+        context_length: The maximum context length, in tokens.
+        end_token: The id of the token at which generation stops; None selects the last token of the
+            vocabulary.
     """
     assert unsupported_by_genai(architecture) is None
-    built = onnx.load(model, load_external_data=False)
-    _rename(built.graph, _names(architecture))
-    _count_tokens_in_mask(built.graph)
-    _unbind_windows(built.graph)
-    _fill_pairs(built.graph)
-    (model.parent / GRAPH_FILE).write_bytes(built.SerializeToString())
+    adapted = onnx.load(model, load_external_data=False)
+    _rename(adapted.graph, _names(architecture))
+    _count_tokens_in_mask(adapted.graph)
+    _enlarge_window_caches(adapted.graph)
+    _complete_pairs(adapted.graph)
+    (model.parent / GRAPH_FILE).write_bytes(adapted.SerializeToString())
     config = _config(architecture, context_length, end_token)
-    (model.parent / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+    (model.parent / GENAI_CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _names(architecture: Architecture) -> dict[str, str]:
-    """The runtime's name for each value that the model's own runner knows by another."""
+    """Return the new names of inputs and outputs by their names in the model."""
     names = {TOKENS: "input_ids"}
     counts = {"key": 0, "value": 0, "conv": 0, "recurrent": 0}
 
@@ -86,10 +93,15 @@ def _names(architecture: Architecture) -> dict[str, str]:
             case Attention():
                 name(f"{block}.key", "key")
                 name(f"{block}.value", "value")
-            case ShortConv(kernel=kernel) if kernel > 1:
-                name(block, "conv")
+            case ShortConv(kernel=kernel):
+                if kernel > 1:  # a kernel of 1 has no state
+                    name(block, "conv")
             case LinearAttention():
                 name(block, "recurrent")
+            case None:
+                pass
+            case _:
+                assert_never(layer.mixer)
     return names
 
 
@@ -102,7 +114,7 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
 
 
 def _count_tokens_in_mask(graph: onnx.GraphProto) -> None:
-    """`total_length` becomes the extent of the mask, of which each entry is a token to be seen."""
+    """Replace the input `total_length` by the length of a mask with one entry per token."""
     kept = [value for value in graph.input if value.name != TOTAL_LENGTH]
     mask = helper.make_tensor_value_info(_MASK, TensorProto.INT64, [1, "total"])
     nodes = [
@@ -116,7 +128,7 @@ def _count_tokens_in_mask(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _unbind_windows(graph: onnx.GraphProto) -> None:
+def _enlarge_window_caches(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.name == "sliding_window_cache":
@@ -126,7 +138,7 @@ def _unbind_windows(graph: onnx.GraphProto) -> None:
             value.type.tensor_type.shape.dim[2].dim_param = "capacity"
 
 
-def _fill_pairs(graph: onnx.GraphProto) -> None:
+def _complete_pairs(graph: onnx.GraphProto) -> None:
     shapes = {"conv": [1, 1, 1], "recurrent": [1, 1, 1, 1]}
     counts = dict.fromkeys(shapes, 0)
     for value in graph.input:
@@ -148,16 +160,16 @@ def _config(
 ) -> dict[str, object]:
     mixers = [layer.mixer for layer in architecture.layers]
     attention = [mixer for mixer in mixers if isinstance(mixer, Attention)]
-    # Where layers differ, and where there are none, the graph's own shapes count.
+    # If layers differ or there is no attention, the shapes in the graph are used instead.
     first = attention[0] if attention else Attention(heads=1, kv_heads=1, head_dim=2)
-    # The runtime asks for a token at which it stops.
+    # onnxruntime-genai requires an end-of-text token.
     end = architecture.vocab_size - 1 if end_token is None else end_token
     return {
         "model": {
             "type": "decoder",
             "vocab_size": architecture.vocab_size,
             "context_length": context_length,
-            "bos_token_id": end,  # asked for as well
+            "bos_token_id": end,  # also required
             "eos_token_id": [end],
             "pad_token_id": end,
             "decoder": {

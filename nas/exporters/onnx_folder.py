@@ -1,4 +1,4 @@
-"""The folder that onnxruntime and onnxruntime-genai load: graphs, weights, tokenizer."""
+"""Writes folders for onnxruntime and onnxruntime-genai: graphs, weights and tokenizer."""
 
 import json
 import shutil
@@ -24,10 +24,23 @@ def write_onnx_folder(
     tokenizer: Path | None,
     end_token: int | None,
 ) -> str | None:
-    """Writes the model that `nas measure` times, and what onnxruntime-genai wants beside it.
+    """Write a model for onnxruntime and, if possible, for onnxruntime-genai.
 
-    tokenizer: a file of the library `tokenizers`, which only genai reads. Returns why genai's part
-    is left out, None where it is there. Raises ValueError for sizes that onnxruntime does not take.
+    Args:
+        architecture: The architecture of the model.
+        weights: The weights by their names in the torch model.
+        folder: The folder to write into, which must exist.
+        quantization: The quantisation of matrices.
+        context_length: The maximum context length, in tokens.
+        tokenizer: A file of the library `tokenizers`, if there is one; only onnxruntime-genai
+            reads it.
+        end_token: The id of the token at which generation stops, if there is one.
+
+    Returns:
+        Why the files of onnxruntime-genai are not written, as a clause; None if they are.
+
+    Raises:
+        ValueError: onnxruntime does not support a size of the architecture.
     """
     model = write_onnx(
         architecture,
@@ -53,14 +66,15 @@ def write_onnx_folder(
 
 
 _README = """\
-`model.onnx` is a graph for onnxruntime: it takes `tokens` (1, T), `total_length`, which counts the
-tokens seen when the run ends, and the past states, and gives the last token's `logits` and the
-present states. `model.json` lists the states; an extent of 0 is the most tokens that a cache holds.
-Where it says `in_place`, past and present are to be bound to one buffer of that size.
+`model.onnx` is a graph for onnxruntime. Its inputs are `tokens` (1, T), the past states, and
+`total_length`, which is the number of tokens seen when the run ends. Its outputs are the `logits`
+of the last token and the present states. `model.json` lists the states. A size of 0 stands for the
+maximum number of tokens that a cache holds. If a state is `in_place`, its past and its present
+value must be bound to one buffer of that size.
 """
 
 _GENAI_README = """
-`genai.onnx` is the same model over the same data file for onnxruntime-genai:
+`genai.onnx` is the same model for onnxruntime-genai, and uses the same data file:
 
 ```python
 import onnxruntime_genai as genai
@@ -69,7 +83,7 @@ model = genai.Model(".")
 settings = genai.GeneratorParams(model)
 settings.set_search_options(max_length=64)
 generator = genai.Generator(model, settings)
-tokenizer = genai.Tokenizer(model)  # where the folder has a tokenizer.json
+tokenizer = genai.Tokenizer(model)  # if the folder contains a tokenizer.json
 generator.append_tokens(tokenizer.encode("def "))
 while not generator.is_done():
     generator.generate_next_token()

@@ -1,4 +1,4 @@
-"""Where an export goes: all of it or nothing, also when the disk is full or Ctrl-C is pressed."""
+"""Writes exports completely or not at all, even if the disk is full or Ctrl-C is pressed."""
 
 import contextlib
 import re
@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# Every folder that an export writes holds one; a folder without it is somebody's.
+# Every exported folder contains this file. A folder without it is not an export and is never
+# replaced, nor is a folder that contains files other than these.
 MARK = "architecture.json"
-# All else that exports write into folders; what holds more is somebody's too.
-_WRITTEN = {
+_EXPORTED_FILES = {
     MARK,
     "README.md",
     "chat_template.jinja",
@@ -30,63 +30,87 @@ _WRITTEN = {
 
 
 def file_name(name: str) -> str:
-    """The name as part of a path, ValueError for one that would leave the folder or hide there.
+    """Check that a name can be used as a file name, and return it.
 
-    Names of studies come out of a database, which anybody may have written.
+    Names of studies are read from a database, which is not trusted.
+
+    Raises:
+        ValueError: The name would leave the folder or be hidden in it.
     """
     if not re.fullmatch(r"\w[\w.+ -]{0,100}", name):
-        raise ValueError(
-            f"output: no file is named after {name[:100]!r}; say where it goes with --output"
-        )
+        raise ValueError(f"output: {name[:100]!r} cannot be used as a file name; specify --output")
     return name
 
 
 @contextlib.contextmanager
 def writing_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A path beside `target` to be written, which becomes `target` at the end.
+    """Provide a temporary path that is moved to `target` at the end.
 
-    Raises ValueError where `target` exists and may not be overwritten, or cannot be written; after
-    any exception nothing is left behind.
+    After any exception, `target` is unchanged and nothing else is left.
+
+    Args:
+        target: The file to write.
+        overwrite: Whether an existing file may be replaced.
+
+    Yields:
+        The temporary path, to which the caller writes.
+
+    Raises:
+        ValueError: `target` is a folder, exists and must not be replaced, or cannot be written.
     """
-    with _beside(target, overwrite=overwrite) as place:
+    with _temporary_folder(target, overwrite=overwrite) as temporary:
         if target.is_dir():
-            raise ValueError(f"output: '{target}' is a folder, and one file is to be written")
-        yield place / target.name
-        (place / target.name).replace(target)
+            raise ValueError(f"output: '{target}' is a folder, not a file")
+        yield temporary / target.name
+        (temporary / target.name).replace(target)
 
 
 @contextlib.contextmanager
 def writing_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """An empty folder beside `target`, which becomes `target` at the end; else as `writing_file`.
+    """Provide an empty temporary folder that is moved to `target` at the end.
 
-    Only a folder that an export wrote, to which nothing was added, or an empty one, is replaced.
+    After any exception, `target` is unchanged and nothing else is left. A folder is replaced only
+    if it is empty, or if it is an export to which no files were added.
+
+    Args:
+        target: The folder to write.
+        overwrite: Whether an existing export may be replaced.
+
+    Yields:
+        The temporary folder, into which the caller writes.
+
+    Raises:
+        ValueError: `target` exists and must not be replaced, or cannot be written.
     """
-    with _beside(target, overwrite=overwrite or _is_empty(target)) as place:
+    with _temporary_folder(target, overwrite=overwrite or _is_empty(target)) as temporary:
         if target.exists() and not _is_empty(target):
             _check_export(target)
-        fresh = place / "new"
-        fresh.mkdir()
-        yield fresh
-        before = place / "old"
+        new = temporary / "new"
+        new.mkdir()
+        yield new
+        old = temporary / "old"
         if target.exists():
-            target.rename(before)
+            target.rename(old)
         try:
-            fresh.rename(target)
+            new.rename(target)
         except OSError:
-            if before.exists():
-                before.rename(target)
+            if old.exists():
+                old.rename(target)
             raise
 
 
 @contextlib.contextmanager
-def _beside(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder on the same disk, so that one rename ends the work."""
+def _temporary_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Provide a temporary folder on the same disk as `target`, so that a rename completes the work.
+
+    OSErrors, including those of the caller, become ValueErrors.
+    """
     try:
-        # A link that leads nowhere is somebody's as well.
+        # A dangling link also counts as existing output.
         if (target.exists() or target.is_symlink()) and not overwrite:
-            raise ValueError(f"output: '{target}' exists already; --force overwrites it")
-        with tempfile.TemporaryDirectory(prefix=".nas-export-", dir=target.parent) as place:
-            yield Path(place)
+            raise ValueError(f"output: '{target}' already exists; --force overwrites it")
+        with tempfile.TemporaryDirectory(prefix=".nas-export-", dir=target.parent) as folder:
+            yield Path(folder)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ValueError(f"output: '{target}' cannot be written: {reason}") from error
@@ -94,11 +118,12 @@ def _beside(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 def _check_export(target: Path) -> None:
     if not (target / MARK).is_file():
-        raise ValueError(f"output: '{target}' holds no export ({MARK}) and is not overwritten")
-    added = sorted({path.name for path in target.iterdir()} - _WRITTEN)
+        raise ValueError(f"output: '{target}' is not an export (no {MARK}) and is not overwritten")
+    added = sorted({path.name for path in target.iterdir()} - _EXPORTED_FILES)
     if added:
         raise ValueError(
-            f"output: '{target}' holds '{added[0]}', which no export wrote, and is not overwritten"
+            f"output: '{target}' contains '{added[0]}', which is not part of an export, and is not "
+            "overwritten"
         )
 
 

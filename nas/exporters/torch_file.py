@@ -1,8 +1,8 @@
-"""The model as one Python file that needs nothing but torch, written for one architecture.
+"""Writes a model as one Python file that requires only torch, specialised for its architecture.
 
-Only what the layout has is in it. What all mixers of a kind have in common stands at the top as a
-constant; where they differ, it is an argument. Modules are named as in `search_space.torch_model`,
-and so are the weights.
+The file contains only what the layout needs. Properties that all mixers of a kind share are
+constants at the top of the file; properties in which they differ are arguments. Modules and weights
+are named as in `search_space.torch_model`.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,32 @@ from nas.exporters.torch_file_mixers import (
     short_conv_class,
 )
 from nas.exporters.torch_file_values import Values, literal, values_of
-from search_space.architecture import Architecture, Attention, Layer, LinearAttention, ShortConv
+from search_space.architecture import (
+    Architecture,
+    Attention,
+    Layer,
+    LinearAttention,
+    Mixer,
+    ShortConv,
+)
 from search_space.costs import parameter_counts
 
 T = TypeVar("T", ShortConv, Attention, LinearAttention)
 
 
 def write_torch(architecture: Architecture, path: Path, *, name: str) -> None:
-    """Writes the file: constants, the model, the mixers that there are, a loss, and an example."""
+    """Write the file.
+
+    Args:
+        architecture: The architecture of the model.
+        path: The file.
+        name: The name of the model, for the docstring of the file.
+    """
     path.write_text(torch_source(architecture, name), encoding="utf-8")
 
 
 def torch_source(architecture: Architecture, name: str) -> str:
+    """Return the content of the file: constants, model, mixers, loss and an example."""
     kinds = _kinds(architecture)
     parts = [
         _head(architecture, name, kinds),
@@ -48,11 +62,24 @@ def torch_source(architecture: Architecture, name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kinds:
-    """The values of each kind of mixer; None for a kind that the layout lacks."""
+    """The values of each kind of mixer; None for a kind that the layout does not contain."""
 
     conv: Values | None
     attention: Values | None
     linear: Values | None
+
+    def values(self, mixer: Mixer) -> Values:
+        match mixer:
+            case ShortConv():
+                found = self.conv
+            case Attention():
+                found = self.attention
+            case LinearAttention():
+                found = self.linear
+            case _:
+                assert_never(mixer)
+        assert found is not None
+        return found
 
 
 def _kinds(architecture: Architecture) -> _Kinds:
@@ -89,13 +116,13 @@ def _head(architecture: Architecture, name: str, kinds: _Kinds) -> str:
     if kinds.linear is not None:
         constants += kinds.linear.constants(("heads", "key_dim", "value_dim"))
         constants += [
-            "# Tokens that linear attention mixes at once: a matter of speed alone.",
+            "# Tokens per chunk of linear attention; affects speed only.",
             "CHUNK = 32",
         ]
     imports = ["import math", "", "import torch", "from torch import Tensor, nn"]
     if kinds.attention is not None and rotates(kinds.attention):
         imports.insert(0, "import functools")
-    # Names of studies come out of a database, and what ends the text would be run.
+    # Names of studies are read from a database, and a name that ends the docstring would be run.
     quoted = "".join(letter for letter in name if letter.isprintable() and letter not in '"\\')
     return "\n".join(
         [
@@ -115,8 +142,9 @@ def _head(architecture: Architecture, name: str, kinds: _Kinds) -> str:
 
 
 _LEGEND = (
-    "B batch, T time, D width, V vocabulary, H query heads, K key/value heads, d head size (k of",
-    "keys, v of values), S positions seen, R rotary pairs, C tokens of a chunk, X whatever comes.",
+    "Shape suffixes: B batch, T time, D width, V vocabulary, H query heads, K key/value heads,",
+    "d head size (k of keys, v of values), F feed-forward width, S visible positions,",
+    "R rotary pairs, C tokens of a chunk, N all tokens of a batch, X any size.",
 )
 
 
@@ -150,21 +178,21 @@ def _model_class(architecture: Architecture, kinds: _Kinds) -> str:
             "        self.initialise()",
             "",
             "    def forward(self, tokens_BT: Tensor) -> Tensor:",
-            '        """Logits (B, T, V) of the next token at every position."""',
+            '        """Return the logits of the next token at every position, (B, T, V)."""',
             *_indented(embed),
             "        for layer in self.layers:",
             "            x_BTD = layer(x_BTD)",
             *_indented(score),
             "",
             "    def loss(self, tokens_BT: Tensor) -> Tensor:",
-            '        """Mean nats of each token but the first, given those before it."""',
+            '        """Return the mean loss of all tokens but the first, in nats per token."""',
             "        logits_BTV = self(tokens_BT[:, :-1])",
             "        targets_N = tokens_BT[:, 1:].flatten()",
             "        return F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_N)",
             "",
             "    @torch.no_grad()",
             "    def initialise(self) -> None:",
-            '        """A variance of 1 / inputs; less in what adds to the residual stream."""',
+            '        """Draw matrices with variance 1 / inputs; residual ones as in GPT-2."""',
             "        for name, weight in self.named_parameters():",
             "            if weight.ndim > 1:",
             '                writes = name.endswith(("out_proj.weight", "down_proj.weight"))',
@@ -180,7 +208,7 @@ def _bias_starts(kinds: _Kinds) -> list[str]:
     if kinds.linear is not None:
         lines += [
             'elif name.endswith("decay_proj.bias"):',
-            "    # Half-lives from a few to some hundreds of tokens, one for each head.",
+            "    # Half-lives from a few to a few hundred tokens, one per head.",
             "    weight.copy_(torch.linspace(-2.0, 3.5, len(weight)))",
         ]
     if kinds.attention is not None and kinds.attention.anywhere("qkv_bias", True):
@@ -190,15 +218,10 @@ def _bias_starts(kinds: _Kinds) -> list[str]:
 
 def _layer_call(layer: Layer, architecture: Architecture, kinds: _Kinds) -> str:
     given = []
-    match layer.mixer:
-        case ShortConv() if kinds.conv is not None:
-            given.append(kinds.conv.call(layer.mixer))
-        case Attention() if kinds.attention is not None:
-            given.append(kinds.attention.call(layer.mixer))
-        case LinearAttention() if kinds.linear is not None:
-            given.append(kinds.linear.call(layer.mixer))
-        case None if _has_mixers(architecture):
-            given.append("None")
+    if layer.mixer is not None:
+        given.append(kinds.values(layer.mixer).call(layer.mixer))
+    elif _has_mixers(architecture):
+        given.append("None")
     if _feed_forward_width(architecture) is None:
         given.append(f"feed_forward_width={literal(layer.feed_forward_width)}")
     return f"Layer({', '.join(given)})"
@@ -266,7 +289,7 @@ class FeedForward(nn.Module):
 """
 
 
-# A few steps, so that it shows how, and that the loss falls.
+# A few training steps, as an example and to show that the loss falls.
 _EXAMPLE = """
 if __name__ == "__main__":
     torch.manual_seed(0)
@@ -279,12 +302,12 @@ if __name__ == "__main__":
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        print(f"step {step}: {loss.item():.3f} nats a token")
+        print(f"step {step}: {loss.item():.3f} nats per token")
 """
 
 
 def _feed_forward_width(architecture: Architecture) -> int | None:
-    """That of all layers; None where they differ."""
+    """Return the feed-forward width of all layers; None if they differ."""
     widths = {layer.feed_forward_width for layer in architecture.layers}
     return widths.pop() if len(widths) == 1 else None
 

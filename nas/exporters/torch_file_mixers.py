@@ -1,4 +1,4 @@
-"""The mixers of a torch file: a class for each kind, with what the layout's mixers need of it."""
+"""The mixer classes of a torch file, reduced to the features that the layout uses."""
 
 import textwrap
 
@@ -7,6 +7,7 @@ from search_space.architecture import DECAY_TEMPERATURE
 
 
 def short_conv_class(values: Values) -> str:
+    """Return the class of gated short convolutions."""
     return _class(
         "ShortConv",
         "Gated short convolution of LFM2: `C * conv(B * u)`, depthwise and causal.",
@@ -22,7 +23,7 @@ def short_conv_class(values: Values) -> str:
                 length = x_BTD.shape[1]
                 gate_in_BTD, gate_out_BTD, u_BTD = self.in_proj(x_BTD).chunk(3, dim=-1)
                 padded_BSD = F.pad(gate_in_BTD * u_BTD, (0, 0, $self_kernel - 1, 0))
-                # Shifted products: on a CPU several times faster than a grouped conv1d.
+                # Shifted products are several times faster on CPUs than a grouped conv1d.
                 y_BTD = padded_BSD[:, :length] * self.kernel_DW[:, 0]
                 for tap in range(1, $self_kernel):
                     shifted_BTD = padded_BSD[:, tap : tap + length]
@@ -33,6 +34,7 @@ def short_conv_class(values: Values) -> str:
 
 
 def attention_class(values: Values) -> str:
+    """Return the class of grouped-query attention."""
     body = [
         "self.q_proj = nn.Linear(WIDTH, $heads * $head_dim, bias={bias})",
         "self.k_proj = nn.Linear(WIDTH, $kv_heads * $head_dim, bias={bias})",
@@ -97,18 +99,16 @@ def attention_class(values: Values) -> str:
 
 
 def rotary_functions(values: Values) -> list[str]:
-    """What attention needs beside itself: none, or a rotation, or a window, or both."""
+    """Return the functions that the attention class calls: for rotation, for windows, or both."""
     functions = []
     if rotates(values):
         whole = _rotates_whole(values)
         share, argument = ("", "") if whole else (", share: float", ", share")
-        still = (
-            "" if whole else "\n    frequency_R[round(pairs * share) :] = 0.0  # these do not turn"
-        )
+        still = "" if whole else "\n    frequency_R[round(pairs * share) :] = 0.0  # no rotation"
         functions += [
             f'''
 def rotate(x_BTHd: Tensor, base: float{share}) -> Tensor:
-    """Turns each pair (i, i + d/2) of a head by an angle that grows with the position."""
+    """Rotate each pair (i, i + d/2) of a head by an angle proportional to the position."""
     table = rotary_table(x_BTHd.shape[1], x_BTHd.shape[3] // 2, base{argument})
     cos_T1R, sin_T1R = (part.to(x_BTHd) for part in table)
     left_BTHR, right_BTHR = x_BTHd.chunk(2, dim=-1)
@@ -123,7 +123,7 @@ def rotate(x_BTHd: Tensor, base: float{share}) -> Tensor:
             f'''
 @functools.cache
 def rotary_table(length: int, pairs: int, base: float{share}) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of `t * base^(-i / pairs)`, in float64 until they are taken."""
+    """Return cosines and sines of `t * base^(-i / pairs)`; the angles are float64."""
     frequency_R = base ** (-torch.arange(pairs, dtype=torch.float64) / pairs){still}
     angle_T1R = torch.arange(length)[:, None, None] * frequency_R
     return angle_T1R.cos().float(), angle_T1R.sin().float()
@@ -133,7 +133,7 @@ def rotary_table(length: int, pairs: int, base: float{share}) -> tuple[Tensor, T
         functions.append(
             '''
 def band(length: int, window: int, device: torch.device) -> Tensor:
-    """True where position t (row) sees position s (column): t - window < s <= t."""
+    """Return a mask, true where position t (row) sees s (column): t - window < s <= t."""
     seen_TS = torch.ones(length, length, dtype=torch.bool, device=device).tril()
     return seen_TS.triu(1 - window)
 '''
@@ -142,6 +142,7 @@ def band(length: int, window: int, device: torch.device) -> Tensor:
 
 
 def linear_attention_class(values: Values) -> str:
+    """Return the class of gated linear attention."""
     return _class(
         "LinearAttention",
         "Gated linear attention: `S_t = exp(g_t) S_{t-1} + k_t v_t^T`, `o_t = q_t S_t`.",
@@ -164,8 +165,8 @@ def linear_attention_class(values: Values) -> str:
                 q_BHTk = heads_first(self.q_proj(x_BTD)) * $self_key_dim**-0.5
                 k_BHTk, v_BHTv = heads_first(self.k_proj(x_BTD)), heads_first(self.v_proj(x_BTD))
                 g_BHT1 = heads_first(F.logsigmoid(self.decay_proj(x_BTD)) / {DECAY_TEMPERATURE})
-                # C tokens at a time: they read each other by scores weighted with the decay between
-                # them, and all before them from the memory.
+                # Tokens of a chunk read each other through scores, weighted by the decay between
+                # them, and earlier chunks through the memory.
                 memory_BHkv = torch.zeros_like(k_BHTk[:, :, :1].transpose(2, 3) * v_BHTv[:, :, :1])
                 read_BHCv = []
                 for start in range(0, x_BTD.shape[1], CHUNK):
@@ -189,6 +190,7 @@ def linear_attention_class(values: Values) -> str:
 
 
 def rotates(values: Values) -> bool:
+    """Return whether any attention mixer uses rotary positions."""
     return not values.everywhere("rope_share", 0.0)
 
 
@@ -213,7 +215,7 @@ def _rotates_whole(values: Values) -> bool:
 
 
 def _windows_vary(values: Values) -> bool:
-    """Whether some mixers have one and some have none."""
+    """Return whether some mixers have a window and others have none."""
     return values.anywhere("window", None) and not values.everywhere("window", None)
 
 

@@ -1,11 +1,11 @@
-"""How sizes are written in a torch file: as constants where all mixers of a kind agree on them."""
+"""The sizes in a torch file: constants if all mixers of a kind share a value, else arguments."""
 
 import string
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
-from search_space.architecture import Attention, LinearAttention, ShortConv
+from search_space.architecture import Mixer
 
 Scalar: TypeAlias = int | float | bool | None
 
@@ -15,24 +15,31 @@ _SWITCHES = ("qk_norm", "head_gate", "qkv_bias")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
-    """The values that each field of a kind of mixer takes, and the prefix of their constants."""
+    """The values that the fields of a kind of mixer have in one layout.
+
+    Attributes:
+        prefix: The prefix of the names of constants.
+        taken: The distinct values of each field.
+    """
 
     prefix: str
     taken: dict[str, tuple[Scalar, ...]]
 
     def everywhere(self, field: str, value: Scalar) -> bool:
+        """Return whether a field has this value in all mixers."""
         return self.taken[field] == (value,)
 
     def anywhere(self, field: str, value: Scalar) -> bool:
+        """Return whether a field has this value in any mixer."""
         return value in self.taken[field]
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The fields in which mixers differ."""
+        """The fields in which the mixers differ."""
         return tuple(field for field, taken in self.taken.items() if len(taken) > 1)
 
     def constants(self, used: Collection[str]) -> list[str]:
-        """`NAME = value` for those of the fields on which all agree."""
+        """Return a line `NAME = value` for each used field that has one value in all mixers."""
         return [
             f"{self.prefix}{field.upper()} = {literal(self.taken[field][0])}"
             for field in self.taken
@@ -40,20 +47,20 @@ class Values:
         ]
 
     def signature(self) -> str:
-        """The arguments of `__init__` as they are declared, `self` among them."""
+        """Return the declared arguments of `__init__`, including `self`."""
         declared = [
             f"{field}: {'bool' if field in _SWITCHES else _TYPES.get(field, 'int')}"
             for field in self.arguments
         ]
         return ", ".join(["self", *(["*"] if declared else []), *declared])
 
-    def call(self, mixer: ShortConv | Attention | LinearAttention) -> str:
-        """The mixer as the model's list of layers makes it."""
+    def call(self, mixer: Mixer) -> str:
+        """Return the expression that constructs a mixer."""
         given = [f"{field}={literal(getattr(mixer, field))}" for field in self.arguments]
         return f"{type(mixer).__name__}({', '.join(given)})"
 
     def filled(self, template: str) -> str:
-        """`$heads` as `__init__` writes it, `$self_heads` as methods do."""
+        """Fill a template with field names: `$heads` in `__init__`, `$self_heads` in methods."""
         names = {}
         for field in self.taken:
             constant = f"{self.prefix}{field.upper()}"
@@ -62,21 +69,20 @@ class Values:
             names[f"self_{field}"] = f"self.{field}" if differs else constant
         return string.Template(template).substitute(names)
 
-    def kept(self, wanted: Sequence[str]) -> list[str]:
-        """The lines of `__init__` that keep those arguments for the methods."""
-        return [f"self.{field} = {field}" for field in wanted if field in self.arguments]
+    def kept(self, names: Sequence[str]) -> list[str]:
+        """Return the lines of `__init__` that store these fields, if they are arguments."""
+        return [f"self.{field} = {field}" for field in names if field in self.arguments]
 
 
-def values_of(
-    mixers: Sequence[ShortConv | Attention | LinearAttention], prefix: str = ""
-) -> Values:
+def values_of(mixers: Sequence[Mixer], prefix: str = "") -> Values:
+    """Return the values of mixers of one kind; see `Values`."""
     names = [field.name for field in fields(mixers[0]) if field.name != "kind"]
     taken = {name: tuple(dict.fromkeys(getattr(mixer, name) for mixer in mixers)) for name in names}
     return Values(prefix=prefix, taken=taken)
 
 
 def literal(value: Scalar) -> str:
-    """As Python writes it, thousands apart."""
+    """Return a value as a Python literal, with `_` between thousands."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:_}"
     return repr(value)

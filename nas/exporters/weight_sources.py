@@ -1,4 +1,4 @@
-"""The weights that an export writes: drawn at random, trained again as the study did, or given."""
+"""The weights of an export: drawn at random, those of a retrained proxy, or read from a file."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -27,10 +27,13 @@ _TOKENIZER_FILE = "tokenizer.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightedModel:
-    """An architecture with its weights, by the torch model's names.
+    """An architecture with weights.
 
-    tokenizer: a file of the library `tokenizers`; None where the weights come without one.
-    story: where the weights are from, as a clause.
+    Attributes:
+        architecture: The architecture.
+        weights: The weights by their names in the torch model.
+        tokenizer: A file of the library `tokenizers`; None if the weights come without one.
+        weights_origin: Where the weights come from, as a clause.
     """
 
     architecture: Architecture
@@ -40,19 +43,28 @@ class WeightedModel:
 
 
 def random_model(architecture: Architecture, seed: int) -> WeightedModel:
+    """Return an architecture with random weights, which are drawn when they are accessed."""
     return WeightedModel(
         architecture=architecture,
         weights=InitialWeights(architecture, seed),
         tokenizer=None,
-        weights_origin=f"weights at random (seed {seed}), untrained",
+        weights_origin=f"random weights (seed {seed}), untrained",
     )
 
 
 @contextmanager
 def proxy_model(detail: TrialDetail, architecture: Architecture) -> Iterator[WeightedModel]:
-    """The narrow copy of a trial's architecture, trained as its study trains; progress is shown.
+    """Train the proxy of a trial as its study does, and show the progress.
 
-    ValueError where the training fails. The tokenizer is there until the context ends.
+    Args:
+        detail: The trial.
+        architecture: The architecture of the trial.
+
+    Yields:
+        The trained proxy. The file of its tokenizer exists until the context ends.
+
+    Raises:
+        ValueError: The training fails.
     """
     loss = loss_evaluator(detail.spec)
     with notices().status("training the proxy") as status, tempfile.TemporaryDirectory() as folder:
@@ -61,7 +73,7 @@ def proxy_model(detail: TrialDetail, architecture: Architecture) -> Iterator[Wei
                 architecture, lambda progress: status.update(f"{progress.done:.0%} {progress.text}")
             )
         except EvaluationFailed as failure:
-            raise ValueError(f"weights: the proxy's training failed: {failure}") from failure
+            raise ValueError(f"weights: the training of the proxy failed: {failure}") from failure
         status.stop()
         tokenizer = Path(folder) / _TOKENIZER_FILE
         trained.tokenizer.bpe.save(str(tokenizer))
@@ -69,16 +81,22 @@ def proxy_model(detail: TrialDetail, architecture: Architecture) -> Iterator[Wei
             architecture=trained.model.architecture,
             weights=weights_of(trained.model),
             tokenizer=tokenizer,
-            weights_origin=f"the narrow copy that the study trains in place of the model, with the "
-            f"study's tokenizer: {trained.curve[-1].loss:.3f} bits a byte after "
+            weights_origin="the narrow proxy that the study trains instead of the model, with the "
+            f"study's tokenizer: {trained.curve[-1].loss:.3f} bits per byte after "
             f"{trained.curve[-1].tokens:,} tokens; the full-size model has not been trained",
         )
 
 
 def given_model(path: Path, architecture: Architecture) -> WeightedModel:
-    """From a folder that transformers saved, or a safetensors file with the torch model's names.
+    """Read the weights of a model.
 
-    ValueError, one sentence, for whatever does not fit.
+    Args:
+        path: A folder saved by transformers, or a safetensors file whose tensors are named as in
+            the torch model.
+        architecture: The architecture that the weights are for.
+
+    Raises:
+        ValueError: The weights cannot be read or do not fit the architecture.
     """
     if path.is_dir():
         weights: Weights = read_weights(path, architecture)
@@ -91,13 +109,14 @@ def given_model(path: Path, architecture: Architecture) -> WeightedModel:
         )
     if path.suffix in PICKLES:
         raise ValueError(
-            f"weights: '{path}' is a pickle, which may run any program when it is read; "
-            "convert it where you trust it: safetensors.torch.save_file(torch.load(FILE), NEW_FILE)"
+            f"weights: '{path}' is a pickle file, which can run any program when it is loaded; "
+            "if you trust it, convert it with safetensors.torch.save_file(torch.load(FILE), "
+            "NEW_FILE)"
         )
     if path.suffix != ".safetensors" or not path.is_file():
         raise ValueError(
-            f"weights: '{path}' is not random, proxy, a folder that transformers saved, "
-            "or a .safetensors file"
+            f"weights: '{path}' is not random, proxy, a folder saved by transformers, or a "
+            ".safetensors file"
         )
     return WeightedModel(
         architecture=architecture,
@@ -108,11 +127,16 @@ def given_model(path: Path, architecture: Architecture) -> WeightedModel:
 
 
 def end_token(tokenizer: Path, vocab_size: int) -> int | None:
-    """The id that ends a text, where a file that transformers wrote beside it names one.
+    """Return the id of the end-of-text token that a file next to the tokenizer names, if any.
 
-    ValueError for an id that the model does not have.
+    Args:
+        tokenizer: The file of the tokenizer, in a folder saved by transformers.
+        vocab_size: The number of tokens of the model.
+
+    Raises:
+        ValueError: The model has no such token.
     """
-    found = _named_end(tokenizer)
+    found = _named_end_token(tokenizer)
     if found is not None and not 0 <= found < vocab_size:
         raise ValueError(
             f"{tokenizer.parent}: eos_token_id: {found} is not one of the model's "
@@ -121,25 +145,25 @@ def end_token(tokenizer: Path, vocab_size: int) -> int | None:
     return found
 
 
-def _named_end(tokenizer: Path) -> int | None:
-    found = _beside(tokenizer, "generation_config.json").get("eos_token_id")
+def _named_end_token(tokenizer: Path) -> int | None:
+    found = _read_companion(tokenizer, "generation_config.json").get("eos_token_id")
     first = found[0] if isinstance(found, list) and found else found
     if isinstance(first, int):
         return first
-    named = _beside(tokenizer, "tokenizer_config.json").get("eos_token")
+    named = _read_companion(tokenizer, "tokenizer_config.json").get("eos_token")
     spelling = named.get("content") if isinstance(named, dict) else named
-    return _id(spelling, tokenizer) if isinstance(spelling, str) else None
+    return _token_id(spelling, tokenizer) if isinstance(spelling, str) else None
 
 
-def _id(spelling: str, tokenizer: Path) -> int | None:
+def _token_id(spelling: str, tokenizer: Path) -> int | None:
     try:
         found: int | None = tokenizers.Tokenizer.from_file(str(tokenizer)).token_to_id(spelling)
     except Exception as error:  # the library raises no other
-        raise ValueError(f"{tokenizer}: is no tokenizer: {error}") from None
+        raise ValueError(f"{tokenizer} is not a tokenizer file: {error}") from None
     return found
 
 
-def _beside(tokenizer: Path, name: str) -> Mapping[str, object]:
-    """What a file in the tokenizer's folder says; nothing where there is none."""
+def _read_companion(tokenizer: Path, name: str) -> Mapping[str, object]:
+    """Return the content of a JSON file in the tokenizer's folder; empty if there is none."""
     path = tokenizer.with_name(name)
     return parse_json(dict[str, object], read_text(path), str(path)) if path.is_file() else {}

@@ -1,14 +1,21 @@
-"""The exports that hold weights: for transformers, for onnxruntime and for llama.cpp."""
+"""Exports models with weights, for transformers, onnxruntime and llama.cpp."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import TypeVar, assert_never, get_args
 
 from evaluators.scores import is_trained
-from nas.exporters.architecture_json import Provenance, subject_provenance, write_architecture
-from nas.exporters.formats import PROXY, RANDOM, USUAL_QUANTIZATION, Exported, ExportOptions, Format
+from nas.exporters.architecture_json import Provenance, model_provenance, write_architecture
+from nas.exporters.formats import (
+    DEFAULT_QUANTIZATION,
+    PROXY,
+    RANDOM,
+    Exported,
+    ExportOptions,
+    Format,
+)
 from nas.exporters.huggingface.transformers_folder import write_huggingface
 from nas.exporters.onnx_folder import write_onnx_folder
 from nas.exporters.output import MARK, writing_file, writing_folder
@@ -21,12 +28,11 @@ from nas.exporters.weight_sources import (
 )
 from nas.inputs.model_argument import ResolvedModel
 from search_space.huggingface.checkpoint import holds_weights
-from search_space.input_errors import one_of
 from search_space.llama_cpp.family import unsupported_by_llama_cpp
 from search_space.llama_cpp.gguf_file import GgufQuantization, write_gguf
 from search_space.llama_cpp.gguf_tokenizer import (
     GgufTokenizer,
-    InexpressibleTokenizer,
+    UnsupportedTokenizer,
     read_tokenizer,
 )
 from search_space.onnx_graph import GraphQuantization
@@ -35,130 +41,142 @@ from search_space.onnx_model import MODEL_FILE
 T = TypeVar("T")
 
 
-def export_with_weights(subject: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
-    """All of it or nothing; raises as `export_model`."""
+def export_with_weights(model: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
+    """Export a model completely or not at all.
+
+    Args:
+        model: The model.
+        options: The options, which `export_model` has checked; a format with weights.
+        path: The file or folder to write.
+
+    Raises:
+        ValueError: See `export_model`.
+    """
     match options.file_format:
         case Format.GGUF:
-            return _export_gguf(subject, options, path)
+            return _export_gguf(model, options, path)
         case Format.HF:
-            return _export_huggingface(subject, options, path)
+            return _export_huggingface(model, options, path)
         case Format.ONNX:
-            return _export_onnx(subject, options, path)
+            return _export_onnx(model, options, path)
+        case Format.JSON | Format.TORCH:
+            raise AssertionError(f"{options.file_format} contains no weights")
         case _:
-            raise AssertionError(f"{options.file_format} holds no weights")
+            assert_never(options.file_format)
 
 
-def _export_gguf(subject: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
-    quantization = _one_of(options.quantization, get_args(GgufQuantization))
-    # Before a proxy is trained for it, which keeps the layout.
-    if (reason := unsupported_by_llama_cpp(subject.architecture)) is not None:
+def _export_gguf(model: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
+    # Checked before a proxy is trained; a proxy has the same layout.
+    if (reason := unsupported_by_llama_cpp(model.architecture)) is not None:
         raise ValueError(f"format: gguf is not possible: {reason}")
     with (
         writing_file(path, overwrite=options.overwrite) as file,
-        _weighed(subject, options) as model,
+        _weighted(model, options) as weighted,
     ):
-        embedded = _embedded(model)
+        embedded = _embedded_tokenizer(weighted)
         write_gguf(
-            model.architecture,
+            weighted.architecture,
             file,
-            quantization=quantization,
+            quantization=_quantization(options, get_args(GgufQuantization)),
             context_length=options.context_length,
-            weights=model.weights,
+            weights=weighted.weights,
             tokenizer=embedded.tokenizer,
         )
         return Exported(
             path=path,
             reads_text=embedded.tokenizer is not None,
-            weights_origin=model.weights_origin,
+            weights_origin=weighted.weights_origin,
             remark=embedded.remark,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Embedded:
-    """What a GGUF file has of the weights' tokenizer, and what it lacks."""
+class _EmbeddedTokenizer:
+    """The tokenizer for a GGUF file, and a remark if it is missing or differs from the original."""
 
     tokenizer: GgufTokenizer | None = None
     remark: str | None = None
 
 
-def _embedded(model: WeightedModel) -> _Embedded:
-    if model.tokenizer is None:
-        return _Embedded()
-    vocab_size = model.architecture.vocab_size
-    end = end_token(model.tokenizer, vocab_size)
+def _embedded_tokenizer(weighted: WeightedModel) -> _EmbeddedTokenizer:
+    if weighted.tokenizer is None:
+        return _EmbeddedTokenizer()
+    vocab_size = weighted.architecture.vocab_size
+    end = end_token(weighted.tokenizer, vocab_size)
     try:
-        tokenizer = read_tokenizer(model.tokenizer, vocab_size, end)
-    except InexpressibleTokenizer as reason:
-        return _Embedded(remark=f"no tokenizer in it: {reason}")
+        tokenizer = read_tokenizer(weighted.tokenizer, vocab_size, end)
+    except UnsupportedTokenizer as reason:
+        return _EmbeddedTokenizer(remark=f"the file contains no tokenizer: {reason}")
     remark = tokenizer.ignored_normalizer and (
-        f"its tokenizer brings text to {tokenizer.ignored_normalizer} first, llama.cpp does not"
+        f"the tokenizer normalises text to Unicode {tokenizer.ignored_normalizer}, but llama.cpp "
+        "does not"
     )
-    return _Embedded(tokenizer=tokenizer, remark=remark)
+    return _EmbeddedTokenizer(tokenizer=tokenizer, remark=remark)
 
 
-def _export_huggingface(subject: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
+def _export_huggingface(model: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
     with (
         writing_folder(path, overwrite=options.overwrite) as folder,
-        _weighed(subject, options) as model,
+        _weighted(model, options) as weighted,
     ):
-        provenance = _provenance(subject, model)
+        provenance = _provenance(model, weighted)
         write_huggingface(
-            model.architecture,
-            model.weights,
+            weighted.architecture,
+            weighted.weights,
             folder,
             name=path.name,
             context_length=options.context_length,
-            tokenizer=model.tokenizer,
-            provenance=_card(provenance, model),
+            tokenizer=weighted.tokenizer,
+            provenance=_card(provenance, weighted),
         )
-        write_architecture(model.architecture, folder / MARK, provenance)
-        return Exported(path=path, weights_origin=model.weights_origin)
+        write_architecture(weighted.architecture, folder / MARK, provenance)
+        return Exported(path=path, weights_origin=weighted.weights_origin)
 
 
-def _export_onnx(subject: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
-    quantization = _one_of(options.quantization, get_args(GraphQuantization))
+def _export_onnx(model: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
     with (
         writing_folder(path, overwrite=options.overwrite) as folder,
-        _weighed(subject, options) as model,
+        _weighted(model, options) as weighted,
     ):
         reason = write_onnx_folder(
-            model.architecture,
-            model.weights,
+            weighted.architecture,
+            weighted.weights,
             folder,
-            quantization=quantization,
+            quantization=_quantization(options, get_args(GraphQuantization)),
             context_length=options.context_length,
-            tokenizer=model.tokenizer,
-            end_token=_end(model),
+            tokenizer=weighted.tokenizer,
+            end_token=_end_token(weighted),
         )
-        write_architecture(model.architecture, folder / MARK, _provenance(subject, model))
-        remark = None if reason is None else f"no genai_config.json: {reason}"
-        return Exported(path=path, weights_origin=model.weights_origin, remark=remark)
+        write_architecture(weighted.architecture, folder / MARK, _provenance(model, weighted))
+        remark = None if reason is None else f"genai_config.json was not written: {reason}"
+        return Exported(path=path, weights_origin=weighted.weights_origin, remark=remark)
 
 
-def _end(model: WeightedModel) -> int | None:
-    """The token that ends a text; where none is named, one that text does not hold."""
-    if model.tokenizer is None:
+def _end_token(weighted: WeightedModel) -> int | None:
+    """Return the end-of-text token; if none is named, one that text never contains."""
+    if weighted.tokenizer is None:
         return None
-    told = _embedded(model).tokenizer
-    named = end_token(model.tokenizer, model.architecture.vocab_size)
-    return told.end if named is None and told is not None else named
+    named = end_token(weighted.tokenizer, weighted.architecture.vocab_size)
+    if named is not None:
+        return named
+    embedded = _embedded_tokenizer(weighted).tokenizer
+    return None if embedded is None else embedded.end_token
 
 
 @contextmanager
-def _weighed(subject: ResolvedModel, options: ExportOptions) -> Iterator[WeightedModel]:
-    """The model to be written: the subject with weights, or its proxy."""
-    architecture, folder = subject.architecture, subject.folder
+def _weighted(model: ResolvedModel, options: ExportOptions) -> Iterator[WeightedModel]:
+    """Provide what is written: the model with weights, or its proxy."""
+    architecture, folder = model.architecture, model.folder
     if options.weights == PROXY:
-        assert subject.detail is not None
-        with proxy_model(subject.detail, architecture) as model:
-            yield model
+        assert model.detail is not None
+        with proxy_model(model.detail, architecture) as proxy:
+            yield proxy
     elif options.weights is None and folder is not None and holds_weights(folder):
         yield given_model(folder, architecture)
     elif options.weights is None and folder is not None and (folder / MODEL_FILE).is_file():
         raise ValueError(
-            f"weights: '{folder}' holds them in {MODEL_FILE} only, out of which they are not read; "
-            "--weights names a folder of transformers, or random"
+            f"weights: '{folder}' contains weights only in {MODEL_FILE}, from which they cannot be "
+            "read; set --weights to a folder saved by transformers, or to random"
         )
     elif options.weights in (None, RANDOM):
         yield random_model(architecture, options.seed)
@@ -166,17 +184,16 @@ def _weighed(subject: ResolvedModel, options: ExportOptions) -> Iterator[Weighte
         yield given_model(Path(options.weights), architecture)
 
 
-def _provenance(subject: ResolvedModel, model: WeightedModel | None = None) -> Provenance:
-    """Of what is written; the scores are those of the architecture that it was made from."""
-    origin = subject.stretched_from
-    if model is not None and model.architecture != subject.architecture:
-        origin = subject.architecture
-    return subject_provenance(subject, origin)
+def _provenance(model: ResolvedModel, weighted: WeightedModel) -> Provenance:
+    """Return the provenance of what is written: the model, or a proxy made from it."""
+    is_proxy = weighted.architecture != model.architecture
+    return model_provenance(model, model.architecture if is_proxy else model.stretched_from)
 
 
-def _card(provenance: Provenance, model: WeightedModel) -> str:
-    """The model card's paragraphs on where model and weights are from, in Markdown."""
-    lines = [f"{model.weights_origin[0].upper()}{model.weights_origin[1:]}."]
+def _card(provenance: Provenance, weighted: WeightedModel) -> str:
+    """Return the model card's paragraphs on where model and weights come from, in Markdown."""
+    origin = weighted.weights_origin
+    lines = [f"{origin[0].upper()}{origin[1:]}."]
     if provenance.study is not None:
         trial = f"{provenance.trial} of the study {provenance.study}, {provenance.state}"
         lines += [
@@ -186,7 +203,7 @@ def _card(provenance: Provenance, model: WeightedModel) -> str:
             else f"Trial {trial}.",
         ]
     if provenance.scores:
-        lines += ["", "| score | value | unit | 95 % interval |", "|---|---:|---|---|"]
+        lines += ["", "| score | value | unit | 95 % confidence interval |", "|---|---:|---|---|"]
         lines += [
             f"| {score.name} | {_number(score.value)} | {score.unit} | "
             + (
@@ -201,7 +218,8 @@ def _card(provenance: Provenance, model: WeightedModel) -> str:
     if trained:
         lines += [
             "",
-            f"A narrow copy's after a short training, not these weights': {', '.join(trained)}.",
+            f"These scores belong to a narrow proxy after a short training, not to these weights: "
+            f"{', '.join(trained)}.",
         ]
     return "\n".join(lines)
 
@@ -210,9 +228,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _one_of(asked: str | None, known: tuple[T, ...]) -> T:
-    """The quantization that was asked for, if the format has it."""
-    for each in known:
-        if each == (asked or USUAL_QUANTIZATION):
-            return each
-    raise ValueError(f"quantization: '{asked}' is not {one_of(known)}")
+def _quantization(options: ExportOptions, supported: tuple[T, ...]) -> T:
+    """Return the quantisation as a member of the format's type."""
+    name = options.quantization or DEFAULT_QUANTIZATION
+    return next(quantization for quantization in supported if quantization == name)

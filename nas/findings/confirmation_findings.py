@@ -1,43 +1,53 @@
-"""How far a study's losses can be trusted, in sentences that quote figures with intervals."""
+"""Findings of a confirmation: how reliable the losses of a study are, with confidence intervals."""
 
 import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
-from nas.findings.wording import counted
-from studies.confirmation.confirmation_results import Confirmation, Confirmed
+from evaluators.scores import TASK
+from nas.findings.wording import counted, joined
+from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
 from studies.confirmation.confirmation_statistics import RankCorrelation
 
-_NAMED = 4
-_TASK = "task"  # of a training, and so of another length when it is trained for long
-_SURE, _UNLIKELY = 0.95, 0.05
-_ASSUMED = (
-    "Each candidate has one long training, which tells nothing of its own seed noise: what follows "
-    "takes it to be that of the short ones."
+_MOST_NAMED = 4
+_CERTAIN, _UNLIKELY = 0.95, 0.05
+_ASSUMPTION = (
+    "Each candidate has only one long training, which does not reveal its own seed noise; the "
+    "following findings assume that it equals that of the short trainings."
 )
 
 
-def trust_line(confirmation: Confirmation | None, study_argument: str) -> str:
-    """For a place where there is room for one; `typed` is what the user calls the study by."""
+def confirmation_line(confirmation: Confirmation | None, study_argument: str) -> str:
+    """Summarize a confirmation in one line.
+
+    Args:
+        confirmation: The results so far; None if the confirmation has not started.
+        study_argument: The argument that identifies the study on the command line.
+    """
     if confirmation is None:
-        return f"not confirmed by longer trainings: nas confirm {study_argument}"
+        return f"not confirmed by longer training: run nas confirm {study_argument}"
     if confirmation.by_short_loss is None:
-        return f"confirmed in part: nas confirm {study_argument} goes on"
+        return f"partly confirmed: nas confirm {study_argument} resumes"
     noise, found = confirmation.noise, confirmation.by_short_loss
-    beside = "" if noise is None else f"; seed noise {noise.sd:.2g} bits/byte (sd)"
+    noise_text = "" if noise is None else f"; seed noise {noise.sd:.2g} bits/byte (sd)"
     return (
-        f"confirmed: losses rank {found.count} candidates as trainings on "
-        f"{confirmation.long_tokens:,} tokens do, Spearman {_correlation(found)}{beside}"
+        f"confirmed: the losses of {found.count} candidates and those after "
+        f"{confirmation.long_tokens:,} tokens have Spearman correlation {_correlation(found)}"
+        f"{noise_text}"
     )
 
 
-def trust_findings(confirmation: Confirmation) -> Iterator[str]:
-    """As far as the confirmation goes."""
+def confirmation_findings(confirmation: Confirmation) -> Iterator[str]:
+    """Yield what a confirmation shows so far, as sentences.
+
+    Args:
+        confirmation: The results so far.
+    """
     yield from _noise(confirmation)
     yield from _ranks(confirmation)
     yield from _ties(confirmation)
-    yield from _places(confirmation)
-    yield from _timings(confirmation)
+    yield from _probabilities(confirmation)
+    yield from _remeasurements(confirmation)
     for each in confirmation.candidates:
         for failure in each.failures:
             yield f"{each.trial.title.capitalize()} failed in its {failure}."
@@ -46,20 +56,14 @@ def trust_findings(confirmation: Confirmation) -> Iterator[str]:
     if missing:
         lack = counted(len(missing), "candidate lacks", "candidates lack")
         left.append(f"{lack} the long training")
-    if confirmation.under_way:
-        left.append(
-            counted(
-                confirmation.under_way,
-                "repeat has begun and not ended",
-                "repeats have begun and not ended",
-            )
-        )
+    if confirmation.unfinished:
+        left.append(counted(confirmation.unfinished, "job is unfinished", "jobs are unfinished"))
     if left:
-        yield f"Not all is done: {', '.join(left)}; nas confirm goes on."
+        yield f"The confirmation is incomplete: {joined(left)}. To resume it, run nas confirm."
 
 
 def probability_text(probability: float | None) -> str:
-    """`97%`, `>99%`, a dash for one that is not known."""
+    """Format a probability: `97%`, `>99%`, or a dash if it is not known."""
     if probability is None:
         return "–"
     if 0.99 < probability < 1:
@@ -74,136 +78,144 @@ def _noise(confirmation: Confirmation) -> Iterator[str]:
     long = _long_losses(confirmation)
     spread = ""
     if len(long) > 1:
-        spread = f" The candidates' long losses spread by {statistics.stdev(long):.2g} (sd)."
+        spread = (
+            " For comparison, the standard deviation of the candidates' long losses is "
+            f"{statistics.stdev(long):.2g}."
+        )
     yield (
-        f"Seed noise of trainings on {confirmation.short_tokens:,} tokens: {noise.sd:.2g} "
-        f"bits/byte (sd; 95 %: {noise.low:.2g} to {noise.high:.2g}; "
-        f"{counted(noise.degrees, 'degree', 'degrees')} of freedom), without what a seed does to "
-        f"all candidates alike.{spread}"
+        f"Seed noise of training on {confirmation.short_tokens:,} tokens: {noise.sd:.2g} bits/byte "
+        f"(standard deviation; 95 % confidence interval: {noise.low:.2g} to {noise.high:.2g}; "
+        f"{counted(noise.degrees, 'degree', 'degrees')} of freedom), excluding the effect that a "
+        f"seed has on all candidates alike.{spread}"
     )
     if long:
-        yield _ASSUMED
+        yield _ASSUMPTION
 
 
 def _ranks(confirmation: Confirmation) -> Iterator[str]:
     short = confirmation.by_short_loss
     if short is None:
         if len(_long_losses(confirmation)) > 1:
-            yield "Too few candidates, or losses all alike: there is no rank correlation."
+            yield "No rank correlation: there are too few candidates, or all losses are equal."
         return
-    allowed = ""
+    bound = ""
     if confirmation.ceiling is not None:
-        allowed = f"; with such seed noise a faultless score comes to {confirmation.ceiling:.2f}"
+        bound = f" Given this seed noise, a perfect proxy would reach {confirmation.ceiling:.2f}."
     elif confirmation.noise is not None and not confirmation.inherited:
-        allowed = "; seed noise alone would explain how they differ"
+        bound = " Seed noise alone would explain the differences between the losses."
     losses = f"losses after {confirmation.short_tokens:,} tokens"
-    others = f"those after {confirmation.long_tokens:,} with another seed"
+    others = f"those after {confirmation.long_tokens:,} tokens with another seed"
     if confirmation.inherited:
         losses = "losses inherited from the shared network"
-        others = f"those of their own trainings on {confirmation.long_tokens:,} tokens"
+        others = f"those after separate training on {confirmation.long_tokens:,} tokens"
     yield (
-        f"The {losses} rank {short.count} candidates as {others} do: Spearman "
-        f"{_correlation(short)}{allowed}."
+        f"Spearman correlation of the {losses} with {others}, for {short.count} candidates: "
+        f"{_correlation(short)}.{bound}"
     )
-    plain = {
+    by_size = {
         "non-embedding parameters": confirmation.by_non_embedding,
         "all parameters": confirmation.by_parameters,
     }
-    told = {name: each for name, each in plain.items() if each is not None}
-    if told:
-        said = " and ".join(f"{name} {_correlation(each)}" for name, each in told.items())
-        best = max(told, key=lambda name: told[name].value)
+    known = {name: each for name, each in by_size.items() if each is not None}
+    if known:
+        named = joined([f"{_correlation(each)} for {name}" for name, each in known.items()])
+        best = max(known, key=lambda name: known[name].value)
         verdict = ""
-        if told[best].value >= short.value:
-            verdict = f"; among these, {best} rank as well as the study's losses"
-        yield f"The larger taken for the better, for comparison: Spearman of {said}{verdict}."
+        if known[best].value >= short.value:
+            verdict = f" Here, {best} rank the candidates at least as well as the study's losses."
+        yield f"Baseline that ranks by size: Spearman correlation {named}.{verdict}"
 
 
 def _ties(confirmation: Confirmation) -> Iterator[str]:
-    """On the front, whose members a reader chooses among."""
-    gap = confirmation.gap
+    """Compare the members of the front, among which the user chooses."""
+    gap = confirmation.significant_gap
     members = [each for each in confirmation.long_trained if each.on_front]
     pairs = list(itertools.combinations(members, 2))
     if gap is None or not pairs:
         return
     ties = [(one, other) for one, other in pairs if _difference(one, other) <= gap]
-    asked, told = counted(len(pairs), "pair", "pairs"), len(pairs) - len(ties) or "none"
     yield (
-        f"Long losses that differ by less than {gap:.2g} are ties (95 %, each pair by itself: "
-        f"of equal ones, 1 pair in 20 would seem to differ). Of {asked} on the front "
-        f"{told} can be told apart by loss."
+        f"Long losses that differ by less than {gap:.2g} bits/byte are ties (95 % confidence for "
+        "each pair; of pairs of equal candidates, 1 in 20 would appear to differ). Pairs on the "
+        f"front that differ significantly in loss: {len(pairs) - len(ties)} of {len(pairs)}."
     )
     if ties and len(ties) < len(pairs):
-        named = [f"{one.trial.number} and {other.trial.number}" for one, other in ties]
-        more = "" if len(ties) <= _NAMED else f"; and {len(ties) - _NAMED} pairs more"
-        yield f"Not distinguishable by loss: trials {'; '.join(named[:_NAMED])}{more}."
+        named = "; ".join(
+            f"{one.trial.number} and {other.trial.number}" for one, other in ties[:_MOST_NAMED]
+        )
+        left = len(ties) - _MOST_NAMED
+        more = f"; and {counted(left, 'more pair', 'more pairs')}" if left > 0 else ""
+        yield f"Not distinguishable by loss: trials {named}{more}."
 
 
-def _places(confirmation: Confirmation) -> Iterator[str]:
+def _probabilities(confirmation: Confirmation) -> Iterator[str]:
     known = [each for each in confirmation.candidates if each.probability is not None]
     members = [each for each in known if each.on_front]
-    sure = [each for each in members if _share(each) >= _SURE]
+    certain = [each for each in members if _probability(each) >= _CERTAIN]
     if members:
         yield (
-            f"{_SURE:.0%} or more sure to be on the front, among those trained for long: "
-            f"{len(sure)} of {counted(len(members), 'member', 'members')}."
+            f"Members that are on the front with a probability of {100 * _CERTAIN:.0f} % or more, "
+            f"among the candidates with a long training: {len(certain)} of {len(members)}."
         )
-    if members and confirmation.as_found:
+    if members and confirmation.not_retrained:
         yield (
-            f"For that, {' and '.join(confirmation.as_found)} count as the study found them, "
-            "without what another seed would change."
+            f"These probabilities use {joined(confirmation.not_retrained)} as measured in the "
+            "study, without seed noise."
         )
-    if members and _TASK not in confirmation.as_found and any(_TASK in e.again for e in known):
+    is_retrained = TASK not in confirmation.not_retrained
+    if members and is_retrained and any(TASK in each.remeasured for each in known):
         yield (
-            f"For that, {_TASK} counts as the long trainings found it, as noisy as among the short "
-            "ones, and drawn apart from the loss."
+            f"These probabilities use the {TASK} scores of the long trainings, with the seed noise "
+            "of the short ones, drawn independently of the loss."
         )
-    doubtful = [each for each in members if _share(each) < _SURE]
+    doubtful = [each for each in members if _probability(each) < _CERTAIN]
     if doubtful:
-        yield f"Doubtful: {_listed(sorted(doubtful, key=_share))}."
-    rising = [each for each in known if not each.on_front and _share(each) > _UNLIKELY]
+        yield f"Doubtful members: {_listed(sorted(doubtful, key=_probability))}."
+    rising = [each for each in known if not each.on_front and _probability(each) > _UNLIKELY]
     if rising:
-        rising.sort(key=_share, reverse=True)
+        rising.sort(key=_probability, reverse=True)
         yield f"Runners-up that may belong on the front: {_listed(rising)}."
 
 
-def _timings(confirmation: Confirmation) -> Iterator[str]:
-    """How far what was measured anew is from the first time."""
-    names = dict.fromkeys(name for each in confirmation.candidates for name in each.again)
-    names.pop(_TASK, None)
-    told = []
+def _remeasurements(confirmation: Confirmation) -> Iterator[str]:
+    """State how far remeasured scores are from those of the study."""
+    names = dict.fromkeys(name for each in confirmation.candidates for name in each.remeasured)
+    # The task was scored after a training of another length, so it is not the same measurement.
+    names.pop(TASK, None)
+    differences = []
     for name in names:
         changes = [
-            abs(each.again[name].value / each.trial.values[name] - 1)
+            abs(each.remeasured[name].value / each.trial.values[name] - 1)
             for each in confirmation.candidates
-            if name in each.again and each.trial.values.get(name)
+            if name in each.remeasured and each.trial.values.get(name)
         ]
         if changes:
-            told.append(f"{name} {statistics.median(changes):.1%} (at most {max(changes):.1%})")
-    if told:
-        yield f"Measured anew, the median candidate differs by: {', '.join(told)}."
+            median, largest = statistics.median(changes), max(changes)
+            differences.append(f"{name} {median:.1%} (at most {largest:.1%})")
+    if differences:
+        yield f"Median change of remeasured scores: {', '.join(differences)}."
 
 
 def _long_losses(confirmation: Confirmation) -> list[float]:
     return [each.long for each in confirmation.candidates if each.long is not None]
 
 
-def _difference(one: Confirmed, other: Confirmed) -> float:
+def _difference(one: CandidateConfirmation, other: CandidateConfirmation) -> float:
     assert one.long is not None
     assert other.long is not None
     return abs(one.long - other.long)
 
 
-def _share(candidate: Confirmed) -> float:
+def _probability(candidate: CandidateConfirmation) -> float:
     assert candidate.probability is not None
     return candidate.probability
 
 
-def _listed(candidates: Sequence[Confirmed]) -> str:
+def _listed(candidates: Sequence[CandidateConfirmation]) -> str:
     named = [f"{each.trial.title} ({probability_text(each.probability)})" for each in candidates]
-    more = len(named) - _NAMED
-    return ", ".join(named[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(named) - _MOST_NAMED
+    return ", ".join(named[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _correlation(found: RankCorrelation) -> str:
-    return f"{found.value:.2f} (95 %: {found.low:.2f} to {found.high:.2f})"
+    return f"{found.value:.2f} (95 % confidence interval: {found.low:.2f} to {found.high:.2f})"

@@ -1,4 +1,4 @@
-"""What a study says in sentences, each computed from its figures, and what it leaves unproven."""
+"""Findings of a study and their limitations, as sentences with values and confidence intervals."""
 
 import itertools
 from collections import defaultdict
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluators.scores import is_timed
+from evaluators.scores import LOSS, TASK, is_timed
 from evaluators.speed.runners import RUNNERS
 from nas.findings.wording import amount, counted, duration, joined, number, percent, quoted
 from studies.analysis.choice_importance import FEWEST_TRIALS
@@ -18,14 +18,23 @@ from studies.records import Trial, TrialState
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec
 
-_NAMED = 3
+_MOST_NAMED = 3
 _DISTURBED = 0.05
 _LATE = 0.1  # the last tenth of the candidates
-_WASTED: tuple[TrialState, ...] = ("stopped", "infeasible", "failed")
+_INCOMPLETE: dict[TrialState, str] = {
+    "stopped": "stopped early",
+    "infeasible": "infeasible",
+    "failed": "failed",
+}
 
 
-def findings(followed: FollowedStudy, now: StudySummary) -> Iterator[str]:
-    """As far as the study goes."""
+def study_findings(followed: FollowedStudy, now: StudySummary) -> Iterator[str]:
+    """Yield what a study shows so far, as sentences.
+
+    Args:
+        followed: The study.
+        now: Its summary.
+    """
     front, counts = now.front, now.counts
     if not counts.ended:
         yield "No candidate has ended yet."
@@ -38,86 +47,98 @@ def findings(followed: FollowedStudy, now: StudySummary) -> Iterator[str]:
     )
     if front.members:
         yield from _extremes(now)
-        yield from _beside_references(now)
-        yield from _told_apart(followed.spec, now)
+        yield from _reference_models(now)
+        yield from _neighbours(followed.spec, now)
         yield from _progress(now)
     yield from _times(followed)
     yield from _disturbances(followed)
     yield from _drifts(followed)
 
 
-def unproven(
+def study_limitations(
     followed: FollowedStudy, now: StudySummary, confirmation: Confirmation | None = None
 ) -> Iterator[str]:
-    """What a reader may take for shown and is not."""
+    """Yield what a study does not show although a reader may assume it, as sentences.
+
+    Args:
+        followed: The study.
+        now: Its summary.
+        confirmation: The results of its confirmation so far; None if it has not started.
+    """
     spec, front = followed.spec, now.front
     if len(now.complete) < FEWEST_TRIALS:
         yield (
-            f"Few candidates: {len(now.complete):,} complete of {spec.trials:,} wanted; the front "
-            "may look different with more."
+            f"Few candidates are complete ({len(now.complete):,} of {spec.trials:,}); the front "
+            "may change with more."
         )
-    if any(axis.name == "loss" for axis in front.axes):
-        yield from _about_loss(spec, now, confirmation)
+    if any(axis.name == LOSS for axis in front.axes):
+        yield from _loss_limitations(spec, now, confirmation)
     unsettled = [
         trial.title
         for trial in (*front.members, *front.references)
         if any(is_unsettled(spec, score) for score in trial.scores)
     ]
     if unsettled:
-        more = "" if len(unsettled) <= _NAMED else f" and {len(unsettled) - _NAMED:,} more"
+        left = len(unsettled) - _MOST_NAMED
+        more = f" and {left:,} more" if left > 0 else ""
         yield (
-            f"Known less well than the ±{spec.device.precision:.0%} that the study asks for: times "
-            f"of {', '.join(unsettled[:_NAMED])}{more}."
+            "The confidence interval is wider than the requested "
+            f"±{100 * spec.device.precision:g} % for times of "
+            f"{', '.join(unsettled[:_MOST_NAMED])}{more}."
         )
     if any(is_timed(axis.name) for axis in front.axes):
         yield (
-            "Intervals of times are those of the ratio to "
-            f"{paired_reference(spec)}, times what that takes; its own figure may be off, alike "
-            "for all."
+            "Confidence intervals of times are those of the ratio to the time of "
+            f"{paired_reference(spec)}, multiplied by that time. An error in it would scale all "
+            "times alike."
         )
     machines = {
         (each.environment.host, each.environment.cpu) for each in followed.evidence.values()
     }
     if len(machines) > 1:
-        yield f"Timed on {len(machines)} machines: times of different ones do not compare."
+        yield (
+            f"Latencies were measured on {len(machines)} machines; those of different machines are "
+            "not comparable."
+        )
     if RUNNERS[spec.device.runner].is_simulated:
-        yield "No device was timed: the runner makes its figures up."
+        yield "Latencies are simulated; no device was measured."
 
 
-def _about_loss(
+def _loss_limitations(
     spec: StudySpec, now: StudySummary, confirmation: Confirmation | None
 ) -> Iterator[str]:
     proxy = spec.proxy
-    if all(score.low is None for t in now.complete for score in t.scores if score.name == "loss"):
+    if all(score.low is None for t in now.complete for score in t.scores if score.name == LOSS):
         yield (
-            "Every loss comes from one training with one seed, and has no interval: differences "
-            f"of {proxy.rung_margin:g} bits/byte, the margin that the study itself stops by, are "
-            "read as ties."
+            "Every loss comes from one training with one seed and has no confidence interval. "
+            f"Differences of up to {proxy.rung_margin:g} bits/byte, the margin that the study uses "
+            "for early stopping, are treated as ties."
         )
     origin = (
-        f"that of a copy of {proxy.width_share:g} of the width after {proxy.token_budget:,} tokens"
+        f"that of a proxy with {proxy.width_share:g} times the full width, trained on "
+        f"{proxy.token_budget:,} tokens"
         if proxy.method == "scratch"
-        else f"inherited from one network of {proxy.width_share:g} of the width, which all "
-        f"candidates share, after {proxy.shared_token_budget:,} tokens"
+        else f"inherited from one network with {proxy.width_share:g} times the full width, which "
+        f"all candidates share, trained on {proxy.shared_token_budget:,} tokens"
     )
     yield (
-        f"The loss is {origin}: that models of full size, trained for long, come in the same "
+        f"The loss is {origin}. Whether full-size models with longer training rank in the same "
         "order is not shown."
     )
     trained = [] if confirmation is None else [each.trial.id for each in confirmation.long_trained]
     left = sum(trial.id not in trained for trial in now.front.members)
     if left and not trained:
-        yield "Nothing on the front has been trained for longer to confirm it."
+        yield "No member of the front has been confirmed by longer training."
     elif left:
-        missing = counted(left, "point of the front has", "points of the front have")
-        yield f"{missing} not been trained for longer."
+        missing = counted(left, "member of the front has", "members of the front have")
+        yield f"{missing} not been confirmed by longer training."
     if now.counts.stopped:
         stopped = counted(now.counts.stopped, "candidate was", "candidates were")
-        yield f"{stopped} stopped early, and might have come out better than what was expected."
+        yield f"{stopped} stopped early and might have scored better than predicted."
 
 
 def _extremes(now: StudySummary) -> Iterator[str]:
-    """The best in each objective, and the knee."""
+    """Describe the best candidate in each objective, and the knee."""
     front, knee = now.front, now.front.knee
     assert knee is not None
     lowest: dict[int, list[str]] = defaultdict(list)
@@ -127,15 +148,15 @@ def _extremes(now: StudySummary) -> Iterator[str]:
     for trial in front.members:
         if trial.number in lowest:
             names = joined(lowest[trial.number])
-            yield f"Lowest {names}: {_named(trial)}, {_all_quoted(trial, front.axes)}."
+            yield f"Lowest {names}: {_named(trial)} with {_all_quoted(trial, front.axes)}."
     if knee.number in lowest:
-        yield f"The knee of the front is {knee.title} too."
+        yield f"The knee of the front is {knee.title} as well."
     else:
-        yield f"The knee of the front: {_named(knee)}, {_all_quoted(knee, front.axes)}."
+        yield f"Knee of the front: {_named(knee)} with {_all_quoted(knee, front.axes)}."
 
 
-def _beside_references(now: StudySummary) -> Iterator[str]:
-    """The best within the speed, memory and so on of each published model."""
+def _reference_models(now: StudySummary) -> Iterator[str]:
+    """Compare each reference model with the best member that is as fast, as small and so on."""
     front = now.front
     first, *others = front.axes
     for reference in front.references:
@@ -144,41 +165,44 @@ def _beside_references(now: StudySummary) -> Iterator[str]:
             for trial in front.members
             if all(trial.values[axis.name] <= reference.values[axis.name] for axis in others)
         ]
-        limits = joined([f"{each.name}" for each in others])
+        limits = joined([axis.name for axis in others])
         if not within:
-            yield f"No candidate reaches {reference.title} in {limits}."
+            yield f"No candidate on the front reaches the {limits} of {reference.title}."
             continue
         best = min(within, key=lambda trial: trial.values[first.name])
         gap = best.values[first.name] - reference.values[first.name]
         yield (
-            f"Within {reference.title}'s {limits} ({_limits(reference, others)}): "
-            f"{_named(best)} with {quoted(best, first)}, {_compared(gap, best, reference, now)} "
-            f"its {amount(reference.values[first.name], first)}."
+            f"Lowest {first.name} within the {limits} of {reference.title} "
+            f"({_limits(reference, others)}): {_named(best)} with {quoted(best, first)}, "
+            f"{_compared(gap, best, reference, now)} the reference's "
+            f"{amount(reference.values[first.name], first)}."
         )
 
 
 def _compared(gap: float, best: Trial, reference: Trial, now: StudySummary) -> str:
     first = now.front.axes[0]
-    if not _apart(now.front.spec, best, reference, first):
+    if not _differ(now.front.spec, best, reference, first):
         return "a tie with"
     return "below" if gap < 0 else "above"
 
 
-def _told_apart(spec: StudySpec, now: StudySummary) -> Iterator[str]:
-    """Which neighbours on the front differ by no more than the noise, in every objective."""
+def _neighbours(spec: StudySpec, now: StudySummary) -> Iterator[str]:
+    """State which neighbours on the front differ by more than the noise, and which are ties."""
     front = now.front
     if len(front.members) < 2:
         return
     pairs = list(itertools.pairwise(front.members))
-    apart = [
-        f"{axis.name} {sum(_apart(spec, *pair, axis) for pair in pairs):,}" for axis in front.axes
+    of_pairs = f"of {counted(len(pairs), 'pair', 'pairs')}"
+    differing = [
+        f"{sum(_differ(spec, *pair, axis) for pair in pairs):,} {of_pairs} in {axis.name}"
+        for axis in front.axes
     ]
-    said = f"Of {counted(len(pairs), 'pair', 'pairs')} of neighbours on the front"
-    yield f"{said}, these differ beyond the noise: by {joined(apart)}."
-    ties = [pair for pair in pairs if not any(_apart(spec, *pair, axis) for axis in front.axes)]
+    yield f"Neighbours on the front that differ by more than the noise: {joined(differing)}."
+    ties = [pair for pair in pairs if not any(_differ(spec, *pair, axis) for axis in front.axes)]
     if ties:
-        named = "; ".join(f"{one.title} and {other.title}" for one, other in ties[:_NAMED])
-        more = "" if len(ties) <= _NAMED else f"; and {len(ties) - _NAMED:,} more"
+        named = "; ".join(f"{one.title} and {other.title}" for one, other in ties[:_MOST_NAMED])
+        left = len(ties) - _MOST_NAMED
+        more = f"; and {counted(left, 'more pair', 'more pairs')}" if left > 0 else ""
         yield f"Ties in every objective: {named}{more}."
 
 
@@ -187,11 +211,14 @@ def _progress(now: StudySummary) -> Iterator[str]:
         return
     last, ended = now.advances[-1], now.counts.ended
     early = [each for each in now.advances if each.ended <= (1 - _LATE) * ended]
-    said = f"The front last grew with {last.trial.title}, the {_ordinal(last.ended)} to end"
+    text = (
+        f"The front last improved with {last.trial.title}, the {_ordinal(last.ended)} candidate to "
+        "end"
+    )
     if ended >= FEWEST_TRIALS and early and last.hypervolume > 0:
         gain = 1 - early[-1].hypervolume / last.hypervolume
-        said += f"; the last tenth of the candidates made up {percent(gain)} of its hypervolume"
-    yield f"{said}."
+        text += f"; the last tenth of the candidates contributed {percent(gain)} of its hypervolume"
+    yield f"{text}."
 
 
 def _times(followed: FollowedStudy) -> Iterator[str]:
@@ -204,10 +231,18 @@ def _times(followed: FollowedStudy) -> Iterator[str]:
     total = sum(stages.values())
     if total < 1:
         return
-    spent = [f"{stage} {percent(seconds / total)}" for stage, seconds in stages.items()]
-    lost = [f"{percent(states[state] / total)} {state}" for state in _WASTED if states[state]]
-    went = f"; of it went to candidates that ended otherwise than complete: {joined(lost)}"
-    yield f"Evaluations took {duration(total)}: {joined(spent)}{went if lost else ''}."
+    spent = joined([f"{stage} {percent(seconds / total)}" for stage, seconds in stages.items()])
+    lost = [
+        f"{percent(states[state] / total)} ({name})"
+        for state, name in _INCOMPLETE.items()
+        if states[state]
+    ]
+    waste = (
+        f"; of this time, {joined(lost)} was spent on candidates that did not complete"
+        if lost
+        else ""
+    )
+    yield f"Evaluations took {duration(total)}: {spent}{waste}."
 
 
 def _disturbances(followed: FollowedStudy) -> Iterator[str]:
@@ -221,13 +256,13 @@ def _disturbances(followed: FollowedStudy) -> Iterator[str]:
         return
     disturbed = sum((each.disturbed or 0.0) > _DISTURBED for each in known)
     waits = [each.waited_s for each in known if each.waited_s]
-    said = (
+    text = (
         f"{disturbed:,} of {counted(len(known), 'timing', 'timings')} lost more than "
-        f"{percent(_DISTURBED)} of their cores to other processes or the hypervisor"
+        f"{percent(_DISTURBED)} of their cores' time to other processes or the hypervisor"
     )
     if waits:
-        said += f"; {len(waits):,} waited for a quiet machine, {duration(sum(waits))} in all"
-    yield f"{said}."
+        text += f"; {len(waits):,} waited for a quiet machine, {duration(sum(waits))} in total"
+    yield f"{text}."
 
 
 def _drifts(followed: FollowedStudy) -> Iterator[str]:
@@ -239,10 +274,10 @@ def _drifts(followed: FollowedStudy) -> Iterator[str]:
             continue
         low, middle, high = np.quantile(medians, (0.05, 0.5, 0.95))
         yield (
-            f"The reference, {paired_reference(followed.spec)}, timed beside the candidates, took "
-            f"{number(middle)} ms at {workload}, 90 of 100 times between {number(low)} and "
-            f"{number(high)}: the machine drifted by {percent((high - low) / middle)}, which the "
-            "pairing takes out."
+            f"The reference model {paired_reference(followed.spec)}, measured interleaved with the "
+            f"candidates, took a median of {number(middle)} ms at {workload}, and between "
+            f"{number(low)} and {number(high)} ms in 90 % of the measurements. The machine drifted "
+            f"by {percent((high - low) / middle)}, which the interleaving cancels."
         )
 
 
@@ -252,18 +287,18 @@ class _Bounds:
     high: float
 
 
-def _apart(spec: StudySpec, one: Trial, other: Trial, axis: Axis) -> bool:
-    """Whether two trials differ in an objective beyond the noise."""
+def _differ(spec: StudySpec, one: Trial, other: Trial, axis: Axis) -> bool:
+    """Return whether two trials differ in an objective by more than the noise."""
     first, second = _bounds(spec, one, axis), _bounds(spec, other, axis)
     return first.high < second.low or second.high < first.low
 
 
 def _bounds(spec: StudySpec, trial: Trial, axis: Axis) -> _Bounds:
-    """A loss without an interval is known to the margin at which the study tells two apart."""
+    """Return the interval of a score; a loss without one gets the margin for early stopping."""
     score = next(score for score in trial.scores if score.name == axis.name)
     if score.low is not None and score.high is not None:
         return _Bounds(low=score.low, high=score.high)
-    half = spec.proxy.rung_margin / 2 if axis.name in ("loss", "task") else 0.0
+    half = spec.proxy.rung_margin / 2 if axis.name in (LOSS, TASK) else 0.0
     return _Bounds(low=score.value - half, high=score.value + half)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from hardware.runner import ModelFormat
 from nas.inputs.study_argument import find_study
 from search_space.architecture import Architecture
-from search_space.architecture_file import architecture_file, model_name, read_model
+from search_space.architecture_file import find_architecture_file, model_name, read_model
 from search_space.input_errors import suggest_name
 from search_space.preset_models import PRESETS
 from search_space.scaling import parse_parameters, scale_architecture, scaling_remark
@@ -174,9 +174,7 @@ def _find_measurable(text: str, storage: str | None) -> Measurable:
         model = find_model(study, trial, storage=storage)
         return Measurable(name=model.name, source=model.architecture)
     if path.suffix == ".toml" or text in shipped_studies():
-        raise ValueError(
-            f"model: '{text}' is a study with many trials; name one, as in {text}:0"
-        )
+        raise ValueError(f"model: '{text}' is a study with many trials; name one, as in {text}:0")
     if path.suffix == ".json":
         raise ValueError(f"{text}: no such file")
     raise ValueError(

@@ -1,9 +1,8 @@
 """Measured models for people and for scripts: times, ratios, memory, and what to think of them."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, TypeAlias
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,11 +11,8 @@ from rich.text import Text
 from hardware.measurement import Disturbance, Measurement, Phase
 from nas.findings.wording import duration, megabytes
 from nas.inputs.model_argument import ModelFile
-from nas.views.terminal import UNSETTLED, notices, table, unsettled_legend
+from nas.views.terminal import UNSETTLED, table, unsettled_legend
 from nas.workflows.comparison import Comparison, Result, results_of
-
-# Hears what is being done, and how that goes.
-Watch: TypeAlias = Callable[[str, str], None]
 
 # Below these shares, and cores, others are part of any machine's life.
 _TOLD_SHARE = 0.02
@@ -47,24 +43,6 @@ def comparison_view(comparison: Comparison) -> RenderableType:
     parts += [Text(line) for line in _remarks(results, comparison)]
     parts += [Text(line, style="dim") for line in _legend(results, comparison)]
     return Group(*parts)
-
-
-@contextlib.contextmanager
-def watching() -> Iterator[Watch]:
-    """Shows what is being done: on a terminal as it goes, elsewhere a line for each model."""
-    console = notices()
-    if not console.is_terminal:
-        told: set[str] = set()
-
-        def write(doing: str, text: str) -> None:
-            if doing not in told:
-                told.add(doing)
-                console.print(f"{doing}: {text}", soft_wrap=True)
-
-        yield write
-        return
-    with console.status("") as status:
-        yield lambda doing, text: status.update(Text(f"{doing}: {text}"))
 
 
 def _result_document(result: Result, comparison: Comparison) -> dict[str, Any]:

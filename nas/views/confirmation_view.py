@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluators.evaluator import Score
-from nas.findings.confirmation_findings import probability_text, trust_findings
+from nas.findings.confirmation_findings import confirmation_findings, probability_text
 from nas.findings.wording import number
 from nas.views.terminal import broken, layout_strip, table
 from studies.analysis.summaries import Front
-from studies.confirmation.confirmation_results import Confirmation, ConfirmedCandidate
+from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
 from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
 
 _TASK = "task"
@@ -36,14 +36,14 @@ def confirmation_document(confirmation: Confirmation) -> dict[str, Any]:
             "ceiling": confirmation.ceiling,
         },
         "telling_gap": confirmation.significant_gap,
-        "findings": list(trust_findings(confirmation)),
+        "findings": list(confirmation_findings(confirmation)),
     }
 
 
 def confirmation_view(confirmation: Confirmation, front: Front) -> RenderableType:
     """The candidates by their long loss, and what follows; seeds one by one are in the document."""
     sentences = Table.grid(padding=(0, 1))
-    for sentence in trust_findings(confirmation):
+    for sentence in confirmation_findings(confirmation):
         sentences.add_row("-", sentence)
     return Group(_table(confirmation, front), sentences)
 
@@ -83,13 +83,13 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     return grid
 
 
-def _value(candidate: ConfirmedCandidate, name: str) -> str:
+def _value(candidate: CandidateConfirmation, name: str) -> str:
     """As measured anew, where it was; a training of another length is not the same measurement."""
     score = None if name == _TASK else candidate.remeasured.get(name)
     return number(candidate.trial.values[name] if score is None else score.value)
 
 
-def _long_task(candidate: ConfirmedCandidate) -> str:
+def _long_task(candidate: CandidateConfirmation) -> str:
     return number(candidate.remeasured[_TASK].value) if _TASK in candidate.remeasured else "–"
 
 
@@ -103,7 +103,7 @@ def _tokens(count: int) -> str:
     return f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count / 1e3:.3g} k"
 
 
-def _candidate(candidate: ConfirmedCandidate) -> dict[str, Any]:
+def _candidate(candidate: CandidateConfirmation) -> dict[str, Any]:
     return {
         "trial": candidate.trial.number,
         "on_front": candidate.on_front,

@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from evaluators.scores import is_timed
-from nas.findings.confirmation_findings import probability_text, trust_line
+from nas.findings.confirmation_findings import confirmation_line, probability_text
 from nas.findings.wording import number
 from nas.views.candidates import CandidateTable, Row
 from nas.views.scatter import Mark, scatter
@@ -212,7 +212,7 @@ def _caption(front: Front, study_argument: str, confirmation: Confirmation | Non
     drawn = [f"in the table alone, not drawn: {hidden}"] if hidden else []
     lines = ["   ".join(signs), *drawn, volume, *_noise(front)]
     if "loss" in [axis.name for axis in front.axes]:
-        lines.append(trust_line(confirmation, study_argument))
+        lines.append(confirmation_line(confirmation, study_argument))
     return Text("\n".join(lines), style="dim")
 
 

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from nas.findings.wording import duration, megabytes
 from nas.views.live_display import live_display
 from nas.views.profile_tables import profile_view
-from nas.views.terminal import duration
+from nas.views.terminal import notices
+from nas.workflows.profile_plan import setting_title
 from nas.workflows.profile_timing import Profiling
 from nas.workflows.work_progress import WorkListener, WorkProgress
 
@@ -33,6 +35,17 @@ def live_profile(profiling: Profiling) -> Iterator[WorkListener]:
             display.print_start(progress.subject, view.headline(progress))
 
         yield listen
+
+
+def print_cache_warnings(profiling: Profiling) -> None:
+    """Warn about models that fit in a processor cache, where they are faster than deployed ones."""
+    for found in profiling.weights_in_cache():
+        notices().print(
+            f"{setting_title(found.setting)}: the weights of the lightest probe "
+            f"({megabytes(found.weight_bytes)} MB) fit in this machine's cache of "
+            f"{megabytes(found.cache_bytes)} MB",
+            soft_wrap=True,
+        )
 
 
 class _View:

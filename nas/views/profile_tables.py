@@ -13,7 +13,7 @@ from evaluators.speed.operators.additivity import additivity
 from evaluators.speed.operators.operator_costs import OperatorCost, operator_costs
 from evaluators.speed.operators.probe_times import Estimate, ModelTimes, Profile, Setting
 from hardware.measurement import Workload
-from nas.findings.profile_findings import findings
+from nas.findings.profile_findings import profile_findings
 from nas.findings.wording import number
 from nas.views.scatter import Mark, scatter
 from nas.views.terminal import layout_strip, table
@@ -42,7 +42,7 @@ def profile_document(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
             "failures": [
                 {"model": name, "reason": model.failure} for name, model in _failed(profile)
             ],
-            "findings": list(findings(profile)),
+            "findings": list(profile_findings(profile)),
         }
         for profile in profiles
     ]
@@ -66,7 +66,7 @@ def profile_view(profile: Profile) -> RenderableType:
     for name, model in _failed(profile):
         parts.append(Text(f"{name} failed, {model.failure}"))
     found = Table.grid(padding=(0, 1, 0, 0))
-    for finding in findings(profile):
+    for finding in profile_findings(profile):
         found.add_row("•", finding)
     return Group(*parts, found)
 

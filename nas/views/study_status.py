@@ -1,19 +1,24 @@
-"""Where a study stands, for people and for scripts."""
+"""The status of a study: as lines of text for people, and as a document for scripts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.text import Text
 
-from nas.findings.wording import duration
+from nas.findings.wording import counted, duration
 from nas.views.terminal import bar
 from studies.analysis.followed_study import active_runs
 from studies.analysis.summaries import Counts, Status
 from studies.records import ConfirmationRun, Trial
 
 
-def status_document(status: Status, repeats: Sequence[ConfirmationRun]) -> dict[str, Any]:
-    """What `nas status --json` prints."""
+def status_document(status: Status, runs: Sequence[ConfirmationRun]) -> dict[str, Any]:
+    """Return what `nas status --json` prints.
+
+    Args:
+        status: The status of the study.
+        runs: The remeasurements and retrainings of its confirmation.
+    """
     return {
         "study": status.study,
         "requested": status.total,
@@ -27,25 +32,30 @@ def status_document(status: Status, repeats: Sequence[ConfirmationRun]) -> dict[
             if trial.outcome is not None
         ],
         "repeats": {
-            "ended": sum(run.ended_at is not None for run in repeats),
-            "running": [_repeat_document(run) for run in active_runs(repeats)],
+            "ended": sum(run.ended_at is not None for run in runs),
+            "running": [_run_document(run) for run in active_runs(runs)],
         },
     }
 
 
 def status_view(status: Status) -> Text:
+    """Return what `nas status` prints about the search."""
     return Text("\n").join(_lines(status))
 
 
-def repeats_line(runs: Sequence[ConfirmationRun]) -> str:
-    """What `nas confirm` has done of a study, and who is at it."""
+def confirmation_line(runs: Sequence[ConfirmationRun]) -> str:
+    """Return what `nas status` prints about the confirmation of a study.
+
+    Args:
+        runs: The remeasurements and retrainings; at least one.
+    """
     ended = sum(run.ended_at is not None for run in runs)
     failed = sum(run.failure is not None for run in runs)
-    said = f"to confirm its front, {ended} trainings and timings were repeated"
-    said += f", of which {failed} failed" if failed else ""
+    line = f"confirmation: {counted(ended, 'timing or training has', 'timings and trainings have')}"
+    line += " ended" + (f", of which {failed} failed" if failed else "")
     for run in active_runs(runs):
-        said += f"; trial {run.number} is at its {run.confirmation_stage.stage} again on {run.owner}"
-    return said
+        line += f"; {run.confirmation_stage.stage} of trial {run.number} is running in {run.owner}"
+    return line
 
 
 def _running_document(trial: Trial) -> dict[str, Any]:
@@ -61,7 +71,7 @@ def _running_document(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _repeat_document(run: ConfirmationRun) -> dict[str, Any]:
+def _run_document(run: ConfirmationRun) -> dict[str, Any]:
     return {
         "trial": run.number,
         "stage": run.confirmation_stage.stage,
@@ -84,7 +94,7 @@ def _lines(status: Status) -> Iterator[Text]:
         assert trial.outcome is not None
         yield Text(f"{trial.title} failed, {trial.outcome.failure}: {trial.outcome.reason}")
     for rule, draws in status.rejections.items():
-        yield Text(f"rule {rule} refused {draws} draws before anything was paid for them")
+        yield Text(f"rule {rule} rejected {draws} draws before anything was measured")
     spent = ", ".join(f"{stage} {duration(each)}" for stage, each in status.stage_seconds.items())
     if spent:
         yield Text(f"time spent: {spent}", style="dim")
@@ -93,7 +103,7 @@ def _lines(status: Status) -> Iterator[Text]:
 def _counted(counts: Counts) -> str:
     named = _by_state(counts)
     text = ", ".join(f"{count} {state}" for state, count in named.items() if count)
-    duplicates = f"; {counts.duplicates} of them drawn before" if counts.duplicates else ""
+    duplicates = f"; {counts.duplicates} of them duplicates" if counts.duplicates else ""
     return f"{text or 'no candidate yet'}{duplicates}"
 
 

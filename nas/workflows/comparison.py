@@ -1,4 +1,4 @@
-"""The result of timing models interleaved with each other: measurements and what follows from them."""
+"""The results of timing models interleaved with a reference model."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -133,7 +133,9 @@ def _check_idle(store: Store, study: str) -> None:
     if running:
         owner = running[0].owner
         assert owner is not None
-        raise ValueError(f"study: '{study}' is being run by {owner}; confirm it after that has ended")
+        raise ValueError(
+            f"study: '{study}' is being run by {owner}; confirm it after that has ended"
+        )
 
 
 def _trainings(
@@ -179,8 +181,8 @@ def _report_other_conditions(
         others = sum(run.fingerprint != fingerprint for run in runs)
         if others:
             notify(
-                f"{stage}: {others} of {len(runs)} candidates were evaluated on a different device, "
-                "corpus or release; their new scores can be compared with the study's by rank only"
+                f"{stage}: {others} of {len(runs)} candidates were evaluated on a different "
+                "device, corpus or release; compare their new scores with the study's by rank only"
             )
 
 

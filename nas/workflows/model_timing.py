@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluators.evaluator import EvaluationFailed
-from evaluators.speed.built_model import inexpressible, loaded
+from evaluators.speed.built_model import build_and_load, unsupported_by_format
 from evaluators.speed.runners import RUNNERS, RunnerDefinition, make_runner
 from hardware.cores import idlest_cores
 from hardware.progress import Say
@@ -188,9 +188,7 @@ class _Session:
 
         def say(text: str) -> None:
             done = len(self.measured) + len(self.failures)
-            self._listener(
-                WorkProgress(subject=subject, text=text, done=done, total=self._total)
-            )
+            self._listener(WorkProgress(subject=subject, text=text, done=done, total=self._total))
 
         return say
 
@@ -233,10 +231,10 @@ class _Session:
             with runner.load(model.source.path, conditions.capacity) as loaded_model:
                 yield loaded_model
             return
-        reason = inexpressible(model.source, runner.model_format)
+        reason = unsupported_by_format(model.source, runner.model_format)
         if reason is not None:
             raise EvaluationFailed("build error", reason)
-        with loaded(
+        with build_and_load(
             runner, model.source, conditions.quantization, conditions.capacity
         ) as loaded_model:
             yield loaded_model

@@ -96,7 +96,8 @@ def plan_profile(
         default,
         widths=_ascending(widths) or default.widths,
         depths=_ascending(depths) or default.depths,
-        quantizations=tuple(map(_quantization, dict.fromkeys(quantizations))) or default.quantizations,
+        quantizations=tuple(map(_quantization, dict.fromkeys(quantizations)))
+        or default.quantizations,
         threads=_ascending(threads) or default.threads,
         prompt=prompt or default.prompt,
         profile_budget=replace(

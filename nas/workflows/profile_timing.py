@@ -115,7 +115,7 @@ class Profiling:
                 count times.
         """
         interrupts = Interrupts()
-        with interrupts.held_back(), interrupts.let_through():
+        with interrupts.deferred(), interrupts.immediate():
             for setting, number in itertools.product(
                 self._settings, range(self.plan.profile_budget.rounds)
             ):
@@ -171,7 +171,7 @@ class Profiling:
             listener(WorkProgress(subject=subject, text=text, done=self.done, total=self.total))
 
         def timed(workload: Workload, evaluation: Evaluation) -> None:
-            with interrupts.held_back_again():
+            with interrupts.deferred_again():
                 fingerprint = timer.fingerprint(workload)
                 self._cache.save_evaluation(fingerprint, task.architecture, evaluation)
                 self._add(task, workload, number, evaluation)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evaluators.speed.built_model import inexpressible
+from evaluators.speed.built_model import unsupported_by_format
 from evaluators.text.corpus import Corpus, overlap_note, read_corpus
 from evaluators.text.tokenizer import encode, train_tokenizer
 from hardware.progress import Say
@@ -125,11 +125,11 @@ def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
             f"the first violates: {broken_rule(draws[0], space, quantization)}"
         )
     model_format = spec.device.model_format
-    possible = [each for each in legal if inexpressible(each, model_format) is None]
+    possible = [each for each in legal if unsupported_by_format(each, model_format) is None]
     if not possible:
         raise ValueError(
             f"device.runner: '{spec.device.runner}' cannot express any of {len(legal)} random "
-            f"architectures; for the first, {inexpressible(legal[0], model_format)}"
+            f"architectures; for the first, {unsupported_by_format(legal[0], model_format)}"
         )
     drawn = sorted(possible, key=lambda each: parameter_counts(each).total)[len(possible) // 2]
     parameters, weights = parameter_range(space), weight_range(space, quantization)
@@ -200,7 +200,7 @@ def inexpressible_mixers(spec: StudySpec) -> dict[str, str]:
         embedding_share=1.0,
     )
     reasons = {
-        "".join(letters): inexpressible(
+        "".join(letters): unsupported_by_format(
             build(replace(simple, layout="".join(letters))), spec.device.model_format
         )
         for count in range(1, len(space.mixers) + 1)

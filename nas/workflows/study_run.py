@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from evaluators.text.corpus import read_corpus
 from hardware.progress import Say
 from nas.assembly import evaluators_of
+from nas.findings.wording import joined
 from studies.analysis import summaries
 from studies.analysis.followed_study import active_runs
 from studies.owner import Owner
 from studies.search.events import Listener
 from studies.search.loop import run_study
-from studies.spec.reference_models import check_models, with_known_models, with_known_reference
+from studies.spec.reference_models import check_models, with_stored_models, with_stored_reference
 from studies.spec.study_spec import StudySpec, from_json
 from studies.storage.store import Store
 
@@ -61,11 +62,11 @@ def run_or_resume(
     """
     if _is_begun(spec, store):
         begun = from_json(store.study(spec.name).spec)
-        spec = with_known_models(spec, begun)
+        spec = with_stored_models(spec, begun)
         if restart:
             _check_idle(spec, store)
         else:
-            spec = with_known_reference(spec, begun)
+            spec = with_stored_reference(spec, begun)
             _report_other_processes(spec, store, notify)
     check_models(spec)
     say("reading the corpus")
@@ -73,7 +74,7 @@ def run_or_resume(
     with evaluators_of(spec, store, corpus) as evaluators:
         if restart and _is_begun(spec, store):
             _check_idle(spec, store)  # again, because reading a large corpus takes minutes
-            store.forget_study(spec.name)
+            store.delete_study(spec.name)
         try:
             run_study(spec, evaluators=evaluators, store=store, listener=listener, trials=trials)
         except KeyboardInterrupt:
@@ -110,7 +111,7 @@ def _owners(spec: StudySpec, store: Store) -> dict[Owner, None]:
 
 
 def _joined(owners: Iterable[Owner]) -> str:
-    return " and ".join(map(str, owners))
+    return joined([str(owner) for owner in owners])
 
 
 def _is_begun(spec: StudySpec, store: Store) -> bool:

@@ -1,1 +1,1 @@
-"""An Architecture, its weights and its tokenizer as llama.cpp has them, in a GGUF file."""
+"""Writes an Architecture, its weights and its tokenizer as a GGUF file for llama.cpp."""

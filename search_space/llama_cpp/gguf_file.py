@@ -1,7 +1,8 @@
-"""The language model as a GGUF file, where llama.cpp has its architecture.
+"""Writes the language model as a GGUF file, if llama.cpp supports its architecture.
 
-D width, F feed-forward, W kernel width, V vocabulary. Tensors bear llama.cpp's names; each knows
-the torch model's name for it.
+Tensors have llama.cpp's names; each one also records its name in the torch model.
+
+Shape suffixes: D width, W kernel width.
 """
 
 import contextlib
@@ -9,16 +10,16 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, LlamaFileType
 from gguf.quants import quant_shape_to_byte_shape, quantize
 from numpy.typing import NDArray
 
-from search_space.architecture import Architecture, Attention, Layer, ShortConv
+from search_space.architecture import Architecture, Attention, Layer, LinearAttention, ShortConv
 from search_space.llama_cpp.family import (
-    Family,
+    LlamaCppFamily,
     attention_of,
     family_of,
     unsupported_by_llama_cpp,
@@ -38,8 +39,8 @@ _FILE_TYPES: Mapping[GgufQuantization, LlamaFileType] = {
     "int4": LlamaFileType.MOSTLY_Q4_0,
 }
 _BLOCK_FORMAT_VERSION = 2
-# llama.cpp takes no kernel of 1: its convolution keeps the kernel's last W - 1 inputs.
-_SHORTEST_KERNEL = 2
+# llama.cpp does not support a kernel of 1, because its convolution stores the last W - 1 inputs.
+_MIN_KERNEL = 2
 
 
 def write_gguf(
@@ -52,15 +53,27 @@ def write_gguf(
     weights: Mapping[str, NDArray[np.float32]] | None = None,
     tokenizer: GgufTokenizer | None = None,
 ) -> Path:
-    """Writes the file and returns its path.
+    """Write a model as a GGUF file.
 
-    weights: by the torch model's names; drawn from `seed` where there are none.
+    Matrices, including the embedding, are F16, Q8_0 or Q4_0, as with `llama-quantize --pure`.
+    Matrices whose rows are not a multiple of the block size are F16. Norms, biases and convolution
+    kernels are F32.
 
-    Matrices are F16, Q8_0 or Q4_0, the embedding too (`llama-quantize --pure`); those whose rows
-    are not whole blocks stay F16. Norms, biases and convolution kernels are F32. Without a
-    tokenizer it serves llama-bench, which needs none, and programs that bring their own tokens.
+    Args:
+        architecture: The architecture of the model.
+        path: The path of the file.
+        quantization: The quantisation of matrices: fp16 (F16), int8 (Q8_0) or int4 (Q4_0).
+        context_length: The maximum context length, in tokens.
+        seed: The seed of random weights.
+        weights: The weights by their names in the torch model; None draws them at random.
+        tokenizer: The tokenizer; without one, the file is usable by llama-bench and by programs
+            that pass token ids.
 
-    Raises ValueError for what llama.cpp cannot express.
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: llama.cpp does not support the architecture.
     """
     reason = unsupported_by_llama_cpp(architecture)
     if reason is not None:
@@ -95,7 +108,16 @@ def write_gguf(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tensor:
-    """name: llama.cpp's; source: the torch model's; paired_heads: heads whose pairs stand apart."""
+    """A tensor of the file.
+
+    Attributes:
+        name: The name in llama.cpp.
+        source: The name in the torch model.
+        shape: The shape in the file.
+        kind: What the tensor is used for, which determines its data type.
+        paired_heads: The number of heads whose rotary pairs must be moved next to each other; None
+            if rows keep their order.
+    """
 
     name: str
     source: str
@@ -105,7 +127,7 @@ class _Tensor:
 
 
 def _describe(
-    writer: GGUFWriter, architecture: Architecture, family: Family, context_length: int
+    writer: GGUFWriter, architecture: Architecture, family: LlamaCppFamily, context_length: int
 ) -> None:
     mixers = [layer.mixer for layer in architecture.layers]
     attention = attention_of(architecture)
@@ -133,8 +155,8 @@ def _describe(
         writer.add_rope_freq_base_swa(sliding[0].rope_base)
 
 
-def _tensors(architecture: Architecture, family: Family) -> Iterator[_Tensor]:
-    """Every tensor in the file's order."""
+def _tensors(architecture: Architecture, family: LlamaCppFamily) -> Iterator[_Tensor]:
+    """Yield all tensors, in the order of the file."""
     table = (architecture.vocab_size, architecture.width)
     final_norm = "token_embd_norm" if family == "lfm2" else "output_norm"
     yield _Tensor(name="token_embd.weight", source="embedding.weight", shape=table)
@@ -146,7 +168,7 @@ def _tensors(architecture: Architecture, family: Family) -> Iterator[_Tensor]:
 
 
 def _layer(
-    block: str, source: str, layer: Layer, architecture: Architecture, family: Family
+    block: str, source: str, layer: Layer, architecture: Architecture, family: LlamaCppFamily
 ) -> Iterator[_Tensor]:
     width, hidden = architecture.width, layer.feed_forward_width
     yield _norm(f"{block}.attn_norm", f"{source}.mixer_norm", width)
@@ -157,6 +179,10 @@ def _layer(
             )
         case Attention() as mixer:
             yield from _attention(block, f"{source}.mixer", mixer, width, family)
+        case LinearAttention() | None:
+            raise AssertionError(f"{block}: llama.cpp does not support this mixer")
+        case _:
+            assert_never(layer.mixer)
     yield _norm(f"{block}.ffn_norm", f"{source}.feed_forward_norm", width)
     for part, shape in (
         ("gate", (hidden, width)),
@@ -181,10 +207,10 @@ def _convolution(block: str, source: str, width: int, kernel: int) -> Iterator[_
 
 
 def _attention(
-    block: str, source: str, mixer: Attention, width: int, family: Family
+    block: str, source: str, mixer: Attention, width: int, family: LlamaCppFamily
 ) -> Iterator[_Tensor]:
     for letter, heads in (("q", mixer.heads), ("k", mixer.kv_heads), ("v", mixer.kv_heads)):
-        # The `llama` family rotates neighbours, the others elements that are half a head apart.
+        # The `llama` family rotates neighbouring elements, the others elements half a head apart.
         paired_heads = heads if family == "llama" and letter != "v" else None
         rows = heads * mixer.head_dim
         yield _Tensor(
@@ -218,19 +244,19 @@ def _norm(name: str, source: str, width: int) -> _Tensor:
 
 
 def _kernel(architecture: Architecture) -> int:
-    """One kernel serves all convolutions: a shorter one is a longer one that begins with zeros."""
+    """Return the one kernel width of the file; shorter kernels are padded with leading zeros."""
     kernels = [
         layer.mixer.kernel for layer in architecture.layers if isinstance(layer.mixer, ShortConv)
     ]
-    return max([_SHORTEST_KERNEL, *kernels])
+    return max([_MIN_KERNEL, *kernels])
 
 
 def _type(tensor: _Tensor, quantization: GgufQuantization) -> GGMLQuantizationType:
     if tensor.kind != "matrix":
         return GGMLQuantizationType.F32
-    wanted = _MATRIX_TYPES[quantization]
-    elements, _ = GGML_QUANT_SIZES[wanted]
-    return GGMLQuantizationType.F16 if tensor.shape[-1] % elements else wanted
+    matrix_type = _MATRIX_TYPES[quantization]
+    block_size, _ = GGML_QUANT_SIZES[matrix_type]
+    return GGMLQuantizationType.F16 if tensor.shape[-1] % block_size else matrix_type
 
 
 def _given(tensor: _Tensor, weights: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -246,7 +272,7 @@ def _given(tensor: _Tensor, weights: Mapping[str, NDArray[np.float32]]) -> NDArr
 def _draw(
     tensor: _Tensor, kind: GGMLQuantizationType, generator: np.random.Generator
 ) -> NDArray[np.generic]:
-    """Norms near 1; the rest evenly around 0 with a variance of 1 / columns or near it."""
+    """Draw norms close to 1, other tensors around 0 with a variance of about 1 / columns."""
     if kind in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
         draw = generator.random(tensor.shape, dtype=np.float32)
         draw -= np.float32(0.5)
@@ -254,7 +280,7 @@ def _draw(
             return 1 + draw / 5
         draw *= np.float32((12 / tensor.shape[-1]) ** 0.5)
         return quantize(draw, kind)
-    # A block is a half-precision scale and its codes; any byte is a code, or two.
+    # A block is a half-precision scale followed by codes; every byte is one valid code or two.
     shape = quant_shape_to_byte_shape(tensor.shape, kind)
     _, block_bytes = GGML_QUANT_SIZES[kind]
     words = generator.integers(1 << 64, size=-(-math.prod(shape) // 8), dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""A byte-level BPE of the library `tokenizers` as llama.cpp has it, the same ids or not at all."""
+"""Converts byte-level BPE tokenizers for llama.cpp, with identical token ids or not at all."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,94 +9,114 @@ from typing import Any, TypeAlias
 import tokenizers
 from gguf import GGUFWriter, TokenType
 
-# What the library writes of itself; each access below is to a field that it always writes.
+# A part of the JSON that the library `tokenizers` writes. The code below accesses only fields that
+# it always writes.
 _Part: TypeAlias = Mapping[str, Any]
 
 
-class InexpressibleTokenizer(ValueError):
-    """Its text is a clause that reads alone."""
+class UnsupportedTokenizer(ValueError):
+    """llama.cpp cannot reproduce a tokenizer; the message is a clause that states why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GgufTokenizer:
-    """What a GGUF file says of its tokenizer.
+    """The tokenizer of a GGUF file.
 
-    pre: llama.cpp's name for how text is split before merges.
-    tokens, types: by id, as many as the model has.
-    begin, end: ids. adds_begin: whether every text begins with the former.
-    ignored_normalizer: what the tokenizer does to text first and llama.cpp does not; None if
-        nothing.
+    Attributes:
+        pre_tokenizer: llama.cpp's name for the way in which text is split before merges.
+        tokens: The tokens by id, as many as the model has.
+        types: The type of each token.
+        merges: The merges, in order of priority.
+        begin_token: The id of the begin-of-text token.
+        end_token: The id of the token at which generation stops.
+        adds_begin: Whether every text begins with `begin_token`.
+        ignored_normalizer: The normalisation that the tokenizer applies to text and llama.cpp does
+            not; None if there is none.
     """
 
-    pre: str
+    pre_tokenizer: str
     tokens: tuple[str, ...]
     types: tuple[TokenType, ...]
     merges: tuple[str, ...]
-    begin: int
-    end: int
+    begin_token: int
+    end_token: int
     adds_begin: bool
     ignored_normalizer: str | None
 
 
 def read_tokenizer(path: Path, vocab_size: int, end_token: int | None) -> GgufTokenizer:
-    """The tokenizer of a file of the library `tokenizers`, for a model of `vocab_size` tokens.
+    """Read a tokenizer that was saved by the library `tokenizers`.
 
-    end_token: at which generation stops. InexpressibleTokenizer where llama.cpp would split,
-    merge or frame a text differently.
+    Args:
+        path: The file.
+        vocab_size: The number of tokens of the model.
+        end_token: The id of the token at which generation stops; None selects a token that text
+            never contains.
+
+    Raises:
+        UnsupportedTokenizer: The file is not a tokenizer, or llama.cpp would convert some text to
+            different ids.
     """
     whole = _read(path)
     model, added = whole["model"], whole["added_tokens"]
     if model["type"] != "BPE":
-        raise InexpressibleTokenizer(f"llama.cpp has no {model['type']} as `tokenizers` has it")
+        raise UnsupportedTokenizer(
+            f"llama.cpp does not support tokenizers of the type {model['type']}"
+        )
     for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if model[option]:
-            raise InexpressibleTokenizer(f"llama.cpp has no {option} in byte-level BPE")
+            raise UnsupportedTokenizer(f"llama.cpp does not support {option} in byte-level BPE")
     for token in added:
         if token["lstrip"] or token["rstrip"] or token["single_word"]:
-            raise InexpressibleTokenizer(
-                f"llama.cpp finds the token {token['content']!r} wherever it stands"
+            raise UnsupportedTokenizer(
+                "llama.cpp does not support the options lstrip, rstrip and single_word of the "
+                f"token {token['content']!r}"
             )
     spellings = _by_id(model["vocab"] | {token["content"]: token["id"] for token in added})
     if max(spellings) >= vocab_size:
-        raise InexpressibleTokenizer(
-            f"the tokenizer has the id {max(spellings)}, and the model {vocab_size:,} tokens"
+        raise UnsupportedTokenizer(
+            f"the tokenizer has the id {max(spellings)}, but the model has only {vocab_size:,} "
+            "tokens"
         )
     kinds = {
         token["id"]: TokenType.CONTROL if token["special"] else TokenType.USER_DEFINED
         for token in added
     }
-    # With a space in them, which no byte-level token has, they are no other token.
+    # Byte-level tokens contain no spaces, so these placeholders equal no other token.
     spare = {id_: f"no token {id_}" for id_ in range(vocab_size) if id_ not in spellings}
-    begin = _begin(whole["post_processor"])
-    end = _never_written(spellings, spare) if end_token is None else end_token
+    begin = _begin_token(whole["post_processor"])
+    end = _unused_token(spellings, spare) if end_token is None else end_token
     return GgufTokenizer(
-        pre=_pre(whole["pre_tokenizer"], ignore_merges=bool(model["ignore_merges"])),
+        pre_tokenizer=_pre_tokenizer(
+            whole["pre_tokenizer"], ignore_merges=bool(model["ignore_merges"])
+        ),
         tokens=tuple((spellings | spare)[id_] for id_ in range(vocab_size)),
         types=tuple(
             TokenType.UNUSED if id_ in spare else kinds.get(id_, TokenType.NORMAL)
             for id_ in range(vocab_size)
         ),
         merges=tuple(" ".join(pair) for pair in model["merges"]),
-        begin=end if begin is None else begin,
-        end=end,
+        begin_token=end if begin is None else begin,
+        end_token=end,
         adds_begin=begin is not None,
         ignored_normalizer=_normalizer(whole["normalizer"]),
     )
 
 
 def add_tokenizer(writer: GGUFWriter, tokenizer: GgufTokenizer) -> None:
+    """Add a tokenizer to the metadata of a GGUF file."""
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(tokenizer.pre)
+    writer.add_tokenizer_pre(tokenizer.pre_tokenizer)
     writer.add_token_list(tokenizer.tokens)
     writer.add_token_types(tokenizer.types)
     writer.add_token_merges(tokenizer.merges)
-    writer.add_bos_token_id(tokenizer.begin)
-    writer.add_eos_token_id(tokenizer.end)
+    writer.add_bos_token_id(tokenizer.begin_token)
+    writer.add_eos_token_id(tokenizer.end_token)
     writer.add_add_bos_token(tokenizer.adds_begin)
     writer.add_add_eos_token(False)
 
 
-# Regular expressions that split text, as the library writes them.
+# Regular expressions that split text, as the library `tokenizers` writes them.
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _DIGIT = r"\p{N}"
 _LLAMA3 = (
@@ -104,9 +124,9 @@ _LLAMA3 = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-# llama.cpp's names, by the expressions in order and by whether a whole word that is a token is
-# taken before its merges.
-_PRES: Mapping[tuple[tuple[str, ...], bool], str] = {
+# llama.cpp's names of pre-tokenizers, by their expressions in order and by `ignore_merges`: whether
+# a word that is a token is used without applying merges.
+_PRE_TOKENIZERS: Mapping[tuple[tuple[str, ...], bool], str] = {
     ((_GPT2,), False): "gpt-2",
     ((_DIGIT, _GPT2), False): "smollm",
     ((_LLAMA3,), True): "llama-bpe",
@@ -114,43 +134,43 @@ _PRES: Mapping[tuple[tuple[str, ...], bool], str] = {
     ((_QWEN2,), False): "qwen2",
 }
 
-# The byte 255, as byte-level tokens spell it, which is in no text of UTF-8.
-_NO_BYTE_OF_TEXT = "ÿ"
+# The spelling of byte 255 in byte-level tokens; no UTF-8 text contains this byte.
+_BYTE_255 = "ÿ"
 
 
 def _read(path: Path) -> _Part:
     try:
         whole: _Part = json.loads(tokenizers.Tokenizer.from_file(str(path)).to_str())
     except Exception as error:  # the library raises no other
-        raise InexpressibleTokenizer(f"{path} is no tokenizer: {error}") from None
+        raise UnsupportedTokenizer(f"{path} is not a tokenizer file: {error}") from None
     return whole
 
 
 def _by_id(ids: Mapping[str, int]) -> dict[int, str]:
     spellings = {id_: spelling for spelling, id_ in ids.items()}
     if len(spellings) < len(ids) or not spellings:
-        raise InexpressibleTokenizer("the tokenizer gives one id to two tokens, or has none")
+        raise UnsupportedTokenizer("the tokenizer assigns one id to two tokens, or has no tokens")
     return spellings
 
 
 def _normalizer(normalizer: _Part | None) -> str | None:
     if normalizer is None:
         return None
-    if normalizer["type"] == "NFC":  # as most text is already
+    if normalizer["type"] == "NFC":  # leaves most text unchanged
         return "NFC"
-    raise InexpressibleTokenizer(f"llama.cpp has no normalizer {normalizer['type']}")
+    raise UnsupportedTokenizer(f"llama.cpp does not support the normalizer {normalizer['type']}")
 
 
-def _pre(pre_tokenizer: _Part | None, *, ignore_merges: bool) -> str:
+def _pre_tokenizer(pre_tokenizer: _Part | None, *, ignore_merges: bool) -> str:
     *steps, last = _sequence(pre_tokenizer, "pretokenizers")
     splits = [_split(step) for step in steps]
     if last["type"] != "ByteLevel" or last["add_prefix_space"]:
-        raise InexpressibleTokenizer("llama.cpp has no splitting as the tokenizer's")
+        raise UnsupportedTokenizer("llama.cpp does not split text as the tokenizer does")
     if last["use_regex"]:
         splits.append(_GPT2)
-    name = _PRES.get((tuple(splits), ignore_merges))
+    name = _PRE_TOKENIZERS.get((tuple(splits), ignore_merges))
     if name is None:
-        raise InexpressibleTokenizer("llama.cpp has no splitting as the tokenizer's")
+        raise UnsupportedTokenizer("llama.cpp does not split text as the tokenizer does")
     return name
 
 
@@ -174,12 +194,12 @@ def _split(step: _Part) -> str:
             return str(step["type"])
 
 
-def _begin(processor: _Part | None) -> int | None:
-    """The token that every text begins with."""
+def _begin_token(processor: _Part | None) -> int | None:
+    """Return the token that every text begins with, if any."""
     templates = [
         part
         for part in _sequence(processor, "processors")
-        if part["type"] not in ("none", "ByteLevel")  # which changes offsets only
+        if part["type"] not in ("none", "ByteLevel")  # ByteLevel changes offsets only
     ]
     match templates:
         case [] | [{"type": "TemplateProcessing", "single": [{"Sequence": _}]}]:
@@ -193,17 +213,22 @@ def _begin(processor: _Part | None) -> int | None:
         ] if len(special[name]["ids"]) == 1:
             return int(special[name]["ids"][0])
         case _:
-            raise InexpressibleTokenizer("llama.cpp has no framing as the tokenizer's")
+            raise UnsupportedTokenizer(
+                "llama.cpp does not add special tokens to a text as the tokenizer does"
+            )
 
 
-def _never_written(spellings: Mapping[int, str], spare: Mapping[int, str]) -> int:
-    """A token that a model which has learnt from text does not write.
+def _unused_token(spellings: Mapping[int, str], spare: Mapping[int, str]) -> int:
+    """Return a token that text never contains, so that a trained model does not write it.
 
-    llama.cpp ends a text at token 11 where no other is named.
+    If a file names no end-of-text token, llama.cpp stops at token 11.
     """
     for id_, spelling in spellings.items():
-        if spelling == _NO_BYTE_OF_TEXT:
+        if spelling == _BYTE_255:
             return id_
     if spare:
         return min(spare)
-    raise InexpressibleTokenizer("llama.cpp ends a text at a token, and the tokenizer has none")
+    raise UnsupportedTokenizer(
+        "llama.cpp requires an end-of-text token, and the tokenizer has no token that text never "
+        "contains"
+    )

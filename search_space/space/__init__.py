@@ -1,1 +1,1 @@
-"""A space of architectures: choices, rules, size matching and the encoding for samplers."""
+"""Spaces of architectures: choices, rules, size matching and the encoding for samplers."""

@@ -1,8 +1,9 @@
 """Rules about layouts and sizes: checking, counting legal layouts, and finding the nearest one.
 
-Counting, bounds and repair use dynamic programming over the layers from first to last. A few facts
-about the layers so far, the state (`_State`), decide which letters may follow, so layouts with the
-same state are handled together and never enumerated.
+Legal layouts are counted, the cheapest one is found, and illegal layouts are repaired by dynamic
+programming over the layers, from first to last. Which layers may follow depends only on a few facts
+about the layers so far, the state (`_State`). Layouts in the same state are therefore handled
+together, and no layouts are enumerated.
 """
 
 import hashlib
@@ -259,7 +260,7 @@ class _Nearest:
 
 
 def _advance(state: _State, letter: str, rules: Rules) -> _State | None:
-    """Return the state after one more layer, or None if no further layer can mend the layout."""
+    """Return the state after one more layer, or None if this layer breaks a rule."""
     attention, run = state
     if letter in ATTENTION_LETTERS:
         run = 0
@@ -300,10 +301,9 @@ def _aggregate_layouts(
     """Aggregate a value over all legal layouts of each depth, by dynamic programming.
 
     The value of a layout combines the weights of its letters by `extend`, starting from `empty`;
-    `add` combines the values of all layouts of a depth. `extend` must distribute over `add`, so that
-    the layouts in one state can be aggregated before they are extended. The operations (+, x)
-    count the layouts if all weights are 1, and (min, +) find the cheapest one. The result has no
-    entry for depths without a legal layout.
+    `add` combines the values of all layouts of a depth. As `extend` distributes over `add`, layouts
+    in the same state are aggregated before they are extended. With all weights 1, (+, x) counts the
+    layouts; (min, +) finds the cheapest one. Depths without a legal layout are absent.
     """
 
     def step(totals: dict[_State, T], position: int, depth: int) -> dict[_State, T]:
@@ -339,4 +339,6 @@ def _aggregate_layouts(
 def _check_range(name: str, bounds: tuple[float, float] | None) -> None:
     if bounds is not None and not 0 <= bounds[0] <= bounds[1] < math.inf:
         low, high = bounds
-        raise ValueError(f"{name}: {low} to {high} is not a range of numbers from 0 upwards")
+        raise ValueError(
+            f"{name}: {low} to {high} is not an ascending range that starts at 0 or more"
+        )

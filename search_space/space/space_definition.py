@@ -1,4 +1,4 @@
-"""The choices on offer to a search, what they may be together, and what they reach."""
+"""The space of a search: its choices and rules, and the range of sizes that they reach."""
 
 import itertools
 import math
@@ -10,14 +10,14 @@ from search_space.architecture import Architecture, LayoutLetter
 from search_space.costs import parameter_counts, weight_bytes
 from search_space.quantization import BLOCK, Quantization
 from search_space.space.design_point import DesignPoint, build, feed_forward_width, reads_choice
-from search_space.space.matching import Matched, check_matched, counted, with_size
+from search_space.space.matching import Matched, check_matched, counted_parameters, match_size
 from search_space.space.rules import (
     RuleCheck,
     check_layout,
-    check_size,
+    check_size_rules,
+    format_size,
     layout_counts,
     least_costs,
-    written,
 )
 from search_space.space.rules import Rules as Rules
 
@@ -26,17 +26,28 @@ _Cost: TypeAlias = Callable[[Architecture], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """Choices, each in its natural order; mixers are chosen layer by layer, the rest once a model.
+    """The choices and rules of a search.
 
-    mixers: `c` gated short convolution, `a` full attention, `s` sliding-window attention,
-        `l` gated linear attention, `-` none.
-    feed_forward: hidden channels of the feed-forward as multiples of the width.
-    matched: the size of all architectures. The feed-forward is then no choice but made to fit, and
-        `feed_forward` is its least and its most multiple.
-    kernel: of the short convolution, in tokens.
-    kv_heads: key/value heads; a choice that does not divide the heads is rounded down to one that
-        does.
-    embedding_share: embedding width as a share of the width; below 1 the embedding is factorised.
+    The mixer is chosen for each layer, and everything else once per model. The values of a choice
+    are distinct; numbers are in ascending order.
+
+    Attributes:
+        depth: Numbers of layers.
+        width: Channels of the residual stream.
+        mixers: Letters of the mixers: `c` gated short convolution, `a` full attention, `s`
+            sliding-window attention, `l` gated linear attention, `-` no mixer.
+        feed_forward: Hidden channels of the feed-forwards, as multiples of the width.
+        vocab_size: Numbers of tokens in the vocabulary.
+        kernel: Kernel lengths of short convolutions, in tokens.
+        head_dim: Channels per head.
+        kv_heads: Numbers of key/value heads. A number that does not divide the number of heads is
+            rounded down to one that does.
+        window: Windows of sliding-window attention, in tokens.
+        embedding_share: Widths of the embedding, as fractions of the width. The embedding is
+            factorised if the fraction is less than 1.
+        matched: The size that all architectures have. The feed-forward is then not a choice but
+            computed to fit, and `feed_forward` is its smallest and largest multiple of the width.
+        rules: Rules that architectures must obey.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
@@ -59,13 +70,13 @@ class Space:
         _check_choices("feed_forward", self.feed_forward, 0.1, 16)
         _check_choices("vocab_size", self.vocab_size, 256, 1_048_576)
         _check_choices("kernel", self.kernel, 1, 256)
-        # onnxruntime's GroupQueryAttention rotates heads of 16, 32, 48, ... only.
+        # onnxruntime's GroupQueryAttention rotates only heads of 16, 32, 48, ... channels.
         _check_choices("head_dim", self.head_dim, 16, 1_024, multiple_of=16)
         _check_choices("kv_heads", self.kv_heads, 1, 1_024)
         _check_choices("window", self.window, 1, 1_048_576)
         _check_choices("embedding_share", self.embedding_share, 0.01, 1)
         if not 0 < len(self.mixers) == len(set(self.mixers)):
-            raise ValueError(f"mixers: {list(self.mixers)} is not one or more different letters")
+            raise ValueError(f"mixers: {list(self.mixers)} is not one or more distinct letters")
         if reads_choice(self.mixers, "head_dim"):
             for width, head_dim in itertools.product(self.width, self.head_dim):
                 if width % head_dim:
@@ -80,20 +91,33 @@ class Space:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
+    """The smallest and the largest value of a size.
+
+    Attributes:
+        least: The smallest value.
+        most: The largest value.
+    """
+
     least: int
     most: int
 
 
-def fitted(architecture: Architecture, space: Space) -> Architecture:
-    """The same with the feed-forward that the space's size asks for, where it asks for one."""
+def with_matched_size(architecture: Architecture, space: Space) -> Architecture:
+    """Adapt the feed-forwards of an architecture to the size that the space requires, if any."""
     if space.matched is None:
         return architecture
     least, most = (feed_forward_width(architecture.width, each) for each in space.feed_forward)
-    return with_size(architecture, space.matched, least, most)
+    return match_size(architecture, space.matched, least, most)
 
 
 def broken_rule(architecture: Architecture, space: Space, quantization: Quantization) -> str | None:
-    """The first rule that is broken, as a sentence; `quantization` is the target's."""
+    """Return a sentence about the first rule that an architecture breaks, or None.
+
+    Args:
+        architecture: The architecture to check.
+        space: The space with the rules.
+        quantization: The target's quantisation.
+    """
     checks = (
         *check_layout(architecture.layout, space.rules),
         *check_sizes(architecture, space, quantization),
@@ -104,35 +128,51 @@ def broken_rule(architecture: Architecture, space: Space, quantization: Quantiza
 def check_sizes(
     architecture: Architecture, space: Space, quantization: Quantization
 ) -> tuple[RuleCheck, ...]:
-    """One check for each rule of sizes that is set, and for the size that is to be matched."""
-    checks = check_size(architecture, space.rules, quantization)
+    """Check an architecture against the matched size and each rule about sizes that is set.
+
+    Args:
+        architecture: The architecture to check.
+        space: The space with the rules.
+        quantization: The target's quantisation.
+    """
+    checks = check_size_rules(architecture, space.rules, quantization)
     if space.matched is None:
         return checks
     return check_matched(architecture, space.matched), *checks
 
 
 def parameter_range(space: Space) -> Range:
-    """Fewest and most parameters of what the choices and the rules of layouts reach; exact.
+    """Return the range of parameters that the choices and the rules about layouts allow.
 
-    Where a size is to be matched, bounds on what matches it.
+    The range is exact. If a size is to be matched, it is instead a bound on the architectures that
+    match it.
     """
     return _range(space, _parameters)
 
 
 def weight_range(space: Space, quantization: Quantization) -> Range:
-    """Fewest and most bytes of weights, likewise."""
+    """Return the range of weight bytes; see `parameter_range`."""
     return _range(space, lambda architecture: weight_bytes(architecture, quantization))
 
 
 def check_weight_rule(space: Space, quantization: Quantization) -> None:
-    """ValueError where no architecture of the space can obey `rules.weight_mb`."""
+    """Check that some architecture of the space obeys `rules.weight_mb`.
+
+    Raises:
+        ValueError: No architecture does.
+    """
     if space.rules.weight_mb is not None:
         reached = weight_range(space, quantization)
         _check_reached("weight_mb", space.rules.weight_mb, reached.least / 1e6, reached.most / 1e6)
 
 
 def check_layouts_only(space: Space) -> None:
-    """ValueError where the space offers more than layouts of one size."""
+    """Check that the architectures of a space differ only in their layouts, at a single depth.
+
+    Raises:
+        ValueError: A choice other than the mixers has several values. (`feed_forward` may have
+            two if the space has a matched size.)
+    """
     no_choice = {"mixers", "matched", "rules"}
     if space.matched is not None:
         no_choice.add("feed_forward")
@@ -142,25 +182,26 @@ def check_layouts_only(space: Space) -> None:
     ]
     if several:
         *others, last = several
-        said = f"{', '.join(others)} and {last} are" if others else f"{last} is"
-        each = " each" if others else ""
-        raise ValueError(f"{said} not one size{each}, and layouts need one")
+        subject = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+        value = "single values" if others else "a single value"
+        raise ValueError(f"{subject} not {value}; only the layout may vary")
 
 
 def _range(space: Space, cost: _Cost) -> Range:
-    """Bounds of a cost that is a sum over layers and grows with every choice but two.
+    """Return the range of a cost that is a sum over layers.
 
-    Those two are tried one by one: a factorised embedding adds projections, and the size of a head
-    pulls both ways in linear attention.
+    The cost grows with most choices, which are set to their first or last value. Two choices do not
+    have this property, and all their values are tried: a factorised embedding adds projections, and
+    a larger head adds parameters to linear attention and removes others. All widths are tried, too.
     """
     return Range(
-        least=math.ceil(min(_cheapest(space, point, cost) for point in _points(space, 0))),
-        most=math.floor(max(_dearest(space, point, cost) for point in _points(space, -1))),
+        least=math.ceil(min(_lowest_cost(space, point, cost) for point in _points(space, 0))),
+        most=math.floor(max(_highest_cost(space, point, cost) for point in _points(space, -1))),
     )
 
 
 def _points(space: Space, end: Literal[0, -1]) -> Iterator[DesignPoint]:
-    """Points without a layout whose growing choices are all the first or all the last."""
+    """Yield points without a layout, at one end of the choices that costs grow with."""
     for width, head_dim, share in itertools.product(
         space.width, space.head_dim, space.embedding_share
     ):
@@ -178,42 +219,46 @@ def _points(space: Space, end: Literal[0, -1]) -> Iterator[DesignPoint]:
 
 
 def _reaches(space: Space, cost: _Cost, least: int, most: int) -> bool:
-    """Whether the range of a cost meets these bounds: in most spaces, some first point tells.
+    """Return whether the range of a cost overlaps with these bounds.
 
-    The exact range takes a tenth of a second, and every command reads a study.
+    In most spaces one of the first points decides. The exact range would take 0.1 s, and every
+    command reads a study.
     """
     widest_first = reversed([*_points(space, -1)])
-    return any(_cheapest(space, point, cost) <= most for point in _points(space, 0)) and any(
-        _dearest(space, point, cost) >= least for point in widest_first
+    return any(_lowest_cost(space, point, cost) <= most for point in _points(space, 0)) and any(
+        _highest_cost(space, point, cost) >= least for point in widest_first
     )
 
 
-def _cheapest(space: Space, point: DesignPoint, cost: _Cost) -> float:
+def _lowest_cost(space: Space, point: DesignPoint, cost: _Cost) -> float:
     matched = space.matched
     return _least(space, point, _at_size(matched.least, cost, matched) if matched else cost)
 
 
-def _dearest(space: Space, point: DesignPoint, cost: _Cost) -> float:
+def _highest_cost(space: Space, point: DesignPoint, cost: _Cost) -> float:
     matched = space.matched
-    dearest = _at_size(matched.most, cost, matched) if matched else cost
-    return -_least(space, point, lambda architecture: -dearest(architecture))
+    highest = _at_size(matched.most, cost, matched) if matched else cost
+    return -_least(space, point, lambda architecture: -highest(architecture))
 
 
 def _at_size(size: int, cost: _Cost, matched: Matched) -> _Cost:
-    """What an architecture would cost if its feed-forward gave it that size."""
+    """Return the cost that an architecture has if its feed-forwards give it this size."""
 
     def at_size(architecture: Architecture) -> float:
         first, *rest = architecture.layers
         wider = replace(first, feed_forward_width=first.feed_forward_width + BLOCK)
         other = replace(architecture, layers=(wider, *rest))
-        now, then = counted(architecture, matched), counted(other, matched)
-        slope = (cost(other) - cost(architecture)) / (then - now)
-        return cost(architecture) + slope * (size - now)
+        before = counted_parameters(architecture, matched)
+        after = counted_parameters(other, matched)
+        slope = (cost(other) - cost(architecture)) / (after - before)
+        return cost(architecture) + slope * (size - before)
 
     return at_size
 
 
 def _least(space: Space, point: DesignPoint, cost: _Cost) -> float:
+    """Return the lowest cost of any legal layout at a point, from the costs of single layers."""
+
     def of(layout: str) -> float:
         return cost(build(replace(point, layout=layout)))
 
@@ -231,14 +276,14 @@ def _check_choices(
     name: str, values: Sequence[float], least: float, most: float, multiple_of: int = 0
 ) -> None:
     if not values:
-        raise ValueError(f"{name}: [] is not one or more choices")
+        raise ValueError(f"{name}: [] is not a list of one or more choices")
     for value in values:
         if not least <= value <= most:
             raise ValueError(f"{name}: {value} is not between {least} and {most:,}")
         if multiple_of and value % multiple_of:
             raise ValueError(f"{name}: {value} is not a multiple of {multiple_of}")
     if list(values) != sorted(set(values)):
-        raise ValueError(f"{name}: {list(values)} is not in rising order, each value once")
+        raise ValueError(f"{name}: {list(values)} is not in ascending order without duplicates")
 
 
 def _check_matched(space: Space) -> None:
@@ -247,12 +292,12 @@ def _check_matched(space: Space) -> None:
         return
     if len(space.feed_forward) != 2:
         raise ValueError(
-            f"feed_forward: {list(space.feed_forward)} is not two values, the least and the most "
-            "that may be taken to match a size"
+            f"feed_forward: {list(space.feed_forward)} is not two values, the smallest and the "
+            "largest multiple of the width with which the size may be matched"
         )
 
     def size(architecture: Architecture) -> int:
-        return counted(architecture, matched)
+        return counted_parameters(architecture, matched)
 
     free = replace(space, matched=None)
     if not _reaches(free, size, matched.least, matched.most):
@@ -264,12 +309,12 @@ def _check_matched(space: Space) -> None:
 
 
 def _check_layouts(space: Space) -> None:
-    """Every depth must have a legal layout; the rule that leaves none is named."""
+    """Check that every depth has a legal layout, and name the rule that leaves none."""
     rules, letters = space.rules, ", ".join(space.mixers)
     for name, ends in (("first", rules.first), ("last", rules.last)):
         for letter in ends or ():
             if letter not in space.mixers:
-                raise ValueError(f"rules.{name}: '{letter}' is not among the mixers, {letters}")
+                raise ValueError(f"rules.{name}: '{letter}' is not one of the mixers {letters}")
     possible = layout_counts(space.depth, space.mixers, rules)
     for depth in space.depth:
         if depth not in possible:
@@ -278,7 +323,7 @@ def _check_layouts(space: Space) -> None:
 
 
 def _contradictory_rule(space: Space, depth: int) -> str:
-    """The first rule without which the depth has a legal layout, and what it asks for."""
+    """Return the first rule, with its value, without which the depth has a legal layout."""
     rules = space.rules
     without = {
         "attention_layers": replace(rules, attention_layers=None),
@@ -290,12 +335,12 @@ def _contradictory_rule(space: Space, depth: int) -> str:
         if layout_counts([depth], space.mixers, others):
             asked = getattr(rules, name)
             return f".{name}: {asked if isinstance(asked, int) else list(asked)}"
-    return ": keeping all of them"
+    return ": obeying all of them"
 
 
 def _check_reached(rule: str, bounds: tuple[float, float], least: float, most: float) -> None:
     if most < bounds[0] or least > bounds[1]:
         raise ValueError(
-            f"rules.{rule}: {written(bounds[0])} to {written(bounds[1])} is not within reach of "
-            f"the choices, which give {written(least)} to {written(most)}"
+            f"rules.{rule}: {format_size(bounds[0])} to {format_size(bounds[1])} is not within "
+            f"reach of the choices, which give {format_size(least)} to {format_size(most)}"
         )

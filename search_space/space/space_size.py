@@ -1,4 +1,4 @@
-"""How many architectures a space holds."""
+"""The number of architectures in a space."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ from search_space.space.space_definition import Space
 
 
 def space_size(space: Space) -> int:
-    """How many different architectures the space draws, rules of sizes aside; exact.
+    """Count the different architectures that can be drawn from a space, exactly.
 
-    A choice counts only in layouts that use it, so layouts are counted for each set of letters.
+    Rules about sizes are ignored. A choice multiplies the number only of layouts that use it, so
+    layouts are counted separately for each set of letters.
     """
     subsets = [
         letters
@@ -27,7 +28,7 @@ def space_size(space: Space) -> int:
     within = {letters: layout_counts(space.depth, letters, space.rules) for letters in subsets}
     total = 0
     for letters in subsets:
-        # Layouts that use each of these letters, by inclusion and exclusion.
+        # The layouts that use all of these letters, by inclusion-exclusion.
         layouts = sum(
             (-1) ** (len(letters) - len(fewer)) * sum(counts.values())
             for fewer, counts in within.items()
@@ -44,14 +45,14 @@ def space_size(space: Space) -> int:
 
 
 def _feed_forwards(width: int, space: Space) -> int:
-    """From how many feed-forwards one may be chosen."""
+    """Return the number of feed-forward widths to choose from."""
     if space.matched is not None:
         return 1
     return len({feed_forward_width(width, multiple) for multiple in space.feed_forward})
 
 
 def _mixer_choices(letters: Sequence[LayoutLetter], width: int, space: Space) -> int:
-    """How many mixers a layout of exactly these letters may be made of."""
+    """Return the number of combinations of the choices that mixers of these letters depend on."""
     choices = len(space.kernel) if reads_choice(letters, "kernel") else 1
     if reads_choice(letters, "window"):
         choices *= len(space.window)

@@ -28,8 +28,8 @@ class Placement:
         best: The fraction of layers with each mixer, at each tenth of the depth, among the fifth of
             layouts that are best at their speed.
         rest: The same fractions among all other layouts.
-        best_count: The number of layouts behind `best`.
-        rest_count: The number of layouts behind `rest`.
+        best_count: The number of layouts in `best`.
+        rest_count: The number of layouts in `rest`.
     """
 
     letters: str

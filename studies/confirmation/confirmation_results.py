@@ -27,7 +27,7 @@ _DEFAULT_COUNT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmedCandidate:
+class CandidateConfirmation:
     """A candidate and the results of its confirmation.
 
     Attributes:
@@ -83,7 +83,7 @@ class Confirmation:
     inherited: bool
     not_retrained: tuple[str, ...]
     long_tokens: int | None
-    candidates: tuple[ConfirmedCandidate, ...]
+    candidates: tuple[CandidateConfirmation, ...]
     unfinished: int
     noise: Noise | None
     by_short_loss: RankCorrelation | None
@@ -93,7 +93,7 @@ class Confirmation:
     significant_gap: float | None
 
     @property
-    def long_trained(self) -> tuple[ConfirmedCandidate, ...]:
+    def long_trained(self) -> tuple[CandidateConfirmation, ...]:
         """The candidates with a long training."""
         return tuple(each for each in self.candidates if each.long is not None)
 
@@ -122,9 +122,7 @@ def candidates_to_confirm(front: Front, count: int | None = None) -> tuple[int, 
         ValueError: Loss is not an objective, or fewer than three candidates are complete.
     """
     if LOSS not in [axis.name for axis in front.axes]:
-        raise ValueError(
-            f"objectives: a confirmation requires loss, which is not an objective of '{front.study}'"
-        )
+        raise ValueError(f"objectives: '{front.study}' lacks loss, which a confirmation requires")
     complete = [*map(scored_point, front.members), *front.dominated]
     if len(complete) < FEWEST_RANKED:
         raise ValueError(
@@ -254,7 +252,7 @@ def _confirmed_candidate(
     long_tokens: int | None,
     on_front: bool,
     objectives: Collection[str],
-) -> ConfirmedCandidate:
+) -> CandidateConfirmation:
     """Collect the results of a candidate; later runs replace those of an earlier release."""
     fresh: dict[int, float] = {}
     fresh_task: dict[int, float] = {}
@@ -274,7 +272,7 @@ def _confirmed_candidate(
             fresh[stage.seed] = scores[LOSS].value
             if TASK in scores:
                 fresh_task[stage.seed] = scores[TASK].value
-    return ConfirmedCandidate(
+    return CandidateConfirmation(
         trial=trial,
         on_front=on_front,
         fresh=fresh,
@@ -285,7 +283,7 @@ def _confirmed_candidate(
     )
 
 
-def _with_task_noise(found: Sequence[ConfirmedCandidate]) -> list[ConfirmedCandidate]:
+def _with_task_noise(found: Sequence[CandidateConfirmation]) -> list[CandidateConfirmation]:
     """Add intervals to the task scores of the long trainings, if their seed noise is known."""
     noise = seed_noise([each.fresh_task for each in found])
     if noise is None:
@@ -310,8 +308,8 @@ def _failure(run: ConfirmationRun) -> str:
 
 
 def _with_probabilities(
-    front: Front, found: Sequence[ConfirmedCandidate], noise: Noise | None
-) -> tuple[ConfirmedCandidate, ...]:
+    front: Front, found: Sequence[CandidateConfirmation], noise: Noise | None
+) -> tuple[CandidateConfirmation, ...]:
     """Use remeasured scores for objectives that were remeasured for all candidates."""
     ranked = [each for each in found if each.long is not None]
     if noise is None or not ranked:

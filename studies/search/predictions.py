@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from evaluators.evaluator import Evaluation, Evaluator, Infeasible, Progress, Report
 from evaluators.scores import is_additive, is_timed
-from evaluators.speed.latency_model import FEWEST, Accuracy, LatencyModel, Prediction
+from evaluators.speed.latency_model import MIN_MEASUREMENTS, Accuracy, LatencyModel, Prediction
 from evaluators.speed.workload_parts import Deployment, Parts, parts_of
-from search_space.architecture import Architecture
+from search_space.architecture import Architecture, architecture_hash
 from studies.records import END_STATES, Trial
 from studies.spec.budgets import budgets
 from studies.spec.study_spec import StudySpec, asked_scores
@@ -115,6 +115,8 @@ class _Predictor:
             context_depth=spec.target.context_depth,
         )
         self._store = store
+        # The architectures predicted by this process whose trials have not been read yet, by hash.
+        self._predicted: dict[str, Architecture] = {}
         self._seen: set[int] = set()
         self._measured = {
             name: _Measured()
@@ -126,6 +128,7 @@ class _Predictor:
     def predict(self, architecture: Architecture) -> dict[str, _ScorePrediction]:
         """Return the predictions of those models that are accurate enough, by score."""
         self._learn()
+        self._predicted[architecture_hash(architecture)] = architecture
         return {
             name: _ScorePrediction(
                 prediction=model.predict(parts_of(name, architecture, self._deployment)),
@@ -145,10 +148,13 @@ class _Predictor:
         self._seen = ended
         before = [len(measured.values) for measured in self._measured.values()]
         for trial in trials:
-            if trial.number in new and self._is_measured(trial):
-                self._add(trial)
+            if trial.number in new:
+                assert trial.model is not None
+                predicted = self._predicted.pop(trial.model.hash, None)
+                if self._is_measured(trial):
+                    self._add(trial, predicted or self._store.architecture(trial.model.hash))
         for (name, measured), count in zip(self._measured.items(), before, strict=True):
-            if len(measured.values) > count and len(measured.values) >= FEWEST:
+            if len(measured.values) > count and len(measured.values) >= MIN_MEASUREMENTS:
                 self._models[name] = LatencyModel(measured.parts, measured.values)
 
     def _is_measured(self, trial: Trial) -> bool:
@@ -156,9 +162,7 @@ class _Predictor:
         runs = [run.fingerprint for run in trial.stages]
         return trial.duplicate_of is None and self._fingerprint in runs
 
-    def _add(self, trial: Trial) -> None:
-        assert trial.model is not None
-        architecture = self._store.architecture(trial.model.hash)
+    def _add(self, trial: Trial, architecture: Architecture) -> None:
         for score in trial.scores:
             if score.name in self._measured and score.value > 0:
                 measured = self._measured[score.name]

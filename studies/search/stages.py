@@ -101,8 +101,8 @@ class Stages:
                     failure=failure.kind,
                     curve=tuple(report.curve),
                 )
-            except Infeasible as refusal:
-                return Outcome(state="infeasible", stage=evaluator.stage, reason=str(refusal))
+            except Infeasible as infeasible:
+                return Outcome(state="infeasible", stage=evaluator.stage, reason=str(infeasible))
             except _Stopped as stopped:
                 return Outcome(
                     state="stopped",

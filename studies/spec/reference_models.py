@@ -2,7 +2,7 @@
 
 import math
 
-from evaluators.speed.built_model import inexpressible
+from evaluators.speed.built_model import unsupported_by_format
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
 from search_space.preset_models import PRESETS
@@ -35,15 +35,15 @@ def check_models(spec: StudySpec) -> None:
         model_of(spec, name)
 
 
-def with_known_models(spec: StudySpec, begun: StudySpec) -> StudySpec:
+def with_stored_models(spec: StudySpec, stored: StudySpec) -> StudySpec:
     """Return the study with missing model files replaced by the models stored when it was started.
 
     Args:
         spec: The study as its file describes it now.
-        begun: The study as it was started.
+        stored: The study as it is stored in its database.
     """
     models = {
-        name: begun.models.get(name, model) if isinstance(model, str) else model
+        name: stored.models.get(name, model) if isinstance(model, str) else model
         for name, model in spec.models.items()
     }
     return spec.model_copy(update={"models": models})
@@ -62,7 +62,7 @@ def paired_reference(spec: StudySpec) -> str:
     """
     model_format, named = spec.device.model_format, spec.device.reference
     if named is not None:
-        reason = inexpressible(model_of(spec, named), model_format)
+        reason = unsupported_by_format(model_of(spec, named), model_format)
         if reason is not None:
             raise ValueError(
                 f"device.reference: '{named}' is not supported by the runner "
@@ -71,7 +71,11 @@ def paired_reference(spec: StudySpec) -> str:
         return named
     middle = _middle(spec.space)
     return min(
-        (name for name, model in PRESETS.items() if inexpressible(model, model_format) is None),
+        (
+            name
+            for name, model in PRESETS.items()
+            if unsupported_by_format(model, model_format) is None
+        ),
         key=lambda name: abs(math.log(parameter_counts(PRESETS[name]).total) - middle),
     )
 
@@ -81,16 +85,16 @@ def with_reference(spec: StudySpec) -> StudySpec:
     return _named(spec, paired_reference(spec))
 
 
-def with_known_reference(spec: StudySpec, begun: StudySpec) -> StudySpec:
+def with_stored_reference(spec: StudySpec, stored: StudySpec) -> StudySpec:
     """Return the study with the paired reference that it was started with, unless it names another.
 
     Another release may have a preset that is nearer in size.
 
     Args:
         spec: The study as its file describes it now.
-        begun: The study as it was started.
+        stored: The study as it is stored in its database.
     """
-    known = begun.device.reference
+    known = stored.device.reference
     return spec if spec.device.reference is not None or known is None else _named(spec, known)
 
 

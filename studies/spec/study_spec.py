@@ -44,7 +44,7 @@ class Target(StrictModel):
             `fp16`, `int8` and `int4` are possible.
         context_depth: The number of preceding tokens, 0 to 1,048,576, at which decoding is timed.
         prompt_length: The number of prompt tokens, 1 to 1,048,576, for which prefill is timed.
-        more_depths: Further context depths in increasing order, 0 to 1,048,576 tokens each, at
+        more_depths: Further context depths in ascending order, 0 to 1,048,576 tokens each, at
             which decoding is timed. The depth 4096 adds the score `decode@4096`.
     """
 
@@ -58,7 +58,7 @@ class Target(StrictModel):
     def _check_more_depths(cls, depths: tuple[int, ...]) -> tuple[int, ...]:
         if list(depths) != sorted(set(depths)) or not all(0 <= n <= _MOST_TOKENS for n in depths):
             raise ValueError(
-                f"{list(depths)} is not in increasing order between 0 and {_MOST_TOKENS:,}"
+                f"{list(depths)} is not in ascending order between 0 and {_MOST_TOKENS:,}"
             )
         return depths
 
@@ -115,7 +115,7 @@ class ProxySettings(StrictModel):
             layouts of one size; each candidate inherits its loss from it, and rungs do not apply.
         token_budget: Tokens per training, 1,000 to 1e12 and at least 10 steps.
         shared_token_budget: Tokens in the one training of the shared network, with the same bounds.
-        rungs: Fractions of the token budget in increasing order, between 0 and 1 (exclusive), at
+        rungs: Fractions of the token budget in ascending order, between 0 and 1 (exclusive), at
             which a candidate that cannot reach the front is stopped early.
         rung_margin: The difference in loss, 0 to 10 bits per byte, above which it is stopped.
         device: Where training runs, `cpu` or `cuda`.
@@ -151,9 +151,7 @@ class ProxySettings(StrictModel):
     @classmethod
     def _check_rungs(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
         if list(rungs) != sorted(set(rungs)) or not all(0 < rung < 1 for rung in rungs):
-            raise ValueError(
-                f"{list(rungs)} is not in increasing order between 0 and 1 (exclusive)"
-            )
+            raise ValueError(f"{list(rungs)} is not in ascending order between 0 and 1 (exclusive)")
         return rungs
 
     @model_validator(mode="after")
@@ -382,7 +380,7 @@ def _check_shared(spec: StudySpec) -> None:
     try:
         check_layouts_only(spec.space)
     except ValueError as error:
-        raise ValueError(f"space.{error} where proxy.method is 'shared'") from None
+        raise ValueError(f"space.{error} when proxy.method is 'shared'") from None
     for index, name in enumerate(spec.references):
         model = spec.models.get(name, PRESETS.get(name))
         if isinstance(model, Architecture) and encode(spec.space, model) is None:

@@ -1,4 +1,4 @@
-"""What every Evaluator promises, as a class to inherit: a subclass says how one is made."""
+"""The tests that every Evaluator must pass, as a class to inherit."""
 
 import math
 import tempfile
@@ -11,11 +11,11 @@ from tests.search_space.strategies import ATTENTION, CONV, stack
 
 
 class Stopped(Exception):
-    """What a study raises out of a report to stop an evaluation."""
+    """An exception that a study raises in a report to stop an evaluation."""
 
 
 class EvaluatorConformance:
-    """Inherit it, and give an `evaluator` fixture that works for a moment only."""
+    """The contract of `Evaluator`. A subclass provides a fixture `evaluator` that is fast."""
 
     @pytest.fixture
     def evaluator(self) -> Evaluator:
@@ -33,7 +33,9 @@ class EvaluatorConformance:
         yield
         assert not list(folder.iterdir())
 
-    def test_every_evaluation_carries_the_scores_it_names(self, evaluator, architecture):
+    def test_every_evaluation_has_the_scores_that_the_evaluator_names(
+        self, evaluator, architecture
+    ):
         evaluation = evaluator.evaluate(architecture, lambda _: None)
         assert tuple(score.name for score in evaluation.scores) == evaluator.score_names
         for score in evaluation.scores:
@@ -43,34 +45,34 @@ class EvaluatorConformance:
                 assert score.low <= score.value <= score.high
         assert evaluation.seconds >= 0
 
-    def test_its_stage_is_a_word(self, evaluator):
+    def test_the_stage_is_a_word(self, evaluator):
         assert evaluator.stage.isalpha()
 
-    def test_its_fingerprint_stays_while_nothing_changes(self, evaluator, architecture):
+    def test_an_evaluation_does_not_change_the_fingerprint(self, evaluator, architecture):
         before = evaluator.fingerprint
         evaluator.evaluate(architecture, lambda _: None)
         assert before
         assert evaluator.fingerprint == before
 
-    def test_it_tells_how_far_it_is(self, evaluator, architecture):
-        told: list[Progress] = []
-        evaluator.evaluate(architecture, told.append)
-        shares = [progress.done for progress in told]
-        assert shares == sorted(shares)
-        assert all(0 <= share <= 1 for share in shares)
-        assert all(progress.text for progress in told)
+    def test_reported_progress_never_decreases(self, evaluator, architecture):
+        reports: list[Progress] = []
+        evaluator.evaluate(architecture, reports.append)
+        fractions = [progress.done for progress in reports]
+        assert fractions == sorted(fractions)
+        assert all(0 <= fraction <= 1 for fraction in fractions)
+        assert all(progress.text for progress in reports)
 
-    def test_what_a_report_raises_ends_it(self, evaluator, architecture):
-        told = 0
+    def test_an_exception_in_a_report_ends_the_evaluation(self, evaluator, architecture):
+        count = 0
 
         def stop(_: Progress) -> None:
-            nonlocal told
-            told += 1
+            nonlocal count
+            count += 1
             raise Stopped
 
         try:
             evaluator.evaluate(architecture, stop)
         except Stopped:
-            assert told == 1
+            assert count == 1
         else:
-            assert told == 0  # it is done before there is anything to tell
+            assert count == 0  # the evaluation ended without a report

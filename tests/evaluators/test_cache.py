@@ -1,4 +1,4 @@
-"""What is remembered, and what is asked again."""
+"""Cached evaluations: what is stored and returned, and what is evaluated again."""
 
 import math
 from dataclasses import dataclass, field
@@ -24,17 +24,17 @@ _ONE, _OTHER = preset("smollm2-135m"), preset("lfm2-350m")
 
 @dataclass(kw_only=True)
 class _Slow:
-    """An evaluator that counts how often it works, and answers as it is told."""
+    """An evaluator that records its calls and returns a given value or failure."""
 
     value: float = 1.5
     failure: EvaluationFailed | None = None
     fingerprint: str = "slow 1"
     stage: str = "slow"
     score_names: tuple[str, ...] = ("decode",)
-    asked: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        self.asked.append(architecture_hash(architecture))
+        self.calls.append(architecture_hash(architecture))
         report(Progress(done=0.5, text="half"))
         if self.failure is not None:
             raise self.failure
@@ -43,7 +43,7 @@ class _Slow:
 
 
 @pytest.fixture
-def memory(tmp_path):
+def cache(tmp_path):
     with Store.open(f"sqlite:///{tmp_path}/study.db") as store:
         yield store
 
@@ -52,61 +52,61 @@ def _ignore(progress: Progress) -> None:
     pass
 
 
-def test_a_remembered_evaluation_equals_the_fresh_one_and_costs_nothing(memory: Store) -> None:
+def test_a_cached_evaluation_equals_the_first_one_and_evaluates_nothing(cache: Store) -> None:
     slow = _Slow()
-    evaluator: Evaluator = Cached(evaluator=slow, memory=memory)
+    evaluator: Evaluator = Cached(evaluator=slow, cache=cache)
     fresh = evaluator.evaluate(_ONE, _ignore)
     reports: list[Progress] = []
     assert evaluator.evaluate(_ONE, reports.append) == fresh
-    assert len(slow.asked) == 1
+    assert len(slow.calls) == 1
     assert reports == []
 
 
-def test_each_architecture_and_each_fingerprint_is_asked_for_itself(memory: Store) -> None:
+def test_each_architecture_and_each_fingerprint_has_its_own_entry(cache: Store) -> None:
     slow = _Slow()
     for architecture in (_ONE, _OTHER, _ONE):
-        Cached(evaluator=slow, memory=memory).evaluate(architecture, _ignore)
-    assert slow.asked == [architecture_hash(_ONE), architecture_hash(_OTHER)]
+        Cached(evaluator=slow, cache=cache).evaluate(architecture, _ignore)
+    assert slow.calls == [architecture_hash(_ONE), architecture_hash(_OTHER)]
     later = _Slow(fingerprint="slow 2", value=3.0)
-    found = Cached(evaluator=later, memory=memory).evaluate(_ONE, _ignore)
+    found = Cached(evaluator=later, cache=cache).evaluate(_ONE, _ignore)
     assert found.scores[0].value == 3.0
 
 
-def test_it_is_the_evaluator_in_everything_else(memory: Store) -> None:
+def test_stage_fingerprint_and_score_names_are_the_evaluators(cache: Store) -> None:
     slow = _Slow()
-    remembered = Cached(evaluator=slow, memory=memory)
-    assert (remembered.stage, remembered.fingerprint) == (slow.stage, slow.fingerprint)
-    assert remembered.score_names == slow.score_names
+    cached = Cached(evaluator=slow, cache=cache)
+    assert (cached.stage, cached.fingerprint) == (slow.stage, slow.fingerprint)
+    assert cached.score_names == slow.score_names
 
 
-def test_a_failure_is_not_remembered(memory: Store) -> None:
+def test_a_failure_is_not_cached(cache: Store) -> None:
     slow = _Slow(failure=EvaluationFailed("device lost", "no cable"))
-    evaluator = Cached(evaluator=slow, memory=memory)
+    evaluator = Cached(evaluator=slow, cache=cache)
     for _ in range(2):
         with pytest.raises(EvaluationFailed, match="no cable"):
             evaluator.evaluate(_ONE, _ignore)
     slow.failure = None
     assert evaluator.evaluate(_ONE, _ignore).scores[0].value == 1.5
-    assert len(slow.asked) == 3
+    assert len(slow.calls) == 3
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_score_that_is_no_finite_number_is_a_failure(memory: Store, value: float) -> None:
-    evaluator = Cached(evaluator=_Slow(value=value), memory=memory)
+def test_a_score_that_is_not_finite_is_a_failure(cache: Store, value: float) -> None:
+    evaluator = Cached(evaluator=_Slow(value=value), cache=cache)
     with pytest.raises(EvaluationFailed) as caught:
         evaluator.evaluate(_ONE, _ignore)
     assert caught.value.kind == "diverged"
-    assert memory.load_evaluation(evaluator.fingerprint, _ONE) is None
+    assert cache.load_evaluation(evaluator.fingerprint, _ONE) is None
 
 
-def test_what_a_report_raises_passes_and_leaves_nothing(memory: Store) -> None:
-    class Enough(Exception):
+def test_an_exception_in_a_report_propagates_and_nothing_is_stored(cache: Store) -> None:
+    class Stopped(Exception):
         pass
 
     def stop(progress: Progress) -> None:
-        raise Enough
+        raise Stopped
 
-    evaluator = Cached(evaluator=_Slow(), memory=memory)
-    with pytest.raises(Enough):
+    evaluator = Cached(evaluator=_Slow(), cache=cache)
+    with pytest.raises(Stopped):
         evaluator.evaluate(_ONE, stop)
-    assert memory.load_evaluation(evaluator.fingerprint, _ONE) is None
+    assert cache.load_evaluation(evaluator.fingerprint, _ONE) is None

@@ -1,7 +1,7 @@
-"""Fingerprints of stored results: what earlier releases measured must be found again.
+"""Fingerprints of stored results: a database of an earlier release must lead to cache hits.
 
 The expected values were written by release 0.1.0. A change to one of them makes every stored
-evaluation of that kind invisible, so it has to be deliberate: raise the evaluator's version instead.
+evaluation of that kind invisible. It has to be deliberate, by a higher version of the evaluator.
 """
 
 import json
@@ -60,25 +60,25 @@ _LATENCY = (
 
 @pytest.fixture(autouse=True)
 def fixed_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fix what depends on the installation and not on this program."""
+    """Fix the facts that depend on the installation instead of this program."""
     monkeypatch.setattr("torch.__version__", "T")
     monkeypatch.setattr("tokenizers.__version__", "K")
     for module in (proxy_loss, recall):
         monkeypatch.setattr(module, "precision", lambda device: "P")
 
 
-def test_of_a_training():
+def test_a_training():
     training = TrainingSettings(token_budget=50_000, rungs=(0.5,))
     settings = ProxyTraining(target_context=1024, corpus="python", training=training)
     corpus = SimpleNamespace(identity="text")
     assert ProxyLoss(settings, corpus).fingerprint == "b7fe23defadf3193"
 
 
-def test_of_the_recall_probe():
+def test_the_recall_probe():
     assert Recall(RecallSettings(target_context=1024)).fingerprint == "e30735ea55c922ab"
 
 
-def test_of_a_latency_and_of_its_remeasurement():
+def test_a_latency_and_its_remeasurement():
     settings = LatencySettings(
         quantization="int4",
         prompt_length=64,
@@ -92,7 +92,7 @@ def test_of_a_latency_and_of_its_remeasurement():
         assert Remeasured(evaluator=evaluator).fingerprint == f"again {_LATENCY}"
 
 
-def test_of_a_profile():
+def test_a_profile():
     setting = Setting(
         width=256,
         layers=4,

@@ -1,4 +1,4 @@
-"""The table of scores: complete, and equal to what evaluators return."""
+"""The tables of scores and runners: complete, and consistent with what the program supports."""
 
 from typing import get_args
 

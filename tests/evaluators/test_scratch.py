@@ -1,3 +1,5 @@
+"""Temporary folders: removed by their process, or by a later one if it was killed."""
+
 import os
 import signal
 import subprocess
@@ -27,7 +29,7 @@ def temporary(tmp_path, monkeypatch) -> Path:
 
 
 def hold() -> tuple[subprocess.Popen[str], Path]:
-    """Another process with a scratch folder, of the kind that was made a while ago."""
+    """Start a process with a scratch folder, and make the folder look an hour old."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     process = subprocess.Popen([sys.executable, "-c", HOLD], text=True, **pipes)
     assert process.stdout is not None
@@ -42,14 +44,14 @@ def end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def test_it_is_removed_at_the_end_also_after_an_error():
+def test_the_folder_is_removed_at_the_end_even_after_an_error():
     with pytest.raises(RuntimeError), scratch_folder() as folder:  # noqa: PT012 - the whole context
         (folder / "weights").write_bytes(b"many")
         raise RuntimeError
     assert not folder.exists()
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next():
+def test_the_folder_of_a_killed_process_is_removed_by_the_next_process():
     process, left = hold()
     end(process)
     assert (left / "weights").exists()
@@ -57,14 +59,14 @@ def test_what_a_killed_process_left_is_removed_by_the_next():
         assert not left.exists()
 
 
-def test_what_somebody_holds_stays():
+def test_a_folder_of_a_running_process_is_kept():
     process, held = hold()
     with scratch_folder():
         assert (held / "weights").exists()
     end(process)
 
 
-def test_what_is_young_stays_since_its_owner_may_be_about_to_lock_it(temporary):
+def test_a_young_folder_is_kept_because_its_owner_may_not_have_locked_it_yet(temporary):
     young = temporary / "nas-model-young"
     young.mkdir()
     with scratch_folder():
@@ -74,9 +76,9 @@ def test_what_is_young_stays_since_its_owner_may_be_about_to_lock_it(temporary):
 def test_links_are_not_followed(temporary):
     elsewhere = temporary / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "dear").write_text("kept")
+    (elsewhere / "important").write_text("kept")
     (temporary / "nas-model-link").symlink_to(elsewhere)
     hour_ago = time.time() - 3600
     os.utime(elsewhere, (hour_ago, hour_ago))
     with scratch_folder():
-        assert (elsewhere / "dear").exists()
+        assert (elsewhere / "important").exists()

@@ -1,3 +1,5 @@
+"""Scores in closed form."""
+
 import pytest
 
 from evaluators.evaluator import Score

@@ -186,14 +186,14 @@ RUNS = "for i in 1 2 3; do echo 'run: starting, run: warmup' >&2; done"
 @pytest.mark.parametrize(
     ("does", "kind", "reason"),
     [
-        ("exit 3", "refused", "exit code 3: it said nothing"),
+        ("exit 3", "refused", "exit code 3: no output"),
         ("kill -SEGV $$", "crashed", "ended by signal 11"),
         ("kill -KILL $$", "out of memory", "the system killed"),
         ("echo failed to allocate buffer >&2; exit 1", "out of memory", "failed to allocate"),
         ("exec sleep 60", "timed out", "no answer within 0.5 s"),
         ("exec 2>&-; exec sleep 60", "timed out", "no answer within 0.5 s"),
-        (f"{RUNS}; echo hello; exec sleep 60", "crashed", "it answered 'hello'"),
-        (f"{RUNS}; echo []; exec sleep 60", "crashed", "it answered '[]'"),
+        (f"{RUNS}; echo hello; exec sleep 60", "crashed", "invalid answer 'hello'"),
+        (f"{RUNS}; echo []; exec sleep 60", "crashed", "invalid answer '[]'"),
     ],
 )
 def test_a_program_that_fails_is_told_by_how_it_fails(does, kind, reason, model, tmp_path):
@@ -204,10 +204,14 @@ def test_a_program_that_fails_is_told_by_how_it_fails(does, kind, reason, model,
 
 
 def test_a_program_that_is_not_there_is_said_with_where_to_get_it(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=r"^llama_bench: '.*absent' is not a program here; .*make"):
+    with pytest.raises(
+        ValueError, match=r"^llama_bench: '.*absent' is not an installed program; .*make"
+    ):
         LlamaCppRunner(tmp_path / "absent")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match=r"^llama_bench: 'llama-bench' is not a program here"):
+    with pytest.raises(
+        ValueError, match=r"^llama_bench: 'llama-bench' is not an installed program"
+    ):
         LlamaCppRunner()
     assert LlamaCppRunner(program(tmp_path)).fingerprint == LlamaCppRunner().fingerprint
 

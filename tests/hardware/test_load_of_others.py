@@ -49,8 +49,8 @@ def test_a_quiet_machine_is_taken_at_once(others, tmp_path):
 def test_a_busy_core_is_waited_for(others, tmp_path):
     others((0.0, 0.8), (0.0, 0.4), (0.0, 0.1))
     assert heard(tmp_path, [0, 1], patience_s=30.2) == [
-        "other programs use 0.8 of core 1; waits for quiet, 30 s at most",
-        "other programs use 0.4 of core 1; waits for quiet, 30 s at most",
+        "other programs use 80% of core 1; waiting for up to 30 s",
+        "other programs use 40% of core 1; waiting for up to 30 s",
     ]
 
 
@@ -64,16 +64,14 @@ def test_one_free_core_is_enough_while_none_is_chosen(others, tmp_path):
     assert heard(tmp_path) == []
     others((0.7, 0.9), (0.1, 0.9))
     (sentence,) = heard(tmp_path, patience_s=30.2)
-    assert sentence == (
-        "other programs use 0.7 or more of every core; waits for quiet, 30 s at most"
-    )
+    assert sentence == ("other programs use 70% or more of every core; waiting for up to 30 s")
 
 
 def test_a_machine_that_stays_busy_is_taken_in_the_end(others, tmp_path):
     others((0.8, 0.8))
     said = heard(tmp_path, [1], patience_s=0.2)
-    assert said[-1] == "other programs use 0.8 of core 1; measures even so"
-    assert all("waits for quiet" in sentence for sentence in said[:-1])
+    assert said[-1] == "other programs use 80% of core 1; measuring regardless"
+    assert all("waiting for up to" in sentence for sentence in said[:-1])
 
 
 def test_a_system_that_counts_nothing_is_not_waited_for(monkeypatch, tmp_path):
@@ -94,4 +92,4 @@ def test_a_real_program_is_noticed_and_its_end_too(machine):
 
     with measuring(hear, [core], patience_s=2.0, folder=machine.folder):
         assert said[0].startswith("other programs use ")
-        assert f" of core {core}; waits for quiet" in said[0]
+        assert f" of core {core}; waiting for up to" in said[0]

@@ -142,7 +142,7 @@ class TestProcessesOfAnotherMind:
         program(f"echo '{line}'; exec sleep 60")
         error = failure(LocalRunner(), model)
         assert error.kind == "crashed"
-        assert error.reason == f"it answered '{line}'"
+        assert error.reason == f"invalid answer '{line}'"
 
     def test_one_that_says_nothing_is_given_up(self, program, model):
         program("exec sleep 60")
@@ -176,7 +176,7 @@ def test_a_model_above_the_free_memory_is_not_even_tried(model):
     path.write_text(json.dumps(description))
     error = failure(LocalRunner(), model)
     assert error.kind == "out of memory"
-    assert error.reason.startswith("measuring takes about 2500000.0 GB, ")
+    assert error.reason.startswith("measuring needs about 2500000.0 GB; ")
 
 
 def test_caches_count_as_memory_too(large_model):
@@ -185,7 +185,7 @@ def test_caches_count_as_memory_too(large_model):
     large_model.with_name("model.json").write_text(json.dumps(description))
     error = failure(LocalRunner(), large_model, 10_000_000)
     assert error.kind == "out of memory"
-    assert error.reason.startswith("measuring takes about 2621.7 GB, ")
+    assert error.reason.startswith("measuring needs about 2621.7 GB; ")
 
 
 def test_a_disk_without_room_for_the_weights_is_said_to_be_full(large_model, monkeypatch):
@@ -199,7 +199,7 @@ def test_a_disk_without_room_for_the_weights_is_said_to_be_full(large_model, mon
 @pytest.mark.parametrize("threads", [0, 10_000])
 def test_threads_are_at_least_one_and_at_most_the_cores(threads):
     cores = len(os.sched_getaffinity(0))
-    expected = rf"^threads: {threads} is not between 1 and {cores}, the cores here$"
+    expected = rf"^threads: {threads} is not between 1 and {cores}, the number of available cores$"
     with pytest.raises(ValueError, match=expected):
         LocalRunner(threads=threads)
 

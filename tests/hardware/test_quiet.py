@@ -77,8 +77,8 @@ class TestATraining:
             assert begun == ended
             # It may have said in between that it pauses.
             between = events[start + 1 : events.index("measured", start)]
-            assert set(between) <= {"pauses while something is measured here"}
-        assert "pauses while something is measured here" in events
+            assert set(between) <= {"paused during a measurement on this machine"}
+        assert "paused during a measurement on this machine" in events
 
     def test_every_one_of_several_pauses(self, machine):
         for _ in range(2):
@@ -105,7 +105,7 @@ class TestATraining:
     def test_begins_after_a_measurement(self, machine):
         with machine.measuring():
             machine.start(TRAINER)
-            machine.wait_for("pauses while something is measured here")
+            machine.wait_for("paused during a measurement on this machine")
             assert "step begins" not in machine.events()
         machine.wait_for("step ends")
 
@@ -116,7 +116,7 @@ class TestATraining:
         with yielding_to_measurements(hear, folder=machine.folder) as yield_to_measurements:
             assert yield_to_measurements() == 0.0
             measurer = machine.start(MEASURER)
-            machine.wait_for("waits for a training here to pause")
+            machine.wait_for("waiting for a training here to pause")
             assert yield_to_measurements() >= 0.2
 
     def test_goes_on_when_the_measurer_is_killed(self, machine):
@@ -124,7 +124,7 @@ class TestATraining:
         machine.wait_for("step ends")
         measurer = machine.start(MEASURER)
         machine.wait_for("measures")
-        machine.wait_for("pauses while something is measured here")
+        machine.wait_for("paused during a measurement on this machine")
         paused = machine.events()
         measurer.kill()
         machine.wait_for("step ends", paused.count("step ends") + 1)
@@ -134,7 +134,7 @@ class TestATraining:
         machine.wait_for("step ends")
         trainer.send_signal(signal.SIGSTOP)  # it cannot make way
         machine.start(MEASURER)
-        machine.wait_for("waits for a training here to pause")
+        machine.wait_for("waiting for a training here to pause")
         time.sleep(0.1)
         assert "measures" not in machine.events()
         trainer.kill()
@@ -169,7 +169,7 @@ for _ in range(10):
 
         with machine.measuring(hear) as waited_s:
             assert waited_s >= 0.2
-        assert said == ["waits for another measurement here"]
+        assert said == ["waiting for another measurement here"]
 
     def test_and_trainings_take_turns_in_one_process(self, tmp_path):
         for _ in range(2):
@@ -180,10 +180,10 @@ for _ in range(10):
 
     @pytest.mark.parametrize("waiting", [TRAINER, MEASURER])
     def test_can_be_waited_for_until_ctrl_c(self, machine, waiting):
-        said = {TRAINER: "pauses while something is measured here"}
+        said = {TRAINER: "paused during a measurement on this machine"}
         with machine.measuring():
             process = machine.start(waiting)
-            machine.wait_for(said.get(waiting, "waits for another measurement here"))
+            machine.wait_for(said.get(waiting, "waiting for another measurement here"))
             time.sleep(0.1)  # from the sentence to the wait
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE_S) == -signal.SIGINT

@@ -1,4 +1,4 @@
-"""The command as a person runs it: a process with arguments, output and an exit code."""
+"""The command as a user runs it: a process with arguments, output and an exit code."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ Nas = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run_nas(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """80 columns wide and without colour."""
+    """Run `nas` in a terminal of 80 columns without colour."""
     return subprocess.run(
         [sys.executable, "-m", "nas.cli", *map(str, arguments)],
         cwd=folder,
@@ -29,17 +29,17 @@ def run_nas(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
 
 @pytest.fixture
 def nas(tmp_path: Path) -> Nas:
-    """Runs `nas ARGUMENTS` in an empty folder."""
+    """Run `nas ARGUMENTS` in an empty folder."""
     return partial(run_nas, tmp_path)
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """The file of a tiny study, in the folder where `nas` runs."""
+    """The file of a tiny study, in the folder in which `nas` runs."""
     return write_study(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def nas_in() -> Nas:
-    """Runs `nas` in the folder that is its first argument."""
+    """Run `nas` in the folder given as the first argument."""
     return run_nas

@@ -1,4 +1,4 @@
-"""Every verb as a process: what scripts lean on, and what a mistake looks like."""
+"""The commands as processes: output that scripts rely on, and error messages."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ TINY = """{"vocab_size": 256, "width": 64, "embedding_width": 64, "layers": [
     {"mixer": {"kind": "attention", "heads": 2, "kv_heads": 1, "head_dim": 32},
      "feed_forward_width": 96},
     {"mixer": null, "feed_forward_width": 96}]}"""
-# Of which int4 cannot store the embedding.
+# int4 cannot store the embedding of this width.
 NARROW = TINY.replace('"embedding_width": 64', '"embedding_width": 40')
 QUICK = ("--workload", "tg8@32", "--precision", "0.5", "--seconds", "0.1")
 
@@ -33,13 +33,13 @@ def test_presets_json_is_the_audit_of_every_preset(nas) -> None:
     }
 
 
-def test_presets_table_puts_who_wastes_most_first(nas) -> None:
+def test_presets_table_is_sorted_by_the_fraction_spent_on_embeddings(nas) -> None:
     shown = nas("presets").stdout
     assert shown.index("gemma-3-270m") < shown.index("lfm2-350m ") < shown.index("lfm2-2.6b")
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
-def test_show_json_says_what_the_architecture_is(nas, tmp_path: Path) -> None:
+def test_show_json_contains_the_architecture(nas, tmp_path: Path) -> None:
     document = json.loads(nas("show", "lfm2-350m", "--json").stdout)
     assert document["hash"] == architecture_hash(PRESETS["lfm2-350m"])
     assert document["layout"] == "ccaccaccacacacac"
@@ -65,7 +65,7 @@ def test_show_prints_every_fact_of_a_file_in_80_columns(nas, tmp_path: Path) -> 
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
-def test_measure_json_has_every_sample_and_what_follows_from_them(nas, tmp_path: Path) -> None:
+def test_measure_json_contains_every_sample_and_the_results(nas, tmp_path: Path) -> None:
     (tmp_path / "tiny.json").write_text(TINY)
     (tmp_path / "wide.json").write_text(TINY.replace('"width": 64', '"width": 128'))
     result = nas("measure", "tiny.json", "wide.json", *QUICK, "--workload", "pp16", "--json")
@@ -100,7 +100,7 @@ def test_measure_json_has_every_sample_and_what_follows_from_them(nas, tmp_path:
         assert model["p50_ms"] == pytest.approx(model["ratio"]["value"] * reference["p50_ms"])
 
 
-def test_measure_shows_what_was_measured_and_says_what_was_not(nas, tmp_path: Path) -> None:
+def test_measure_shows_results_and_failures(nas, tmp_path: Path) -> None:
     (tmp_path / "tiny.json").write_text(TINY)
     (tmp_path / "narrow.json").write_text(NARROW)
     result = nas("measure", "tiny.json", "narrow.json", *QUICK, "--quantization", "int4")
@@ -131,7 +131,7 @@ def test_measure_shows_what_was_measured_and_says_what_was_not(nas, tmp_path: Pa
         (["run", "quickstart", "--trials", "0"], "trials: input should be greater than or equal "),
     ],
 )
-def test_an_odd_option_is_one_sentence_too(
+def test_an_invalid_option_is_reported_as_one_sentence(
     arguments: list[str], sentence: str, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr("sys.argv", ["nas", *arguments])
@@ -144,7 +144,7 @@ def test_an_odd_option_is_one_sentence_too(
     assert said.out == ""
 
 
-def test_nothing_at_all_is_helped(monkeypatch, capsys) -> None:
+def test_without_arguments_the_help_is_shown(monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.argv", ["nas"])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -166,7 +166,7 @@ def test_nothing_at_all_is_helped(monkeypatch, capsys) -> None:
         (["measure", "lfm2-350m", "--threads", "999"], "threads: 999 is not between 1 and"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(nas, arguments, sentence) -> None:
+def test_an_error_is_one_sentence_and_exit_code_2(nas, arguments, sentence) -> None:
     result = nas(*arguments)
     assert result.returncode == 2
     assert result.stderr.startswith("nas: ")

@@ -1,3 +1,5 @@
+"""`nas import`: a transformers configuration becomes an architecture file."""
+
 import json
 from pathlib import Path
 
@@ -18,7 +20,7 @@ def test_a_configuration_becomes_an_architecture_file(nas, tmp_path: Path) -> No
     assert nas("import", ".", "-o", "lfm2.json", "--force").returncode == 0
 
 
-def test_rescaled_positions_are_left_out_when_told_to(nas, tmp_path: Path) -> None:
+def test_the_scaling_of_positions_is_ignored_on_request(nas, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(LLAMA_3_2))
     refused = nas("import", "config.json")
     assert refused.returncode == 2
@@ -29,7 +31,7 @@ def test_rescaled_positions_are_left_out_when_told_to(nas, tmp_path: Path) -> No
     assert read_architecture(tmp_path / "architecture.json") == PRESETS["llama-3.2-1b"]
 
 
-def test_a_file_that_is_not_there_is_named(nas) -> None:
+def test_a_missing_file_is_named(nas) -> None:
     missing = nas("import", "nowhere/config.json")
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
     assert "nowhere/config.json: no such file" in missing.stderr

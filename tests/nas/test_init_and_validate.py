@@ -1,23 +1,23 @@
-"""A study file from the command line: written, checked, and what is wrong with it."""
+"""`nas init` and `nas validate`, and the errors for mistakes in a study file."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from nas.workflows.study_plan import make_plan
+from nas.workflows.study_plan import plan_study
 from studies.spec.study_file import read_spec
 from tests.nas.tiny_study import STUDY
 
 
-def test_the_plan_says_what_it_is_at(
+def test_planning_reports_what_it_is_doing(
     study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Any of it takes long where the corpus is large or the machine is busy."""
+    """Every step takes long if the corpus is large or the machine is busy."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     said: list[str] = []
-    make_plan(read_spec("tiny.toml"), said.append)
+    plan_study(read_spec("tiny.toml"), said.append)
     assert said[:2] == ["reading the corpus", "timing one drawn architecture"]
     assert said[2].startswith("training a tokenizer of ")
     assert said[-1].startswith(("training it for a few steps", "encoding the text"))
@@ -30,8 +30,8 @@ def test_validate_shows_the_plan(nas, study: Path) -> None:
     assert plan["parameters"]["least"] < plan["parameters"]["most"]
     assert plan["seconds"] > 0
     shown = nas("validate", "tiny.toml")
-    assert "the study file is right" in shown.stdout
-    assert shown.stderr == ""  # nobody watches
+    assert "the study file is valid" in shown.stdout
+    assert shown.stderr == ""  # there is no terminal
 
 
 def test_validate_times_a_study_of_many_rungs(nas, study: Path) -> None:
@@ -41,18 +41,18 @@ def test_validate_times_a_study_of_many_rungs(nas, study: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Étude.toml", "2nd try.toml", "_.toml"])
-def test_init_makes_a_name_that_studies_may_have(nas, tmp_path: Path, name: str) -> None:
+def test_init_writes_a_valid_name(nas, tmp_path: Path, name: str) -> None:
     assert nas("init", name).returncode == 0
     assert read_spec(tmp_path / name).name != "quickstart"
 
 
-def test_init_from_a_file_makes_another_study(nas, study: Path, tmp_path: Path) -> None:
+def test_init_from_a_file_writes_another_study(nas, study: Path, tmp_path: Path) -> None:
     assert nas("init", "second.toml", "--from", "tiny.toml").returncode == 0
     text = (tmp_path / "second.toml").read_text()
     assert text == STUDY.replace('name = "tiny"', 'name = "second"')
 
 
-def test_init_writes_a_file_that_validates_and_keeps_what_is_there(nas, tmp_path: Path) -> None:
+def test_init_writes_a_valid_file_and_never_overwrites_one(nas, tmp_path: Path) -> None:
     assert nas("init", "My Study.toml").returncode == 0
     text = (tmp_path / "My Study.toml").read_text()
     assert 'name = "my-study"' in text

@@ -1,6 +1,4 @@
-"""A whole study that asks for recall and for a task of the user's: real trainings, times from a
-formula.
-"""
+"""A complete study with the scores recall_error and task; latencies are simulated."""
 
 import json
 from pathlib import Path
@@ -78,7 +76,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_both_scores_stand_wherever_scores_are_shown(nas, study: Path, tmp_path: Path) -> None:
+def test_both_scores_are_shown_wherever_scores_are(nas, study: Path, tmp_path: Path) -> None:
     plan = json.loads(nas("validate", study, "--json").stdout)
     assert plan["recall_seconds"] > 0
     ran = nas("run", study)
@@ -100,8 +98,8 @@ def test_both_scores_stand_wherever_scores_are_shown(nas, study: Path, tmp_path:
     assert "recall_error, wrong" in (tmp_path / "report.md").read_text()
 
 
-def test_recall_is_trained_where_it_is_asked_for_alone_and_before_the_loss(study: Path) -> None:
-    """At a rung of the loss all other objectives have to be known."""
+def test_recall_is_trained_only_on_request_and_before_the_loss(study: Path) -> None:
+    """At a rung of the loss, all other objectives must be known."""
     asked = read_spec(study)
     others = tuple(each for each in asked.objectives if each.name != "recall_error")
     corpus = read_corpus(asked.proxy.corpus)
@@ -126,7 +124,7 @@ def test_recall_is_trained_where_it_is_asked_for_alone_and_before_the_loss(study
         (("task_share = 0.5", "task_share = 1.5"), "proxy.task_share: 1.5 is not"),
     ],
 )
-def test_a_mistake_is_one_sentence(nas, study: Path, change, sentence) -> None:
+def test_an_error_is_one_sentence(nas, study: Path, change, sentence) -> None:
     study.write_text(study.read_text().replace(*change))
     refused = nas("validate", study)
     assert refused.returncode == 2

@@ -1,4 +1,4 @@
-"""`nas report`: one file that says what the study says, and never more than text."""
+"""`nas report`: one file with the findings of a study, in which hostile text stays text."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tests.studies.large_study import HOSTILE, LargeStudy, write_study
 
 
 class _Reader(HTMLParser):
-    """Elements with their attributes, and the text of each element that was read last."""
+    """Collects elements with their attributes, and all texts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ def _read(path: Path) -> _Reader:
 
 @pytest.fixture
 def study(tmp_path: Path) -> LargeStudy:
-    """Where `nas` looks for it."""
+    """A study in the database that `nas` uses by default."""
     return LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=30)
 
 
 @pytest.mark.parametrize("hostile", [False, True])
-def test_a_page_is_whole_and_asks_nobody(nas, study, tmp_path, hostile) -> None:
+def test_a_page_is_complete_and_loads_nothing(nas, study, tmp_path, hostile) -> None:
     write_study(LargeStudy(url=study.url, trials=30, hostile=hostile, running=True))
     done = nas("report", "large", "-o", "report.html")
     assert done.returncode == 0, done.stderr
@@ -71,7 +71,7 @@ def test_every_module_of_the_page_is_in_the_import_map(nas, study, tmp_path) -> 
 
 
 @pytest.mark.parametrize("hostile", [False, True])
-def test_markdown_is_text_and_its_tables_are_straight(nas, study, tmp_path, hostile) -> None:
+def test_markdown_is_text_with_well_formed_tables(nas, study, tmp_path, hostile) -> None:
     write_study(LargeStudy(url=study.url, trials=30, hostile=hostile))
     done = nas("report", "large", "--format", "md")
     assert done.returncode == 0, done.stderr
@@ -95,12 +95,12 @@ def test_a_study_without_a_trial_has_a_report(nas, study, tmp_path) -> None:
         assert "No candidate has ended yet." in (tmp_path / name).read_text(encoding="utf-8")
 
 
-def test_what_exists_is_overwritten_only_by_force(nas, study, tmp_path) -> None:
+def test_an_existing_file_is_overwritten_only_with_force(nas, study, tmp_path) -> None:
     write_study(LargeStudy(url=study.url, trials=1))
     (tmp_path / "large.html").write_text("mine")
     refused = nas("report", "large")
     assert refused.returncode == 2
-    assert refused.stderr == "nas: output: 'large.html' exists already; --force overwrites it\n"
+    assert refused.stderr == "nas: output: 'large.html' already exists; --force overwrites it\n"
     assert (tmp_path / "large.html").read_text() == "mine"
     assert nas("report", "large", "--force").returncode == 0
     assert (tmp_path / "large.html").read_text() != "mine"

@@ -1,4 +1,4 @@
-"""A whole study from the command line: a real training on a small text, times from a formula."""
+"""A complete study from the command line, with real training and simulated latencies."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from evaluators.text.corpus import Corpus, CorpusName, read_corpus
-from nas.workflows.study_run import run_and_show
+from nas.commands.run import run
 from studies.records import ConfirmationStage
 from studies.spec.study_file import read_spec
 from studies.storage.store import Store
@@ -31,12 +31,12 @@ def finished_folder(nas_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def finished(finished_folder: Path, tmp_path: Path) -> Path:
-    """A copy of a study that has ended; its file."""
+    """The study file of a copy of a study that has ended."""
     shutil.copytree(finished_folder, tmp_path, dirs_exist_ok=True)
     return tmp_path / "tiny.toml"
 
 
-def test_a_study_runs_and_every_command_tells_of_it(nas, finished: Path, tmp_path: Path) -> None:
+def test_a_study_runs_and_every_command_shows_it(nas, finished: Path, tmp_path: Path) -> None:
     status = json.loads(nas("status", "tiny.toml", "--json").stdout)
     assert (status["study"], status["requested"]) == ("tiny", 4)
     counted = {
@@ -70,10 +70,10 @@ def test_a_study_runs_and_every_command_tells_of_it(nas, finished: Path, tmp_pat
     assert exported["hash"] == winner["hash"]
     refused = nas("export", "tiny.toml", str(winner["trial"]), "-o", "winner.json")
     assert refused.returncode == 2
-    assert "exists already" in refused.stderr
+    assert "already exists" in refused.stderr
 
 
-def test_a_winners_proxy_leaves_as_its_study_trained_it(nas, finished: Path) -> None:
+def test_a_winners_proxy_is_exported_as_its_study_trained_it(nas, finished: Path) -> None:
     winner = json.loads(nas("pareto", "tiny.toml", "--json").stdout)["front"][0]
     trial = str(winner["trial"])
     result = nas(
@@ -81,7 +81,7 @@ def test_a_winners_proxy_leaves_as_its_study_trained_it(nas, finished: Path) -> 
         *("--context", "64"),
     )
     assert result.returncode == 0, result.stderr
-    assert f"{winner['values']['loss']:.3f} bits a byte" in result.stderr
+    assert f"{winner['values']['loss']:.3f} bits per byte" in result.stderr
     folder = finished.with_name("proxy")
     card = (folder / "README.md").read_text()
     assert "the full-size model has not been trained" in card
@@ -95,7 +95,7 @@ def test_a_winners_proxy_leaves_as_its_study_trained_it(nas, finished: Path) -> 
 
     again = nas("export", "tiny", trial, "--weights", "proxy", "--format", "hf", "-o", "proxy")
     assert again.returncode == 2
-    assert "output: 'proxy' exists already" in again.stderr
+    assert "output: 'proxy' already exists" in again.stderr
 
 
 def test_pareto_and_show_fit_80_columns_without_colour(nas, finished: Path) -> None:
@@ -123,7 +123,10 @@ def test_max_picks_the_best_under_a_budget(nas, finished: Path) -> None:
             "trial: '99' is not a candidate's number or a reference of 'tiny', which has 0 to 3 "
             "and lfm2.5-230m\n",
         ),
-        (["show", "tiny.toml"], "trial: a study has many; name one, as in: tiny.toml 0"),
+        (
+            ["show", "tiny.toml"],
+            "trial: tiny.toml is a study with many trials; name one, as in: tiny.toml 0",
+        ),
         (["export", "tiny", "lfm2-2.6b"], "trial: 'lfm2-2.6b' is not a candidate's number"),
         (["pareto", "tiny", "--max", "speed=1"], "max: 'speed' is not one of decode, decode_mem"),
         (["status", "tinny"], "study: 'tinny' is not in this database, which holds tiny"),
@@ -145,7 +148,7 @@ def test_a_study_that_finds_nothing_within_its_budget_says_so(nas, study: Path) 
     assert "is above the budget of" in shown
 
 
-def test_finished_trials_count_when_more_are_wanted(nas, finished: Path) -> None:
+def test_finished_trials_count_when_more_are_requested(nas, finished: Path) -> None:
     def ended() -> int:
         counts = json.loads(nas("status", "tiny", "--json").stdout)["trials"]
         return sum(counts[state] for state in ("complete", "infeasible", "stopped", "failed"))
@@ -171,17 +174,18 @@ def test_a_changed_study_is_refused_with_the_difference(nas, finished: Path) -> 
     result = nas("run", "tiny.toml")
     assert result.returncode == 2
     assert "proxy.token_budget: 1280 in the study, 1600 in the file" in result.stderr
-    assert nas("run", "tiny.toml", "--anew", "--trials", "1").returncode == 0
-    assert len(_candidates(finished.with_name("nas.db"))) == 1
+    for option, trials in (("--restart", 2), ("--anew", 1)):  # --anew is the former name
+        assert nas("run", "tiny.toml", option, "--trials", str(trials)).returncode == 0
+        assert len(_candidates(finished.with_name("nas.db"))) == trials
 
 
-def test_ctrl_c_says_how_to_go_on_and_loses_nothing(nas, study: Path, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_resume_and_loses_nothing(nas, study: Path, tmp_path: Path) -> None:
     process = start_nas(tmp_path, "run", "tiny.toml")
     _wait_for_trials(tmp_path / "nas.db", 1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert "the same command goes on where it was" in errors
+    assert "run the same command again to resume; the interrupted training restarts" in errors
     assert "Traceback" not in errors
     kept = _candidates(tmp_path / "nas.db")
     assert nas("run", "tiny.toml").returncode == 0
@@ -211,18 +215,19 @@ def test_of_two_processes_the_second_says_that_they_share_the_trials(
     with Store.open(spec.storage) as store:
         trial = store.claim("tiny", total=100)  # as the first one does
         assert trial is not None
-        with pytest.raises(ValueError, match=f"^study: 'tiny' is being run by {where}; begin it "):
-            run_and_show(spec, None, "tiny.toml", anew=True)
-        run_and_show(spec, 6, "tiny.toml", anew=False)
+        with pytest.raises(ValueError, match=f"^study: 'tiny' is being run by {where}; restart "):
+            run("tiny.toml", restart=True)
+        run("tiny.toml", trials=6)
         assert (
-            f"tiny: {where} works on it too; they share the trials, each of which is run once\n"
+            f"tiny: {where} is also running this study; the processes share its trials, and no "
+            "trial is run twice\n"
         ) in capsys.readouterr().err
         ended = [each[0] for each in _candidates(finished.with_name("nas.db"))]
         assert ended == [0, 1, 2, 3, 5]
         store.interrupt(trial)
 
 
-def test_what_is_being_confirmed_is_not_begun_anew(
+def test_what_is_being_confirmed_is_not_restarted(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(finished.parent)
@@ -234,14 +239,14 @@ def test_what_is_being_confirmed_is_not_begun_anew(
         )
         where = f"process {os.getpid()} on {platform.node()}"
         with pytest.raises(ValueError, match=f"^study: 'tiny' is being confirmed by {where}; "):
-            run_and_show(spec, None, "tiny.toml", anew=True)
+            run("tiny.toml", restart=True)
         assert store.trials("tiny") == before
 
 
-def test_a_study_that_another_begins_meanwhile_is_not_forgotten(
+def test_a_study_that_another_process_starts_meanwhile_is_not_discarded(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is checked first may be minutes old once the corpus is read."""
+    """The first check may be minutes old once the corpus has been read."""
     monkeypatch.chdir(finished.parent)
     spec = read_spec("tiny.toml")
     with Store.open(spec.storage) as store:
@@ -252,7 +257,7 @@ def test_a_study_that_another_begins_meanwhile_is_not_forgotten(
 
         monkeypatch.setattr("nas.workflows.study_run.read_corpus", reading)
         with pytest.raises(ValueError, match=r"^study: 'tiny' is being run by process "):
-            run_and_show(spec, None, "tiny.toml", anew=True)
+            run("tiny.toml", restart=True)
         assert len(store.trials("tiny")) == 5
 
 

@@ -1,4 +1,4 @@
-"""A study of seconds, with a real training on a small text and times from a formula."""
+"""A study that takes seconds, with real training on a small text and simulated latencies."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ startup_trials = 2
 
 
 def write_study(folder: Path, text: str = STUDY) -> Path:
-    """The study's file, which the text that it trains on is beside."""
+    """Write the study file and, next to it, the text that the study trains on."""
     sentences = (f"Sentence {n} tells of {n * n} things and {n % 7} more.\n" for n in range(2000))
     (folder / "text.txt").write_text("".join(sentences))
     path = folder / "tiny.toml"
@@ -56,7 +56,7 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
 
 
 def start_nas(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """`nas ARGUMENTS` in that folder, for tests that end it before it is done."""
+    """Start `nas ARGUMENTS` in a folder, for tests that end the process early."""
     return subprocess.Popen(
         [sys.executable, "-m", "nas.cli", *arguments],
         cwd=folder,

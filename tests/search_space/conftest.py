@@ -4,7 +4,7 @@ import torch
 
 @pytest.fixture(autouse=True, scope="session")
 def one_torch_thread():
-    """Models are tiny here: several threads wait for each other longer than they work."""
+    """Use one thread: for tiny models, threads wait for each other longer than they work."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""What the codes and scales of a quantised matrix stand for, to compare with."""
+"""Dequantisation, to compare a quantised matrix with the original."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from search_space.quantization import QuantizedMatrix
 
 
 def dequantize(quantized: QuantizedMatrix) -> NDArray[np.float32]:
-    """The matrix (N, K)."""
+    """Return the matrix (N, K) that the codes and scales represent."""
     codes = quantized.blocks
     if quantized.bits == 4:
         codes = np.stack([codes & 0xF, codes >> 4], axis=-1).reshape(*codes.shape[:-1], -1)

@@ -1,4 +1,4 @@
-"""Small spaces to test with, and all that they hold."""
+"""Small spaces for tests, and all architectures in them."""
 
 import itertools
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from search_space.space.rules import Rules, check_layout
 from search_space.space.space_definition import Space
 
 
-def architectures(space: Space) -> Iterator[Architecture]:
-    """All that the space describes, by trying every value of every choice."""
+def all_architectures(space: Space) -> Iterator[Architecture]:
+    """Yield all architectures of a space, by trying every value of every choice."""
     choices = [
         (space.width, space.feed_forward, space.vocab_size, space.kernel),
         (space.head_dim, space.kv_heads, space.window, space.embedding_share),

@@ -1,4 +1,4 @@
-"""Architectures to test with: random ones, and the corner layouts by name."""
+"""Architectures for tests: random ones, and corner cases by name."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ LINEAR = LinearAttention(heads=2, key_dim=8, value_dim=16)
 
 
 def stack(*mixers: Mixer | None, **options: object) -> Architecture:
-    """A small model of these mixers, one a layer."""
+    """Return a small model with these mixers, one per layer."""
     layers = tuple(Layer(mixer=mixer, feed_forward_width=48) for mixer in mixers)
     small = Architecture(vocab_size=64, width=32, embedding_width=32, layers=layers)
     return replace(small, **options)
@@ -92,7 +92,7 @@ def architectures(
     head_dims: st.SearchStrategy[int] = st.integers(1, 5).map(lambda pairs: 2 * pairs),  # noqa: B008
     most_layers: int = 4,
 ) -> Architecture:
-    """Any mixture of mixers and options; sizes of every kind, small."""
+    """Draw any combination of mixers and options, with small sizes."""
     sizes = st.integers(1, 9)
     mixers = (
         st.none()
@@ -115,7 +115,7 @@ def architectures(
     )
 
 
-# What every quantisation and onnxruntime's attention take.
+# Architectures that every quantisation and onnxruntime's attention support.
 deployable_architectures = architectures(
     widths=st.sampled_from([32, 64, 96]), head_dims=st.sampled_from([16, 32])
 )

@@ -71,8 +71,8 @@ EVERY_OPTION_TEXT = (
 )
 
 
-def test_hashes_of_presets_stay_for_ever():
-    # Results are stored under them: a line that changes here makes every database forget.
+def test_hashes_of_presets_never_change():
+    # Results are stored under these hashes: if one changes, databases no longer find its results.
     lines = [
         f"{architecture_hash(architecture)} {architecture.layout:32} {name}"
         for name, architecture in PRESETS.items()
@@ -80,13 +80,13 @@ def test_hashes_of_presets_stay_for_ever():
     assert lines == GOLDEN.read_text().splitlines()
 
 
-def test_the_canonical_text_of_every_option_stays_for_ever():
+def test_the_canonical_text_of_every_option_never_changes():
     assert to_json(EVERY_OPTION) == EVERY_OPTION_TEXT
     assert architecture_hash(EVERY_OPTION) == "99e70847653f41ac"
     assert EVERY_OPTION.layout == "csl-"
 
 
-def test_options_at_their_default_are_left_out():
+def test_options_with_their_default_value_are_omitted():
     assert to_json(replace(SMALL, layers=(Layer(mixer=ATTENTION, feed_forward_width=1),))) == (
         '{"embedding_width":64,"layers":[{"feed_forward_width":1,"mixer":{"head_dim":16,"heads":4,'
         '"kind":"attention","kv_heads":2}}],"vocab_size":512,"width":64}'
@@ -94,17 +94,17 @@ def test_options_at_their_default_are_left_out():
 
 
 @given(architecture=architectures())
-def test_json_brings_the_same_architecture_back(architecture):
+def test_reading_the_json_returns_the_same_architecture(architecture):
     assert parse_json(Architecture, to_json(architecture), "text") == architecture
     assert parse_json(Architecture, to_json(architecture, indent=2), "text") == architecture
 
 
 @given(one=architectures(most_layers=1), other=architectures(most_layers=1))
-def test_texts_are_equal_exactly_when_architectures_are(one, other):
+def test_texts_are_equal_if_and_only_if_the_architectures_are(one, other):
     assert (to_json(one) == to_json(other)) == (one == other)
 
 
-def test_numbers_that_are_equal_have_one_text():
+def test_equal_numbers_have_the_same_text():
     whole = replace(SMALL, embedding_multiplier=8)
     assert whole == replace(SMALL, embedding_multiplier=8.0)
     assert architecture_hash(whole) == architecture_hash(replace(SMALL, embedding_multiplier=8.0))
@@ -116,7 +116,7 @@ def test_numbers_that_are_equal_have_one_text():
     )
 
 
-def test_indented_text_is_the_same_data():
+def test_indented_text_contains_the_same_data():
     assert json.loads(to_json(EVERY_OPTION, indent=2)) == json.loads(EVERY_OPTION_TEXT)
 
 
@@ -140,11 +140,11 @@ def test_every_mixer_has_its_letter(mixer, letter):
         (SMALL, "vocab_size", 0, "vocab_size: 0 is not between 1 and 1,048,576"),
         (SMALL, "vocab_size", 2**20 + 1, "vocab_size: 1048577 is not between 1 and 1,048,576"),
         (SMALL, "width", -1, "width: -1 is not between 1 and 65,536"),
-        (SMALL, "width", 32, "embedding_width: 64 is above the width, 32"),
+        (SMALL, "width", 32, "embedding_width: 64 is greater than the width, 32"),
         (SMALL, "embedding_width", 0, "embedding_width: 0 is not between 1 and 65,536"),
-        (SMALL, "embedding_width", 65, "embedding_width: 65 is above the width, 64"),
-        (SMALL, "layers", (), "layers: 0 layers are not 1 to 256"),
-        (SMALL, "layers", SMALL.layers * 257, "layers: 257 layers are not 1 to 256"),
+        (SMALL, "embedding_width", 65, "embedding_width: 65 is greater than the width, 64"),
+        (SMALL, "layers", (), "layers: a count of 0 is not between 1 and 256"),
+        (SMALL, "layers", SMALL.layers * 257, "layers: a count of 257 is not between 1 and 256"),
         (SMALL, "norm_eps", 0.0, "norm_eps: 0.0 is not above 0 and at most 0.1"),
         (SMALL, "norm_eps", 0.2, "norm_eps: 0.2 is not above 0 and at most 0.1"),
         (SMALL, "norm_eps", float("nan"), "norm_eps: nan is not above 0 and at most 0.1"),
@@ -173,7 +173,7 @@ def test_every_mixer_has_its_letter(mixer, letter):
         (ATTENTION, "kv_heads", 3, "kv_heads: 3 does not divide heads = 4"),
         (ATTENTION, "kv_heads", 8, "kv_heads: 8 does not divide heads = 4"),
         (ATTENTION, "head_dim", 1026, "head_dim: 1026 is not between 1 and 1,024"),
-        (ATTENTION, "head_dim", 15, "head_dim: 15 is odd; rotary positions turn pairs"),
+        (ATTENTION, "head_dim", 15, "head_dim: 15 is not even, as rotary positions require"),
         (ATTENTION, "window", 0, "window: 0 is not between 1 and 1,048,576"),
         (ATTENTION, "rope_base", 1.0, "rope_base: 1.0 is not above 1 and at most 1e9"),
         (ATTENTION, "rope_base", 2e9, "rope_base: 2000000000.0 is not above 1 and at most 1e9"),
@@ -199,18 +199,18 @@ def test_every_mixer_has_its_letter(mixer, letter):
         ),
     ],
 )
-def test_a_mistake_is_one_sentence_about_its_field(facts, field, value, expected):
+def test_an_invalid_value_raises_one_sentence_about_its_field(facts, field, value, expected):
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is compared whole
         replace(facts, **{field: value})
     assert str(caught.value) == expected
 
 
-def test_a_share_of_pairs_need_not_be_exact_in_binary():
+def test_a_fraction_of_pairs_need_not_be_exact_in_binary():
     for pairs in range(1, 513):
         for turning in (1, pairs // 3, pairs - 1):
             Attention(heads=1, kv_heads=1, head_dim=2 * pairs, rope_share=turning / pairs)
 
 
-def test_a_preset_that_is_not_there_lists_those_that_are():
+def test_an_unknown_preset_raises_an_error_that_lists_the_presets():
     with pytest.raises(ValueError, match=r"^preset: 'lfm9' is not one of lfm2\.5-230m, lfm2-350m"):
         preset("lfm9")

@@ -52,7 +52,7 @@ ALL = {**CORNERS, **PRESETS}
 
 
 def counted(architecture) -> dict[str, int]:
-    """Elements of the torch model's weights, by what their names say they are."""
+    """Count the elements of the torch model's weights, grouped by the names of the weights."""
     with torch.device("meta"):
         model = LanguageModel(architecture)
     counts = {"embedding": 0, "mixers": 0, "feed_forward": 0, "norms": 0}
@@ -83,7 +83,7 @@ def described(architecture, folder, quantization, context_length):
 
 
 def declared_weight_bytes(description) -> int:
-    """Bytes of what the graph declares; tensors that share an offset are the same bytes."""
+    """Return the bytes that the graph declares; tensors with the same offset share their bytes."""
     sizes = {"uint8": 1, "float32": 4}
     tensors = {
         weight["offset"]: torch.Size(weight["shape"]).numel() * sizes[weight["dtype"]]
@@ -101,12 +101,12 @@ def declared_state_bytes(description) -> int:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_parameters_are_those_of_the_torch_model_part_by_part(name):
+def test_parameters_of_each_part_equal_those_of_the_torch_model(name):
     assert by_part(ALL[name]) == counted(ALL[name])
 
 
 @given(architecture=architectures())
-def test_parameters_of_any_architecture_are_those_of_the_torch_model(architecture):
+def test_parameters_of_any_architecture_equal_those_of_the_torch_model(architecture):
     assert by_part(architecture) == counted(architecture)
     assert parameter_counts(architecture).total == sum(counted(architecture).values())
 
@@ -117,7 +117,7 @@ def test_presets_have_the_published_number_of_parameters(name):
 
 
 @pytest.mark.parametrize("name", PUBLISHED_EMBEDDING_SHARE)
-def test_the_embedding_takes_the_published_share(name):
+def test_the_embedding_has_the_published_share(name):
     share = parameter_counts(PRESETS[name]).embedding_share
     assert share == pytest.approx(PUBLISHED_EMBEDDING_SHARE[name], abs=0.0005)
 
@@ -135,7 +135,7 @@ def test_weights_take_the_bytes_that_the_graph_declares(name, quantization, tmp_
     quantization=st.sampled_from(["fp32", "int8", "int4"]),
     context_length=st.integers(1, 40),
 )
-def test_bytes_of_any_architecture_are_those_that_the_graph_declares(
+def test_bytes_of_any_architecture_equal_those_that_the_graph_declares(
     architecture, quantization, context_length, tmp_path_factory
 ):
     folder = tmp_path_factory.mktemp("model")
@@ -144,15 +144,16 @@ def test_bytes_of_any_architecture_are_those_that_the_graph_declares(
     assert state_bytes(architecture, context_length) == declared_state_bytes(description)
 
 
-def test_half_precision_is_half_of_single():
+def test_half_precision_takes_half_the_bytes_of_single_precision():
     for architecture in ALL.values():
         assert 2 * weight_bytes(architecture, "fp16") == weight_bytes(architecture, "fp32")
 
 
 def flops_of_steps(architecture, tokens: int) -> list[int]:
-    """FLOPs of each one-token step: what torch counts, and the products that it does not.
+    """Return the FLOPs of each one-token step: those that torch counts, and those that it does not.
 
-    Attention is taken apart into matrix products, because torch counts no fused one on CPUs.
+    Attention is computed by separate matrix products, because torch does not count fused attention
+    on CPUs.
     """
     model = LanguageModel(architecture)
     model.initialise(0)
@@ -169,7 +170,7 @@ def flops_of_steps(architecture, tokens: int) -> list[int]:
 
 def uncounted(mixer, width: int) -> int:
     match mixer:
-        case ShortConv(kernel=kernel):  # a multiply-add for each tap, and two gates
+        case ShortConv(kernel=kernel):  # a multiply-add per tap, and two gates
             return 2 * width * kernel + 2 * width
         case LinearAttention():  # the decay
             return mixer.heads * mixer.key_dim * mixer.value_dim
@@ -178,7 +179,7 @@ def uncounted(mixer, width: int) -> int:
 
 
 @pytest.mark.parametrize("name", CORNERS)
-def test_decode_flops_are_what_a_counted_step_does(name):
+def test_decode_flops_equal_those_counted_in_a_step(name):
     architecture = CORNERS[name]
     steps = flops_of_steps(architecture, 6)
     assert [decode_flops(architecture, depth) for depth in range(6)] == steps
@@ -186,7 +187,7 @@ def test_decode_flops_are_what_a_counted_step_does(name):
 
 @settings(max_examples=25)
 @given(architecture=architectures())
-def test_decode_flops_of_any_architecture_are_what_a_counted_step_does(architecture):
+def test_decode_flops_of_any_architecture_equal_those_counted_in_a_step(architecture):
     assert [decode_flops(architecture, depth) for depth in range(4)] == flops_of_steps(
         architecture, 4
     )
@@ -197,7 +198,7 @@ def test_decode_flops_of_any_architecture_are_what_a_counted_step_does(architect
     tokens=st.integers(1, 40),
     depth=st.integers(0, 40),
 )
-def test_a_prompt_costs_its_tokens_one_by_one_but_scores_only_the_last(architecture, tokens, depth):
+def test_a_prompt_costs_as_much_as_its_tokens_but_the_head_runs_once(architecture, tokens, depth):
     one_by_one = sum(decode_flops(architecture, depth + token) for token in range(tokens))
     head = architecture.vocab_size * architecture.embedding_width
     if architecture.factorised:
@@ -205,7 +206,7 @@ def test_a_prompt_costs_its_tokens_one_by_one_but_scores_only_the_last(architect
     assert prefill_flops(architecture, tokens, depth) == one_by_one - (tokens - 1) * 2 * head
 
 
-def test_a_window_bounds_state_and_work():
+def test_a_window_limits_state_and_flops():
     windowed = CORNERS["only windows"]  # two layers, two key heads of 16, window 4
     assert state_bytes(windowed, 3) == 2 * 2 * 3 * 2 * 16 * 4
     assert state_bytes(windowed, 4) == state_bytes(windowed, 10_000) == 2 * 2 * 4 * 2 * 16 * 4

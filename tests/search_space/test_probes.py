@@ -17,7 +17,7 @@ from search_space.probes import (
 KINDS = Kinds(kernels=(3, 7), windows=(256, 512))
 
 
-def test_probes_differ_from_the_first_in_the_one_thing_they_are_named_after() -> None:
+def test_each_probe_differs_from_the_first_only_in_the_part_it_is_named_after() -> None:
     first, *others = make_probes(1024, 12, KINDS)
     assert first.part == "convolution 3"
     assert [probe.part for probe in others] == [
@@ -38,21 +38,21 @@ def test_probes_differ_from_the_first_in_the_one_thing_they_are_named_after() ->
         assert (other.width, len(other.layers)) == (1024, 12)
 
 
-def test_mixers_are_those_of_the_published_models_of_that_width() -> None:
+def test_probes_include_the_mixers_of_the_published_model_of_that_width() -> None:
     published = {layer.mixer for layer in preset("lfm2-350m").layers}
     assert published <= {
         probe.architecture.layers[0].mixer for probe in make_probes(1024, 1, KINDS)
     }
 
 
-def test_only_attention_remembers_all() -> None:
+def test_only_attention_has_a_kv_cache() -> None:
     names = [probe.part for probe in make_probes(512, 4, KINDS) if probe.has_kv_cache]
     assert names == ["attention", "window 256", "window 512"]
 
 
 @pytest.mark.parametrize("quantization", ["fp32", "int8", "int4"])
 @pytest.mark.parametrize("width", [256, 512, 1024, 2048])
-def test_the_lightest_probe_does_not_fit_the_cache(width: int, quantization) -> None:
+def test_the_lightest_probe_does_not_fit_in_the_cache(width: int, quantization) -> None:
     cache = 32 << 20
     layers = layers_beyond_cache(width, quantization, cache)
     lightest = min(
@@ -63,11 +63,11 @@ def test_the_lightest_probe_does_not_fit_the_cache(width: int, quantization) -> 
     assert 8 <= layers <= 64
 
 
-def test_the_largest_cache_has_a_bound() -> None:
+def test_the_number_of_layers_is_limited_for_any_cache() -> None:
     assert layers_beyond_cache(1024, "int4", 1 << 34) == 64
 
 
-def test_whole_models_are_made_of_the_probes_mixers_and_stay_the_same() -> None:
+def test_whole_models_consist_of_the_probes_mixers_and_never_change() -> None:
     models = whole_models(1024, 3, KINDS)
     assert models == whole_models(1024, 3, KINDS)
     assert len(set(models)) == 3
@@ -77,7 +77,7 @@ def test_whole_models_are_made_of_the_probes_mixers_and_stay_the_same() -> None:
         assert 150e6 < parameter_counts(model).total < 400e6
 
 
-def test_parameters_are_those_of_what_costs_are_told_for() -> None:
+def test_parameters_are_those_of_the_unit_whose_cost_is_reported() -> None:
     counts = {probe.part: part_parameters(probe) for probe in make_probes(1024, 4, KINDS)}
     assert counts["convolution 3"] == 4 * 1024**2 + 3 * 1024
     assert counts["attention"] == 3 * 1024**2
@@ -86,7 +86,7 @@ def test_parameters_are_those_of_what_costs_are_told_for() -> None:
     assert counts["no mixer"] == 0
 
 
-def test_names_tell_mixers_apart() -> None:
+def test_different_mixers_have_different_names() -> None:
     attention = Attention(heads=2, kv_heads=1, head_dim=16)
     windows = [Attention(heads=2, kv_heads=1, head_dim=16, window=size) for size in (4, 8)]
     names = [part_of(mixer) for mixer in (attention, *windows, None)]
@@ -94,6 +94,6 @@ def test_names_tell_mixers_apart() -> None:
 
 
 @pytest.mark.parametrize("width", [0, 100, 32_768])
-def test_a_width_that_heads_do_not_divide_is_refused(width: int) -> None:
+def test_a_width_that_heads_do_not_divide_is_an_error(width: int) -> None:
     with pytest.raises(ValueError, match=f"^width: {width} is not a multiple of 64"):
         make_probes(width, 4, KINDS)

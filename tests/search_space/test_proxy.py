@@ -1,4 +1,4 @@
-"""A proxy is legal, keeps what was decided, and is larger for a larger architecture."""
+"""A proxy is valid, keeps the choices of a search, and grows with the architecture."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ SHARES = st.floats(0.001, 1.0)
 
 @st.composite
 def full_size(draw: st.DrawFn) -> Architecture:
-    """What a search proposes: some hundred to some thousand channels, any mixture of mixers."""
+    """Draw an architecture as a search proposes it: 256 to 4,096 channels and any mixers."""
     width = 64 * draw(st.integers(4, 64))
     head_dim = draw(st.sampled_from([32, 64, 128]))
     kv_heads, group = draw(st.integers(1, 8)), draw(st.integers(1, 8))
@@ -62,7 +62,7 @@ def attention_of(architecture: Architecture) -> Attention:
     SHARES,
     SHARES,
 )
-def test_layout_depth_and_options_are_kept(
+def test_layout_depth_and_most_options_are_kept(
     architecture: Architecture, width_share: float, window_share: float
 ) -> None:
     proxy = proxy_of(architecture, width_share, window_share)
@@ -85,7 +85,7 @@ def test_layout_depth_and_options_are_kept(
 
 
 @given(full_size(), SHARES, SHARES)
-def test_a_larger_share_gives_no_smaller_proxy(
+def test_a_larger_width_share_never_gives_a_smaller_proxy(
     architecture: Architecture, one: float, other: float
 ) -> None:
     smaller = parameter_counts(proxy_of(architecture, min(one, other)))
@@ -95,7 +95,7 @@ def test_a_larger_share_gives_no_smaller_proxy(
 
 
 @given(full_size(), SHARES, st.integers(1, 4_096))
-def test_a_wider_feed_forward_gives_no_smaller_proxy(
+def test_a_wider_feed_forward_never_gives_a_smaller_proxy(
     architecture: Architecture, share: float, more: int
 ) -> None:
     first, *others = architecture.layers
@@ -133,7 +133,7 @@ def test_fewer_key_value_heads_give_a_smaller_proxy(width: int) -> None:
     assert totals == sorted(totals)
 
 
-def test_the_groups_of_published_models_are_kept_where_they_divide() -> None:
+def test_the_group_sizes_of_published_models_are_kept() -> None:
     groups = {
         name: (narrow.heads, narrow.kv_heads, wide.heads // wide.kv_heads)
         for name, architecture in PRESETS.items()
@@ -145,7 +145,7 @@ def test_the_groups_of_published_models_are_kept_where_they_divide() -> None:
     assert {heads // kv_heads == group for heads, kv_heads, group in groups.values()} == {True}
 
 
-def test_windows_cover_the_same_share_of_the_context() -> None:
+def test_windows_cover_the_same_fraction_of_the_context() -> None:
     gemma = proxy_of(PRESETS["gemma-3-270m"], 0.125, window_share=256 / 4_096)
     windows = {layer.mixer.window for layer in gemma.layers if isinstance(layer.mixer, Attention)}
     assert windows == {None, 512 * 256 // 4_096}
@@ -164,7 +164,7 @@ def test_keys_and_values_of_linear_attention_keep_their_ratio() -> None:
     )
 
 
-def test_a_proxy_in_full() -> None:
+def test_a_complete_proxy() -> None:
     layers = PRESETS["lfm3-1.7b"].layers[:5]
     proxy = proxy_of(replace(PRESETS["lfm3-1.7b"], layers=layers), 0.0625, window_share=0.25)
     conv = {"feed_forward_width": 480, "mixer": {"kernel": 7, "kind": "short_conv"}}
@@ -205,7 +205,7 @@ def test_a_proxy_in_full() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
-def test_a_share_that_is_none_is_refused(share: float) -> None:
+def test_a_share_out_of_range_is_an_error(share: float) -> None:
     with pytest.raises(ValueError, match=r"^width_share: .* is not above 0 and at most 1$"):
         proxy_of(PRESETS["lfm2-350m"], share)
     with pytest.raises(ValueError, match=r"^window_share: .* is not above 0 and at most 1$"):

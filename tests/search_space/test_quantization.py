@@ -15,7 +15,7 @@ from search_space.quantization import (
 from tests.search_space.dequantization import dequantize
 
 BITS = st.sampled_from([4, 8])
-# Scales of subnormal numbers round coarsely; weights are far from them.
+# The scales of subnormal numbers are rounded coarsely, and weights are never that small.
 ELEMENTS = st.floats(-1e6, 1e6, width=32, allow_subnormal=False).map(
     lambda value: value if abs(value) > 1e-30 else 0.0
 )
@@ -34,11 +34,11 @@ def blocks_of(matrix_NK) -> np.ndarray:
 
 
 @given(matrix=matrices(), bits=BITS)
-def test_an_element_within_reach_is_off_by_half_a_step_at_most(matrix, bits):
+def test_elements_in_the_range_of_the_codes_are_off_by_at_most_half_a_step(matrix, bits):
     quantized = quantize(matrix, bits)
     exact, coded = blocks_of(matrix), blocks_of(dequantize(quantized))
     scales = quantized.scales.astype(np.float64)[..., None]
-    # One side has a code less: an element of the largest magnitude there is off by a whole step.
+    # One side has one code fewer, where an element of the largest magnitude is off by a whole step.
     ends = -(2 ** (bits - 1)) * scales, (2 ** (bits - 1) - 1) * scales
     reachable = np.clip(exact, np.minimum(*ends), np.maximum(*ends))
     assert (np.abs(reachable - coded) <= 0.5 * np.abs(scales) * (1 + 1e-5)).all()
@@ -46,7 +46,7 @@ def test_an_element_within_reach_is_off_by_half_a_step_at_most(matrix, bits):
 
 
 @given(matrix=matrices(), bits=BITS)
-def test_the_largest_magnitude_of_a_block_is_exact(matrix, bits):
+def test_the_element_of_largest_magnitude_in_a_block_is_exact(matrix, bits):
     exact, coded = blocks_of(matrix), blocks_of(dequantize(quantize(matrix, bits)))
     largest = np.abs(exact).argmax(-1)[..., None]
     np.testing.assert_array_equal(
@@ -55,13 +55,13 @@ def test_the_largest_magnitude_of_a_block_is_exact(matrix, bits):
 
 
 @given(matrix=matrices(), bits=BITS)
-def test_what_was_quantised_once_stays(matrix, bits):
+def test_quantising_twice_changes_nothing(matrix, bits):
     once = dequantize(quantize(matrix, bits))
     np.testing.assert_array_equal(dequantize(quantize(once, bits)), once)
 
 
 @given(matrix=matrices(), bits=BITS)
-def test_a_matrix_takes_the_bytes_that_are_counted(matrix, bits):
+def test_a_matrix_has_the_counted_number_of_bytes(matrix, bits):
     quantized = quantize(matrix, bits)
     counted = matrix_bytes(*matrix.shape, "int4" if bits == 4 else "int8")
     assert quantized.blocks.nbytes + quantized.scales.nbytes == counted
@@ -70,7 +70,7 @@ def test_a_matrix_takes_the_bytes_that_are_counted(matrix, bits):
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_padding_changes_nothing_and_codes_zero(bits):
+def test_padding_changes_no_codes_and_stays_zero(bits):
     generator = np.random.default_rng(0)
     full = generator.standard_normal((3, BLOCK)).astype(np.float32)
     full[:, 20:] = 0.0
@@ -84,8 +84,8 @@ def test_a_block_of_zeros_stays_zero():
     assert (dequantize(quantize(np.zeros((2, 40), dtype=np.float32), 4)) == 0).all()
 
 
-def test_codes_lie_as_onnxruntime_reads_them():
-    # Largest magnitude -8, so a step is 1: codes are the values plus 8, the first in the low half.
+def test_codes_are_packed_as_onnxruntime_reads_them():
+    # The largest magnitude is -8, so a step is 1 and codes are the values plus 8, low half first.
     row = np.zeros((1, BLOCK), dtype=np.float32)
     row[0, :4] = [-8, 7, 1, -2]
     quantized = quantize(row, 4)
@@ -96,7 +96,7 @@ def test_codes_lie_as_onnxruntime_reads_them():
     assert eight_bits.blocks[0, 0, :5].tolist() == [0, 240, 144, 96, 128]
 
 
-def test_bytes_by_hand():
+def test_bytes_equal_those_computed_by_hand():
     assert [bits_of(quantization) for quantization in QUANTIZATIONS] == [32, 16, 8, 4]
     assert matrix_bytes(10, 64, "fp32") == 2560
     assert matrix_bytes(10, 64, "fp16") == 1280

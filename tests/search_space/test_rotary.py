@@ -10,11 +10,11 @@ def attention(**options) -> Attention:
 
 
 def turns(table) -> np.ndarray:
-    """Each pair's rotation at each position as a complex number."""
+    """Return each pair's rotation at each position as a complex number."""
     return table.cos_TR.astype(np.float64) + 1j * table.sin_TR.astype(np.float64)
 
 
-def test_two_turned_vectors_meet_at_an_angle_of_their_distance_alone():
+def test_the_angle_between_two_rotated_vectors_depends_only_on_their_distance():
     turn_TR = turns(rotary_table(attention(rope_base=1e4), 64))
     for distance in (0, 1, 7, 30):
         between = turn_TR[distance:] * turn_TR[: 64 - distance].conj()
@@ -31,7 +31,7 @@ def test_angles_are_those_of_the_paper():
 
 
 @pytest.mark.parametrize(("share", "turning"), [(0.0, 0), (0.25, 2), (0.5, 4), (1.0, 8)])
-def test_pairs_beyond_the_share_do_not_turn(share, turning):
+def test_pairs_beyond_the_share_do_not_rotate(share, turning):
     part, whole = (rotary_table(attention(rope_share=value), 50) for value in (share, 1.0))
     np.testing.assert_array_equal(part.cos_TR[:, :turning], whole.cos_TR[:, :turning])
     np.testing.assert_array_equal(part.sin_TR[:, :turning], whole.sin_TR[:, :turning])
@@ -39,7 +39,7 @@ def test_pairs_beyond_the_share_do_not_turn(share, turning):
     assert (part.sin_TR[:, turning:] == 0).all()
 
 
-def test_a_far_position_is_as_exact_as_a_near_one():
-    # Angles in float32 would be off by some thousandths there.
+def test_distant_positions_are_as_exact_as_near_ones():
+    # Angles in float32 would be off by a few thousandths at this position.
     table = rotary_table(attention(rope_base=1e4), 100_001)
     assert table.cos_TR[100_000, 0] == np.float32(np.cos(100_000.0))

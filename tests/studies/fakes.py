@@ -167,12 +167,12 @@ def _latency(architecture: Architecture, report: Report) -> Evaluation:
         environment_after=replace(ENVIRONMENT, load_1min=1.5),
         disturbance=Disturbance(steal=0.01, beside=0.02, elsewhere=0.5, waited_s=3.0),
     )
-    beside = replace(measurement, samples_ns=(7_000_000, 7_100_000, 6_900_000))
+    reference = replace(measurement, samples_ns=(7_000_000, 7_100_000, 6_900_000))
     score = Score(
         name="decode", value=milliseconds, unit="ms", low=milliseconds * 0.98, high=milliseconds
     )
     return Evaluation(
-        scores=(score,), seconds=2.0, measurements=(replace(measurement, reference=beside),)
+        scores=(score,), seconds=2.0, measurements=(replace(measurement, reference=reference),)
     )
 
 

@@ -1,4 +1,4 @@
-"""A study as large as is wanted, written straight into the tables; its trials end in every way."""
+"""Writes a study of any size directly into the tables, with trials of every outcome."""
 
 import functools
 import json
@@ -47,7 +47,7 @@ _ENVIRONMENT = Environment(
     temperature_c=50.0,
     load_1min=0.5,
 )
-# How often trials end in each way; the last few of a study run or are interrupted.
+# The frequency of each outcome; the last trials of a study may be running or interrupted.
 _ENDS: dict[TrialState, float] = {
     "complete": 0.6,
     "stopped": 0.2,
@@ -58,9 +58,16 @@ _ENDS: dict[TrialState, float] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LargeStudy:
-    """A study of `trials` candidates more than there are.
+    """A study to write, or an addition to one.
 
-    references: presets, all complete. running: whether its last trials are still under way.
+    Attributes:
+        url: The database.
+        trials: The number of candidates to add.
+        name: The name of the study.
+        references: Presets that are complete reference models.
+        running: Whether the last trials are running or interrupted.
+        hostile: Whether texts contain markup, which pages must escape.
+        seed: The seed of everything random.
     """
 
     url: str
@@ -89,7 +96,7 @@ def large_spec(study: LargeStudy) -> StudySpec:
 
 
 def write_study(study: LargeStudy) -> None:
-    """Begins the study, or adds to it."""
+    """Create the study, or add to it."""
     database = open_database(study.url, create=True)
     try:
         with database.write() as connection:
@@ -191,7 +198,7 @@ class _Writer:
             self._rows[schema.STAGES].append({"trial": trial["id"], "seconds": 40.0} | run)
 
     def unfinished(self, number: int, state: str, drawn: bool) -> None:
-        """Of this process, which lives; one that is not drawn has no architecture yet."""
+        """Add a trial of this process, which is alive; if not `drawn`, it has no architecture."""
         architecture = self._draw()
         trial = self._trial(number, state, architecture)
         trial |= {"ended_at": None, "stage": "training" if drawn else None}
@@ -204,7 +211,7 @@ class _Writer:
             trial |= {"host": None, "pid": None, "process_started": None}
 
     def _draw(self) -> Architecture:
-        """Of the study's space, within its rules; far quicker than repairing layouts."""
+        """Draw an architecture within the rules; this is much faster than repairing layouts."""
         space, one = self._spec.space, self._one
         least, most = space.rules.parameters or (0, 1 << 40)
         while True:
@@ -286,7 +293,7 @@ class _Writer:
         return facts.digest
 
     def _stages(self, trial: object, architecture: Architecture, count: int, at: object) -> None:
-        """The first stages, their scores and evidence."""
+        """Add the first stages with their scores and evidence."""
         digest = _facts(architecture).digest
         found: dict[str, float] = {}
         for position, stage in enumerate(_STAGES[:count]):
@@ -311,8 +318,8 @@ class _Writer:
                 self._measure(key, found)
 
     def _scores(self, stage: str, architecture: Architecture) -> Iterator[Row]:
-        def score(name: str, value: float, unit: str, share: float = 0.0) -> Row:
-            low, high = (value * (1 - share), value * (1 + share)) if share else (None, None)
+        def score(name: str, value: float, unit: str, margin: float = 0.0) -> Row:
+            low, high = (value * (1 - margin), value * (1 + margin)) if margin else (None, None)
             return {"name": name, "value": value, "unit": unit, "low": low, "high": high}
 
         parameters = _facts(architecture).parameters
@@ -335,7 +342,7 @@ class _Writer:
             yield score("loss", self._loss(architecture), "bits/byte")
 
     def _loss(self, architecture: Architecture) -> float:
-        """Falls with parameters, and with attention in the upper half."""
+        """Return a loss that falls with parameters and with attention in the upper half."""
         layout = architecture.layout
         upper = sum(letter in "as" for letter in layout[len(layout) // 2 :])
         size = math.log(_facts(architecture).parameters / 1e8)
@@ -348,11 +355,11 @@ class _Writer:
             for step in range(1, _CURVE_POINTS + 1)
         ]
 
-    def _noise(self, share: float) -> float:
-        return float(np.exp(share * self._random.standard_normal()))
+    def _noise(self, sd: float) -> float:
+        return float(np.exp(sd * self._random.standard_normal()))
 
     def _measure(self, key: dict[str, str], scores: dict[str, float]) -> None:
-        """Each workload, and behind them those of the reference beside it."""
+        """Add the measurement of each workload, then those of the reference model."""
         drift = 1.0 + 0.02 * math.sin(len(self._rows[schema.EVALUATIONS]) / 300)
         cpu = HOSTILE if self._study.hostile else _ENVIRONMENT.cpu
         load = float(self._random.random())
@@ -365,8 +372,8 @@ class _Writer:
         disturbed["waited_s"] = 30 * load if load > 0.95 else 0.0
         timed = [("tg64@1024", scores["decode"], 256), ("pp512", scores["prefill"], 6)]
         for position, (workload, milliseconds, count) in enumerate(2 * timed):
-            beside = position >= len(timed)
-            typical = (7.5 if count > 6 else 1_400.0) if beside else milliseconds
+            is_reference = position >= len(timed)
+            typical = (7.5 if count > 6 else 1_400.0) if is_reference else milliseconds
             samples = typical * drift * 1e6 * (1 + 0.05 * self._random.random(count))
             self._rows[schema.MEASUREMENTS].append(
                 row
@@ -380,7 +387,7 @@ class _Writer:
                     "model_bytes": 10**8,
                     "environment_after": name,
                     "disturbance": json.dumps(disturbed),
-                    "reference_of": position - len(timed) if beside else None,
+                    "reference_of": position - len(timed) if is_reference else None,
                 }
             )
 

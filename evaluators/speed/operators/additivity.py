@@ -1,7 +1,8 @@
-"""The time of a whole model as the sum of its parts' times, and how far that holds.
+"""The time of a whole model, predicted as the sum of its parts' times and compared with its own.
 
-A layer counts as one of its mixer's probe: mixer, a feed-forward as wide as the model, and its
-share of all the rest. What its feed-forward is wider, and the head, come on top.
+A layer costs as much as a layer of its mixer's probe, which has the mixer, a feed-forward as wide
+as the model and a proportional part of everything else. The additional width of its feed-forward
+and the size of the vocabulary are added.
 """
 
 import contextlib
@@ -10,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from evaluators.speed.operators.probe_times import (
-    NOTHING,
+    ZERO,
     Estimate,
+    ProbeSum,
     ProbeTimes,
     Profile,
     Setting,
-    Sum,
     root_of_squares,
 )
 from hardware.measurement import Workload
@@ -32,7 +33,14 @@ from search_space.probes import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Additivity:
-    """A whole model's time over the reference's: the sum of its parts, and what was measured."""
+    """The predicted and the measured time of a whole model, in units of the reference model's time.
+
+    Attributes:
+        architecture: The whole model.
+        workload: The workload.
+        predicted: The sum of the parts' times.
+        measured: The time of the whole model.
+    """
 
     architecture: Architecture
     workload: Workload
@@ -41,17 +49,17 @@ class Additivity:
 
     @property
     def ratio(self) -> Estimate:
-        """Predicted over measured."""
+        """The predicted time divided by the measured time."""
         value = self.predicted.value / self.measured.value
-        share = root_of_squares(
+        relative = root_of_squares(
             None if each.margin is None else each.margin / each.value
             for each in (self.predicted, self.measured)
         )
-        return Estimate(value=value, margin=None if share is None else share * value)
+        return Estimate(value=value, margin=None if relative is None else relative * value)
 
 
 def additivity(profile: Profile) -> tuple[Additivity, ...]:
-    """Of the whole models, at each workload at which both they and their parts were timed."""
+    """Compare whole models with the sums of their parts, at every workload with times of both."""
     return tuple(_additivity(profile))
 
 
@@ -59,7 +67,7 @@ def _additivity(profile: Profile) -> Iterator[Additivity]:
     times = ProbeTimes(profile)
     for model in profile.models:
         for time in model.times:
-            with contextlib.suppress(ValueError):  # parts that failed, or are not timed yet
+            with contextlib.suppress(ValueError):  # a part failed or has not been timed yet
                 whole = _whole(times, profile.setting, model.architecture, time.workload)
                 yield Additivity(
                     architecture=model.architecture,
@@ -74,9 +82,9 @@ def _whole(
     setting: Setting,
     architecture: Architecture,
     workload: Workload,
-) -> Sum:
-    """In units of the reference's time. Raises ValueError where a part was not timed."""
-    total = NOTHING
+) -> ProbeSum:
+    """Return the sum of a model's parts; raise ValueError if a part was not timed."""
+    total = ZERO
     parts = Counter(part_of(layer.mixer) for layer in architecture.layers)
     for part, count in parts.items():
         total += (count / setting.layers) * times.at(part, workload)

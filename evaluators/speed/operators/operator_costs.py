@@ -1,7 +1,7 @@
-"""What one part of a model costs, as the difference of two models that were timed.
+"""The cost of one part of a model, as the difference between the times of two models.
 
 A mixer costs `(its probe - probe without mixer) / (convolution's probe - probe without mixer)`
-short convolutions; the reference that all were timed beside drops out.
+short convolutions. The reference model that all probes were timed against cancels out.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from evaluators.speed.operators.probe_times import Estimate, ProbeTimes, Profile, Sum
+from evaluators.speed.operators.probe_times import Estimate, ProbeSum, ProbeTimes, Profile
 from hardware.measurement import Workload
 from search_space.probes import (
     FEED_FORWARD,
@@ -25,10 +25,17 @@ from search_space.probes import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorCost:
-    """A part's time, in layers of the profile's first convolution, and in ms a token or a prompt.
+    """The cost of one part at one workload.
 
-    Of a mixer: of one layer, its norm included. Of the feed-forward: of one layer, for each time
-    that it is as wide as the model. Of the vocabulary: an embedding and head of 65,536 tokens.
+    The cost of a mixer is that of one layer, with its norm. The cost of the feed-forward is that of
+    one layer whose feed-forward is as wide as the model. The cost of the vocabulary is that of an
+    embedding and a head of 65,536 tokens.
+
+    Attributes:
+        part: The part of the model.
+        workload: The workload.
+        ratio: The cost in layers of the profile's first short convolution.
+        ms: The time in milliseconds per token (decode) or per prompt (prefill).
     """
 
     part: Part
@@ -38,25 +45,34 @@ class OperatorCost:
 
 
 def operator_costs(profile: Profile) -> tuple[OperatorCost, ...]:
-    """By part, then workload: all that the times of the profile suffice for."""
+    """Return the costs that can be computed from a profile, by part and then by workload."""
     times = ProbeTimes(profile)
     return tuple(_costs(times, profile.setting.layers))
 
 
 def first_depth(costs: Iterable[OperatorCost], part: Part, ratio: float) -> Estimate | None:
-    """Behind how many tokens a part's decoding passes so many convolutions; None if it never does.
+    """Return the smallest context depth at which decoding with a part costs at least `ratio`.
 
-    Drawn evenly between the depths that were timed, of which the shallowest stands for those below.
-    The margin is that to the farther end of the interval.
+    Costs are interpolated linearly between the depths that were timed. If the smallest of these
+    depths already costs as much, it is returned. The margin is the distance to the farther end of
+    the interval.
+
+    Args:
+        costs: The costs of a profile.
+        part: The part of the model.
+        ratio: The cost in short convolutions.
+
+    Returns:
+        The depth in tokens, or None if the cost stays below `ratio`.
     """
     decoding = [each for each in costs if each.part == part and each.workload.phase == "decode"]
     depths = [each.workload.depth for each in decoding]
-    depth = _passes(depths, [each.ratio.value for each in decoding], ratio)
+    depth = _crossing(depths, [each.ratio.value for each in decoding], ratio)
     if depth is None:
         return None
     lows = [each.ratio.low for each in decoding if each.ratio.low is not None]
     highs = [each.ratio.high for each in decoding if each.ratio.high is not None]
-    ends = [_passes(depths, bound, ratio) for bound in (lows, highs) if len(bound) == len(depths)]
+    ends = [_crossing(depths, bound, ratio) for bound in (lows, highs) if len(bound) == len(depths)]
     known = [abs(end - depth) for end in ends if end is not None]
     return Estimate(value=depth, margin=max(known) if len(known) == 2 else None)
 
@@ -69,7 +85,7 @@ def _costs(times: ProbeTimes, layers: int) -> Iterator[OperatorCost]:
             with contextlib.suppress(ValueError):  # not timed, or not yet
                 without = times.at(NO_MIXER, workload)
                 convolution = times.at(times.parts[0], workload)
-                own = _own(times, part, workload, layers)
+                own = _own_time(times, part, workload, layers)
                 yield OperatorCost(
                     part=part,
                     workload=workload,
@@ -78,18 +94,18 @@ def _costs(times: ProbeTimes, layers: int) -> Iterator[OperatorCost]:
                 )
 
 
-def _own(times: ProbeTimes, part: Part, workload: Workload, layers: int) -> Sum:
-    """What as many of the part take as a probe has layers."""
+def _own_time(times: ProbeTimes, part: Part, workload: Workload, layers: int) -> ProbeSum:
+    """Return the time of a part alone, once for each layer of a probe."""
     probe = times.at(part, workload)
     if part == FEED_FORWARD:
         return (1 / (WIDE_FEED_FORWARD - 1)) * (probe - times.at(times.parts[0], workload))
-    if part == VOCABULARY:  # there is one
-        told = REPORTED_VOCABULARY / (LARGE_VOCABULARY - SMALL_VOCABULARY)
-        return layers * told * (probe - times.at(times.parts[0], workload))
+    if part == VOCABULARY:  # a model has one, not one per layer
+        scale = REPORTED_VOCABULARY / (LARGE_VOCABULARY - SMALL_VOCABULARY)
+        return layers * scale * (probe - times.at(times.parts[0], workload))
     return probe - times.at(NO_MIXER, workload)
 
 
-def _passes(depths: Sequence[int], ratios: Sequence[float], wanted: float) -> float | None:
+def _crossing(depths: Sequence[int], ratios: Sequence[float], wanted: float) -> float | None:
     if not ratios or max(ratios) < wanted:
         return None
     if ratios[0] >= wanted:

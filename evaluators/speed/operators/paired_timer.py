@@ -27,8 +27,8 @@ from search_space.probes import make_probes
 # Increase this when the graph or the timing changes, so that earlier times are not comparable.
 _VERSION = 1
 _PATIENCE_S = 10.0
-# `ratio` computes its interval from ranks if there are at least this many windows, and otherwise from
-# Student's distribution.
+# `ratio` computes its interval from ranks if there are at least this many windows, and otherwise
+# from Student's distribution.
 _RANKED = 6
 _NORMAL_975 = 1.96
 
@@ -50,7 +50,10 @@ class ProfileBudget:
 
 
 class PairedTimer:
-    """Times the models of one setting in one round; the reference model stays loaded. Use in `with`."""
+    """Times the models of one setting in one round, with the reference model loaded throughout.
+
+    Use it in `with`, which ends the reference model's process.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""How long whole small models took beside a reference, and sums of that with their uncertainty."""
+"""Times of whole small models relative to a reference, and sums of them with their uncertainty."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,23 +16,38 @@ _NORMAL_95 = 1.96
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """margin: half the 95 % interval; None where too little is known to say."""
+    """A value with its 95 % confidence interval.
+
+    Attributes:
+        value: The estimate.
+        margin: Half the width of the interval; None if there are too few windows for an interval.
+    """
 
     value: float
     margin: float | None
 
     @property
     def low(self) -> float | None:
+        """The lower bound of the interval."""
         return None if self.margin is None else self.value - self.margin
 
     @property
     def high(self) -> float | None:
+        """The upper bound of the interval."""
         return None if self.margin is None else self.value + self.margin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What the probes of a profile have in common; layers: how many each has."""
+    """What the probes of a profile have in common.
+
+    Attributes:
+        width: The width of the models.
+        layers: The number of layers of each probe.
+        quantization: The quantisation of the weights.
+        threads: The threads that a model computes with.
+        kinds: The variants of mixers that have a probe.
+    """
 
     width: int
     layers: int
@@ -43,9 +58,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedRatio:
-    """A model's time over the reference's; deviation: the standard error of its logarithm.
+    """The ratio of a model's time to the reference model's time, in one round.
 
-    None where there are too few windows to tell.
+    Attributes:
+        value: The ratio.
+        deviation: The standard error of its logarithm; None if there are too few windows.
     """
 
     value: float
@@ -54,7 +71,13 @@ class PairedRatio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedTime:
-    """A model's time over the reference's, once a round: for each, both are loaded anew."""
+    """The ratios of a model's time to the reference model's time for one workload.
+
+    Attributes:
+        workload: The workload.
+        ratios: The ratio in each round; both models are loaded again for each round.
+        reference_ms: The reference model's median time in each round.
+    """
 
     workload: Workload
     ratios: tuple[PairedRatio, ...]
@@ -63,7 +86,13 @@ class PairedTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTimes:
-    """failure: why a workload that was asked for has no time."""
+    """The times of one model.
+
+    Attributes:
+        architecture: The model.
+        times: The time of each workload.
+        failure: Why requested workloads have no time; None if they all have one.
+    """
 
     architecture: Architecture
     times: tuple[PairedTime, ...]
@@ -72,7 +101,13 @@ class ModelTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """The times of the setting's probes, and of whole models to check the sum of parts against."""
+    """The times of all models of one setting.
+
+    Attributes:
+        setting: What the probes have in common.
+        probes: The times of the probes.
+        models: The times of whole models, with which the sums of the parts' times are compared.
+    """
 
     setting: Setting
     probes: tuple[ModelTimes, ...]
@@ -80,36 +115,42 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
-    """Times of probes at workloads, each with its coefficient."""
+class ProbeSum:
+    """A linear combination of the times of probes.
+
+    Attributes:
+        terms: The coefficient of each probe's time for a workload.
+    """
 
     terms: Mapping[tuple[Part, Workload], float]
 
-    def __add__(self, other: "Sum") -> "Sum":
+    def __add__(self, other: "ProbeSum") -> "ProbeSum":
         terms = dict(self.terms)
         for term, coefficient in other.terms.items():
             terms[term] = terms.get(term, 0.0) + coefficient
-        return Sum(terms)
+        return ProbeSum(terms)
 
-    def __sub__(self, other: "Sum") -> "Sum":
+    def __sub__(self, other: "ProbeSum") -> "ProbeSum":
         return self + -1 * other
 
-    def __rmul__(self, factor: float) -> "Sum":
-        return Sum({term: factor * each for term, each in self.terms.items()})
+    def __rmul__(self, factor: float) -> "ProbeSum":
+        return ProbeSum({term: factor * each for term, each in self.terms.items()})
 
 
-NOTHING = Sum({})
+ZERO = ProbeSum({})
 _PHASES: tuple[Phase, ...] = ("prefill", "decode")
 
 
 class ProbeTimes:
-    """What a profile knows of its probes, in units of the reference's time.
+    """The times of a profile's probes, in units of the reference model's time.
 
-    parts: in order, the short convolution that costs are told in first.
-    workloads: at which anything was timed, prefill first, then by depth.
+    Attributes:
+        parts: The parts in order; the first is the short convolution that costs are relative to.
+        workloads: The workloads with a time, prefill first, then by depth.
     """
 
     def __init__(self, profile: Profile) -> None:
+        """Estimate the time of every probe that was timed."""
         setting = profile.setting
         self._probes = {
             probe.part: probe for probe in make_probes(setting.width, setting.layers, setting.kinds)
@@ -135,30 +176,40 @@ class ProbeTimes:
             key=lambda workload: (workload.phase == "decode", workload.depth, workload.tokens),
         )
 
-    def at(self, part: Part, workload: Workload) -> Sum:
-        """The time of a part's probe; one that remembers all is drawn evenly between two depths.
+    def at(self, part: Part, workload: Workload) -> ProbeSum:
+        """Return the time of a part's probe.
 
-        Raises ValueError where it was not timed.
+        A probe with a KV cache is interpolated linearly between the two nearest depths. Any other
+        probe takes the same time at all depths.
+
+        Args:
+            part: The part of the model.
+            workload: The workload.
+
+        Raises:
+            ValueError: The probe was not timed at such a workload.
         """
         if (part, workload) in self._times:
-            return Sum({(part, workload): 1.0})
+            return ProbeSum({(part, workload): 1.0})
         depths = {
             other.depth: other
             for each, other in self._times
             if each == part and other.phase == workload.phase == "decode"
         }
         if depths and not self._probes[part].has_kv_cache:
-            return Sum({(part, next(iter(depths.values()))): 1.0})
+            return ProbeSum({(part, next(iter(depths.values()))): 1.0})
         below = [depth for depth in depths if depth <= workload.depth]
         above = [depth for depth in depths if depth >= workload.depth]
         if not below or not above:
-            raise ValueError(f"workload: {workload} is not within what {part} was timed at")
+            raise ValueError(f"workload: {workload} is not within the depths timed for {part}")
         low, high = max(below), min(above)
-        share = (workload.depth - low) / (high - low) if high > low else 0.0
-        return Sum({(part, depths[low]): 1 - share}) + Sum({(part, depths[high]): share})
+        weight = (workload.depth - low) / (high - low) if high > low else 0.0
+        return ProbeSum({(part, depths[low]): 1 - weight}) + ProbeSum(
+            {(part, depths[high]): weight}
+        )
 
-    def value(self, total: Sum) -> Estimate:
-        """Probes are uncertain independently of each other."""
+    def value(self, total: ProbeSum) -> Estimate:
+        """Return the value of a sum; the errors of its probes are taken to be independent."""
         known = [(each, self._times[term]) for term, each in total.terms.items() if each]
         return Estimate(
             value=sum(coefficient * time.value for coefficient, time in known),
@@ -168,27 +219,39 @@ class ProbeTimes:
             ),
         )
 
-    def quotient(self, above: Sum, below: Sum) -> Estimate:
-        """What both have in common moves them together. ValueError where `below` takes no time."""
+    def quotient(self, above: ProbeSum, below: ProbeSum) -> Estimate:
+        """Return the quotient of two sums, with the correlation due to the terms that they share.
+
+        Args:
+            above: The numerator.
+            below: The denominator.
+
+        Raises:
+            ValueError: The denominator is not significantly larger than zero.
+        """
         divisor = self.value(below)
         if divisor.value <= (divisor.margin or 0.0):
-            raise ValueError("the short convolution took no time that could be told from noise")
+            raise ValueError("the time of the short convolution does not exceed the noise")
         value = self.value(above).value / divisor.value
         # d(a / b) = (da - (a / b) db) / b
         margin = self.value(above - value * below).margin
         return Estimate(value=value, margin=None if margin is None else margin / divisor.value)
 
     def ms(self, relative: Estimate, phase: Phase) -> Estimate:
-        """By the reference's median; its own drift is not in the margin."""
+        """Convert an estimate in units of the reference model's time to milliseconds.
+
+        The reference model's median time is used. Its drift is not included in the margin.
+        """
         reference_ms = float(np.median(self._reference_ms[phase]))
         margin = None if relative.margin is None else relative.margin * reference_ms
         return Estimate(value=relative.value * reference_ms, margin=margin)
 
     def estimate(self, time: PairedTime) -> Estimate:
-        """The mean over rounds, and what is known of it from windows and from loading anew.
+        """Return the geometric mean of the rounds' ratios, with its 95 % confidence interval.
 
-        The variance that a fresh process adds is taken to be the same for all models of a phase.
-        That of windows lies half way between a model's own, known from few, and the mean of all.
+        The variance has two parts. The variance between processes is assumed to be the same for all
+        models of a phase. The variance of the windows is the mean of the model's own, which is
+        estimated from few windows, and the average over all models.
         """
         value = math.exp(float(np.mean([math.log(ratio.value) for ratio in time.ratios])))
         within = _variance_within(time)
@@ -201,7 +264,7 @@ class ProbeTimes:
 
 
 def root_of_squares(margins: Iterable[float | None]) -> float | None:
-    """None if one is not known."""
+    """Return the root of the sum of squares of margins, or None if one of them is None."""
     total = 0.0
     for margin in margins:
         if margin is None:
@@ -211,20 +274,23 @@ def root_of_squares(margins: Iterable[float | None]) -> float | None:
 
 
 def _variance_within(time: PairedTime) -> float | None:
-    """Of one round's logarithm, from its windows; None where no round has windows enough."""
+    """Return the variance of one round's log ratio due to its windows; None if it is unknown."""
     known = [ratio.deviation**2 for ratio in time.ratios if ratio.deviation is not None]
     return float(np.mean(known)) if known else None
 
 
 def _mean_variance_within(times: Sequence[PairedTime], phase: Phase) -> float:
-    """Of all models of a phase; 0 where nothing is known."""
+    """Return the mean of the models' variances in a phase; 0 if none is known."""
     variances = [_variance_within(time) for time in times if time.workload.phase == phase]
     known = [variance for variance in variances if variance is not None]
     return float(np.mean(known)) if known else 0.0
 
 
 def _variance_of_loading(times: Sequence[PairedTime], phase: Phase) -> float:
-    """What rounds differ by beyond what their windows explain, pooled; 0 with one round each."""
+    """Return the pooled variance between rounds that the windows do not explain.
+
+    It is 0 if every model was timed in one round only.
+    """
     squares, freedom, within = 0.0, 0, []
     for time in times:
         variance = _variance_within(time)

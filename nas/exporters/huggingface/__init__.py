@@ -1,1 +1,1 @@
-"""A folder that transformers loads, and the code that travels with it where it needs some."""
+"""Exports folders for transformers, with the model code that they need."""

@@ -1,4 +1,4 @@
-"""The model card: what stands in the README.md of a folder for transformers."""
+"""Writes model cards: the README.md of a folder for transformers."""
 
 from collections import Counter
 
@@ -14,10 +14,15 @@ def model_card(
     needs_code: bool,
     reads_text: bool,
 ) -> str:
-    """Markdown, with the front matter that the Hugging Face hub reads.
+    """Return the model card in Markdown, with the front matter that the Hugging Face Hub reads.
 
-    needs_code: the folder holds code of its own, which transformers runs when it is told to.
-    reads_text: it holds a tokenizer.
+    Args:
+        architecture: The architecture of the model.
+        name: The name of the model.
+        provenance: Paragraphs on where model and weights come from, in Markdown.
+        needs_code: Whether the folder contains its own code, which transformers runs only with
+            `trust_remote_code=True`.
+        reads_text: Whether the folder contains a tokenizer.
     """
     counts = parameter_counts(architecture)
     letters = Counter(layout_letters(architecture.layout))
@@ -29,7 +34,7 @@ def model_card(
             ("mixers", counts.mixers),
             ("feed-forward", counts.feed_forward),
             ("norms", counts.norms),
-            ("**all**", counts.total),
+            ("**total**", counts.total),
         )
     )
     trust = ", trust_remote_code=True" if needs_code else ""
@@ -42,7 +47,7 @@ pipeline_tag: text-generation
 
 `{architecture.layout}`
 
-One letter a layer, from the first: {legend}.
+The layout has one letter per layer, starting with the first layer: {legend}.
 Width {architecture.width:,}, vocabulary {architecture.vocab_size:,}, architecture
 `{architecture_hash(architecture)}`.
 
@@ -53,16 +58,16 @@ Width {architecture.width:,}, vocabulary {architecture.vocab_size:,}, architectu
 {provenance.strip()}
 
 ```python
-{_USE.format(trust=trust)}{_WRITE.format(trust=trust) if reads_text else ""}```
+{_LOAD.format(trust=trust)}{_GENERATE.format(trust=trust) if reads_text else ""}```
 """
 
 
-_USE = """\
+_LOAD = """\
 from transformers import AutoModelForCausalLM
 
 model = AutoModelForCausalLM.from_pretrained("."{trust})
 """
-_WRITE = """\
+_GENERATE = """\
 
 from transformers import AutoTokenizer
 

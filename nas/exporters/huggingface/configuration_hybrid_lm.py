@@ -1,4 +1,4 @@
-"""Configuration of a hybrid language model: its sizes, and what stands in each of its layers."""
+"""The configuration of a hybrid language model: its sizes and the content of its layers."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -7,15 +7,29 @@ from transformers import PretrainedConfig
 
 
 class HybridLMConfig(PretrainedConfig):
-    """
-    layers: one a layer, of a feed_forward_width and a mixer, which is null or, by its kind,
-        short_conv: kernel
-        attention: heads, kv_heads, head_dim, window (null sees all tokens before), qk_norm,
-            head_gate, qkv_bias, rope_base, rope_share (the share of each head that rotates)
-        linear_attention: heads, key_dim, value_dim
-    embedding_width: below hidden_size, tokens are embedded narrow and projected up.
-    sandwich_norm: a second norm on each sub-layer's output.
-    embedding_multiplier: what an embedded token is multiplied by.
+    """The configuration of a `HybridLMForCausalLM`.
+
+    Args:
+        vocab_size: The number of tokens.
+        hidden_size: The width of the model.
+        embedding_width: The width of the embedding. If it is below `hidden_size`, embeddings are
+            projected up, and outputs are projected down before the head. Defaults to `hidden_size`.
+        layers: One dictionary per layer, with the keys `feed_forward_width` and `mixer`. A mixer is
+            None or a dictionary with the key `kind` and the following keys:
+
+            - `short_conv`: `kernel`.
+            - `attention`: `heads`, `kv_heads`, `head_dim`, `window` (the number of visible tokens;
+              None for all), `qk_norm`, `head_gate`, `qkv_bias`, `rope_base`, `rope_share` (the
+              fraction of each head that rotates).
+            - `linear_attention`: `heads`, `key_dim`, `value_dim`.
+        sandwich_norm: Whether the output of each sub-layer passes through a second norm.
+        activation: The activation of feed-forward layers, `silu` or `gelu_tanh`.
+        norm_eps: The epsilon of norms.
+        embedding_multiplier: The factor by which embeddings are multiplied.
+        max_position_embeddings: The maximum context length, in tokens.
+        use_cache: Whether `forward` returns a cache by default, except in training.
+        tie_word_embeddings: Whether the head uses the weight of the embedding.
+        **kwargs: Further arguments of `PretrainedConfig`.
     """
 
     model_type = "hybrid_lm"
@@ -34,7 +48,7 @@ class HybridLMConfig(PretrainedConfig):
         max_position_embeddings: int = 4096,
         use_cache: bool = True,
         tie_word_embeddings: bool = True,
-        **others: Any,
+        **kwargs: Any,
     ) -> None:
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
@@ -47,6 +61,6 @@ class HybridLMConfig(PretrainedConfig):
         self.embedding_multiplier = embedding_multiplier
         self.max_position_embeddings = max_position_embeddings
         self.use_cache = use_cache
-        others.pop("num_hidden_layers", None)  # it is as many as `layers`
+        kwargs.pop("num_hidden_layers", None)  # it follows from `layers`
         self.tie_word_embeddings = tie_word_embeddings
-        super().__init__(**others)
+        super().__init__(**kwargs)

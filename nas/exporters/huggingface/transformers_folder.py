@@ -1,4 +1,4 @@
-"""The folder that transformers loads: configuration, weights, code, tokenizer, model card."""
+"""Writes folders for transformers: configuration, weights, code, tokenizer and model card."""
 
 import json
 import shutil
@@ -11,8 +11,7 @@ from safetensors.numpy import save_file
 from nas.exporters.huggingface.card import model_card
 from search_space.architecture import Architecture
 from search_space.huggingface.checkpoint import WEIGHTS_FILE
-from search_space.huggingface.configuration import CONFIG_FILE
-from search_space.huggingface.configuration import CUSTOM, NO_TOKENS, config_of
+from search_space.huggingface.configuration import CONFIG_FILE, CUSTOM, NO_TOKENS, config_of
 from search_space.huggingface.weights import Weights, to_huggingface
 
 CODE_FILES = ("configuration_hybrid_lm.py", "modeling_hybrid_lm.py")
@@ -28,32 +27,43 @@ def write_huggingface(
     tokenizer: Path | None,
     provenance: str,
 ) -> None:
-    """Writes what AutoModelForCausalLM loads into `folder`, which must exist.
+    """Write a folder that `AutoModelForCausalLM` loads.
 
-    weights: by the torch model's names; each is asked for once, and written in float32.
-    tokenizer: a file of the library `tokenizers`, None where there is none. Where transformers
-        has written it, what it says of its special tokens comes along.
-    name, provenance: what the model card says of the model, the latter in Markdown.
+    Args:
+        architecture: The architecture of the model.
+        weights: The weights by their names in the torch model; each is accessed once and written
+            in float32.
+        folder: The folder to write into, which must exist.
+        name: The name of the model in the model card.
+        context_length: The maximum context length, in tokens.
+        tokenizer: A file of the library `tokenizers`, if there is one. Files on special tokens that
+            transformers wrote next to it are copied, too.
+        provenance: The paragraphs of the model card on where model and weights come from, in
+            Markdown.
+
+    Raises:
+        OSError: A file cannot be written.
     """
     config = config_of(architecture)
     config |= {"dtype": "float32", "max_position_embeddings": context_length}
     _write_json(folder / CONFIG_FILE, config)
     _write_json(folder / "generation_config.json", NO_TOKENS)
-    travels = config["model_type"] == CUSTOM
-    if travels:
+    needs_code = config["model_type"] == CUSTOM
+    if needs_code:
         for file in CODE_FILES:
             shutil.copyfile(Path(__file__).with_name(file), folder / file)
     if tokenizer is not None:
         _copy_tokenizer(tokenizer, folder, context_length)
-    reads_text = tokenizer is not None
-    card = model_card(architecture, name, provenance, needs_code=travels, reads_text=reads_text)
+    card = model_card(
+        architecture, name, provenance, needs_code=needs_code, reads_text=tokenizer is not None
+    )
     (folder / "README.md").write_text(card, encoding="utf-8")
     try:
-        # transformers wants to be told for which library the tensors are.
+        # transformers requires this metadata, which names the library that the tensors are for.
         save_file(to_huggingface(architecture, weights), folder / WEIGHTS_FILE, {"format": "pt"})
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    # Written so that only its owner reads it, whatever the umask.
+    # safetensors makes the file readable by its owner only, regardless of the umask.
     (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)
 
 
@@ -63,12 +73,12 @@ def _copy_tokenizer(tokenizer: Path, folder: Path, context_length: int) -> None:
         folder / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context_length},
     )
-    for name in _BESIDE_TOKENIZER:
-        if (beside := tokenizer.with_name(name)).is_file():
-            shutil.copyfile(beside, folder / name)
+    for name in _TOKENIZER_COMPANIONS:
+        if (companion := tokenizer.with_name(name)).is_file():
+            shutil.copyfile(companion, folder / name)
 
 
-_BESIDE_TOKENIZER = (
+_TOKENIZER_COMPANIONS = (
     "chat_template.jinja",
     "generation_config.json",
     "special_tokens_map.json",

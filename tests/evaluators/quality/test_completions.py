@@ -1,4 +1,4 @@
-"""Which bytes of a task are scored, behind what, and that a loop over tokens scores them alike."""
+"""Scoring of completions: the targets, their context, and a reference loop over tokens."""
 
 import math
 from dataclasses import replace
@@ -49,8 +49,8 @@ class TestWindows:
         assert completions.scored_bytes == len(text.encode())
         assert tokenizer.token_bytes[scored].sum() == len(text.encode())
 
-    def test_a_target_stands_behind_what_comes_before_it(self, tokenizer, context_length):
-        """As much as fits where it is the first of its window, and never less than half of that."""
+    def test_every_target_has_its_context_before_it(self, tokenizer, context_length):
+        """The context is as long as fits, and at least half of a window."""
         windows = held_out_windows(tokenizer, EXAMPLES, context_length).windows
         assert windows.inputs_BT.shape[1] <= context_length
         scored = [
@@ -70,7 +70,7 @@ class TestWindows:
 
 
 @pytest.mark.parametrize("name", CORNERS)
-def test_bits_are_those_of_a_loop_over_examples(tokenizer, name, monkeypatch):
+def test_the_score_equals_that_of_a_loop_over_tokens(tokenizer, name, monkeypatch):
     monkeypatch.setattr("evaluators.training.torch_device.precision", lambda _: "fp32")
     architecture = replace(CORNERS[name], vocab_size=300)
     examples = [EXAMPLES[0], EXAMPLES[1], EXAMPLES[4]]
@@ -91,7 +91,7 @@ def test_bits_are_those_of_a_loop_over_examples(tokenizer, name, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [1, 50, 5_000])
-def test_training_reads_examples_one_after_the_other_and_again(tokenizer, count):
+def test_training_ids_are_the_examples_in_order_repeated(tokenizer, count):
     ids = training_ids(tokenizer, EXAMPLES, count, lambda _: None)
     assert len(ids) == count
     once = [

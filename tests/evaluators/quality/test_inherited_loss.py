@@ -1,4 +1,4 @@
-"""A loss in seconds for every layout of one size, from a network that is trained once."""
+"""The loss that layouts of one size inherit from a network that is trained once."""
 
 import functools
 import random
@@ -33,7 +33,7 @@ SPACE = Space(
 
 
 class Layout:
-    """Suggests one layout."""
+    """A suggester of one given layout."""
 
     def __init__(self, layout: str) -> None:
         self._letters = iter(layout)
@@ -52,10 +52,12 @@ def candidate(layout: str, space: Space = SPACE) -> Architecture:
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    # torch makes this folder with the first optimizer, by default among the temporary files.
+    # torch creates this folder with the first optimizer, by default among the temporary files.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))
     monkeypatch.setattr(
-        training, "making_way", functools.partial(yielding_to_measurements, folder=tmp_path)
+        training,
+        "yielding_to_measurements",
+        functools.partial(yielding_to_measurements, folder=tmp_path),
     )
 
 
@@ -77,45 +79,45 @@ class TestInheritedLoss(EvaluatorConformance):
     def evaluator(self, settings, tmp_path):
         return InheritedLoss(settings, SPACE, tmp_path / "networks")
 
-    def test_one_training_serves_all_and_every_later_process(self, settings, tmp_path):
+    def test_one_training_serves_all_candidates_and_later_processes(self, settings, tmp_path):
         first = InheritedLoss(settings, SPACE, tmp_path)
-        told: list[Progress] = []
+        reports: list[Progress] = []
         found = {
-            layout: first.evaluate(candidate(layout), told.append).scores[0].value
+            layout: first.evaluate(candidate(layout), reports.append).scores[0].value
             for layout in ("cal", "ccc", "---")
         }
-        trained = [progress for progress in told if "shared network: " in progress.text]
+        trained = [progress for progress in reports if "shared network: " in progress.text]
         assert trained[-1].done == 1.0
         assert len(trained) == BRIEF.steps
         assert len(set(found.values())) == 3
-        told.clear()
-        again = InheritedLoss(settings, SPACE, tmp_path)
+        reports.clear()
+        second = InheritedLoss(settings, SPACE, tmp_path)
         for layout, value in found.items():
-            assert again.evaluate(candidate(layout), told.append).scores[0].value == value
-        assert not any("shared network: " in progress.text for progress in told)
+            assert second.evaluate(candidate(layout), reports.append).scores[0].value == value
+        assert not any("shared network: " in progress.text for progress in reports)
 
-    def test_the_proxy_that_is_scored_is_there_to_be_exported(self, evaluator):
+    def test_the_scored_proxy_can_be_exported(self, evaluator):
         trained = evaluator.train(candidate("cal"), lambda _: None)
         assert trained.model.architecture.layout == "cal"
         assert [point.tokens for point in trained.curve] == [1_280]
 
-    def test_rules_of_layouts_keep_what_is_trained_legal(self, settings, tmp_path):
+    def test_only_layouts_that_the_rules_allow_are_trained(self, settings, tmp_path):
         ruled = replace(SPACE, rules=Rules(attention_layers=(1, 1), first=("c",)))
         loss = InheritedLoss(settings, ruled, tmp_path)
         assert loss.evaluate(candidate("cal", ruled), lambda _: None).scores[0].name == "loss"
 
-    def test_layouts_of_matched_size_share_feed_forwards(self, settings, tmp_path):
+    def test_layouts_of_matched_size_share_feed_forward_weights(self, settings, tmp_path):
         matched = replace(SPACE, feed_forward=(1.0, 4.0), matched=Matched(parameters=700_000))
         loss = InheritedLoss(settings, matched, tmp_path)
         for layout in ("---", "lll", "cal"):
             assert loss.evaluate(candidate(layout, matched), lambda _: None).scores
 
-    def test_what_has_no_place_in_the_network_is_refused_with_its_reason(self, evaluator):
+    def test_a_layout_that_is_not_in_the_network_is_infeasible(self, evaluator):
         stranger = candidate("call", replace(SPACE, depth=(4,)))
-        with pytest.raises(Infeasible, match="cannot be inherited: it has 4 layers, the network 3"):
+        with pytest.raises(Infeasible, match="inherited: it has 4 layers, the network has 3"):
             evaluator.evaluate(stranger, lambda _: None)
 
-    def test_its_fingerprint_tells_spaces_apart_and_is_not_that_of_a_loss_from_scratch(
+    def test_the_fingerprint_depends_on_the_space_and_differs_from_that_of_a_training_from_scratch(
         self, settings, tmp_path
     ):
         fingerprints = {
@@ -127,5 +129,5 @@ class TestInheritedLoss(EvaluatorConformance):
 
     def test_a_choice_of_sizes_is_refused(self, settings, tmp_path):
         wide = replace(SPACE, width=(128, 160))
-        with pytest.raises(ValueError, match=r"width: \[128, 160\] is not one size"):
+        with pytest.raises(ValueError, match=r"width: \[128, 160\] is not a single value"):
             InheritedLoss(settings, wide, tmp_path)

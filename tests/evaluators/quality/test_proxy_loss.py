@@ -1,4 +1,4 @@
-"""From an architecture and a text to bits per byte, and what has to be refused or told."""
+"""The loss of a trained proxy: scores, progress, failures, fingerprints and invalid settings."""
 
 import json
 import random
@@ -25,7 +25,7 @@ BRIEF = TrainingSettings(context_length=32, batch_size=2, token_budget=640)
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    # torch makes this folder with the first optimizer, by default among the temporary files.
+    # torch creates this folder with the first optimizer, by default among the temporary files.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))
 
 
@@ -56,7 +56,7 @@ class TestProxyLoss(EvaluatorConformance):
     def evaluator(self, settings):
         return ProxyLoss(settings)
 
-    def test_the_score_is_the_end_of_the_curve_and_repeats(self, settings):
+    def test_the_score_is_the_end_of_the_curve_and_is_reproducible(self, settings):
         evaluation = ProxyLoss(settings).evaluate(SMALL, lambda _: None)
         (score,) = evaluation.scores
         assert (score.name, score.unit) == ("loss", "bits/byte")
@@ -68,31 +68,31 @@ class TestProxyLoss(EvaluatorConformance):
         longer = replace(BRIEF, token_budget=8_000)
         assert loss_of(replace(settings, training=longer)) < loss_of(settings) - 0.2
 
-    def test_what_is_prepared_is_told_once(self, evaluator):
-        told: list[Progress] = []
-        evaluator.evaluate(SMALL, told.append)
-        said = [progress.text for progress in told if progress.done == 0]
-        assert said == [
+    def test_preparations_are_reported_once(self, evaluator):
+        reports: list[Progress] = []
+        evaluator.evaluate(SMALL, reports.append)
+        texts = [progress.text for progress in reports if progress.done == 0]
+        assert texts == [
             "training a tokenizer of 512 tokens",
             "encoding 641 tokens of text",
             "encoding the text",
         ]
-        told.clear()
-        evaluator.evaluate(SMALL, told.append)
-        assert all(progress.done > 0 for progress in told)
+        reports.clear()
+        evaluator.evaluate(SMALL, reports.append)
+        assert all(progress.done > 0 for progress in reports)
 
-    def test_a_text_shorter_than_the_budget_is_said_to_be_read_again(self, settings):
-        told: list[Progress] = []
+    def test_a_text_shorter_than_the_budget_is_reported(self, settings):
+        reports: list[Progress] = []
         hungry = replace(settings, training=replace(BRIEF, batch_size=500, token_budget=200_000))
 
         def stop_at_training(progress: Progress) -> None:
-            told.append(progress)
+            reports.append(progress)
             if progress.done > 0:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             ProxyLoss(hungry).evaluate(SMALL, stop_at_training)
-        assert any("tokens, read " in progress.text for progress in told)
+        assert any("tokens, which are read " in progress.text for progress in reports)
 
     def test_a_divergence_is_a_failed_evaluation(self, settings):
         wild = Recipe(matrix_rate=1e4, vector_rate=1e4, embedding_rate=1e4)
@@ -101,14 +101,14 @@ class TestProxyLoss(EvaluatorConformance):
         assert failure.value.kind == "diverged"
 
     @pytest.mark.parametrize("kind", [RuntimeError, NotImplementedError, torch.AcceleratorError])
-    def test_another_mistake_of_torch_is_not_taken_for_missing_memory(self, evaluator, kind):
+    def test_another_error_of_torch_is_not_mistaken_for_missing_memory(self, evaluator, kind):
         def broken(_: Progress) -> None:
             raise kind("not a memory error")
 
         with pytest.raises(kind, match="not a memory error"):
             evaluator.evaluate(SMALL, broken)
 
-    def test_missing_memory_is_found_behind_the_error_that_it_led_to(self, evaluator):
+    def test_missing_memory_is_recognised_as_the_cause_of_another_error(self, evaluator):
         def broken(progress: Progress) -> None:
             if progress.done == 0:
                 return
@@ -136,7 +136,7 @@ class TestTask(EvaluatorConformance):
     def evaluator(self, with_task):
         return ProxyLoss(with_task)
 
-    def test_one_training_gives_both_scores_and_the_curve_is_of_the_loss(self, evaluator):
+    def test_one_training_gives_both_scores_and_the_curve_is_that_of_the_loss(self, evaluator):
         evaluation = evaluator.evaluate(SMALL, lambda _: None)
         loss, task = evaluation.scores
         assert (loss.name, task.name) == ("loss", "task")
@@ -145,7 +145,7 @@ class TestTask(EvaluatorConformance):
         assert [point.tokens for point in evaluation.curve] == [192, 320, 640]
 
     @pytest.mark.parametrize("share", [0.001, 0.25, 0.5, 1.0])
-    def test_the_task_has_its_share_of_what_is_read(self, with_task, share):
+    def test_the_task_has_its_fraction_of_the_windows(self, with_task, share):
         evaluator = ProxyLoss(replace(with_task, task_share=share))
         read: list[int] = []
         text = evaluator._text(512, lambda _: None)
@@ -153,13 +153,13 @@ class TestTask(EvaluatorConformance):
             read += batch.inputs_BT.flatten().tolist()
         assert len(read) == 640
         windows = max(1, round(share * 20))
-        in_the_task_alone = evaluator._tokenizers[512].bpe.token_to_id("=")
-        of_task = [in_the_task_alone in read[start : start + 32] for start in range(0, 640, 32)]
+        only_in_the_task = evaluator._tokenizers[512].bpe.token_to_id("=")
+        of_task = [only_in_the_task in read[start : start + 32] for start in range(0, 640, 32)]
         assert sum(of_task) == windows
-        # They are mixed.
+        # The windows of the task and of the corpus are shuffled.
         assert of_task != sorted(of_task) or windows in (1, 20)
 
-    def test_a_larger_share_teaches_the_task(self, with_task):
+    def test_a_larger_fraction_improves_the_task_score(self, with_task):
         def task_score(share: float) -> float:
             training = replace(BRIEF, token_budget=8_000)
             settings = replace(with_task, task_share=share, training=training)
@@ -167,7 +167,9 @@ class TestTask(EvaluatorConformance):
 
         assert task_score(0.5) < task_score(0.005) - 0.5
 
-    def test_its_fingerprint_is_that_of_the_examples(self, with_task, settings, tmp_path):
+    def test_the_fingerprint_depends_on_the_examples_and_not_on_the_path(
+        self, with_task, settings, tmp_path
+    ):
         fingerprint = ProxyLoss(with_task).fingerprint
         (tmp_path / "task.jsonl").rename(tmp_path / "moved.jsonl")
         moved = replace(with_task, task=str(tmp_path / "moved.jsonl"))
@@ -176,13 +178,13 @@ class TestTask(EvaluatorConformance):
             file.write('\n{"prompt": "a", "completion": "b"}')
         assert ProxyLoss(moved).fingerprint != fingerprint
         assert ProxyLoss(replace(moved, task_share=0.5)).fingerprint != fingerprint
-        # Without a task there is nothing to have a share.
+        # Without a task, its fraction has no effect.
         plain = ProxyLoss(settings).fingerprint
         assert ProxyLoss(replace(settings, task_share=0.5)).fingerprint == plain
 
 
 class TestFingerprint:
-    def test_it_changes_with_everything_that_changes_the_loss(self, settings, tmp_path):
+    def test_it_changes_with_everything_that_can_change_the_loss(self, settings, tmp_path):
         text = (tmp_path / "corpus" / "0.txt").read_text()
         other = tmp_path / "other"
         other.mkdir()
@@ -217,16 +219,16 @@ class TestFingerprint:
 
 
 class TestConstruction:
-    def test_nothing_is_read(self, tmp_path):
+    def test_no_text_is_read(self, tmp_path):
         (tmp_path / "binary").write_bytes(b"\xff")
         ProxyLoss(ProxyTraining(target_context=128, corpus=str(tmp_path / "binary")))
 
-    def test_a_corpus_that_is_not_there_is_refused(self, tmp_path):
-        with pytest.raises(ValueError, match="no file or folder of that name exists"):
+    def test_a_missing_corpus_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="no file or folder has that name"):
             ProxyLoss(ProxyTraining(target_context=128, corpus=str(tmp_path / "absent")))
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-    def test_a_device_that_is_not_there_is_refused(self):
+    def test_a_missing_device_is_refused(self):
         on_gpu = ProxyTraining(target_context=128, training=TrainingSettings(device="cuda"))
         with pytest.raises(ValueError, match="'cuda' is not available"):
             ProxyLoss(on_gpu)
@@ -261,7 +263,7 @@ except EvaluationFailed as failure:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit is one of Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is specific to Linux")
 def test_missing_memory_is_a_failed_evaluation(corpus):
     command = [sys.executable, "-c", SHORT_OF_MEMORY, corpus]
     child = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -278,6 +280,6 @@ def test_the_standard_library_teaches_a_small_proxy_something():
     evaluation = ProxyLoss(settings).evaluate(
         replace(PRESETS["lfm2-350m"], layers=PRESETS["lfm2-350m"].layers[:3]), lambda _: None
     )
-    # 2,048 tokens stand for some 3 bytes each: a uniform guess costs 3.6 bits a byte.
+    # Each of 2,048 tokens has about 3 bytes, so that a uniform guess costs 3.6 bits per byte.
     assert evaluation.curve[-1].loss < 3.0
     assert evaluation.curve[-1].loss < evaluation.curve[0].loss

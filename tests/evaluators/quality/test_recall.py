@@ -1,4 +1,4 @@
-"""The probe of recall: what it asks, what it counts, and how well the share is known."""
+"""The recall probe: its questions, its error rate and the confidence interval."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from evaluators.evaluator import Progress
-from evaluators.quality.recall import Recall, RecallSettings, recall_error, wrong_share
+from evaluators.quality.recall import Recall, RecallSettings, error_rate, recall_score
 from evaluators.quality.recall_probe import NO_QUERY, RecallProbe, draw_questions
 from evaluators.training.step import UNSCORED, Batch
 from tests.evaluators.conformance import EvaluatorConformance
@@ -24,7 +24,7 @@ TINY = RecallSettings(
 
 @pytest.fixture(autouse=True)
 def no_torch_folder_among_temporary_files(tmp_path, monkeypatch) -> None:
-    """torch makes one with the first optimizer."""
+    """torch creates one with the first optimizer."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))
 
 
@@ -39,7 +39,7 @@ def probes(draw: st.DrawFn) -> RecallProbe:
 
 
 class LookUp(nn.Module):
-    """Answers by a search of the sequence; of the pairs that are shown it keeps the first ones."""
+    """A model that looks up values in the sequence, but knows only the first `known` pairs."""
 
     def __init__(self, pairs: int, vocabulary: int, known: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def batch(probe: RecallProbe, count: int) -> Batch:
 
 class TestQuestions:
     @given(probes(), st.integers(1, 5))
-    def test_each_query_asks_for_a_pair_that_was_shown(self, probe, count):
+    def test_each_query_asks_for_a_shown_pair(self, probe, count):
         drawn = draw_questions(probe, count, np.random.default_rng(0))
         assert drawn.tokens_BT.shape == (count, probe.length)
         half = probe.vocabulary // 2
@@ -80,7 +80,7 @@ class TestQuestions:
             queries = tokens[2 * probe.pairs :]
             assert answers[2 * probe.pairs :].tolist() == [value_of[query] for query in queries]
 
-    def test_sequences_differ_and_repeat_with_the_seed(self):
+    def test_sequences_differ_and_depend_on_the_seed_alone(self):
         first, again, other = (
             draw_questions(RecallProbe(), 2, np.random.default_rng(seed)).tokens_BT
             for seed in (0, 0, 1)
@@ -92,27 +92,27 @@ class TestQuestions:
     @pytest.mark.parametrize(
         ("field", "value"), [("pairs", 0), ("vocabulary", 7), ("length", 8), ("token_budget", 15)]
     )
-    def test_what_leaves_nothing_to_ask_is_refused(self, field, value):
+    def test_a_probe_without_a_query_is_refused(self, field, value):
         possible = {"pairs": 4, "vocabulary": 8, "length": 16, "token_budget": 1_000}
         with pytest.raises(ValueError, match=f"^{field}: {value} is not between "):
             RecallProbe(**(possible | {field: value}))
 
 
-class TestWrongShare:
+class TestErrorRate:
     @given(probes())
-    def test_who_looks_everything_up_is_never_wrong(self, probe):
+    def test_a_model_that_looks_up_every_pair_is_never_wrong(self, probe):
         model = LookUp(probe.pairs, probe.vocabulary, known=probe.pairs)
-        assert wrong_share(model, batch(probe, 3), "cpu", lambda: 0.0) == 0.0
+        assert error_rate(model, batch(probe, 3), "cpu", lambda: 0.0) == 0.0
 
     @pytest.mark.parametrize("known", [0, 1, 3])
-    def test_it_is_the_share_of_queries_for_what_is_not_known(self, known):
+    def test_it_is_the_fraction_of_queries_for_unknown_pairs(self, known):
         probe = RecallProbe(pairs=4, vocabulary=16, length=40)
         asked = batch(probe, 50)
         unknown = 0
         for tokens in asked.inputs_BT.tolist():
             unknown += sum(query not in tokens[: 2 * known : 2] for query in tokens[8:])
         model = LookUp(probe.pairs, probe.vocabulary, known)
-        assert wrong_share(model, asked, "cpu", lambda: 0.0) == unknown / (50 * 32)
+        assert error_rate(model, asked, "cpu", lambda: 0.0) == unknown / (50 * 32)
 
 
 class TestInterval:
@@ -126,13 +126,13 @@ class TestInterval:
             (1, 29, 0.0061, 0.1718),
         ],
     )
-    def test_it_is_the_published_one(self, wrong, trials, low, high):
-        score = recall_error(wrong / trials, trials)
+    def test_it_equals_published_values(self, wrong, trials, low, high):
+        score = recall_score(wrong / trials, trials)
         assert (score.low, score.high) == pytest.approx((low, high), abs=5e-5)
 
     @given(st.floats(0, 1), st.integers(1, 10_000))
-    def test_it_holds_the_share(self, share, trials):
-        score = recall_error(share, trials)
+    def test_it_contains_the_error_rate(self, wrong, trials):
+        score = recall_score(wrong, trials)
         assert 0 <= score.low <= score.value <= score.high <= 1
 
 
@@ -141,7 +141,7 @@ class TestRecall(EvaluatorConformance):
     def evaluator(self):
         return Recall(replace(TINY, probe=replace(TINY.probe, token_budget=2_048)))
 
-    def test_two_that_train_alike_score_alike(self, evaluator, architecture):
+    def test_two_equal_trainings_have_equal_scores(self, evaluator, architecture):
         first, second = (evaluator.evaluate(architecture, lambda _: None) for _ in range(2))
         assert first.scores == second.scores
 
@@ -152,10 +152,10 @@ class TestRecall(EvaluatorConformance):
         assert (score.name, score.unit) == ("recall_error", "wrong")
         assert 0 <= score.low <= score.value <= score.high <= 1
 
-    def test_no_point_is_added_to_the_curve_of_the_loss(self, evaluator, architecture):
-        told: list[Progress] = []
-        assert evaluator.evaluate(architecture, told.append).curve == ()
-        assert all(progress.point is None for progress in told)
+    def test_there_is_no_learning_curve(self, evaluator, architecture):
+        reports: list[Progress] = []
+        assert evaluator.evaluate(architecture, reports.append).curve == ()
+        assert all(progress.point is None for progress in reports)
 
     def test_another_probe_has_another_fingerprint(self):
         changed = [

@@ -1,4 +1,4 @@
-"""One network for many candidates: what they inherit, how often each is trained, how it goes on."""
+"""The shared network: inherited weights, drawn layouts, and its training with interruptions."""
 
 import functools
 import itertools
@@ -41,7 +41,7 @@ def network_of(depth: int = 4, **options: object) -> SharedNetwork:
     return network
 
 
-def share_by_hand(
+def expected_weight(
     network: SharedNetwork, name: str, layout: str, shape: torch.Size
 ) -> torch.Tensor:
     root, _, rest = name.partition(".")
@@ -61,7 +61,9 @@ def draw_candidate(step: int) -> Architecture:
 @pytest.fixture(autouse=True)
 def locks(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(
-        training, "making_way", functools.partial(yielding_to_measurements, folder=tmp_path)
+        training,
+        "yielding_to_measurements",
+        functools.partial(yielding_to_measurements, folder=tmp_path),
     )
 
 
@@ -83,24 +85,26 @@ class TestInheritance:
             {"activation": "gelu_tanh", "embedding_multiplier": 5.5},
         ],
     )
-    def test_a_candidate_is_the_model_that_is_built_of_its_shares(self, options):
+    def test_a_candidate_equals_a_model_built_from_its_weights(self, options):
         network = network_of(**options)
         tokens_BT = torch.randint(0, 64, (2, 16), generator=torch.Generator().manual_seed(0))
         for layout, feed_forward_width in itertools.product(LAYOUTS, (48, 20)):
             architecture = candidate(layout, feed_forward_width, **options)
-            by_hand = LanguageModel(architecture)
+            built = LanguageModel(architecture)
             with torch.no_grad():
-                for name, weight in by_hand.named_parameters():
-                    weight.copy_(share_by_hand(network, name, layout, weight.shape))
-                expected_BTV = by_hand(tokens_BT)
-                found_BTV = network.score(architecture, tokens_BT)
+                for name, weight in built.named_parameters():
+                    weight.copy_(expected_weight(network, name, layout, weight.shape))
+                expected_BTV = built(tokens_BT)
+                found_BTV = network.candidate_logits(architecture, tokens_BT)
                 torch.testing.assert_close(found_BTV, expected_BTV, rtol=0, atol=1e-6)
-                copied_BTV = network.inherited(architecture)(tokens_BT)
+                copied_BTV = network.extract(architecture)(tokens_BT)
                 torch.testing.assert_close(copied_BTV, expected_BTV, rtol=0, atol=1e-6)
 
-    def test_only_what_a_candidate_shares_gets_a_gradient(self):
+    def test_only_the_weights_of_a_candidate_get_a_gradient(self):
         network = network_of()
-        network.score(candidate("a-a-", 20), torch.zeros(1, 8, dtype=torch.long)).sum().backward()
+        network.candidate_logits(
+            candidate("a-a-", 20), torch.zeros(1, 8, dtype=torch.long)
+        ).sum().backward()
         assert network.mixers[0]["a"].get_parameter("mixer.q_proj.weight").grad is not None
         assert network.mixers[1]["a"].get_parameter("mixer.q_proj.weight").grad is None
         assert network.mixers[0]["c"].get_parameter("mixer.in_proj.weight").grad is None
@@ -108,9 +112,9 @@ class TestInheritance:
         assert (hidden[:20] > 0).all()
         assert (hidden[20:] == 0).all()
 
-    def test_what_is_inherited_does_not_change_with_the_network(self):
+    def test_an_extracted_model_does_not_change_with_the_network(self):
         network = network_of()
-        model = network.inherited(candidate("casl"))
+        model = network.extract(candidate("casl"))
         before = model.embedding.weight.clone()
         network.initialise(2)
         assert torch.equal(model.embedding.weight, before)
@@ -118,34 +122,37 @@ class TestInheritance:
     def test_one_layer_and_one_mixer_are_enough(self):
         network = SharedNetwork([candidate("c")])
         network.initialise(0)
-        assert network.misfit(candidate("c")) is None
-        assert network.inherited(candidate("c")).architecture == candidate("c")
+        assert network.mismatch(candidate("c")) is None
+        assert network.extract(candidate("c")).architecture == candidate("c")
 
     @pytest.mark.parametrize(
         ("stranger", "reason"),
         [
-            (candidate("cas"), "it has 3 layers, the network 4"),
+            (candidate("cas"), "it has 3 layers, the network has 4"),
             (candidate("casl", 64), "the feed-forward of layer 0 is wider than the network's"),
-            (candidate("casl", vocab_size=128), "its width, its vocabulary or its norms are not"),
-            (stack(CONV, CONV, CONV, replace(CONV, kernel=5)), "the mixer of layer 3 is not among"),
+            (candidate("casl", vocab_size=128), "its width, vocabulary or norms differ"),
+            (
+                stack(CONV, CONV, CONV, replace(CONV, kernel=5)),
+                "the mixer of layer 3 is not one of",
+            ),
         ],
     )
-    def test_what_is_no_way_through_the_network_is_told(self, stranger, reason):
-        assert network_of().misfit(stranger).startswith(reason)
-        assert network_of().misfit(candidate("casl", 20)) is None
+    def test_an_architecture_that_is_no_subnetwork_has_a_reason(self, stranger, reason):
+        assert network_of().mismatch(stranger).startswith(reason)
+        assert network_of().mismatch(candidate("casl", 20)) is None
 
 
 class TestBalancedLayouts:
     @pytest.mark.parametrize("letters", ["c", "ca", "casl-"])
     @pytest.mark.parametrize("depth", [1, 4, 12])
-    def test_every_letter_comes_once_at_every_layer(self, letters, depth):
+    def test_every_layer_has_every_letter_once(self, letters, depth):
         for seed in range(20):
             layouts = balanced_layouts(tuple(letters), depth, np.random.default_rng(seed))
             assert len(layouts) == len(letters)
             for layer in zip(*layouts, strict=True):
                 assert sorted(layer) == sorted(letters)
 
-    def test_layouts_of_one_letter_and_of_many_both_come(self):
+    def test_layouts_of_one_letter_and_of_many_both_occur(self):
         kinds = Counter(
             len(set(layout))
             for seed in range(100)
@@ -156,18 +163,18 @@ class TestBalancedLayouts:
 
 
 class TestTraining:
-    def test_candidates_learn_from_each_other(self, tmp_path):
+    def test_a_candidate_learns_from_the_training_of_others(self, tmp_path):
         network = network_of()
         settings = replace(SETTINGS, batch_size=8, token_budget=40_000)
-        before = bits_per_byte(network.inherited(candidate("aclc")), TEXT, settings, unhindered)
+        before = bits_per_byte(network.extract(candidate("aclc")), TEXT, settings, unhindered)
         train_shared(network, draw_candidate, TEXT, settings, tmp_path / "network", lambda _: None)
-        after = bits_per_byte(network.inherited(candidate("aclc")), TEXT, settings, unhindered)
+        after = bits_per_byte(network.extract(candidate("aclc")), TEXT, settings, unhindered)
         assert after < 0.7 * before
 
     def test_a_training_that_was_interrupted_ends_with_the_same_weights(
         self, tmp_path, monkeypatch
     ):
-        expected = weights_after(tmp_path / "at once")
+        expected = weights_after(tmp_path / "without interruption")
         monkeypatch.setattr(shared_network, "_SAVE_SECONDS", 0.0)
 
         def interrupt(progress: Progress) -> None:
@@ -175,28 +182,28 @@ class TestTraining:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            weights_after(tmp_path / "in two", report=interrupt)
+            weights_after(tmp_path / "in two parts", report=interrupt)
         begun_at: list[float] = []
         found = weights_after(
-            tmp_path / "in two", report=lambda progress: begun_at.append(progress.done)
+            tmp_path / "in two parts", report=lambda progress: begun_at.append(progress.done)
         )
         assert begun_at[0] > 0.5
         assert all(torch.equal(found[name], expected[name]) for name in expected)
 
-    def test_a_finished_network_is_read_and_not_trained(self, tmp_path):
+    def test_a_finished_network_is_loaded_without_training(self, tmp_path):
         expected = weights_after(tmp_path / "network")
-        told: list[Progress] = []
-        found = weights_after(tmp_path / "network", report=told.append)
-        assert not told
+        reports: list[Progress] = []
+        found = weights_after(tmp_path / "network", report=reports.append)
+        assert not reports
         assert all(torch.equal(found[name], expected[name]) for name in expected)
 
-    def test_a_damaged_file_is_made_anew_and_aloud(self, tmp_path):
+    def test_a_damaged_file_is_reported_and_rebuilt(self, tmp_path):
         file = tmp_path / "network"
         expected = weights_after(file)
         file.write_bytes(file.read_bytes()[:1_000])
-        told: list[Progress] = []
-        found = weights_after(file, report=told.append)
-        assert told[0].text == f"{file} is damaged and is made anew"
+        reports: list[Progress] = []
+        found = weights_after(file, report=reports.append)
+        assert reports[0].text == f"{file} is damaged and will be rebuilt"
         assert all(torch.equal(found[name], expected[name]) for name in expected)
 
     def test_a_divergence_is_a_failure(self, tmp_path):

@@ -1,4 +1,4 @@
-"""What spares the tests of speed most of their time."""
+"""A short calibration, which takes most of the time of these tests otherwise."""
 
 import pytest
 

@@ -1,3 +1,5 @@
+"""Latency and memory scores: on this machine, against a formula, and for failures."""
+
 import contextlib
 import errno
 import os
@@ -36,21 +38,21 @@ def values(evaluation: Evaluation) -> dict[str, float]:
 
 
 @dataclass
-class Remembering:
-    """A Memory, and what it holds."""
+class CacheInMemory:
+    """An EvaluationCache in a dictionary."""
 
-    kept: dict[tuple[str, str], Evaluation] = field(default_factory=dict)
+    entries: dict[tuple[str, str], Evaluation] = field(default_factory=dict)
 
     def load_evaluation(self, fingerprint, architecture):
-        return self.kept.get((fingerprint, architecture_hash(architecture)))
+        return self.entries.get((fingerprint, architecture_hash(architecture)))
 
     def save_evaluation(self, fingerprint, architecture, evaluation):
-        self.kept.setdefault((fingerprint, architecture_hash(architecture)), evaluation)
+        self.entries.setdefault((fingerprint, architecture_hash(architecture)), evaluation)
 
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
-    """One for all tests: what it keeps open must not matter."""
+    """One evaluator for all tests; the model that it keeps loaded must not affect them."""
     folder = tmp_path_factory.mktemp("temporary")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(folder))
@@ -61,17 +63,17 @@ def local(tmp_path_factory):
 
 
 class TestLocalLatency:
-    def test_scores_follow_from_the_measurements_it_hands_on(self, local):
+    def test_scores_follow_from_the_measurements_of_the_evaluation(self, local):
         evaluation = evaluate(local, stack(CONV, ATTENTION, None))
         decode, prefill = evaluation.measurements
         assert [str(decode.workload), str(prefill.workload)] == ["tg64@16", "pp8"]
         scores = {score.name: score for score in evaluation.scores}
-        # Each is a ratio times what the reference takes alone.
+        # Each score is a ratio times the reference model's own time.
         of_decode = scores["decode"].value / ratio(decode).value
         assert scores["decode"].low == pytest.approx(of_decode * ratio(decode).low)
-        # Two ratios, each with an error of its own: the intervals are in order, not the values.
+        # Two ratios with independent errors: the intervals are in order, but the values may not be.
         assert scores["decode_p95"].high >= scores["decode"].low > 0
-        # In MB: the model's some kilobytes and its arenas, and no interpreter.
+        # In MB: the model's few kilobytes and its memory arenas, without the interpreter.
         assert 0 <= scores["decode_memory"].value < scores["memory"].value + 1 < 50
         assert 0 < scores["size"].value < 1
         assert {name: score.unit for name, score in scores.items()} == {
@@ -107,7 +109,7 @@ class TestFakeLatency(EvaluatorConformance):
 
 
 class TestScores:
-    """Against the fake's formula: 0.1 us for each kilobyte of weights and each token before."""
+    """Scores on the fake device: 0.1 us for each kilobyte of weights and token of context."""
 
     def test_times_are_those_of_the_device(self):
         settings = replace(SETTINGS, more_depths=(10_000,))
@@ -118,38 +120,38 @@ class TestScores:
         assert found["decode@10000"] == pytest.approx((kilobytes + 1e4) * 1e-4, rel=0.03)
         assert found["prefill"] == pytest.approx(8 * kilobytes * 1e-4, rel=0.03)
         assert found["decode_p95"] > found["decode"]
-        # The fake holds its weights, and a kilobyte for each token before.
+        # The fake device holds its weights, and a kilobyte per token of context.
         assert found["memory"] == pytest.approx(kilobytes / 1e3 + 10, rel=1e-3)
         assert found["decode_memory"] == pytest.approx(0.016)
         assert found["prefill_memory"] == 0
 
-    def test_milliseconds_are_the_ratio_times_what_is_remembered_of_the_reference(self):
-        memory = Remembering()
-        with evaluator_of(FakeRunner(), reference=SMALL, memory=memory) as evaluator:
+    def test_milliseconds_are_the_ratio_times_the_cached_time_of_the_reference(self):
+        cache = CacheInMemory()
+        with evaluator_of(FakeRunner(), reference=SMALL, cache=cache) as evaluator:
             first = evaluate(evaluator, LARGE)
-        assert len(memory.kept) == 2  # one a workload
-        for key, evaluation in memory.kept.items():
+        assert len(cache.entries) == 2  # one for each workload
+        for key, evaluation in cache.entries.items():
             (alone,) = evaluation.measurements
             slower = replace(alone, samples_ns=tuple(10 * each for each in alone.samples_ns))
-            memory.kept[key] = replace(evaluation, measurements=(slower,))
-        with evaluator_of(FakeRunner(), reference=SMALL, memory=memory) as evaluator:
+            cache.entries[key] = replace(evaluation, measurements=(slower,))
+        with evaluator_of(FakeRunner(), reference=SMALL, cache=cache) as evaluator:
             second = evaluate(evaluator, LARGE)
-        assert len(memory.kept) == 2
+        assert len(cache.entries) == 2
         for before, after in zip(first.scores, second.scores, strict=True):
             times = 10 if before.unit.startswith("ms") else 1
             assert after.value == pytest.approx(times * before.value, rel=0.03)
             if before.low is not None:
                 assert after.high - after.low == pytest.approx(times * (before.high - before.low))
 
-    def test_a_study_of_another_prompt_measures_the_reference_anew_for_that_alone(self):
-        memory = Remembering()
+    def test_another_prompt_length_calibrates_only_that_workload_again(self):
+        cache = CacheInMemory()
         for settings in (SETTINGS, replace(SETTINGS, prompt_length=4)):
-            with evaluator_of(FakeRunner(), settings, memory=memory) as evaluator:
+            with evaluator_of(FakeRunner(), settings, cache=cache) as evaluator:
                 evaluate(evaluator, LARGE)
-        workloads = [found.measurements[0].workload for found in memory.kept.values()]
+        workloads = [entry.measurements[0].workload for entry in cache.entries.values()]
         assert sorted(map(str, workloads)) == ["pp4", "pp8", "tg64@16"]
 
-    def test_a_reference_beside_itself_has_a_ratio_of_one(self):
+    def test_a_reference_timed_against_itself_has_a_ratio_of_one(self):
         with evaluator_of(FakeRunner(), reference=SMALL) as evaluator:
             evaluation = evaluate(evaluator, SMALL)
         for measurement in evaluation.measurements:
@@ -157,7 +159,7 @@ class TestScores:
             assert measurement.reference is not None
 
     @pytest.mark.parametrize("score", ["decode@64", "prefill_per_byte"])
-    def test_what_is_asked_for_is_known_better(self, score):
+    def test_requested_scores_are_timed_for_longer(self, score):
         settings = replace(
             SETTINGS, more_depths=(64,), asked=frozenset({score, "loss"}), precision=1e-4
         )
@@ -176,12 +178,12 @@ class TestFailures:
             (stack(replace(ATTENTION, head_dim=24)), "head_dim: 24 is not"),
         ],
     )
-    def test_a_model_that_no_file_can_hold_is_a_build_error(self, architecture, field):
+    def test_a_model_that_the_format_cannot_hold_is_a_build_error(self, architecture, field):
         error = failure(evaluator_of(FakeRunner()), architecture)
         assert error.kind == "build error"
         assert error.reason.startswith(field)
 
-    def test_a_folder_without_room_is_a_build_error(self, monkeypatch):
+    def test_a_full_disk_is_a_build_error(self, monkeypatch):
         def full(*_args, **_options):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -199,17 +201,17 @@ class TestFailures:
             ("crashed", "device lost"),
         ],
     )
-    def test_a_candidates_failure_is_told_with_its_reason(self, kind, expected):
+    def test_a_failure_of_a_candidate_has_its_reason(self, kind, expected):
         error = failure(evaluator_of(FailingRunner(RunnerError(kind, "the last it said"))))
         assert error.kind == expected
         assert error.reason == "the last it said"
 
-    def test_a_bug_in_a_runner_is_no_property_of_the_candidate(self):
+    def test_a_bug_in_a_runner_is_not_a_failure_of_the_candidate(self):
         evaluator = evaluator_of(FailingRunner(ValueError("a bug")))
         with evaluator, pytest.raises(ValueError, match="a bug"):
             evaluate(evaluator, REFERENCE)
 
-    def test_what_the_runtime_cannot_express_is_infeasible_and_loads_nothing(self):
+    def test_an_unsupported_architecture_is_infeasible_and_loads_nothing(self):
         runner = CountingRunner()
         runner.model_format = "gguf"
         with evaluator_of(runner) as evaluator, pytest.raises(Infeasible) as caught:
@@ -219,7 +221,7 @@ class TestFailures:
 
 
 class FailingRunner(FakeRunner):
-    """Loads a reference, and then nothing more."""
+    """Loads a reference model, and then fails."""
 
     def __init__(self, error: Exception) -> None:
         self.errors = [None, error]
@@ -234,37 +236,37 @@ class FailingRunner(FakeRunner):
 
 
 class GgufRunner(FakeRunner):
-    """Keeps the beginning of each file it is given."""
+    """Records the first bytes of each file that it loads."""
 
     model_format = "gguf"
 
     def __init__(self) -> None:
-        self.begun: list[bytes] = []
+        self.first_bytes: list[bytes] = []
 
     @contextlib.contextmanager
     def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
-        self.begun.append(model.read_bytes()[:4])
+        self.first_bytes.append(model.read_bytes()[:4])
         model.with_name("model.json").write_text('{"data_bytes": 1000000}')
         with super().load(model, capacity) as loaded:
             yield loaded
 
 
 @pytest.mark.parametrize("quantization", ["fp16", "int8", "int4"])
-def test_a_runtime_gets_the_format_that_it_takes(quantization):
+def test_a_runtime_gets_a_file_in_its_format(quantization):
     runner = GgufRunner()
     model = stack(CONV, replace(ATTENTION, heads=2))
     settings = replace(SETTINGS, quantization=quantization)
     with evaluator_of(runner, settings, reference=model) as evaluator:
         assert evaluate(evaluator, model).scores
-    assert runner.begun == [b"GGUF"] * 2
+    assert runner.first_bytes == [b"GGUF"] * 2
 
 
-def test_a_quantization_that_the_format_has_not_is_a_build_error():
+def test_a_quantization_that_the_format_does_not_support_is_a_build_error():
     error = failure(evaluator_of(FakeRunner(), replace(SETTINGS, quantization="fp16")))
-    assert error.reason == "quantization: 'fp16' is not one that onnx has"
+    assert error.reason == "quantization: 'fp16' is not supported by onnx"
 
 
-def test_the_fingerprint_tells_settings_references_and_devices_apart():
+def test_the_fingerprint_depends_on_settings_reference_and_device():
     settings = [
         SETTINGS,
         replace(SETTINGS, quantization="int8"),
@@ -276,22 +278,22 @@ def test_the_fingerprint_tells_settings_references_and_devices_apart():
         replace(SETTINGS, seconds=0.3),
         replace(SETTINGS, asked=frozenset({"decode_p95", "prefill"})),
     ]
-    prints = {evaluator_of(FakeRunner(), one).fingerprint for one in settings}
-    prints.add(evaluator_of(LocalRunner()).fingerprint)
-    prints.add(evaluator_of(FakeRunner(), reference=SMALL).fingerprint)
-    assert len(prints) == len(settings) + 2
+    fingerprints = {evaluator_of(FakeRunner(), one).fingerprint for one in settings}
+    fingerprints.add(evaluator_of(LocalRunner()).fingerprint)
+    fingerprints.add(evaluator_of(FakeRunner(), reference=SMALL).fingerprint)
+    assert len(fingerprints) == len(settings) + 2
     same = replace(SETTINGS, asked=frozenset({"decode", "prefill_per_byte", "loss", "memory"}))
-    assert evaluator_of(FakeRunner(), same).fingerprint in prints
+    assert evaluator_of(FakeRunner(), same).fingerprint in fingerprints
 
 
-def test_the_fingerprint_tells_calibrations_apart(monkeypatch):
-    """The milliseconds are a ratio times what the reference took then."""
+def test_the_fingerprint_depends_on_the_version_of_the_calibration(monkeypatch):
+    """A score in milliseconds is a ratio times the calibrated time of the reference."""
     before = evaluator_of(FakeRunner()).fingerprint
     monkeypatch.setattr("evaluators.speed.reference_calibration._VERSION", -1)
     assert evaluator_of(FakeRunner()).fingerprint != before
 
 
 def children() -> set[int]:
-    """The processes that this one has started and that have not ended."""
+    """Return the running processes that this one has started."""
     tasks = Path("/proc/self/task").glob("*/children")
     return {int(process) for task in tasks for process in task.read_text().split()}

@@ -1,3 +1,5 @@
+"""Latency per byte of text."""
+
 import pytest
 
 from evaluators.evaluator import Evaluation, EvaluationFailed, Score
@@ -17,7 +19,7 @@ LATENCY = Evaluation(
 
 
 class Latency:
-    """Finds the same for every architecture."""
+    """An evaluator with the same result for every architecture."""
 
     stage = "latency"
     fingerprint = "latency 1"
@@ -29,7 +31,7 @@ class Latency:
 
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
-    """Of few different words, so that a token soon is a word."""
+    """Text with few different words, so that small vocabularies already have whole words."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return read(tmp_path / "text.txt", "tells")
 
@@ -53,7 +55,7 @@ class TestPerByte(EvaluatorConformance):
 
 
 @pytest.mark.parametrize("vocab_size", [64, 256])
-def test_a_vocabulary_of_bytes_writes_one_a_token(corpus, vocab_size):
+def test_a_token_of_the_smallest_vocabulary_is_one_byte(corpus, vocab_size):
     scores = found(corpus, vocab_size)
     decode = scores["decode_per_byte"]
     assert (decode.low, decode.value, decode.high) == (1_500.0, 2_000.0, 3_000.0)
@@ -62,12 +64,12 @@ def test_a_vocabulary_of_bytes_writes_one_a_token(corpus, vocab_size):
     assert {score.unit for score in scores.values()} == {"us/byte"}
 
 
-def test_a_larger_vocabulary_takes_less_a_byte_until_the_text_is_exhausted(corpus):
+def test_a_larger_vocabulary_takes_less_per_byte_until_the_text_is_exhausted(corpus):
     times = [found(corpus, size)["decode_per_byte"].value for size in (300, 1_000, 65_536, 262_144)]
     assert 2_000 > times[0] > times[1] > times[2] == times[3]
 
 
-def test_another_text_or_another_latency_is_another_fingerprint(corpus, tmp_path):
+def test_the_fingerprint_depends_on_the_text_and_the_latency(corpus, tmp_path):
     other = read(tmp_path / "other.txt", "speaks")
     latency = Latency()
     latency.fingerprint = "latency 2"
@@ -79,7 +81,7 @@ def test_another_text_or_another_latency_is_another_fingerprint(corpus, tmp_path
     assert len({evaluator.fingerprint for evaluator in evaluators}) == 3
 
 
-def test_a_candidate_that_cannot_be_timed_is_that_here_too(corpus):
+def test_a_failure_of_the_latency_evaluator_propagates(corpus):
     class Failing(Latency):
         def evaluate(self, architecture, report):
             raise EvaluationFailed("device lost", "no cable")

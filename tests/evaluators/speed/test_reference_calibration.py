@@ -1,4 +1,4 @@
-"""The model that every candidate is timed beside: when it is loaded, and what if it dies."""
+"""The reference model: when it is loaded and unloaded, and what happens if it dies."""
 
 import sys
 
@@ -22,7 +22,7 @@ from tests.search_space.strategies import CORNERS
 def test_it_is_loaded_once_for_all_candidates():
     runner = CountingRunner()
     with evaluator_of(runner) as evaluator:
-        assert runner.loaded == 0  # it may never be needed
+        assert runner.loaded == 0  # because it may not be needed
         for name in ("one layer", "no attention", "only windows"):
             evaluate(evaluator, CORNERS[name])
         assert runner.loaded == 1 + 3
@@ -30,8 +30,8 @@ def test_it_is_loaded_once_for_all_candidates():
     assert runner.open == 0
 
 
-def test_one_that_takes_much_of_the_memory_is_loaded_for_each(monkeypatch):
-    monkeypatch.setattr("evaluators.speed.reference_calibration._KEPT_SHARE", 0.0)
+def test_a_large_model_is_loaded_for_each_candidate(monkeypatch):
+    monkeypatch.setattr("evaluators.speed.reference_calibration._KEPT_FRACTION", 0.0)
     runner = CountingRunner()
     with evaluator_of(runner) as evaluator:
         for name in ("one layer", "no attention"):
@@ -40,10 +40,10 @@ def test_one_that_takes_much_of_the_memory_is_loaded_for_each(monkeypatch):
     assert runner.loaded == 2 + 2
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is pinned")
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are pinned on Linux only")
 def test_its_cores_are_known_while_it_is_not_loaded(monkeypatch):
-    """So that it is them that are to be quiet, where any other would not do."""
-    monkeypatch.setattr("evaluators.speed.reference_calibration._KEPT_SHARE", 0.0)
+    """Waiting for quiet cores requires the cores that the model will run on."""
+    monkeypatch.setattr("evaluators.speed.reference_calibration._KEPT_FRACTION", 0.0)
     asked = []
 
     def quiet(_, cores):
@@ -56,7 +56,7 @@ def test_its_cores_are_known_while_it_is_not_loaded(monkeypatch):
     assert asked == [(), first.cores]
 
 
-def test_one_that_dies_is_loaded_once_more():
+def test_a_model_that_dies_is_loaded_once_more():
     runner = CountingRunner(dying=1)
     with evaluator_of(runner) as evaluator:
         assert evaluate(evaluator, CORNERS["one layer"]).scores
@@ -64,7 +64,7 @@ def test_one_that_dies_is_loaded_once_more():
     assert runner.open == 0
 
 
-def test_one_that_goes_on_dying_is_a_lost_device():
+def test_a_model_that_dies_twice_is_a_lost_device():
     runner = CountingRunner(dying=2)
     error = failure(evaluator_of(runner))
     assert error.kind == "device lost"

@@ -1,4 +1,4 @@
-"""The parts of a model's work, against the costs of the whole."""
+"""The parts of a model's work, compared with the closed-form costs of the whole model."""
 
 import pytest
 
@@ -13,8 +13,7 @@ MODELS = {**CORNERS, **PRESETS}
 SINGLE = Deployment(quantization="fp32", prompt_length=24, context_depth=40)
 
 
-def _bytes(parts) -> float:
-    """Of all matrices."""
+def _matrix_bytes(parts) -> float:
     return parts["matrices"] + parts["vocabulary"]
 
 
@@ -24,33 +23,33 @@ def _mixing(parts) -> float:
 
 @pytest.mark.parametrize("name", MODELS)
 class TestParts:
-    def test_a_token_costs_a_multiply_add_an_element_and_the_mixing(self, name: str) -> None:
+    def test_a_token_costs_one_multiply_add_per_element_and_the_mixing(self, name: str) -> None:
         parts = parts_of("decode", MODELS[name], SINGLE)
-        assert 2 * _bytes(parts) / 4 + _mixing(parts) == decode_flops(MODELS[name], 40)
+        assert 2 * _matrix_bytes(parts) / 4 + _mixing(parts) == decode_flops(MODELS[name], 40)
 
-    def test_a_prompt_costs_as_much_for_each_token_but_for_the_head(self, name: str) -> None:
+    def test_a_prompt_costs_as_much_for_each_token_except_for_the_head(self, name: str) -> None:
         model = MODELS[name]
         parts = parts_of("prefill", model, SINGLE)
-        for_each = 24 * 2 * _bytes(parts) / 4 + _mixing(parts)
+        for_each = 24 * 2 * _matrix_bytes(parts) / 4 + _mixing(parts)
         head = 2 * model.vocab_size * model.embedding_width
         head += 2 * model.width * model.embedding_width * model.factorised
         assert for_each - 23 * head == prefill_flops(model, 24)
 
-    def test_memory_holds_all_weights(self, name: str) -> None:
+    def test_memory_includes_all_weights(self, name: str) -> None:
         parts = parts_of("memory", MODELS[name], SINGLE)
         assert parts["vocabulary"] + parts["layers"] == weight_bytes(MODELS[name], "fp32")
 
     def test_every_model_has_the_same_parts(self, name: str) -> None:
         for score in ("decode", "prefill", "memory"):
-            any_other = parts_of(score, PRESETS["lfm2-350m"], SINGLE)
-            assert list(parts_of(score, MODELS[name], SINGLE)) == list(any_other)
+            other = parts_of(score, PRESETS["lfm2-350m"], SINGLE)
+            assert list(parts_of(score, MODELS[name], SINGLE)) == list(other)
 
 
 def _of_kind(model: Architecture, score: str, what: str) -> float:
     return parts_of(score, model, SINGLE)[what]
 
 
-def test_a_window_bounds_what_is_read_of_caches() -> None:
+def test_a_window_limits_the_bytes_read_from_caches() -> None:
     windows, full = CORNERS["only windows"], CORNERS["only attention"]
     for score, reads_more in (("decode", False), ("decode@4000", True)):
         assert _of_kind(windows, score, "caches") == _of_kind(windows, "decode", "caches")
@@ -58,12 +57,12 @@ def test_a_window_bounds_what_is_read_of_caches() -> None:
         assert more == reads_more
 
 
-def test_a_tail_is_forecast_by_the_same_parts_as_the_median() -> None:
+def test_a_95th_percentile_has_the_same_parts_as_the_median() -> None:
     model = PRESETS["lfm2-350m"]
     for score in ("decode", "prefill", "decode@4000"):
         assert parts_of(f"{score}_p95", model, SINGLE) == parts_of(score, model, SINGLE)
 
 
-def test_what_does_not_add_up_is_known() -> None:
+def test_other_scores_are_not_additive() -> None:
     others = ("loss", "size", "parameters", "decode_per_byte", "decode_memory", "decode@")
     assert not any(map(is_additive, others))

@@ -1,4 +1,4 @@
-"""An evaluator of latency that takes no longer than its tests need, and a runner that counts."""
+"""A latency evaluator with short timings, and a runner that counts the models that it loads."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ def at_once(*_) -> contextlib.AbstractContextManager[float]:
     return contextlib.nullcontext(12.0)
 
 
-def evaluator_of(runner, settings=SETTINGS, *, reference=REFERENCE, memory=None):
-    """It waits for nobody, and says that it waited for 12 s."""
-    return LatencyEvaluator(runner, settings, reference, memory or NoCache(), at_once)
+def evaluator_of(runner, settings=SETTINGS, *, reference=REFERENCE, cache=None):
+    """Return an evaluator that does not wait for other programs, but reports a wait of 12 s."""
+    return LatencyEvaluator(runner, settings, reference, cache or NoCache(), at_once)
 
 
 def evaluate(evaluator: LatencyEvaluator, architecture: Architecture) -> Evaluation:
@@ -38,7 +38,7 @@ def failure(evaluator: LatencyEvaluator, architecture=REFERENCE) -> EvaluationFa
 
 
 class CountingRunner(FakeRunner):
-    """Counts the models that it has loaded; `dying` of them die as soon as they are timed."""
+    """Counts the models that it loads. The first `dying` reference models crash when timed."""
 
     def __init__(self, dying: int = 0) -> None:
         self.loaded = 0
@@ -58,7 +58,7 @@ class CountingRunner(FakeRunner):
 
 
 class Dying:
-    """Loads well, and dies of the first window."""
+    """A model that loads, but crashes in its first window."""
 
     def __init__(self, model: LoadedModel) -> None:
         self.loading = model.loading

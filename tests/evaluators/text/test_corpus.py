@@ -1,4 +1,4 @@
-"""What is trained on, what is held out of it, and what is refused."""
+"""Corpora: the split into training and held-out text, and what is refused."""
 
 import json
 import math
@@ -32,29 +32,29 @@ def characters(corpus: Corpus) -> str:
     return "".join(sorted("".join(corpus.training + corpus.held_out)))
 
 
-def test_every_document_is_on_exactly_one_side(tmp_path: Path) -> None:
+def test_every_document_is_in_exactly_one_of_both_texts(tmp_path: Path) -> None:
     documents = {f"{seed}.txt": document(seed) for seed in range(40)}
     corpus = read_corpus(write(tmp_path, documents))
 
-    # Blocks are cut at 32 kB and mixed, so a line at a border may be in two pieces.
+    # Blocks are cut at 32 kB and shuffled, so a line at a border may be in two pieces.
     training, held_out = "\n".join(corpus.training), "\n".join(corpus.held_out)
     for text in documents.values():
         lines = text.split("\n\n")[:-1]
         trained = sum(line in training for line in lines)
-        judged = sum(line in held_out for line in lines)
-        assert sorted((trained > 0, judged > 0)) == [False, True]
-        assert trained + judged >= len(lines) - 2
+        scored = sum(line in held_out for line in lines)
+        assert sorted((trained > 0, scored > 0)) == [False, True]
+        assert trained + scored >= len(lines) - 2
     assert characters(corpus) == "".join(sorted("".join(documents.values())))
 
 
-def test_copies_count_once_and_never_land_on_both_sides(tmp_path: Path) -> None:
+def test_duplicates_count_once_and_are_never_in_both_texts(tmp_path: Path) -> None:
     documents = {f"{seed}.txt": document(seed) for seed in range(20)}
     once = read_corpus(write(tmp_path / "once", documents))
     copies = {f"copy/{name}": text for name, text in documents.items()}
     assert read_corpus(write(tmp_path / "twice", documents | copies)) == once
 
 
-def test_names_and_order_of_files_do_not_matter_but_a_changed_letter_does(tmp_path: Path) -> None:
+def test_the_identity_depends_on_the_text_and_not_on_file_names(tmp_path: Path) -> None:
     texts = [document(seed) for seed in range(20)]
     named = read_corpus(write(tmp_path / "a", {f"{n}.txt": t for n, t in enumerate(texts)}))
     renamed = {f"x/{99 - n}": t for n, t in enumerate(texts)} | {".hidden/y": document(99)}
@@ -73,7 +73,7 @@ def test_one_long_file_is_cut_between_paragraphs(tmp_path: Path) -> None:
     assert len(held_out) + len(training) == path.stat().st_size
 
 
-def test_one_endless_line_is_cut_too(tmp_path: Path) -> None:
+def test_one_very_long_line_is_cut_too(tmp_path: Path) -> None:
     path = tmp_path / "line.txt"
     letters = random.Random(0)
     path.write_text("".join(letters.choices("abcdé", k=100_000)))
@@ -83,10 +83,10 @@ def test_one_endless_line_is_cut_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "é\r\n" * 50_000, "one line\n\n" * 5_000])
-def test_a_text_that_only_repeats_itself_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_text_of_duplicates_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "copies.txt"
     path.write_bytes(text.encode())
-    with pytest.raises(ValueError, match="copies left out, and at least 16,384 are needed"):
+    with pytest.raises(ValueError, match="without duplicates, and at least 16,384 are required"):
         read_corpus(str(path))
 
 
@@ -104,21 +104,21 @@ def test_what_is_refused(tmp_path: Path) -> None:
     binary = write(tmp_path / "binary", {"a.txt": document(1), "b.txt": document(2)})
     (tmp_path / "binary" / "c.bin").write_bytes(b"text and then \xff\xfe")
     empty = write(tmp_path / "empty", {"a.txt": " \n"})
-    for name, words in {
-        str(tmp_path / "absent"): "is not 'python' and no file or folder of that name exists",
-        "~nobody-of-this-name/text": "no file or folder of that name exists",
-        "long" * 1_000: "no file or folder of that name exists",
+    for name, message in {
+        str(tmp_path / "absent"): "is not 'python', and no file or folder has that name",
+        "~nobody-of-this-name/text": "no file or folder has that name",
+        "long" * 1_000: "no file or folder has that name",
         binary: "c.bin is not UTF-8 text (byte 14 cannot be decoded)",
-        empty: "holds 0 characters of text",
-        write(tmp_path / "small", {"a.txt": document(1)}): "at least 16,384 are needed",
+        empty: "has 0 characters of text",
+        write(tmp_path / "small", {"a.txt": document(1)}): "at least 16,384 are required",
     }.items():
         with pytest.raises(ValueError, match=r"^corpus: ") as refusal:
             read_corpus(name)
-        assert words in str(refusal.value)
+        assert message in str(refusal.value)
         assert "\n" not in str(refusal.value)
 
 
-def test_the_check_reads_nothing(tmp_path: Path) -> None:
+def test_the_check_reads_no_file(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff")
     check_corpus(str(tmp_path / "binary"))
     check_corpus("python")
@@ -126,7 +126,7 @@ def test_the_check_reads_nothing(tmp_path: Path) -> None:
         check_corpus("Python")
 
 
-def test_lines_and_files_are_documents_alike(tmp_path: Path) -> None:
+def test_lines_and_files_are_equivalent_documents(tmp_path: Path) -> None:
     texts = [document(seed) for seed in range(20)]
     as_files = read_corpus(write(tmp_path / "files", {f"{n}.txt": t for n, t in enumerate(texts)}))
     lines = "".join(json.dumps({"text": text}) + "\n" for text in reversed(texts))
@@ -160,14 +160,16 @@ def test_no_long_passage_of_held_out_text_is_trained_on(tmp_path: Path) -> None:
     assert len(training) > 100_000
     note = overlap_note(corpus)
     assert note is not None
-    assert note.startswith(f"{corpus.copies} documents are not trained on")
+    assert note.startswith(f"{corpus.copies} documents are not trained on: near copies")
 
 
-def test_what_repeats_itself_on_and_on_is_refused(tmp_path: Path) -> None:
+def test_a_corpus_of_near_copies_is_refused(tmp_path: Path) -> None:
     book = document(1, lines=400)
     texts = [book + f"edition {number}" for number in range(9)]
     path = write(tmp_path, {f"{n}.txt": text for n, text in enumerate(texts)})
-    with pytest.raises(ValueError, match="repeats itself so much that, held apart"):
+    with pytest.raises(
+        ValueError, match="repeats itself too much: without text that occurs on both sides"
+    ):
         read_corpus(path)
 
 
@@ -176,7 +178,7 @@ def test_the_standard_library_has_no_note() -> None:
 
 
 class Uniform(torch.nn.Module):
-    """Every token is as likely as any other."""
+    """A model that gives every token the same probability."""
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__()
@@ -194,13 +196,13 @@ def test_every_vocabulary_is_scored_on_the_same_bytes(
     corpus = read_corpus(write(tmp_path / "texts", texts))
     held_out = "".join(corpus.held_out).encode()
     for vocab_size in (256, 300, 1_000, 4_000):
-        tokenizer = train_tokenizer(corpus.training, vocab_size, lambda said: None)
-        ids = encode(tokenizer, corpus.held_out, lambda said: None)
+        tokenizer = train_tokenizer(corpus.training, vocab_size, lambda _: None)
+        ids = encode(tokenizer, corpus.held_out, lambda _: None)
         text = TokenizedText(training=ids, validation=ids, token_bytes=tokenizer.token_bytes)
         settings = TrainingSettings(context_length=64, batch_size=4, token_budget=1_000)
         found = bits_per_byte(Uniform(vocab_size), text, settings, lambda: 0.0)
-        # A uniform model spends as many bits on every token, so what it spends on a byte tells how
-        # many bytes were counted: all but those of the first token, which nothing comes before.
+        # A uniform model spends the same number of bits on every token, so that its bits per byte
+        # show how many bytes were counted: all but those of the first token, which has no context.
         counted = math.log2(vocab_size) * (len(ids) - 1) / found
         first = int(tokenizer.token_bytes[ids[0]])
         assert counted == pytest.approx(len(held_out) - first, rel=1e-6)

@@ -1,4 +1,4 @@
-"""What a corpus names: files, folders, patterns, lines and rows; and what is refused, and where."""
+"""The documents of a corpus: names, files, folders, patterns, lines, rows, and error messages."""
 
 import importlib.util
 import json
@@ -46,20 +46,20 @@ FOUR = ["four\u2028still four", "five", "six"]
         (".", ["one\n", "two\n", "three\n", *FOUR]),
     ],
 )
-def test_what_a_name_stands_for(folder: Path, name: CorpusName, found: list[str]) -> None:
+def test_a_name_stands_for_its_documents(folder: Path, name: CorpusName, found: list[str]) -> None:
     check_corpus(name)
     assert sorted(read_documents(name)) == sorted(found)
     absolute = str(folder / name) if isinstance(name, str) else [str(folder / n) for n in name]
     assert sorted(read_documents(absolute)) == sorted(found)
 
 
-def test_python_beside_a_file(folder: Path) -> None:
+def test_python_and_a_file(folder: Path) -> None:
     assert sorted(read_documents(("a.txt", "python"))) == sorted(
         ["one\n", *read_documents("python")]
     )
 
 
-def test_another_field_and_a_file_whose_name_has_the_mark(folder: Path) -> None:
+def test_another_field_and_a_file_with_a_hash_sign_in_its_name(folder: Path) -> None:
     Path("c.jsonl").write_text('{"body": "seven", "text": 7}\n"eight"\n')
     assert read_documents("c.jsonl#body") == ["seven", "eight"]
     assert read_documents("c.jsonl*#body") == ["seven", "eight"]
@@ -67,7 +67,7 @@ def test_another_field_and_a_file_whose_name_has_the_mark(folder: Path) -> None:
     assert read_documents("c.jsonl#body") == ["a text of its own"]
 
 
-def test_links_are_read_and_loops_of_them_are_not_walked(folder: Path) -> None:
+def test_links_to_files_are_read_and_links_to_folders_are_not_followed(folder: Path) -> None:
     for name in ("one", "two", "three"):
         Path("docs", name).symlink_to("..", target_is_directory=True)
     Path("docs/linked.md").symlink_to(folder / "a.txt")
@@ -78,60 +78,60 @@ def test_links_are_read_and_loops_of_them_are_not_walked(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("{", "line 2, is not JSON (expecting property name enclosed in double quotes)"),
         ("plain words", "line 2, is not JSON (expecting value)"),
         (
             '{"body": "x", "id": 3}',
-            "line 2, has no field 'text' but 'body', 'id'; a name that ends",
+            "line 2, has no field 'text' (its fields: 'body', 'id'); append #FIELD to",
         ),
-        ("{}", "line 2, has no field 'text' but nothing;"),
-        ('{"text": null}', "line 2, is not a text, nor an object with one as 'text'"),
-        ('{"text": ["x"]}', "line 2, is not a text"),
-        ("17", "line 2, is not a text"),
-        ("[" * 100_000, "line 2, is not JSON of which a text is read"),
-        ('"\\ud800"', "line 2, holds half of a UTF-16 pair"),
+        ("{}", "line 2, has no field 'text' (its fields: none);"),
+        ('{"text": null}', "line 2, is neither a string nor an object with a string as 'text'"),
+        ('{"text": ["x"]}', "line 2, is neither a string nor"),
+        ("17", "line 2, is neither a string nor"),
+        ("[" * 100_000, "line 2, is JSON that is nested too deeply"),
+        ('"\\ud800"', "line 2, contains half of a UTF-16 surrogate pair"),
         ("9" * 5_000, "line 2, is not JSON ("),
     ],
 )
-def test_a_malformed_line_is_named(folder: Path, line: str, said: str) -> None:
+def test_the_message_names_a_malformed_line(folder: Path, line: str, message: str) -> None:
     Path("bad.jsonl").write_text(f'"right"\n{line}\n')
     check_corpus("bad.jsonl")
     with pytest.raises(ValueError, match=r"^corpus: bad\.jsonl, ") as refusal:
         read_documents("bad.jsonl")
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 300
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ((), "[] is not one or more names"),
-        ("nowhere", "'nowhere' is not 'python' and no file or folder of that name exists"),
+        ("nowhere", "'nowhere' is not 'python', and no file or folder has that name"),
         (("a.txt", "nowhere"), "'nowhere' is not 'python'"),
         ("nowhere/*.md", "'nowhere/*.md' matches no file"),
         ("docs/**.md", "'docs/**.md' is not a pattern of paths"),
-        ("\0", "no file or folder of that name exists"),
+        ("\0", "no file or folder has that name"),
         ("nowhere.jsonl#body", "'nowhere.jsonl' is not"),
-        ("python#body", "'python#body' is not possible, it has no fields"),
-        ("", "'' is not the name of a file or a folder"),
-        (("a.txt", ""), "'' is not the name of a file or a folder"),
-        ("#body", "'' is not the name of a file or a folder"),
+        ("python#body", "'python#body' is not possible: 'python' has no fields"),
+        ("", "'' is not the name of a file or folder"),
+        (("a.txt", ""), "'' is not the name of a file or folder"),
+        ("#body", "'' is not the name of a file or folder"),
     ],
 )
-def test_what_is_not_there_is_said_before_anything_is_read(
-    folder: Path, name: CorpusName, said: str
+def test_missing_files_are_reported_before_any_file_is_read(
+    folder: Path, name: CorpusName, message: str
 ) -> None:
     for check in (check_corpus, read_documents):
         if name != () or check is check_corpus:
             with pytest.raises(ValueError, match=r"^corpus: ") as refusal:
                 check(name)
-            assert said in str(refusal.value)
+            assert message in str(refusal.value)
 
 
-def test_parquet_without_what_reads_it_names_the_extra(
+def test_parquet_without_its_package_names_the_extra_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("docs/rows.parquet").touch()
@@ -145,7 +145,7 @@ def test_parquet_without_what_reads_it_names_the_extra(
 class TestParquet:
     @pytest.fixture(autouse=True)
     def rows(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HF_HOME", str(folder / ".home"))  # it is read on import
+        monkeypatch.setenv("HF_HOME", str(folder / ".home"))  # datasets reads it on import
         pytest.importorskip("datasets")
         self.write("rows/a.parquet", {"text": ["one", "two"], "id": [1, 2]})
         self.write("rows/deep/b[1].parquet", {"id": [3], "text": ["three"]})
@@ -161,22 +161,22 @@ class TestParquet:
             check_corpus(name)
             assert sorted(read_documents(name)) == ["one", "three", "two"]
 
-    def test_what_is_malformed_is_named(self) -> None:
+    def test_the_message_names_what_is_malformed(self) -> None:
         self.write("null.parquet", {"text": ["right", None]})
         Path("no.parquet").write_bytes(b"PAR1, and no more than that")
-        for name, said in {
-            "rows/a.parquet#body": "rows/a.parquet has no field 'body' but 'text', 'id'",
-            "rows/a.parquet#id": "rows/a.parquet, row 1, is not a text",
-            "null.parquet": "null.parquet, row 2, is not a text",
-            "no.parquet": "no.parquet is not a table in Parquet",
+        for name, message in {
+            "rows/a.parquet#body": "rows/a.parquet has no field 'body' (its fields: 'text', 'id')",
+            "rows/a.parquet#id": "rows/a.parquet, row 1, is neither a string nor",
+            "null.parquet": "null.parquet, row 2, is neither a string nor",
+            "no.parquet": "no.parquet is not a Parquet table",
         }.items():
             with pytest.raises(ValueError, match=r"^corpus: ") as refusal:
                 read_documents(name)
-            assert said in str(refusal.value)
+            assert message in str(refusal.value)
             assert "\n" not in str(refusal.value)
 
 
-def test_lines_of_a_whole_study_are_documents(folder: Path) -> None:
+def test_strings_with_line_breaks_are_documents(folder: Path) -> None:
     texts = [f"document {n}\nof two lines" for n in range(20)]
     Path("many.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
     assert read_documents("many.jsonl") == texts

@@ -1,4 +1,4 @@
-"""No passage of 200 characters is on both sides, and no more is left out than has to be."""
+"""Removal of overlap: no passage of 200 characters is in both texts, and little else is removed."""
 
 import random
 
@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators.text.overlap import separated
+from evaluators.text.overlap import separate
 
 PASSAGE = 200
 
 
 def prose(seed: int, length: int) -> str:
-    """Of letters of one to four bytes."""
+    """Random text with characters of one to four bytes."""
     return "".join(random.Random(seed).choices("abcdefgh \néß漢🙂", k=length))
 
 
@@ -22,7 +22,7 @@ def passages(text: str) -> set[str]:
 
 @st.composite
 def texts(draw: st.DrawFn) -> list[str]:
-    """Texts that quote from a few sources, at any place and at any length."""
+    """Texts that quote passages of any length from a few sources."""
     sources = [prose(seed, 700) for seed in range(4)]
     found = []
     for number in range(draw(st.integers(1, 6))):
@@ -37,12 +37,12 @@ def texts(draw: st.DrawFn) -> list[str]:
 
 @settings(max_examples=60)
 @given(texts(), texts())
-def test_no_long_passage_is_on_both_sides(held_out: list[str], training: list[str]) -> None:
-    sides = separated(held_out, training)
+def test_no_long_passage_is_in_both_texts(held_out: list[str], training: list[str]) -> None:
+    sides = separate(held_out, training)
     trained = set().union(*map(passages, sides.training))
     for text in sides.held_out:
         assert not passages(text) & trained
-    # Every text is one of those that were given, or a piece of one.
+    # Every remaining text is a given one or a piece of one.
     assert len(training) == len(sides.training) + sides.copies
     assert set(sides.training) <= set(training)
     assert all(any(piece in text for text in held_out) for piece in sides.held_out)
@@ -50,49 +50,49 @@ def test_no_long_passage_is_on_both_sides(held_out: list[str], training: list[st
         assert sides.held_out == held_out
 
 
-def test_what_shares_nothing_is_left_as_it_is() -> None:
+def test_texts_without_overlap_do_not_change() -> None:
     held_out = [prose(seed, 900) for seed in range(5)] + ["short", ""]
     training = [prose(seed, 900) for seed in range(5, 20)] + ["short", ""]
-    sides = separated(held_out, training)
+    sides = separate(held_out, training)
     assert (sides.held_out, sides.training) == (held_out, training)
     assert (sides.copies, sides.unscored_bytes) == (0, 0)
 
 
-def test_a_copy_with_changes_here_and_there_is_not_trained_on() -> None:
+def test_a_copy_with_small_changes_is_not_trained_on() -> None:
     others = [prose(seed, 2_000) for seed in range(1, 30)]
     original = prose(0, 2_000)
     copy = original[:700] + "A change." + original[700:1_500] + "Another end."
-    sides = separated([original], [*others, copy])
+    sides = separate([original], [*others, copy])
     assert sides.training == others
     assert sides.held_out == [original]
     assert (sides.copies, sides.unscored_bytes) == (1, 0)
 
 
 @pytest.mark.parametrize("count", [4, 40])
-def test_a_form_that_all_texts_have_makes_no_copies_of_them(count: int) -> None:
-    form = "This file is free software. " * 30
+def test_boilerplate_in_all_texts_does_not_make_them_copies(count: int) -> None:
+    boilerplate = "This file is free software. " * 30
     bodies = [prose(seed, 400) for seed in range(count + 1)]
-    training = [form + body for body in bodies[1:]]
-    sides = separated([form + bodies[0]], training)
+    training = [boilerplate + body for body in bodies[1:]]
+    sides = separate([boilerplate + bodies[0]], training)
     assert sides.training == training
     assert bodies[0][150:] in "".join(sides.held_out)
-    assert form[:PASSAGE] not in "".join(sides.held_out)
-    assert len(form) - 192 <= sides.unscored_bytes <= len(form) + 192
+    assert boilerplate[:PASSAGE] not in "".join(sides.held_out)
+    assert len(boilerplate) - 192 <= sides.unscored_bytes <= len(boilerplate) + 192
 
 
-def test_a_quotation_is_not_scored_and_its_text_is_still_trained_on() -> None:
+def test_a_quotation_is_not_scored_but_still_trained_on() -> None:
     quoted = prose(0, 300)
-    judged = prose(1, 1_000) + quoted + prose(2, 1_000)
+    scored = prose(1, 1_000) + quoted + prose(2, 1_000)
     training = [prose(3, 3_000) + quoted + prose(4, 3_000), *(prose(s, 500) for s in range(9, 29))]
-    sides = separated([judged], training)
+    sides = separate([scored], training)
     assert sides.training == training
     assert len(sides.held_out) == 2
-    assert all(piece in judged for piece in sides.held_out)
+    assert all(piece in scored for piece in sides.held_out)
 
 
-def test_more_text_than_is_looked_at_at_once() -> None:
+def test_more_text_than_one_batch() -> None:
     training = [prose(seed, 30_000) for seed in range(30)]
     quoted = [text[20_000:20_400] for text in (training[0], training[17], training[29])]
-    sides = separated([prose(99, 500) + passage for passage in quoted], training)
+    sides = separate([prose(99, 500) + passage for passage in quoted], training)
     assert len(sides.held_out) >= 3
     assert not any(passage[:PASSAGE] in "".join(sides.held_out) for passage in quoted)

@@ -1,4 +1,4 @@
-"""Text to ids and back, bytes that add up, and a cache that is right or made anew."""
+"""Tokenizers: lossless encoding, bytes per token, and a cache that survives damage."""
 
 import os
 from pathlib import Path
@@ -34,13 +34,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_text_comes_back_and_its_bytes_add_up(trained: Tokenizer, text: str) -> None:
+def test_any_text_is_restored_and_its_bytes_add_up(trained: Tokenizer, text: str) -> None:
     ids = encode(trained, [text], silent)
     assert decode(trained, ids) == text
     assert trained.token_bytes[ids].sum() == len(text.encode())
 
 
-def test_training_makes_the_text_shorter_with_more_tokens(trained: Tokenizer) -> None:
+def test_a_larger_vocabulary_encodes_the_text_in_fewer_tokens(trained: Tokenizer) -> None:
     small = train_tokenizer(BLOCKS, 256, silent)
     assert len(small.token_bytes) == 256
     assert set(small.token_bytes) == {1}
@@ -48,7 +48,7 @@ def test_training_makes_the_text_shorter_with_more_tokens(trained: Tokenizer) ->
     assert 2 * len(encode(trained, BLOCKS, silent)) < len(encode(small, BLOCKS, silent))
 
 
-def test_only_what_is_asked_for_is_encoded(trained: Tokenizer) -> None:
+def test_encoding_stops_at_the_requested_number_of_ids(trained: Tokenizer) -> None:
     everything = encode(trained, BLOCKS, silent)
     some = encode(trained, BLOCKS, silent, at_least=1_000)
     assert np.array_equal(some, everything[:1_000])
@@ -56,39 +56,39 @@ def test_only_what_is_asked_for_is_encoded(trained: Tokenizer) -> None:
 
 
 def test_the_same_text_gives_the_same_tokenizer_in_another_cache(trained: Tokenizer) -> None:
-    again = train_tokenizer(BLOCKS, 512, silent)
-    assert again.identity == trained.identity
+    second = train_tokenizer(BLOCKS, 512, silent)
+    assert second.identity == trained.identity
     assert train_tokenizer(BLOCKS[1:], 512, silent).identity != trained.identity
 
 
-def test_a_second_call_reads_the_cache_and_a_damaged_file_is_made_anew(own_cache: Path) -> None:
-    said: list[str] = []
+def test_a_second_call_reads_the_cache_and_a_damaged_file_is_rebuilt(own_cache: Path) -> None:
+    reported: list[str] = []
 
     def ids() -> list[int]:
-        tokenizer = train_tokenizer(BLOCKS, 300, said.append)
-        return list(encode(tokenizer, BLOCKS, said.append, at_least=500))
+        tokenizer = train_tokenizer(BLOCKS, 300, reported.append)
+        return list(encode(tokenizer, BLOCKS, reported.append, at_least=500))
 
     first = ids()
-    assert said == ["training a tokenizer of 300 tokens", "encoding 500 tokens of text"]
-    said.clear()
+    assert reported == ["training a tokenizer of 300 tokens", "encoding 500 tokens of text"]
+    reported.clear()
     assert ids() == first
-    assert said == []
+    assert reported == []
 
-    kept = sorted(own_cache.iterdir())
-    assert [path.suffix for path in kept] == [".json", ".npy"]
-    for path, damage in zip(kept, (b"{}", b""), strict=True):
+    files = sorted(own_cache.iterdir())
+    assert [path.suffix for path in files] == [".json", ".npy"]
+    for path, damage in zip(files, (b"{}", b""), strict=True):
         whole = path.read_bytes()
         path.write_bytes(damage)
         assert ids() == first
-        assert said[0] == f"{path} is damaged and is made anew"
+        assert reported[0] == f"{path} is damaged and will be rebuilt"
         assert path.read_bytes() == whole
-        said.clear()
+        reported.clear()
 
-    flipped = bytearray(kept[1].read_bytes())
+    flipped = bytearray(files[1].read_bytes())
     flipped[-40] ^= 1
-    kept[1].write_bytes(flipped)
+    files[1].write_bytes(flipped)
     assert ids() == first
-    assert "damaged" in said[0]
+    assert "damaged" in reported[0]
 
 
 def test_ids_can_be_read_with_numpy_alone(own_cache: Path) -> None:
@@ -98,17 +98,17 @@ def test_ids_can_be_read_with_numpy_alone(own_cache: Path) -> None:
     assert np.array_equal(np.load(path), ids)
 
 
-def test_a_cache_that_cannot_be_written_is_no_obstacle(
+def test_a_cache_that_cannot_be_written_is_reported_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Tokenizer
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    said: list[str] = []
-    assert decode(trained, encode(trained, ["some text"], said.append)) == "some text"
-    assert said[-1].endswith("cannot be kept (Not a directory)")
+    reported: list[str] = []
+    assert decode(trained, encode(trained, ["some text"], reported.append)) == "some text"
+    assert reported[-1].endswith("cannot be written (Not a directory)")
 
 
-def test_the_environment_is_put_back(trained: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_restored(trained: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
     encode(trained, ["one"], silent)
     assert os.environ["TOKENIZERS_PARALLELISM"] == "true"
@@ -117,7 +117,9 @@ def test_the_environment_is_put_back(trained: Tokenizer, monkeypatch: pytest.Mon
     assert "TOKENIZERS_PARALLELISM" not in os.environ
 
 
-def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_folder_follows_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert cache_folder() == tmp_path / "nas"
     monkeypatch.setenv("HOME", "/home/someone")
     for unset in ("", "relative/path"):

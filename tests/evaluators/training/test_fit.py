@@ -1,4 +1,4 @@
-"""The training loop: what it scores, that it repeats, what it leaves behind, when it gives up."""
+"""The training loop: scores, reproducibility, learning curve, failures and pauses."""
 
 import contextlib
 import functools
@@ -37,7 +37,7 @@ SETTINGS = TrainingSettings(context_length=16, batch_size=2, token_budget=320)
 
 
 def pattern(length: int, vocab_size: int = 64, seed: int = 0) -> np.ndarray:
-    """Ids of which each follows from the one before it, but for one in ten."""
+    """Ids of which each follows from the one before it, except for one in ten."""
     draw = np.random.default_rng(seed)
     ids = [1]
     while len(ids) < length:
@@ -68,9 +68,11 @@ def losses(architecture: Architecture, settings: TrainingSettings, text: Tokeniz
 
 @pytest.fixture(autouse=True)
 def locks(monkeypatch, tmp_path) -> Path:
-    """A folder of its own, so that a measurement on this machine and these tests do not meet."""
+    """Use locks of our own, so that other measurements on this machine do not pause these tests."""
     monkeypatch.setattr(
-        training, "making_way", functools.partial(yielding_to_measurements, folder=tmp_path)
+        training,
+        "yielding_to_measurements",
+        functools.partial(yielding_to_measurements, folder=tmp_path),
     )
     return tmp_path
 
@@ -88,7 +90,7 @@ class TestBitsPerByte:
         expected = math.log2(64) * len(scored) / text.token_bytes[scored].sum()
         assert bits_per_byte(model, text, settings, unhindered) == pytest.approx(expected, rel=1e-6)
 
-    def test_no_window_sees_the_one_before(self):
+    def test_no_window_sees_the_previous_one(self):
         model = LanguageModel(TINY)
         model.initialise(0)
         ids = torch.from_numpy(TEXT.validation[:33].astype(np.int64))
@@ -98,12 +100,12 @@ class TestBitsPerByte:
         )
         text = text_of(validation=33)
         expected = nats.item() / math.log(2) / text.token_bytes[text.validation[1:]].sum()
-        # Autocast is bf16 where the processor has it.
+        # Autocast uses bf16 if the processor supports it.
         assert bits_per_byte(model, text, SETTINGS, unhindered) == pytest.approx(expected, rel=1e-2)
 
 
 class TestTrain:
-    def test_the_loss_falls_below_what_single_tokens_tell(self):
+    def test_the_loss_falls_below_that_of_a_model_without_context(self):
         settings = TrainingSettings(context_length=16, batch_size=8, token_budget=16_000)
         bytes_a_token = TEXT.token_bytes[TEXT.validation[1:]].mean()
         assert losses(TINY, settings)[-1] < 0.5 * math.log2(64) / bytes_a_token
@@ -121,7 +123,7 @@ class TestTrain:
         curve = losses(architecture, settings, text_of(architecture.vocab_size))
         assert curve[-1] < curve[0]
 
-    def test_looking_more_often_changes_nothing(self):
+    def test_more_validations_do_not_change_the_result(self):
         often = TrainingSettings(
             context_length=16, batch_size=2, token_budget=320, rungs=(0.1, 0.3, 0.9)
         )
@@ -135,26 +137,26 @@ class TestTrain:
             (1, (0.5,), [32]),
         ],
     )
-    def test_points_lie_at_or_just_after_their_share_of_the_budget(self, budget, rungs, tokens):
+    def test_points_lie_at_or_just_after_their_fraction_of_the_budget(self, budget, rungs, tokens):
         settings = TrainingSettings(
             context_length=16, batch_size=2, token_budget=budget, rungs=rungs
         )
-        told: list[Progress] = []
-        curve = train(TINY, TEXT, settings, told.append)
+        reports: list[Progress] = []
+        curve = train(TINY, TEXT, settings, reports.append)
         assert [point.tokens for point in curve] == tokens
-        assert [progress.point for progress in told if progress.point] == list(curve)
-        assert told[-1].done == 1.0
+        assert [progress.point for progress in reports if progress.point] == list(curve)
+        assert reports[-1].done == 1.0
 
     def test_a_short_text_is_read_again(self):
         curve = train(TINY, text_of(training=100), SETTINGS, lambda _: None)
         assert curve[-1].tokens == 320
 
-    def test_a_text_below_one_window_is_refused(self):
-        with pytest.raises(ValueError, match="context_length: 16 needs more than the 16 tokens"):
+    def test_a_text_shorter_than_one_window_is_refused(self):
+        with pytest.raises(ValueError, match="context_length: 16 requires more than the 16 tokens"):
             losses(TINY, SETTINGS, text_of(training=16))
 
     @pytest.mark.parametrize("rate", [1e3, math.inf])
-    def test_a_run_that_leaves_the_rails_fails_with_its_token(self, rate):
+    def test_a_diverging_training_fails_and_names_the_token(self, rate):
         wild = Recipe(matrix_rate=rate, vector_rate=rate, embedding_rate=rate)
         settings = TrainingSettings(
             context_length=16, batch_size=2, token_budget=3_200, recipe=wild
@@ -163,7 +165,7 @@ class TestTrain:
             losses(TINY, settings)
         assert failure.value.kind == "diverged"
 
-    def test_threads_are_put_back_also_when_a_report_stops_the_run(self):
+    def test_threads_are_restored_even_if_a_report_stops_the_training(self):
         def stop(_: Progress) -> None:
             assert torch.get_num_threads() == 1
             raise KeyboardInterrupt
@@ -178,28 +180,28 @@ class TestTrain:
             torch.set_num_threads(before)
 
 
-class TestMakingWay:
+class TestYieldingToMeasurements:
     SCRIPT = """
 import functools, sys
 from pathlib import Path
 from evaluators.training import fit as training
-from hardware.quiet import making_way
+from hardware.quiet import yielding_to_measurements
 from tests.evaluators.training.test_fit import TEXT, TINY
 
 folder = Path(sys.argv[1])
-training.making_way = functools.partial(making_way, folder=folder)
+training.yielding_to_measurements = functools.partial(yielding_to_measurements, folder=folder)
 endless = training.TrainingSettings(context_length=16, batch_size=2, token_budget=1 << 24)
-(folder / "trains").touch()
+(folder / "training").touch()
 training.train(TINY, TEXT, endless, lambda progress: None)
 """
 
-    def test_a_curve_with_pauses_is_the_curve_without(self, locks):
-        told: list[Progress] = []
+    def test_pauses_do_not_change_the_curve(self, locks):
+        reports: list[Progress] = []
         measurers: list[threading.Thread] = []
 
         def report(progress: Progress) -> None:
-            told.append(progress)
-            if not progress.text.startswith("pauses"):
+            reports.append(progress)
+            if not progress.text.startswith("paused"):
                 requested = threading.Event()
 
                 def measure() -> None:
@@ -214,13 +216,13 @@ training.train(TINY, TEXT, endless, lambda progress: None)
         for measurer in measurers:
             measurer.join()
         assert [point.loss for point in curve] == losses(TINY, SETTINGS)
-        pauses = [progress for progress in told if progress.text.startswith("pauses")]
-        reports = [progress for progress in told if progress not in pauses]
-        # After the last report nothing is left that could pause.
-        assert [pause.done for pause in pauses] == [report.done for report in reports[:-1]]
+        pauses = [progress for progress in reports if progress.text.startswith("paused")]
+        others = [progress for progress in reports if progress not in pauses]
+        # There is no pause after the last report.
+        assert [pause.done for pause in pauses] == [report.done for report in others[:-1]]
         assert len(pauses) >= 9
 
-    def test_pauses_are_not_in_the_rate(self, monkeypatch):
+    def test_pauses_do_not_count_in_the_rate(self, monkeypatch):
         paused_s = 0.0
         clock = itertools.count()
 
@@ -233,31 +235,33 @@ training.train(TINY, TEXT, endless, lambda progress: None)
 
             yield yield_to_measurements
 
-        monkeypatch.setattr(training, "making_way", often)
+        monkeypatch.setattr(training, "yielding_to_measurements", often)
         monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock) + paused_s)
         texts: dict[float, list[str]] = {}
         for pause_s in (0.0, 1_000.0):
             texts[pause_s] = []
-            train(TINY, TEXT, SETTINGS, lambda told, heard=texts[pause_s]: heard.append(told.text))
+            train(
+                TINY, TEXT, SETTINGS, lambda progress, to=texts[pause_s]: to.append(progress.text)
+            )
         assert texts[0.0] == texts[1_000.0]
         assert "tokens/s" in texts[0.0][0]
 
     def test_scoring_pauses_between_any_two_passes(self):
         model = LanguageModel(TINY)
         text = text_of(validation=1 + 3 * training._SCORED_TOKENS)
-        passes, looks = [], []
-        model.register_forward_hook(lambda *_: passes.append(len(looks)))
-        bits_per_byte(model, text, SETTINGS, lambda: looks.append(None) or 0.0)
+        passes, calls = [], []
+        model.register_forward_hook(lambda *_: passes.append(len(calls)))
+        bits_per_byte(model, text, SETTINGS, lambda: calls.append(None) or 0.0)
         assert passes == [1, 2, 3]
 
     @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-    def test_a_real_training_leaves_the_processor_to_a_measurement(self, locks):
+    def test_a_real_training_uses_no_processor_time_during_a_measurement(self, locks):
         process = subprocess.Popen(
             [sys.executable, "-c", self.SCRIPT, str(locks)], cwd=Path(__file__).parents[3]
         )
 
         def ticks() -> int:
-            """Of processor time, hundredths of a second: the 14th and 15th field of proc(5)."""
+            """Return the processor time in hundredths of a second: fields 14 and 15 in proc(5)."""
             fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
             return int(fields[11]) + int(fields[12])
 
@@ -271,7 +275,7 @@ training.train(TINY, TEXT, endless, lambda progress: None)
             wait_until(lambda: ticks() >= wanted)
 
         try:
-            wait_until((locks / "trains").exists)
+            wait_until((locks / "training").exists)
             works_for(50)
             for _ in range(3):
                 with measuring(lambda _: None, patience_s=0.0, folder=locks):
@@ -316,7 +320,7 @@ def test_rungs_outside_the_budget_are_refused(rung):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA")
 class TestCuda:
     @pytest.mark.parametrize("name", CORNERS)
-    def test_a_curve_repeats_and_is_near_that_of_a_cpu(self, name):
+    def test_a_curve_is_reproducible_and_close_to_that_of_a_cpu(self, name):
         architecture = CORNERS[name]
         text = text_of(architecture.vocab_size)
         cpu = TrainingSettings(context_length=16, batch_size=4, token_budget=640)

@@ -1,4 +1,4 @@
-"""Where weights start and how fast each of them moves."""
+"""The training recipe: initial weights, learning rates and weight decay."""
 
 import math
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from evaluators.training.recipe import Recipe, make_optimizer, set_rate, start
+from evaluators.training.recipe import Recipe, initialise_as_identity, make_optimizer, set_rate
 from search_space.torch_model import LanguageModel
 from tests.search_space.strategies import CORNERS, stack
 
@@ -14,7 +14,7 @@ RECIPE = Recipe()
 
 
 def peaks(architecture) -> dict[str, tuple[float, float]]:
-    """Rate and weight decay by the weight's name."""
+    """Return the peak learning rate and the weight decay by the name of the weight."""
     model = LanguageModel(architecture)
     names = {id(weight): name for name, weight in model.named_parameters()}
     return {
@@ -25,10 +25,10 @@ def peaks(architecture) -> dict[str, tuple[float, float]]:
 
 
 @pytest.mark.parametrize("name", CORNERS)
-def test_every_layer_begins_as_the_identity(name):
+def test_every_layer_starts_as_the_identity(name):
     architecture = CORNERS[name]
     model, tokens = LanguageModel(architecture), torch.arange(10)[None]
-    start(model, seed=0)
+    initialise_as_identity(model, seed=0)
     whole = model(tokens)
     model.layers = torch.nn.ModuleList()
     assert torch.equal(whole, model(tokens))
@@ -36,9 +36,9 @@ def test_every_layer_begins_as_the_identity(name):
 
 
 @pytest.mark.parametrize("name", CORNERS)
-def test_every_layer_can_leave_the_identity(name):
+def test_every_layer_gets_a_gradient(name):
     model = LanguageModel(CORNERS[name])
-    start(model, seed=0)
+    initialise_as_identity(model, seed=0)
     model(torch.arange(10)[None]).square().mean().backward()
     writers = ("post_norm" if CORNERS[name].sandwich_norm else "out_proj", "down_proj")
     gradients = [
@@ -65,7 +65,7 @@ def test_every_weight_has_one_rate_and_only_matrices_decay(name):
         assert (decay > 0) == is_matrix
 
 
-def test_rates_follow_the_size():
+def test_rates_depend_on_the_width():
     narrow, wide = stack(None), replace(stack(None), width=128, embedding_width=128)
     name = "layers.0.feed_forward.gate_proj.weight"
     assert peaks(wide)[name][0] == peaks(narrow)[name][0] / 4
@@ -83,24 +83,24 @@ def test_all_rates_fall_with_the_root_of_the_depth_above_eight_layers():
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 391])
-def test_the_rate_rises_for_a_tenth_and_then_falls_to_just_above_zero(steps):
+def test_the_rate_rises_for_a_tenth_of_the_steps_and_then_falls_nearly_to_zero(steps):
     optimizer = make_optimizer(LanguageModel(stack(None)), RECIPE, steps)
-    shares = []
+    factors = []
     for step in range(1, steps + 1):
         set_rate(optimizer, RECIPE, step, steps)
-        shares += {round(group["lr"] / group["peak"], 9) for group in optimizer.param_groups}
-    assert len(shares) == steps
-    assert all(0 < share <= 1 for share in shares)
-    top = shares.index(max(shares))
-    assert shares[: top + 1] == sorted(shares[: top + 1])
-    assert shares[top:] == sorted(shares[top:], reverse=True)
+        factors += {round(group["lr"] / group["peak"], 9) for group in optimizer.param_groups}
+    assert len(factors) == steps
+    assert all(0 < factor <= 1 for factor in factors)
+    top = factors.index(max(factors))
+    assert factors[: top + 1] == sorted(factors[: top + 1])
+    assert factors[top:] == sorted(factors[top:], reverse=True)
     if steps == 391:
         assert top + 1 in (39, 40)
-        assert shares[-1] < 0.003
+        assert factors[-1] < 0.003
 
 
 @pytest.mark.parametrize("steps", [1, 10, 391, 5_000])
-def test_a_matrix_without_gradient_shrinks_by_the_same_share_in_every_run(steps):
+def test_a_matrix_without_gradient_shrinks_by_the_same_factor_in_every_run(steps):
     model = LanguageModel(stack(None))
     optimizer = make_optimizer(model, RECIPE, steps)
     kept = dict.fromkeys(range(len(optimizer.param_groups)), 1.0)
@@ -108,8 +108,8 @@ def test_a_matrix_without_gradient_shrinks_by_the_same_share_in_every_run(steps)
         set_rate(optimizer, RECIPE, step, steps)
         for index, group in enumerate(optimizer.param_groups):
             kept[index] *= 1.0 - group["lr"] * group["weight_decay"]
-    shares = sorted(set(kept.values()))
-    assert shares[-1] == 1.0
-    assert shares[:-1] == pytest.approx([math.exp(-RECIPE.decay)] * len(shares[:-1]), rel=0.4)
+    *shrunk, largest = sorted(set(kept.values()))
+    assert largest == 1.0
+    assert shrunk == pytest.approx([math.exp(-RECIPE.decay)] * len(shrunk), rel=0.4)
     if steps > 100:
-        assert shares[:-1] == pytest.approx([math.exp(-RECIPE.decay)] * len(shares[:-1]), rel=0.01)
+        assert shrunk == pytest.approx([math.exp(-RECIPE.decay)] * len(shrunk), rel=0.01)

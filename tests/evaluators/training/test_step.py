@@ -1,4 +1,4 @@
-"""One step: the loss that a model learns from, and what it passes over."""
+"""The training loss: its value, its gradient and unscored targets."""
 
 import math
 
@@ -15,7 +15,7 @@ class TestMeanCrossEntropy:
         "targets",
         [[0, 10, 3, 3, 5, 1, 7], [UNSCORED, 10, UNSCORED, 3, 5, 1, UNSCORED], [UNSCORED] * 6 + [2]],
     )
-    def test_loss_and_gradient_are_those_of_torch(self, scale, targets):
+    def test_loss_and_gradient_equal_those_of_torch(self, scale, targets):
         logits = scale * torch.randn(7, 11, generator=torch.Generator().manual_seed(0))
         targets = torch.tensor(targets)
         ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
@@ -25,7 +25,7 @@ class TestMeanCrossEntropy:
         torch.testing.assert_close(loss, reference)
         torch.testing.assert_close(ours.grad, theirs.grad)
 
-    def test_a_target_without_any_probability_has_a_finite_loss(self):
+    def test_a_target_of_probability_zero_has_a_finite_loss(self):
         logits = torch.tensor([[0.0, 1_000.0]], requires_grad=True)
         loss = mean_cross_entropy(logits, torch.tensor([0]))
         loss.backward()

@@ -1,4 +1,4 @@
-"""The device that torch computes on, where this machine has it."""
+"""The device that torch computes on."""
 
 import pytest
 import torch
@@ -7,6 +7,6 @@ from evaluators.training.torch_device import check_device
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_cuda_is_refused_where_there_is_none():
+def test_cuda_is_refused_on_a_machine_without_it():
     with pytest.raises(ValueError, match=r"^device: 'cuda' is not available"):
         check_device("cuda")

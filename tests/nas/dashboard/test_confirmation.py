@@ -69,7 +69,9 @@ def test_it_comes_with_an_update_once_it_is_there(store: Store) -> None:
     documents = StudyDocuments(store, "large")
     before = documents.document()
     assert before["confirmation"] is None
-    assert any("Nothing on the front has been trained" in each for each in before["limitations"])
+    assert any(
+        "No member of the front has been confirmed" in each for each in before["limitations"]
+    )
     trials = confirm(store)
     update = documents.document(before["revision"])
     assert before["revision"] == update["since"] != update["revision"]
@@ -83,7 +85,7 @@ def test_it_comes_with_an_update_once_it_is_there(store: Store) -> None:
     assert first["probability"] is not None
     assert first["probability"] > 0.9
     assert first["long_loss"] == pytest.approx(first["short_loss"] / 2)
-    assert not any("has been trained for longer" in each for each in update["limitations"])
+    assert not any("been confirmed by longer training" in each for each in update["limitations"])
     assert documents.document(update["revision"])["revision"] == update["revision"]
 
 
@@ -96,7 +98,7 @@ def test_a_report_has_its_table_and_its_sentences(store: Store) -> None:
     assert "## Confirmation: losses with more seeds and tokens" in text
     assert f"| {trials[-1].number} (dominated) |" in text
     page = report_html(document, why, datetime.now(UTC))
-    assert "Seed noise of trainings on" in page
+    assert "Seed noise of training on" in page
     assert "<b>loss</b>" not in page
     assert "&lt;b&gt;loss&lt;/b&gt; nan" in page
 

@@ -132,7 +132,7 @@ def test_an_export_wants_the_token_and_the_page(browser: Browser, tmp_path: Path
     written = Path(answer.json()["path"])
     assert written == tmp_path / "exports" / "large-0.json"
     assert json.loads(written.read_text())
-    assert "exists already" in browser.export(options).json()["error"]
+    assert "already exists" in browser.export(options).json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_study_named_to_leave_the_folder_stays_unexported(url: str, tmp_path: 
         browser = Browser(studies, tmp_path / "folder" / "exports")
         refused = browser.export({"study": "../../large", "trial": "0", "format": "json"})
     assert refused.status_code == 400
-    assert "no file is named after" in refused.json()["error"]
+    assert "cannot be used as a file name" in refused.json()["error"]
     assert list(tmp_path.glob("**/*.json")) == []
 
 

@@ -1,4 +1,4 @@
-"""The architecture file: read back by every command, described by its schema."""
+"""The architecture file: reading it back, and its schema."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.search_space.strategies import CORNERS
 SCHEMA_FILE = Path(__file__).parents[3] / "docs" / "architecture.schema.json"
 
 
-def test_the_schema_that_ships_is_that_of_the_types() -> None:
+def test_the_shipped_schema_is_that_of_the_types() -> None:
     shipped = json.loads(SCHEMA_FILE.read_text())
     assert shipped == architecture_schema(), (
         "python -m nas.exporters.architecture_json > docs/architecture.schema.json"
@@ -29,7 +29,7 @@ def test_the_schema_that_ships_is_that_of_the_types() -> None:
 
 
 @pytest.mark.parametrize("name", [*CORNERS, *PRESETS])
-def test_what_is_written_fits_the_schema_and_is_read_back(name: str, tmp_path: Path) -> None:
+def test_a_file_fits_the_schema_and_is_read_back(name: str, tmp_path: Path) -> None:
     architecture = (CORNERS | PRESETS)[name]
     path = tmp_path / "model.json"
     write_architecture(architecture, path, provenance_of(None, made_from=preset("lfm2-350m")))
@@ -49,14 +49,14 @@ def test_what_is_written_fits_the_schema_and_is_read_back(name: str, tmp_path: P
         {"surplus": 1},
     ],
 )
-def test_the_schema_refuses_what_is_no_such_file(change: dict, tmp_path: Path) -> None:
+def test_the_schema_refuses_other_content(change: dict, tmp_path: Path) -> None:
     path = tmp_path / "model.json"
     write_architecture(CORNERS["one layer"], path, provenance_of(None, made_from=None))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(path.read_text()) | change, architecture_schema())
 
 
-def test_an_architecture_that_was_edited_under_its_hash_is_refused(tmp_path: Path) -> None:
+def test_an_edited_architecture_with_its_old_hash_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.json"
     write_architecture(preset("lfm2-350m"), path, provenance_of(None, made_from=None))
     path.write_text(path.read_text().replace('"width": 1024', '"width": 2048'))
@@ -66,7 +66,7 @@ def test_an_architecture_that_was_edited_under_its_hash_is_refused(tmp_path: Pat
     assert read_architecture(path) == preset("lfm2-700m")
 
 
-def test_a_mistake_in_a_wrapped_architecture_is_named_by_its_path(tmp_path: Path) -> None:
+def test_an_error_in_a_wrapped_architecture_is_named_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "model.json"
     write_architecture(CORNERS["one layer"], path, provenance_of(None, made_from=None))
     path.write_text(path.read_text().replace('"kernel": 3', '"kernel": 0'))

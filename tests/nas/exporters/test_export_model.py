@@ -1,10 +1,10 @@
-"""Exports in every format, from what a person types to what the next tool reads."""
+"""Exports in every format, from command-line arguments to what the next tool reads."""
 
 import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,17 +16,19 @@ from evaluators.evaluator import Score
 from hardware.bench import Session
 from nas.exporters.architecture_json import Stage, provenance_of, write_architecture
 from nas.exporters.export_model import export_model, next_steps
-from nas.exporters.formats import Exported, ExportOptions, Format
+from nas.exporters.formats import FORMATS, Exported, ExportOptions, Format
 from nas.inputs.model_argument import find_model
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.architecture_file import read_architecture
 from search_space.costs import parameter_counts
 from search_space.huggingface.checkpoint import read_weights
+from search_space.llama_cpp.gguf_file import GgufQuantization
+from search_space.onnx_graph import GraphQuantization
 from search_space.torch_model import LanguageModel
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, stack
 
 SMALL = stack(CONV, ATTENTION, CONV, vocab_size=128, width=64, embedding_width=64)
-OF_A_STUDY = replace(
+STUDY_PROVENANCE = replace(
     provenance_of(None, made_from=None),
     study="tiny",
     trial="7",
@@ -47,15 +49,7 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def export(model: str, file_format: str, **options: object) -> Exported:
     scale = options.pop("scale", None)
-    wanted = {
-        "output": None,
-        "weights": None,
-        "quantization": None,
-        "seed": 0,
-        "context_length": 64,
-        "overwrite": False,
-    }
-    options = ExportOptions(file_format=Format(file_format), **wanted | options)
+    options = ExportOptions(file_format=Format(file_format), **{"context_length": 64} | options)
     return export_model(find_model(model, None, scale=scale), options)
 
 
@@ -70,14 +64,23 @@ def trained(architecture: Architecture) -> LanguageModel:
     return model
 
 
-def test_each_format_has_a_name_of_its_own(in_folder: Path) -> None:
+def test_the_table_lists_the_quantisations_that_the_writers_support() -> None:
+    assert FORMATS.keys() == set(Format)
+    assert FORMATS[Format.ONNX].quantizations == get_args(GraphQuantization)
+    assert FORMATS[Format.GGUF].quantizations == get_args(GgufQuantization)
+
+
+def test_the_default_name_depends_on_the_format(in_folder: Path) -> None:
     names = [str(export("small.json", name, overwrite=True).path) for name in Format]
     assert names == ["small.json", "small.py", "small-hf", "small-onnx", "small-int4.gguf"]
     assert all((in_folder / name).exists() for name in names)
+    assert [(in_folder / name).is_dir() for name in names] == [
+        definition.is_folder for definition in FORMATS.values()
+    ]
 
 
 @pytest.mark.parametrize("architecture", ["small", "custom"])
-def test_a_trained_folder_comes_back_as_the_model_that_is_deployed(
+def test_a_trained_folder_is_exported_to_onnx_with_its_logits(
     architecture: str, in_folder: Path
 ) -> None:
     model = trained(read_architecture(in_folder / f"{architecture}.json"))
@@ -93,7 +96,7 @@ def test_a_trained_folder_comes_back_as_the_model_that_is_deployed(
         assert read_architecture(in_folder / folder / "architecture.json") == model.architecture
 
 
-def test_random_weights_are_those_that_the_model_starts_with(in_folder: Path) -> None:
+def test_random_weights_are_the_initial_weights_of_the_model(in_folder: Path) -> None:
     export("small.json", "hf", seed=7)
     found = read_weights(in_folder / "small-hf", SMALL)
     for name, weight in trained(SMALL).named_parameters():
@@ -103,13 +106,13 @@ def test_random_weights_are_those_that_the_model_starts_with(in_folder: Path) ->
 def test_formats_agree_on_random_weights(in_folder: Path) -> None:
     export("small.json", "hf", seed=3)
     export("small.json", "onnx", seed=3, quantization="fp32", output=Path("direct"))
-    export("small-hf", "onnx", quantization="fp32", output=Path("by-way"))
+    export("small-hf", "onnx", quantization="fp32", output=Path("converted"))
     assert np.array_equal(
-        *(logits(in_folder / each, np.arange(4)) for each in ("direct", "by-way"))
+        *(logits(in_folder / each, np.arange(4)) for each in ("direct", "converted"))
     )
 
 
-def test_a_stretched_model_says_what_it_was_made_from(in_folder: Path) -> None:
+def test_a_scaled_model_records_the_architecture_that_it_was_made_from(in_folder: Path) -> None:
     exported = export("small.json", "json", scale="2M")
     document = json.loads(exported.path.read_text())
     assert str(exported.path) == "small-2m.json"
@@ -126,23 +129,23 @@ def test_a_stretched_model_says_what_it_was_made_from(in_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "file_format", "options", "sentence"),
     [
-        ("small.json", "json", {}, "output: 'small.json' exists already; --force"),
-        ("small.json", "json", {"weights": "random"}, "weights: 'random' is not for --format json"),
-        ("small.json", "torch", {"quantization": "int4"}, "quantization: 'int4' is not for --form"),
-        ("small.json", "hf", {"quantization": "int4"}, "quantization: 'int4' is not for --format"),
+        ("small.json", "json", {}, "output: 'small.json' already exists; --force"),
+        ("small.json", "json", {"weights": "random"}, "weights: 'random' does not apply to --form"),
+        ("small.json", "torch", {"quantization": "int4"}, "quantization: 'int4' does not apply to"),
+        ("small.json", "hf", {"quantization": "int4"}, "quantization: 'int4' does not apply to --"),
         ("small.json", "onnx", {"quantization": "fp16"}, "'fp16' is not one of fp32, int8, int4"),
         ("small.json", "gguf", {"quantization": "fp32"}, "'fp32' is not one of fp16, int8, int4"),
-        ("small.json", "onnx", {"weights": "proxy"}, "weights: 'proxy' is the copy that a study"),
+        ("small.json", "onnx", {"weights": "proxy"}, "weights: 'proxy' requires a trial of a stu"),
         ("small.json", "onnx", {"weights": "lost"}, "weights: 'lost' is not random, proxy, a fold"),
         ("small.json", "onnx", {"weights": "model.bin"}, "weights: 'model.bin' is a pickle"),
         ("small.json", "onnx", {"weights": "wrong.safetensors"}, "embedding.weight: its shape"),
-        ("small.json", "onnx", {"weights": "text.safetensors"}, "is no safetensors file"),
-        ("custom.json", "gguf", {}, "format: gguf is not possible: llama.cpp has no"),
+        ("small.json", "onnx", {"weights": "text.safetensors"}, "is not a safetensors file"),
+        ("custom.json", "gguf", {}, "format: gguf is not possible: llama.cpp does"),
         ("small.json", "hf", {"output": Path("no/such/place")}, "no such file or directory"),
         ("small.json", "json", {"scale": "huge"}, "scale: 'huge' is not a number of parameters"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_leaves_nothing(
+def test_an_error_is_one_sentence_and_writes_nothing(
     model: str, file_format: str, options: dict, sentence: str, in_folder: Path
 ) -> None:
     (in_folder / "model.bin").touch()
@@ -150,7 +153,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     wrong = {name: weight[:1] for name, weight in trained(SMALL).state_dict().items()}
     save_file({name: weight.clone() for name, weight in wrong.items()}, "wrong.safetensors")
     before = sorted(in_folder.iterdir())
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is what is looked at
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is checked below
         export(model, file_format, **options)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -163,7 +166,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
         (lambda weights: weights.pop("final_norm.weight"), "final_norm.weight is missing"),
         (
             lambda weights: weights.update({"surplus": torch.zeros(1)}),
-            "surplus is no weight of a hybrid_lm so configured",
+            "surplus is not a weight of a hybrid_lm model with this configuration",
         ),
     ],
 )
@@ -177,18 +180,18 @@ def test_weights_that_do_not_fit_are_named(change, sentence: str, in_folder: Pat
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, 1e300])
 @pytest.mark.parametrize("file_format", ["onnx", "gguf", "hf"])
-def test_a_training_that_diverged_is_not_exported(
+def test_weights_of_a_diverged_training_are_refused(
     number: float, file_format: str, in_folder: Path
 ) -> None:
     weights = {name: each.double() for name, each in trained(SMALL).state_dict().items()}
     weights["final_norm.weight"][3] = number
     save_file(weights, in_folder / "weights.safetensors")
-    with pytest.raises(ValueError, match=r"final_norm\.weight holds a number that is not finite"):
+    with pytest.raises(ValueError, match=r"final_norm\.weight contains a value that is not finite"):
         export("small.json", file_format, weights="weights.safetensors")
 
 
 @pytest.mark.parametrize("file", ["pytorch_model.bin", "adapter_model.safetensors"])
-def test_weights_that_are_not_read_are_not_replaced_by_random_ones(
+def test_weights_that_cannot_be_read_are_not_replaced_by_random_ones(
     file: str, in_folder: Path
 ) -> None:
     folder = export("small.json", "hf").path
@@ -198,9 +201,9 @@ def test_weights_that_are_not_read_are_not_replaced_by_random_ones(
     export("small-hf", "gguf", weights="random")
 
 
-def test_an_onnx_folder_does_not_pass_for_a_model_without_weights(in_folder: Path) -> None:
+def test_an_onnx_folder_is_not_treated_as_a_model_without_weights(in_folder: Path) -> None:
     export("small.json", "onnx")
-    with pytest.raises(ValueError, match=r"'small-onnx' holds them in model\.onnx only"):
+    with pytest.raises(ValueError, match=r"'small-onnx' contains weights only in model\.onnx"):
         export("small-onnx", "gguf")
 
 
@@ -218,13 +221,15 @@ def test_an_export_never_replaces_the_weights_that_it_reads(
 ) -> None:
     export("small.json", "hf")
     (in_folder / "link").symlink_to("small-hf")
-    with pytest.raises(ValueError, match=r"output: '.*' holds the model that is read, and is not"):
+    with pytest.raises(
+        ValueError, match=r"output: '.*' contains the model that is read, and is not"
+    ):
         export(model, "onnx", overwrite=True, **options)
     assert (in_folder / "small-hf" / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("file_format", ["hf", "onnx"])
-def test_an_export_is_replaced_by_the_next_with_all_that_may_be_in_it(
+def test_an_export_can_be_replaced_with_all_files_that_it_can_contain(
     file_format: str, in_folder: Path
 ) -> None:
     source = export("custom.json", "hf", output=Path("source")).path
@@ -238,7 +243,7 @@ def test_an_export_is_replaced_by_the_next_with_all_that_may_be_in_it(
 
 
 @pytest.mark.parametrize("end", [-1, 128, 1 << 40])
-def test_an_end_that_the_model_does_not_have_is_named(end: int, in_folder: Path) -> None:
+def test_an_end_token_that_the_model_does_not_have_is_named(end: int, in_folder: Path) -> None:
     folder = export("small.json", "hf").path
     tokenizers.Tokenizer(tokenizers.models.BPE()).save(str(folder / "tokenizer.json"))
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [end]}))
@@ -252,21 +257,25 @@ def test_a_tokenizer_that_cannot_be_read_is_one_sentence(in_folder: Path) -> Non
     (folder / "tokenizer.json").write_text("[" * 100_000)
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<end>"}))
     for file_format in ("gguf", "onnx"):
-        with pytest.raises(ValueError, match=r"tokenizer\.json: is no tokenizer"):
+        with pytest.raises(ValueError, match=r"tokenizer\.json is not a tokenizer"):
             export(str(folder), file_format)
 
 
-def test_a_tokenizer_that_llama_cpp_does_not_have_stays_out_and_is_named(in_folder: Path) -> None:
+def test_a_tokenizer_that_llama_cpp_does_not_support_is_omitted_with_a_remark(
+    in_folder: Path,
+) -> None:
     folder = export("small.json", "hf").path
     words = {"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}
     (folder / "tokenizer.json").write_text(json.dumps({"version": "1.0"} | words))
     exported = export(str(folder), "gguf")
     assert exported.remark is not None
-    assert exported.remark.startswith("no tokenizer in it: llama.cpp has no WordLevel")
+    assert exported.remark.startswith(
+        "the file contains no tokenizer: llama.cpp does not support tokenizers of the type Word"
+    )
     assert len(next_steps(exported, Format.GGUF)) == 1
 
 
-def test_the_command_says_what_it_wrote_and_what_comes_next(nas, tmp_path: Path) -> None:
+def test_the_command_reports_what_it_wrote_and_next_steps(nas, tmp_path: Path) -> None:
     result: subprocess.CompletedProcess[str] = nas(
         "export", "lfm2-350m", "--scale", "700M", "-o", "big.json"
     )
@@ -279,21 +288,19 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(nas, tmp_path: Path)
 
 @pytest.fixture
 def winner(in_folder: Path) -> dict[str, Any]:
-    """The provenance of `winner.json`, which a study exported."""
-    write_architecture(SMALL, in_folder / "winner.json", OF_A_STUDY)
+    """Return the provenance of `winner.json`, an export of a trial."""
+    write_architecture(SMALL, in_folder / "winner.json", STUDY_PROVENANCE)
     return written(in_folder / "winner.json")
 
 
 def written(file: Path) -> dict[str, Any]:
-    """A file's provenance, without when it was written."""
+    """Return the provenance in a file, except for the time of writing."""
     provenance: dict[str, Any] = json.loads(file.read_text())["provenance"]
     del provenance["written_at"]
     return provenance
 
 
-def test_a_winner_that_is_exported_again_keeps_where_it_comes_from(
-    winner: dict[str, Any], in_folder: Path
-) -> None:
+def test_exporting_an_export_keeps_its_provenance(winner: dict[str, Any], in_folder: Path) -> None:
     export("winner.json", "json", output=Path("again.json"))
     assert written(in_folder / "again.json") == winner
     export("again.json", "hf", output=Path("folder"))
@@ -305,7 +312,7 @@ def test_a_winner_that_is_exported_again_keeps_where_it_comes_from(
     assert written(in_folder / "deployed" / "architecture.json") == winner
 
 
-def test_a_stretched_winner_says_whose_scores_it_brings(
+def test_a_scaled_winner_records_the_architecture_that_was_scored(
     winner: dict[str, Any], in_folder: Path
 ) -> None:
     stretched = winner | {"made_from": architecture_hash(SMALL)}
@@ -315,11 +322,11 @@ def test_a_stretched_winner_says_whose_scores_it_brings(
     assert written(in_folder / "largest.json") == stretched
 
 
-def test_a_folder_that_was_changed_since_its_export_is_not_the_trial_any_more(
+def test_a_folder_changed_since_its_export_loses_the_provenance_of_the_trial(
     winner: dict[str, Any], in_folder: Path
 ) -> None:
     export("winner.json", "hf", output=Path("folder"))
-    write_architecture(CUSTOM, in_folder / "folder" / "architecture.json", OF_A_STUDY)
+    write_architecture(CUSTOM, in_folder / "folder" / "architecture.json", STUDY_PROVENANCE)
     found = export("folder", "json", output=Path("changed.json"))
-    assert read_architecture(found.path) == SMALL  # what config.json says goes
+    assert read_architecture(found.path) == SMALL  # config.json takes precedence
     assert written(in_folder / "changed.json")["study"] is None

@@ -1,4 +1,4 @@
-"""The exported folder in onnxruntime-genai against the torch model: the same tokens, greedily."""
+"""Greedy decoding in onnxruntime-genai against the torch model."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ import onnxruntime_genai as genai
 import pytest
 import torch
 
-from nas.exporters.genai import CONFIG_FILE, unsupported_by_genai
+from nas.exporters.genai import GENAI_CONFIG_FILE, unsupported_by_genai
 from nas.exporters.onnx_folder import write_onnx_folder
 from search_space.architecture import Architecture, LinearAttention, ShortConv
 from search_space.preset_models import preset
@@ -26,7 +26,7 @@ SMALL_PRESETS = {
 
 
 def trained(architecture: Architecture) -> LanguageModel:
-    """Initial weights whose last token, at which genai stops, is never the likeliest."""
+    """Return a model whose last token, at which genai stops, is never the most likely one."""
     model = LanguageModel(architecture)
     model.initialise(1)
     with torch.no_grad():
@@ -52,11 +52,11 @@ def write(model: LanguageModel, folder: Path, **options: object) -> str | None:
 
 
 def generate(folder: Path, *pieces: tuple[int, ...]) -> list[int]:
-    """The prompt comes in pieces, as a conversation does."""
-    config = json.loads((folder / CONFIG_FILE).read_text())
-    # Threads that wait for each other take longer than such a model.
+    """Generate from a prompt that is appended in pieces, as in a conversation."""
+    config = json.loads((folder / GENAI_CONFIG_FILE).read_text())
+    # Synchronising several threads takes longer than such a small model.
     config["model"]["decoder"]["session_options"]["intra_op_num_threads"] = 1
-    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    (folder / GENAI_CONFIG_FILE).write_text(json.dumps(config))
     loaded = genai.Model(str(folder))
     settings = genai.GeneratorParams(loaded)
     settings.set_search_options(max_length=sum(map(len, pieces)) + TOKENS)
@@ -69,21 +69,21 @@ def generate(folder: Path, *pieces: tuple[int, ...]) -> list[int]:
 
 
 @pytest.mark.parametrize("name", [*CORNERS, *SMALL_PRESETS])
-def test_it_writes_the_torch_models_tokens(name: str, tmp_path: Path) -> None:
+def test_it_generates_the_tokens_of_the_torch_model(name: str, tmp_path: Path) -> None:
     model = trained((CORNERS | SMALL_PRESETS)[name])
     assert write(model, tmp_path) is None
     assert generate(tmp_path, PROMPT) == greedy(model, PROMPT)
 
 
-def test_states_live_on_between_the_pieces_of_a_prompt(tmp_path: Path) -> None:
-    # A kernel that reaches back over all of them.
+def test_states_persist_between_the_pieces_of_a_prompt(tmp_path: Path) -> None:
+    # The kernel spans all pieces.
     model = trained(stack(ShortConv(kernel=40), LINEAR, ATTENTION, LINEAR))
     write(model, tmp_path)
     assert generate(tmp_path, PROMPT[:1], PROMPT[1:3], PROMPT[3:]) == greedy(model, PROMPT)
 
 
 @pytest.mark.parametrize("quantization", ["int8", "int4"])
-def test_a_quantised_model_shares_the_data_of_the_graph_beside_it(
+def test_both_graphs_of_a_quantised_model_share_one_data_file(
     quantization: str, tmp_path: Path
 ) -> None:
     model = trained(stack(CONV, ATTENTION, LINEAR, vocab_size=512, width=64, embedding_width=64))
@@ -100,7 +100,7 @@ def test_a_quantised_model_shares_the_data_of_the_graph_beside_it(
     assert len(generate(tmp_path, PROMPT)) == len(PROMPT) + TOKENS
 
 
-def test_it_stops_at_the_tokenizers_end(tmp_path: Path) -> None:
+def test_it_stops_at_the_end_token_of_the_tokenizer(tmp_path: Path) -> None:
     model = trained(stack(CONV, ATTENTION))
     expected = greedy(model, PROMPT)
     end = expected[len(PROMPT) + 3]
@@ -113,21 +113,21 @@ def test_it_stops_at_the_tokenizers_end(tmp_path: Path) -> None:
     [
         (
             stack(CONV, ShortConv(kernel=5)),
-            "onnxruntime-genai has one kernel size for all convolutions",
+            "onnxruntime-genai requires the same kernel size in all convolutions",
         ),
         (
             stack(LINEAR, LinearAttention(heads=2, key_dim=8, value_dim=8)),
-            "onnxruntime-genai has one shape for all memories of linear attention",
+            "onnxruntime-genai requires the same shape for all memories of linear attention",
         ),
     ],
 )
-def test_what_its_runtime_does_not_know_is_said_and_left_out(
+def test_an_unsupported_architecture_is_exported_without_genai_files(
     architecture: Architecture, reason: str, tmp_path: Path
 ) -> None:
     assert unsupported_by_genai(architecture) == reason
     model = trained(architecture)
     assert write(model, tmp_path) == reason
-    assert not (tmp_path / CONFIG_FILE).exists()
+    assert not (tmp_path / GENAI_CONFIG_FILE).exists()
     assert (tmp_path / "model.onnx").exists()
 
 

@@ -1,4 +1,4 @@
-"""One trained checkpoint in every tool that an export is for: the same tokens, the same logits."""
+"""One trained checkpoint in every supported tool: the same tokens and the same logits."""
 
 import argparse
 import ast
@@ -40,13 +40,13 @@ from tests.studies.fakes import all_stages, small_spec
 
 PROMPT = "    def add_argument(self, def"
 TOKENS = 32
-# What is searched; one of each that a family of transformers has, and that only our code has.
+# The mixers of the search space: those of a transformers family, and some that need our own code.
 MIXERS = {"a family": ("c", "a"), "own code": ("c", "a", "l", "-")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """The folders and the file that the copy of one trial left in, and what it writes."""
+    """The exports of one trial's proxy, and the text that the proxy generates."""
 
     huggingface: Path
     onnx: Path
@@ -58,15 +58,7 @@ class Checkpoint:
 
 
 def export(model: str, file_format: str, trial: str | None = None, **options: object) -> Exported:
-    wanted: dict[str, Any] = {
-        "output": None,
-        "weights": None,
-        "quantization": None,
-        "seed": 0,
-        "context_length": 128,
-        "overwrite": False,
-    }
-    options = ExportOptions(file_format=Format(file_format), **wanted | options)
+    options = ExportOptions(file_format=Format(file_format), **{"context_length": 128} | options)
     return export_model(find_model(model, trial, storage="sqlite:///nas.db"), options)
 
 
@@ -90,7 +82,7 @@ def keywords_from(start: int, count: int) -> list[str]:
 
 
 def run_one_trial(mixers: tuple[str, ...], folder: Path) -> None:
-    """A study whose stages are quick; its proxy's settings are what an export trains by."""
+    """Run a study with quick stages; an export trains its proxy with the settings of the study."""
     corpus = folder / "text.py"
     corpus.write_text(predictable_text())
     space = Space(
@@ -116,7 +108,7 @@ def checkpoint(
     folder = tmp_path_factory.mktemp("checkpoint")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        # A measurement elsewhere on this machine would let the training wait.
+        # Otherwise the training would wait for measurements of other processes on this machine.
         patch.setattr(hardware.quiet, "_machine_folder", lambda: folder)
         run_one_trial(MIXERS[request.param], folder)
         trained = export("small", "hf", "0", weights="proxy").path
@@ -152,15 +144,15 @@ def greedy(last_logits: Callable[[list[int]], np.ndarray], prompt: list[int]) ->
     return tokens
 
 
-def test_it_writes_more_than_one_phrase(checkpoint: Checkpoint) -> None:
-    """Else the tests below would compare little."""
+def test_it_generates_varied_text(checkpoint: Checkpoint) -> None:
+    """Otherwise the tests below would compare little."""
     written = checkpoint.written[len(checkpoint.prompt) :]
     assert len(set(written)) >= 5
     after_def = keywords_from(keyword.kwlist.index("def") + 1, TOKENS)
     assert checkpoint.tokenizer.decode(written).split() == after_def
 
 
-def test_transformers_writes_the_same(checkpoint: Checkpoint) -> None:
+def test_transformers_generates_the_same(checkpoint: Checkpoint) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.huggingface)
@@ -171,7 +163,7 @@ def test_transformers_writes_the_same(checkpoint: Checkpoint) -> None:
     assert tokenizer.decode(written) == checkpoint.tokenizer.decode(checkpoint.written)
 
 
-def test_onnxruntime_writes_the_same(checkpoint: Checkpoint) -> None:
+def test_onnxruntime_generates_the_same(checkpoint: Checkpoint) -> None:
     session = Session(checkpoint.onnx / "model.onnx", cores=[0])
     fresh = iter([np.array(checkpoint.prompt)])
 
@@ -181,12 +173,12 @@ def test_onnxruntime_writes_the_same(checkpoint: Checkpoint) -> None:
     assert greedy(last_logits, checkpoint.prompt) == checkpoint.written
 
 
-def test_onnxruntime_genai_writes_the_same(checkpoint: Checkpoint) -> None:
+def test_onnxruntime_genai_generates_the_same(checkpoint: Checkpoint) -> None:
     import onnxruntime_genai as genai
 
     config = json.loads((checkpoint.onnx / "genai_config.json").read_text())
     [end] = config["model"]["eos_token_id"]
-    assert checkpoint.tokenizer.id_to_token(end) == "ÿ"  # the byte 255, which no text holds
+    assert checkpoint.tokenizer.id_to_token(end) == "ÿ"  # byte 255, which no text contains
     model = genai.Model(str(checkpoint.onnx))
     tokenizer = genai.Tokenizer(model)
     prompt = tokenizer.encode(PROMPT)
@@ -201,12 +193,12 @@ def test_onnxruntime_genai_writes_the_same(checkpoint: Checkpoint) -> None:
     assert tokenizer.decode(written) == checkpoint.tokenizer.decode(checkpoint.written)
 
 
-def test_llama_cpp_writes_the_same(checkpoint: Checkpoint) -> None:
+def test_llama_cpp_generates_the_same(checkpoint: Checkpoint) -> None:
     if checkpoint.gguf is None:
-        pytest.skip("llama.cpp has no such layers")
-    told = llama_ids(checkpoint.gguf, [PROMPT])
-    assert told == [checkpoint.prompt]
-    # Each token is the likeliest behind those before it: so it is what llama.cpp writes, too.
+        pytest.skip("llama.cpp does not support these layers")
+    ids = llama_ids(checkpoint.gguf, [PROMPT])
+    assert ids == [checkpoint.prompt]
+    # If each token is the most likely one after those before it, llama.cpp generates it, too.
     tokens, start = np.array(checkpoint.written[:-1]), len(checkpoint.prompt)
     logits = llama_logits(checkpoint.gguf, tokens, start)
     assert logits[start - 1 :].argmax(-1).tolist() == checkpoint.written[start:]
@@ -214,10 +206,10 @@ def test_llama_cpp_writes_the_same(checkpoint: Checkpoint) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mixers", [(CONV, ATTENTION, CONV), (CONV, LINEAR, None)])
-def test_what_is_trained_elsewhere_is_deployed_with_its_logits(
+def test_a_model_trained_in_transformers_is_deployed_with_its_logits(
     mixers: tuple[Any, ...], nas: Nas, tmp_path: Path
 ) -> None:
-    """The way of a user: export, train in transformers, and take the folder back."""
+    """Export, train in transformers, and export the trained folder, as a user does."""
     from transformers import Trainer, TrainingArguments
 
     architecture = stack(*mixers, vocab_size=128, width=64, embedding_width=64)

@@ -1,4 +1,4 @@
-"""Exports on a disk: all of it or nothing, and never over what is somebody else's."""
+"""Exports are written completely or not at all, and never replace other files."""
 
 import errno
 import resource
@@ -14,7 +14,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_there_when_all_of_it_is(tmp_path: Path) -> None:
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     with writing_file(tmp_path / "model.json", overwrite=False) as path:
         path.write_text("half")
         assert not (tmp_path / "model.json").exists()
@@ -22,7 +22,7 @@ def test_a_file_is_there_when_all_of_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "model.json").read_text() == "half"
 
 
-def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_completely(tmp_path: Path) -> None:
     target = tmp_path / "model"
     for content in ("model", "genai_config"):
         with writing_folder(target, overwrite=content != "model") as folder:
@@ -34,7 +34,7 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), MemoryError()])
 @pytest.mark.parametrize("writing", [writing_file, writing_folder])
-def test_whatever_happens_on_the_way_leaves_what_was_there(
+def test_an_exception_leaves_existing_output_unchanged(
     writing, error: BaseException, tmp_path: Path
 ) -> None:
     target = tmp_path / "model"
@@ -57,14 +57,14 @@ def test_whatever_happens_on_the_way_leaves_what_was_there(
 
 
 @pytest.mark.parametrize("writing", [writing_file, writing_folder])
-def test_a_disk_that_is_full_keeps_nothing_of_it(writing, tmp_path: Path) -> None:
+def test_nothing_is_left_on_a_full_disk(writing, tmp_path: Path) -> None:
     def fill(place: Path) -> None:
         file = place / "weights" if writing is writing_folder else place
         with file.open("wb") as stream:
             stream.write(bytes(1 << 20))
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # What a full disk is to a program: a write that fails in its middle.
+    # To a program, a full disk is a write that fails halfway.
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
     try:
@@ -81,7 +81,7 @@ def test_a_disk_that_is_full_keeps_nothing_of_it(writing, tmp_path: Path) -> Non
     assert names(tmp_path) == []
 
 
-def test_an_error_of_the_disk_is_one_sentence(tmp_path: Path) -> None:
+def test_a_disk_error_is_one_sentence(tmp_path: Path) -> None:
     with (
         pytest.raises(
             ValueError, match=r"^output: '.*' cannot be written: no space left on device$"
@@ -97,11 +97,11 @@ def test_an_error_of_the_disk_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("writing", [writing_file, writing_folder])
-def test_what_exists_is_refused_unless_it_may_be_replaced(writing, tmp_path: Path) -> None:
+def test_existing_output_is_replaced_only_if_requested(writing, tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.write_text("mine")
     with (
-        pytest.raises(ValueError, match="exists already; --force"),
+        pytest.raises(ValueError, match="already exists; --force"),
         writing(target, overwrite=False),
     ):
         pass
@@ -112,25 +112,27 @@ def test_a_folder_that_no_export_wrote_is_never_replaced(tmp_path: Path) -> None
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").touch()
     with (
-        pytest.raises(ValueError, match=r"holds no export \(architecture.json\)"),
+        pytest.raises(ValueError, match=r"is not an export \(no architecture.json\)"),
         writing_folder(tmp_path / "thesis", overwrite=True),
     ):
         pass
     with (
-        pytest.raises(ValueError, match="is a folder, and one file is to be written"),
+        pytest.raises(ValueError, match="is a folder, not a file"),
         writing_file(tmp_path / "thesis", overwrite=True),
     ):
         pass
     assert names(tmp_path / "thesis") == ["chapter.txt"]
 
 
-def test_what_was_put_beside_an_export_is_not_replaced_with_it(tmp_path: Path) -> None:
+def test_an_export_with_added_files_is_not_replaced(tmp_path: Path) -> None:
     target = tmp_path / "model"
     with writing_folder(target, overwrite=False) as folder:
         (folder / MARK).touch()
     (target / "checkpoint-500").mkdir()
     with (
-        pytest.raises(ValueError, match="holds 'checkpoint-500', which no export wrote"),
+        pytest.raises(
+            ValueError, match="contains 'checkpoint-500', which is not part of an export"
+        ),
         writing_folder(target, overwrite=True),
     ):
         pass
@@ -138,7 +140,7 @@ def test_what_was_put_beside_an_export_is_not_replaced_with_it(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("writing", [writing_file, writing_folder])
-def test_a_link_is_replaced_and_not_what_it_leads_to(writing, tmp_path: Path) -> None:
+def test_a_link_is_replaced_and_its_target_is_not(writing, tmp_path: Path) -> None:
     (tmp_path / "before").mkdir()
     (tmp_path / "before" / MARK).write_text("before")
     into = tmp_path / "before" / MARK if writing is writing_file else tmp_path / "before"
@@ -149,13 +151,13 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(writing, tmp_path: Path) ->
     assert names(tmp_path) == ["before", "link"]
     (tmp_path / "nowhere").symlink_to("lost")
     with (
-        pytest.raises(ValueError, match="exists already"),
+        pytest.raises(ValueError, match="already exists"),
         writing(tmp_path / "nowhere", overwrite=False),
     ):
         pass
 
 
-def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+def test_an_empty_folder_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     with writing_folder(tmp_path / "model", overwrite=False) as folder:
         (folder / MARK).touch()
@@ -165,12 +167,12 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["../up", "/etc/passwd", "..", ".hidden", "a/b", "", "a\nb", "a\0"]
 )
-def test_a_name_that_leaves_the_folder_is_no_files_name(name: str) -> None:
-    with pytest.raises(ValueError, match=r"^output: no file is named after") as caught:
+def test_a_name_that_leaves_the_folder_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^output: .* cannot be used as a file name") as caught:
         file_name(name)
     assert "\n" not in str(caught.value)
 
 
-def test_names_of_studies_and_presets_are(tmp_path: Path) -> None:
+def test_names_of_studies_and_presets_are_accepted(tmp_path: Path) -> None:
     for name in ("edge-350m-12", "lfm2.5-230m", "my winner", "Étude"):
         assert file_name(name) == name

@@ -1,4 +1,4 @@
-"""The Python file of a model against the model that it was written from, weights and all."""
+"""The Python file of a model against the model itself, with the same weights."""
 
 import ast
 import subprocess
@@ -17,12 +17,12 @@ from search_space.torch_model import LanguageModel
 from tests.search_space.strategies import ATTENTION, CORNERS, LINEAR, architectures, stack
 
 SMALL_PRESETS = {name: proxy_of(PRESETS[name], 0.02, window_share=0.02) for name in PRESETS}
-# Longer than a chunk of linear attention, and no multiple of it.
+# More than a chunk of linear attention, and not a multiple of it.
 TOKENS = 45
 
 
 def written(architecture: Architecture) -> type[torch.nn.Module]:
-    """The class that the file defines."""
+    """Return the class that the file defines."""
     names = {"__name__": "written"}
     exec(compile(torch_source(architecture, "some model"), "some_model.py", "exec"), names)
     return names["LanguageModel"]
@@ -43,7 +43,7 @@ def assert_parity(architecture: Architecture, bound: float) -> None:
 
 
 @pytest.mark.parametrize("name", ['"""\nraise SystemExit\n"""', "\\", 'a"', "\ud800", "a\nb"])
-def test_no_name_gets_out_of_the_text_that_it_stands_in(name: str) -> None:
+def test_no_name_escapes_from_the_docstring(name: str) -> None:
     def statements(name: str) -> list[str]:
         source = torch_source(stack(ATTENTION), name).encode()
         return [ast.dump(statement) for statement in ast.parse(source).body[1:]]
@@ -59,11 +59,11 @@ def test_the_same_weights_give_the_same_logits(name: str) -> None:
 @settings(max_examples=15)
 @given(architecture=architectures())
 def test_random_architectures_give_the_same_logits(architecture: Architecture) -> None:
-    # Norms of a few small numbers amplify rounding; a mistake is far more.
+    # Norms of a few small numbers amplify rounding errors; mistakes are much larger.
     assert_parity(architecture, bound=1e-3)
 
 
-def test_a_file_holds_only_what_the_layout_has() -> None:
+def test_a_file_contains_only_what_the_layout_needs() -> None:
     plain = torch_source(stack(ATTENTION, ATTENTION), "plain")
     for absent in ("ShortConv", "LinearAttention", "band", "is not None", "sigmoid", "CHUNK"):
         assert absent not in plain
@@ -72,7 +72,7 @@ def test_a_file_holds_only_what_the_layout_has() -> None:
 
 
 @pytest.mark.parametrize("name", ["every mixer", "no mixer at all", "biases", "lfm3-1.7b"])
-def test_it_needs_nothing_but_torch(name: str) -> None:
+def test_it_requires_only_torch(name: str) -> None:
     tree = ast.parse(torch_source((CORNERS | SMALL_PRESETS)[name], name))
     imported = {
         alias.name if isinstance(node, ast.Import) else node.module
@@ -83,7 +83,7 @@ def test_it_needs_nothing_but_torch(name: str) -> None:
     assert {module.partition(".")[0] for module in imported} <= {"torch", "math", "functools"}
 
 
-def test_files_are_formatted_and_without_lint(tmp_path: Path) -> None:
+def test_files_are_formatted_and_pass_the_linter(tmp_path: Path) -> None:
     for name, architecture in (CORNERS | SMALL_PRESETS).items():
         write_torch(architecture, tmp_path / f"{name}.py", name=name)
     for command in (["format", "--diff"], ["check", "--select=E,F,I,B,UP,RET"]):
@@ -97,7 +97,7 @@ def test_files_are_formatted_and_without_lint(tmp_path: Path) -> None:
         assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_as_a_program_it_trains_a_few_steps(tmp_path: Path) -> None:
+def test_run_as_a_program_it_trains_a_few_steps(tmp_path: Path) -> None:
     path = tmp_path / "model.py"
     write_torch(CORNERS["every mixer"], path, name="small")
     result = subprocess.run(

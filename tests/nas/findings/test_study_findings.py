@@ -1,11 +1,11 @@
-"""What a study says of itself, against trials whose figures are known."""
+"""Tests of the findings and limitations of a study with trials of known scores."""
 
 from pathlib import Path
 
 import pytest
 
 from evaluators.evaluator import Evaluation, Score
-from nas.findings.study_findings import findings, unproven
+from nas.findings.study_findings import study_findings, study_limitations
 from search_space.architecture import Architecture, Layer, ShortConv
 from search_space.preset_models import preset
 from studies.analysis.followed_study import FollowedStudy
@@ -17,7 +17,7 @@ from studies.storage.store import Store
 
 
 class _Written:
-    """A study of loss and decode, whose decode is known to `half`."""
+    """A study of loss and decode, in which decode has an interval of ±`half`."""
 
     def __init__(self, folder: Path) -> None:
         url = f"sqlite:///{folder}/study.db"
@@ -52,11 +52,11 @@ class _Written:
         self.store.leave(trial, run, finished=True)
         self.store.end(trial, Outcome(state="complete"))
 
-    def said(self) -> str:
-        return "\n".join(findings(*self._read()))
+    def findings(self) -> str:
+        return "\n".join(study_findings(*self._read()))
 
-    def unproven(self) -> str:
-        return "\n".join(unproven(*self._read()))
+    def limitations(self) -> str:
+        return "\n".join(study_limitations(*self._read()))
 
     def _read(self):
         followed = FollowedStudy(self.store, self.spec.name)
@@ -69,42 +69,46 @@ def written(tmp_path: Path) -> _Written:
     return _Written(tmp_path)
 
 
-def test_ties_are_said_as_ties(written: _Written) -> None:
+def test_differences_within_the_noise_are_ties(written: _Written) -> None:
     written.trial(1.50, 10.0)
     written.trial(1.51, 9.9)  # within the margin of 0.02, and the intervals overlap
     written.trial(1.60, 5.0)
+    findings = written.findings()
     assert (
-        "Of 2 pairs of neighbours on the front, these differ beyond the noise: by loss 1 and "
-        in (said := written.said())
+        "Neighbours on the front that differ by more than the noise: 1 of 2 pairs in loss and "
+        in findings
     )
-    assert "Ties in every objective: trial 0 and trial 1." in said
+    assert "Ties in every objective: trial 0 and trial 1." in findings
 
 
-def test_figures_are_quoted_with_their_intervals_and_budgets_are_kept(written: _Written) -> None:
+def test_scores_are_quoted_with_their_intervals(written: _Written) -> None:
     written.trial(1.5, 10.0)
     written.trial(1.9, 5.0)
-    said = written.said()
-    assert "Lowest loss: trial 0 (c, " in said
-    assert "loss 1.500 bits/byte and decode 10.00 ms/token (9.900 to 10.10)." in said
-    assert "Evaluations took 3 min: all 100 %." in said
+    findings = written.findings()
+    assert "Lowest loss: trial 0 (c, " in findings
+    assert "loss 1.500 bits/byte and decode 10.00 ms/token (9.900 to 10.10)." in findings
+    assert "Evaluations took 3 min: all 100 %." in findings
 
 
-def test_models_beside_the_front(written: _Written) -> None:
+def test_reference_models_are_compared_with_the_front(written: _Written) -> None:
     written.trial(1.5, 10.0)
     written.trial(1.9, 5.0)
     written.trial(1.7, 12.0, name="lfm2-350m")
     written.trial(1.91, 6.0, name="smollm2-360m")
     written.trial(1.0, 1.0, name="lfm2.5-230m")
-    said = written.said()
-    assert "with loss 1.500 bits/byte, below its 1.700 bits/byte." in said
-    assert "with loss 1.900 bits/byte, a tie with its 1.910 bits/byte." in said
-    assert "No candidate reaches lfm2.5-230m in decode." in said
+    findings = written.findings()
+    assert "with loss 1.500 bits/byte, below the reference's 1.700 bits/byte." in findings
+    assert "with loss 1.900 bits/byte, a tie with the reference's 1.910 bits/byte." in findings
+    assert "No candidate on the front reaches the decode of lfm2.5-230m." in findings
 
 
-def test_what_is_left_unproven(written: _Written) -> None:
+def test_limitations_are_listed(written: _Written) -> None:
     written.trial(1.5, 10.0, half=3.0)
-    said = written.unproven()
-    assert "Few candidates: 1 complete of 200 wanted" in said
-    assert "one seed" in said
-    assert "Nothing on the front has been trained for longer" in said
-    assert "Known less well than the ±2% that the study asks for: times of trial 0." in said
+    limitations = written.limitations()
+    assert "Few candidates are complete (1 of 200)" in limitations
+    assert "one seed" in limitations
+    assert "No member of the front has been confirmed by longer training." in limitations
+    assert (
+        "The confidence interval is wider than the requested ±2 % for times of trial 0."
+        in limitations
+    )

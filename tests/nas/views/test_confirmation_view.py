@@ -5,10 +5,14 @@ from dataclasses import replace
 import pytest
 
 from evaluators.evaluator import Score
-from nas.findings.confirmation_findings import probability_text, trust_findings, trust_line
+from nas.findings.confirmation_findings import (
+    confirmation_findings,
+    confirmation_line,
+    probability_text,
+)
 from nas.views.confirmation_view import confirmation_document, confirmation_view
 from studies.analysis.summaries import Axis, Front
-from studies.confirmation.confirmation_results import Confirmation, ConfirmedCandidate
+from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
 from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
 
 
@@ -40,9 +44,9 @@ def confirmation(make_trial) -> Confirmation:
 
     def confirmed(
         number: int, long: float | None, share: float | None, *failures: str
-    ) -> ConfirmedCandidate:
+    ) -> CandidateConfirmation:
         decode = Score(name="decode", value=20.2, unit="ms/token")
-        return ConfirmedCandidate(
+        return CandidateConfirmation(
             trial=make_trial(number, loss=1.25, decode=20.0, recall_error=0.5, task=1.5),
             on_front=number < 100,
             fresh={5: 1.26, 6: 1.27},
@@ -65,13 +69,13 @@ def confirmation(make_trial) -> Confirmation:
             confirmed(117, 1.300, 0.2),
             confirmed(118, None, None, "training with seed 1 on 1,600,000 tokens: diverged, nan"),
         ),
-        under_way=0,
+        unfinished=0,
         noise=Noise(sd=0.006, low=0.004, high=0.0101, degrees=7),
         by_short_loss=RankCorrelation(value=0.93, low=0.7, high=0.99, count=4),
         by_parameters=RankCorrelation(value=0.4, low=-0.4, high=0.9, count=4),
         by_non_embedding=RankCorrelation(value=0.55, low=-0.2, high=0.9, count=4),
         ceiling=0.97,
-        gap=0.02,
+        significant_gap=0.02,
     )
 
 
@@ -82,33 +86,34 @@ def test_32_layers_and_four_objectives_fit_80_columns(confirmation, front, rende
     assert "caca" in shown  # of the layout, what is left of the line
 
 
-def test_inherited_losses_are_not_told_as_those_of_short_trainings(
+def test_inherited_losses_are_not_described_as_those_of_short_trainings(
     confirmation, front, render
 ) -> None:
     shared = replace(confirmation, inherited=True)
-    said = " ".join(trust_findings(shared))
-    assert "losses inherited from the shared network rank 4 candidates" in said
+    said = " ".join(confirmation_findings(shared))
+    assert "Spearman correlation of the losses inherited from the shared network with those" in said
+    assert "for 4 candidates: 0.93" in said
     assert "losses after 400,000" not in said
     assert "shared" in render(confirmation_view(shared, front))
 
 
-def test_objectives_of_trainings_that_are_not_repeated_are_named(confirmation) -> None:
-    said = trust_findings(replace(confirmation, not_retrained=("task", "recall_error")))
-    assert any(each.startswith("For that, task and recall_error count as") for each in said)
-    assert not any("For that" in each for each in trust_findings(confirmation))
+def test_objectives_that_were_not_retrained_are_named(confirmation) -> None:
+    said = confirmation_findings(replace(confirmation, not_retrained=("task", "recall_error")))
+    assert any(each.startswith("These probabilities use task and recall_error as") for each in said)
+    assert not any("These probabilities" in each for each in confirmation_findings(confirmation))
 
 
-def test_a_task_of_long_trainings_is_told_as_one(confirmation, front, render) -> None:
+def test_a_task_of_long_trainings_is_described_as_one(confirmation, front, render) -> None:
     task = {"task": Score(name="task", value=1.0, unit="bits/byte", low=0.9, high=1.1)}
     candidates = tuple(
         replace(each, remeasured={**each.remeasured, **task}) for each in confirmation.candidates
     )
-    said = list(trust_findings(replace(confirmation, candidates=candidates)))
+    said = list(confirmation_findings(replace(confirmation, candidates=candidates)))
     assert (
-        "For that, task counts as the long trainings found it, as noisy as among the short ones, "
-        "and drawn apart from the loss."
+        "These probabilities use the task scores of the long trainings, with the seed noise of the "
+        "short ones, drawn independently of the loss."
     ) in said
-    (times,) = [each for each in said if each.startswith("Measured anew")]
+    (times,) = [each for each in said if each.startswith("Median change of remeasured scores")]
     assert "task" not in times  # it is of another length
     partly = replace(confirmation, candidates=(*candidates[:-1], confirmation.candidates[-1]))
     lines = render(confirmation_view(partly, front)).splitlines()
@@ -120,43 +125,49 @@ def test_a_task_of_long_trainings_is_told_as_one(confirmation, front, render) ->
     assert first[-2] == "1.000"
 
 
-def test_what_is_assumed_of_the_long_trainings_is_said_beside_the_noise(confirmation) -> None:
-    said = list(trust_findings(confirmation))
-    assert said[0].startswith("Seed noise of trainings on 400,000 tokens: 0.006 bits/byte (sd; ")
+def test_what_is_assumed_about_the_long_trainings_is_stated_next_to_the_noise(confirmation) -> None:
+    said = list(confirmation_findings(confirmation))
+    assert said[0].startswith("Seed noise of training on 400,000 tokens: 0.006 bits/byte (")
     assert said[1] == (
-        "Each candidate has one long training, which tells nothing of its own seed noise: what "
-        "follows takes it to be that of the short ones."
+        "Each candidate has only one long training, which does not reveal its own seed noise; the "
+        "following findings assume that it equals that of the short trainings."
     )
 
 
 def test_every_figure_is_quoted_with_its_interval(confirmation) -> None:
-    said = list(trust_findings(confirmation))
-    assert any("0.006 bits/byte (sd; 95 %: 0.004 to 0.01; 7 degrees" in each for each in said)
-    (ranks,) = [each for each in said if "Spearman 0.93 (95 %: 0.70 to 0.99)" in each]
-    assert "after 400,000 tokens rank 4 candidates as those after 1,600,000" in ranks
-    assert "with such seed noise a faultless score comes to 0.97" in ranks
-    (plain,) = [each for each in said if "non-embedding parameters 0.55 (95 %:" in each]
-    assert "as well as" not in plain
+    said = list(confirmation_findings(confirmation))
+    noise = (
+        "0.006 bits/byte (standard deviation; 95 % confidence interval: 0.004 to 0.01; 7 degrees"
+    )
+    assert any(noise in each for each in said)
+    interval = "95 % confidence interval: 0.70 to 0.99"
+    (ranks,) = [each for each in said if f"for 4 candidates: 0.93 ({interval})" in each]
+    assert "losses after 400,000 tokens with those after 1,600,000 tokens" in ranks
+    assert "Given this seed noise, a perfect proxy would reach 0.97." in ranks
+    size = "0.55 (95 % confidence interval: -0.20 to 0.90) for non-embedding parameters"
+    (baseline,) = [each for each in said if size in each]
+    assert "as well as" not in baseline
     (ties,) = [each for each in said if "are ties" in each]
     assert "less than 0.02" in ties
-    assert "Of 3 pairs on the front 2 can be told apart" in ties
+    assert "Pairs on the front that differ significantly in loss: 2 of 3." in ties
     assert "Not distinguishable by loss: trials 7 and 9." in said
-    assert "Doubtful: trial 9 (62%)." in said
+    assert "Doubtful members: trial 9 (62%)." in said
     assert "Runners-up that may belong on the front: trial 117 (20%)." in said
     assert any(each.startswith("Trial 118 failed in its training with seed 1") for each in said)
     assert any("decode 1.0% (at most 1.0%)" in each for each in said)
-    assert not any("Not all is done" in each for each in said)
+    assert not any("incomplete" in each for each in said)
 
 
-def test_a_baseline_that_ranks_better_is_said_to(confirmation) -> None:
+def test_a_baseline_that_ranks_better_is_reported(confirmation) -> None:
     better = replace(confirmation, by_short_loss=confirmation.by_parameters)
     assert any(
-        "non-embedding parameters rank as well as the study's losses" in each
-        for each in trust_findings(better)
+        "non-embedding parameters rank the candidates at least as well as the study's losses"
+        in each
+        for each in confirmation_findings(better)
     )
 
 
-def test_what_is_not_known_yet_is_not_said(confirmation, front, render) -> None:
+def test_what_is_not_known_yet_is_left_out(confirmation, front, render) -> None:
     begun = replace(
         confirmation,
         candidates=tuple(
@@ -164,29 +175,37 @@ def test_what_is_not_known_yet_is_not_said(confirmation, front, render) -> None:
             for each in confirmation.candidates
         ),
         long_tokens=None,
-        under_way=2,
+        unfinished=2,
         noise=None,
         by_short_loss=None,
         by_parameters=None,
         by_non_embedding=None,
         ceiling=None,
-        gap=None,
+        significant_gap=None,
     )
-    (said,) = trust_findings(begun)
-    assert said.startswith("Not all is done: 5 candidates lack the long training, 2 repeats")
+    (said,) = confirmation_findings(begun)
+    assert said.startswith(
+        "The confirmation is incomplete: 5 candidates lack the long training and 2 jobs are "
+        "unfinished"
+    )
     assert "1.250" in render(confirmation_view(begun, front))
     document = confirmation_document(begun)
     assert document["seed_noise"] is None
     assert document["candidates"][0]["front_probability"] is None
 
 
-def test_one_line_says_how_far_to_trust_or_how_to_find_out(confirmation) -> None:
-    assert trust_line(None, "small") == "not confirmed by longer trainings: nas confirm small"
-    line = trust_line(confirmation, "small")
-    assert line.startswith("confirmed: losses rank 4 candidates as trainings on 1,600,000 tokens")
-    assert "Spearman 0.93 (95 %: 0.70 to 0.99); seed noise 0.006" in line
+def test_one_line_states_the_confirmation_or_how_to_start_it(confirmation) -> None:
+    assert (
+        confirmation_line(None, "small")
+        == "not confirmed by longer training: run nas confirm small"
+    )
+    line = confirmation_line(confirmation, "small")
+    assert line.startswith(
+        "confirmed: the losses of 4 candidates and those after 1,600,000 tokens have Spearman "
+        "correlation 0.93 (95 % confidence interval: 0.70 to 0.99); seed noise 0.006"
+    )
     part = replace(confirmation, by_short_loss=None)
-    assert trust_line(part, "small") == "confirmed in part: nas confirm small goes on"
+    assert confirmation_line(part, "small") == "partly confirmed: nas confirm small resumes"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from evaluators.evaluator import Progress
-from nas.views.live_study import StudyProgress, ending, study_view, watching
+from nas.views.live_study import StudyProgress, ending, live_study, study_view
 from search_space.preset_models import preset
 from studies.search.events import (
     StageProgress,
@@ -18,7 +18,7 @@ from studies.storage.store import Store
 SCORES = {"loss": 1.25, "decode": 12.5, "prefill": 345.6}
 
 
-def test_it_shows_the_trial_in_hand_and_how_far_it_is(make_trial, spec, render) -> None:
+def test_it_shows_the_current_trial_and_its_progress(make_trial, spec, render) -> None:
     progress = StudyProgress(spec)
     running = make_trial(3, "running")
     progress.follow(StudyStarted(study="small", total=10, ended=0))
@@ -66,7 +66,7 @@ def test_a_front_of_four_objectives_leaves_20_layers_two_lines(make_trial, spec,
     assert folded == "cacslcacc-" * 2
 
 
-def test_the_time_left_is_that_of_the_candidates_to_come(make_trial, spec) -> None:
+def test_the_time_left_is_that_of_the_remaining_candidates(make_trial, spec) -> None:
     progress = StudyProgress(spec)
     progress.follow(TrialStarted(trial=make_trial(0, "running")))
     assert progress.seconds_left(progress.started_at) is None
@@ -76,7 +76,7 @@ def test_the_time_left_is_that_of_the_candidates_to_come(make_trial, spec) -> No
     assert progress.seconds_left(10_000.0) == 0.0
 
 
-def test_a_study_that_was_interrupted_in_a_reference_is_shown(
+def test_a_study_that_was_interrupted_in_a_reference_can_be_shown(
     make_trial,
     spec: StudySpec,
     tmp_path: Path,
@@ -90,21 +90,21 @@ def test_a_study_that_was_interrupted_in_a_reference_is_shown(
         reference = store.claim_reference("small", "lfm2-350m")
         assert reference is not None
         store.interrupt(store.begin(reference, preset("lfm2-350m")))
-        with watching(spec, store) as listener:
+        with live_study(spec, store) as listener:
             listener(StudyStarted(study="small", total=10, ended=0))
             reason = "memory: 500 MB is above the budget of 400 MB"
             listener(TrialEnded(trial=make_trial(2, "infeasible", reason=reason)))
     shown = " ".join(capsys.readouterr().err.split())
     assert "1 of 10 trials" in shown
-    assert "500 MB is above the budget" in shown  # each ending stays above the view
+    assert "500 MB is above the budget" in shown  # the line of an ended trial stays above the view
 
 
-def test_without_a_terminal_every_ending_is_a_line(
+def test_without_a_terminal_every_ended_trial_is_a_line(
     make_trial, spec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Store.open(f"sqlite:///{tmp_path}/nas.db") as store:
         store.add_study("small", to_json(spec))
-        with watching(spec, store) as listener:
+        with live_study(spec, store) as listener:
             listener(StudyStarted(study="small", total=10, ended=0))
             listener(TrialEnded(trial=make_trial(0, **SCORES)))
             listener(TrialEnded(trial=make_trial(1, "failed", reason="loss 9 nats")))
@@ -116,7 +116,7 @@ def test_without_a_terminal_every_ending_is_a_line(
     assert len(lines) == 3
 
 
-def test_an_ending_says_of_what_a_trial_is_the_duplicate(make_trial, spec) -> None:
+def test_the_last_line_of_a_duplicate_names_the_earlier_trial(make_trial, spec) -> None:
     assert ending(make_trial(7, duplicate_of=2, **SCORES), spec).plain.endswith(
         "(the same as trial 2)"
     )

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from evaluators.evaluator import Progress
-from nas.views.study_status import repeats_line, status_document, status_view
+from nas.views.study_status import confirmation_line, status_document, status_view
 from studies.analysis.summaries import Counts, Status
 from studies.owner import this_process
 from studies.records import ConfirmationRun, ConfirmationStage
@@ -38,22 +38,22 @@ def _status(make_trial) -> Status:
     )
 
 
-def test_it_says_what_is_done_what_runs_and_what_failed(make_trial, render) -> None:
+def test_it_shows_what_has_ended_what_runs_and_what_failed(make_trial, render) -> None:
     shown = render(status_view(_status(make_trial)))
     for fact in (
         "small  4 of 8 trials",
         "50%",
-        "2 complete, 1 infeasible, 1 failed, 1 running; 1 of them drawn before",
+        "2 complete, 1 infeasible, 1 failed, 1 running; 1 of them duplicates",
         "trial 6 on process 77 on board: training, 50% 9 tokens",
         "lfm2-350m failed, diverged: no room",
         "trial 4 failed, diverged: loss 9 nats",
-        "rule parameters refused 3 draws",
+        "rule parameters rejected 3 draws",
         "latency 30 s, training 2 h 0 min",
     ):
         assert fact in shown
 
 
-def test_a_study_that_has_just_begun_says_so(make_trial, render) -> None:
+def test_a_study_without_a_candidate_says_so(make_trial, render) -> None:
     nothing = Counts(
         complete=0,
         infeasible=0,
@@ -106,7 +106,7 @@ def test_the_document_counts_every_state(make_trial) -> None:
     assert document["repeats"] == {"ended": 0, "running": []}
 
 
-def test_who_confirms_a_study_is_named(make_trial) -> None:
+def test_the_process_that_confirms_a_study_is_named(make_trial) -> None:
     now = datetime.now(UTC)
     repeat = ConfirmationStage(
         trial=3, stage="training", fingerprint="again", seed=2, token_budget=1_000
@@ -127,9 +127,9 @@ def test_who_confirms_a_study_is_named(make_trial) -> None:
     failed = replace(ended, failure="diverged", reason="loss is nan")
     lost = replace(begun, owner=replace(this_process(), pid=2**22 + 1))
     where = f"process {os.getpid()} on {platform.node()}"
-    assert repeats_line([begun, ended, failed, lost]) == (
-        "to confirm its front, 2 trainings and timings were repeated, of which 1 failed; "
-        f"trial 7 is at its training again on {where}"
+    assert confirmation_line([begun, ended, failed, lost]) == (
+        "confirmation: 2 timings and trainings have ended, of which 1 failed; "
+        f"training of trial 7 is running in {where}"
     )
     assert status_document(_status(make_trial), [begun, ended, failed, lost])["repeats"] == {
         "ended": 2,

@@ -1,4 +1,4 @@
-"""A device on which a model takes exactly what its parts do, with noise: a Runner for tests."""
+"""A runner for tests, on which a model takes exactly as long as its parts do, with noise."""
 
 import contextlib
 import json
@@ -20,12 +20,12 @@ _NS_A_CACHED_VALUE = 40.0
 
 @dataclass
 class PartsRunner:
-    """Every byte of weights takes its time, and so does what attention has cached.
+    """Simulates a time per byte of weights and per cached value of attention.
 
-    noise: of a sample; loading: what processes differ by.
-    lost: an operator for which memory is short.
-    patience: after so many windows somebody presses Ctrl-C.
-    loads: how many models have been loaded.
+    noise: standard deviation of a sample; loading: that of a process (both of the logarithm).
+    lost: an operator that needs more memory than there is.
+    patience: number of windows after which Ctrl-C is pressed.
+    loads: number of models that have been loaded.
     """
 
     noise: float = 0.01
@@ -89,7 +89,7 @@ class _Model:
 
 
 def true_ns(description: dict[str, Any], workload: Workload) -> float:
-    """Of the model that is described so."""
+    """Return the time of the described model without noise."""
     shapes = [state["shape"] for state in description["states"] if state["in_place"]]
     cached = sum(
         heads * size * min(workload.depth, rows or workload.depth)
@@ -102,5 +102,5 @@ def true_ns(description: dict[str, Any], workload: Workload) -> float:
 
 @contextlib.contextmanager
 def at_once(say: Say, cores: Sequence[int]) -> Iterator[float]:
-    """Where nothing is measured, nobody has to be quiet."""
+    """Do not wait, because nothing is measured."""
     yield 0.0

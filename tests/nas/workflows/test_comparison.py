@@ -19,7 +19,7 @@ DECODE, PREFILL = parse_workload("tg8@16"), parse_workload("pp100")
 def measurement(
     *windows_ms: float, workload=DECODE, reference: Measurement | None = None
 ) -> Measurement:
-    """Of windows of two equal samples."""
+    """Return a measurement whose windows contain two equal samples each."""
     return Measurement(
         workload=workload,
         runtime="test",
@@ -59,7 +59,7 @@ def paired(model: Measurable, ratio: float, *reference_ms: float) -> Measured:
     )
 
 
-def test_models_compare_though_the_machine_was_slower_for_one_of_them() -> None:
+def test_models_are_comparable_although_the_machine_was_slower_for_one_of_them() -> None:
     quick, slow = [10.0] * 6, [20.0] * 5
     reference, first, second = compare(paired(B, 3, *quick), paired(C, 2, *slow), reference=A)
     assert [each.model for each in (reference, first, second)] == [A, B, C]

@@ -1,4 +1,4 @@
-"""`nas confirm` as a person runs it: real trainings on a small text, times from a formula."""
+"""`nas confirm` from the command line, with real training and simulated latencies."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from evaluators.text.documents import read_documents
-from nas.workflows.front_confirmation import ConfirmationOptions, confirm_and_show
+from nas.commands.confirm import confirm
 from studies.search.loop import run_study
 from studies.spec.study_file import read_spec
 from studies.storage.store import Store
 from tests.nas.tiny_study import STUDY, start_nas, write_study
 from tests.studies.fakes import all_stages
 
-# Drawn at random, as formulas score it: it is its confirmation that trains.
+# Formulas score its trials, so the candidates are drawn at random; only its confirmation trains.
 _STUDY = (
     STUDY.replace('references = ["lfm2.5-230m"]\n', "")
     .replace("vocab_size = [4096, 16384]", "vocab_size = [256]")
@@ -28,12 +28,12 @@ _STUDY = (
 
 @pytest.fixture
 def study(tmp_path: Path) -> str:
-    """Its file."""
+    """The name of the study file."""
     return write_study(tmp_path, _STUDY).name
 
 
 def _run(folder: Path, trials: int) -> str:
-    """Scores so many trials of the study by formulas; the URL of its database."""
+    """Score this many trials of the study by formulas, and return the URL of the database."""
     url = f"sqlite:///{folder}/nas.db"
     spec = read_spec(folder / "tiny.toml").model_copy(update={"storage": url, "trials": trials})
     with Store.open(url) as store:
@@ -42,7 +42,7 @@ def _run(folder: Path, trials: int) -> str:
 
 
 def _trainings(folder: Path) -> list[tuple[object, ...]]:
-    """Those that have ended, with the moment of each."""
+    """Return the retrainings that have ended, with the time of each."""
     with sqlite3.connect(folder / "nas.db", timeout=30) as database:
         return database.execute(
             "SELECT trial, fingerprint, ended_at FROM nas_repeats "
@@ -68,7 +68,7 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
         _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert "3 timings and 9 trainings are left" in errors
-    assert "the same command goes on from there" in errors
+    assert "run the same command again to resume" in errors
     assert "Traceback" not in errors
     kept = _trainings(tmp_path)
     assert 1 <= len(kept) < 9
@@ -99,26 +99,25 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
         return read_documents(name)
 
     monkeypatch.setattr("evaluators.text.corpus.read_documents", counted)
-    options = ConfirmationOptions(candidates=3, budget=2.0, seeds=2)
-    confirm_and_show("tiny", f"sqlite:///{tmp_path}/nas.db", options, study, as_json=False)
+    confirm(study, candidates=3, budget=2.0, storage=f"sqlite:///{tmp_path}/nas.db")
     assert read == ["text.txt"]  # a large corpus takes minutes
-    again = capsys.readouterr()
-    assert "all 12 of these are done" in again.err
+    shown = capsys.readouterr()
+    assert "all 12 timings and trainings are done" in shown.err
     assert (
-        "latency: 3 of 3 candidates had theirs on another device, corpus or release; with those, "
-        "repeats compare by their order alone\n"
+        "latency: 3 of 3 candidates were evaluated on a different device, corpus or release; "
+        "compare their new scores with the study's by rank only\n"
         "training: 3 of 3 candidates"
-    ) in again.err
+    ) in shown.err
     assert len(_trainings(tmp_path)) == 9
-    assert all(len(line) <= 80 for line in again.out.splitlines())
-    assert "Seed noise" in again.out
+    assert all(len(line) <= 80 for line in shown.out.splitlines())
+    assert "Seed noise" in shown.out
 
     probabilities = json.loads(nas("pareto", "tiny", "--json").stdout)["front_probabilities"]
     assert probabilities.keys() >= {str(each["trial"]) for each in candidates if each["on_front"]}
     assert nas("report", "tiny", "--format", "md").returncode == 0
     report = (tmp_path / "tiny.md").read_text()
-    assert "## How far to trust the losses" in report
-    assert "## Trained again, and for longer" in report
+    assert "## Confirmation of the losses" in report
+    assert "## Confirmation: losses with more seeds and tokens" in report
 
 
 @pytest.mark.parametrize(
@@ -135,16 +134,17 @@ def test_a_mistake_is_one_sentence(nas, study: str, arguments, sentence: str) ->
     assert result.stderr.count("\n") == 1
 
 
-def test_what_cannot_be_confirmed_says_why(study: str, tmp_path: Path) -> None:
-    options = ConfirmationOptions(candidates=None, budget=4.0, seeds=2)
+def test_what_cannot_be_confirmed_is_reported_with_the_reason(study: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
-        confirm_and_show("tiny", f"sqlite:///{tmp_path}/none.db", options, study, as_json=False)
+        confirm("tiny", storage=f"sqlite:///{tmp_path}/none.db")
     url = _run(tmp_path, trials=2)
     with Store.open(url) as store:
         trial = store.claim("tiny", total=100)
         assert trial is not None
         with pytest.raises(ValueError, match=f"'tiny' is being run by process {os.getpid()} "):
-            confirm_and_show("tiny", url, options, study, as_json=False)
+            confirm("tiny", storage=url)
         store.interrupt(trial)
-    with pytest.raises(ValueError, match=r"^study: 'tiny' has \d complete candidates, and ranks "):
-        confirm_and_show("tiny", url, options, study, as_json=False)
+    with pytest.raises(
+        ValueError, match=r"^study: 'tiny' has \d complete candidates, and ranking "
+    ):
+        confirm("tiny", storage=url)

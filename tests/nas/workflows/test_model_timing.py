@@ -1,4 +1,4 @@
-"""Real processes over tiny models; how long they take is nobody's business here."""
+"""Comparisons of tiny models in real processes; the tests do not depend on how long they take."""
 
 import functools
 import os
@@ -15,13 +15,14 @@ from hardware.stability import TimingBudget
 from nas.inputs.model_argument import Measurable, ModelFile
 from nas.workflows.comparison import Comparison, results_of
 from nas.workflows.model_timing import Conditions, conditions_of, measure_models
+from nas.workflows.work_progress import WorkProgress
 from search_space.llama_cpp.gguf_file import write_gguf
 from search_space.onnx_model import write_onnx
 from tests.hardware.conformance import children
 from tests.hardware.llama_programs import llama_program
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
 
-EFFORTS = [
+TIMING_BUDGETS = [
     TimingBudget(workload=parse_workload(text), precision=0.5, seconds=0.1)
     for text in ("pp16", "tg8@16", "tg8")
 ]
@@ -34,25 +35,25 @@ UNSTORABLE = Measurable(name="narrow", source=stack(CONV, embedding_width=24))
 Measure = Callable[..., Comparison]
 
 
-def silent(doing: str, text: str) -> None:
+def silent(progress: WorkProgress) -> None:
     pass
 
 
 def conditions(*models: Measurable, **asked: object) -> Conditions:
     usual = {"runtime": None, "quantization": None, "threads": 1}
-    return conditions_of(models, EFFORTS, **usual | asked)
+    return conditions_of(models, TIMING_BUDGETS, **usual | asked)
 
 
 @pytest.fixture
 def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
-    """Without waiting for what else is measured on this machine."""
+    """Measure without waiting for other measurements on this machine."""
     monkeypatch.setattr(
         "nas.workflows.model_timing.measuring", functools.partial(measuring, folder=tmp_path)
     )
 
-    def measure(*models: Measurable, against: Measurable | None = None, watch=silent):
+    def measure(*models: Measurable, against: Measurable | None = None, listener=silent):
         everything = [*models, *([] if against is None else [against])]
-        return measure_models(models, against, conditions(*everything), watch)
+        return measure_models(models, against, conditions(*everything), listener)
 
     return measure
 
@@ -65,7 +66,7 @@ def failures(comparison: Comparison) -> dict[str, str]:
     return {failure.model.name: failure.reason for failure in comparison.failures}
 
 
-def test_all_are_timed_beside_the_first_which_is_loaded_once(measure: Measure) -> None:
+def test_all_are_timed_with_the_first_which_is_loaded_once(measure: Measure) -> None:
     comparison = measure(A, B, C)
     assert comparison.reference == A
     assert measured(comparison) == ["b", "c"]
@@ -80,12 +81,12 @@ def test_all_are_timed_beside_the_first_which_is_loaded_once(measure: Measure) -
         )
 
 
-def test_what_leaves_memory_behind_is_timed_last(measure: Measure) -> None:
+def test_workloads_that_leave_memory_allocated_are_timed_last(measure: Measure) -> None:
     (alone,) = measure(A).measured
     assert [str(each.workload) for each in alone.measurements] == ["tg8", "tg8@16", "pp16"]
 
 
-def test_one_model_is_measured_alone_unless_it_is_to_be_paired(measure: Measure) -> None:
+def test_one_model_is_measured_alone_unless_a_reference_is_named(measure: Measure) -> None:
     alone, paired, itself = measure(A), measure(A, against=B), measure(A, against=A)
     assert (alone.reference, paired.reference, itself.reference) == (None, B, A)
     assert alone.measured[0].measurements[0].reference is None
@@ -108,41 +109,41 @@ def test_a_failure_leaves_the_others_their_results(measure: Measure) -> None:
     }
 
 
-def test_the_next_model_stands_in_for_a_first_one_that_fails(measure: Measure) -> None:
+def test_the_next_model_becomes_the_reference_if_the_first_fails(measure: Measure) -> None:
     comparison = measure(UNSTORABLE, A, B)
     assert comparison.reference == A
     assert measured(comparison) == ["b"]
     assert list(failures(comparison)) == ["narrow"]
 
 
-def test_what_is_left_when_the_others_fail_is_measured_alone(measure: Measure) -> None:
+def test_a_model_is_measured_alone_if_all_others_fail(measure: Measure) -> None:
     comparison = measure(A, UNSTORABLE)
     assert comparison.reference is None
     assert measured(comparison) == ["a"]
     assert list(failures(comparison)) == ["narrow"]
 
 
-def test_without_the_reference_that_was_asked_for_nothing_is_measured(measure: Measure) -> None:
+def test_nothing_is_measured_if_the_named_reference_fails(measure: Measure) -> None:
     comparison = measure(A, B, against=UNSTORABLE)
     assert (comparison.measured, comparison.reference) == ((), None)
     assert results_of(comparison) == ()
-    assert failures(comparison)["a"] == "not measured, for want of narrow"
+    assert failures(comparison)["a"] == "not measured, because narrow failed"
     assert list(failures(comparison)) == ["narrow", "a", "b"]
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes in /proc")
-def test_what_was_measured_stays_when_the_reference_dies(measure: Measure) -> None:
+def test_results_are_kept_if_the_reference_process_dies(measure: Measure) -> None:
     others = children()
 
-    def kill_the_reference(doing: str, text: str) -> None:
-        if doing == "c":
+    def kill_the_reference(progress: WorkProgress) -> None:
+        if progress.subject == "c":
             for process in children() - others:
                 os.kill(process, signal.SIGSEGV)
 
-    comparison = measure(A, B, C, watch=kill_the_reference)
+    comparison = measure(A, B, C, listener=kill_the_reference)
     assert measured(comparison) == ["b"]
     assert "signal 11" in failures(comparison)["a"]
-    assert failures(comparison)["c"] == "not measured, for want of a"
+    assert failures(comparison)["c"] == "not measured, because a failed"
     assert children() <= others
 
 
@@ -173,14 +174,16 @@ def test_runtimes_are_compared_on_the_same_cores(
         assert each.cores == each.reference.cores
 
 
-def test_what_the_runtime_cannot_express_is_a_failure(
+def test_a_model_that_the_runtime_cannot_express_is_a_failure(
     measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs = llama_program("llama-bench").parent
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     asked = conditions(C, runtime="llama.cpp")
     comparison = measure_models([C], None, asked, silent)
-    assert failures(comparison) == {"c": "build error: llama.cpp has no layers without a mixer"}
+    assert failures(comparison) == {
+        "c": "build error: llama.cpp does not support layers without a mixer"
+    }
 
 
 GGUF = Measurable(name="x.gguf", source=ModelFile(path=Path("x.gguf"), model_format="gguf"))
@@ -204,16 +207,18 @@ LONG_ONNX = Measurable(
         ),
         ([GGUF], {"runtime": "onnxruntime"}, "runtime: 'onnxruntime' does not run x.gguf"),
         ([LONG_ONNX], {"runtime": "llama.cpp"}, "runtime: 'llama.cpp' does not run y"),
-        ([GGUF], {"quantization": "int8"}, "quantization: 'int8' is for architectures"),
-        ([A, ONNX], {}, "workload: 24 tokens in all are above 20, the context of x"),
+        ([GGUF], {"quantization": "int8"}, "quantization: 'int8' applies to architectures"),
+        ([A, ONNX], {}, "workload: 24 tokens in total exceed 20, the context length of x"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_anything_is_measured(models, asked, sentence) -> None:
+def test_impossible_options_are_refused_before_anything_is_measured(
+    models, asked, sentence
+) -> None:
     with pytest.raises(ValueError, match=f"^{sentence}"):
         conditions(*models, **asked)
 
 
-def test_what_is_asked_of_architectures_leaves_files_to_their_runtime() -> None:
+def test_options_for_architectures_do_not_affect_files() -> None:
     assert conditions(A, LONG_ONNX, runtime="llama.cpp").model_format == "gguf"
     assert conditions(GGUF, runtime="llama.cpp").model_format == "gguf"
     assert conditions(A, GGUF, quantization="fp32").quantization == "fp32"

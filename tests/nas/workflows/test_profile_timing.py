@@ -11,7 +11,8 @@ from evaluators.speed.operators.paired_timer import ProfileBudget
 from hardware.local import LocalRunner
 from hardware.measurement import Workload, parse_workload
 from nas.workflows.profile_plan import ProfilePlan
-from nas.workflows.profile_timing import ProfileStep, Profiling
+from nas.workflows.profile_timing import Profiling
+from nas.workflows.work_progress import WorkProgress
 from search_space.onnx_model import write_onnx
 from search_space.probes import Kinds, make_probes
 from studies.storage.store import Store
@@ -42,12 +43,12 @@ def profiling(plan: ProfilePlan, runner, store: Store) -> Profiling:
     return Profiling(plan, runners, store, cache_bytes=0, quiet=at_once)
 
 
-def unheard(step: ProfileStep, text: str) -> None:
-    """Nobody watches."""
+def unheard(progress: WorkProgress) -> None:
+    """Discard the progress."""
 
 
 def true_ratio(part: str, workload: Workload, folder: Path) -> float:
-    """Of the device that a PartsRunner is, from the probes' own files."""
+    """Return the ratio on the device that PartsRunner simulates, from the files of the probes."""
 
     def layers_ns(part: str) -> float:
         (probe,) = [each for each in make_probes(64, LAYERS, PLAN.kinds) if each.part == part]
@@ -71,7 +72,7 @@ def test_it_finds_what_each_mixer_takes_within_its_intervals(store: Store, tmp_p
         truth = true_ratio(cost.part, cost.workload, tmp_path)
         assert cost.ratio.margin is not None
         assert cost.ratio.margin < 0.2 * truth
-        # Twice the interval: of twelve, one is outside of its own every other time.
+        # Twice the interval, because one of twelve is outside its interval every other time.
         assert abs(cost.ratio.value - truth) < 2 * cost.ratio.margin
 
 
@@ -85,9 +86,9 @@ def test_whole_models_are_checked_against_the_sum(store: Store) -> None:
         assert check.ratio.value == pytest.approx(1, abs=0.03)
 
 
-def test_what_is_known_is_not_paid_for_again(store: Store) -> None:
+def test_cached_times_are_not_measured_again(store: Store) -> None:
     first = profiling(PLAN, PartsRunner(), store)
-    assert (first.done, first.wanted) == (0, TIMES)
+    assert (first.done, first.total) == (0, TIMES)
     first.run(unheard)
     assert first.done == TIMES
     runner = PartsRunner()
@@ -98,19 +99,19 @@ def test_what_is_known_is_not_paid_for_again(store: Store) -> None:
     assert second.profiles() == first.profiles()
 
 
-def test_a_deeper_context_asks_for_that_depth_alone(store: Store) -> None:
+def test_a_deeper_context_requires_that_depth_only(store: Store) -> None:
     profiling(PLAN, PartsRunner(), store).run(unheard)
     runner = PartsRunner()
     deeper = profiling(replace(PLAN, depths=(*PLAN.depths, 512)), runner, store)
-    # Attention and window at the new depth, and the whole model at what is now the deepest.
-    assert deeper.wanted - deeper.done == 2 * 3
+    # Attention and window at the new depth, and the whole model at the new largest depth.
+    assert deeper.total - deeper.done == 2 * 3
     heard: list[str] = []
-    deeper.run(lambda step, text: heard.append(step.name))
-    assert deeper.done == deeper.wanted
-    assert len(set(heard)) == 3
+    deeper.run(lambda progress: heard.append(progress.subject))
+    assert deeper.done == deeper.total
+    assert len({subject.rpartition(", round ")[0] for subject in heard}) == 3
 
 
-def test_an_interrupted_profile_goes_on_where_it_was(store: Store) -> None:
+def test_an_interrupted_profile_resumes(store: Store) -> None:
     interrupted = profiling(PLAN, PartsRunner(patience=100), store)
     with pytest.raises(KeyboardInterrupt):
         interrupted.run(unheard)
@@ -124,7 +125,7 @@ def test_an_interrupted_profile_goes_on_where_it_was(store: Store) -> None:
     assert rest.done == TIMES
 
 
-def test_a_probe_that_fails_is_a_result_and_the_others_go_on(store: Store) -> None:
+def test_a_probe_that_fails_is_a_result_and_the_others_are_timed(store: Store) -> None:
     run = profiling(PLAN, PartsRunner(lost="LinearAttention"), store)
     run.run(unheard)
     (profile,) = run.profiles()
@@ -139,7 +140,7 @@ def test_a_probe_that_fails_is_a_result_and_the_others_go_on(store: Store) -> No
     assert {"attention", "window 128", "feed-forward", "vocabulary"} <= parts
 
 
-def test_where_no_reference_can_be_loaded_every_row_says_why(store: Store) -> None:
+def test_every_probe_has_the_reason_if_the_reference_cannot_be_loaded(store: Store) -> None:
     run = profiling(PLAN, PartsRunner(lost="CausalConvWithState"), store)
     run.run(unheard)
     (profile,) = run.profiles()
@@ -147,7 +148,7 @@ def test_where_no_reference_can_be_loaded_every_row_says_why(store: Store) -> No
     assert operator_costs(profile) == ()
 
 
-def test_devices_and_settings_are_told_apart(store: Store) -> None:
+def test_devices_and_settings_are_distinguished(store: Store) -> None:
     profiling(PLAN, PartsRunner(), store).run(unheard)
     others = [
         profiling(PLAN, PartsRunner(fingerprint="another device"), store),
@@ -191,12 +192,16 @@ def test_it_runs_on_this_machine(store: Store) -> None:
         profile_budget=ProfileBudget(precision=0.5, seconds=0.01, rounds=1),
     )
     run = profiling(plan, LocalRunner(), store)
-    told: list[str] = []
-    run.run(lambda step, text: told.append(f"{step.name} {text}"))
+    heard: list[WorkProgress] = []
+    run.run(heard.append)
     (profile,) = run.profiles()
-    assert run.done == run.wanted
+    assert run.done == run.total
     assert not any(model.failure for model in (*profile.probes, *profile.models))
-    assert any(line.startswith("attention tg32@200") for line in told)
+    assert any(
+        each.subject == "width 64, int4, 1 thread, attention, round 1"
+        and each.text.startswith("tg32@200")
+        for each in heard
+    )
     for model in profile.probes:
         assert all(ratio.value > 0 for time in model.times for ratio in time.ratios)
 

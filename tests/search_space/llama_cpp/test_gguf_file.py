@@ -1,4 +1,4 @@
-"""GGUF files against the torch model: what is in them, and what llama.cpp makes of them."""
+"""GGUF files against the torch model: their content, and the logits that llama.cpp computes."""
 
 import copy
 import math
@@ -24,7 +24,7 @@ from tests.search_space.strategies import ATTENTION, CONV, WINDOW, stack
 from tests.search_space.test_onnx_model import random_model, random_tokens, torch_logits
 
 TOKENS = 12
-# As wide together as the model, as they have to be beside convolutions.
+# In models with convolutions, heads must add up to the width.
 HEADS = replace(ATTENTION, heads=2)
 PLAIN = replace(ATTENTION, qk_norm=False)
 GEMMA = {"sandwich_norm": True, "activation": "gelu_tanh", "embedding_multiplier": math.sqrt(32)}
@@ -37,7 +37,7 @@ SUPPORTED = {
     "kernels of many lengths": stack(ShortConv(kernel=1), ShortConv(kernel=5), CONV, HEADS),
     "kernel above any prompt": stack(ShortConv(kernel=40), HEADS),
     "key heads that differ": stack(CONV, HEADS, replace(HEADS, kv_heads=1)),
-    "windows beside convolutions": stack(CONV, replace(HEADS, window=4), replace(HEADS, window=4)),
+    "windows and convolutions": stack(CONV, replace(HEADS, window=4), replace(HEADS, window=4)),
     "window 1": stack(CONV, replace(HEADS, window=1)),
     "heads of two": stack(CONV, Attention(heads=16, kv_heads=2, head_dim=2)),
     "biases": stack(CONV, replace(HEADS, qkv_bias=True), HEADS),
@@ -60,8 +60,8 @@ SUPPORTED = {
     "sandwich norms, only windows": stack(WINDOW, WINDOW, **GEMMA),
 }
 
-EXPRESSIBLE = [name for name in PRESETS if unsupported_by_llama_cpp(PRESETS[name]) is None]
-# Every matrix has whole blocks.
+SUPPORTED_PRESETS = [name for name in PRESETS if unsupported_by_llama_cpp(PRESETS[name]) is None]
+# The rows of every matrix are multiples of the block size.
 WHOLE = stack(
     *(CONV, replace(ATTENTION, qkv_bias=True), CONV),
     **dict.fromkeys(("width", "embedding_width"), 64),
@@ -76,8 +76,8 @@ TYPES = {
 }
 
 
-def as_held(model: LanguageModel, quantization: str) -> LanguageModel:
-    """The torch model of the weights that the file's codes stand for."""
+def with_stored_weights(model: LanguageModel, quantization: str) -> LanguageModel:
+    """Return the torch model with the weights that the file's codes represent."""
     held = copy.deepcopy(model)
     kind = TYPES[quantization]
     with torch.no_grad():
@@ -104,7 +104,7 @@ def tensors_of(path: Path) -> dict[str, np.ndarray]:
 
 
 def llama_logits(path: Path, tokens: np.ndarray, at_once: int) -> np.ndarray:
-    """Of every position: the first `at_once` tokens are one batch, the others follow singly."""
+    """Return logits of all positions; the first `at_once` tokens are read in one batch."""
     command = [llama_program("llama-logits"), path, at_once, *tokens]
     ran = subprocess.run(list(map(str, command)), capture_output=True, check=False)
     assert ran.returncode == 0, ran.stderr.decode()
@@ -126,33 +126,33 @@ def assert_parity(model: LanguageModel, path: Path, bound: float = 2e-2) -> None
 @pytest.mark.parametrize("name", SUPPORTED)
 def test_corner_layouts_give_the_torch_models_logits(name, tmp_path):
     model = random_model(SUPPORTED[name])
-    assert_parity(as_held(model, "fp16"), write(model, tmp_path))
+    assert_parity(with_stored_weights(model, "fp16"), write(model, tmp_path))
 
 
-@pytest.mark.parametrize("name", EXPRESSIBLE)
-def test_presets_in_small_give_the_torch_models_logits(name, tmp_path):
+@pytest.mark.parametrize("name", SUPPORTED_PRESETS)
+def test_small_versions_of_presets_give_the_torch_models_logits(name, tmp_path):
     small = proxy_of(preset(name), 0.02, window_share=0.02)
-    # Eight layers hold every kind; the rounding of activations to half adds up over more.
+    # Eight layers contain every kind; over more, rounding of activations to half accumulates.
     model = random_model(replace(small, layers=small.layers[:8]))
-    assert_parity(as_held(model, "fp16"), write(model, tmp_path))
+    assert_parity(with_stored_weights(model, "fp16"), write(model, tmp_path))
 
 
 @pytest.mark.parametrize("quantization", ["int8", "int4"])
-def test_quantised_weights_give_their_own_logits(quantization, tmp_path):
+def test_quantised_weights_give_the_logits_of_their_codes(quantization, tmp_path):
     model = random_model(WHOLE)
-    # llama.cpp rounds activations to 8 bits then.
+    # With quantised weights, llama.cpp rounds activations to 8 bits.
     path = write(model, tmp_path, quantization)
-    assert_parity(as_held(model, quantization), path, bound=0.2)
+    assert_parity(with_stored_weights(model, quantization), path, bound=0.2)
 
 
-def test_what_llama_cpp_cannot_express_is_named_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match=r"^architecture: llama.cpp has no stack of convolutions"):
+def test_an_unsupported_architecture_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match=r"^architecture: llama.cpp does not support convolutions"):
         write_gguf(stack(CONV), tmp_path / "model.gguf", quantization="int4", context_length=TOKENS)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", SUPPORTED)
-def test_a_file_has_the_architectures_parameters(name, tmp_path):
+def test_a_file_has_as_many_parameters_as_the_architecture(name, tmp_path):
     architecture = SUPPORTED[name]
     convolutions = [
         layer.mixer.kernel for layer in architecture.layers if isinstance(layer.mixer, ShortConv)
@@ -167,11 +167,11 @@ def test_a_file_has_the_architectures_parameters(name, tmp_path):
 
 
 @pytest.mark.parametrize("quantization", TYPES)
-def test_a_file_holds_the_given_weights(quantization, tmp_path):
+def test_a_file_contains_the_given_weights(quantization, tmp_path):
     model = random_model(WHOLE)
     held, given = (
         tensors_of(write(model, tmp_path, quantization)),
-        weights_of(as_held(model, quantization)),
+        weights_of(with_stored_weights(model, quantization)),
     )
     for ours, theirs in {
         "embedding.weight": "token_embd.weight",
@@ -185,7 +185,7 @@ def test_a_file_holds_the_given_weights(quantization, tmp_path):
         np.testing.assert_array_equal(held[theirs], given[ours])
 
 
-def test_rows_that_are_no_whole_blocks_stay_in_half_precision(tmp_path):
+def test_rows_that_are_no_multiple_of_the_block_size_are_in_half_precision(tmp_path):
     architecture = stack(CONV, HEADS)  # its feed-forward width is 48
     path = write_gguf(architecture, tmp_path / "m", quantization="int4", context_length=TOKENS)
     types = {tensor.name: tensor.tensor_type for tensor in GGUFReader(path).tensors}
@@ -195,7 +195,7 @@ def test_rows_that_are_no_whole_blocks_stay_in_half_precision(tmp_path):
 
 
 @pytest.mark.parametrize("quantization", TYPES)
-def test_drawn_weights_follow_from_the_seed_and_keep_the_streams_scale(quantization, tmp_path):
+def test_random_weights_depend_on_the_seed_and_keep_the_scale_of_the_stream(quantization, tmp_path):
     first, again, other = (
         write_gguf(
             *(WHOLE, tmp_path / str(place)),

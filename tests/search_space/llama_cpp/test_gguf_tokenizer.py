@@ -1,4 +1,4 @@
-"""llama.cpp's own tokenizer, told by a GGUF file, against the library that the file is from."""
+"""llama.cpp's tokenizer, configured by a GGUF file, against the library `tokenizers`."""
 
 import random
 import subprocess
@@ -20,7 +20,7 @@ from tokenizers import (
 )
 
 from search_space.llama_cpp.gguf_file import write_gguf
-from search_space.llama_cpp.gguf_tokenizer import InexpressibleTokenizer, read_tokenizer
+from search_space.llama_cpp.gguf_tokenizer import UnsupportedTokenizer, read_tokenizer
 from tests.hardware.llama_programs import llama_program
 from tests.search_space.strategies import ATTENTION, stack
 
@@ -60,13 +60,13 @@ SENTENCES = (
 
 
 def texts() -> list[str]:
-    """The sentences, pieces of them shuffled, and characters from all over Unicode."""
+    """Return the sentences, shuffled pieces of them, and characters from all of Unicode."""
     generator = random.Random(7)
     pieces = [piece for text in SENTENCES for piece in text.split(" ")]
     shuffled = [" ".join(generator.choices(pieces, k=8)) for _ in range(200)]
     characters = [*map(chr, [*range(1, 0xD800), *range(0xE000, 0x1FBF0)])]
-    strange = ["".join(generator.choices(characters, k=24)) for _ in range(200)]
-    return [*SENTENCES, *shuffled, *strange]
+    random_characters = ["".join(generator.choices(characters, k=24)) for _ in range(200)]
+    return [*SENTENCES, *shuffled, *random_characters]
 
 
 def trained(
@@ -110,12 +110,14 @@ def assert_same_ids(bpe: Tokenizer, path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SPLITTINGS)
-def test_llama_cpp_gives_every_text_the_librarys_ids(name: str, tmp_path: Path) -> None:
+def test_llama_cpp_and_the_library_convert_every_text_to_the_same_ids(
+    name: str, tmp_path: Path
+) -> None:
     bpe = trained(SPLITTINGS[name])
     assert_same_ids(bpe, embed(bpe, tmp_path))
 
 
-def test_words_before_merges_and_tokens_with_a_meaning(tmp_path: Path) -> None:
+def test_ignored_merges_and_special_tokens(tmp_path: Path) -> None:
     bpe = trained(split(LLAMA3), ignore_merges=True)
     bpe.add_special_tokens(["<|begin|>", "<|end|>"])
     bpe.add_tokens([AddedToken("<tool>", normalized=False)])
@@ -134,16 +136,18 @@ def test_words_before_merges_and_tokens_with_a_meaning(tmp_path: Path) -> None:
     assert fields["tokenizer.ggml.add_eos_token"] is False
 
 
-def test_without_an_end_generation_stops_at_nothing_that_text_holds(tmp_path: Path) -> None:
+def test_without_an_end_token_generation_stops_at_a_token_that_text_never_contains(
+    tmp_path: Path,
+) -> None:
     bpe = trained(GPT2)
     bpe.save(str(tmp_path / "tokenizer.json"))
-    told = read_tokenizer(tmp_path / "tokenizer.json", SIZE, None)
-    assert not told.adds_begin
-    assert told.tokens[told.end] == "ÿ"
-    assert not any(told.end in bpe.encode(text).ids for text in texts())
+    tokenizer = read_tokenizer(tmp_path / "tokenizer.json", SIZE, None)
+    assert not tokenizer.adds_begin
+    assert tokenizer.tokens[tokenizer.end_token] == "ÿ"
+    assert not any(tokenizer.end_token in bpe.encode(text).ids for text in texts())
 
 
-def test_what_text_goes_through_first_is_told(tmp_path: Path) -> None:
+def test_a_normalisation_that_llama_cpp_lacks_is_reported(tmp_path: Path) -> None:
     bpe = trained(split(QWEN2))
     bpe.normalizer = normalizers.NFC()
     bpe.save(str(tmp_path / "tokenizer.json"))
@@ -188,26 +192,26 @@ def large() -> Tokenizer:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (wordpiece, "llama.cpp has no WordPiece"),
-        (spaced, "llama.cpp has no splitting"),
-        (lower_case, "llama.cpp has no normalizer Lowercase"),
-        (ended, "llama.cpp has no framing"),
-        (greedy_token, "llama.cpp finds the token '<mask>' wherever it stands"),
-        (large, "the model 700 tokens"),
-        (lambda: trained(pre_tokenizers.Whitespace()), "llama.cpp has no splitting"),
-        (lambda: trained(split("[a-z]+")), "llama.cpp has no splitting"),
-        (lambda: trained(pre_tokenizers.Sequence([])), "llama.cpp has no splitting"),
+        (wordpiece, "llama.cpp does not support tokenizers of the type WordPiece"),
+        (spaced, "llama.cpp does not split text"),
+        (lower_case, "llama.cpp does not support the normalizer Lowercase"),
+        (ended, "llama.cpp does not add special tokens"),
+        (greedy_token, "single_word of the token '<mask>'"),
+        (large, "the model has only 700 tokens"),
+        (lambda: trained(pre_tokenizers.Whitespace()), "llama.cpp does not split text"),
+        (lambda: trained(split("[a-z]+")), "llama.cpp does not split text"),
+        (lambda: trained(pre_tokenizers.Sequence([])), "llama.cpp does not split text"),
     ],
 )
-def test_a_tokenizer_that_llama_cpp_does_not_have_is_refused(
+def test_an_unsupported_tokenizer_is_refused(
     make: Callable[[], Tokenizer], reason: str, tmp_path: Path
 ) -> None:
     make().save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(InexpressibleTokenizer, match=reason):
+    with pytest.raises(UnsupportedTokenizer, match=reason):
         read_tokenizer(tmp_path / "tokenizer.json", SIZE, None)
 
 
-def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(InexpressibleTokenizer, match="is no tokenizer"):
+    with pytest.raises(UnsupportedTokenizer, match="is not a tokenizer file"):
         read_tokenizer(tmp_path / "tokenizer.json", SIZE, None)

@@ -21,7 +21,7 @@ POINT = DesignPoint(
 
 
 class TestBuild:
-    def test_each_letter_is_the_mixer_it_stands_for(self):
+    def test_each_letter_builds_its_mixer(self):
         full = Attention(heads=6, kv_heads=3, head_dim=16, rope_base=1e6)
         assert [layer.mixer for layer in build(POINT).layers] == [
             ShortConv(kernel=5),
@@ -47,7 +47,7 @@ class TestBuild:
         assert isinstance(attention, Attention)
         assert attention.kv_heads == kept
 
-    def test_linear_attention_is_as_large_as_a_convolution(self):
+    def test_linear_attention_has_as_many_parameters_as_a_convolution(self):
         wide = replace(POINT, width=1024, head_dim=64, kernel=3)
         convolution, linear = (
             parameter_counts(build(replace(wide, layout=letter))).mixers for letter in "cl"
@@ -55,7 +55,7 @@ class TestBuild:
         assert linear == pytest.approx(convolution, rel=0.01)
 
 
-def test_lfm2_is_a_point():
+def test_lfm2_is_a_design_point():
     lfm2 = replace(
         POINT,
         layout="ccaccaccacacacac",

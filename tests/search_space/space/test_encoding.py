@@ -37,7 +37,7 @@ HYBRID = Space(
     ),
 )
 
-CORNERS = {
+CORNER_SPACES = {
     "hybrid": HYBRID,
     "one layer, one point": Space(
         depth=(1,), width=(32,), mixers=("c",), feed_forward=(1.0,), vocab_size=(256,), kernel=(1,)
@@ -64,11 +64,11 @@ CORNERS = {
     ),
 }
 
-each_space = pytest.mark.parametrize("space", CORNERS.values(), ids=CORNERS)
+each_space = pytest.mark.parametrize("space", CORNER_SPACES.values(), ids=CORNER_SPACES)
 
 
 class Recorder:
-    """Draws like another, and remembers what it was asked and what it answered."""
+    """A suggester that delegates to another one and records its calls and answers."""
 
     def __init__(self, inner: Suggester) -> None:
         self.inner = inner
@@ -96,7 +96,7 @@ def draws(space: Space, count: int) -> list[Architecture]:
 
 
 @each_space
-def test_every_draw_is_in_the_space_and_keeps_its_rules(space):
+def test_every_draw_is_in_the_space_and_obeys_its_rules(space):
     for architecture in draws(space, 200):
         assert all(check.excess <= 0 for check in check_layout(architecture.layout, space.rules))
         assert set(architecture.layout) <= set(space.mixers)
@@ -117,9 +117,9 @@ def test_the_dimension_never_changes(space):
     assert len(names) == len(set(names))
 
 
-def test_only_what_decides_something_is_asked_for():
+def test_only_choices_with_several_values_are_asked_for():
     recorder = Recorder(random(0))
-    draw(CORNERS["no attention"], recorder)
+    draw(CORNER_SPACES["no attention"], recorder)
     assert recorder.asked == [
         ("depth", 0, 1),
         ("feed_forward", 0, 1),
@@ -130,7 +130,7 @@ def test_only_what_decides_something_is_asked_for():
 
 
 @each_space
-def test_what_encodes_a_draw_draws_it_again(space):
+def test_encoding_a_draw_and_drawing_again_gives_the_same(space):
     for architecture in draws(space, 200):
         parameters = encode(space, architecture)
         assert parameters is not None
@@ -138,7 +138,7 @@ def test_what_encodes_a_draw_draws_it_again(space):
 
 
 @given(st.integers(0, 2**32))
-def test_parameters_of_a_legal_draw_come_back_where_they_matter(seed):
+def test_encoding_returns_the_drawn_parameters_that_were_used(seed):
     recorder = Recorder(random(seed))
     architecture = draw(HYBRID, recorder)
     encoded = encode(HYBRID, architecture)
@@ -150,9 +150,9 @@ def test_parameters_of_a_legal_draw_come_back_where_they_matter(seed):
             assert encoded[f"mixer_{layer:02}"] == letter
 
 
-@pytest.mark.parametrize("name", sorted(set(CORNERS) - {"hybrid"}))
+@pytest.mark.parametrize("name", sorted(set(CORNER_SPACES) - {"hybrid"}))
 def test_enough_draws_reach_the_whole_space(name):
-    space = CORNERS[name]
+    space = CORNER_SPACES[name]
     assert len(set(draws(space, 500))) == space_size(space)
 
 
@@ -168,13 +168,13 @@ class TestEncodeRefuses:
     MADE = ("lfm2.5-230m", "lfm2-350m", "lfm2-350m-all-conv", "lfm2-350m-all-attention")
 
     @pytest.mark.parametrize("name", MADE)
-    def test_not_a_published_model_that_the_choices_make(self, name):
+    def test_no_published_model_in_the_space(self, name):
         parameters = encode(self.SPACE, PRESETS[name])
         assert parameters is not None
         assert draw(self.SPACE, FixedSuggester(parameters)) == PRESETS[name]
 
     @pytest.mark.parametrize("name", sorted(set(PRESETS) - set(MADE)))
-    def test_what_no_choice_makes(self, name):
+    def test_models_outside_the_space(self, name):
         assert encode(self.SPACE, PRESETS[name]) is None
 
     def test_a_layout_that_breaks_a_rule(self):
@@ -217,15 +217,15 @@ class TestNeighbours:
             )
         ]
 
-    def test_they_are_the_architectures_one_choice_away(self):
+    def test_they_differ_in_one_choice(self):
         # One other depth, one other width, two other feed-forwards, one other kernel, then layers.
         assert sorted(self.layouts("cc")) == sorted(["ccc", "cc", "cc", "cc", "cc", "ac", "ca"])
-        # A second layer of attention would break the rule; cut short, the layout keeps its start.
+        # A second layer of attention would break the rule. A truncated layout keeps its start.
         assert sorted(self.layouts("cac")) == sorted(["ca", "cac", "cac", "cac", "cac", "ccc"])
 
     @settings(max_examples=20)
     @given(st.integers(0, 2**32))
-    def test_they_are_different_legal_and_know_each_other(self, seed):
+    def test_they_are_distinct_and_in_the_space(self, seed):
         architecture = draw(HYBRID, random(seed))
         found = list(neighbours(HYBRID, architecture))
         assert len(set(found) | {architecture}) == len(found) + 1
@@ -245,12 +245,12 @@ class TestNeighbours:
             legal = all(check.excess <= 0 for check in check_layout(layout, HYBRID.rules))
             assert legal == (layout in found)
 
-    def test_an_architecture_of_another_space_has_none(self):
+    def test_an_architecture_outside_the_space_has_none(self):
         assert list(neighbours(self.SPACE, PRESETS["lfm2-350m"])) == []
 
 
 class SuggesterContract:
-    """What `draw` relies on; every Suggester's test class inherits it."""
+    """The behaviour that `draw` relies on; the test class of every Suggester inherits it."""
 
     def suggester(self) -> Suggester:
         raise NotImplementedError
@@ -258,14 +258,14 @@ class SuggesterContract:
     def test_whole_numbers_are_within_their_bounds(self):
         assert 2 <= self.suggester().suggest_int("number", 2, 5) <= 5
 
-    def test_a_single_value_is_a_choice(self):
+    def test_a_range_may_contain_a_single_value(self):
         assert self.suggester().suggest_int("single", 3, 3) == 3
 
     def test_a_category_is_one_of_the_choices(self):
         assert self.suggester().suggest_categorical("letter", ("c", "a")) in ("c", "a")
 
-    def test_it_draws_an_architecture_that_encodes(self):
-        space = CORNERS["no attention"]
+    def test_it_draws_an_architecture_that_can_be_encoded(self):
+        space = CORNER_SPACES["no attention"]
         assert encode(space, draw(space, self.suggester())) is not None
 
 
@@ -273,7 +273,7 @@ class TestRandomSuggester(SuggesterContract):
     def suggester(self):
         return random(1)
 
-    def test_a_seed_draws_the_same_again(self):
+    def test_the_same_seed_draws_the_same(self):
         assert draw(HYBRID, random(7)) == draw(HYBRID, random(7))
         assert draws(HYBRID, 20) != [draw(HYBRID, random(seed)) for seed in range(20, 40)]
 

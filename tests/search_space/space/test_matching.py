@@ -1,4 +1,4 @@
-"""Every architecture has the size that was asked for, or nothing could give it that size."""
+"""Every architecture has the matched size, or no feed-forward could give it that size."""
 
 import re
 from dataclasses import replace
@@ -13,18 +13,18 @@ from search_space.architecture import Architecture
 from search_space.costs import parameter_counts, weight_bytes
 from search_space.preset_models import PRESETS
 from search_space.space.encoding import FixedSuggester, RandomSuggester, draw, encode, neighbours
-from search_space.space.matching import Matched, check_matched, counted, with_size
+from search_space.space.matching import Matched, check_matched, counted_parameters, match_size
 from search_space.space.rules import Rules
 from search_space.space.space_definition import (
     Space,
     broken_rule,
     check_sizes,
-    fitted,
     parameter_range,
     weight_range,
+    with_matched_size,
 )
 from search_space.space.space_size import space_size
-from tests.search_space.spaces import architectures, spaces
+from tests.search_space.spaces import all_architectures, spaces
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
 
 LARGE = Space(
@@ -60,7 +60,7 @@ def size(architecture: Architecture, count: str) -> int:
 
 
 def reachable(architecture: Architecture, space: Space) -> set[int]:
-    """The sizes that feed-forwards of whole blocks give, by trying every number of blocks."""
+    """Return the sizes that whole blocks can give, by trying every number of blocks."""
     depth, width = len(architecture.layers), architecture.width
     least, most = (max(1, round(width * each / 32)) for each in space.feed_forward)
     thin = replace(
@@ -73,20 +73,23 @@ def reachable(architecture: Architecture, space: Space) -> set[int]:
 
 @st.composite
 def matched_spaces(draw: st.DrawFn) -> Space:
-    """Spaces that ask for about the size of something that their choices give."""
+    """Draw spaces with a matched size that lies within the range of their choices."""
     space = replace(draw(spaces()), feed_forward=draw(st.sampled_from([(1.0, 2.5), (0.5, 6.0)])))
     count = draw(st.sampled_from(["total", "non_embedding"]))
     least, most = (
-        size(min(architectures(space), key=lambda each: size(each, count)), count),
-        size(max(architectures(space), key=lambda each: size(each, count)), count),
+        size(min(all_architectures(space), key=lambda each: size(each, count)), count),
+        size(max(all_architectures(space), key=lambda each: size(each, count)), count),
     )
     return replace(space, matched=Matched(parameters=draw(st.integers(least, most)), count=count))
 
 
 @settings(max_examples=60)
 @given(matched_spaces())
-def test_each_has_the_size_or_nothing_gives_it_that_size(space: Space) -> None:
-    asked, listed = space.matched, {fitted(each, space) for each in architectures(space)}
+def test_each_architecture_has_the_size_or_cannot_have_it(space: Space) -> None:
+    asked, listed = (
+        space.matched,
+        {with_matched_size(each, space) for each in all_architectures(space)},
+    )
     assert space_size(space) == len(listed)
     parameters, weights = parameter_range(space), weight_range(space, "int4")
     for architecture in listed:
@@ -111,7 +114,7 @@ def test_each_has_the_size_or_nothing_gives_it_that_size(space: Space) -> None:
 
 
 @each_space
-def test_draws_of_a_search_have_the_size_but_where_the_bounds_forbid_it(space: Space) -> None:
+def test_draws_have_the_size_unless_the_bounds_prevent_it(space: Space) -> None:
     asked = space.matched
     kept = 0
     for architecture in draws(space, 300):
@@ -126,7 +129,7 @@ def test_draws_of_a_search_have_the_size_but_where_the_bounds_forbid_it(space: S
 
 
 @each_space
-def test_they_encode_and_know_their_neighbours(space: Space) -> None:
+def test_matched_architectures_can_be_encoded_and_have_neighbours(space: Space) -> None:
     for architecture in draws(space, 100):
         parameters = encode(space, architecture)
         assert parameters is not None
@@ -137,7 +140,7 @@ def test_they_encode_and_know_their_neighbours(space: Space) -> None:
     assert all(encode(space, neighbour) is not None for neighbour in found)
 
 
-def test_a_sampler_is_asked_the_same_whatever_fits() -> None:
+def test_a_sampler_always_sees_the_same_parameters() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     asked = []
     for _ in range(20):
@@ -148,7 +151,7 @@ def test_a_sampler_is_asked_the_same_whatever_fits() -> None:
     assert "feed_forward" not in asked[0]
 
 
-def test_another_feed_forward_is_not_of_the_space() -> None:
+def test_another_feed_forward_is_outside_the_space() -> None:
     (architecture,) = draws(LARGE, 1)
     wider = tuple(
         replace(layer, feed_forward_width=layer.feed_forward_width + 32)
@@ -179,20 +182,20 @@ def test_a_published_model_is_its_own_match() -> None:
 
 @pytest.mark.parametrize("architecture", CORNERS.values(), ids=CORNERS)
 @pytest.mark.parametrize("count", ["total", "non_embedding"])
-def test_corner_layouts(architecture: Architecture, count: str) -> None:
+def test_corner_cases_reach_the_size(architecture: Architecture, count: str) -> None:
     matched = Matched(parameters=5_000_000, count=count)
-    found = with_size(architecture, matched, 32, 262_144)
+    found = match_size(architecture, matched, 32, 262_144)
     assert abs(size(found, count) - 5_000_000) <= 50_000
-    assert counted(found, matched) == size(found, count)
+    assert counted_parameters(found, matched) == size(found, count)
     assert check_matched(found, matched).excess <= 0
     assert found.layout == architecture.layout
 
 
-def test_what_does_not_fit_is_said_with_the_feed_forward_that_it_ended_at() -> None:
+def test_a_missed_size_is_reported_with_the_feed_forward() -> None:
     small = stack(CONV, ATTENTION)
     for parameters, least, most, multiple in ((10_000, 64, 96, 2), (10**6, 64, 96, 3)):
         matched = Matched(parameters=parameters)
-        found = with_size(small, matched, least, most)
+        found = match_size(small, matched, least, most)
         total = parameter_counts(found).total
         assert str(check_matched(found, matched)) == (
             f"matched: {total:,} parameters, with feed_forward = {multiple}, is not "
@@ -203,7 +206,7 @@ def test_what_does_not_fit_is_said_with_the_feed_forward_that_it_ended_at() -> N
         )
 
 
-def test_it_stands_before_the_other_rules_of_sizes() -> None:
+def test_the_matched_size_is_checked_before_other_rules_about_sizes() -> None:
     space = replace(SMALL, rules=Rules(parameters=(10**7, 10**8)))
     (architecture,) = draws(space, 1)
     checks = check_sizes(architecture, space, "int4")
@@ -212,12 +215,12 @@ def test_it_stands_before_the_other_rules_of_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choices", "said"),
+    ("choices", "sentence"),
     [
         (
             {"feed_forward": (2.0,)},
-            "feed_forward: [2.0] is not two values, the least and the most that may be taken to "
-            "match a size",
+            "feed_forward: [2.0] is not two values, the smallest and the largest multiple of the "
+            "width with which the size may be matched",
         ),
         (
             {"matched": Matched(parameters=10**9)},
@@ -230,11 +233,11 @@ def test_it_stands_before_the_other_rules_of_sizes() -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_refused(choices: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+def test_sizes_out_of_reach_are_errors(choices: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}"):
         replace(LARGE, **choices)
 
 
-def test_no_size_is_refused() -> None:
+def test_a_size_of_zero_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"^parameters: 0 is not 1 or more$"):
         Matched(parameters=0)

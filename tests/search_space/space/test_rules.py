@@ -35,7 +35,7 @@ layout_rules = st.builds(
 
 
 def obeys(layout: str, rules: Rules) -> bool:
-    """The rules as a reader of the study file understands them, one after the other."""
+    """Check the rules one by one, as a reader of the study file understands them."""
     attention = [letter in "as" for letter in layout]
     fewest, most = rules.attention_layers or (0, len(layout))
     longest = rules.longest_run_without_attention
@@ -63,12 +63,12 @@ def changes(one: str, other: str) -> int:
 
 
 @given(layout=st.text(LETTERS, min_size=1, max_size=7), rules=layout_rules)
-def test_a_layout_breaks_a_check_exactly_when_it_breaks_the_rules(layout, rules):
+def test_a_layout_fails_a_check_if_and_only_if_it_breaks_a_rule(layout, rules):
     assert all(check.excess <= 0 for check in check_layout(layout, rules)) == obeys(layout, rules)
 
 
 @given(depths=st.sets(st.integers(1, 5), min_size=1), letters=letters_offered, rules=layout_rules)
-def test_layouts_are_counted_as_listing_them_does(depths, letters, rules):
+def test_the_number_of_layouts_equals_that_of_a_list(depths, letters, rules):
     listed = {depth: len(legal_layouts(depth, letters, rules)) for depth in depths}
     assert layout_counts(depths, letters, rules) == {
         depth: count for depth, count in listed.items() if count
@@ -80,7 +80,7 @@ def test_layouts_are_counted_as_listing_them_does(depths, letters, rules):
     costs=st.dictionaries(st.sampled_from(LETTERS), st.integers(-9, 9), min_size=1),
     rules=layout_rules,
 )
-def test_the_cheapest_layout_costs_what_listing_them_says(depth, costs, rules):
+def test_the_lowest_cost_equals_that_of_a_list(depth, costs, rules):
     layouts = legal_layouts(depth, costs, rules)
     prices = [sum(costs[letter] for letter in layout) for layout in layouts]
     assert least_costs([depth], costs, rules) == ({depth: min(prices)} if prices else {})
@@ -99,13 +99,13 @@ def test_the_nearest_layout_is_legal_and_no_other_is_nearer(data, letters, rules
         assert nearest == layout
 
 
-def test_layouts_as_near_are_all_picked_by_some_draw_and_none_is_favoured():
+def test_equally_near_layouts_are_selected_equally_often():
     rules = Rules(attention_layers=(1, 1))
     repaired = {}
     for layout in map("".join, itertools.product("c-l", repeat=6)):
         position = nearest_layout(layout, ("c", "a", "l", "-"), rules).index("a")
         repaired[position] = repaired.get(position, 0) + 1
-    # 729 layouts over six positions, 121.5 each; five standard deviations are 50.
+    # 729 layouts over six positions are 121.5 each; 50 is five standard deviations.
     assert sorted(repaired) == list(range(6))
     assert all(abs(count - 121.5) < 50 for count in repaired.values())
 
@@ -140,7 +140,7 @@ def test_a_layout_that_cannot_be_repaired_is_an_error():
         ("longest_run_without_attention", -1),
     ],
 )
-def test_a_rule_that_makes_no_sense_names_itself(rule, value):
+def test_an_invalid_rule_raises_an_error_that_names_it(rule, value):
     with pytest.raises(ValueError, match=f"^{rule}: .* is not "):
         Rules(**{rule: value})
 
@@ -158,11 +158,11 @@ class TestSizes:
             ((459_386_368, 500_000_000), 1.0),
         ],
     )
-    def test_excess_is_the_share_by_which_a_limit_is_passed(self, bounds, excess):
+    def test_excess_is_the_fraction_by_which_a_limit_is_exceeded(self, bounds, excess):
         (check,) = check_size_rules(self.model, Rules(parameters=bounds), "int4")
         assert check.excess == excess
 
-    def test_megabytes_are_those_of_the_targets_quantisation(self):
+    def test_megabytes_depend_on_the_quantisation(self):
         rules = Rules(weight_mb=(0, 200))
         (int4,) = check_size_rules(self.model, rules, "int4")
         (fp32,) = check_size_rules(self.model, rules, "fp32")

@@ -14,13 +14,13 @@ from search_space.space.space_definition import (
     parameter_range,
     weight_range,
 )
-from tests.search_space.spaces import architectures, spaces
+from tests.search_space.spaces import all_architectures, spaces
 
 
 @settings(max_examples=60)
 @given(spaces())
-def test_bounds_are_those_of_the_architectures_listed_one_by_one(space):
-    listed = set(architectures(space))
+def test_ranges_equal_those_of_a_list_of_all_architectures(space):
+    listed = set(all_architectures(space))
     totals = [parameter_counts(architecture).total for architecture in listed]
     reached = parameter_range(space)
     assert (reached.least, reached.most) == (min(totals), max(totals))
@@ -36,21 +36,21 @@ CHOICES |= {"feed_forward": (2.0,), "vocab_size": (512,)}
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("depth", (), "depth: [] is not one or more choices"),
+        ("depth", (), "depth: [] is not a list of one or more choices"),
         ("depth", (0, 2), "depth: 0 is not between 1 and 128"),
-        ("depth", (4, 4), "depth: [4, 4] is not in rising order, each value once"),
-        ("width", (128, 64), "width: [128, 64] is not in rising order, each value once"),
+        ("depth", (4, 4), "depth: [4, 4] is not in ascending order without duplicates"),
+        ("width", (128, 64), "width: [128, 64] is not in ascending order without duplicates"),
         ("width", (100,), "width: 100 is not a multiple of 32"),
         ("width", (64, 96), "width: 96 is not a multiple of head_dim = 64"),
-        ("mixers", (), "mixers: [] is not one or more different letters"),
-        ("mixers", ("c", "c"), "mixers: ['c', 'c'] is not one or more different letters"),
+        ("mixers", (), "mixers: [] is not one or more distinct letters"),
+        ("mixers", ("c", "c"), "mixers: ['c', 'c'] is not one or more distinct letters"),
         ("feed_forward", (float("nan"),), "feed_forward: nan is not between 0.1 and 16"),
         ("vocab_size", (16,), "vocab_size: 16 is not between 256 and 1,048,576"),
         ("head_dim", (24,), "head_dim: 24 is not a multiple of 16"),
         ("embedding_share", (0.5, 1.5), "embedding_share: 1.5 is not between 0.01 and 1"),
     ],
 )
-def test_a_choice_that_cannot_be_is_refused_by_name(field, value, sentence):
+def test_an_invalid_choice_raises_an_error_that_names_it(field, value, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         Space(**{**CHOICES, field: value})
 
@@ -58,7 +58,7 @@ def test_a_choice_that_cannot_be_is_refused_by_name(field, value, sentence):
 @pytest.mark.parametrize(
     ("rules", "named"),
     [
-        ({"first": ("l",)}, "rules.first: 'l' is not among the mixers, c, a"),
+        ({"first": ("l",)}, "rules.first: 'l' is not one of the mixers c, a"),
         (
             {"attention_layers": (5, 9)},
             "rules.attention_layers: [5, 9] is not possible with 4 layers of c, a",
@@ -78,24 +78,24 @@ def test_a_choice_that_cannot_be_is_refused_by_name(field, value, sentence):
         ),
     ],
 )
-def test_rules_that_leave_nothing_are_refused_by_name(rules, named):
+def test_a_rule_that_no_architecture_obeys_is_an_error_that_names_it(rules, named):
     with pytest.raises(ValueError, match=f"^{re.escape(named)}$"):
         Space(**CHOICES, rules=Rules(**rules))
 
 
-def test_attention_is_required_where_none_is_offered():
+def test_requiring_attention_without_such_mixers_is_an_error():
     with pytest.raises(ValueError, match=r"^rules\.attention_layers: \[1, 2\] is not possible"):
         Space(**{**CHOICES, "mixers": ("c", "l")}, rules=Rules(attention_layers=(1, 2)))
 
 
-def test_a_rule_of_weights_is_judged_at_the_targets_quantisation():
+def test_a_rule_about_weights_depends_on_the_quantisation():
     space = Space(**CHOICES, rules=Rules(weight_mb=(0, 0.2)))
     check_weight_rule(space, "int4")
     with pytest.raises(ValueError, match=r"^rules\.weight_mb: 0 to 0\.2 is not within reach"):
         check_weight_rule(space, "fp32")
 
 
-def test_the_first_broken_rule_is_a_sentence():
+def test_the_first_broken_rule_is_described_in_a_sentence():
     model = PRESETS["lfm2-350m"]
     rules = Rules(attention_layers=(2, 6), last=("c",), parameters=(10**8, 3 * 10**8))
     space = Space(**{**CHOICES, "depth": (16,), "width": (1024,)}, rules=rules)

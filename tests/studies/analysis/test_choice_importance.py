@@ -1,4 +1,4 @@
-"""Importances, against objectives that are known to hang on one choice, or on none."""
+"""Tests of importances with objectives that depend on one choice, or on none."""
 
 from dataclasses import replace
 
@@ -31,12 +31,12 @@ def test_the_choice_that_decides_comes_first(shapes: list[Shape]) -> None:
     assert sum(weight.share for weight in found.weights) == pytest.approx(1)
 
 
-def test_chance_hangs_on_nothing(shapes: list[Shape]) -> None:
+def test_a_random_objective_depends_on_nothing(shapes: list[Shape]) -> None:
     values = list(np.random.default_rng(1).standard_normal(len(shapes)))
     assert importances(shapes, values, np.random.default_rng(0)).explained < 0.1
 
 
-def test_one_value_and_one_shape_tell_nothing(shapes: list[Shape]) -> None:
+def test_one_value_or_one_shape_gives_no_importance(shapes: list[Shape]) -> None:
     for same in ([1.0] * 30, list(range(30))):
         found = importances(shapes[:1] * 30, same, np.random.default_rng(0))
         assert (found.explained, found.weights) == (0.0, ())
@@ -53,5 +53,5 @@ def test_what_follows_from_the_others_is_no_choice(shapes: list[Shape]) -> None:
     values = [shape.feed_forward_width / shape.width for shape in shapes]
     found = importances(shapes, values, np.random.default_rng(0))
     assert found.weights[0].choice == FEED_FORWARD
-    others = importances(shapes, values, np.random.default_rng(0), left_out=(FEED_FORWARD,))
+    others = importances(shapes, values, np.random.default_rng(0), excluded=(FEED_FORWARD,))
     assert FEED_FORWARD not in {weight.choice for weight in others.weights}

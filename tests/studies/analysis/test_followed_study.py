@@ -1,4 +1,4 @@
-"""Following a study: what is read on is what reading anew would find."""
+"""Tests of following a study: reading increments gives the same state as reading everything."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def _same(one: FollowedStudy, other: FollowedStudy) -> bool:
     return (one.trials, one.shapes, one.evidence) == (other.trials, other.shapes, other.evidence)
 
 
-def test_a_study_that_goes_on_is_read_on(url: str) -> None:
+def test_increments_of_a_resumed_study_add_up_to_the_whole(url: str) -> None:
     spec = small_spec(url, trials=4, references=("lfm2-350m",))
     stages = all_stages()
     stages[2].failing = lambda architecture: unlucky(architecture, 0.3)
@@ -33,9 +33,9 @@ def test_a_study_that_goes_on_is_read_on(url: str) -> None:
         run_study(spec, evaluators=stages, store=store, trials=7)
         changed = followed.catch_up()
         assert changed == set(followed.trials) - before
-        anew = FollowedStudy(store, "small")
-        anew.catch_up()
-        assert _same(followed, anew)
+        whole = FollowedStudy(store, "small")
+        whole.catch_up()
+        assert _same(followed, whole)
         assert all(each.disturbed == pytest.approx(0.03) for each in followed.evidence.values())
         assert all(each.waited_s == 3.0 for each in followed.evidence.values())
         assert {time.median_ms for time in followed.reference_times} == {7.0}
@@ -54,7 +54,7 @@ def test_a_running_trial_changes_until_it_ends(url: str) -> None:
         assert followed.catch_up() == {first.id, second.id}
         assert followed.trials[first.id].model is None
         begun = store.begin(first, preset("hybrid-20m"))
-        store.interrupt(second)  # without an architecture it is as if it never was
+        store.interrupt(second)  # without an architecture it is deleted
         assert followed.catch_up() == {first.id, second.id}
         assert set(followed.trials) == {first.id}
         store.enter(begun, "training")
@@ -67,7 +67,7 @@ def test_a_running_trial_changes_until_it_ends(url: str) -> None:
         assert followed.catch_up() == frozenset()
 
 
-def test_a_reference_that_is_tried_again_is_read_again(sqlite_url: str) -> None:
+def test_a_reference_model_that_is_retried_is_read_again(sqlite_url: str) -> None:
     with Store.open(sqlite_url) as store:
         store.add_study("small", to_json(small_spec(sqlite_url)))
         reference = store.claim_reference("small", "lfm2-350m")
@@ -77,14 +77,14 @@ def test_a_reference_that_is_tried_again_is_read_again(sqlite_url: str) -> None:
         store.end(begun, lost)
         followed = FollowedStudy(store, "small")
         followed.catch_up()
-        again = store.claim_reference("small", "lfm2-350m")
-        assert again is not None
-        store.end(again, Outcome(state="complete"))
+        retried = store.claim_reference("small", "lfm2-350m")
+        assert retried is not None
+        store.end(retried, Outcome(state="complete"))
         assert followed.catch_up() == {reference.id}
         assert followed.trials[reference.id].state == "complete"
 
 
-def test_a_study_that_was_begun_anew_is_no_longer_current(sqlite_url: str) -> None:
+def test_a_restarted_study_is_not_current(sqlite_url: str) -> None:
     spec = small_spec(sqlite_url)
     with Store.open(sqlite_url) as store:
         store.add_study("small", to_json(spec))
@@ -95,7 +95,7 @@ def test_a_study_that_was_begun_anew_is_no_longer_current(sqlite_url: str) -> No
         assert not followed.is_current()
 
 
-def test_a_database_that_may_only_be_read_while_another_writes(tmp_path: Path) -> None:
+def test_a_read_only_database_is_read_while_another_process_writes(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     write_study(LargeStudy(url=url, trials=12, running=True))
     with Store.open(url) as writer, Store.open_to_read(url) as reader:

@@ -1,3 +1,5 @@
+"""Tests of fronts, hypervolumes and knees against brute force, closed forms and properties."""
+
 import itertools
 
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.analysis.pareto_front import front, hypervolume, knee
+from studies.analysis.pareto_front import front, hypervolume, hypervolume_growth, knee
 
 
 def points_of(dimension: int, most: int = 12):
@@ -25,7 +27,7 @@ def dominates(one, other) -> bool:
 
 
 @given(points)
-def test_the_front_is_who_is_dominated_by_nobody(values):
+def test_the_front_holds_the_non_dominated_points(values):
     expected = [
         index
         for index, point in enumerate(values)
@@ -46,7 +48,7 @@ def test_shuffling_and_duplicates_change_nothing(values, random):
     assert values[knee(values)] == shuffled[knee(shuffled)]
 
 
-def test_nobody_has_a_front_and_equals_share_one():
+def test_no_points_have_no_front_and_equal_points_share_one():
     assert front([]) == ()
     assert front([(1, 2), (0, 3), (1, 2), (2, 2)]) == (0, 1, 2)
     assert hypervolume([], (1, 1)) == 0
@@ -63,7 +65,7 @@ class TestHypervolume:
             assert hypervolume(stairs, (steps, steps)) == steps * (steps + 1) / 2
 
     def test_of_a_circle_and_a_sphere(self):
-        # Points on the part nearest to the origin leave out of the unit box what lies inside it.
+        # Points on the part nearest to the origin dominate the unit box except for its inside.
         angles = np.linspace(0, np.pi / 2, 2_001)
         circle = np.column_stack([np.cos(angles), np.sin(angles)])
         assert hypervolume(circle, (1, 1)) == pytest.approx(1 - np.pi / 4, abs=1e-3)
@@ -114,3 +116,21 @@ class TestKnee:
     def test_of_nothing_is_an_error(self):
         with pytest.raises(ValueError, match="no knee"):
             knee([])
+
+
+class TestHypervolumeGrowth:
+    @given(st.lists(st.tuples(*[st.integers(0, 9)] * 3), max_size=30))
+    def test_each_entry_is_the_hypervolume_of_all_points_so_far(
+        self, points: list[tuple[int, ...]]
+    ) -> None:
+        corner = (8, 8, 8)
+        volumes = [hypervolume(points[: n + 1], corner) for n in range(len(points))]
+        larger = [
+            n for n, volume in enumerate(volumes) if volume > (volumes[n - 1] if n else 0.0) + 1e-9
+        ]
+        found = hypervolume_growth(points, corner)
+        assert [each.index for each in found] == larger
+        assert [each.hypervolume for each in found] == pytest.approx([volumes[n] for n in larger])
+
+    def test_no_points_have_no_growth(self) -> None:
+        assert hypervolume_growth([], ()) == ()

@@ -1,4 +1,4 @@
-"""Where attention sits, against layouts small enough to count."""
+"""Tests of the placement of mixers with layouts that are small enough to count."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def _shape(layout: str) -> Shape:
     return read_shape(to_json(preset("lfm2-350m")), layout)
 
 
-def test_the_best_fifth_and_the_rest_are_told_apart() -> None:
+def test_the_best_fifth_and_the_rest_are_compared() -> None:
     shapes = [_shape("ca")] * 2 + [_shape("ac")] * 4 + [_shape("cc")] * 4
     found = placement(shapes, [-1.0] * 2 + [1.0] * 8)
     assert (found.letters, found.best_count, found.rest_count) == ("ca", 2, 8)
@@ -29,17 +29,17 @@ def test_every_tenth_of_the_depth_is_filled(depth: int) -> None:
         assert np.sum(shares, axis=0) == pytest.approx(np.ones(10))
 
 
-def test_speed_explains_what_it_can() -> None:
+def test_residuals_exclude_the_effect_of_speed() -> None:
     speeds = [1.0, 2.0, 4.0, 8.0, 16.0]
-    usual = [3 - 0.1 * np.log(speed) for speed in speeds]
-    assert residuals_at_speed(usual, speeds) == pytest.approx([0.0] * 5, abs=1e-9)
+    typical = [3 - 0.1 * np.log(speed) for speed in speeds]
+    assert residuals_at_speed(typical, speeds) == pytest.approx([0.0] * 5, abs=1e-9)
     assert residuals_at_speed([1.0, 3.0], [5.0, 5.0]) == pytest.approx([-1.0, 1.0])
 
 
-def test_counts_with_their_intervals() -> None:
+def test_layouts_are_counted_with_their_intervals() -> None:
     shapes = [_shape("cc")] * 3 + [_shape("as")]
     none, two = attention_counts(shapes, [0.0, 1.0, 2.0, -5.0])
     assert (none.layers, none.count, none.difference) == (0, 3, 1.0)
-    # Student's t of two degrees of freedom is 4.303 at 97.5 %.
+    # The 97.5 % quantile of Student's t with two degrees of freedom is 4.303.
     assert none.high == pytest.approx(1 + 4.3027 / 3**0.5, rel=1e-4)
     assert (two.layers, two.difference, two.low, two.high) == (2, -5.0, None, None)

@@ -1,4 +1,4 @@
-"""Shapes read from texts, against the Architectures that the texts stand for."""
+"""Tests of shapes that are read from JSON against the architectures that were written."""
 
 from dataclasses import replace
 
@@ -26,11 +26,11 @@ def _check(architecture: Architecture) -> None:
 
 
 @given(architectures())
-def test_a_shape_is_that_of_its_architecture(architecture: Architecture) -> None:
+def test_a_shape_matches_its_architecture(architecture: Architecture) -> None:
     _check(architecture)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_presets_shape(name: str) -> None:
+def test_the_shape_of_a_preset_matches_it(name: str) -> None:
     _check(PRESETS[name])
     _check(replace(PRESETS[name], tied_head=False, embedding_width=PRESETS[name].width // 2))

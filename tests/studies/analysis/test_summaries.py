@@ -1,4 +1,4 @@
-"""What a study's numbers say, against studies small enough to know the answer."""
+"""Tests of summaries with studies that are small enough to know the answer."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _UNITS = {"loss": "bits/byte", "decode": "ms", "memory": "MB"}
 
 @dataclass
 class Written:
-    """A study whose trials are written as a test wants them."""
+    """A study whose trials a test chooses."""
 
     store: Store
     spec: StudySpec
@@ -43,7 +43,7 @@ class Written:
         end = Outcome(
             state=outcome,
             stage=None if outcome == "complete" else "all",
-            reason=None if outcome == "complete" else "as the test wants it",
+            reason=None if outcome == "complete" else "chosen by the test",
             failure="diverged" if outcome == "failed" else None,
         )
         return self.store.end(begun, end, earlier_duplicate=earlier_duplicate)
@@ -114,7 +114,7 @@ def test_a_front_of_known_members(written: Written) -> None:
     assert found.hypervolume == pytest.approx(area)
 
 
-def test_equal_scores_are_all_on_the_front_and_an_architecture_is_there_once(
+def test_equal_scores_share_the_front_and_duplicates_are_left_out(
     written: Written,
 ) -> None:
     first = written.trial(loss=2.0, decode=9.0)
@@ -125,7 +125,7 @@ def test_equal_scores_are_all_on_the_front_and_an_architecture_is_there_once(
     assert summaries.status(written.store, "small").counts.duplicates == 1
 
 
-def test_an_architecture_that_two_processes_evaluated_at_once_is_there_once(
+def test_an_architecture_that_two_processes_evaluated_at_once_is_counted_once(
     written: Written,
 ) -> None:
     trials = [written.store.claim("small", total=9) for _ in range(2)]
@@ -138,7 +138,7 @@ def test_an_architecture_that_two_processes_evaluated_at_once_is_there_once(
     assert _numbers(summaries.front(written.store, "small").members) == [0]
 
 
-def test_references_stand_beside_the_front(written: Written) -> None:
+def test_reference_models_are_not_members_of_the_front(written: Written) -> None:
     written.trial(loss=2.0, decode=9.0)
     written.reference("lfm2-350m", loss=1.0, decode=1.0)
     written.reference("lfm2-700m", decode=1.0)  # its loss is not known
@@ -156,8 +156,8 @@ def test_a_study_without_a_complete_candidate(written: Written) -> None:
     assert _study_summary(written).advances == ()
 
 
-def test_hypervolumes_compare_over_time(written: Written) -> None:
-    """The corner is set by the first candidates, so that growth is progress."""
+def test_hypervolumes_are_comparable_over_time(written: Written) -> None:
+    """The first candidates determine the reference point, so that growth means progress."""
     for number in range(written.spec.sampler.startup_trials):
         written.trial(loss=5.0 + number, decode=50.0 - number)
     before = summaries.front(written.store, "small")
@@ -168,13 +168,13 @@ def test_hypervolumes_compare_over_time(written: Written) -> None:
     assert after.reference_point == before.reference_point
     assert after.hypervolume > before.hypervolume
     grown = _study_summary(written).advances
-    # 100 is beyond the corner and the last one dominated: neither adds anything.
+    # 100 is beyond the reference point, and the last one is dominated: neither adds anything.
     assert [advance.trial.number for advance in grown] == [*range(10), 11]
     assert [advance.ended for advance in grown] == [*range(1, 11), 12]
     assert grown[-1].hypervolume == pytest.approx(after.hypervolume)
 
 
-def test_a_budget_is_the_corner(sqlite_url: str) -> None:
+def test_a_budget_is_the_reference_point(sqlite_url: str) -> None:
     objectives = (Objective(name="loss"), Objective(name="decode", max=12.0))
     spec = small_spec(sqlite_url, objectives=objectives)
     with Store.open(sqlite_url) as store:
@@ -205,7 +205,7 @@ def test_the_best_under_limits(written: Written) -> None:
         best("loss", speed=1.0)
 
 
-def test_a_limit_on_an_unknown_score_is_refused_before_any_candidate_is_complete(
+def test_a_limit_on_an_unknown_score_is_an_error_before_any_candidate_is_complete(
     written: Written,
 ) -> None:
     found = summaries.front(written.store, "small")
@@ -224,7 +224,7 @@ def test_a_reference_that_failed_is_among_the_failures(written: Written) -> None
     assert failure.reference == "lfm2-350m"
 
 
-def test_the_state_of_a_study(written: Written) -> None:
+def test_the_status_of_a_study(written: Written) -> None:
     store = written.store
     first = written.trial(loss=2.0, decode=9.0)
     written.trial("infeasible", decode=40.0)
@@ -293,7 +293,7 @@ def test_a_trial_whose_process_has_died_is_not_running(
     assert after.running == ()
 
 
-def test_an_unknown_study_is_the_users_mistake(written: Written) -> None:
+def test_an_unknown_study_is_an_error(written: Written) -> None:
     for ask in (summaries.status, summaries.front, FollowedStudy):
         with pytest.raises(ValueError, match="study: 'thiers' is not in this database"):
             ask(written.store, "thiers")
@@ -301,7 +301,7 @@ def test_an_unknown_study_is_the_users_mistake(written: Written) -> None:
         summaries.detail(written.store, "thiers", "0")
 
 
-def test_a_followed_study_stands_where_a_study_that_is_read_does(written: Written) -> None:
+def test_a_followed_study_has_the_summary_of_a_study_that_is_read_at_once(written: Written) -> None:
     first = written.trial(loss=2.0, decode=9.0)
     written.trial(loss=1.0, decode=20.0)
     written.trial(loss=2.0, decode=10.0)

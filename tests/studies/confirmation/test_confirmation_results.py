@@ -1,4 +1,4 @@
-"""Whom to confirm, and what the repeats of a study small enough to check by hand say."""
+"""Tests of the selection of candidates, and of results that are small enough to check by hand."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ _BUDGET = 40_000
 
 @dataclass
 class Written:
-    """A study of complete trials, and repeats as a test wants them."""
+    """A study of complete trials, with confirmation runs that a test chooses."""
 
     store: Store
     count: int = 0
@@ -42,23 +42,23 @@ class Written:
 
     def training(self, trial: Trial, seed: int, tokens: int, loss: float, **others: float) -> None:
         fingerprint = f"training {seed} {tokens} {loss}"
-        self._repeat(trial, fingerprint, "training", seed, tokens, loss=loss, **others)
+        self._confirm(trial, fingerprint, "training", seed, tokens, loss=loss, **others)
 
     def timing(self, trial: Trial, decode: float) -> None:
-        self._repeat(trial, "again", "latency", None, None, decode=decode, prefill=1.0)
+        self._confirm(trial, "again", "latency", None, None, decode=decode, prefill=1.0)
 
     def failure(self, trial: Trial, tokens: int) -> None:
-        repeat = ConfirmationStage(
+        job = ConfirmationStage(
             trial=trial.id, stage="training", fingerprint="f", seed=7, token_budget=tokens
         )
-        assert self.store.claim_confirmation(repeat)
-        self.store.end_confirmation(repeat, seconds=1.0, failure="diverged", reason="loss nan")
+        assert self.store.claim_confirmation(job)
+        self.store.end_confirmation(job, seconds=1.0, failure="diverged", reason="loss nan")
 
     @property
     def front(self) -> summaries.Front:
         return summaries.front(self.store, "small")
 
-    def _repeat(
+    def _confirm(
         self,
         trial: Trial,
         fingerprint: str,
@@ -67,12 +67,12 @@ class Written:
         tokens: int | None,
         **scores: float,
     ) -> None:
-        repeat = ConfirmationStage(
+        job = ConfirmationStage(
             trial=trial.id, stage=stage, fingerprint=fingerprint, seed=seed, token_budget=tokens
         )
-        assert self.store.claim_confirmation(repeat)
+        assert self.store.claim_confirmation(job)
         self._keep(fingerprint, trial.number + 1, **scores)
-        self.store.end_confirmation(repeat, seconds=1.0)
+        self.store.end_confirmation(job, seconds=1.0)
 
     def _keep(self, fingerprint: str, number: int, **values: float) -> None:
         scores = tuple(
@@ -86,7 +86,7 @@ class Written:
 
 
 def _architecture(number: int) -> Architecture:
-    """With more parameters for each number."""
+    """An architecture with more parameters, the higher the number."""
     layer = Layer(mixer=ShortConv(kernel=1), feed_forward_width=32 * number)
     return Architecture(vocab_size=256, width=64, embedding_width=64, layers=(layer,))
 
@@ -106,35 +106,39 @@ class TestContenders:
     ) -> None:
         for loss, decode in [(1.0, 9.0), (2.0, 5.0), (3.0, 1.0)]:
             written.trial(loss, decode)
-        written.trial(2.5, 9.5)  # 1.5 behind the first
-        written.trial(2.2, 8.0)  # 0.2 behind the second
-        written.trial(3.3, 1.0)  # 0.3 behind the third
-        written.trial(3.25, 2.0)  # 0.25 behind the third
+        written.trial(2.5, 9.5)  # loss 1.5 above the first
+        written.trial(2.2, 8.0)  # loss 0.2 above the second
+        written.trial(3.3, 1.0)  # loss 0.3 above the third
+        written.trial(3.25, 2.0)  # loss 0.25 above the third
         assert candidates_to_confirm(written.front, 6) == (0, 1, 2, 4, 6, 5)
         assert candidates_to_confirm(written.front) == (0, 1, 2, 4, 6, 5, 3)
         assert candidates_to_confirm(written.front, 100) == (0, 1, 2, 4, 6, 5, 3)
 
-    def test_of_a_long_front_some_are_taken_along_it(self, written: Written) -> None:
+    def test_a_long_front_is_sampled_evenly(self, written: Written) -> None:
         for step in range(11):
             written.trial(1.0 + step, 20.0 - step)
         written.trial(30.0, 30.0)
         assert candidates_to_confirm(written.front, 3) == (0, 5, 10)
         assert candidates_to_confirm(written.front) == tuple(range(11))
-        assert len(candidates_to_confirm(written.front, 7)) == len(set(candidates_to_confirm(written.front, 7))) == 7
+        assert (
+            len(candidates_to_confirm(written.front, 7))
+            == len(set(candidates_to_confirm(written.front, 7)))
+            == 7
+        )
 
-    def test_too_few_are_named_in_a_sentence(self, written: Written) -> None:
+    def test_too_few_candidates_are_an_error(self, written: Written) -> None:
         written.trial(1.0, 9.0)
         written.trial(2.0, 5.0)
         with pytest.raises(ValueError, match="'small' has 2 complete candidates"):
             candidates_to_confirm(written.front)
 
 
-def test_nothing_repeated_is_no_confirmation(written: Written) -> None:
+def test_without_runs_there_is_no_confirmation(written: Written) -> None:
     written.trial(1.0, 9.0)
     assert read_confirmation(written.store, written.front) is None
 
 
-def test_what_was_repeated_is_read_whole(written: Written) -> None:
+def test_every_run_is_evaluated(written: Written) -> None:
     losses, speeds = [1.00, 1.20, 1.10, 1.30], [9.0, 5.0, 9.5, 6.0]
     trials = [written.trial(*pair) for pair in zip(losses, speeds, strict=True)]
     for trial, loss in zip(trials, losses, strict=True):
@@ -156,7 +160,7 @@ def test_what_was_repeated_is_read_whole(written: Written) -> None:
     assert found.by_short_loss is not None
     assert found.by_short_loss.value == 1
     assert found.by_parameters is not None
-    # The larger a model, the later its number; the long losses order them 0 2 1 3.
+    # Models grow with their number; the long losses order them 0 2 1 3.
     assert found.by_parameters.value == pytest.approx(-0.8)
     assert found.by_non_embedding == found.by_parameters
     shares = [each.probability for each in found.candidates]
@@ -180,14 +184,15 @@ def test_a_candidate_without_a_long_loss_has_no_probability(written: Written) ->
     last = found.candidates[-1]
     assert (last.trial.number, last.long, last.probability) == (0, None, None)
     assert last.failures == ("training with seed 7 on 160,000 tokens: diverged, loss nan",)
-    # All losses are equal, without any noise: the fastest is on the front, and ranks tell nothing.
+    # All losses are equal and without noise: the fastest candidate is on the front, and there is no
+    # rank correlation.
     assert found.by_short_loss is None
     assert found.noise is not None
     assert found.noise.sd == 0
     assert [each.probability for each in found.candidates[:3]] == [0, 0, 1]
 
 
-def test_of_two_lengths_the_longer_one_counts_once_ranks_can_be_compared(
+def test_the_longer_budget_counts_once_its_ranks_can_be_compared(
     written: Written,
 ) -> None:
     trials = [written.trial(1.0 + n / 10, 9.0 - n) for n in range(3)]
@@ -205,7 +210,7 @@ def test_of_two_lengths_the_longer_one_counts_once_ranks_can_be_compared(
     assert {each.long for each in found.candidates} == {0.5}
 
 
-def test_a_study_of_a_shared_network_and_a_task_is_told_as_one(written: Written) -> None:
+def test_losses_of_a_shared_network_are_marked_as_inherited(written: Written) -> None:
     trials = [written.trial(1.0 + n / 10, 9.0 - n) for n in range(3)]
     for trial in trials:
         for seed in (2, 3):
@@ -220,26 +225,26 @@ def test_a_study_of_a_shared_network_and_a_task_is_told_as_one(written: Written)
     shared = replace(front, spec=front.spec.model_copy(update={"proxy": proxy}))
     found = read_confirmation(written.store, shared)
     assert found is not None
-    # Seeds of trainings say nothing of the noise of what is inherited.
+    # The seed noise of trainings is not that of inherited losses.
     assert (found.inherited, found.ceiling) == (True, None)
     assert found.by_short_loss is not None
 
 
-def test_one_candidate_that_was_timed_alone_says_nothing(written: Written) -> None:
+def test_a_single_timed_candidate_gives_no_statistics(written: Written) -> None:
     trials = [written.trial(1.0 + n / 10, 9.0 - n) for n in range(3)]
     written.timing(trials[0], 9.0)
     found = read_confirmation(written.store, written.front)
     assert found is not None
     assert [each.trial.number for each in found.candidates] == [0]
-    assert (found.noise, found.gap, found.ceiling, found.by_parameters) == (None,) * 4
+    assert (found.noise, found.significant_gap, found.ceiling, found.by_parameters) == (None,) * 4
     assert found.candidates[0].probability is None
     assert evaluate_confirmation(written.front, (), (), {}).candidates == ()
 
 
-def test_the_task_is_taken_from_the_long_trainings_with_the_noise_of_seeds(
+def test_the_task_comes_from_the_long_trainings_with_seed_noise(
     written: Written,
 ) -> None:
-    """The last one is worst in all but the task, where it leads by less than a seed may do."""
+    """The last candidate is worst except in the task, where its lead is within the seed noise."""
     trials = [written.trial(1.0 + n / 10, 9.0 + n) for n in range(3)]
     for trial in trials:
         for seed, sign in ((2, 1), (3, -1)):
@@ -255,7 +260,7 @@ def test_the_task_is_taken_from_the_long_trainings_with_the_noise_of_seeds(
     last = found.candidates[2]
     task_score = last.remeasured["task"]
     assert task_score.value == 0.98
-    # Of 6 scores, 1.9 and 2.1 each, 4 effects are taken out.
+    # There are 6 scores of 1.9 or 2.1, from which 4 effects are removed.
     sd = (6 * 0.1**2 * (8 / 9) / 2) ** 0.5
     assert task_score.high == pytest.approx(0.98 + 1.959964 * sd)
     assert last.probability is not None

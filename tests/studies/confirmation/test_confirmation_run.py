@@ -1,4 +1,4 @@
-"""Repeats are carried out once, whatever comes between, and by one process at a time."""
+"""Tests that a job runs once, by one process at a time, whatever interrupts it."""
 
 import signal
 import subprocess
@@ -33,11 +33,13 @@ from studies.storage.store import Store
 from tests.studies.confirmation.test_confirmation_run import jobs
 
 with Store.open(sys.argv[1]) as store:
-    run_confirmation_jobs(jobs(store, seconds=0.05), store, lambda event: print(event.job.seed, flush=True))
+    run_confirmation_jobs(
+        jobs(store, seconds=0.05), store, lambda event: print(event.job.seed, flush=True)
+    )
 """
 
 
-def again(seed: int, **changes: object) -> FakeEvaluator:
+def retraining(seed: int, **changes: object) -> FakeEvaluator:
     evaluator = training()
     evaluator.fingerprint = f"again with seed {seed}"
     return replace(evaluator, **changes)
@@ -50,7 +52,7 @@ def jobs(
     return [
         ConfirmationJob(trial=trial, evaluator=evaluator, seed=seed, token_budget=40_000)
         for seed in seeds
-        for evaluator in [again(seed, **changes)]
+        for evaluator in [retraining(seed, **changes)]
         for trial in trials
     ]
 
@@ -63,7 +65,7 @@ def store(sqlite_url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def any_store(url: str) -> Iterator[Store]:
-    """On each database."""
+    """A store in each kind of database."""
     with _begun(url) as store:
         yield store
 
@@ -87,7 +89,7 @@ def _asked(work: list[ConfirmationJob]) -> int:
     return sum(len(each.asked) for each in evaluators if isinstance(each, FakeEvaluator))
 
 
-def test_what_is_done_is_kept_whole_and_never_done_again(any_store: Store) -> None:
+def test_results_are_stored_and_jobs_run_once(any_store: Store) -> None:
     store = any_store
     events: list[JobEvent] = []
     work = jobs(store)
@@ -98,10 +100,12 @@ def test_what_is_done_is_kept_whole_and_never_done_again(any_store: Store) -> No
     runs = store.confirmation_runs("small")
     assert [run.scores for run in runs] == [event.scores for event in ended]
     assert all(run.curve[-1].loss == run.scores[0].value for run in runs)
-    assert all(run.seconds is not None and run.confirmation_stage.token_budget == 40_000 for run in runs)
-    again_later = jobs(store)
-    run_confirmation_jobs(again_later, store, events.append)
-    assert _asked(again_later) == 0
+    assert all(
+        run.seconds is not None and run.confirmation_stage.token_budget == 40_000 for run in runs
+    )
+    repeated = jobs(store)
+    run_confirmation_jobs(repeated, store, events.append)
+    assert _asked(repeated) == 0
     more = jobs(store, seeds=(3, 4))
     run_confirmation_jobs(more, store, events.append)
     assert _asked(more) == 3
@@ -114,15 +118,15 @@ def test_a_failure_is_a_result(store: Store) -> None:
     failing = jobs(store, seeds=(1,), failing=lambda architecture: True)
     run_confirmation_jobs(failing, store, events.append)
     assert {run.failure for run in store.confirmation_runs("small")} == {"diverged"}
-    assert {run.reason for run in store.confirmation_runs("small")} == {"as the test wants it"}
+    assert {run.reason for run in store.confirmation_runs("small")} == {"requested by the test"}
     reasons = {event.reason for event in events if isinstance(event, JobEnded)}
-    assert reasons == {"diverged: as the test wants it"}
+    assert reasons == {"diverged: requested by the test"}
     well = jobs(store, seeds=(1,))
     run_confirmation_jobs(well, store, events.append)
     assert _asked(well) == 0
 
 
-def test_a_failure_of_the_device_is_tried_again(any_store: Store) -> None:
+def test_a_failure_of_the_device_is_retried(any_store: Store) -> None:
     store = any_store
     lost = jobs(store, seeds=(1,), failing=lambda architecture: True, failure="device lost")
     run_confirmation_jobs(lost, store, lambda event: None)
@@ -132,12 +136,12 @@ def test_a_failure_of_the_device_is_tried_again(any_store: Store) -> None:
     assert {run.failure for run in store.confirmation_runs("small")} == {None}
 
 
-def test_an_exception_leaves_the_rest_for_another_time(store: Store) -> None:
+def test_an_exception_leaves_the_remaining_jobs_for_later(store: Store) -> None:
     def stumble(event: JobEvent) -> None:
         if isinstance(event, JobStarted) and event.job.seed == 2:
-            raise RuntimeError("the watcher's")
+            raise RuntimeError("from the listener")
 
-    with pytest.raises(RuntimeError, match="the watcher's"):
+    with pytest.raises(RuntimeError, match="from the listener"):
         run_confirmation_jobs(jobs(store), store, stumble)
     assert all(run.ended_at is not None for run in store.confirmation_runs("small"))
     assert len(_done(store)) == 3
@@ -145,7 +149,7 @@ def test_an_exception_leaves_the_rest_for_another_time(store: Store) -> None:
     assert len(_done(store)) == 9
 
 
-def test_what_a_living_process_works_on_is_left_to_it(
+def test_a_job_of_a_living_process_is_skipped(
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = any_store
@@ -156,7 +160,7 @@ def test_what_a_living_process_works_on_is_left_to_it(
         patch.setattr("studies.storage.confirmation_jobs.this_process", lambda: elsewhere)
         assert store.claim_confirmation(first)
     assert not store.claim_confirmation(first)
-    store.end_confirmation(first, seconds=1.0)  # not ours to end, to give up or to keep alive
+    store.end_confirmation(first, seconds=1.0)  # another process owns it: nothing changes
     store.release_confirmation(first)
     store.renew_confirmation(first)
     (run,) = store.confirmation_runs("small")
@@ -173,17 +177,17 @@ def _fall_silent(store: Store) -> None:
         connection.execute(REPEATS.update().values(seen_at=long_ago))
 
 
-def test_two_at_once_share_the_work(store: Store, sqlite_url: str) -> None:
+def test_two_processes_share_the_work(store: Store, sqlite_url: str) -> None:
     with _start(sqlite_url) as one, _start(sqlite_url) as other:
-        told = [worker.communicate(timeout=200)[0] for worker in (one, other)]
+        outputs = [worker.communicate(timeout=200)[0] for worker in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0)
-    assert "1" in told[0] + told[1]
+    assert "1" in outputs[0] + outputs[1]
     assert set(_done(store).values()) == {1}
     assert len(_done(store)) == 9
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
-def test_who_is_killed_loses_what_was_in_hand(
+def test_a_killed_process_loses_only_its_running_job(
     store: Store, sqlite_url: str, kind: signal.Signals
 ) -> None:
     with _start(sqlite_url) as worker:
@@ -214,7 +218,7 @@ def _ended(store: Store) -> list[ConfirmationRun]:
     return [run for run in store.confirmation_runs("small") if run.ended_at is not None]
 
 
-def test_a_study_that_is_forgotten_takes_its_repeats_along(store: Store) -> None:
+def test_deleting_a_study_deletes_its_confirmation_runs(store: Store) -> None:
     run_confirmation_jobs(jobs(store, seeds=(1,)), store, lambda event: None)
     store.delete_study("small")
     with store._database.read() as connection:

@@ -1,4 +1,4 @@
-"""What repeated trainings say, against scipy, closed forms and simulation."""
+"""Tests of confirmation statistics against scipy, closed forms and simulation."""
 
 import math
 
@@ -20,7 +20,7 @@ from studies.confirmation.confirmation_statistics import (
 _NOISE = Noise(sd=0.01, low=0.008, high=0.013, degrees=10_000)
 
 
-def _contender(loss: float, ms: float, margin: float | None = None) -> CandidateScores:
+def _candidate(loss: float, ms: float, margin: float | None = None) -> CandidateScores:
     low, high = (None, None) if margin is None else (ms - margin, ms + margin)
     return CandidateScores(
         loss=loss, others=(Score(name="decode", value=ms, unit="ms", low=low, high=high),)
@@ -28,7 +28,7 @@ def _contender(loss: float, ms: float, margin: float | None = None) -> Candidate
 
 
 class TestSeedNoise:
-    def test_of_two_seeds_it_is_that_of_the_differences(self) -> None:
+    def test_for_two_seeds_it_follows_from_the_differences(self) -> None:
         one, other = np.random.default_rng(0).normal(size=(2, 6))
         noise = seed_noise([{3: a, 9: b} for a, b in zip(one, other, strict=True)])
         assert noise is not None
@@ -37,14 +37,14 @@ class TestSeedNoise:
         assert noise.low == pytest.approx(noise.sd * math.sqrt(5 / stats.chi2(5).ppf(0.975)))
         assert noise.high == pytest.approx(noise.sd * math.sqrt(5 / stats.chi2(5).ppf(0.025)))
 
-    def test_what_a_seed_does_to_all_alike_is_no_noise(self) -> None:
+    def test_the_common_effect_of_a_seed_is_not_noise(self) -> None:
         losses = [{1: 1.0, 2: 1.5, 3: 0.5}, {1: 2.0, 2: 2.5, 3: 1.5}]
         noise = seed_noise(losses)
         assert noise is not None
         assert noise.sd == pytest.approx(0, abs=1e-12)
         assert noise.degrees == 2
 
-    def test_a_training_that_is_missing_leaves_the_others_of_use(self) -> None:
+    def test_missing_trainings_are_allowed(self) -> None:
         generator = np.random.default_rng(1)
         losses = [dict(enumerate(row)) for row in generator.normal(0, 0.1, (60, 3))]
         for each in losses[::2]:
@@ -55,7 +55,7 @@ class TestSeedNoise:
         assert noise.low < 0.1 < noise.high
 
     @pytest.mark.parametrize("losses", [[], [{}], [{1: 1.0, 2: 2.0}], [{1: 1.0}, {1: 2.0}]])
-    def test_what_too_few_trainings_tell(self, losses: list[dict[int, float]]) -> None:
+    def test_too_few_trainings_give_none(self, losses: list[dict[int, float]]) -> None:
         assert seed_noise(losses) is None
 
     def test_its_interval_covers(self) -> None:
@@ -70,14 +70,14 @@ class TestSeedNoise:
 
 class TestRankCorrelation:
     @pytest.mark.parametrize("levels", [3, 1_000])
-    def test_it_is_spearmans_with_ties_and_without(self, levels: int) -> None:
+    def test_it_equals_spearman_with_and_without_ties(self, levels: int) -> None:
         one, other = np.random.default_rng(0).integers(0, levels, (2, 12)).astype(float)
         found = rank_correlation(list(one), list(other))
         assert found is not None
         assert found.value == pytest.approx(stats.spearmanr(one, other).statistic)
         assert found.low < found.value < found.high
 
-    def test_a_perfect_order_of_few_is_no_certainty(self) -> None:
+    def test_a_perfect_order_of_few_candidates_has_a_wide_interval(self) -> None:
         lows = []
         for count in (3, 5, 8, 20):
             found = rank_correlation(range(count), range(count))
@@ -87,7 +87,7 @@ class TestRankCorrelation:
         assert lows == sorted(lows)
         assert lows[0] < 0 < lows[1] < 0.85 < lows[2] < lows[3] < 1
 
-    def test_the_other_way_round_it_is_the_negative(self) -> None:
+    def test_reversing_one_order_negates_it(self) -> None:
         one, other = [1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 3.0, 2.0, 5.0, 4.0]
         up, down = rank_correlation(one, other), rank_correlation(one, [-each for each in other])
         assert up is not None
@@ -102,9 +102,7 @@ class TestRankCorrelation:
         ("one", "other"),
         [([], []), ([1.0], [2.0]), ([1.0, 2.0], [1.0, 2.0]), ([1.0] * 4, [1.0, 2.0, 3.0, 4.0])],
     )
-    def test_there_is_none_of_few_or_equal_values(
-        self, one: list[float], other: list[float]
-    ) -> None:
+    def test_few_or_equal_values_have_none(self, one: list[float], other: list[float]) -> None:
         assert rank_correlation(one, other) is None
         assert rank_correlation(other, one) is None
 
@@ -113,8 +111,8 @@ class TestRankCorrelation:
         truth = 6 / math.pi * math.asin(correlation / 2)
         hits = 0
         for one, other in generator.normal(size=(40, 2, 8)):
-            beside = correlation * one + math.sqrt(1 - correlation**2) * other
-            found = rank_correlation(list(one), list(beside))
+            related = correlation * one + math.sqrt(1 - correlation**2) * other
+            found = rank_correlation(list(one), list(related))
             assert found is not None
             hits += found.low <= truth <= found.high
         assert hits >= 35
@@ -122,7 +120,9 @@ class TestRankCorrelation:
 
 class TestNoiseCeiling:
     @pytest.mark.parametrize("crowd", [0, 13])
-    def test_it_is_what_two_noisy_readings_of_one_order_come_to(self, crowd: int) -> None:
+    def test_it_is_the_mean_correlation_of_two_noisy_measurements_of_one_order(
+        self, crowd: int
+    ) -> None:
         generator = np.random.default_rng(4)
         truth = generator.normal(0, 0.03, (200, 20))
         truth[:, :crowd] = 0.4 * truth[:, :crowd] - 0.08
@@ -135,61 +135,65 @@ class TestNoiseCeiling:
             np.mean(found), abs=0.02
         )
 
-    def test_noise_of_the_long_reading_counts_too(self) -> None:
+    def test_the_noise_of_the_long_losses_lowers_it(self) -> None:
         losses = list(np.linspace(1.0, 1.2, 10))
         quiet, loud = (noise_ceiling(losses, losses, 1e-6, sd) for sd in (1e-6, 0.05))
         assert quiet == pytest.approx(1.0)
         assert loud is not None
         assert loud < 0.95
 
-    def test_two_candidates_and_nothing_but_noise_have_none(self) -> None:
+    def test_two_candidates_or_pure_noise_have_none(self) -> None:
         assert noise_ceiling([1.0, 1.001, 1.002], [1.0, 2.0, 3.0], 0.01, 0.01) is None
         assert noise_ceiling([1.0, 2.0], [1.0, 2.0], 0.01, 0.01) is None
 
 
-def test_equal_candidates_seem_different_once_in_twenty() -> None:
+def test_equal_candidates_appear_to_differ_once_in_twenty() -> None:
     generator = np.random.default_rng(5)
-    apart = 0
+    different = 0
     for _ in range(2_000):
         noise = seed_noise([dict(enumerate(row)) for row in generator.normal(0, 0.1, (4, 2))])
         assert noise is not None
         one, other = generator.normal(0, 0.1, 2)
-        apart += abs(one - other) > significant_gap(noise)
-    assert apart / 2_000 == pytest.approx(0.05, abs=0.015)
+        different += abs(one - other) > significant_gap(noise)
+    assert different / 2_000 == pytest.approx(0.05, abs=0.015)
 
 
 class TestFrontProbabilities:
-    def test_two_of_one_speed_and_loss_share_the_place(self) -> None:
-        shares = front_probabilities([_contender(1.0, 5.0), _contender(1.0, 5.0)], _NOISE, {})
-        assert shares == (pytest.approx(0.5, abs=0.015), pytest.approx(0.5, abs=0.015))
+    def test_two_equal_candidates_have_a_probability_of_one_half(self) -> None:
+        probabilities = front_probabilities(
+            [_candidate(1.0, 5.0), _candidate(1.0, 5.0)], _NOISE, {}
+        )
+        assert probabilities == (pytest.approx(0.5, abs=0.015), pytest.approx(0.5, abs=0.015))
 
-    def test_a_gap_of_loss_counts_in_its_noise(self) -> None:
-        shares = front_probabilities([_contender(1.0, 5.0), _contender(1.01, 5.0)], _NOISE, {})
+    def test_a_difference_in_loss_is_relative_to_the_noise(self) -> None:
+        probabilities = front_probabilities(
+            [_candidate(1.0, 5.0), _candidate(1.01, 5.0)], _NOISE, {}
+        )
         expected = stats.norm.cdf(1 / math.sqrt(2))
-        assert shares == (
+        assert probabilities == (
             pytest.approx(expected, abs=0.015),
             pytest.approx(1 - expected, abs=0.015),
         )
 
-    def test_of_a_noise_that_is_hardly_known_tails_are_long(self) -> None:
+    def test_uncertain_noise_gives_heavy_tails(self) -> None:
         noise = Noise(sd=0.01, low=0.001, high=1.0, degrees=2)
-        _, behind = front_probabilities([_contender(1.0, 5.0), _contender(1.06, 5.0)], noise, {})
-        assert behind == pytest.approx(stats.t(2).sf(6 / math.sqrt(2)), abs=0.01)
+        _, second = front_probabilities([_candidate(1.0, 5.0), _candidate(1.06, 5.0)], noise, {})
+        assert second == pytest.approx(stats.t(2).sf(6 / math.sqrt(2)), abs=0.01)
 
     def test_a_speed_is_drawn_within_its_interval(self) -> None:
-        """The slower one is worse in both, unless it is the faster after all."""
-        rivals = [_contender(1.0, 5.0, margin=0.5), _contender(2.0, 5.2, margin=0.5)]
-        first, second = front_probabilities(rivals, _NOISE, {})
+        """The second is dominated, unless it is in fact the faster one."""
+        candidates = [_candidate(1.0, 5.0, margin=0.5), _candidate(2.0, 5.2, margin=0.5)]
+        first, second = front_probabilities(candidates, _NOISE, {})
         assert first == 1
         sd = 0.5 / 1.96 * math.sqrt(2)
         assert second == pytest.approx(stats.norm.sf(0.2 / sd), abs=0.015)
 
-    def test_above_a_budget_nobody_is_on_the_front_or_keeps_others_off_it(self) -> None:
-        rivals = [_contender(1.0, 9.0), _contender(2.0, 9.5), _contender(2.0, 4.0)]
-        assert front_probabilities(rivals, _NOISE, {"decode": 9.2}) == (1, 0, 1)
+    def test_a_candidate_above_a_budget_is_not_on_the_front_and_dominates_no_other(self) -> None:
+        candidates = [_candidate(1.0, 9.0), _candidate(2.0, 9.5), _candidate(2.0, 4.0)]
+        assert front_probabilities(candidates, _NOISE, {"decode": 9.2}) == (1, 0, 1)
 
-    def test_without_noise_it_is_the_front(self) -> None:
-        still = Noise(sd=0.0, low=0.0, high=0.0, degrees=3)
-        rivals = [_contender(1.0, 5.0), _contender(1.0, 5.0), _contender(1.1, 5.0)]
-        assert front_probabilities(rivals, still, {}) == (1, 1, 0)
-        assert front_probabilities(rivals[:1], _NOISE, {}) == (1,)
+    def test_without_noise_the_front_is_certain(self) -> None:
+        none = Noise(sd=0.0, low=0.0, high=0.0, degrees=3)
+        candidates = [_candidate(1.0, 5.0), _candidate(1.0, 5.0), _candidate(1.1, 5.0)]
+        assert front_probabilities(candidates, none, {}) == (1, 1, 0)
+        assert front_probabilities(candidates[:1], _NOISE, {}) == (1,)

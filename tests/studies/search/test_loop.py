@@ -152,6 +152,16 @@ class TestDuplicates:
         assert len(stages[1].asked) == len(feasible) > len(set(_draws(tuple(feasible))))
 
 
+def test_architectures_that_this_process_proposed_are_not_read_from_the_store(
+    spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(Store, "architecture", lambda self, digest: read.append(digest))
+    trials = run_with_fakes(spec, store)
+    assert len(trials) == spec.trials
+    assert read == []
+
+
 class TestReferences:
     def test_they_come_first_and_run_every_stage_whatever_the_budgets(
         self, spec: StudySpec, store: Store

@@ -10,7 +10,7 @@ import pytest
 
 from evaluators.evaluator import Evaluation, Report
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
-from evaluators.speed.latency_model import FEWEST
+from evaluators.speed.latency_model import MIN_MEASUREMENTS
 from hardware.fake import FakeRunner
 from hardware.measurement import Measurement
 from hardware.runner import LoadedModel
@@ -67,14 +67,14 @@ def test_a_candidate_predicted_above_a_budget_is_not_measured(
         assert "decode" not in trial.values
         assert decode_ms(trial, store) > BUDGET_MS
     measured = [trial for trial in trials[: unmeasured[0].number] if trial.duplicate_of is None]
-    assert len(measured) >= FEWEST
+    assert len(measured) >= MIN_MEASUREMENTS
     assert max(Counter(latency.asked).values()) == 1
 
 
 def test_a_candidate_within_the_budget_is_measured(sqlite_url: str, store: Store) -> None:
     trials = run(limited(sqlite_url), store, fakes.latency())
     within = [trial for trial in trials if decode_ms(trial, store) <= BUDGET_MS]
-    assert any(trial.number > FEWEST for trial in within)
+    assert any(trial.number > MIN_MEASUREMENTS for trial in within)
     assert all("decode" in trial.values for trial in within)
 
 

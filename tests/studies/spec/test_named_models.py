@@ -15,7 +15,7 @@ from studies.spec.reference_models import (
     check_models,
     model_of,
     paired_reference,
-    with_known_models,
+    with_stored_models,
 )
 from studies.spec.study_file import read_spec
 from studies.spec.study_spec import StudySpec, from_json
@@ -97,14 +97,14 @@ def test_a_study_resumes_without_the_file(folder: Path) -> None:
     spec = read(folder, "models/mine.json")
     with pytest.raises(ValueError, match=r"^references: '.*models/mine\.json' does not exist"):
         check_models(spec)
-    known = with_known_models(spec, from_json(spec_to_json(begun)))
+    known = with_stored_models(spec, from_json(spec_to_json(begun)))
     assert known == begun
 
 
 def test_a_file_that_was_changed_is_another_study(folder: Path) -> None:
     begun = read(folder, "models/mine.json")
     (folder / "models" / "mine.json").write_text(to_json(replace(MINE, norm_eps=0.1)))
-    [change] = difference(begun, with_known_models(read(folder, "models/mine.json"), begun))
+    [change] = difference(begun, with_stored_models(read(folder, "models/mine.json"), begun))
     assert change.startswith("models.mine: ")
 
 
@@ -135,7 +135,7 @@ def test_a_file_that_was_changed_is_another_study(folder: Path) -> None:
         (["\0"], "", "", "is neither a preset nor a file"),
     ],
 )
-def test_a_mistake_is_one_sentence(
+def test_an_error_is_one_sentence(
     references: list[str], more: str, device: str, sentence: str, folder: Path
 ) -> None:
     (folder / "text.json").write_text("no architecture")

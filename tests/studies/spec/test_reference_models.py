@@ -7,7 +7,7 @@ import pytest
 from search_space.costs import parameter_counts
 from search_space.preset_models import PRESETS
 from search_space.space.rules import Rules
-from studies.spec.reference_models import paired_reference, with_known_reference, with_reference
+from studies.spec.reference_models import paired_reference, with_reference, with_stored_reference
 from studies.spec.study_file import read_spec
 from studies.spec.study_spec import DeviceSettings, StudySpec
 from tests.studies.fakes import small_spec
@@ -51,17 +51,17 @@ def test_a_resumed_study_keeps_its_reference(monkeypatch: pytest.MonkeyPatch) ->
     nearer = {"a nearer one": PRESETS["lfm2.5-230m"]}
     monkeypatch.setattr("studies.spec.reference_models.PRESETS", nearer | PRESETS)
     assert paired_reference(spec) == "a nearer one"
-    assert with_known_reference(spec, begun) == begun
+    assert with_stored_reference(spec, begun) == begun
     named = spec.model_copy(update={"device": DeviceSettings(reference="gemma-3-270m")})
-    assert with_known_reference(named, begun) == named
-    assert with_known_reference(spec, spec) == spec  # started before measurements were paired
+    assert with_stored_reference(named, begun) == named
+    assert with_stored_reference(spec, spec) == spec  # started before measurements were paired
 
 
 def test_it_is_one_that_the_runner_supports(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = _searching(230_000_000, 230_000_000)
     device = DeviceSettings(runner="llama.cpp")
     monkeypatch.setattr(
-        "studies.spec.reference_models.inexpressible",
+        "studies.spec.reference_models.unsupported_by_format",
         lambda model, _: "no convolutions there" if "c" in model.layout else None,
     )
     there = spec.model_copy(update={"device": device})

@@ -95,12 +95,12 @@ def test_defaults_are_filled_in(spec):
         (
             "proxy.rungs",
             [0.5, 0.25],
-            "proxy.rungs: [0.5, 0.25] is not in increasing order between 0 and 1 (exclusive)",
+            "proxy.rungs: [0.5, 0.25] is not in ascending order between 0 and 1 (exclusive)",
         ),
         (
             "proxy.rungs",
             [0.5, 1.0],
-            "proxy.rungs: [0.5, 1.0] is not in increasing order between 0 and 1 (exclusive)",
+            "proxy.rungs: [0.5, 1.0] is not in ascending order between 0 and 1 (exclusive)",
         ),
         (
             "proxy",
@@ -134,7 +134,7 @@ def test_defaults_are_filled_in(spec):
         (
             "target.more_depths",
             [4096, 1024],
-            "target.more_depths: [4096, 1024] is not in increasing order between 0 and 1,048,576",
+            "target.more_depths: [4096, 1024] is not in ascending order between 0 and 1,048,576",
         ),
         (
             "target.more_depths",
@@ -197,11 +197,12 @@ def test_defaults_are_filled_in(spec):
         ("space.matched", {"count": "total"}, "space.matched.parameters is missing"),
         ("space.matched", 400_000, "space.matched: 400000 is not a table of named fields"),
         ("space.mixers", ["c", "x"], "space.mixers[1]: 'x' is not one of c, a, s, l, -"),
-        ("space.rules.first", ["l"], "space.rules.first: 'l' is not among the mixers, c, a"),
+        ("space.rules.first", ["l"], "space.rules.first: 'l' is not one of the mixers c, a"),
         (
             "space.rules.attention_layers",
             [3, 2],
-            "space.rules.attention_layers: 3 to 2 is not a range from 0 or more upwards",
+            "space.rules.attention_layers: 3 to 2 is not an ascending range that starts at 0 or "
+            "more",
         ),
         (
             "space.rules.weight_mb",
@@ -296,16 +297,16 @@ class TestSharedNetwork:
         data = self.layouts_only()
         data["space"]["width"] = [64, 128]
         assert sentence(data) == (
-            "space.width: [64, 128] is not one size, and layouts need one where proxy.method is "
-            "'shared'"
+            "space.width: [64, 128] is not a single value; only the layout may vary when "
+            "proxy.method is 'shared'"
         )
 
     def test_choices_of_several_sizes_are_named_together(self):
         data = self.layouts_only()
         data["space"] |= {"width": [64, 128], "feed_forward": [1.0, 2.0], "kv_heads": [1, 2]}
         assert sentence(data) == (
-            "space.width: [64, 128], feed_forward: [1.0, 2.0] and kv_heads: [1, 2] are not one "
-            "size each, and layouts need one where proxy.method is 'shared'"
+            "space.width: [64, 128], feed_forward: [1.0, 2.0] and kv_heads: [1, 2] are not single "
+            "values; only the layout may vary when proxy.method is 'shared'"
         )
 
     def test_a_reference_outside_the_space_cannot_share_it(self):

@@ -1,4 +1,4 @@
-"""What is opened, what is refused, and that a refusal changes nothing."""
+"""Tests of which databases are opened or refused, and that a refusal changes nothing."""
 
 import os
 import shutil
@@ -44,9 +44,7 @@ def _foreign_file(path: Path) -> bytes:
         ("postgresql+psycopg2://127.0.0.1/study", "is not a database of SQLite or PostgreSQL"),
     ],
 )
-def test_refuses_in_one_sentence_what_is_no_place_for_a_study(
-    tmp_path: Path, url: str, words: str
-) -> None:
+def test_refuses_unsuitable_urls_in_one_sentence(tmp_path: Path, url: str, words: str) -> None:
     assert words.format(folder=tmp_path) in _refused(url.format(folder=tmp_path))
 
 
@@ -55,7 +53,7 @@ def test_shows_no_password(slashes: str) -> None:
     assert "secret" not in _refused(f"postgresql{slashes}me:secret@127.0.0.1:1/study")
 
 
-def test_makes_no_file_where_none_is_wanted(tmp_path: Path) -> None:
+def test_creates_no_file_without_create(tmp_path: Path) -> None:
     assert "does not exist" in _refused(f"sqlite:///{tmp_path}/study.db", create=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -76,18 +74,18 @@ def test_leaves_alone_the_database_of_another_program(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_makes_no_tables_where_none_are_wanted(postgresql_url: str) -> None:
+def test_creates_no_tables_without_create(postgresql_url: str) -> None:
     for _ in range(2):
         assert "holds no study" in _refused(postgresql_url, create=False)
 
 
-def test_leaves_alone_another_programs_tables_beside_ours(url: str) -> None:
+def test_refuses_a_database_with_tables_of_ours_and_of_another_program(url: str) -> None:
     Store.open(url).close()
     _execute(url, "CREATE TABLE birds (name TEXT)")
     assert "another program: it holds a table 'birds'" in _refused(url)
 
 
-def test_opens_what_optuna_has_begun(url: str) -> None:
+def test_opens_a_database_that_optuna_created(url: str) -> None:
     optuna = pytest.importorskip("optuna")
     storage = optuna.storages.RDBStorage(_driver(url))
     storage.create_new_study([optuna.study.StudyDirection.MINIMIZE] * 2, "theirs")
@@ -109,7 +107,7 @@ def test_opens_an_empty_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b.db", "{braces}.db", "100%.db", "größe?.db"])
-def test_opens_files_of_unusual_names(tmp_path: Path, name: str) -> None:
+def test_opens_files_with_unusual_names(tmp_path: Path, name: str) -> None:
     url = sa.URL.create("sqlite", database=str(tmp_path / name)).render_as_string()
     with Store.open(url) as store:
         store.add_study("ours", "{}")
@@ -129,7 +127,7 @@ def test_refuses_tables_of_ours_without_a_version(url: str) -> None:
     assert "is damaged" in _refused(url)
 
 
-def test_those_who_open_a_new_database_at_once_all_succeed(url: str) -> None:
+def test_concurrent_openings_of_a_new_database_all_succeed(url: str) -> None:
     def open_it(number: int) -> None:
         with Store.open(url) as store:
             store.add_study("ours", "{}")
@@ -139,7 +137,7 @@ def test_those_who_open_a_new_database_at_once_all_succeed(url: str) -> None:
         assert len(list(pool.map(open_it, range(6)))) == 6
 
 
-def test_a_file_is_safe_from_a_sudden_death_and_waits_for_other_writers(sqlite_url: str) -> None:
+def test_a_file_survives_a_crash_and_waits_for_other_writers(sqlite_url: str) -> None:
     with Store.open(sqlite_url) as store:
         engines = [store._database.engine, store.optuna_storage().engine]
         for engine in engines:
@@ -200,5 +198,5 @@ def _execute(url: str, statement: str) -> None:
     engine.dispose()
 
 
-def test_all_tables_of_ours_carry_our_prefix() -> None:
+def test_our_tables_have_our_prefix() -> None:
     assert all(name.startswith("nas_") for name in schema.METADATA.tables)

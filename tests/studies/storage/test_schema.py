@@ -1,4 +1,4 @@
-"""Databases of every released schema open, and their content is what it was."""
+"""Tests that databases of every released schema open with unchanged content."""
 
 import sqlite3
 from pathlib import Path
@@ -40,9 +40,7 @@ def _columns(url: str) -> dict[str, list[tuple[str, str, bool]]]:
 
 
 @pytest.mark.parametrize("dump", sorted(_GOLDEN.glob("schema_*.sql")), ids=lambda path: path.stem)
-def test_a_database_of_a_released_schema_opens_and_reads_as_it_did(
-    dump: Path, tmp_path: Path
-) -> None:
+def test_a_database_of_a_released_schema_is_read_unchanged(dump: Path, tmp_path: Path) -> None:
     url = _loaded(dump, tmp_path)
     with Store.open(url) as store:
         counts = summaries.status(store, "small").counts
@@ -59,16 +57,19 @@ def test_a_database_of_a_released_schema_opens_and_reads_as_it_did(
         assert (measurement.reference is None) == (dump.stem == "schema_1")
         assert measurement.samples_ns == (1_087_054, 1_087_064, 1_087_044)
         assert len(best.trial.curve) == 8
-        repeats = {run.number: run for run in store.confirmation_runs("small")}
+        runs = {run.number: run for run in store.confirmation_runs("small")}
         if dump.stem in ("schema_1", "schema_2"):
-            assert not repeats
+            assert not runs
         else:
-            long = repeats[13]
-            assert (long.confirmation_stage.seed, long.confirmation_stage.token_budget) == (1, 160_000)
+            long = runs[13]
+            assert (long.confirmation_stage.seed, long.confirmation_stage.token_budget) == (
+                1,
+                160_000,
+            )
             assert [score.value for score in long.scores] == [2.6741735013000003]
-            assert (repeats[1].failure, repeats[1].reason) == ("diverged", "as the test wants it")
+            assert (runs[1].failure, runs[1].reason) == ("diverged", "as the test wants it")
 
-        # And the study goes on.
+        # The study can be resumed.
         spec = from_json(store.study("small").spec)
         run_study(spec, evaluators=all_stages(), store=store, trials=18)
         assert summaries.status(store, "small").counts.ended == 18
@@ -77,7 +78,7 @@ def test_a_database_of_a_released_schema_opens_and_reads_as_it_did(
     assert _columns(url) == _columns(fresh)
 
 
-def test_there_is_a_golden_database_of_every_schema() -> None:
+def test_every_schema_has_a_golden_database() -> None:
     versions = range(1, 2 + len(schema.MIGRATIONS))
     names = {path.name for path in _GOLDEN.glob("*.sql")}
     assert names == {f"schema_{version}.sql" for version in versions}
@@ -92,19 +93,17 @@ def _add_colours(connection: sa.Connection) -> None:
     connection.execute(sa.text("ALTER TABLE nas_birds ADD COLUMN colour TEXT"))
 
 
-def _stumble(connection: sa.Connection) -> None:
+def _fail(connection: sa.Connection) -> None:
     connection.execute(sa.text("CREATE TABLE nas_stones (name TEXT)"))
     raise RuntimeError("half way")
 
 
-def test_an_older_database_takes_the_steps_it_lacks(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_database_is_migrated(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Store.open(url).close()
     released = schema.MIGRATIONS
     for steps in ((_add_birds,), (_add_birds, _add_colours)):
         monkeypatch.setattr(schema, "MIGRATIONS", (*released, *steps))
-        for _ in range(2):  # each step is taken once
+        for _ in range(2):  # each migration runs once
             with Store.open(url) as store:
                 with store._database.read() as connection:
                     birds = connection.execute(sa.text("SELECT * FROM nas_birds")).all()
@@ -115,12 +114,12 @@ def test_an_older_database_takes_the_steps_it_lacks(
         Store.open(url)
 
 
-def test_a_step_that_fails_leaves_the_database_as_it_was(
+def test_a_failing_migration_leaves_the_database_unchanged(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Store.open(url).close()
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, _add_birds, _stumble))
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, _add_birds, _fail))
         with pytest.raises(RuntimeError, match="half way"):
             Store.open(url)
     with Store.open(url) as store, store._database.read() as connection:

@@ -1,4 +1,4 @@
-"""One contract for every database: what a Store keeps, and who may work on what."""
+"""The contract of a Store, tested with every kind of database."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,8 +41,8 @@ _MEASUREMENT = Measurement(
     peak_memory_bytes=2**42,
     environment=ENVIRONMENT,
 )
-# As an evaluator times it today, beside two references of different sizes; `_MEASUREMENT` is as
-# an earlier release kept it.
+# Measurements as evaluators make them now, interleaved with references of different sizes;
+# `_MEASUREMENT` is one that an earlier release stored.
 _REFERENCE = replace(
     _MEASUREMENT,
     samples_ns=(2**50, 1),
@@ -83,7 +83,7 @@ def ghost(monkeypatch: pytest.MonkeyPatch) -> "Ghost":
 
 
 class Ghost:
-    """Lets this process claim in the name of one that is dead by the time anybody asks."""
+    """Claims trials on behalf of a process that is dead when another one checks."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
@@ -107,27 +107,25 @@ def _claim(store: Store, total: int = 10) -> Trial:
     return trial
 
 
-class TestMemory:
-    """The Memory of evaluators.cache."""
+class TestEvaluations:
+    """A store is an EvaluationCache."""
 
     @pytest.mark.parametrize(
         "architecture", [*PRESETS.values(), _ONE_LAYER], ids=[*PRESETS, "one layer"]
     )
-    def test_what_is_remembered_comes_back_whole(
+    def test_a_loaded_evaluation_equals_the_saved_one(
         self, store: Store, architecture: Architecture
     ) -> None:
         store.save_evaluation("device 1", architecture, _EVALUATION)
         assert store.load_evaluation("device 1", architecture) == _EVALUATION
         assert store.architecture(architecture_hash(architecture)) == architecture
 
-    def test_neither_another_evaluator_nor_another_architecture_is_answered(
-        self, store: Store
-    ) -> None:
+    def test_other_evaluators_and_other_architectures_have_no_entry(self, store: Store) -> None:
         store.save_evaluation("device 1", _NO_ATTENTION, _EVALUATION)
         assert store.load_evaluation("device 2", _NO_ATTENTION) is None
         assert store.load_evaluation("device 1", _ONLY_ATTENTION) is None
 
-    def test_the_first_of_two_stays(self, store: Store) -> None:
+    def test_the_first_of_two_evaluations_is_kept(self, store: Store) -> None:
         store.save_evaluation("device 1", _NO_ATTENTION, _EVALUATION)
         store.save_evaluation("device 1", _NO_ATTENTION, replace(_EVALUATION, seconds=9.0))
         assert store.load_evaluation("device 1", _NO_ATTENTION) == _EVALUATION
@@ -149,13 +147,13 @@ class TestStudies:
         assert store.add_study("theirs", "{2}").spec == "{1}"
         assert [study.name for study in store.studies()] == ["ours", "theirs"]
 
-    def test_an_unknown_study_is_the_users_mistake(self, store: Store) -> None:
+    def test_an_unknown_study_is_an_error(self, store: Store) -> None:
         with pytest.raises(ValueError, match=r"study: 'thiers' is not .* holds ours"):
             store.study("thiers")
         with pytest.raises(ValueError, match="thiers"):
             store.trials("thiers")
 
-    def test_forgetting_a_study_keeps_what_was_measured(self, store: Store) -> None:
+    def test_deleting_a_study_keeps_its_evaluations(self, store: Store) -> None:
         store.optuna_storage().create_new_study([], "ours")
         trial = store.begin(_claim(store), _NO_ATTENTION, rejections={"parameters": 2})
         store.save_evaluation("device 1", _NO_ATTENTION, _EVALUATION)
@@ -169,7 +167,7 @@ class TestStudies:
 
 
 class TestTrials:
-    def test_a_trial_is_stored_with_all_that_it_went_through(self, store: Store) -> None:
+    def test_a_trial_is_stored_with_its_stages_and_scores(self, store: Store) -> None:
         claimed = _claim(store)
         assert (claimed.number, claimed.state, claimed.model) == (0, "running", None)
         trial = store.begin(claimed, _NO_ATTENTION, optuna_number=3)
@@ -222,7 +220,7 @@ class TestTrials:
         ],
         ids=lambda outcome: outcome.state,
     )
-    def test_every_end_is_kept_with_its_reason(self, store: Store, outcome: Outcome) -> None:
+    def test_every_outcome_is_stored_with_its_reason(self, store: Store, outcome: Outcome) -> None:
         ended = store.end(store.begin(_claim(store), _ONE_LAYER), outcome)
         assert ended.outcome == outcome
         assert ended.state == outcome.state
@@ -248,23 +246,23 @@ class TestTrials:
             ("training", 2.0),
         ]
 
-    def test_a_duplicate_shares_the_outcome_and_the_scores_for_nothing(self, store: Store) -> None:
+    def test_a_duplicate_shares_the_outcome_and_the_scores_at_no_cost(self, store: Store) -> None:
         first = store.begin(_claim(store), _NO_ATTENTION)
         store.save_evaluation("device 1", _NO_ATTENTION, _EVALUATION)
         run = StageRun(stage="latency", fingerprint="device 1", seconds=2.5)
         store.leave(first, run, finished=True)
         first = store.end(first, _COMPLETE)
 
-        again = store.begin(_claim(store), _NO_ATTENTION)
-        assert store.earlier_duplicate(again) == first
-        duplicate = store.end(again, _COMPLETE, earlier_duplicate=first)
+        second = store.begin(_claim(store), _NO_ATTENTION)
+        assert store.earlier_duplicate(second) == first
+        duplicate = store.end(second, _COMPLETE, earlier_duplicate=first)
         assert (duplicate.state, duplicate.duplicate_of) == ("complete", 0)
         assert duplicate.scores == first.scores
         assert duplicate.stages == (replace(run, seconds=0.0),)
         third = store.begin(_claim(store), _NO_ATTENTION)
         assert store.earlier_duplicate(third) == first
 
-    def test_no_twin_is_a_running_trial_a_reference_or_a_failure_of_the_device(
+    def test_running_trials_references_and_device_failures_are_no_earlier_duplicates(
         self, store: Store
     ) -> None:
         reference = store.claim_reference("ours", "lfm2-350m-all-conv")
@@ -278,14 +276,14 @@ class TestTrials:
         store.end(store.begin(_claim(store), _ONE_LAYER), broken)
         assert store.earlier_duplicate(store.begin(_claim(store), _ONE_LAYER)) is not None
 
-    def test_refused_draws_are_counted_by_rule(self, store: Store) -> None:
+    def test_rejected_draws_are_counted_by_rule(self, store: Store) -> None:
         store.begin(_claim(store), _NO_ATTENTION, rejections={"parameters": 2})
         store.begin(_claim(store), _ONE_LAYER, rejections={"parameters": 1, "weight_mb": 4})
         assert store.rejections("ours") == {"parameters": 3, "weight_mb": 4}
 
 
 class TestClaims:
-    def test_no_more_than_wanted_are_ended_or_running(self, store: Store) -> None:
+    def test_no_more_than_the_total_are_ended_or_running(self, store: Store) -> None:
         trials = [store.begin(_claim(store, total=2), _NO_ATTENTION) for _ in range(2)]
         assert store.claim("ours", total=2) is None
         store.end(trials[0], _COMPLETE)
@@ -293,20 +291,20 @@ class TestClaims:
         store.interrupt(trials[1])
         assert _claim(store, total=2).number == 1
 
-    def test_an_interrupted_trial_is_taken_up_first_and_as_it_was(self, store: Store) -> None:
+    def test_an_interrupted_trial_is_resumed_first_and_unchanged(self, store: Store) -> None:
         interrupted = store.begin(_claim(store), _NO_ATTENTION, optuna_number=7)
         store.begin(_claim(store), _ONE_LAYER)
         store.interrupt(interrupted)
         assert store.trials("ours")[0].state == "interrupted"
-        again = _claim(store)
-        assert (again.number, again.model, again.optuna_number) == (0, interrupted.model, 7)
+        resumed = _claim(store)
+        assert (resumed.number, resumed.model, resumed.optuna_number) == (0, interrupted.model, 7)
         assert _claim(store).number == 2
 
-    def test_a_trial_without_an_architecture_is_as_if_it_never_was(self, store: Store) -> None:
+    def test_an_interrupted_trial_without_an_architecture_is_deleted(self, store: Store) -> None:
         store.interrupt(_claim(store))
         assert store.trials("ours") == ()
 
-    def test_its_number_is_given_to_the_next(self, store: Store) -> None:
+    def test_the_number_of_a_deleted_trial_is_reused(self, store: Store) -> None:
         first, second = _claim(store), _claim(store)
         store.begin(second, _NO_ATTENTION)
         store.interrupt(first)
@@ -317,7 +315,7 @@ class TestClaims:
         taken = _claim(store)
         assert (taken.number, taken.owner) == (0, owners.this_process())
 
-    def test_a_process_of_another_host_is_dead_once_it_is_silent(
+    def test_a_process_of_another_host_is_dead_after_an_hour_of_silence(
         self, store: Store, ghost: Ghost, url: str
     ) -> None:
         ghost.claim(store, host="elsewhere")
@@ -327,11 +325,11 @@ class TestClaims:
             two_hours_ago = datetime.now(UTC) - timedelta(hours=2)
             connection.execute(TRIALS.update().values(seen_at=two_hours_ago))
         engine.dispose()
-        # Only the one elsewhere is lost: this process is asked, and lives.
+        # Only the process elsewhere is lost; this process is checked directly, and is alive.
         assert _claim(store).number == 0
         assert _claim(store).number == 2
 
-    def test_what_kills_its_process_again_and_again_has_failed(
+    def test_a_trial_whose_process_dies_repeatedly_has_failed(
         self, store: Store, ghost: Ghost
     ) -> None:
         for _ in range(3):
@@ -342,7 +340,7 @@ class TestClaims:
         assert (outcome.state, outcome.failure) == ("failed", "process died")
         assert outcome.reason == "the process died 3 times before its first stage"
 
-    def test_the_former_owner_may_not_write_any_more(self, store: Store, ghost: Ghost) -> None:
+    def test_a_former_owner_may_not_write(self, store: Store, ghost: Ghost) -> None:
         lost = ghost.claim(store)
         _claim(store)
         for write in (
@@ -363,16 +361,16 @@ class TestClaims:
         assert store.claim_reference("ours", "lfm2-350m") is None
         assert store.claim("ours", total=1) is not None
 
-    def test_a_reference_that_the_device_failed_is_tried_again(self, store: Store) -> None:
-        for failure, again in (("device lost", True), ("build error", False)):
+    def test_a_reference_that_failed_through_the_device_is_retried(self, store: Store) -> None:
+        for failure, is_retried in (("device lost", True), ("build error", False)):
             name = f"reference {failure}"
             trial = store.claim_reference("ours", name)
             assert trial is not None
             outcome = Outcome(state="failed", stage="latency", reason="?", failure=failure)
             store.end(store.begin(trial, _ONE_LAYER), outcome)
-            assert (store.claim_reference("ours", name) is not None) == again
+            assert (store.claim_reference("ours", name) is not None) == is_retried
 
-    def test_those_who_claim_at_once_get_different_trials(self, url: str, store: Store) -> None:
+    def test_concurrent_claims_get_different_trials(self, url: str, store: Store) -> None:
         def claim(worker: int) -> list[int]:
             numbers = []
             with Store.open(url) as other:

@@ -1,4 +1,4 @@
-"""Costs against a device whose times are an exact sum of parts, with noise on top."""
+"""Costs of parts on a simulated device, whose times are a sum of parts with noise."""
 
 import math
 from dataclasses import replace
@@ -26,7 +26,7 @@ PREFILL = parse_workload("pp128")
 
 
 def true_ms(architecture: Architecture, workload: Workload) -> float:
-    """A model's parts, and something that belongs to none of them."""
+    """Return the sum of a model's parts and a constant that belongs to none of them."""
     tokens, square = (workload.tokens if workload.phase == "prefill" else 1), architecture.width**2
     total = 0.05 + 3e-9 * architecture.vocab_size * architecture.width
     for layer in architecture.layers:
@@ -57,7 +57,7 @@ def timed(
     generator: np.random.Generator,
     rounds: int = 3,
 ) -> ModelTimes:
-    """noise: of one round's ratio, which its interval tells; loading: what a fresh process adds."""
+    """Simulate timings with a known noise within a round, and noise `loading` between processes."""
     times = []
     for workload in workloads:
         reference_ms = true_ms(reference, workload)
@@ -118,7 +118,7 @@ def true_costs(width: int) -> dict[tuple[str, Workload], float]:
     return costs
 
 
-def test_without_noise_every_part_costs_what_it_was_given() -> None:
+def test_without_noise_every_cost_is_exact() -> None:
     truth = true_costs(1024)
     costs = operator_costs(profile())
     parts = {"convolution 3", "convolution 7", "attention", "window 512", "linear attention"}
@@ -132,20 +132,20 @@ def test_without_noise_every_part_costs_what_it_was_given() -> None:
 
 
 @pytest.mark.parametrize("loading", [0.0, 0.03])
-def test_intervals_hold_the_truth_as_often_as_they_say(loading: float) -> None:
+def test_intervals_have_their_nominal_coverage(loading: float) -> None:
     truth = true_costs(1024)
-    inside = []
+    covered = []
     for seed in range(40):
         for cost in operator_costs(profile(noise=0.01, loading=loading, seed=seed)):
             if cost.part != "convolution 3":
                 assert cost.ratio.low is not None
                 assert cost.ratio.high is not None
                 known = truth[cost.part, cost.workload]
-                inside.append(cost.ratio.low <= known <= cost.ratio.high)
-    assert 0.90 <= np.mean(inside) <= 0.99
+                covered.append(cost.ratio.low <= known <= cost.ratio.high)
+    assert 0.90 <= np.mean(covered) <= 0.99
 
 
-def test_the_convolution_that_costs_are_told_in_is_one_without_doubt() -> None:
+def test_the_convolution_that_costs_are_relative_to_is_exactly_one() -> None:
     costs = operator_costs(profile(noise=0.05))
     ones = [cost.ratio for cost in costs if cost.part == "convolution 3"]
     assert len(ones) == len(DEPTHS) + 1
@@ -175,7 +175,7 @@ def test_a_slow_reference_changes_no_cost() -> None:
         assert one.ratio.margin == pytest.approx(other.ratio.margin, abs=1e-12)
 
 
-def test_attention_passes_a_ratio_where_it_was_told_to() -> None:
+def test_attention_reaches_a_ratio_at_the_true_depth() -> None:
     convolution = mixer_ms(ShortConv(kernel=3), 1024**2, 0)
     depth = (3 * convolution - 9e-9 * 1024**2) / 1e-4
     costs = operator_costs(profile(noise=0.005))
@@ -204,7 +204,7 @@ def test_a_part_that_was_not_timed_is_left_out_and_the_others_stay() -> None:
         assert cost.ratio.value == pytest.approx(known[cost.part, cost.workload])
 
 
-def test_nothing_is_told_where_the_convolution_is_lost_in_noise() -> None:
+def test_there_are_no_costs_if_the_convolution_is_lost_in_noise() -> None:
     flat = profile()
     same = PairedRatio(value=1.0, deviation=0.05)
     probes = tuple(
@@ -236,7 +236,7 @@ def test_too_few_windows_leave_values_without_intervals() -> None:
     assert all(cost.ratio.margin is None and cost.ratio.low is None for cost in attention)
 
 
-def test_parts_add_up_to_whole_models_but_for_what_belongs_to_none() -> None:
+def test_parts_add_up_to_whole_models() -> None:
     checks = additivity(profile())
     assert len(checks) == 2 * (len(DEPTHS) + 1)
     for check in checks:

@@ -1,3 +1,5 @@
+"""Fixtures for tests that load models with transformers."""
+
 from collections.abc import Iterator
 
 import pytest
@@ -6,7 +8,7 @@ import torch
 
 @pytest.fixture(scope="session", autouse=True)
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Code that travels is copied to a cache of the tests; no network is asked for anything."""
+    """Use a separate cache for exported code, and no network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("huggingface")))
         patch.setenv("HF_HUB_OFFLINE", "1")
@@ -19,7 +21,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_torch_thread() -> Iterator[None]:
-    """Models are tiny here: several threads wait for each other longer than they work."""
+    """Use one thread: with such small models, several threads mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""Models as a person loads them: a folder is written, and transformers makes a model of it."""
+"""Exports models and loads them with transformers, as a user does."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ class Exported:
 
 
 def export(architecture: Architecture, folder: Path) -> Exported:
-    """Our model, and transformers' model of the folder that is written from it."""
+    """Return our model and the model that transformers loads from its export."""
     ours = lively_model(architecture)
     write_huggingface(
         architecture,
@@ -39,7 +39,7 @@ def load(folder: Path) -> Any:
 
 
 def lively_model(architecture: Architecture) -> LanguageModel:
-    """Initial weights, but with norms and biases that are no constants: each has an effect."""
+    """Return a model with initial weights, except that norms and biases are not constant."""
     model = LanguageModel(architecture).eval()
     model.initialise(seed=1)
     generator = torch.Generator().manual_seed(2)

@@ -1,4 +1,4 @@
-"""The folder itself: what is in it, that it trains, and that it comes back."""
+"""Folders for transformers: their content, training with `Trainer`, and reading them back."""
 
 import json
 import resource
@@ -47,12 +47,12 @@ def test_a_family_of_transformers_needs_no_code(tmp_path: Path) -> None:
     assert "trust_remote_code" not in (tmp_path / "README.md").read_text()
 
 
-def test_the_weights_may_be_read_by_whoever_reads_the_rest(tmp_path: Path) -> None:
+def test_the_weights_file_has_the_permissions_of_the_other_files(tmp_path: Path) -> None:
     write(QWEN, tmp_path)
     assert len({file.stat().st_mode for file in tmp_path.iterdir()}) == 1
 
 
-def test_the_card_says_what_it_is(tmp_path: Path) -> None:
+def test_the_card_describes_the_model(tmp_path: Path) -> None:
     write(EVERY, tmp_path)
     card = (tmp_path / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
@@ -71,11 +71,11 @@ def test_weights_are_float32_and_a_tied_head_is_stored_once(tmp_path: Path) -> N
     write(EVERY, tmp_path)
     with safe_open(tmp_path / "model.safetensors", framework="np") as file:
         assert file.metadata() == {"format": "pt"}
-        assert "head.weight" not in file.keys()  # noqa: SIM118 - it is no mapping
+        assert "head.weight" not in file.keys()  # noqa: SIM118 - it is not a mapping
         assert {file.get_tensor(name).dtype for name in file.keys()} == {np.dtype(np.float32)}  # noqa: SIM118
 
 
-def test_the_tokenizer_comes_along(tmp_path: Path) -> None:
+def test_the_tokenizer_is_exported(tmp_path: Path) -> None:
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
     from transformers import AutoTokenizer
@@ -106,7 +106,7 @@ def test_the_tokenizer_comes_along(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("architecture", [EVERY, QWEN], ids=["own code", "a family"])
-def test_trainer_trains_it_and_the_weights_come_back(
+def test_trainer_trains_it_and_the_weights_are_read_back(
     architecture: Architecture, tmp_path: Path
 ) -> None:
     from transformers import Trainer, TrainingArguments
@@ -141,8 +141,8 @@ def test_trainer_trains_it_and_the_weights_come_back(
     weights = read_weights(trained, architecture)
     ours.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()})
     with torch.no_grad():
-        wanted = load(trained)(tokens[None]).logits
-        assert (ours(tokens[None]) - wanted).abs().max() <= 1e-4 * wanted.std()
+        expected = load(trained)(tokens[None]).logits
+        assert (ours(tokens[None]) - expected).abs().max() <= 1e-4 * expected.std()
 
 
 @torch.no_grad()
@@ -151,7 +151,7 @@ def loss_of(model: Any, tokens: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def test_a_model_from_its_configuration_alone_begins_sanely(tmp_path: Path) -> None:
+def test_a_model_made_from_its_configuration_has_a_plausible_initial_loss(tmp_path: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     write(EVERY, tmp_path)
@@ -161,8 +161,8 @@ def test_a_model_from_its_configuration_alone_begins_sanely(tmp_path: Path) -> N
     assert 0.5 * np.log(EVERY.vocab_size) < loss < 2 * np.log(EVERY.vocab_size)
 
 
-def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path) -> None:
-    """As with every other file, so that one place cleans up."""
+def test_a_full_disk_raises_an_os_error(tmp_path: Path) -> None:
+    """As for all other files, so that errors are handled in one place."""
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     wide = stack(CONV, vocab_size=30_000)
@@ -175,7 +175,7 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, before)
 
 
-def test_the_configuration_is_json_with_nothing_of_this_machine(tmp_path: Path) -> None:
+def test_the_configuration_contains_no_paths_of_this_machine(tmp_path: Path) -> None:
     write(EVERY, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["max_position_embeddings"] == 128

@@ -1,4 +1,4 @@
-"""Ours against transformers: the same parameters, the same logits, the same text."""
+"""Our models against transformers: the same parameters, logits and generated text."""
 
 import json
 import math
@@ -50,7 +50,7 @@ FAMILIES: dict[str, Architecture] = {
 
 
 def transformers_count(architecture: Architecture) -> int:
-    """Of a model without memory; a tied head is one tensor."""
+    """Count the parameters of a model on the meta device; a tied head is counted once."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = config_of(architecture)
@@ -67,9 +67,9 @@ def tokens_for(architecture: Architecture, batch: int, length: int) -> torch.Ten
     return torch.randint(architecture.vocab_size, (batch, length), generator=generator)
 
 
-def assert_close(found: torch.Tensor, wanted: torch.Tensor) -> None:
-    """To 1e-4 of the logits' standard deviation."""
-    assert (found - wanted).abs().max() <= 1e-4 * wanted.std()
+def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Assert equality up to 1e-4 of the standard deviation of the logits."""
+    assert (found - expected).abs().max() <= 1e-4 * expected.std()
 
 
 def greedy(exported: Exported, prompt: torch.Tensor, count: int, **options: object) -> torch.Tensor:
@@ -77,18 +77,18 @@ def greedy(exported: Exported, prompt: torch.Tensor, count: int, **options: obje
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_have_as_many_parameters(name: str) -> None:
+def test_presets_have_the_same_number_of_parameters(name: str) -> None:
     assert transformers_count(PRESETS[name]) == parameter_counts(PRESETS[name]).total
 
 
 @given(architectures())
 @settings(max_examples=200)
-def test_any_architecture_has_as_many_parameters(architecture: Architecture) -> None:
+def test_any_architecture_has_the_same_number_of_parameters(architecture: Architecture) -> None:
     assert transformers_count(architecture) == parameter_counts(architecture).total
 
 
 @pytest.mark.parametrize("name", ["Llama", "Qwen2", "Qwen3", "Gemma3Text", "Lfm2", "Lfm3"])
-def test_transformers_own_defaults_are_read_as_its_classes_do(name: str) -> None:
+def test_the_default_configurations_of_transformers_are_read_as_its_classes_do(name: str) -> None:
     import transformers
 
     config = getattr(transformers, f"{name}Config")(num_hidden_layers=9)
@@ -106,7 +106,7 @@ def test_the_default_lfm3_is_our_preset() -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_each_family_is_compared_below(name: str) -> None:
+def test_each_family_is_among_the_examples_below(name: str) -> None:
     assert config_of(FAMILIES[name])["model_type"] == name.partition(",")[0]
 
 
@@ -148,16 +148,16 @@ def test_padding_to_the_left_changes_nothing(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", OWN)
 @torch.no_grad()
-def test_a_text_read_in_pieces_is_read_alike(name: str, tmp_path: Path) -> None:
+def test_a_text_read_in_pieces_gives_the_same_logits(name: str, tmp_path: Path) -> None:
     exported = export(OWN[name], tmp_path)
     tokens = tokens_for(OWN[name], batch=2, length=70)
     whole, cache = exported.theirs(tokens).logits, None
-    for piece, wanted in zip(
+    for piece, expected in zip(
         tokens.split([1, 40, 3, 26], 1), whole.split([1, 40, 3, 26], 1), strict=True
     ):
         output = exported.theirs(piece, past_key_values=cache, use_cache=True)
         cache = output.past_key_values
-        assert_close(output.logits, wanted)
+        assert_close(output.logits, expected)
     assert cache is not None
     assert cache.get_seq_length() == 70
 
@@ -174,5 +174,5 @@ def test_beams_keep_their_own_caches(tmp_path: Path) -> None:
 @torch.no_grad()
 def test_a_mask_of_another_length_is_refused(tmp_path: Path) -> None:
     exported = export(stack(CONV, LINEAR), tmp_path)
-    with pytest.raises(ValueError, match=r"attention_mask: \(1, 4\) is not the batch by all"):
+    with pytest.raises(ValueError, match=r"attention_mask: the shape \(1, 4\) is not \(1, 5\)"):
         exported.theirs(torch.zeros(1, 5, dtype=torch.long), attention_mask=torch.ones(1, 4))

@@ -1,4 +1,4 @@
-"""Writes the golden database of the present schema; run once for each schema, before its release.
+"""Writes the golden database of the current schema; run once per schema, before its release.
 
 python -m tests.studies.storage.golden.write
 """
@@ -19,7 +19,7 @@ from tests.studies.fakes import all_stages, small_spec, training, unlucky
 
 
 def golden_spec(url: str) -> StudySpec:
-    """Its trials end in every way."""
+    """A study whose trials have every outcome."""
     rules = Rules(parameters=(1_500_000, 9_000_000))
     return small_spec(
         url,
@@ -38,7 +38,7 @@ def main() -> None:
         stages[1].failing = lambda architecture: unlucky(architecture, 0.15)
         with Store.open(f"sqlite:///{path}") as store:
             run_study(golden_spec(f"sqlite:///{path}"), evaluators=stages, store=store)
-            _repeat(store)
+            _confirm(store)
         connection = sqlite3.connect(path)
         dump = "\n".join(connection.iterdump()).replace(platform.node(), "host")
         connection.close()
@@ -46,8 +46,8 @@ def main() -> None:
     Path(__file__).with_name(name).write_text(dump + "\n")
 
 
-def _repeat(store: Store) -> None:
-    """One training that succeeds and one that fails."""
+def _confirm(store: Store) -> None:
+    """Run one retraining that succeeds and one that fails."""
     for number, failing in ((13, False), (1, True)):
         (trial,) = store.trials("small", numbers=[number])
         evaluator = training()

@@ -1,4 +1,4 @@
-"""`nas profile` as a process, over times that are remembered: it pays for nothing here."""
+"""`nas profile` as a process, with cached times, so that nothing is measured."""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -8,7 +8,7 @@ import pytest
 
 from hardware.caches import largest_cache_bytes
 from hardware.local import LocalRunner
-from nas.workflows.profile_plan import QUICK, make_plan
+from nas.workflows.profile_plan import QUICK, plan_profile
 from nas.workflows.profile_timing import Profiling
 from studies.storage.store import Store
 from tests.nas.workflows.profile_parts import PartsRunner, at_once
@@ -18,16 +18,16 @@ WIDTH = 64
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where all times of `nas profile --quick --width 64` are known."""
+    """A database that contains all times of `nas profile --quick --width 64`."""
     url = f"sqlite:///{tmp_path_factory.mktemp('profile')}/nas.db"
-    plan = make_plan(
+    plan = plan_profile(
         QUICK, widths=[WIDTH], depths=[], quantizations=[], threads=[], prompt=None, rounds=None
     )
     device = PartsRunner(noise=0.003, loading=0.003, fingerprint=LocalRunner().fingerprint)
     with Store.open(url) as store:
         run = Profiling(plan, {1: device}, store, cache_bytes=largest_cache_bytes(), quiet=at_once)
-        run.run(lambda step, text: None)
-        assert run.done == run.wanted
+        run.run(lambda progress: None)
+        assert run.done == run.total
     return url
 
 
@@ -36,7 +36,7 @@ def profile(nas, storage: str):
     return lambda *more: nas("profile", "--quick", "--width", WIDTH, "--storage", storage, *more)
 
 
-def test_the_table_says_what_each_mixer_costs_in_80_columns(profile) -> None:
+def test_the_table_shows_the_cost_of_each_mixer_in_80_columns(profile) -> None:
     shown = profile()
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
@@ -56,13 +56,13 @@ def test_the_table_says_what_each_mixer_costs_in_80_columns(profile) -> None:
         assert word in shown.stdout
 
 
-def test_findings_follow_from_the_figures(profile) -> None:
+def test_findings_are_computed_from_the_times(profile) -> None:
     said = " ".join(profile().stdout.split())
     # On this device a window costs what full attention does until it is full.
-    assert "noise hides any difference of window 512 from attention up to depth 256" in said
-    assert "not at 1,024" in said
+    assert "window 512 and attention do not differ significantly up to depth 256, but" in said
+    assert "do at 1,024" in said
     assert "decode: attention costs" in said
-    assert "often said to cost 3 to 4 short convolutions; here attention costs more" in said
+    assert "often said to cost 3 to 4 short convolutions; here, attention costs more" in said
     assert "linear attention costs less at every depth up to 4,096" in said
     assert "the sum of the parts is" in said
 
@@ -80,7 +80,7 @@ def test_json_has_every_cost_with_its_interval(profile) -> None:
     assert document["findings"]
 
 
-def test_the_picture_is_an_svg_with_a_line_a_mixer(profile, tmp_path: Path) -> None:
+def test_the_picture_is_an_svg_with_a_line_per_mixer(profile, tmp_path: Path) -> None:
     result = profile("--picture", "costs.svg")
     assert result.returncode == 0
     root = ElementTree.parse(tmp_path / "costs.svg").getroot()
@@ -100,11 +100,11 @@ def test_the_picture_is_an_svg_with_a_line_a_mixer(profile, tmp_path: Path) -> N
         (["--threads", "999"], "threads: 999 is not between 1 and"),
         (["--rounds", "0"], "rounds: 0 is not between 1 and 100"),
         (["--picture", "costs.png"], "picture: 'costs.png' does not end in .svg"),
-        (["--picture", "no/costs.svg"], "picture: 'no/costs.svg' lies in a folder that does not"),
+        (["--picture", "no/costs.svg"], "picture: 'no/costs.svg' is in a folder that does not"),
         (["--storage", "nas.db"], "storage: 'nas.db' is not a database URL"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_nothing_is_timed(nas, arguments, sentence) -> None:
+def test_an_error_is_one_sentence_and_nothing_is_timed(nas, arguments, sentence) -> None:
     result = nas("profile", "--quick", *arguments)
     assert result.returncode == 2
     assert result.stderr.startswith(f"nas: {sentence}")
