@@ -1,6 +1,8 @@
 # Every target sets up .venv from the lock file when it is missing or older than that.
 INSTALLED := .venv/installed
 BIN := .venv/bin
+# One worker for each logical core, up to eight: each of them imports torch and holds about 1 GB.
+PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 # onnxruntime reports its use to its makers otherwise, by a database in the user's cache and uploads.
 export ORT_DISABLE_TELEMETRY := 1
 # llama.cpp's sources come with this package's; they want CMake and a C++ compiler.
@@ -13,10 +15,10 @@ search: $(INSTALLED)  ## run the quickstart study and show its front
 	$(BIN)/nas run quickstart
 
 test: $(INSTALLED)  ## the tests of every day
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-all: $(INSTALLED) $(LLAMA)/bin/llama-bench  ## the long ones too, and those against llama.cpp
-	$(BIN)/pytest -m "slow or not slow" --timeout 1200
+	$(PYTEST) -m "slow or not slow" --timeout 1200
 
 check: $(INSTALLED)  ## format, lint, words, types, import contracts, tests
 	$(BIN)/ruff format --check .
@@ -24,7 +26,7 @@ check: $(INSTALLED)  ## format, lint, words, types, import contracts, tests
 	$(BIN)/codespell --dictionary=docs/glossary.txt,-
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(PYTEST)
 
 $(INSTALLED): requirements.lock pyproject.toml
 	python3 -m venv .venv
