@@ -1,11 +1,11 @@
-# Every target sets up .venv from the lock file when it is missing or older than that.
+# Every target first sets up .venv from the lock file, unless it is newer than that file.
 INSTALLED := .venv/installed
 BIN := .venv/bin
 # One worker for each logical core, up to eight: each of them imports torch and holds about 1 GB.
 PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist worksteal
-# onnxruntime reports its use to its makers otherwise, by a database in the user's cache and uploads.
+# Otherwise onnxruntime reports usage to its makers, through a database in the user's cache and uploads.
 export ORT_DISABLE_TELEMETRY := 1
-# llama.cpp's sources come with this package's; they want CMake and a C++ compiler.
+# The sources of this package contain those of llama.cpp, which require CMake and a C++ compiler.
 LLAMA := .llama.cpp
 LLAMA_PACKAGE := llama_cpp_python-0.3.36
 
@@ -14,13 +14,13 @@ LLAMA_PACKAGE := llama_cpp_python-0.3.36
 search: $(INSTALLED)  ## run the quickstart study and show its front
 	$(BIN)/nas run quickstart
 
-test: $(INSTALLED)  ## the tests of every day
+test: $(INSTALLED)  ## run the tests
 	$(PYTEST)
 
-test-all: $(INSTALLED) $(LLAMA)/bin/llama-bench  ## the long ones too, and those against llama.cpp
+test-all: $(INSTALLED) $(LLAMA)/bin/llama-bench  ## run the slow tests and those against llama.cpp, too
 	$(PYTEST) -m "slow or not slow" --timeout 1200
 
-check: $(INSTALLED)  ## format, lint, words, types, import contracts, tests
+check: $(INSTALLED)  ## check format, style, words, types and import contracts, then run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/codespell --dictionary=docs/glossary.txt,-

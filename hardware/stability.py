@@ -7,7 +7,7 @@ window also slows its neighbour, so the ratio of the two is much steadier.
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from hardware.measurement import (
     Workload,
     window_quantiles_ns,
 )
+from hardware.progress import Say
 from hardware.runner import DeviceSnapshot, LoadedModel, Window
 
 _WINDOW_NS = 1e8
@@ -78,7 +79,7 @@ class Ratio:
 
 
 def measure_alone(
-    model: LoadedModel, timing_budgets: Sequence[TimingBudget], report: Callable[[str], None]
+    model: LoadedModel, timing_budgets: Sequence[TimingBudget], report: Say
 ) -> tuple[Measurement, ...]:
     """Time one model without a reference.
 
@@ -102,7 +103,7 @@ def measure_paired(
     model: LoadedModel,
     reference: LoadedModel,
     timing_budgets: Sequence[TimingBudget],
-    report: Callable[[str], None],
+    report: Say,
 ) -> tuple[Measurement, ...]:
     """Time a model in windows interleaved with those of a reference model.
 
@@ -223,7 +224,7 @@ class _Turns:
 def _measure(
     models: tuple[LoadedModel, ...],
     timing_budgets: Sequence[TimingBudget],
-    report: Callable[[str], None],
+    report: Say,
 ) -> Iterator[tuple[Measurement, ...]]:
     left_over = 0.0
     for timing_budget in timing_budgets:
@@ -234,7 +235,7 @@ def _measure(
 
 
 def _sample(
-    models: tuple[LoadedModel, ...], timing_budget: TimingBudget, report: Callable[[str], None]
+    models: tuple[LoadedModel, ...], timing_budget: TimingBudget, report: Say
 ) -> tuple[Measurement, ...]:
     start = reported = time.monotonic()
     turns = [_Turns(model, timing_budget.workload, timing_budget.quantile) for model in models]

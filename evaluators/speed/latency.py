@@ -110,7 +110,7 @@ class LatencyEvaluator:
 
     @property
     def fingerprint(self) -> str:
-        """A text with the workloads, the reference model, the device and versions."""
+        """The timing budgets, the reference model, the device and the versions, as one text."""
         # Databases hold evaluations under these names, so they must not change.
         facts = {
             "efforts": {

@@ -45,7 +45,7 @@ def run(
     with Store.open(spec.storage) as store:
         try:
             with live_study(spec, store) as live:
-                run_or_resume(
+                front, confirmation = run_or_resume(
                     spec,
                     store,
                     trials=trials,
@@ -62,4 +62,4 @@ def run(
                 soft_wrap=True,
             )
             raise
-        print_front(store, spec.name, argument_for_next_command(study, storage))
+    print_front(front, argument_for_next_command(study, storage), confirmation)

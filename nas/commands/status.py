@@ -20,7 +20,7 @@ def status(
     Shows how many trials have ended, which are running, which failed, and the time spent.
     """
     from nas.inputs.study_argument import find_study
-    from nas.views.study_status import confirmation_line, status_document, status_view
+    from nas.views.study_status import confirmation_status_line, status_document, status_view
     from nas.views.terminal import output, print_json
     from studies.analysis import summaries
     from studies.storage.store import Store
@@ -34,4 +34,4 @@ def status(
     else:
         output().print(status_view(progress), soft_wrap=True)
         if runs:
-            output().print(confirmation_line(runs), soft_wrap=True)
+            output().print(confirmation_status_line(runs), soft_wrap=True)

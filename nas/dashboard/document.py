@@ -17,6 +17,7 @@ from nas.dashboard.columns import (
 )
 from nas.dashboard.form import Document, Why
 from nas.dashboard.why import why_document
+from nas.exporters.formats import FORMATS
 from nas.findings.confirmation_findings import confirmation_findings
 from nas.findings.study_findings import study_findings, study_limitations
 from search_space.architecture import MIXERS
@@ -183,6 +184,9 @@ def _document(
         "created_at": seconds_since_1970(followed.study.created_at),
         "spec": _settings(followed),
         "mixers": list(_mixers()),
+        "export_formats": [
+            {"name": name, "summary": definition.summary} for name, definition in FORMATS.items()
+        ],
         "reference": paired_reference(followed.spec),
         "axes": list(_axes(followed)),
         "counts": _counts(followed, now),

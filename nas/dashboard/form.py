@@ -37,6 +37,18 @@ class MixerDocument(TypedDict):
     attention: bool
 
 
+class ExportFormatDocument(TypedDict):
+    """A format that trials can be exported in.
+
+    Attributes:
+        name: The name, as `nas export --format` takes it.
+        summary: What is written, such as "one Python file".
+    """
+
+    name: str
+    summary: str
+
+
 class AxisDocument(TypedDict):
     """A score of the study. Objectives come first, in the order of the study file.
 
@@ -364,6 +376,7 @@ class Document(TypedDict):
         created_at: When the study was created, in seconds since 1970 (UTC).
         spec: The study file with every default filled in, without the database URL.
         mixers: The kinds of mixers that layouts consist of, in the order of legends.
+        export_formats: The formats that trials can be exported in; the first is the default.
         reference: The reference model that is timed in alternation with every candidate: the name
             of a preset, or a file.
         axes: The scores of the study.
@@ -393,6 +406,7 @@ class Document(TypedDict):
     created_at: float
     spec: dict[str, Json]
     mixers: list[MixerDocument]
+    export_formats: list[ExportFormatDocument]
     reference: str
     axes: list[AxisDocument]
     counts: CountsDocument

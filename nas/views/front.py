@@ -12,13 +12,11 @@ from nas.findings.wording import number
 from nas.views.candidates import CandidateTable, Row
 from nas.views.scatter import Mark, scatter
 from nas.views.terminal import UNSETTLED, output, unsettled_legend
-from studies.analysis import summaries
 from studies.analysis.summaries import Axis, Front, is_unsettled
-from studies.confirmation.confirmation_results import Confirmation, read_confirmation
+from studies.confirmation.confirmation_results import Confirmation
 from studies.records import ScoredPoint, Trial, scored_point
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec
-from studies.storage.store import Store
 
 # One sign a row of the table, so that the scatter can say which is which.
 _SIGNS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -46,10 +44,15 @@ def front_document(
     }
 
 
-def print_front(store: Store, study: str, study_argument: str) -> None:
-    """The front and how to go on; `typed` is what the user calls the study by."""
-    front = summaries.front(store, study)
-    show_front(front, study_argument, read_confirmation(store, front))
+def print_front(front: Front, study_argument: str, confirmation: Confirmation | None) -> None:
+    """Print the front, and the commands that the user may want to run next.
+
+    Args:
+        front: The front.
+        study_argument: The arguments with which these commands find the study.
+        confirmation: What is known about the front from its confirmation, if anything is.
+    """
+    show_front(front, study_argument, confirmation)
     if front.members:
         first = front.knee or front.members[0]
         output().print(

@@ -43,7 +43,7 @@ def status_view(status: Status) -> Text:
     return Text("\n").join(_lines(status))
 
 
-def confirmation_line(runs: Sequence[ConfirmationRun]) -> str:
+def confirmation_status_line(runs: Sequence[ConfirmationRun]) -> str:
     """Return what `nas status` prints about the confirmation of a study.
 
     Args:

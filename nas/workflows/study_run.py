@@ -8,6 +8,8 @@ from nas.assembly import evaluators_of
 from nas.findings.wording import joined
 from studies.analysis import summaries
 from studies.analysis.followed_study import active_runs
+from studies.analysis.summaries import Front
+from studies.confirmation.confirmation_results import Confirmation, read_confirmation
 from studies.owner import Owner
 from studies.search.events import Listener
 from studies.search.loop import run_study
@@ -39,7 +41,7 @@ def run_or_resume(
     listener: Listener,
     say: Say,
     notify: Say,
-) -> int:
+) -> tuple[Front, Confirmation | None]:
     """Run a study until it has its trials, or resume it if it is in the database.
 
     Args:
@@ -53,7 +55,7 @@ def run_or_resume(
         notify: Receives remarks that the user should read.
 
     Returns:
-        The number of candidates that have ended.
+        The front, and what is known about it if it has been confirmed.
 
     Raises:
         ValueError: This machine lacks something that the study needs, the study in the database has
@@ -78,9 +80,11 @@ def run_or_resume(
         try:
             run_study(spec, evaluators=evaluators, store=store, listener=listener, trials=trials)
         except KeyboardInterrupt:
-            ended = _ended(spec, store) if _is_begun(spec, store) else 0
+            is_begun = _is_begun(spec, store)
+            ended = summaries.status(store, spec.name).counts.ended if is_begun else 0
             raise StudyInterrupted(ended, trials or spec.trials) from None
-    return _ended(spec, store)
+    front = summaries.front(store, spec.name)
+    return front, read_confirmation(store, front)
 
 
 def _report_other_processes(spec: StudySpec, store: Store, notify: Say) -> None:
@@ -118,5 +122,5 @@ def _is_begun(spec: StudySpec, store: Store) -> bool:
     return spec.name in [study.name for study in store.studies()]
 
 
-def _ended(spec: StudySpec, store: Store) -> int:
+def _ended(spec: StudySpec, store: Store) -> tuple[Front, Confirmation | None]:
     return summaries.status(store, spec.name).counts.ended

@@ -7,13 +7,6 @@ import { strip } from "./layout.js";
 import { axisValue, title } from "./study.js";
 
 const MAX_SLIDERS = 6;
-const FORMATS = [
-  ["json", "json: the architecture"],
-  ["torch", "torch: one Python file"],
-  ["hf", "hf: transformers"],
-  ["onnx", "onnx: onnxruntime"],
-  ["gguf", "gguf: llama.cpp"],
-];
 
 /**
  * Returns the complete trial with the smallest first objective among those within every budget.
@@ -39,7 +32,8 @@ export function budgetSection(page) {
   const sliders = element("div", { class: "sliders" });
   const winner = element("div", { class: "winner", "aria-live": "polite" });
   const status = element("p", { class: "export-status", role: "status" });
-  let format = "json";
+  /** @type {string | null} the selected export format; null for the default */
+  let selectedFormat = null;
   /** @type {Map<string, (limit: number | undefined) => void>} */
   const setters = new Map();
 
@@ -68,6 +62,8 @@ export function budgetSection(page) {
       return;
     }
     const goal = study.axes[0].name;
+    const formats = study.exportFormats.map(({ name, summary }) => [name, `${name}: ${summary}`]);
+    const format = selectedFormat ?? study.exportFormats[0].name;
     const command = exportCommand(page, best, format);
     fill(
       winner,
@@ -85,8 +81,8 @@ export function budgetSection(page) {
       element(
         "div",
         { class: "controls" },
-        choice("Format", FORMATS, format, (value) => {
-          format = value;
+        choice("Format", formats, format, (value) => {
+          selectedFormat = value;
           drawWinner();
         }),
         button("Copy command", async () => {
@@ -94,7 +90,7 @@ export function budgetSection(page) {
           status.textContent = "Copied.";
         }),
         button("Select", () => page.view.select([best.name])),
-        page.exporter === null ? null : exportButton(page, best, () => format, status),
+        page.exporter === null ? null : exportButton(page, best, format, status),
       ),
       status,
     );
@@ -126,7 +122,7 @@ function exportButton(page, row, format, status) {
     made.disabled = true;
     status.textContent = `Exporting ${title(row)} …`;
     try {
-      const { path, remark, next } = await page.exporter.write(page.study.name, row.name, format());
+      const { path, remark, next } = await page.exporter.write(page.study.name, row.name, format);
       status.textContent = `Wrote ${path}. ${remark ?? ""} Next: ${next.join("  or  ")}`;
     } catch (error) {
       status.textContent = `Export failed. ${error.message}`;

@@ -61,6 +61,11 @@ export class Study {
     return this.document.mixers;
   }
 
+  /** @returns {{name: string, summary: string}[]} the formats that trials can be exported in */
+  get exportFormats() {
+    return this.document.export_formats;
+  }
+
   /** @param {Row} row @returns {number} the number of attention layers, full or sliding-window */
   attentionLayers(row) {
     const letters = this.mixers.filter((mixer) => mixer.attention).map((mixer) => mixer.letter);

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from evaluators.evaluator import Progress
-from nas.views.study_status import confirmation_line, status_document, status_view
+from nas.views.study_status import confirmation_status_line, status_document, status_view
 from studies.analysis.summaries import Counts, Status
 from studies.owner import this_process
 from studies.records import ConfirmationRun, ConfirmationStage
@@ -127,7 +127,7 @@ def test_the_process_that_confirms_a_study_is_named(make_trial) -> None:
     failed = replace(ended, failure="diverged", reason="loss is nan")
     lost = replace(begun, owner=replace(this_process(), pid=2**22 + 1))
     where = f"process {os.getpid()} on {platform.node()}"
-    assert confirmation_line([begun, ended, failed, lost]) == (
+    assert confirmation_status_line([begun, ended, failed, lost]) == (
         "confirmation: 2 timings and trainings have ended, of which 1 failed; "
         f"training of trial 7 is running in {where}"
     )

@@ -199,7 +199,11 @@ LONG_ONNX = Measurable(
     ("models", "asked", "sentence"),
     [
         ([A], {"runtime": "tflite"}, "runtime: 'tflite' is not one of onnxruntime, llama.cpp"),
-        ([A], {"quantization": "int3"}, "quantization: 'int3' is not one of fp32, int8, int4, as"),
+        (
+            [A],
+            {"quantization": "int3"},
+            "quantization: 'int3' is not one of fp32, int8, int4, which onnxruntime",
+        ),
         (
             [A],
             {"runtime": "llama.cpp", "quantization": "fp32"},
