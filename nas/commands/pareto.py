@@ -1,6 +1,8 @@
 """`nas pareto`: show the front of a study as a table and a scatter plot."""
 
 import gc
+import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -31,7 +33,7 @@ def pareto(
     gc.disable()  # there is little garbage, and looking for it takes a sixth of the time
 
     from nas.inputs.study_argument import argument_for_next_command, find_study
-    from nas.views.front import front_document, parse_limits, show_best, show_front
+    from nas.views.front import front_document, show_best, show_front
     from nas.views.terminal import print_json
     from studies.analysis import summaries
     from studies.confirmation.confirmation_results import read_confirmation
@@ -50,3 +52,24 @@ def pareto(
     show_front(front, argument, confirmation)
     if budgets:
         show_best(front, best, budgets, argument)
+
+
+def parse_limits(texts: Sequence[str]) -> dict[str, float]:
+    """Parse limits of scores, such as `decode=20`.
+
+    Raises:
+        ValueError: A text is not a name and a number, or the number is below 0.
+    """
+    limits: dict[str, float] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            limit = float(value)
+        except ValueError:
+            limit = math.nan
+        if not name or not math.isfinite(limit):
+            raise ValueError(f"max: '{text}' is not NAME=VALUE, such as decode=20")
+        if limit < 0:
+            raise ValueError(f"max: '{text}' is below 0, but no score is")
+        limits[name] = limit
+    return limits

@@ -1,4 +1,4 @@
-"""Who spends what on the embedding: models side by side, those first that spend most."""
+"""A table of models with the fraction of their parameters that is spent on the embedding."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,19 @@ from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
 from search_space.preset_models import OURS, PRESETS, PUBLISHED
 
-_NEIGHBOURS = 6
+_MOST_NEIGHBOURS = 6
 
 
 def embedding_audit(models: Mapping[str, Architecture], shown: str | None = None) -> RenderableType:
-    """A row for each model; that of `shown` stands out, and ours among the presets are marked."""
+    """Return a table of models, sorted by the fraction of the parameters in the embedding.
+
+    Args:
+        models: The models by name. Presets that are not published models are marked.
+        shown: The name of a model to highlight.
+    """
     audit = table(
         "model",
-        "million",
+        "params\nmillion",
         "embedding",
         "",
         "layout",
@@ -36,13 +41,18 @@ def embedding_audit(models: Mapping[str, Architecture], shown: str | None = None
             layout_strip(models[name].layout),
             style="bold" if name == shown else "",
         )
-    notes = ["million: parameters; embedding: the share of them that only names tokens"]
-    notes += ["*: of ours, to compare with; nobody has published it"] if ours else []
+    notes = ["embedding: fraction of the parameters in the embedding and the head"]
+    notes += ["*: defined here for comparison, not a published model"] if ours else []
     return Group(audit, *(Text(note, style="dim") for note in notes))
 
 
 def audit_among_published(name: str, architecture: Architecture) -> RenderableType:
-    """A model among the published ones that are nearest in size."""
+    """Return the table of a model, which is highlighted, and the published models nearest in size.
+
+    Args:
+        name: The name of the model.
+        architecture: Its architecture.
+    """
     total = parameter_counts(architecture).total
 
     def distance(published: str) -> float:
@@ -50,5 +60,5 @@ def audit_among_published(name: str, architecture: Architecture) -> RenderableTy
         return max(total / other, other / total)
 
     others = sorted((each for each in PUBLISHED if each != name), key=distance)
-    models = {each: PRESETS[each] for each in others[:_NEIGHBOURS]} | {name: architecture}
+    models = {each: PRESETS[each] for each in others[:_MOST_NEIGHBOURS]} | {name: architecture}
     return embedding_audit(models, shown=name)

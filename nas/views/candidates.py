@@ -1,4 +1,4 @@
-"""A table of candidates that leaves room for their layouts, however narrow the terminal is."""
+"""A table of candidates that leaves room for their layouts in a narrow terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,24 @@ from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
 from rich.table import Table
 
-from nas.views.terminal import broken, layout_strip, table
+from nas.views.terminal import layout_strip, split_heading, table
 from studies.records import ModelSummary
 
 _LAYOUT = "layout"
-# Wider than any table: a table is measured at most as wide as what it is measured for.
+_PARAMETERS = "params\nmillion"
+# Wider than any table, because a table is never measured as wider than the given width.
 _UNBOUNDED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A candidate by its names, and figures of it, such as `12.50 ±0.2`."""
+    """The row of one candidate.
+
+    Attributes:
+        names: The cells before the layout, such as the trial's number.
+        model: The candidate's model.
+        figures: The cells after the number of parameters, such as `12.50 ±0.2`.
+    """
 
     names: tuple[str, ...]
     model: ModelSummary
@@ -26,10 +33,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateTable:
-    """Names, the layout, millions of parameters, and figures.
+    """A table of names, layouts, numbers of parameters and figures.
 
-    Where a layout would take more than two lines, headings break and intervals go below their
-    values; where it still would, parameters go.
+    If the layouts would take more than two lines, headings are split and intervals are moved below
+    their values. If that is not enough, the column of parameters is omitted.
+
+    Attributes:
+        names: The headings of the columns before the layout.
+        figures: The headings of the columns after the number of parameters.
+        rows: The rows, with as many cells as there are headings.
     """
 
     names: tuple[str, ...]
@@ -42,14 +54,14 @@ class CandidateTable:
             heading: [row.figures[place] for row in self.rows]
             for place, heading in enumerate(self.figures)
         }
-        closed = {
-            broken(heading): [cell.replace(" ±", "\n±") for cell in cells]
+        narrow = {
+            split_heading(heading): [cell.replace(" ±", "\n±") for cell in cells]
             for heading, cells in figures.items()
         }
         grids = [
-            self._grid({"million": sizes, **figures}),
-            self._grid({"million": sizes, **closed}),
-            self._grid(closed),
+            self._grid({_PARAMETERS: sizes, **figures}),
+            self._grid({_PARAMETERS: sizes, **narrow}),
+            self._grid(narrow),
         ]
         unbounded, room = options.update(width=_UNBOUNDED), options.max_width + self._foldable
         fitting = (
@@ -59,7 +71,7 @@ class CandidateTable:
 
     @property
     def _foldable(self) -> int:
-        """By how much the layouts may become narrower."""
+        """The number of cells by which two lines per layout are narrower than one."""
         longest = max((len(row.model.layout) for row in self.rows), default=0)
         return max(0, longest - max(len(_LAYOUT), (longest + 1) // 2))
 

@@ -1,14 +1,13 @@
-"""A study's front for people and for scripts: a table, a scatter, one document."""
+"""The front of a study as a table with a scatter plot, and as a JSON document."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.text import Text
 
-from evaluators.scores import is_timed
+from evaluators.scores import LOSS, is_timed
 from nas.findings.confirmation_findings import confirmation_line, probability_text
-from nas.findings.wording import number
+from nas.findings.wording import counted, number
 from nas.views.candidates import CandidateTable, Row
 from nas.views.scatter import Mark, scatter
 from nas.views.terminal import UNSETTLED, output, unsettled_legend
@@ -18,17 +17,24 @@ from studies.records import ScoredPoint, Trial, scored_point
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec
 
-# One sign a row of the table, so that the scatter can say which is which.
+# Each row of the table has a sign, which marks the same candidate in the scatter plot.
 _SIGNS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DOMINATED, _INFEASIBLE, _REFERENCE, _UNSIGNED = "·", "x", "@", "*"
-# The stage of `evaluators.speed.latency`, which takes a while to import.
-_TIMING = "latency"
+# The stage of `evaluators.speed.latency`, which is slow to import.
+_LATENCY_STAGE = "latency"
+_HALF_WIDTH = "±: half the width of the 95 % confidence interval"
 
 
 def front_document(
     front: Front, best: Trial | None, confirmation: Confirmation | None = None
 ) -> dict[str, Any]:
-    """What `nas pareto --json` prints."""
+    """Return the document that `nas pareto --json` prints.
+
+    Args:
+        front: The front.
+        best: The best candidate within the requested limits; None without limits or candidate.
+        confirmation: The results of the confirmation so far; None if it has not started.
+    """
     return {
         "study": front.study,
         "objectives": [{"name": axis.name, "unit": axis.unit} for axis in front.axes],
@@ -49,8 +55,8 @@ def print_front(front: Front, study_argument: str, confirmation: Confirmation | 
 
     Args:
         front: The front.
-        study_argument: The arguments with which these commands find the study.
-        confirmation: What is known about the front from its confirmation, if anything is.
+        study_argument: The argument that identifies the study on the command line.
+        confirmation: The results of the confirmation so far; None if it has not started.
     """
     show_front(front, study_argument, confirmation)
     if front.members:
@@ -64,7 +70,13 @@ def print_front(front: Front, study_argument: str, confirmation: Confirmation | 
 
 
 def show_front(front: Front, study_argument: str, confirmation: Confirmation | None = None) -> None:
-    """`typed` is what the user calls the study by."""
+    """Print the table, the scatter plot and the caption of a front.
+
+    Args:
+        front: The front. Without members, the reason is printed instead.
+        study_argument: The argument that identifies the study on the command line.
+        confirmation: The results of the confirmation so far; None if it has not started.
+    """
     console = output()
     if not front.members:
         console.print(_no_front(front, study_argument))
@@ -77,11 +89,18 @@ def show_front(front: Front, study_argument: str, confirmation: Confirmation | N
 def show_best(
     front: Front, best: Trial | None, limits: Mapping[str, float], study_argument: str
 ) -> None:
-    """`typed` is what the user calls the study by."""
-    asked = ", ".join(f"{name} at most {limit:g}" for name, limit in limits.items())
+    """Print the best candidate within limits, or the lowest scores if there is none.
+
+    Args:
+        front: The front.
+        best: The candidate, or None.
+        limits: The upper limits of scores, by name.
+        study_argument: The argument that identifies the study on the command line.
+    """
+    asked = " and ".join(f"{name} at most {limit:g}" for name, limit in limits.items())
     if best is None:
-        least = ", ".join(_least(front, name) for name in limits)
-        output().print(f"no complete candidate has {asked}; {least}", soft_wrap=True)
+        lowest = ", ".join(_lowest(front, limits)) or "no candidate is complete"
+        output().print(f"no complete candidate has {asked}; {lowest}", soft_wrap=True)
         return
     assert best.model is not None
     values = ", ".join(
@@ -97,38 +116,20 @@ def show_best(
     )
 
 
-def _least(front: Front, name: str) -> str:
+def _lowest(front: Front, names: Iterable[str]) -> Iterator[str]:
     points = [*map(scored_point, front.members), *front.dominated]
-    if not points:
-        return "none is complete"
-    point = min(points, key=lambda each: each.values[name])
-    return f"the least {name} is {number(point.values[name])}, of trial {point.number}"
-
-
-def parse_limits(texts: Sequence[str]) -> dict[str, float]:
-    """`decode=20` as a name and a number; ValueError for what is neither, or below 0."""
-    limits: dict[str, float] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            limit = float(value)
-        except ValueError:
-            limit = math.nan
-        if not name or not math.isfinite(limit):
-            raise ValueError(f"max: '{text}' is not NAME=VALUE, such as decode=20")
-        if limit < 0:
-            raise ValueError(f"max: '{text}' is below 0, as no score is")
-        limits[name] = limit
-    return limits
+    for name in names if points else ():
+        point = min(points, key=lambda each: each.values[name])
+        yield f"the lowest {name} is {number(point.values[name])} (trial {point.number})"
 
 
 def _no_front(front: Front, study_argument: str) -> Text:
-    said = f"{front.study}: no candidate is complete, so there is no front"
+    text = f"{front.study}: no candidate is complete, so there is no front"
     if front.infeasible:
         last = front.infeasible[-1]
-        over = f"{len(front.infeasible)} over budget, such as trial {last.number}"
-        said += f"; {over}: {last.reason}"
-    return Text(f"{said}\nnext: nas status {study_argument}")
+        infeasible = counted(len(front.infeasible), "is infeasible", "are infeasible")
+        text += f"; {infeasible}, such as trial {last.number}: {last.reason}"
+    return Text(f"{text}\nnext: nas status {study_argument}")
 
 
 def _member(front: Front, trial: Trial) -> dict[str, Any]:
@@ -145,7 +146,6 @@ def _member(front: Front, trial: Trial) -> dict[str, Any]:
 
 def _table(front: Front, confirmation: Confirmation | None) -> CandidateTable:
     headings = [_title(axis).replace(" ", "\n", 1) for axis in front.axes]
-    # What longer trainings say is there once they are.
     headings += [] if confirmation is None else ["on the\nfront"]
     signed = [(_sign(index), trial) for index, trial in enumerate(front.members)]
     signed += [(_REFERENCE, trial) for trial in front.references]
@@ -170,7 +170,7 @@ def _probability(confirmation: Confirmation, trial: Trial) -> str:
 
 
 def _value(spec: StudySpec, trial: Trial, axis: Axis) -> str:
-    """With half its 95 % interval, where there is one."""
+    """Format a score with half the width of its 95 % confidence interval, if it has one."""
     score = next(score for score in trial.scores if score.name == axis.name)
     mark = UNSETTLED if is_unsettled(spec, score) else ""
     if score.low is None or score.high is None:
@@ -179,7 +179,7 @@ def _value(spec: StudySpec, trial: Trial, axis: Axis) -> str:
 
 
 def _picture(front: Front) -> Text:
-    """The first objective against the second."""
+    """Plot the first objective against the second."""
     y_axis, x_axis = front.axes[0], front.axes[1]
     marks = [_mark(point, x_axis, y_axis, _INFEASIBLE) for point in _drawn_infeasible(front)]
     marks += [_mark(point, x_axis, y_axis, _DOMINATED) for point in front.dominated]
@@ -194,7 +194,7 @@ def _picture(front: Front) -> Text:
 
 
 def _drawn_infeasible(front: Front) -> list[ScoredPoint]:
-    """Those that were refused late enough to have a value on both axes."""
+    """Return the infeasible candidates that were evaluated far enough to have both scores."""
     names = {axis.name for axis in front.axes[:2]}
     return [point for point in front.infeasible if names <= set(point.values)]
 
@@ -203,24 +203,26 @@ def _caption(front: Front, study_argument: str, confirmation: Confirmation | Non
     signs = [
         "1 2 3 front",
         *([f"{_DOMINATED} dominated"] if front.dominated else []),
-        *([f"{_INFEASIBLE} over budget"] if _drawn_infeasible(front) else []),
+        *([f"{_INFEASIBLE} infeasible"] if _drawn_infeasible(front) else []),
         *([f"{_REFERENCE} reference model"] if front.references else []),
     ]
     corner = ", ".join(
         f"{axis.name} {number(worst)}"
         for axis, worst in zip(front.axes, front.reference_point, strict=True)
     )
-    volume = f"hypervolume {front.hypervolume:.4g} below {corner}"
+    volume = f"hypervolume {front.hypervolume:.4g} (reference point: {corner})"
     hidden = ", ".join(axis.name for axis in front.axes[2:])
-    drawn = [f"in the table alone, not drawn: {hidden}"] if hidden else []
-    lines = ["   ".join(signs), *drawn, volume, *_noise(front)]
-    if "loss" in [axis.name for axis in front.axes]:
+    plotted = [f"not plotted, only in the table: {hidden}"] if hidden else []
+    lines = ["   ".join(signs), *plotted, volume, *_interval_notes(front)]
+    if confirmation is not None:
+        lines.append("on the front: probability among the confirmed candidates")
+    if LOSS in [axis.name for axis in front.axes]:
         lines.append(confirmation_line(confirmation, study_argument))
     return Text("\n".join(lines), style="dim")
 
 
-def _noise(front: Front) -> list[str]:
-    """What the intervals mean, where the table has any."""
+def _interval_notes(front: Front) -> list[str]:
+    """Explain the intervals in the table, if there are any."""
     shown = [
         score
         for trial in (*front.members, *front.references)
@@ -229,22 +231,27 @@ def _noise(front: Front) -> list[str]:
     ]
     if not any(is_timed(axis.name) for axis in front.axes):
         has_intervals = any(score.low is not None for score in shown)
-        return ["±: half the 95 % interval"] if has_intervals else []
-    lines = [f"±: half the 95 % interval, timed in turn with {paired_reference(front.spec)}"]
+        return [_HALF_WIDTH] if has_intervals else []
+    lines = [
+        _HALF_WIDTH,
+        f"latencies were measured interleaved with {paired_reference(front.spec)}",
+    ]
     if any(is_unsettled(front.spec, score) for score in shown):
         lines.append(unsettled_legend(front.spec.device.precision))
-    if len(_ways_of_timing(front)) > 1:
-        lines.append("not all were timed on one device by one release: their times do not compare")
+    if len(_latency_fingerprints(front)) > 1:
+        lines.append(
+            "latencies were measured on different devices or releases and are not comparable"
+        )
     return lines
 
 
-def _ways_of_timing(front: Front) -> set[str]:
-    """By the fingerprints of those who timed: device, runtime and release are in them."""
+def _latency_fingerprints(front: Front) -> set[str]:
+    """Return the fingerprints of the latencies; they include device, runtime and release."""
     return {
         run.fingerprint
         for trial in (*front.members, *front.references)
         for run in trial.stages
-        if run.stage == _TIMING
+        if run.stage == _LATENCY_STAGE
     }
 
 

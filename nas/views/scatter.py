@@ -1,15 +1,23 @@
-"""A scatter of marks in plain characters, legible in 80 columns and without colour."""
+"""A scatter plot in plain characters, legible in 80 columns and without colour."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-_NOTHING = 1e-9
+# An axis whose values are all smaller than this has a length of 1.
+_NEGLIGIBLE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A symbol at a point, and a label that is written behind it where there is room."""
+    """A symbol at a point of the plot.
+
+    Attributes:
+        x: The horizontal coordinate.
+        y: The vertical coordinate.
+        symbol: One character.
+        label: A text that is written next to the symbol if there is room.
+    """
 
     x: float
     y: float
@@ -20,10 +28,19 @@ class Mark:
 def scatter(
     marks: Sequence[Mark], *, x_title: str, y_title: str, columns: int = 78, rows: int = 16
 ) -> str:
-    """Later marks stand over earlier ones.
+    """Draw a scatter plot.
 
-    Axes end at round numbers; the x axis is logarithmic where its values span more than a decade.
-    Marks must be finite, and there must be one at least.
+    The axes end at round numbers. The x axis is logarithmic if its values span more than a decade.
+
+    Args:
+        marks: The points, at least one, with finite coordinates. Later ones cover earlier ones.
+        x_title: The title of the horizontal axis.
+        y_title: The title of the vertical axis.
+        columns: The width of the drawing, labels included, in characters.
+        rows: The height of the area in which marks are drawn, in lines.
+
+    Returns:
+        The lines of the drawing, joined by line breaks.
     """
     lowest, highest = min(mark.x for mark in marks), max(mark.x for mark in marks)
     logarithmic = lowest > 0 and highest > 10 * lowest
@@ -61,7 +78,7 @@ def scatter(
 
 
 def _labels_of(values: Sequence[float]) -> list[str]:
-    """Three digits, more where labels would repeat; thousands set apart."""
+    """Format ticks with three digits, or with as many as it takes to distinguish them."""
     for digits in range(3, 12):
         rounded = [float(f"{value:.{digits}g}") for value in values]
         if len(set(rounded)) == len(values):
@@ -70,7 +87,7 @@ def _labels_of(values: Sequence[float]) -> list[str]:
 
 
 def _label(cells: list[str], column: int, label: str) -> None:
-    """Writes the label right of its mark, or left of it, if those cells are empty."""
+    """Write a label to the right of its mark, or to the left, if those cells are empty."""
     length = len(label)
     for start in (column + 2, column - 1 - length):
         if start >= 0 and length and cells[start : start + length] == [" "] * length:
@@ -94,12 +111,20 @@ def _x_labels(margin: int, columns: int, labels: Sequence[str], places: Sequence
 
 
 def ticks(values: Sequence[float], most: int) -> list[float]:
-    """Up to `most` + 2 round numbers in equal steps that enclose the values."""
+    """Return round numbers in equal steps that enclose the values.
+
+    Args:
+        values: The finite values; at least one.
+        most: The largest number of steps between the smallest and the largest value.
+
+    Returns:
+        Up to `most` + 2 numbers in ascending order.
+    """
     low, high = min(values), max(values)
     size = max(abs(low), abs(high))
     span = high - low
-    if span < 1e-5 * size or size < _NOTHING:  # as good as one value: a tenth of it, or one
-        span = size / 10 if size >= _NOTHING else 1.0
+    if span < 1e-5 * size or size < _NEGLIGIBLE:  # practically a single value
+        span = size / 10 if size >= _NEGLIGIBLE else 1.0
     magnitude = 10.0 ** math.floor(math.log10(span / most))
     step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude * most >= span)
     first, last = math.floor(low / step), math.ceil(high / step)
@@ -107,7 +132,7 @@ def ticks(values: Sequence[float], most: int) -> list[float]:
 
 
 def _decades(logarithms: Sequence[float], most: int) -> list[float]:
-    """Logarithms of 1, 2, 5, 10, ... that enclose the values; of 1, 10, ... where too many do."""
+    """Return the logarithms of 1, 2, 5, 10, ... (of 1, 10, ... if too many) that enclose values."""
     first, last = math.floor(min(logarithms)), math.ceil(max(logarithms))
     for factors in ((1, 2, 5), (1,)):
         grid = [

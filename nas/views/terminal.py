@@ -1,4 +1,4 @@
-"""What the terminal shows: consoles, tables, layout strips and bars, legible without colour."""
+"""Consoles, tables, layout strips and bars for the terminal, legible without colour."""
 
 import json
 import sys
@@ -11,29 +11,39 @@ from rich.text import Text
 
 from search_space.architecture import MIXERS, layout_letters
 
-# Before a value whose measurement ended before it was as precise as the study asks for.
+# Precedes a value whose confidence interval is wider than the study requests.
 UNSETTLED = "~"
 _BAR_CELLS = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def output() -> Console:
-    """Results go to standard output; what is in brackets is shown, as names of files have them."""
+    """Return the console for results: standard output.
+
+    Text in square brackets is printed as it is, because file names may contain it.
+    """
     return Console(highlight=False, markup=False)
 
 
 def notices() -> Console:
-    """Progress and remarks go to standard error, so that results can be piped."""
+    """Return the console for progress and remarks: standard error, so that results can be piped."""
     return Console(stderr=True, highlight=False, markup=False)
 
 
 def print_json(document: object) -> None:
+    """Print a document as indented JSON to standard output."""
     json.dump(document, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
 def table(*columns: str, left: Sequence[str] = (), fold: Sequence[str] = ()) -> Table:
-    """Columns hold numbers, set to the right, but for those in `left`; those in `fold` may wrap."""
+    """Create an empty table.
+
+    Args:
+        columns: The headings. Columns are aligned to the right, as numbers are.
+        left: The columns that are aligned to the left instead.
+        fold: The columns whose cells may take several lines.
+    """
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
         justify: JustifyMethod = "left" if column in left else "right"
@@ -41,19 +51,20 @@ def table(*columns: str, left: Sequence[str] = (), fold: Sequence[str] = ()) -> 
     return grid
 
 
-def broken(heading: str) -> str:
-    """Over several lines, for a column that leaves others room."""
+def split_heading(heading: str) -> str:
+    """Split a heading into several lines after underscores and slashes, to narrow its column."""
     return heading.replace("_", "_\n").replace("/", "/\n")
 
 
 def layout_strip(layout: str) -> Text:
-    """One coloured letter a layer, from the first."""
+    """Return a layout with the background of each letter in the colour of its mixer."""
     return Text.assemble(
         *((letter, f"black on {MIXERS[letter].colour}") for letter in layout_letters(layout))
     )
 
 
 def layout_legend(layout: str) -> Text:
+    """Return the letters of a layout with their mixers and the number of layers of each."""
     parts = [
         f"{letter} {kind.name} x {layout.count(letter)}"
         for letter, kind in MIXERS.items()
@@ -62,11 +73,23 @@ def layout_legend(layout: str) -> Text:
     return Text(", ".join(parts), style="dim")
 
 
-def bar(share: float, cells: int = _BAR_CELLS) -> str:
-    """A bar of `share` (0 to 1) of `cells` character cells, to an eighth of a cell."""
-    eighths = round(share * cells * 8)
+def bar(fraction: float, cells: int = _BAR_CELLS) -> str:
+    """Return a horizontal bar, with a resolution of an eighth of a character cell.
+
+    Args:
+        fraction: The length of the bar as a fraction of the full width, between 0 and 1.
+        cells: The full width in character cells.
+    """
+    eighths = round(fraction * cells * 8)
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 
 def unsettled_legend(precision: float) -> str:
-    return f"{UNSETTLED}: not settled, known less well than the ±{100 * precision:g}% asked for"
+    """Explain the mark of unsettled values.
+
+    Args:
+        precision: The requested half-width of the interval, as a fraction of the value.
+    """
+    return (
+        f"{UNSETTLED}: the confidence interval is wider than the requested ±{100 * precision:g} %"
+    )

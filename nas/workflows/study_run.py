@@ -120,7 +120,3 @@ def _joined(owners: Iterable[Owner]) -> str:
 
 def _is_begun(spec: StudySpec, store: Store) -> bool:
     return spec.name in [study.name for study in store.studies()]
-
-
-def _ended(spec: StudySpec, store: Store) -> tuple[Front, Confirmation | None]:
-    return summaries.status(store, spec.name).counts.ended

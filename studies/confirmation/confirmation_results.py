@@ -74,7 +74,7 @@ class Confirmation:
         by_non_embedding: The same for the number of non-embedding parameters.
         ceiling: The upper bound on `by_short_loss` given the seed noise; see `noise_ceiling`. None
             for inherited losses, whose noise is unknown.
-        significant_gap: The difference from which on two long losses differ significantly, at the
+        significant_gap: The difference above which two long losses differ significantly, at the
             95 % level for each pair.
     """
 

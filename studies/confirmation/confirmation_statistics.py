@@ -179,7 +179,7 @@ def noise_ceiling(
 
 
 def significant_gap(noise: Noise) -> float:
-    """Return the difference from which on two losses differ significantly at the 95 % level.
+    """Return the difference above which two losses differ significantly, at the 95 % level.
 
     Each candidate is assumed to have been trained once.
 

@@ -65,7 +65,7 @@ def export(model: str, file_format: str, trial: str | None = None, **options: ob
 def predictable_text() -> str:
     """Lines of source code, each followed by some of Python's keywords in alphabetical order.
 
-    A short training learns that order by a wide margin. The likeliest token is then the same on
+    A short training learns that order by a wide margin. The most likely token is then the same on
     every processor, and in every tool that rounds weights to half precision.
     """
     generator = random.Random(0)

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from nas.views.front import front_document, parse_limits, show_best, show_front
+from nas.commands.pareto import parse_limits
+from nas.views.front import front_document, show_best, show_front
 from studies.analysis.summaries import Axis, Front
 from studies.records import StageRun, Trial, scored_point
 
@@ -179,7 +180,7 @@ def test_a_limit_is_a_name_and_a_number(text: str) -> None:
 
 def test_a_limit_that_no_score_can_reach_is_refused() -> None:
     assert parse_limits(["recall_error=0"]) == {"recall_error": 0.0}
-    with pytest.raises(ValueError, match=r"^max: 'decode=-1' is below 0, as no score is$"):
+    with pytest.raises(ValueError, match=r"^max: 'decode=-1' is below 0, but no score is$"):
         parse_limits(["decode=-1"])
 
 
