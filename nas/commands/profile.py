@@ -97,7 +97,7 @@ def _check_picture(path: Path) -> None:
 
 def _show(profiles: "Sequence[Profile]", picture: Path | None, *, as_json: bool) -> None:
     from evaluators.speed.operators.operator_costs import operator_costs
-    from nas.views.profile_picture import picture_of
+    from nas.views.profile_picture import draw_profiles
     from nas.views.profile_tables import profile_document, profile_view
     from nas.views.terminal import notices, output, print_json
 
@@ -107,5 +107,5 @@ def _show(profiles: "Sequence[Profile]", picture: Path | None, *, as_json: bool)
         for profile in profiles:
             output().print(profile_view(profile))
     if picture is not None and any(map(operator_costs, profiles)):
-        picture.write_text(picture_of(profiles), encoding="utf-8")
+        picture.write_text(draw_profiles(profiles), encoding="utf-8")
         notices().print(f"wrote {picture}")

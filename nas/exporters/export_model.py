@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 from typing import assert_never
 
+from hardware.progress import Say
 from nas.exporters.architecture_json import model_provenance, write_architecture
 from nas.exporters.formats import (
     DEFAULT_QUANTIZATION,
@@ -22,7 +23,11 @@ from search_space.input_errors import one_of
 
 
 def export_model(
-    model: ResolvedModel, options: ExportOptions, *, folder: Path = Path()
+    model: ResolvedModel,
+    options: ExportOptions,
+    *,
+    folder: Path = Path(),
+    say: Say | None = None,
 ) -> Exported:
     """Export a model completely or not at all.
 
@@ -30,6 +35,7 @@ def export_model(
         model: The model.
         options: The format and how to write it.
         folder: The folder that a model is exported to if `options.output` is None.
+        say: Receives what is being done, because training a proxy takes minutes.
 
     Raises:
         ValueError: The options contradict the format, the format cannot express the model, the
@@ -52,7 +58,7 @@ def export_model(
             # Takes seconds to import, like torch; the other formats need neither.
             from nas.exporters.weighted_export import export_with_weights
 
-            return export_with_weights(model, options, path)
+            return export_with_weights(model, options, path, say or _ignore)
         case _:
             assert_never(options.file_format)
 
@@ -63,6 +69,10 @@ def next_steps(exported: Exported, file_format: Format) -> tuple[str, ...]:
     commands = definition.next_commands + (definition.text_commands if exported.reads_text else ())
     path = shlex.quote(str(exported.path))
     return tuple(command.format(path=path) for command in commands)
+
+
+def _ignore(text: str) -> None:
+    """Discard what is being done."""
 
 
 def _check_options(model: ResolvedModel, options: ExportOptions) -> None:

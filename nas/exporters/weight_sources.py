@@ -12,8 +12,8 @@ import tokenizers
 from numpy.typing import NDArray
 
 from evaluators.evaluator import EvaluationFailed
+from hardware.progress import Say
 from nas.assembly import loss_evaluator
-from nas.views.terminal import notices
 from search_space.architecture import Architecture
 from search_space.huggingface.checkpoint import PICKLES, read_weights, read_weights_file
 from search_space.strict import parse_json, read_text
@@ -53,12 +53,15 @@ def random_model(architecture: Architecture, seed: int) -> WeightedModel:
 
 
 @contextmanager
-def proxy_model(detail: TrialDetail, architecture: Architecture) -> Iterator[WeightedModel]:
-    """Train the proxy of a trial as its study does, and show the progress.
+def proxy_model(
+    detail: TrialDetail, architecture: Architecture, say: Say
+) -> Iterator[WeightedModel]:
+    """Train the proxy of a trial as its study does.
 
     Args:
         detail: The trial.
         architecture: The architecture of the trial.
+        say: Receives the progress of the training.
 
     Yields:
         The trained proxy. The file of its tokenizer exists until the context ends.
@@ -67,14 +70,15 @@ def proxy_model(detail: TrialDetail, architecture: Architecture) -> Iterator[Wei
         ValueError: The training fails.
     """
     loss = loss_evaluator(detail.spec)
-    with notices().status("training the proxy") as status, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        say("training the proxy")
         try:
             trained = loss.train(
-                architecture, lambda progress: status.update(f"{progress.done:.0%} {progress.text}")
+                architecture, lambda progress: say(f"{progress.done:.0%} {progress.text}")
             )
         except EvaluationFailed as failure:
             raise ValueError(f"weights: the training of the proxy failed: {failure}") from failure
-        status.stop()
+        say("writing the export")
         tokenizer = Path(folder) / _TOKENIZER_FILE
         trained.tokenizer.bpe.save(str(tokenizer))
         yield WeightedModel(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar, assert_never, get_args
 
 from evaluators.scores import is_trained
+from hardware.progress import Say
 from nas.exporters.architecture_json import Provenance, model_provenance, write_architecture
 from nas.exporters.formats import (
     DEFAULT_QUANTIZATION,
@@ -41,37 +42,40 @@ from search_space.onnx_model import MODEL_FILE
 T = TypeVar("T")
 
 
-def export_with_weights(model: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
+def export_with_weights(
+    model: ResolvedModel, options: ExportOptions, path: Path, say: Say
+) -> Exported:
     """Export a model completely or not at all.
 
     Args:
         model: The model.
         options: The options, which `export_model` has checked; a format with weights.
         path: The file or folder to write.
+        say: Receives what is being done.
 
     Raises:
         ValueError: See `export_model`.
     """
     match options.file_format:
         case Format.GGUF:
-            return _export_gguf(model, options, path)
+            return _export_gguf(model, options, path, say)
         case Format.HF:
-            return _export_huggingface(model, options, path)
+            return _export_huggingface(model, options, path, say)
         case Format.ONNX:
-            return _export_onnx(model, options, path)
+            return _export_onnx(model, options, path, say)
         case Format.JSON | Format.TORCH:
             raise AssertionError(f"{options.file_format} contains no weights")
         case _:
             assert_never(options.file_format)
 
 
-def _export_gguf(model: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
+def _export_gguf(model: ResolvedModel, options: ExportOptions, path: Path, say: Say) -> Exported:
     # Checked before a proxy is trained; a proxy has the same layout.
     if (reason := unsupported_by_llama_cpp(model.architecture)) is not None:
         raise ValueError(f"format: gguf is not possible: {reason}")
     with (
         writing_file(path, overwrite=options.overwrite) as file,
-        _weighted(model, options) as weighted,
+        _weighted(model, options, say) as weighted,
     ):
         embedded = _embedded_tokenizer(weighted)
         write_gguf(
@@ -114,10 +118,12 @@ def _embedded_tokenizer(weighted: WeightedModel) -> _EmbeddedTokenizer:
     return _EmbeddedTokenizer(tokenizer=tokenizer, remark=remark)
 
 
-def _export_huggingface(model: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
+def _export_huggingface(
+    model: ResolvedModel, options: ExportOptions, path: Path, say: Say
+) -> Exported:
     with (
         writing_folder(path, overwrite=options.overwrite) as folder,
-        _weighted(model, options) as weighted,
+        _weighted(model, options, say) as weighted,
     ):
         provenance = _provenance(model, weighted)
         write_huggingface(
@@ -133,10 +139,10 @@ def _export_huggingface(model: ResolvedModel, options: ExportOptions, path: Path
         return Exported(path=path, weights_origin=weighted.weights_origin)
 
 
-def _export_onnx(model: ResolvedModel, options: ExportOptions, path: Path) -> Exported:
+def _export_onnx(model: ResolvedModel, options: ExportOptions, path: Path, say: Say) -> Exported:
     with (
         writing_folder(path, overwrite=options.overwrite) as folder,
-        _weighted(model, options) as weighted,
+        _weighted(model, options, say) as weighted,
     ):
         reason = write_onnx_folder(
             weighted.architecture,
@@ -164,12 +170,12 @@ def _end_token(weighted: WeightedModel) -> int | None:
 
 
 @contextmanager
-def _weighted(model: ResolvedModel, options: ExportOptions) -> Iterator[WeightedModel]:
+def _weighted(model: ResolvedModel, options: ExportOptions, say: Say) -> Iterator[WeightedModel]:
     """Provide what is written: the model with weights, or its proxy."""
     architecture, folder = model.architecture, model.folder
     if options.weights == PROXY:
         assert model.detail is not None
-        with proxy_model(model.detail, architecture) as proxy:
+        with proxy_model(model.detail, architecture, say) as proxy:
             yield proxy
     elif options.weights is None and folder is not None and holds_weights(folder):
         yield given_model(folder, architecture)

@@ -127,7 +127,7 @@ def _find_unscaled(text: str) -> ResolvedModel:
     if text in PRESETS:
         return ResolvedModel(name=text, architecture=PRESETS[text])
     path = Path(text)
-    if text.endswith(".toml"):
+    if text.endswith(".toml") or text in shipped_studies():
         raise ValueError(f"trial: {text} is a study with many trials; name one, as in: {text} 0")
     if path.suffix != ".json" and not _exists(path):
         raise ValueError(

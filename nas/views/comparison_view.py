@@ -1,4 +1,4 @@
-"""Measured models for people and for scripts: times, ratios, memory, and what to think of them."""
+"""The times, ratios and memory of measured models as tables, and as a JSON document."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -9,20 +9,20 @@ from rich.table import Table
 from rich.text import Text
 
 from hardware.measurement import Disturbance, Measurement, Phase
-from nas.findings.wording import duration, megabytes
+from nas.findings.wording import duration, joined, megabytes, percent
 from nas.inputs.model_argument import ModelFile
-from nas.views.terminal import UNSETTLED, table, unsettled_legend
+from nas.views.terminal import HALF_WIDTH_LEGEND, UNSETTLED, table, unsettled_legend
 from nas.workflows.comparison import Comparison, Result, results_of
 
-# Below these shares, and cores, others are part of any machine's life.
-_TOLD_SHARE = 0.02
-_TOLD_CORES = 0.2
-_TOLD_WAIT_S = 1.0
+# Less load than this, as a fraction of the cores' time or in cores, is normal on any machine.
+_REPORTED_FRACTION = 0.02
+_REPORTED_CORES = 0.2
+_REPORTED_WAIT_S = 1.0
 _PHASES: tuple[Phase, ...] = ("decode", "prefill")
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
-    """What `nas measure --json` prints: every sample, and what follows from them."""
+    """Return the document that `nas measure --json` prints: every sample, and the results."""
     reference = comparison.reference
     return {
         "reference": None if reference is None else reference.name,
@@ -37,7 +37,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
 
 
 def comparison_view(comparison: Comparison) -> RenderableType:
-    """Of a comparison in which something was measured."""
+    """Return the tables and remarks of a comparison in which at least one model was measured."""
     results = results_of(comparison)
     parts: list[RenderableType] = [_times(results), _memory(results)]
     parts += [Text(line) for line in _remarks(results, comparison)]
@@ -65,7 +65,7 @@ def _result_document(result: Result, comparison: Comparison) -> dict[str, Any]:
 
 
 def _measurement_document(measurement: Measurement, comparison: Comparison) -> dict[str, Any]:
-    """A window's samples stand together, and beside the reference's window of the same index."""
+    """Return a measurement with its samples grouped by window, and that of the reference model."""
     size = measurement.window or 1
     samples_ns = measurement.samples_ns
     document = asdict(measurement) | {
@@ -75,8 +75,8 @@ def _measurement_document(measurement: Measurement, comparison: Comparison) -> d
         ],
         "environment_before": asdict(measurement.environment),
     }
-    for told in ("samples_ns", "window", "environment"):
-        del document[told]
+    for replaced in ("samples_ns", "window", "environment"):
+        del document[replaced]
     if measurement.disturbance is not None:
         document["disturbance"]["waited_s"] = comparison.waited_s
     if measurement.reference is not None:
@@ -85,7 +85,7 @@ def _measurement_document(measurement: Measurement, comparison: Comparison) -> d
 
 
 def _times(results: Sequence[Result]) -> Table:
-    """Workload by workload, with a line between them."""
+    """Return the times, with a line between workloads."""
     paired = any(result.ratio is not None for result in results)
     grid = table(
         *("workload", "model", "tokens/s", "p50 ms", "±", "p95 ms"),
@@ -122,14 +122,14 @@ def _ratio_cells(result: Result) -> tuple[str, str]:
 
 
 def _ms(value: float, whole: float) -> str:
-    """To about four digits of `whole`."""
+    """Format a time in ms with as many decimals as give `whole` about four digits."""
     return f"{value:,.{3 if whole < 10 else 2 if whole < 100 else 1}f}"
 
 
 def _memory(results: Sequence[Result]) -> Table:
     measurements: dict[str, list[Measurement]] = {}
     for result in results:
-        # Of a reference the first: what a process has once used, it often keeps.
+        # The reference's first one, because a process often keeps memory that it no longer uses.
         measurements.setdefault(result.model.name, []).append(result.measurements[0])
     several = len({result.measurements[0].runtime for result in results}) > 1
     phases = [phase for phase in _PHASES if any(r.workload.phase == phase for r in results)]
@@ -151,7 +151,7 @@ def _memory(results: Sequence[Result]) -> Table:
 
 
 def _apart_bytes(measurements: Sequence[Measurement], phase: Phase) -> int:
-    """The most in a phase, without what is held once the model is loaded."""
+    """Return the peak memory of a phase in addition to that of the loaded model."""
     return max(
         max(0, each.peak_memory_bytes - _known(each.loaded_memory_bytes))
         for each in measurements
@@ -160,38 +160,38 @@ def _apart_bytes(measurements: Sequence[Measurement], phase: Phase) -> int:
 
 
 def _known(count: int | None) -> int:
-    assert count is not None, "a runner's models tell it"
+    assert count is not None, "runners record the memory of every measurement"
     return count
 
 
 def _remarks(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
     if any(result.settled is False for result in results):
         precision = min(timing_budget.precision for timing_budget in comparison.timing_budgets)
-        yield f"{unsettled_legend(precision)}; more --seconds help"
-    if comparison.waited_s >= _TOLD_WAIT_S:
-        yield f"waited {duration(comparison.waited_s)} for others to be quiet"
+        yield f"{unsettled_legend(precision)}; increase --seconds to narrow it"
+    if comparison.waited_s >= _REPORTED_WAIT_S:
+        yield f"waited {duration(comparison.waited_s)} for a quiet machine"
     disturbances = [
         measurement.disturbance
         for result in results
         for measurement in result.measurements
         if measurement.disturbance is not None
     ]
-    told = list(_disturbed(disturbances)) if disturbances else []
-    if told:
-        yield f"disturbed: {', '.join(told)}"
+    loads = list(_loads(disturbances)) if disturbances else []
+    if loads:
+        yield f"disturbed: {joined(loads)}"
 
 
-def _disturbed(disturbances: Sequence[Disturbance]) -> Iterator[str]:
-    """At the worst."""
-    beside = max(each.beside for each in disturbances)
-    if beside >= _TOLD_SHARE:
-        yield f"others used up to {beside:.0%} of the measuring cores"
+def _loads(disturbances: Sequence[Disturbance]) -> Iterator[str]:
+    """Describe the largest load of each kind."""
+    others = max(each.beside for each in disturbances)
+    if others >= _REPORTED_FRACTION:
+        yield f"other processes used up to {percent(others)} of the measuring cores' time"
     steal = max(each.steal for each in disturbances)
-    if steal >= _TOLD_SHARE:
-        yield f"the hypervisor took up to {steal:.0%} of the measuring cores"
+    if steal >= _REPORTED_FRACTION:
+        yield f"the hypervisor took up to {percent(steal)} of the measuring cores' time"
     elsewhere = max(each.elsewhere for each in disturbances)
-    if elsewhere >= _TOLD_CORES:
-        yield f"up to {elsewhere:.1f} of the other cores were busy"
+    if elsewhere >= _REPORTED_CORES:
+        yield f"up to {elsewhere:.1f} other cores were busy"
 
 
 def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
@@ -203,7 +203,7 @@ def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
     built = any(not isinstance(result.model.source, ModelFile) for result in results)
     files = any(isinstance(result.model.source, ModelFile) for result in results)
     weights = f"{comparison.quantization} weights, " if built else ""
-    weights += "files as they are, " if files else ""
+    weights += "model files as they are, " if files else ""
     versions = {result.measurements[0].environment.runtime_version for result in results}
     yield (
         f"{weights}{threads}{pinned}; {environment.cpu}, {environment.cores} cores; "
@@ -212,18 +212,19 @@ def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
     reference = comparison.reference
     if reference is None:
         yield (
-            "ms a prompt (pp) or a token (tg); ±: half the 95 % interval of the median, which "
-            "knows of drift only what its windows show"
+            f"ms per prompt (pp) or per token (tg); {HALF_WIDTH_LEGEND} of the median, which "
+            "accounts only for drift during the measurement"
         )
     else:
         yield (
-            f"ms a prompt (pp) or a token (tg): the ratio to {reference.name}, with which all were "
-            f"timed in turns, times that one's median; ±: half the 95 % interval of the ratio, and "
-            f"for {reference.name} of its own median"
+            "ms per prompt (pp) or per token (tg): the ratio to "
+            f"{reference.name} (measured interleaved) multiplied by its time; {HALF_WIDTH_LEGEND} "
+            f"of the ratio (for {reference.name}, of its own median)"
         )
     if any(result.measurements[0].runtime == "llama.cpp" for result in results):
-        yield "llama.cpp tells the mean of 8 tokens, so that p95 is that of such means"
+        yield "llama.cpp reports means over 8 tokens; its p95 is the 95th percentile of these means"
     yield (
-        "peak MB: the most that the process held, the bare program apart; decode, prefill MB: "
-        "caches and activations, the most in that phase beyond the loaded model"
+        "peak MB: peak memory of the process minus its memory before loading the model; "
+        "decode MB, prefill MB: memory for caches and activations in that phase, in addition to "
+        "the loaded model"
     )

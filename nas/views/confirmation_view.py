@@ -1,7 +1,7 @@
-"""What confirmed a front, for people and for scripts: a table, sentences, one document."""
+"""The results of a confirmation as a table with findings, and as a JSON document."""
 
 import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -9,18 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluators.evaluator import Score
+from evaluators.scores import LOSS, TASK
 from nas.findings.confirmation_findings import confirmation_findings, probability_text
 from nas.findings.wording import number
-from nas.views.terminal import broken, layout_strip, table
+from nas.views.terminal import layout_strip, split_heading, table
 from studies.analysis.summaries import Front
 from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
 from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
 
-_TASK = "task"
+_DOMINATED = "*"
 
 
 def confirmation_document(confirmation: Confirmation) -> dict[str, Any]:
-    """What `nas confirm --json` prints."""
+    """Return the document that `nas confirm --json` prints."""
     return {
         "study": confirmation.study,
         "short_tokens": confirmation.short_tokens,
@@ -41,25 +42,33 @@ def confirmation_document(confirmation: Confirmation) -> dict[str, Any]:
 
 
 def confirmation_view(confirmation: Confirmation, front: Front) -> RenderableType:
-    """The candidates by their long loss, and what follows; seeds one by one are in the document."""
+    """Return a table of the candidates, sorted by their long loss, and the findings.
+
+    The losses of individual seeds are only in the JSON document.
+
+    Args:
+        confirmation: The results so far.
+        front: The front of the study, which has the objectives.
+    """
     sentences = Table.grid(padding=(0, 1))
     for sentence in confirmation_findings(confirmation):
         sentences.add_row("-", sentence)
-    return Group(_table(confirmation, front), sentences)
+    legend = Text("\n".join(_legend(confirmation)), style="dim")
+    return Group(_table(confirmation, front), legend, Text(), sentences)
 
 
 def _table(confirmation: Confirmation, front: Front) -> Table:
-    others = [axis for axis in front.axes if axis.name != "loss"]
+    others = [axis for axis in front.axes if axis.name != LOSS]
     seeds = sorted({seed for each in confirmation.candidates for seed in each.fresh})
     long = "" if confirmation.long_tokens is None else f"\n{_tokens(confirmation.long_tokens)}"
     short = _tokens(confirmation.short_tokens)
     own = "shared" if confirmation.inherited else short
-    has_long_task = any(_TASK in each.remeasured for each in confirmation.candidates)
+    has_long_task = any(TASK in each.remeasured for each in confirmation.candidates)
     grid = table(
         "trial",
         "layout",
         # Narrow, so that four objectives leave room for the layout in 80 columns.
-        *(f"{broken(axis.name)}\n{broken(axis.unit)}" for axis in others),
+        *(f"{split_heading(axis.name)}\n{split_heading(axis.unit)}" for axis in others),
         f"loss\n{own}",
         *([f"{len(seeds)} seeds\n{short}"] if seeds else []),
         f"long{long}",
@@ -71,10 +80,10 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     for each in confirmation.candidates:
         assert each.trial.model is not None
         grid.add_row(
-            f"{each.trial.number}{'' if each.on_front else ' behind'}",
+            f"{each.trial.number}{'' if each.on_front else _DOMINATED}",
             layout_strip(each.trial.model.layout),
             *(_value(each, axis.name) for axis in others),
-            number(each.trial.values["loss"]),
+            number(each.trial.values[LOSS]),
             *([_mean(each.fresh, seeds)] if seeds else []),
             Text("–") if each.long is None else Text(number(each.long), style="bold"),
             *([_long_task(each)] if has_long_task else []),
@@ -83,23 +92,34 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     return grid
 
 
+def _legend(confirmation: Confirmation) -> Iterator[str]:
+    origin = "inherited from the shared network" if confirmation.inherited else "from the study"
+    losses = [f"loss: {origin}", "long: after the long training"]
+    if any(each.fresh for each in confirmation.candidates):
+        losses.insert(1, "seeds: mean over new seeds")
+    yield f"{'; '.join(losses)} (bits/byte)"
+    yield "on the front: probability among the candidates of this table"
+    if not all(each.on_front for each in confirmation.candidates):
+        yield f"{_DOMINATED}: dominated in the study"
+
+
 def _value(candidate: CandidateConfirmation, name: str) -> str:
-    """As measured anew, where it was; a training of another length is not the same measurement."""
-    score = None if name == _TASK else candidate.remeasured.get(name)
+    """Format the remeasured value, if any; a task score after a longer training does not count."""
+    score = None if name == TASK else candidate.remeasured.get(name)
     return number(candidate.trial.values[name] if score is None else score.value)
 
 
 def _long_task(candidate: CandidateConfirmation) -> str:
-    return number(candidate.remeasured[_TASK].value) if _TASK in candidate.remeasured else "–"
+    return number(candidate.remeasured[TASK].value) if TASK in candidate.remeasured else "–"
 
 
 def _mean(losses: Mapping[int, float], seeds: Collection[int]) -> str:
-    """Of fresh seeds; of some of them alone it would not compare with that of all."""
+    """Format the mean over the seeds; the mean over some of them would not be comparable."""
     return number(statistics.fmean(losses.values())) if len(losses) == len(seeds) else "–"
 
 
 def _tokens(count: int) -> str:
-    """`1.6 M`, `400 k` tokens."""
+    """Format a number of tokens: `1.6 M`, `400 k`."""
     return f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count / 1e3:.3g} k"
 
 

@@ -10,7 +10,7 @@ from nas.findings.confirmation_findings import confirmation_line, probability_te
 from nas.findings.wording import counted, number
 from nas.views.candidates import CandidateTable, Row
 from nas.views.scatter import Mark, scatter
-from nas.views.terminal import UNSETTLED, output, unsettled_legend
+from nas.views.terminal import HALF_WIDTH_LEGEND, UNSETTLED, output, unsettled_legend
 from studies.analysis.summaries import Axis, Front, is_unsettled
 from studies.confirmation.confirmation_results import Confirmation
 from studies.records import ScoredPoint, Trial, scored_point
@@ -22,7 +22,6 @@ _SIGNS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DOMINATED, _INFEASIBLE, _REFERENCE, _UNSIGNED = "·", "x", "@", "*"
 # The stage of `evaluators.speed.latency`, which is slow to import.
 _LATENCY_STAGE = "latency"
-_HALF_WIDTH = "±: half the width of the 95 % confidence interval"
 
 
 def front_document(
@@ -127,8 +126,8 @@ def _no_front(front: Front, study_argument: str) -> Text:
     text = f"{front.study}: no candidate is complete, so there is no front"
     if front.infeasible:
         last = front.infeasible[-1]
-        infeasible = counted(len(front.infeasible), "is infeasible", "are infeasible")
-        text += f"; {infeasible}, such as trial {last.number}: {last.reason}"
+        infeasible = counted(len(front.infeasible), "candidate is", "candidates are")
+        text += f"; {infeasible} infeasible, such as trial {last.number}: {last.reason}"
     return Text(f"{text}\nnext: nas status {study_argument}")
 
 
@@ -231,9 +230,9 @@ def _interval_notes(front: Front) -> list[str]:
     ]
     if not any(is_timed(axis.name) for axis in front.axes):
         has_intervals = any(score.low is not None for score in shown)
-        return [_HALF_WIDTH] if has_intervals else []
+        return [HALF_WIDTH_LEGEND] if has_intervals else []
     lines = [
-        _HALF_WIDTH,
+        HALF_WIDTH_LEGEND,
         f"latencies were measured interleaved with {paired_reference(front.spec)}",
     ]
     if any(is_unsettled(front.spec, score) for score in shown):

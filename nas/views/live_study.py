@@ -177,7 +177,7 @@ def ending(trial: Trial, spec: StudySpec) -> Text:
     if trial.outcome.reason is not None:
         line.append(f"; {trial.outcome.reason}")
     if trial.duplicate_of is not None:
-        line.append(f" (the same as trial {trial.duplicate_of})")
+        line.append(f" (duplicate of trial {trial.duplicate_of})")
     return line
 
 

@@ -1,14 +1,14 @@
-"""One model for people and for scripts: its layout, its parameters by part, and its memory."""
+"""One model with its layout, its parameters and its memory, as text and as a JSON document."""
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import Any, assert_never
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from nas.findings.wording import megabytes
+from nas.findings.wording import counted, megabytes, percent
 from nas.inputs.model_argument import ResolvedModel
 from nas.views.audit import audit_among_published
 from nas.views.terminal import bar, layout_legend, layout_strip, output, table
@@ -24,9 +24,16 @@ from search_space.architecture import (
 from search_space.costs import ParameterCounts, parameter_counts, state_bytes, weight_bytes
 from search_space.quantization import QUANTIZATIONS
 
+_QUANTISATION = "quantisation"
+
 
 def model_document(architecture: Architecture, context: int) -> dict[str, Any]:
-    """What `nas show --json` prints."""
+    """Return the document that `nas show --json` prints.
+
+    Args:
+        architecture: The model.
+        context: The context length for which the size of the caches is given, in tokens.
+    """
     counts = parameter_counts(architecture)
     return {
         "architecture": json.loads(to_json(architecture)),
@@ -41,10 +48,17 @@ def model_document(architecture: Architecture, context: int) -> dict[str, Any]:
 
 
 def print_model(model: ResolvedModel, context: int) -> None:
+    """Print the layout, the parameters and the memory of a model, and the models nearest in size.
+
+    Args:
+        model: The model.
+        context: The context length for which the size of the caches is given, in tokens.
+    """
     architecture = model.architecture
     counts = parameter_counts(architecture)
     title = Text.assemble(
-        (model.name, "bold"), f"  {counts.total:,} parameters  {architecture_hash(architecture)}"
+        (model.name, "bold"),
+        f"  {counts.total:,} parameters, hash {architecture_hash(architecture)}",
     )
     output().print(
         Group(
@@ -64,12 +78,13 @@ def print_model(model: ResolvedModel, context: int) -> None:
 
 
 def _shape(architecture: Architecture) -> Text:
+    feed_forward = _values({layer.feed_forward_width for layer in architecture.layers})
     lines = [
-        f"width {architecture.width}, {len(architecture.layers)} layers, "
-        f"feed-forward {_values({layer.feed_forward_width for layer in architecture.layers})}",
-        f"vocabulary {architecture.vocab_size:,}, embedded in {architecture.embedding_width}"
+        f"width {architecture.width:,}, {len(architecture.layers)} layers, "
+        f"feed-forward width {feed_forward}",
+        f"vocabulary {architecture.vocab_size:,}, embedding width {architecture.embedding_width:,}"
         + (" (factorised)" if architecture.factorised else "")
-        + (", tied head" if architecture.tied_head else ", head of its own"),
+        + (", tied head" if architecture.tied_head else ", separate head"),
     ]
     mixers = {layer.mixer: None for layer in architecture.layers if layer.mixer is not None}
     lines += [_describe(mixer) for mixer in mixers]
@@ -81,23 +96,28 @@ def _describe(mixer: Mixer) -> str:
         case ShortConv(kernel=kernel):
             return f"short convolution: kernel {kernel}"
         case Attention():
+            span = f"window {mixer.window:,}" if mixer.window else "full"
+            rotated = (
+                f" on {percent(mixer.rope_share)} of each head" if mixer.rope_share < 1 else ""
+            )
             extras = [
-                f"window {mixer.window}" if mixer.window else "full",
                 *(["QK-norm"] if mixer.qk_norm else []),
-                *(["gate a head"] if mixer.head_gate else []),
+                *(["a gate per head"] if mixer.head_gate else []),
                 *(["bias"] if mixer.qkv_bias else []),
-                f"rotary base {mixer.rope_base:,.0f}",
-                *([f"on {mixer.rope_share:.0%} of a head"] if mixer.rope_share < 1 else []),
+                f"RoPE base {mixer.rope_base:,.0f}{rotated}",
             ]
+            kv_heads = counted(mixer.kv_heads, "KV head", "KV heads")
             return (
-                f"attention: {mixer.heads} heads of {mixer.head_dim}, {mixer.kv_heads} key/value "
-                f"heads, {', '.join(extras)}"
+                f"attention ({span}): {mixer.heads} heads of {mixer.head_dim}, {kv_heads}, "
+                f"{', '.join(extras)}"
             )
         case LinearAttention():
             return (
-                f"gated linear attention: {mixer.heads} heads, keys of {mixer.key_dim}, "
-                f"values of {mixer.value_dim}"
+                f"gated linear attention: {mixer.heads} heads, keys of {mixer.key_dim} and values "
+                f"of {mixer.value_dim} channels"
             )
+        case _:
+            assert_never(mixer)
 
 
 def _split(counts: ParameterCounts) -> Table:
@@ -109,7 +129,7 @@ def _split(counts: ParameterCounts) -> Table:
 
 
 def _memory(architecture: Architecture, context: int) -> Table:
-    memory = table("stored as", "weights MB", "state MB", "together MB", left=("stored as",))
+    memory = table(_QUANTISATION, "weights MB", "state MB", "total MB", left=(_QUANTISATION,))
     state = state_bytes(architecture, context)
     for quantization in QUANTIZATIONS:
         weights = weight_bytes(architecture, quantization)

@@ -1,4 +1,4 @@
-"""A drawing of what decoding costs against depth, as an SVG: one panel a setting, both axes log."""
+"""A chart of decoding costs against context depth as an SVG, with one panel per setting."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,15 +13,22 @@ from search_space.probes import make_probes
 
 _WIDTH, _HEIGHT = 560, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 150, 44, 44
-_PANELS_A_ROW = 2
+_PANELS_PER_ROW = 2
 _LABEL_STEP = 15
-# A cost that grows evenly with depth is a curve on logarithmic axes.
+# A cost that is linear in the depth is a curve on logarithmic axes.
 _POINTS = 60
 
 
-def picture_of(profiles: Sequence[Profile]) -> str:
-    """The text of the file; a panel without a figure says so."""
-    columns = min(_PANELS_A_ROW, len(profiles))
+def draw_profiles(profiles: Sequence[Profile]) -> str:
+    """Draw profiles.
+
+    Args:
+        profiles: The profiles, at least one. The panel of one without costs says so.
+
+    Returns:
+        The text of the SVG file. Both axes are logarithmic.
+    """
+    columns = min(_PANELS_PER_ROW, len(profiles))
     rows = math.ceil(len(profiles) / columns)
     panels = [
         f'<g transform="translate({_WIDTH * (index % columns)},{_HEIGHT * (index // columns)})">'
@@ -38,23 +45,23 @@ def picture_of(profiles: Sequence[Profile]) -> str:
 
 
 class _Axes:
-    """Where a depth and a ratio stand in a panel."""
+    """Maps depths and ratios to coordinates in a panel."""
 
     def __init__(self, costs: Sequence[OperatorCost]) -> None:
         self.depths = sorted({cost.workload.depth for cost in costs})
         lows = [cost.ratio.value - (cost.ratio.margin or 0) for cost in costs]
         highs = [cost.ratio.value + (cost.ratio.margin or 0) for cost in costs]
-        # A log axis has no zero: what noise puts there stands at its foot.
+        # A logarithmic axis has no zero: values that noise moves there are drawn at its lower end.
         self.low, self.high = max(0.25, min(0.75, *lows)), max(4.5, *highs) * 1.1
 
     def x(self, depth: float) -> float:
         first, last = math.log(self.depths[0]), math.log(self.depths[-1])
-        share = (math.log(depth) - first) / (last - first) if last > first else 0.5
-        return _LEFT + 10 + share * (_WIDTH - _LEFT - _RIGHT - 20)
+        fraction = (math.log(depth) - first) / (last - first) if last > first else 0.5
+        return _LEFT + 10 + fraction * (_WIDTH - _LEFT - _RIGHT - 20)
 
     def y(self, ratio: float) -> float:
-        share = math.log(max(ratio, self.low) / self.low) / math.log(self.high / self.low)
-        return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
+        fraction = math.log(max(ratio, self.low) / self.low) / math.log(self.high / self.low)
+        return _HEIGHT - _BOTTOM - fraction * (_HEIGHT - _TOP - _BOTTOM)
 
 
 def _panel(profile: Profile) -> Iterator[str]:
@@ -71,7 +78,7 @@ def _panel(profile: Profile) -> Iterator[str]:
     ]
     yield _text(_LEFT, 20, _title(setting), weight="bold")
     if not costs:
-        yield _text(_LEFT, _TOP + 20, "nothing can be compared yet")
+        yield _text(_LEFT, _TOP + 20, "no cost is known yet")
         return
     axes = _Axes(costs)
     yield from _frame(axes)
@@ -108,8 +115,8 @@ def _frame(axes: _Axes) -> Iterator[str]:
         yield _stroke(x, bottom, x, bottom + 5, "#444444")
         yield _text(x, bottom + 18, f"{depth:,}", anchor="middle")
     yield _stroke(_LEFT, bottom, right, bottom, "#444444")
-    yield _text((_LEFT + right) / 2, bottom + 36, "depth of context, tokens", anchor="middle")
-    yield _text(_LEFT, _TOP - 8, "time of a layer, in short convolutions", colour="#444444")
+    yield _text((_LEFT + right) / 2, bottom + 36, "context depth, tokens", anchor="middle")
+    yield _text(_LEFT, _TOP - 8, "cost of a layer, in short convolutions", colour="#444444")
 
 
 def _line(axes: _Axes, line: Sequence[OperatorCost], colour: str) -> Iterator[str]:
@@ -129,7 +136,7 @@ def _line(axes: _Axes, line: Sequence[OperatorCost], colour: str) -> Iterator[st
 
 
 def _labels(ends: dict[str, float], letters: Mapping[str, LayoutLetter]) -> Iterator[str]:
-    """Beside the ends of the lines, pushed apart where they would stand on each other."""
+    """Label the lines at their right ends; labels that would overlap are moved apart."""
     lowest = math.inf
     for part, end in sorted(ends.items(), key=lambda item: -item[1]):
         lowest = min(end, lowest - _LABEL_STEP)

@@ -1,4 +1,4 @@
-"""A profile for people and for scripts: tables of costs, a picture, what follows from them."""
+"""A profile as tables of costs with a plot and findings, and as a JSON document."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from hardware.measurement import Workload
 from nas.findings.profile_findings import profile_findings
 from nas.findings.wording import number
 from nas.views.scatter import Mark, scatter
-from nas.views.terminal import layout_strip, table
+from nas.views.terminal import HALF_WIDTH_LEGEND, layout_strip, table
 from nas.workflows.profile_plan import setting_title
 from search_space.costs import parameter_counts
 from search_space.probes import REPORTED_VOCABULARY, Probe, make_probes, part_parameters
@@ -26,7 +26,7 @@ _DOTS = 60
 
 
 def profile_document(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
-    """What `nas profile --json` prints: one entry a setting."""
+    """Return the document that `nas profile --json` prints, with one entry per setting."""
     return [
         asdict(profile.setting)
         | {
@@ -49,7 +49,7 @@ def profile_document(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
 
 
 def profile_view(profile: Profile) -> RenderableType:
-    """A table of what is known, the picture, and what follows."""
+    """Return the costs that are known so far, a plot of them, and the findings."""
     costs = operator_costs(profile)
     parts: list[RenderableType] = [Text(setting_title(profile.setting), style="bold")]
     if costs:
@@ -62,9 +62,9 @@ def profile_view(profile: Profile) -> RenderableType:
         parts += _picture(profile.setting, costs)
         parts += _whole_models(profile)
     else:
-        parts.append(Text("nothing can be compared yet"))
+        parts.append(Text("no cost is known yet"))
     for name, model in _failed(profile):
-        parts.append(Text(f"{name} failed, {model.failure}"))
+        parts.append(Text(f"{name} failed: {model.failure}"))
     found = Table.grid(padding=(0, 1, 0, 0))
     for finding in profile_findings(profile):
         found.add_row("•", finding)
@@ -132,17 +132,18 @@ def _cell(ratio: Estimate) -> str:
 def _unit(setting: Setting, costs: Sequence[OperatorCost]) -> str:
     first = costs[0].part
     each = [
-        f"{number(cost.ms.value)} ms a prompt of {cost.workload.tokens:,}"
+        f"{number(cost.ms.value)} ms per prompt of {cost.workload.tokens:,} tokens"
         if cost.workload.phase == "prefill"
-        else f"{number(cost.ms.value)} ms a token"
+        else f"{number(cost.ms.value)} ms per token"
         for cost in costs
         if cost.part == first
     ]
     return (
-        f"1: a layer of {first}, {', '.join(reversed(dict.fromkeys(each)))}\n"
+        f"unit of cost: one layer of {first} ({', '.join(reversed(dict.fromkeys(each)))})\n"
         f"M: million parameters; feed-forward: {setting.width:,} channels; "
         f"vocabulary: {REPORTED_VOCABULARY:,} tokens\n"
-        "±: half the 95 % interval; what has no attention takes the same at any depth\n"
+        f"{HALF_WIDTH_LEGEND}\n"
+        "parts without a key/value cache cost the same at any depth\n"
     )
 
 
@@ -164,12 +165,12 @@ def _whole_models(profile: Profile) -> Iterator[RenderableType]:
 
 
 def _picture(setting: Setting, costs: Sequence[OperatorCost]) -> Iterator[Text]:
-    """Cost against depth, straight between the depths that were timed."""
+    """Plot costs against depth, with straight lines between the depths that were timed."""
     marks: list[Mark] = []
     dots: list[Mark] = []
     kinds: set[str] = set()
     for probe in make_probes(setting.width, setting.layers, setting.kinds):
-        # Of each kind the first: convolutions of other kernels would stand on top of each other.
+        # Only the first of each kind, because those of other kernels would cover each other.
         if probe.letter in kinds or probe.letter is None:
             continue
         kinds.add(probe.letter)
@@ -181,15 +182,15 @@ def _picture(setting: Setting, costs: Sequence[OperatorCost]) -> Iterator[Text]:
         for (left, before), (right, after) in pairwise(line):
             for step in range(1, _DOTS):
                 x = left * (right / left) ** (step / _DOTS)
-                share = (x - left) / (right - left)
-                dots.append(Mark(x=x, y=before + share * (after - before), symbol="·"))
+                fraction = (x - left) / (right - left)
+                dots.append(Mark(x=x, y=before + fraction * (after - before), symbol="·"))
         marks += [Mark(x=depth, y=ratio, symbol=probe.letter) for depth, ratio in line]
     if len({mark.x for mark in marks}) > 1:
         yield Text(
             scatter(
                 [*dots, *marks],
-                x_title="depth of context, tokens",
-                y_title="decoding, short convolutions a layer",
+                x_title="context depth, tokens",
+                y_title="cost of a layer in decoding, in short convolutions",
                 rows=14,
             )
         )

@@ -13,6 +13,7 @@ from search_space.architecture import MIXERS, layout_letters
 
 # Precedes a value whose confidence interval is wider than the study requests.
 UNSETTLED = "~"
+HALF_WIDTH_LEGEND = "±: half the width of the 95 % confidence interval"
 _BAR_CELLS = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 

@@ -1,4 +1,4 @@
-"""One trial for people and for scripts: its scores with their evidence, and how it ended."""
+"""One trial with its scores, its measurements and its outcome, as text and as a JSON document."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from rich.text import Text
 from evaluators.evaluator import CurvePoint, Score
 from evaluators.scores import is_timed
 from hardware.measurement import Measurement, quantile_ms
-from nas.findings.wording import counted, duration, number
+from nas.findings.wording import counted, duration, number, percent
 from nas.views.terminal import UNSETTLED, bar, table, unsettled_legend
 from studies.analysis.summaries import TrialDetail, is_unsettled
 from studies.spec.reference_models import paired_reference
@@ -20,7 +20,7 @@ from studies.spec.study_spec import StudySpec
 
 
 def trial_document(detail: TrialDetail) -> dict[str, Any]:
-    """What `nas show STUDY TRIAL --json` adds to the model's own document."""
+    """Return what `nas show STUDY TRIAL --json` adds to the document of the model."""
     trial = detail.trial
     return {
         "study": trial.study,
@@ -37,12 +37,13 @@ def trial_document(detail: TrialDetail) -> dict[str, Any]:
 
 
 def trial_view(detail: TrialDetail) -> RenderableType:
+    """Return the state, the scores, the measurements and the learning curve of a trial."""
     trial = detail.trial
     state = Text.assemble(("state  ", "bold"), trial.state)
     if trial.outcome is not None and trial.outcome.reason is not None:
         state.append(f": {trial.outcome.reason}")
     if trial.duplicate_of is not None:
-        state.append(f" (the same as trial {trial.duplicate_of})")
+        state.append(f" (duplicate of trial {trial.duplicate_of})")
     parts: list[RenderableType] = [state, _scores(detail)]
     parts += [Text(line, style="dim") for line in _legend(detail)]
     parts += [_timings(measurement, detail.spec) for measurement in _measurements(detail)]
@@ -59,16 +60,16 @@ def _measurements(detail: TrialDetail) -> list[Measurement]:
 
 
 def _measurement_document(measurement: Measurement) -> dict[str, Any]:
-    """Its fields, of the reference beside it too."""
-    beside = measurement.reference
+    """Return the fields of a measurement and of the reference model's measurement."""
+    reference = measurement.reference
     return asdict(replace(measurement, reference=None)) | {
         "workload": str(measurement.workload),
-        "reference": None if beside is None else _measurement_document(beside),
+        "reference": None if reference is None else _measurement_document(reference),
     }
 
 
 def _scores(detail: TrialDetail) -> Table:
-    scores = table("score", "value", "unit", "95 % interval", left=("score", "unit"))
+    scores = table("score", "value", "unit", "95 % confidence interval", left=("score", "unit"))
     for score in detail.trial.scores:
         mark = UNSETTLED if is_unsettled(detail.spec, score) else ""
         scores.add_row(score.name, mark + number(score.value), score.unit, _interval(score))
@@ -80,16 +81,17 @@ def _legend(detail: TrialDetail) -> Iterator[str]:
     paired = any(each.reference is not None for each in _measurements(detail))
     if paired and any(is_timed(score.name) and score.low is not None for score in scores):
         yield (
-            f"intervals: timed in turn with {paired_reference(detail.spec)}, whose own ms may be "
-            "off, alike for all"
+            "confidence intervals of times are those of the ratio to "
+            f"{paired_reference(detail.spec)}, multiplied by its time; an error in that time "
+            "scales all times alike"
         )
     if any(is_unsettled(detail.spec, score) for score in scores):
         yield unsettled_legend(detail.spec.device.precision)
     times = max(Counter(each.workload for each in _measurements(detail)).values(), default=1)
     if times > 1:
         yield (
-            f"measured {times} times, as the first was far from its forecast: of each score the "
-            "middle one counts"
+            f"measured {times} times, because the first measurement was far from its prediction; "
+            "the median of each score counts"
         )
 
 
@@ -100,23 +102,25 @@ def _interval(score: Score) -> str:
 
 
 def _timings(measurement: Measurement, spec: StudySpec) -> Text:
-    """As the device took then: the scores are corrected by what the reference took beside it."""
-    unit = "prompt" if measurement.workload.phase == "prefill" else "token"
+    """Describe the samples themselves; the scores are relative to the reference model's samples."""
+    unit = "ms/prompt" if measurement.workload.phase == "prefill" else "ms/token"
     samples = counted(len(measurement.samples_ns), "sample", "samples")
-    text = (
-        f"{measurement.workload!s:12} {quantile_ms(measurement, 0.5):,.2f} ms a {unit}, "
-        f"p95 {quantile_ms(measurement, 0.95):,.2f}, {samples}, "
-        f"{measurement.runtime} with threads {measurement.threads}"
-    )
+    lines = [
+        f"{quantile_ms(measurement, 0.5):,.2f} {unit}, p95 {quantile_ms(measurement, 0.95):,.2f}, "
+        f"{samples}, {measurement.runtime}, {counted(measurement.threads, 'thread', 'threads')}"
+    ]
     if measurement.reference is not None:
-        beside = quantile_ms(measurement.reference, 0.5)
-        text += f"\n{'':12} beside {beside:,.2f} ms of {paired_reference(spec)}"
+        reference_ms = quantile_ms(measurement.reference, 0.5)
+        lines.append(
+            f"interleaved with {paired_reference(spec)}, which took {reference_ms:,.2f} {unit}"
+        )
     if measurement.disturbance is not None:
-        lost = measurement.disturbance.steal + measurement.disturbance.beside
-        text += f"; others had {lost:.0%} of its cores"
+        lost = percent(measurement.disturbance.steal + measurement.disturbance.beside)
+        lines.append(f"other processes and the hypervisor took {lost} of the cores' time")
         if measurement.disturbance.waited_s >= 1:
-            text += f"; waited {duration(measurement.disturbance.waited_s)}"
-    return Text(text)
+            waited = duration(measurement.disturbance.waited_s)
+            lines.append(f"waited {waited} for a quiet machine")
+    return Text(f"{measurement.workload!s:12} " + f"\n{'':13}".join(lines))
 
 
 def _curve(curve: tuple[CurvePoint, ...]) -> list[Text]:

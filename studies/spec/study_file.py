@@ -1,4 +1,4 @@
-"""Study files in TOML, from disk or shipped with the program."""
+"""Study files in TOML, from disk or included with the program."""
 
 import importlib.resources
 import re
@@ -16,7 +16,7 @@ def read_spec(source: str | Path) -> StudySpec:
     """Read a study file.
 
     Args:
-        source: The path of a TOML file, or the name of a shipped study.
+        source: The path of a TOML file, or the name of an included study.
 
     Raises:
         ValueError: There is no such study, or it is not valid. The message is one sentence.
@@ -29,7 +29,7 @@ def spec_text(source: str | Path) -> str:
     """Return the text of a study file, including its comments.
 
     Args:
-        source: The path of a TOML file, or the name of a shipped study. A file takes precedence.
+        source: The path of a TOML file, or the name of an included study. A file takes precedence.
 
     Raises:
         ValueError: There is no such study, or the file cannot be read.
@@ -40,7 +40,7 @@ def spec_text(source: str | Path) -> str:
     if str(source) in shipped:
         return shipped[str(source)].read_text(encoding="utf-8")
     near = suggest_name(str(source), list(shipped))
-    raise ValueError(f"study: '{source}' is neither a file nor a shipped study; {near}")
+    raise ValueError(f"study: '{source}' is neither a file nor an included study; {near}")
 
 
 def shipped_studies() -> tuple[str, ...]:

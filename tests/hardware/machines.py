@@ -14,7 +14,7 @@ PATIENCE_S = 60.0
 PRELUDE = """
 import os, signal, sys, time
 from pathlib import Path
-from hardware.quiet import making_way, measuring
+from hardware.quiet import measuring, yielding_to_measurements
 
 folder = Path(sys.argv[1])
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored

@@ -13,7 +13,7 @@ from tests.hardware.machines import PATIENCE_S
 
 @pytest.fixture
 def others(monkeypatch) -> Callable[..., None]:
-    monkeypatch.setattr(quiet, "_LOOK_S", 0.05)
+    monkeypatch.setattr(quiet, "_OBSERVED_S", 0.05)
 
     def play(*shares: tuple[float, float]) -> None:
         *first, last = shares

@@ -193,13 +193,15 @@ def test_a_disk_without_room_for_the_weights_is_said_to_be_full(large_model, mon
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     error = failure(LocalRunner(), large_model)
     assert error.kind == "refused"
-    assert "MB, 5.0 MB are free in " in error.reason
+    assert "MB; 5.0 MB are free in " in error.reason
 
 
 @pytest.mark.parametrize("threads", [0, 10_000])
 def test_threads_are_at_least_one_and_at_most_the_cores(threads):
     cores = len(os.sched_getaffinity(0))
-    expected = rf"^threads: {threads} is not between 1 and {cores}, the number of available cores$"
+    expected = (
+        rf"^threads: {threads} is not between 1 and {cores}, the number of cores of this machine$"
+    )
     with pytest.raises(ValueError, match=expected):
         LocalRunner(threads=threads)
 

@@ -17,9 +17,9 @@ from hardware.quiet import measuring, yielding_to_measurements
 from tests.hardware.machines import PATIENCE_S, wait_until
 
 TRAINER = """
-with making_way(write, folder=folder) as make_way:
+with yielding_to_measurements(write, folder=folder) as yield_to_measurements:
     while True:
-        make_way()
+        yield_to_measurements()
         write("step begins")
         time.sleep(0.02)
         write("step ends")
@@ -116,7 +116,7 @@ class TestATraining:
         with yielding_to_measurements(hear, folder=machine.folder) as yield_to_measurements:
             assert yield_to_measurements() == 0.0
             measurer = machine.start(MEASURER)
-            machine.wait_for("waiting for a training here to pause")
+            machine.wait_for("waiting for a training on this machine to pause")
             assert yield_to_measurements() >= 0.2
 
     def test_goes_on_when_the_measurer_is_killed(self, machine):
@@ -134,7 +134,7 @@ class TestATraining:
         machine.wait_for("step ends")
         trainer.send_signal(signal.SIGSTOP)  # it cannot make way
         machine.start(MEASURER)
-        machine.wait_for("waiting for a training here to pause")
+        machine.wait_for("waiting for a training on this machine to pause")
         time.sleep(0.1)
         assert "measures" not in machine.events()
         trainer.kill()
@@ -152,7 +152,7 @@ for _ in range(10):
 """
         for process in [machine.start(script) for _ in range(3)]:
             assert process.wait(PATIENCE_S) == 0
-        events = [event.split() for event in machine.events() if not event.startswith("waits")]
+        events = [event.split() for event in machine.events() if not event.startswith("waiting")]
         assert len(events) == 2 * 3 * 10
         for begun, ended in zip(events[::2], events[1::2], strict=True):
             assert (begun[0], ended[0]) == ("begins", "ends")
@@ -169,7 +169,7 @@ for _ in range(10):
 
         with machine.measuring(hear) as waited_s:
             assert waited_s >= 0.2
-        assert said == ["waiting for another measurement here"]
+        assert said == ["waiting for another measurement on this machine"]
 
     def test_and_trainings_take_turns_in_one_process(self, tmp_path):
         for _ in range(2):
@@ -183,7 +183,7 @@ for _ in range(10):
         said = {TRAINER: "paused during a measurement on this machine"}
         with machine.measuring():
             process = machine.start(waiting)
-            machine.wait_for(said.get(waiting, "waiting for another measurement here"))
+            machine.wait_for(said.get(waiting, "waiting for another measurement on this machine"))
             time.sleep(0.1)  # from the sentence to the wait
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE_S) == -signal.SIGINT
@@ -267,7 +267,7 @@ class TestTheFiles:
         assert victim.exists() == exists
 
     def test_that_cannot_be_created_are_a_mistake_in_one_sentence(self, tmp_path):
-        with pytest.raises(ValueError, match=r"^lock: .* created here \(No such file or directory"):
+        with pytest.raises(ValueError, match=r"^lock: .* create \(No such file or directory"):
             yielding_to_measurements(pytest.fail, folder=tmp_path / "nowhere").__enter__()
 
     def test_lie_where_every_user_finds_them(self, monkeypatch, tmp_path):

@@ -51,7 +51,7 @@ def test_the_table_shows_the_cost_of_each_mixer_in_80_columns(profile) -> None:
         "@4,096",
         "of 128",
         "sum of parts / measured",
-        "depth of context",
+        "context depth",
     ):
         assert word in shown.stdout
 

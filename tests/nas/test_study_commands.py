@@ -144,7 +144,7 @@ def test_a_study_that_finds_nothing_within_its_budget_says_so(nas, study: Path) 
     study.write_text(STUDY.replace('name = "decode"', 'name = "decode"\nmax = 1e-6'))
     shown = " ".join(nas("run", "tiny.toml").stdout.split())
     assert "no candidate is complete" in shown
-    assert "4 over budget" in shown or "3 over budget" in shown
+    assert "4 candidates are infeasible" in shown or "3 candidates are infeasible" in shown
     assert "is above the budget of" in shown
 
 

@@ -1,4 +1,4 @@
-"""The document of a study: what it says, and that updates add up to the whole."""
+"""Tests of the document of a study, and of the updates that follow it."""
 
 import json
 from copy import deepcopy
@@ -14,16 +14,16 @@ from tests.studies.large_study import HOSTILE, LargeStudy, write_study
 
 
 def merged(whole: Document, update: Document) -> dict[str, Any]:
-    """As the form says, and as the page does it."""
+    """Merge an update into a document, as the form describes and as the page does."""
     result: dict[str, Any] = deepcopy({**update})
-    trials, news = deepcopy({**whole["trials"]}), update["trials"]
+    trials, changes = deepcopy({**whole["trials"]}), update["trials"]
     offset = len(whole["architectures"]["hash"])
     result["architectures"] = {
         name: values + update["architectures"][name]
         for name, values in whole["architectures"].items()
     }
     rows = {trial: row for row, trial in enumerate(trials["id"])}
-    old, new = _rows(trials), _rows(news)
+    old, new = _rows(trials), _rows(changes)
     for row in new:
         row["architecture"] += offset
         if row["id"] in rows:
@@ -37,7 +37,7 @@ def merged(whole: Document, update: Document) -> dict[str, Any]:
 
 
 def _rows(trials: Any) -> list[dict[str, Any]]:
-    """One dictionary a trial; a score that a trial lacks is not in it."""
+    """Return one dictionary per trial, without the scores that the trial lacks."""
     columns = {name: values for name, values in trials.items() if name != "scores"}
     rows = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
@@ -61,7 +61,7 @@ def _losses(document: Any) -> dict[int, list[tuple[int, float]]]:
 
 
 def _plain(document: Any) -> dict[str, Any]:
-    """With rows that carry their architectures' hashes, so that the order of these is none."""
+    """Put hashes into the rows of a document, so that the order of architectures is irrelevant."""
     result = {**document}
     if isinstance(result["trials"], dict):
         result["trials"], result["curves"] = _rows(result["trials"]), _losses(result)
@@ -84,7 +84,7 @@ def any_url(request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue(f"{request.param}_url")
 
 
-def test_updates_add_up_to_the_whole(any_url: str) -> None:
+def test_a_document_and_its_updates_add_up_to_a_new_document(any_url: str) -> None:
     url = any_url
     write_study(LargeStudy(url=url, trials=40, running=True))
     with Store.open_to_read(url) as store:
@@ -92,16 +92,16 @@ def test_updates_add_up_to_the_whole(any_url: str) -> None:
         whole = page.document()
         write_study(LargeStudy(url=url, trials=20))
         with Store.open(url) as writer:
-            begun = next(each for each in writer.trials("large") if each.state == "running")
-            writer.interrupt(begun)
+            running = next(each for each in writer.trials("large") if each.state == "running")
+            writer.interrupt(running)
         update = page.document(whole["revision"])
-        anew = other.document()
+        expected = other.document()
     assert update["since"] == whole["revision"] != update["revision"]
     assert len(update["trials"]["id"]) < 25
-    assert _plain(merged(whole, update)) == _plain(anew)
+    assert _plain(merged(whole, update)) == _plain(expected)
 
 
-def test_an_update_of_nothing_new_is_small_and_of_the_same_revision(url: str) -> None:
+def test_an_update_without_changes_is_empty_and_keeps_the_revision(url: str) -> None:
     write_study(LargeStudy(url=url, trials=30))
     with Store.open_to_read(url) as store:
         documents = StudyDocuments(store, "large")
@@ -113,8 +113,8 @@ def test_an_update_of_nothing_new_is_small_and_of_the_same_revision(url: str) ->
     assert update["front"] == whole["front"]
 
 
-def test_pages_are_answered_with_what_they_lack(any_url: str) -> None:
-    """A whole document may be some trials old, if its updates then bring the rest."""
+def test_an_answer_contains_only_what_the_page_lacks(any_url: str) -> None:
+    """A complete document may lack the latest trials if an update then adds them."""
     write_study(LargeStudy(url=any_url, trials=40))
     with Store.open_to_read(any_url) as store:
         documents = StudyDocuments(store, "large")
@@ -137,7 +137,7 @@ def _answer(documents: StudyDocuments, since: str | None = None) -> bytes:
 
 
 @pytest.mark.parametrize("since", ["", "1", "nonsense", "0123abcd.1", "\x00.²"])
-def test_an_unknown_revision_is_answered_with_the_whole(url: str, since: str) -> None:
+def test_an_unknown_revision_is_answered_with_a_complete_document(url: str, since: str) -> None:
     write_study(LargeStudy(url=url, trials=3))
     with Store.open_to_read(url) as store:
         document = StudyDocuments(store, "large").document(since)
@@ -145,7 +145,7 @@ def test_an_unknown_revision_is_answered_with_the_whole(url: str, since: str) ->
     assert len(document["trials"]["id"]) == 5
 
 
-def test_a_study_that_was_begun_anew_is_sent_whole(any_url: str) -> None:
+def test_a_restarted_study_is_answered_with_a_complete_document(any_url: str) -> None:
     url = any_url
     write_study(LargeStudy(url=url, trials=3))
     with Store.open(url) as store:
@@ -158,7 +158,7 @@ def test_a_study_that_was_begun_anew_is_sent_whole(any_url: str) -> None:
     assert len(after["trials"]["id"]) == 2
 
 
-def test_a_study_in_which_nothing_has_happened(url: str) -> None:
+def test_a_study_without_trials_has_a_document(url: str) -> None:
     write_study(LargeStudy(url=url, trials=0, references=()))
     with Store.open_to_read(url) as store:
         documents = StudyDocuments(store, "large")
@@ -172,7 +172,7 @@ def test_a_study_in_which_nothing_has_happened(url: str) -> None:
     assert json.loads(json_bytes(document)) == document
 
 
-def test_every_trial_says_what_it_is(url: str) -> None:
+def test_every_trial_has_its_facts(url: str) -> None:
     write_study(LargeStudy(url=url, trials=60, running=True))
     with Store.open_to_read(url) as store:
         document = StudyDocuments(store, "large").document()
@@ -201,7 +201,7 @@ def test_every_trial_says_what_it_is(url: str) -> None:
     assert spent == pytest.approx(sum(row["seconds"] for row in rows.values()), rel=1e-4)
 
 
-def test_why_names_choices_with_their_spread(url: str) -> None:
+def test_why_lists_the_importance_of_the_choices(url: str) -> None:
     write_study(LargeStudy(url=url, trials=100))
     with Store.open_to_read(url) as store:
         documents = StudyDocuments(store, "large")
@@ -216,7 +216,7 @@ def test_why_names_choices_with_their_spread(url: str) -> None:
     assert why["findings"]
 
 
-def test_the_address_of_the_database_stays_here_and_texts_stay_what_they_are(url: str) -> None:
+def test_the_database_url_is_left_out_and_texts_are_not_changed(url: str) -> None:
     write_study(LargeStudy(url=url, trials=30, hostile=True))
     with Store.open_to_read(url) as store:
         document = StudyDocuments(store, "large").document()

@@ -1,4 +1,4 @@
-"""The dashboard's server as a stranger, a neighbour and its own page find it."""
+"""Tests of the dashboard's server, with requests of its own page and of other pages."""
 
 import json
 import re
@@ -23,7 +23,7 @@ HERE = "http://127.0.0.1:8080"
 
 
 class Browser:
-    """Asks the application as a page of its own does."""
+    """Sends the requests that the application's own page sends."""
 
     def __init__(self, studies: OpenStudies, exports: Path) -> None:
         app = dashboard_app(studies, ExportFolder(path=exports), bound_host="127.0.0.1")
@@ -59,7 +59,7 @@ def browser(url: str, tmp_path: Path) -> Browser:
         yield Browser(studies, tmp_path / "exports")
 
 
-def test_page_files_and_documents_are_there(browser: Browser, url: str) -> None:
+def test_the_page_its_files_and_the_documents_are_served(browser: Browser, url: str) -> None:
     page = browser.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert browser.get("/static/page.js").headers["content-type"].startswith("text/javascript")
@@ -67,8 +67,8 @@ def test_page_files_and_documents_are_there(browser: Browser, url: str) -> None:
     assert len(named) > 10
     assert all(browser.get(f"/{name}").status_code == 200 for name in named)
     library = browser.get("/static/vendor/echarts.min.js")
-    kept = {"if-none-match": library.headers["etag"]}
-    assert browser.get("/static/vendor/echarts.min.js", headers=kept).status_code == 304
+    cached = {"if-none-match": library.headers["etag"]}
+    assert browser.get("/static/vendor/echarts.min.js", headers=cached).status_code == 304
 
     listed = browser.get("/api/studies").json()["studies"]
     assert listed == [{"name": "large", "storage": url}]
@@ -102,11 +102,13 @@ def test_page_files_and_documents_are_there(browser: Browser, url: str) -> None:
         ("127.0.0.1:8080@evil.example", "127.0.0.1", False),
     ],
 )
-def test_only_names_of_this_machine_are_answered(host: str, bound: str, answered: bool) -> None:
+def test_only_requests_to_a_name_of_this_machine_are_answered(
+    host: str, bound: str, answered: bool
+) -> None:
     assert answers_to(host, bound) == answered
 
 
-def test_a_rebound_name_gets_nothing(browser: Browser) -> None:
+def test_a_rebound_host_name_is_refused(browser: Browser) -> None:
     for path in ("/", "/api/studies", "/static/page.js"):
         refused = browser.get(path, headers={"host": "evil.example:8080"})
         assert refused.status_code == 403
@@ -114,7 +116,9 @@ def test_a_rebound_name_gets_nothing(browser: Browser) -> None:
         assert "nas-token" not in refused.text
 
 
-def test_an_export_wants_the_token_and_the_page(browser: Browser, tmp_path: Path) -> None:
+def test_an_export_requires_the_token_and_the_origin_of_the_page(
+    browser: Browser, tmp_path: Path
+) -> None:
     options = {"study": "large", "trial": "0", "format": "json"}
     for headers in (
         {"x-nas-token": "guessed"},
@@ -136,7 +140,7 @@ def test_an_export_wants_the_token_and_the_page(browser: Browser, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "sentence"),
     [
         ({"study": "../large"}, "study: "),
         ({"trial": "../../etc/passwd"}, "trial: "),
@@ -146,17 +150,17 @@ def test_an_export_wants_the_token_and_the_page(browser: Browser, tmp_path: Path
         ({"more": "x"}, "body: "),
     ],
 )
-def test_a_wrong_export_is_refused_in_a_sentence(
-    browser: Browser, tmp_path: Path, change: dict[str, object], said: str
+def test_an_invalid_export_is_refused_with_one_sentence(
+    browser: Browser, tmp_path: Path, change: dict[str, object], sentence: str
 ) -> None:
     options = {"study": "large", "trial": "0", "format": "json"} | change
     refused = browser.export(options)
     assert refused.status_code == 400
-    assert refused.json()["error"].startswith(said)
+    assert refused.json()["error"].startswith(sentence)
     assert not (tmp_path / "exports").exists()
 
 
-def test_a_study_named_to_leave_the_folder_stays_unexported(url: str, tmp_path: Path) -> None:
+def test_a_study_whose_name_leaves_the_folder_is_not_exported(url: str, tmp_path: Path) -> None:
     write_study(LargeStudy(url=url, trials=1))
     with sqlite3.connect(tmp_path / "study.db") as connection:
         connection.execute("UPDATE nas_studies SET name = '../../large'")
@@ -180,13 +184,13 @@ def test_a_study_named_to_leave_the_folder_stays_unexported(url: str, tmp_path: 
         "/nothing",
     ],
 )
-def test_there_are_no_files_but_the_pages(browser: Browser, path: str) -> None:
+def test_only_the_files_of_the_page_are_served(browser: Browser, path: str) -> None:
     refused = browser.get(path)
     assert refused.status_code == 404
     assert refused.json()["error"].startswith("address: ")
 
 
-def test_every_answer_is_closed_to_other_pages(browser: Browser) -> None:
+def test_no_answer_is_readable_by_other_pages(browser: Browser) -> None:
     for path in ("/", "/static/page.js", "/api/studies", "/nothing"):
         headers = browser.get(path, headers={"origin": "http://evil.example"}).headers
         assert "access-control-allow-origin" not in headers
@@ -197,7 +201,7 @@ def test_every_answer_is_closed_to_other_pages(browser: Browser) -> None:
         assert "unsafe" not in policy
 
 
-def test_the_database_is_only_read_and_holds_nobody_up(url: str) -> None:
+def test_the_database_is_opened_read_only_and_not_blocked_by_a_writer(url: str) -> None:
     write_study(LargeStudy(url=url, trials=3))
     with (
         OpenStudies([StudyLocation(name="large", storage=url)], url) as studies,
@@ -215,7 +219,7 @@ def test_the_database_is_only_read_and_holds_nobody_up(url: str) -> None:
             connection.execute(sa.text("DELETE FROM nas_trials"))
 
 
-def test_a_study_that_is_not_begun_is_waited_for(url: str, tmp_path: Path) -> None:
+def test_a_study_that_has_not_started_is_shown_once_it_starts(url: str, tmp_path: Path) -> None:
     write_study(LargeStudy(url=url, trials=1))
     with OpenStudies([StudyLocation(name="later", storage=url)], url) as studies:
         browser = Browser(studies, tmp_path / "exports")
@@ -227,7 +231,7 @@ def test_a_study_that_is_not_begun_is_waited_for(url: str, tmp_path: Path) -> No
         assert "not shown by this dashboard" in other.json()["error"]
 
 
-def test_a_study_without_trials_has_a_document(url: str, tmp_path: Path) -> None:
+def test_the_document_of_a_study_without_trials_is_served(url: str, tmp_path: Path) -> None:
     with Store.open(url) as store:
         spec = large_spec(LargeStudy(url=url, trials=5))
         store.add_study("large", spec.model_dump_json())
@@ -237,7 +241,7 @@ def test_a_study_without_trials_has_a_document(url: str, tmp_path: Path) -> None
     assert document["counts"]["total"] == 5
 
 
-def test_passwords_do_not_reach_the_page() -> None:
+def test_passwords_are_removed_from_the_storage_option() -> None:
     from nas.dashboard.open_studies import storage_option
 
     place = StudyLocation(name="a", storage="postgresql://me:s3cret@board/nas")

@@ -1,4 +1,4 @@
-"""A dashboard that cannot begin says why, in one sentence."""
+"""Tests of the error messages of a dashboard that cannot start."""
 
 import os
 import socket
@@ -12,30 +12,30 @@ from tests.studies.large_study import LargeStudy, write_study
 
 
 @pytest.mark.parametrize(
-    ("arguments", "held", "said"),
+    ("arguments", "exists", "sentence"),
     [
         ([], False, "`nas run FILE` creates one"),
         (["nosuch"], False, "`nas run FILE` creates one"),
         (["nosuch"], True, "'nosuch' is not in this database, which holds large; "),
     ],
 )
-def test_what_nobody_will_begin_is_one_sentence(
-    tmp_path: Path, arguments: list[str], held: bool, said: str
+def test_a_missing_study_is_one_sentence(
+    tmp_path: Path, arguments: list[str], exists: bool, sentence: str
 ) -> None:
-    if held:
+    if exists:
         write_study(LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=1, references=()))
     result = _refused(tmp_path, *arguments)
     assert result.count("\n") == 1
-    assert said in result
+    assert sentence in result
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     write_study(LargeStudy(url=f"sqlite:///{tmp_path}/nas.db", trials=1, references=()))
     with socket.create_server(("127.0.0.1", 0)) as program:
         port = program.getsockname()[1]
-        said = _refused(tmp_path, "--port", str(port))
-    assert (
-        said == f"nas: port: {port} is in use by another program; choose another one with --port\n"
+        error = _refused(tmp_path, "--port", str(port))
+    assert error == (
+        f"nas: port: {port} is in use by another program; choose another one with --port\n"
     )
 
 

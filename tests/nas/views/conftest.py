@@ -1,4 +1,4 @@
-"""Trials as a study leaves them, and what a terminal of 80 columns shows of a view."""
+"""Fixtures: trials of a study, and the text of a view in a terminal of 80 columns."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ def _trial(
     reason: str | None = None,
     **values: float,
 ) -> Trial:
-    """Of 32 layers, so that what is too wide for a terminal shows; `values` are its scores."""
+    """Make a trial of 32 layers, which are wide in a terminal; `values` are its scores."""
     running = state == "running"
     outcome = None
     if state not in ("running", "interrupted"):
@@ -73,7 +73,7 @@ def make_trial() -> MakeTrial:
 
 @pytest.fixture
 def spec() -> StudySpec:
-    """Three objectives, the most that a front is legible with."""
+    """A study with three objectives."""
     return StudySpec(
         name="small",
         trials=10,

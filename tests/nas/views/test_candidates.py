@@ -1,4 +1,4 @@
-"""What gives way to the layouts of a table, and in which order, as the terminal gets narrower."""
+"""Tests of the order in which a table of candidates is shortened in a narrow terminal."""
 
 from io import StringIO
 
@@ -27,13 +27,13 @@ def shown(table: CandidateTable, width: int) -> str:
     return text
 
 
-def test_where_there_is_room_nothing_breaks(table) -> None:
+def test_nothing_is_split_if_there_is_room(table) -> None:
     text = shown(table, 80)
     for whole in (LAYOUT, "354.5", "20.50 ±0.35", "0.4375 ±0.0076", "recall_error", "ms/token"):
         assert whole in text
 
 
-def test_layouts_fold_once_before_anything_else_gives_way(table) -> None:
+def test_layouts_are_split_into_two_lines_first(table) -> None:
     text = shown(table, 60)
     assert LAYOUT not in text
     for whole in (LAYOUT[:10], "354.5", "20.50 ±0.35", "0.4375 ±0.0076"):
@@ -41,7 +41,9 @@ def test_layouts_fold_once_before_anything_else_gives_way(table) -> None:
 
 
 @pytest.mark.parametrize(("width", "sizes"), [(46, True), (36, False)])
-def test_intervals_go_below_before_sizes_go(table, width: int, sizes: bool) -> None:
+def test_intervals_move_below_values_before_parameters_are_omitted(
+    table, width: int, sizes: bool
+) -> None:
     text = shown(table, width)
     assert ("354.5" in text) == sizes
     for whole in (LAYOUT[:10], " 20.50 ", " 0.4375", " ±0.35 ", " ±0.0076", "recall_"):
@@ -49,6 +51,6 @@ def test_intervals_go_below_before_sizes_go(table, width: int, sizes: bool) -> N
     assert "±" not in text.split("20.50")[1].splitlines()[0]
 
 
-def test_without_a_layer_or_a_row_it_has_its_headings() -> None:
+def test_a_table_without_rows_has_headings() -> None:
     empty = CandidateTable(names=("trial",), figures=("loss\nbits/byte",), rows=())
     assert "bits/byte" in shown(empty, 40)

@@ -1,4 +1,4 @@
-"""What a person reads of a comparison, and what only scripts do."""
+"""Tests of the tables, the remarks and the JSON document of a comparison."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ def measurement(workload: str, *samples_ms: float, **changes: object) -> Measure
 
 
 def paired(model: Measurable, ratio: float, **changes: object) -> Measured:
-    """Of a reference that is known to half a per cent."""
+    """Make a model whose reference model's median has an interval of about half a per cent."""
     reference_ms = {"tg64@1024": (10.0, 10.1, 9.9) * 3, "pp512": (1820.0, 1830.0, 1810.0) * 3}
     return Measured(
         model=model,
@@ -81,7 +81,7 @@ def comparison() -> Comparison:
     )
 
 
-def test_it_fits_80_columns(render, comparison: Comparison) -> None:
+def test_the_tables_fit_80_columns(render, comparison: Comparison) -> None:
     shown = render(comparison_view(comparison))
     assert all(len(line) <= 80 for line in shown.splitlines())
     rows = [line.split() for line in shown.splitlines()]
@@ -106,48 +106,54 @@ def test_one_model_alone_has_no_ratio(render, comparison: Comparison) -> None:
     )
     assert "ratio" not in shown
     assert "prefill" not in shown.partition("peak MB:")[0]
-    assert "knows of drift only what its windows show" in " ".join(shown.split())
+    assert "accounts only for drift during the measurement" in " ".join(shown.split())
 
 
-def test_what_is_not_settled_is_marked(render, comparison: Comparison) -> None:
+def test_a_time_with_a_wide_interval_is_marked(render, comparison: Comparison) -> None:
     assert "~" not in render(comparison_view(comparison))
     (decode, prefill) = comparison.measured[0].measurements
     wild = replace(decode, samples_ns=tuple(10_000_000 + 3_000_000 * n for n in range(9)))
     unsure = replace(comparison.measured[0], measurements=(wild, prefill))
     shown = render(comparison_view(replace(comparison, measured=(unsure,))))
     assert shown.count("~") == 2
-    assert "~: not settled, known less well than the ±2% asked for" in shown
+    assert "~: the confidence interval is wider than the requested ±2 %" in shown
 
 
-def test_what_others_did_is_said_where_it_matters(render, comparison: Comparison) -> None:
+def test_load_from_other_processes_is_reported_if_it_is_large(
+    render, comparison: Comparison
+) -> None:
     quiet = Disturbance(steal=0.01, beside=0.01, elsewhere=0.1)
     loud = Disturbance(steal=0.031, beside=0.124, elsewhere=1.5)
     measured = (paired(MODEL, 1.5, disturbance=quiet), paired(OTHER, 1.5, disturbance=quiet))
     assert "disturbed" not in render(comparison_view(replace(comparison, measured=measured)))
     measured = (paired(MODEL, 1.5, disturbance=loud), paired(OTHER, 1.5, disturbance=quiet))
     shown = render(comparison_view(replace(comparison, measured=measured, waited_s=41.2)))
-    said = " ".join(shown.split())
-    assert "waited 41 s for others to be quiet" in said
+    text = " ".join(shown.split())
+    assert "waited 41 s for a quiet machine" in text
     assert (
-        "disturbed: others used up to 12% of the measuring cores, the hypervisor took up to 3% of "
-        "the measuring cores, up to 1.5 of the other cores were busy"
-    ) in said
+        "disturbed: other processes used up to 12 % of the measuring cores' time, the hypervisor "
+        "took up to 3.1 % of the measuring cores' time and up to 1.5 other cores were busy"
+    ) in text
 
 
-def test_two_runtimes_are_told_apart(render, comparison: Comparison) -> None:
+def test_two_runtimes_have_a_column(render, comparison: Comparison) -> None:
     other = replace(ENVIRONMENT, runtime_version="llama.cpp 0.5.0-dev (build 1, commit 0c1e570)")
     measured = (paired(MODEL, 1.5, runtime="llama.cpp", environment=other),)
     shown = render(comparison_view(replace(comparison, measured=measured)))
     rows = [line.split() for line in shown.splitlines()]
     assert ["edge-350m-12", "llama.cpp", "222.0", "460.0", "50.0", "50.0"] in rows
-    assert "llama.cpp tells the mean of 8 tokens" in shown
+    assert "llama.cpp reports means over 8 tokens" in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
-def test_the_document_has_windows_side_by_side_and_failures(comparison: Comparison) -> None:
+def test_the_document_has_the_windows_of_both_models_and_the_failures(
+    comparison: Comparison,
+) -> None:
     broken = Failure(model=OTHER, reason="out of memory: 40.0 GB are needed")
-    asked = replace(comparison, measured=comparison.measured[:1], failures=(broken,), waited_s=3.0)
-    document = json.loads(json.dumps(comparison_document(asked)))
+    comparison_with_failure = replace(
+        comparison, measured=comparison.measured[:1], failures=(broken,), waited_s=3.0
+    )
+    document = json.loads(json.dumps(comparison_document(comparison_with_failure)))
     assert document["failures"] == [
         {"model": OTHER.name, "reason": "out of memory: 40.0 GB are needed"}
     ]

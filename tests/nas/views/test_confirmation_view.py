@@ -83,7 +83,7 @@ def test_32_layers_and_four_objectives_fit_80_columns(confirmation, front, rende
     shown = render(confirmation_view(confirmation, front))
     for whole in ("117", "1.100", "1.265", "20.20", "400 k", "1.6 M", ">99%", "62%", "–"):
         assert whole in shown
-    assert "caca" in shown  # of the layout, what is left of the line
+    assert "caca" in shown  # the part of the layout that fits on the line
 
 
 def test_inherited_losses_are_not_described_as_those_of_short_trainings(
@@ -114,11 +114,11 @@ def test_a_task_of_long_trainings_is_described_as_one(confirmation, front, rende
         "short ones, drawn independently of the loss."
     ) in said
     (times,) = [each for each in said if each.startswith("Median change of remeasured scores")]
-    assert "task" not in times  # it is of another length
+    assert "task" not in times  # it comes from a training of another length
     partly = replace(confirmation, candidates=(*candidates[:-1], confirmation.candidates[-1]))
     lines = render(confirmation_view(partly, front)).splitlines()
-    (last,) = [line.split() for line in lines if line.strip().startswith("118 behind")]
-    assert "1.500" in last  # of the study's own training, as for all others
+    (last,) = [line.split() for line in lines if line.strip().startswith("118* ")]
+    assert "1.500" in last  # from the study's own training, as for all others
     assert last[-2] == "–"
     (first,) = [line.split() for line in lines if line.strip().startswith("7 ")]
     assert "1.500" in first

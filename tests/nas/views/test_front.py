@@ -57,12 +57,12 @@ def test_three_objectives_and_32_layers_fit_80_columns(front, capsys) -> None:
         assert f" {value} " in shown
 
 
-def known_to(trial: Trial, share: float) -> Trial:
-    """The trial, its times known to that share of them."""
+def with_interval(trial: Trial, fraction: float) -> Trial:
+    """Return the trial with intervals of ± this fraction around its times."""
     scores = tuple(
         score
         if score.name == "loss"
-        else replace(score, low=score.value * (1 - share), high=score.value * (1 + share))
+        else replace(score, low=score.value * (1 - fraction), high=score.value * (1 + fraction))
         for score in trial.scores
     )
     return replace(trial, scores=scores)
@@ -71,7 +71,7 @@ def known_to(trial: Trial, share: float) -> Trial:
 def test_four_objectives_leave_20_layers_two_lines_of_80_columns(make_trial, front, capsys) -> None:
     values = {"loss": 1.25, "decode": 20.5, "prefill": 1234.5, "recall_error": 0.4375}
     members = tuple(
-        known_to(make_trial(number, layout="cacslcacc-" * 2, **values), 0.0173)
+        with_interval(make_trial(number, layout="cacslcacc-" * 2, **values), 0.0173)
         for number in (3, 117)
     )
     axes = (*AXES, Axis(name="recall_error", unit="wrong", max=None))
@@ -95,47 +95,48 @@ def test_four_objectives_leave_20_layers_two_lines_of_80_columns(make_trial, fro
 
 def test_a_value_comes_with_half_its_interval(front, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    known = tuple(known_to(trial, 0.01) for trial in (*front.members, *front.references))
+    known = tuple(with_interval(trial, 0.01) for trial in (*front.members, *front.references))
     show_front(replace(front, members=known[:2], references=known[2:]), "small.toml")
     shown = capsys.readouterr().out
     assert " 20.00 ±0.2 " in shown
-    assert "±: half the 95 % interval, timed in turn with hybrid-20m" in shown
+    assert (
+        "±: half the width of the 95 % confidence interval\n"
+        "latencies were measured interleaved with hybrid-20m\n"
+    ) in shown
     assert "~" not in shown
 
 
-def test_a_value_that_is_known_less_well_than_asked_for_is_marked(
-    front, capsys, monkeypatch
-) -> None:
+def test_a_value_with_a_wider_interval_than_requested_is_marked(front, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    members = (known_to(front.members[0], 0.05), known_to(front.members[1], 0.015))
+    members = (with_interval(front.members[0], 0.05), with_interval(front.members[1], 0.015))
     marked = replace(front, members=members, references=())
     show_front(marked, "small.toml")
     shown = capsys.readouterr().out
     assert " ~20.00 ±1 " in shown
     assert " 10.00 ±0.15 " in shown
-    assert "~: not settled, known less well than the ±2% asked for" in shown
+    assert "~: the confidence interval is wider than the requested ±2 %" in shown
     first, second = front_document(marked, None)["front"]
     assert (first["unsettled"], second["unsettled"]) == (["decode", "prefill"], [])
 
 
-def test_objectives_that_the_picture_has_no_axis_for_are_named(front, capsys) -> None:
+def test_objectives_that_the_plot_has_no_axis_for_are_named(front, capsys) -> None:
     show_front(front, "small.toml")
-    assert "\nin the table alone, not drawn: prefill\n" in capsys.readouterr().out
+    assert "\nnot plotted, only in the table: prefill\n" in capsys.readouterr().out
     show_front(replace(front, axes=AXES[:2], reference_point=(1.6, 22.0)), "small.toml")
-    assert "not drawn" not in capsys.readouterr().out
+    assert "not plotted" not in capsys.readouterr().out
 
 
-def test_the_caption_explains_the_signs_that_are_drawn_and_no_others(front, capsys) -> None:
+def test_the_caption_explains_only_the_signs_that_are_plotted(front, capsys) -> None:
     show_front(front, "small.toml")
     shown = capsys.readouterr().out
     assert "@ reference model" in shown
-    # The one over budget has no loss, and so no place in the picture.
-    assert "over budget" not in shown
+    # The infeasible candidate has no loss, so it is not in the plot.
+    assert "infeasible" not in shown
     assert "dominated" not in shown
-    assert "hypervolume 12.5 below loss 1.600, decode 22.00, prefill 1,300" in shown
+    assert "hypervolume 12.5 (reference point: loss 1.600, decode 22.00, prefill 1,300)" in shown
 
 
-def test_a_study_without_a_complete_candidate_says_why(make_trial, spec, capsys) -> None:
+def test_a_study_without_a_complete_candidate_has_the_reason(make_trial, spec, capsys) -> None:
     reason = "decode: 9 ms is above the budget of 1 ms"
     refused = (scored_point(make_trial(4, "infeasible", reason=reason)),)
     empty = Front(
@@ -153,7 +154,10 @@ def test_a_study_without_a_complete_candidate_says_why(make_trial, spec, capsys)
     show_front(empty, "small.toml")
     shown = " ".join(capsys.readouterr().out.split())
     assert "no candidate is complete" in shown
-    assert "1 over budget, such as trial 4: decode: 9 ms is above the budget of 1 ms" in shown
+    assert (
+        "1 candidate is infeasible, such as trial 4: decode: 9 ms is above the budget of 1 ms"
+        in shown
+    )
     assert "nas status small.toml" in shown
     assert front_document(empty, None)["front"] == []
 
@@ -165,10 +169,9 @@ def test_the_best_under_a_budget_is_named_with_all_its_scores(front, capsys) -> 
     assert best == "lowest loss with decode at most 12: trial 117"
     assert scores == "loss 1.500 bits/byte, decode 10.00 ms/token, prefill 345.6 ms"
     assert following == "next: nas export small.toml 117 --format json"
-    assert none.startswith("no complete candidate has decode at most 1; the least decode is ")
-    assert none.endswith(
-        f", of trial {min(front.members, key=lambda t: t.values['decode']).number}"
-    )
+    assert none.startswith("no complete candidate has decode at most 1; the lowest decode is ")
+    fastest = min(front.members, key=lambda trial: trial.values["decode"])
+    assert none.endswith(f" (trial {fastest.number})")
 
 
 @pytest.mark.parametrize("text", ["decode", "decode=", "decode=fast", "=3", "decode=nan"])
@@ -184,11 +187,13 @@ def test_a_limit_that_no_score_can_reach_is_refused() -> None:
         parse_limits(["decode=-1"])
 
 
-@pytest.mark.parametrize(("others", "said"), [("here", False), ("elsewhere", True)])
-def test_times_of_two_devices_are_said_not_to_compare(front, capsys, others, said) -> None:
+@pytest.mark.parametrize(("others", "warned"), [("here", False), ("elsewhere", True)])
+def test_latencies_of_two_devices_are_reported_as_not_comparable(
+    front, capsys, others, warned
+) -> None:
     def timed(trial: Trial, where: str) -> Trial:
         return replace(trial, stages=(StageRun(stage="latency", fingerprint=where, seconds=1.0),))
 
     first, second = front.members
     show_front(replace(front, members=(timed(first, "here"), timed(second, others))), "small.toml")
-    assert ("their times do not compare" in capsys.readouterr().out) == said
+    assert ("devices or releases and are not comparable" in capsys.readouterr().out) == warned

@@ -118,5 +118,5 @@ def test_without_a_terminal_every_ended_trial_is_a_line(
 
 def test_the_last_line_of_a_duplicate_names_the_earlier_trial(make_trial, spec) -> None:
     assert ending(make_trial(7, duplicate_of=2, **SCORES), spec).plain.endswith(
-        "(the same as trial 2)"
+        "(duplicate of trial 2)"
     )

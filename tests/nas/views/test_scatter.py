@@ -13,13 +13,13 @@ MARKS = st.lists(
 
 
 @given(marks=MARKS)
-def test_it_keeps_to_its_columns_and_shows_a_mark(marks: list[Mark]) -> None:
+def test_the_plot_fits_80_columns_and_shows_a_mark(marks: list[Mark]) -> None:
     drawn = scatter(marks, x_title="ms/token", y_title="bits/byte")
     assert all(len(line) <= 80 for line in drawn.splitlines())
     assert 1 <= drawn.count("●") <= len(marks)
 
 
-def test_marks_stand_where_their_values_say() -> None:
+def test_marks_are_placed_in_the_order_of_their_values() -> None:
     marks = [
         Mark(x=0, y=0, symbol="a"),
         Mark(x=10, y=10, symbol="b"),
@@ -38,19 +38,19 @@ def test_marks_stand_where_their_values_say() -> None:
     assert lines[11].startswith(" 0 ┤")
 
 
-def test_no_two_ticks_of_a_narrow_range_read_the_same() -> None:
+def test_ticks_of_a_narrow_range_have_distinct_labels() -> None:
     marks = [Mark(x=1.2905, y=0, symbol="."), Mark(x=1.2995, y=1, symbol=".")]
     labels = scatter(marks, x_title="", y_title="").splitlines()[-2].split()
     assert labels == ["1.29", "1.292", "1.294", "1.296", "1.298", "1.3"]
 
 
-def test_the_last_mark_stands_on_top() -> None:
+def test_the_last_mark_covers_the_others() -> None:
     marks = [Mark(x=1, y=1, symbol="."), Mark(x=1, y=1, symbol="A")]
     assert "A" in scatter(marks, x_title="", y_title="")
 
 
 @pytest.mark.parametrize("x", [0.0, 10.0])
-def test_a_label_is_written_whole_on_the_side_that_has_room(x: float) -> None:
+def test_a_label_is_written_on_the_side_with_room(x: float) -> None:
     marks = [
         Mark(x=0, y=0, symbol="."),
         Mark(x=10, y=2, symbol="."),

@@ -1,4 +1,4 @@
-"""What is shown of one trial: its scores, how well they are known, and the evidence."""
+"""Tests of the scores, intervals and measurements that are shown of one trial."""
 
 import json
 from dataclasses import replace
@@ -60,19 +60,22 @@ def detail(make_trial, spec) -> TrialDetail:
     )
 
 
-def test_times_come_with_their_intervals_and_what_was_beside_them(detail, render) -> None:
+def test_times_have_intervals_and_the_reference_models_times(detail, render) -> None:
     shown = " ".join(render(trial_view(detail)).split())
     assert "prefill 800.0 ms 799.0 to 801.0" in shown
-    assert "tg64@1024 12.00 ms a token, p95 13.80, 3 samples" in shown
-    assert "beside 20.00 ms of hybrid-20m; others had 12% of its cores; waited 42 s" in shown
-    assert "timed in turn with hybrid-20m" in shown
+    assert "tg64@1024 12.00 ms/token, p95 13.80, 3 samples" in shown
+    assert (
+        "interleaved with hybrid-20m, which took 20.00 ms/token other processes and the hypervisor "
+        "took 12 % of the cores' time waited 42 s for a quiet machine"
+    ) in shown
+    assert "confidence intervals of times are those of the ratio to hybrid-20m" in shown
 
 
-def test_a_time_that_is_known_less_well_than_asked_for_is_marked(detail, render) -> None:
+def test_a_time_with_a_wider_interval_than_requested_is_marked(detail, render) -> None:
     shown = " ".join(render(trial_view(detail)).split())
     assert "~11.00 ms/token 10.00 to 12.50" in shown
-    assert "~: not settled, known less well than the ±2% asked for" in shown
-    # Nobody asked for it.
+    assert "~: the confidence interval is wider than the requested ±2 %" in shown
+    # It is not an objective, so no precision is requested for it.
     assert " 13.00 ms/token 9.000 to 17.00" in shown
     assert trial_document(detail)["unsettled"] == ["decode"]
     (_, decode, *others) = SCORES
@@ -81,21 +84,22 @@ def test_a_time_that_is_known_less_well_than_asked_for_is_marked(detail, render)
     assert "~" not in render(trial_view(replace(detail, trial=trial)))
 
 
-def test_why_there_is_more_than_one_measurement_is_said(detail, render) -> None:
-    assert "forecast" not in render(trial_view(detail))
+def test_the_reason_for_several_measurements_is_given(detail, render) -> None:
+    assert "prediction" not in render(trial_view(detail))
     thrice = Evaluation(scores=SCORES, seconds=1.0, measurements=(PAIRED,) * 3)
     shown = " ".join(render(trial_view(replace(detail, evaluations={"latency": thrice}))).split())
-    assert "measured 3 times, as the first was far from its forecast" in shown
+    assert "measured 3 times, because the first measurement was far from its prediction" in shown
 
 
-def test_what_an_earlier_release_measured_is_shown_too(detail, render) -> None:
+def test_a_measurement_without_a_reference_model_is_shown(detail, render) -> None:
+    # An earlier release stored measurements without a reference model.
     old = Evaluation(scores=SCORES, seconds=1.0, measurements=(ALONE,))
     shown = render(trial_view(replace(detail, evaluations={"latency": old})))
-    assert "12.00 ms a token" in shown
-    assert "beside" not in shown
+    assert "12.00 ms/token" in shown
+    assert "interleaved" not in shown
 
 
-def test_scripts_get_every_sample_of_both_models(detail) -> None:
+def test_the_document_has_every_sample_of_both_models(detail) -> None:
     document = json.loads(json.dumps(trial_document(detail)))
     (measurement,) = document["measurements"]
     assert measurement["workload"] == "tg64@1024"
