@@ -1,10 +1,12 @@
-"""The recipe against AdamW as it is mostly used, at its best rate, on equal tokens.
+"""Compare our training recipe with a plain AdamW setup at its best learning rate, on equal tokens.
 
     python benchmarks/against_plain_adamw.py [--layouts ccaccaca acacccsc] [--tokens 400000]
 
-Plain: every weight drawn at random, one rate for all, betas (0.9, 0.99), a decay of 0.1, a warm-up
-of a tenth and a cosine to a tenth. Its best rate is found with seed 0; both are then trained with
-three seeds. Prints bits a byte, and seconds. The last line is one JSON document.
+The plain setup initialises every weight at random and uses one learning rate for all weights, betas
+of (0.9, 0.99) and a weight decay of 0.1. Its schedule warms up during the first tenth of the steps
+and then follows a cosine down to a tenth of the rate. Its best learning rate is chosen with seed 0;
+both setups are then trained with three seeds. Prints losses in bits per byte and times in seconds.
+The last line is one JSON document.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from search_space.torch_model import LanguageModel
 
 RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
 SEEDS = (0, 1, 2)
-WARM_UP, LEAST = 0.1, 0.1
+WARM_UP, LOWEST_FACTOR = 0.1, 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class Trained:
     seconds: float
 
 
-def plain(architecture: Architecture, settings: TrainingSettings, rate: float) -> Trained:
+def train_plainly(architecture: Architecture, settings: TrainingSettings, rate: float) -> Trained:
     text = text_of(settings.steps * settings.step_tokens + 1)
     started = time.perf_counter()
     model = LanguageModel(architecture)
@@ -48,7 +50,7 @@ def plain(architecture: Architecture, settings: TrainingSettings, rate: float) -
     order = np.random.default_rng(settings.seed).permutation(len(windows_NS))
     for step in range(settings.steps):
         window_BS = windows_NS[order[step * settings.batch_size :][: settings.batch_size]]
-        optimizer.param_groups[0]["lr"] = rate * share_of_rate((step + 1) / (settings.steps + 1))
+        optimizer.param_groups[0]["lr"] = rate * rate_factor((step + 1) / (settings.steps + 1))
         with torch.autocast("cpu", torch.bfloat16, enabled=precision("cpu") == "bf16"):
             logits_BTV = model(window_BS[:, :-1])
         loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), window_BS[:, 1:].flatten())
@@ -60,21 +62,22 @@ def plain(architecture: Architecture, settings: TrainingSettings, rate: float) -
     return Trained(loss=found, seconds=time.perf_counter() - started)
 
 
-def share_of_rate(done: float) -> float:
+def rate_factor(done: float) -> float:
+    """Return the learning rate as a fraction of its maximum, after that fraction of the steps."""
     if done < WARM_UP:
         return done / WARM_UP
     cosine = 0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP) / (1.0 - WARM_UP))
-    return LEAST + (1.0 - LEAST) * cosine
+    return LOWEST_FACTOR + (1.0 - LOWEST_FACTOR) * cosine
 
 
-def by_recipe(architecture: Architecture, settings: TrainingSettings) -> Trained:
+def train_with_recipe(architecture: Architecture, settings: TrainingSettings) -> Trained:
     text = text_of(settings.steps * settings.step_tokens + 1)
     started = time.perf_counter()
     curve = train(architecture, text, settings, lambda _: None)
     return Trained(loss=curve[-1].loss, seconds=time.perf_counter() - started)
 
 
-def written(runs: list[Trained]) -> str:
+def summary(runs: list[Trained]) -> str:
     losses = [run.loss for run in runs]
     seconds = statistics.fmean(run.seconds for run in runs)
     return f"{statistics.fmean(losses):.4f} (sd {statistics.stdev(losses):.4f}), {seconds:.0f} s"
@@ -90,15 +93,15 @@ def main() -> None:
     for layout in options.layouts:
         architecture = matched(layout)
         seeds = [TrainingSettings(token_budget=options.tokens, seed=seed) for seed in SEEDS]
-        found = [plain(architecture, seeds[0], rate) for rate in RATES]
+        found = [train_plainly(architecture, seeds[0], rate) for rate in RATES]
         best = RATES[int(np.argmin([run.loss for run in found]))]
-        plains = [plain(architecture, settings, best) for settings in seeds]
-        ours = [by_recipe(architecture, settings) for settings in seeds]
+        plains = [train_plainly(architecture, settings, best) for settings in seeds]
+        ours = [train_with_recipe(architecture, settings) for settings in seeds]
         tried = ", ".join(
             f"{rate:g}: {run.loss:.4f}" for rate, run in zip(RATES, found, strict=True)
         )
         print(f"{layout}  {tried}", flush=True)
-        print(f"    plain at {best:g}: {written(plains)}; recipe: {written(ours)}", flush=True)
+        print(f"    plain at {best:g}: {summary(plains)}; recipe: {summary(ours)}", flush=True)
         result[layout] = {
             "rates": [run.loss for run in found],
             "plain": [run.loss for run in plains],

@@ -1,4 +1,4 @@
-"""A chart of marks over two axes, with a legend beside it, as an SVG."""
+"""Draw a chart with two axes and a legend on its right, as an SVG."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,25 @@ import numpy as np
 _WIDTH, _HEIGHT = 720, 460
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 570, 20, 416
 _TICKS = 5
-_PAD = 0.06  # of the values' extent, on either side
+_PAD = 0.06  # margin on either side, as a fraction of the range of the values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """label: what and in which unit. digits: behind the point, of the ticks."""
+    """An axis of a chart.
+
+    Attributes:
+        values: The values that the axis must show.
+        label: The quantity and its unit.
+        digits: Decimal places of the tick labels.
+    """
 
     values: Sequence[float]
     label: str
     digits: int = 2
 
-    def share(self, value: float) -> float:
-        """From 0 at its beginning to 1 at its end."""
+    def position(self, value: float) -> float:
+        """Return where a value lies on the axis, from 0 at its start to 1 at its end."""
         least, most = min(self.values), max(self.values)
         pad = (most - least) * _PAD
         return (value - least + pad) / (most - least + 2 * pad)
@@ -36,13 +42,13 @@ class Chart:
     y_axis: Axis
 
     def x(self, value: float) -> float:
-        return round(_LEFT + self.x_axis.share(value) * (_RIGHT - _LEFT), 1)
+        return round(_LEFT + self.x_axis.position(value) * (_RIGHT - _LEFT), 1)
 
     def y(self, value: float) -> float:
-        return round(_BOTTOM - self.y_axis.share(value) * (_BOTTOM - _TOP), 1)
+        return round(_BOTTOM - self.y_axis.position(value) * (_BOTTOM - _TOP), 1)
 
-    def upright(self, value: float, label: str) -> str:
-        """A line over the whole height."""
+    def vertical_line(self, value: float, label: str) -> str:
+        """Return a line over the whole height of the chart."""
         x = self.x(value)
         return (
             f'<path d="M{x} {_TOP}V{_BOTTOM}" stroke="#bbb"/>'
@@ -50,7 +56,13 @@ class Chart:
         )
 
     def svg(self, marks: Sequence[str], colours: Mapping[str, str], note: str) -> str:
-        """marks: drawn in their order. colours: the legend, by name; note: what is below it."""
+        """Return the chart as an SVG document.
+
+        Args:
+            marks: SVG elements, drawn in their order.
+            colours: Names and colours of the legend.
+            note: Text below the legend.
+        """
         labels = [
             f'<path d="M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}" fill="none" stroke="#888"/>',
             *(

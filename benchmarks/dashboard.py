@@ -1,11 +1,11 @@
-"""What the dashboard's data costs: documents, updates, a report, and `nas pareto`.
+"""Time the dashboard's documents and updates, a report and `nas pareto` on a large study.
 
     python benchmarks/dashboard.py [--trials 5000] [--new 100] [--rounds 5]
 
-Writes a study of that many trials and one of twice as many into a temporary folder, and prints, as
-median [quartiles] of the rounds: the seconds to the first document of a process that knows nothing
-yet, to an update, and to the choices that matter; the sizes; and the seconds of the commands, each
-a process of its own. The bars are seconds and megabytes on two cores.
+Writes a study of that many trials and one of twice as many into a temporary folder. Prints the
+seconds to the first document of a new process, to an update and to the choices that matter; the
+sizes of the documents; and the seconds of the commands, each in a process of its own. Times are
+given as median [quartiles] of the rounds. The bars are targets for a machine with two cores.
 """
 
 import argparse
@@ -31,13 +31,13 @@ Made = TypeVar("Made", Document, Why)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=5_000)
     parser.add_argument("--new", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     machine = read_environment("")
-    print(f"{machine.cpu}, {machine.cores} cores, load of the last minute {machine.load_1min}")
+    print(f"{machine.cpu}, {machine.cores} cores, load average {machine.load_1min}")
 
     with tempfile.TemporaryDirectory() as folder:
         study = LargeStudy(url=f"sqlite:///{folder}/study.db", trials=options.trials)
@@ -67,7 +67,7 @@ def _documents(study: LargeStudy, new: int, rounds: int) -> None:
             whole = _timed(timed, "first document", documents.document)
             write_study(LargeStudy(url=study.url, trials=new))
             ask = functools.partial(documents.document, whole["revision"])
-            update = _timed(timed, f"update of {new} (bar 0.3 s, with its drawing)", ask)
+            update = _timed(timed, f"update of {new} (bar 0.3 s, drawing included)", ask)
             _timed(timed, "choices that matter", documents.why)
     for what, seconds in timed.items():
         _print(what, seconds)
@@ -76,7 +76,7 @@ def _documents(study: LargeStudy, new: int, rounds: int) -> None:
 
 
 def _timed(timed: dict[str, list[float]], what: str, make: Callable[[], Made]) -> Made:
-    """With its way into JSON."""
+    """Call `make` and serialise its result; record the seconds of both together."""
     start = time.perf_counter()
     made = make()
     json_bytes(made)

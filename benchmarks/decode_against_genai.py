@@ -1,12 +1,13 @@
-"""Decode with our graph against onnxruntime-genai's of the same model, in one process.
+"""Compare decoding with our graph and with onnxruntime-genai's graph of the same model.
 
     python benchmarks/decode_against_genai.py [--preset lfm2-350m] [--folder KEPT]
 
-All are int4 in blocks of 32 with int8 activations, on one pinned thread. `graph` is its builder's
-graph in a plain onnxruntime session whose caches are bound in place, as ours are; `generate` is its
-own `generate_next_token`, sampling included. Windows of decode steps alternate, so that the
-machine's drift falls on all; the spread of their ratio says what is left of it. With
-`hardware.local.STEADY_HEAP` in the environment all lie in huge pages, as when we measure.
+Everything runs in one process, int4 in blocks of 32 with int8 activations, on one pinned thread.
+`graph` is the graph of onnxruntime-genai's model builder in a plain onnxruntime session whose
+caches are bound in place, like ours; `generate` is its own `generate_next_token`, sampling
+included. Windows of decode steps are interleaved, so that drift of the machine affects all of them
+alike; the spread of the ratios shows how much of it remains. With `hardware.local.STEADY_HEAP` in
+the environment, all weights lie in huge pages, as in our measurements.
 """
 
 import argparse
@@ -33,20 +34,20 @@ from search_space.onnx_model import write_onnx
 from search_space.preset_models import preset
 
 _CONTEXT = 1024
-_HEAD_DIM = 64  # of every LFM2
+_HEAD_DIM = 64  # the same in every LFM2
 _DEPTH = 512
 _STEPS = 15
 _WINDOWS = 15
-_ROUNDS = 6  # where the weights happen to lie moves a session by 2 %
+_ROUNDS = 6  # the placement of the weights in memory changes the time of a session by 2 %
 _NEEDED = ("onnx_ir", "onnxruntime_genai", "transformers")
 
 
-# One token behind as many others as it is told.
+# Decodes one token after the given number of earlier ones.
 Decode: TypeAlias = Callable[[int], None]
 
 
 class GeneratingSession:
-    """onnxruntime-genai's own loop over its builder's folder, on one thread."""
+    """onnxruntime-genai's own generation loop over the folder of its builder, on one thread."""
 
     def __init__(self, folder: Path) -> None:
         import onnxruntime_genai
@@ -61,15 +62,15 @@ class GeneratingSession:
         self._generator.append_tokens(np.ones((1, _DEPTH), dtype=np.int32))
 
     def run(self, position: int) -> None:
-        """The next token; the first one comes from the logits of the prompt."""
-        del position  # it counts by itself
+        """Generate the next token; the first one comes from the logits of the prompt."""
+        del position  # the generator counts tokens itself
         self._generator.generate_next_token()
 
 
 class BuiltSession:
     """A graph of onnxruntime-genai's model builder with its caches bound in place.
 
-    Attention caches are one buffer, past and present; convolution states alternate between two.
+    An attention cache is one buffer for past and present; convolution states alternate between two.
     """
 
     def __init__(self, model: Path) -> None:
@@ -92,7 +93,7 @@ class BuiltSession:
                 self._bind_state(past.name, past.shape)
 
     def run(self, position: int) -> None:
-        """One token behind `position` others."""
+        """Decode one token after `position` earlier ones."""
         binding = self._bindings[0]
         binding.bind_ortvalue_input("attention_mask", self._masks[position + 1])
         self._session.run_with_iobinding(binding)
@@ -114,9 +115,9 @@ class BuiltSession:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Our graph against onnxruntime-genai's.")
-    parser.add_argument("--preset", default="lfm2-350m", help="an LFM2 with both its mixers")
-    parser.add_argument("--folder", type=Path, help="where both models are kept between runs")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--preset", default="lfm2-350m", help="an LFM2 with both mixers")
+    parser.add_argument("--folder", type=Path, help="folder that keeps both models between runs")
     arguments = parser.parse_args()
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -140,7 +141,7 @@ def _build_ours(architecture: Architecture, folder: Path) -> None:
 
 
 def _build_theirs(architecture: Architecture, folder: Path, checkpoint: Path) -> None:
-    """A random checkpoint of the same shape, then the model builder as its users call it."""
+    """Write a random checkpoint of the same shape, and run the model builder's command on it."""
     _write_checkpoint(architecture, checkpoint)
     options = ["accuracy_level=4", "block_size=32", "prune_lm_head=true"]
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", checkpoint]
@@ -180,7 +181,7 @@ def _write_checkpoint(architecture: Architecture, folder: Path) -> None:
     )
     transformers.utils.logging.disable_progress_bar()
     transformers.Lfm2ForCausalLM(config).save_pretrained(folder)
-    # The builder wants a tokenizer, whatever it is.
+    # The builder requires a tokenizer, but any tokenizer will do.
     empty = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={"a": 0}, merges=[]))
     transformers.PreTrainedTokenizerFast(tokenizer_object=empty, eos_token="a").save_pretrained(
         folder
@@ -206,8 +207,8 @@ def _compare(ours: Path, theirs: Path, name: str) -> None:
                 windows[label].append(_window_ms(decode, _DEPTH + window * _STEPS))
     environment = read_environment(f"onnxruntime {ort.__version__}")
     print(
-        f"{name} int4, decode from depth {_DEPTH} on: {_ROUNDS} times all sessions anew, each with "
-        f"{_WINDOWS} alternating windows of {_STEPS} steps"
+        f"{name} int4, decode from depth {_DEPTH} on: {_ROUNDS} rounds with new sessions, each "
+        f"with {_WINDOWS} interleaved windows of {_STEPS} steps"
     )
     print(
         f"{environment.cpu}, {environment.cores} cores, {environment.system}, "
@@ -215,7 +216,7 @@ def _compare(ours: Path, theirs: Path, name: str) -> None:
     )
     for label, model in (("ours", ours), ("graph", theirs), ("generate", theirs)):
         print(
-            f"{label:9}{np.median(windows[label]):7.2f} ms a token, at best "
+            f"{label:9}{np.median(windows[label]):7.2f} ms per token, at best "
             f"{min(windows[label]):.2f}; {_operators(model)}"
         )
     for label in ("graph", "generate"):

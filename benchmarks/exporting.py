@@ -1,4 +1,4 @@
-"""What an export takes: whole processes of `nas export`, their wall time and their peak of memory.
+"""Measure the wall time and peak memory of `nas export`, each export in a process of its own.
 
 python benchmarks/exporting.py [--model lfm2-350m] [--repetitions 3]
 """
@@ -25,7 +25,7 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """peak_share: of the peak memory in the model's weights at four bytes each."""
+    """The measurements of one format; peak_share: peak memory over the size of the fp32 weights."""
 
     file_format: str
     seconds: tuple[float, ...]
@@ -34,14 +34,14 @@ class Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="lfm2-350m")
     parser.add_argument("--repetitions", type=int, default=3)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     machine = read_environment("")
-    weights = parameter_counts(find_model(asked.model, None).architecture).total * _FLOAT_BYTES
-    print(f"{machine.cpu}, {machine.cores} cores, load {machine.load_1min}; {asked.model}")
-    rows = [measure(asked.model, each, asked.repetitions, weights) for each in Format]
+    weights = parameter_counts(find_model(options.model, None).architecture).total * _FLOAT_BYTES
+    print(f"{machine.cpu}, {machine.cores} cores, load {machine.load_1min}; {options.model}")
+    rows = [measure(options.model, each, options.repetitions, weights) for each in Format]
     print(f"{'format':8} {'median s':>9} {'worst s':>9} {'peak MB':>9} {'of fp32':>9}")
     for row in rows:
         print(

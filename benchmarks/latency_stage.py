@@ -1,4 +1,4 @@
-"""What it takes to time one candidate, from an Architecture to a window of each workload.
+"""Measure the time and memory that timing one candidate takes, from Architecture to windows.
 
 python benchmarks/latency_stage.py [--preset lfm2-350m] [--quantization int4] [--repetitions 5]
 """
@@ -24,7 +24,7 @@ _PROMPTS = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Times what timing a candidate takes.")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--preset", default="lfm2-350m", choices=PRESETS, metavar="NAME")
     parser.add_argument("--quantization", default="int4", choices=["fp32", "int8", "int4"])
     parser.add_argument("--repetitions", type=int, default=5)
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _stage(architecture: Architecture, quantization: GraphQuantization) -> dict[str, float]:
-    """Every figure by its name and unit."""
+    """Run the stage once and return its figures by name and unit."""
     runner = LocalRunner()
     capacity = _TEXT.depth + _TEXT.tokens
     with tempfile.TemporaryDirectory(prefix="nas-") as folder:
@@ -64,12 +64,12 @@ def _stage(architecture: Architecture, quantization: GraphQuantization) -> dict[
         "model file built, s": built - start,
         "cores chosen, process started, s": ready - built - load_s,
         "weights drawn and loaded, s": load_s,
-        "windows, without what they time, s": end - ready - timed_s,
+        "overhead of the windows, s": end - ready - timed_s,
         "memory before loading, MB": loading.empty_memory_bytes / 1e6,
         "memory of the loaded model, MB": loading.loaded_memory_bytes / 1e6,
         "peak memory, MB": max(prompts.peak_memory_bytes, text.peak_memory_bytes) / 1e6,
-        f"{_PROMPT}, ms a prompt": float(np.median(prompts.samples_ns)) / 1e6,
-        f"{_TEXT}, ms a token": float(np.median(text.samples_ns)) / 1e6,
+        f"{_PROMPT}, ms per prompt": float(np.median(prompts.samples_ns)) / 1e6,
+        f"{_TEXT}, ms per token": float(np.median(text.samples_ns)) / 1e6,
     }
 
 

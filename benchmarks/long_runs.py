@@ -1,13 +1,13 @@
-"""A table of short and long trainings of many architectures, paid for once; ideas are judged by it.
+"""Record short and long trainings of many architectures in a table, against which ideas are judged.
 
     python benchmarks/long_runs.py [--processes 2]
 
-Two sets: `matched`, layouts with the same number of parameters outside the embedding, so that only
-what is where can make one better; and `drawn`, at random from the quickstart's space, of all sizes.
-Every row of benchmarks/data/long_runs.jsonl is one training: what was trained, the architecture
-that it stands for at full size, the budget, the seed and the whole curve. What is there is not
-trained again, so the command may be stopped and started. Rows marked `held_out` are for no choice
-to see.
+There are two sets: `matched`, layouts with the same number of non-embedding parameters, so that
+only the choice and order of the mixers makes a difference; and `drawn`, architectures of all sizes,
+drawn at random from the quickstart space. Every row of benchmarks/data/long_runs.jsonl is one
+training: the model trained, the full-size architecture that it represents, the token budget, the
+seed and the whole learning curve. A training that is in the table is not repeated, so the command
+resumes where it stopped. Rows marked `held_out` must not be used for any design decision.
 """
 
 import argparse
@@ -32,10 +32,10 @@ from studies.spec.study_file import read_spec
 
 TABLE = Path(__file__).parent / "data" / "long_runs.jsonl"
 SHORT, LONG = 400_000, 3_200_000
-SHARES = tuple(eighth / 8 for eighth in range(1, 8))
+RUNGS = tuple(eighth / 8 for eighth in range(1, 8))
 PARAMETERS = 900_000
 
-# Layouts and widths.
+# Layouts and widths. The first were used for design decisions, the others were held out.
 CHOSEN_BY = (
     *(("ccccccaa", 96), ("cclcclca", 96), ("cacacaca", 96), ("ccsccscc", 96), ("aaaacccc", 96)),
     *(("ccaccacc", 96), ("aacccccc", 96), ("accccccc", 96), ("aaaaaaaa", 96), ("cccccccc", 96)),
@@ -51,6 +51,8 @@ DRAWN, DRAWN_FOR_LONG = 40, 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
+    """An architecture at full size and its proxy; family: `matched` or `drawn`."""
+
     family: str
     held_out: bool
     deployed: Architecture
@@ -82,7 +84,7 @@ def matched_models() -> list[Model]:
 
 
 def drawn_models() -> list[Model]:
-    """Every second one is held out."""
+    """Draw architectures that break no rule of the quickstart study; every second is held out."""
     spec = read_spec("quickstart")
     suggester = RandomSuggester(np.random.default_rng(0))
     deployed: list[Architecture] = []
@@ -102,7 +104,7 @@ def drawn_models() -> list[Model]:
 
 
 def runs() -> Iterator[Run]:
-    """What is needed soonest comes first."""
+    """Yield all trainings, the most informative ones first."""
     of_one_size, drawn = matched_models(), drawn_models()
     for tokens, seed, models in (
         (SHORT, 0, of_one_size),
@@ -117,9 +119,10 @@ def runs() -> Iterator[Run]:
             yield Run(model=trained, tokens=tokens, seed=seed)
 
 
-def row_of(run: Run) -> dict[str, Any]:
+def train_row(run: Run) -> dict[str, Any]:
+    """Train a model and return its row of the table."""
     proxy = run.model.proxy
-    settings = TrainingSettings(token_budget=run.tokens, seed=run.seed, rungs=SHARES)
+    settings = TrainingSettings(token_budget=run.tokens, seed=run.seed, rungs=RUNGS)
     text = text_of(settings.steps * settings.step_tokens + 1, proxy.vocab_size)
     started = time.perf_counter()
     curve = train(proxy, text, settings, lambda _: None)
@@ -138,6 +141,7 @@ def row_of(run: Run) -> dict[str, Any]:
 
 
 def rows() -> list[dict[str, Any]]:
+    """Return the rows of the table."""
     if not TABLE.exists():
         return []
     return [json.loads(line) for line in TABLE.read_text().splitlines()]
@@ -148,10 +152,10 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     done = {tuple(row["key"]) for row in rows()}
-    wanted = [run for run in runs() if run.key not in done]
+    missing = [run for run in runs() if run.key not in done]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, mp_context=spawn) as pool, TABLE.open("a") as table:
-        for finished in as_completed([pool.submit(row_of, run) for run in wanted]):
+        for finished in as_completed([pool.submit(train_row, run) for run in missing]):
             row = finished.result()
             table.write(json.dumps(row) + "\n")
             table.flush()

@@ -1,9 +1,10 @@
-"""What a study costs beside its evaluations: seconds a trial for sampling, storing and the front.
+"""Measure the overhead of a study per trial: the time for sampling, storing and the front.
 
     python benchmarks/overhead.py [--trials 1000] [--sampler tpe]
 
-Runs a study of 32 parameters and three objectives in a fresh SQLite file with evaluators that take
-no time, and prints the seconds a trial at several ages of the study, and where they go at the end.
+Runs a study of 32 parameters and three objectives in a new SQLite file with evaluators that take no
+time. Prints the milliseconds per trial at several sizes of the study, and how they are spent in the
+last trials.
 """
 
 import argparse
@@ -43,27 +44,30 @@ _SPACE = Space(
 )
 
 
-_AGES = (50, 100, 200, 500, 1_000, 2_000)
-# What Optuna's cache of a database calls there beside the methods of every storage.
-_FOR_ITS_CACHE = ("_create_new_trial", "_set_trial_param", "_get_trials")
-_STORE = ("claim", "begin", "enter", "leave", "end", "twin", "recall", "remember", "architecture")
+_TRIAL_COUNTS = (50, 100, 200, 500, 1_000, 2_000)
+# Methods that Optuna's cache of a database calls in addition to those of every storage.
+_CACHE_METHODS = ("_create_new_trial", "_set_trial_param", "_get_trials")
+_STORE = (
+    *("claim", "begin", "enter", "leave", "end", "architecture"),
+    *("earlier_duplicate", "load_evaluation", "save_evaluation"),
+)
 
 
 class Split:
-    """Seconds by part; what a part spends in another one counts for the other one."""
+    """Seconds by part of the program; a part's calls into another part count for the other one."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._parts = ["the rest"]
+        self._parts = ["everything else"]
         self._since = time.perf_counter()
 
     def wrap(self, owner: type, names: Iterable[str], part: str) -> None:
-        """Counts calls of these methods for the part."""
+        """Count the time of these methods towards the part."""
         for name in names:
             setattr(owner, name, self._timed(getattr(owner, name), part))
 
     def take(self) -> dict[str, float]:
-        """The seconds since the last time."""
+        """Return the seconds by part since the last call."""
         self._count()
         taken = dict(self.seconds)
         self.seconds.clear()
@@ -89,13 +93,13 @@ class Split:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=1_000)
     parser.add_argument("--sampler", choices=("tpe", "nsga2", "gp", "random"), default="tpe")
     options = parser.parse_args()
     machine = read_environment(f"Optuna {optuna.__version__}")
     print(machine.cpu, f"{machine.cores} cores", machine.runtime_version, sep=", ")
-    print(f"load of the last minute {machine.load_1min}")
+    print(f"load average {machine.load_1min}")
 
     split, trials = _instrumented(), []
     with tempfile.TemporaryDirectory() as folder:
@@ -117,14 +121,16 @@ def main() -> None:
             front = summaries.front(store, spec.name)
             front_ms = 1e3 * (time.perf_counter() - start)
 
-    print(f"ms a trial ({options.sampler}), median [quartiles] of the 50 up to each age")
-    for age in (age for age in _AGES if age <= options.trials):
-        totals = [1e3 * sum(trial.values()) for trial in trials[age - 49 : age + 1]]
-        print(f"{age:6,}  {_spread(totals)}")
-    print("of the last 50, median ms a trial")
+    print(f"ms per trial ({options.sampler}), median [quartiles] of the 50 trials up to each count")
+    for count in (count for count in _TRIAL_COUNTS if count <= options.trials):
+        totals = [1e3 * sum(trial.values()) for trial in trials[count - 49 : count + 1]]
+        print(f"{count:6,}  {_spread(totals)}")
+    print("by part of the program, for the last 50 trials")
     for part in trials[-1]:
         print(f"{part:>18}  {_spread([1e3 * trial.get(part, 0.0) for trial in trials[-50:]])}")
-    print(f"the front of {len(front.members)} among them, read anew: {front_ms:.0f} ms")
+    print(
+        f"computing the front of {len(front.members)} trials from the database: {front_ms:.0f} ms"
+    )
 
 
 def _instrumented() -> Split:
@@ -134,7 +140,7 @@ def _instrumented() -> Split:
     for sampler in ("TPESampler", "NSGAIISampler", "GPSampler"):
         split.wrap(getattr(optuna.samplers, sampler), asks, "sampler")
     public = [name for name in dir(optuna.storages.BaseStorage) if not name.startswith("_")]
-    split.wrap(storage, [*public, *_FOR_ITS_CACHE], "Optuna's storage")
+    split.wrap(storage, [*public, *_CACHE_METHODS], "Optuna's storage")
     split.wrap(Store, _STORE, "our storage")
     return split
 

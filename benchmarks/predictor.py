@@ -1,15 +1,18 @@
-"""How well latency and memory of candidates are forecast from those measured before.
+"""Measure how well latency and memory of candidates are predicted from earlier measurements.
 
     python benchmarks/predictor.py [--candidates 44] [--loads 1] [--prompt 256]
         [--table benchmarks/data/latencies_edge_350m.jsonl]
 
-Draws candidates of the edge-350m study and measures those that the table lacks, each beside the
-study's reference as a study does it, and adds them to the table: it may be stopped at any time.
-After the first load of a candidate, the others time decoding alone, which differs between loads.
-Then five-fold cross-validation of the model that studies use, and of parameters or FLOPs alone in
-its place: for the first load, and for the mean of them all. The ceiling, known where some were
-loaded more than once, is the R2 of a model that is never wrong, given how loads differ. Times are
-in units of the reference's. The last line is one JSON document.
+Draws candidates of the edge-350m study, measures those that the table lacks, interleaved with the
+study's reference model as in a study, and adds them to the table; the command can be stopped at any
+time. The first load of a candidate times prefill and decoding; the others time only decoding, which
+differs between loads.
+
+Then it cross-validates, in five folds, the model that studies use and, for comparison, predictors
+that know only the number of parameters or FLOPs: for the first load, and for the mean of all loads.
+The ceiling is the R2 of a perfect model, given how much loads of one candidate differ; it requires
+candidates that were loaded more than once. Times are relative to those of the reference model. The
+last line is one JSON document.
 """
 
 import argparse
@@ -50,7 +53,7 @@ _SCORES = ("decode", "prefill", "memory")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """Each score as every load told it."""
+    """An architecture and, for each score, the value of every load."""
 
     architecture: Architecture
     scores: Mapping[str, Sequence[float]]
@@ -58,7 +61,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What one predictor comes to for one score; loads: that each value is the mean of."""
+    """The accuracy of one predictor for one score.
+
+    Attributes:
+        score: Name of the score.
+        loads: Number of loads whose mean is predicted.
+        predictor: Name of the predictor.
+        accuracy: Its accuracy in cross-validation.
+        ceiling: The R2 of a perfect predictor; None where no candidate was loaded twice.
+    """
 
     score: str
     loads: int
@@ -68,10 +79,10 @@ class Line:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How well latency and memory are forecast.")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--candidates", type=int, default=44)
-    parser.add_argument("--loads", type=int, default=1, help="of each candidate")
-    parser.add_argument("--prompt", type=int, default=256, help="tokens of the prompt")
+    parser.add_argument("--loads", type=int, default=1, help="loads per candidate")
+    parser.add_argument("--prompt", type=int, default=256, help="tokens per prompt")
     parser.add_argument("--table", type=Path, default=_TABLE)
     arguments = parser.parse_args()
     spec = read_spec(_STUDY)
@@ -83,19 +94,19 @@ def main() -> None:
     if not arguments.table.exists():
         arguments.table.parent.mkdir(parents=True, exist_ok=True)
         _append(arguments.table, _heading(spec, deployment))
-    wanted = list(islice(_drawn(spec), arguments.candidates))
+    drawn = list(islice(_drawn(spec), arguments.candidates))
     for load in range(arguments.loads):
         known = {
             candidate.architecture
             for candidate in _read(arguments.table, deployment)
             if len(candidate.scores["decode"]) > load
         }
-        new = [each for each in wanted if each not in known]
+        new = [each for each in drawn if each not in known]
         if new:
-            asked = frozenset({"decode"} if load else {"decode", "prefill"})
-            _measure(spec, deployment, new, asked, arguments.table)
+            scores = frozenset({"decode"} if load else {"decode", "prefill"})
+            _measure(spec, deployment, new, scores, arguments.table)
     measured = {each.architecture: each for each in _read(arguments.table, deployment)}
-    candidates = [measured[each] for each in wanted if each in measured]
+    candidates = [measured[each] for each in drawn if each in measured]
     _print(arguments.table, list(_lines(candidates, deployment)))
 
 
@@ -110,10 +121,10 @@ def _heading(spec: StudySpec, deployment: Deployment) -> dict[str, Any]:
 
 
 def _read(table: Path, deployment: Deployment) -> list[Candidate]:
-    """In the order in which they were measured first."""
+    """Return the candidates of the table, in the order of their first measurements."""
     heading, *rows = (json.loads(line) for line in table.read_text().splitlines())
     if heading["deployment"] != asdict(deployment):
-        raise SystemExit(f"{table} is of {heading['deployment']}")
+        raise SystemExit(f"{table} contains measurements for {heading['deployment']}")
     found: dict[str, dict[str, list[float]]] = {}
     for row in rows:
         scores = found.setdefault(json.dumps(row["architecture"]), {name: [] for name in _SCORES})
@@ -130,14 +141,14 @@ def _measure(
     spec: StudySpec,
     deployment: Deployment,
     candidates: Sequence[Architecture],
-    asked: frozenset[str],
+    scores: frozenset[str],
     table: Path,
 ) -> None:
     settings = LatencySettings(
         quantization=deployment.quantization,
         prompt_length=deployment.prompt_length,
         context_depth=deployment.context_depth,
-        asked=asked,
+        asked=scores,
         precision=spec.device.precision,
         seconds=spec.device.seconds,
     )
@@ -154,7 +165,7 @@ def _measure(
             except EvaluationFailed as failure:
                 print(f"{architecture.layout}: {failure}", flush=True)
                 continue
-            row = _row(measurements, asked)
+            row = _row(measurements, scores)
             _append(table, {"architecture": json.loads(to_json(architecture))} | row)
             print(f"{architecture.layout:20} {row}", flush=True)
 
@@ -168,17 +179,17 @@ def _drawn(spec: StudySpec) -> Iterator[Architecture]:
             yield architecture
 
 
-def _row(measurements: Sequence[Measurement], asked: frozenset[str]) -> dict[str, float]:
-    """Ratios to the reference, with half of their 95 % intervals as shares; memory in MB."""
+def _row(measurements: Sequence[Measurement], scores: frozenset[str]) -> dict[str, float]:
+    """Return ratios to the reference, half their relative 95 % intervals, and memory in MB."""
     row: dict[str, float] = {}
     for measurement in measurements:
         phase, found = measurement.workload.phase, ratio(measurement)
-        if phase in asked:
+        if phase in scores:
             assert found.low is not None
             assert found.high is not None
             row[phase] = round(found.value, 5)
             row[f"{phase}_half_width"] = round((found.high / found.low - 1) / 2, 5)
-    if "prefill" in asked:
+    if "prefill" in scores:
         peak = max(measurement.peak_memory_bytes for measurement in measurements)
         row["memory"] = round((peak - (measurements[0].empty_memory_bytes or 0)) / 1e6, 2)
     return row
@@ -225,7 +236,7 @@ def _lines(candidates: Sequence[Candidate], deployment: Deployment) -> Iterator[
 
 
 def _variance_of_loads(logs: Sequence[np.ndarray[Any, np.dtype[np.float64]]]) -> float | None:
-    """Of the logarithm of a score, between loads of one candidate."""
+    """Return the variance of the logarithm of a score between loads of one candidate."""
     repeated = [each for each in logs if len(each) > 1]
     return float(np.mean([each.var(ddof=1) for each in repeated])) if repeated else None
 
@@ -235,7 +246,7 @@ def _print(table: Path, lines: Sequence[Line]) -> None:
     device, deployment = heading["device"], heading["deployment"]
     print(
         f"{_STUDY}, {deployment['quantization']}, pp{deployment['prompt_length']} and "
-        f"tg64@{deployment['context_depth']}, beside {heading['reference']}; "
+        f"tg64@{deployment['context_depth']}, relative to {heading['reference']}; "
         f"{lines[0].accuracy.count} candidates, five folds"
     )
     print(f"{device['cpu']}, {device['cores']} cores, {device['runtime']}")

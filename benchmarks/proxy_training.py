@@ -1,17 +1,17 @@
-"""What a short training is worth: which rates suit which size, and whether it ranks as a long one.
+"""Examine short trainings: which learning rates suit which size, and how well the results rank.
 
     python benchmarks/proxy_training.py rates [--widths 64 96 160 256] [--factors 0.25 0.5 1 2 4]
     python benchmarks/proxy_training.py corners [--factors 0.5 0.7 1 1.4 2]
     python benchmarks/proxy_training.py ranking [--short 400000] [--long 2800000]
 
-`rates` multiplies each rate of the recipe in turn and prints the mean loss over five layouts.
-`corners` multiplies all rates at once, for small and large, shallow and deep models of unlike
-mixers, and prints by which factor the rule misses the best rate of each.
-`ranking` trains fourteen layouts of eight layers and 0.9 million parameters outside the embedding,
-twice for short and once for long, and prints how far the two orders agree.
+`rates` multiplies one learning rate of the recipe at a time and prints the mean loss over five
+layouts. `corners` multiplies all rates together, for small and large, shallow and deep models with
+different mixers, and prints the factor between the recipe's rates and the best ones of each model.
+`ranking` trains fourteen layouts of eight layers and 0.9 million non-embedding parameters, twice
+with a short budget and once with a long one, and prints how well the two rankings agree.
 
-Both take `--device cuda` and `--processes N`. One CPU core needs some 25 s for 400,000 tokens.
-The last line is one JSON document.
+All of them accept `--device cuda` and `--processes N`. One CPU core needs about 25 s for 400,000
+tokens. The last line is one JSON document.
 """
 
 import argparse
@@ -85,7 +85,10 @@ def model(
 
 
 def matched(layout: str, width: int = 96, parameters: int = 900_000) -> Architecture:
-    """With the feed-forward width that comes nearest to `parameters` outside the embedding."""
+    """Return the architecture whose number of non-embedding parameters is closest to `parameters`.
+
+    Only the feed-forward width is adjusted.
+    """
 
     def distance(architecture: Architecture) -> int:
         counts = parameter_counts(architecture)
@@ -96,6 +99,7 @@ def matched(layout: str, width: int = 96, parameters: int = 900_000) -> Architec
 
 @cache
 def text_of(tokens: int, vocab_size: int = VOCABULARY) -> TokenizedText:
+    """Return that many tokens of the sources of the standard library, with held-out text."""
     corpus = read_corpus(PYTHON)
     tokenizer = train_tokenizer(corpus.training, vocab_size, print)
     return TokenizedText(
@@ -111,6 +115,7 @@ def final_loss(job: Job) -> float:
 
 
 def losses(jobs: Sequence[Job], processes: int) -> list[float]:
+    # Fill the cache of tokenised text first, so that the processes do not all do it.
     for budget in {job.settings.token_budget for job in jobs}:
         text_of(TrainingSettings(token_budget=budget).steps * jobs[0].settings.step_tokens + 1)
     spawn = multiprocessing.get_context("spawn")
@@ -136,11 +141,11 @@ def sweep_rates(
         for width, rate, factor in grid
         for layout in layouts
     ]
-    found = losses(jobs, processes)
+    results = losses(jobs, processes)
     rows: list[dict[str, object]] = []
     print(f"{'width':>6}  {'rate':16}{'times':>7}{'mean':>9}   {'   '.join(layouts)}")
     for index, (width, rate, factor) in enumerate(grid):
-        here = found[index * len(layouts) : (index + 1) * len(layouts)]
+        here = results[index * len(layouts) : (index + 1) * len(layouts)]
         each = "   ".join(f"{loss:8.3f}" for loss in here)
         print(f"{width:6}  {rate:16}{factor:7g}{statistics.fmean(here):9.4f}   {each}")
         rows.append({"width": width, "rate": rate, "factor": factor, "losses": here})
@@ -153,23 +158,23 @@ def sweep_corners(
     jobs = [
         Job(
             architecture=model(layout, width, 16 * round(width / 6)),
-            settings=replace(settings, recipe=faster(settings.recipe, factor)),
+            settings=replace(settings, recipe=with_rates_times(settings.recipe, factor)),
         )
         for layout, width in CORNERS
         for factor in factors
     ]
-    found = losses(jobs, processes)
+    results = losses(jobs, processes)
     rows: list[dict[str, object]] = []
     print(f"{'layout':14}{'width':>6}" + "".join(f"{factor:>9g}" for factor in factors) + "   best")
     for index, (layout, width) in enumerate(CORNERS):
-        here = found[index * len(factors) : (index + 1) * len(factors)]
+        here = results[index * len(factors) : (index + 1) * len(factors)]
         best = best_factor(factors, here)
         print(f"{layout:14}{width:6}" + "".join(f"{loss:9.4f}" for loss in here) + f"{best:7.2f}")
         rows.append({"layout": layout, "width": width, "losses": here, "best": best})
     return rows
 
 
-def faster(recipe: Recipe, factor: float) -> Recipe:
+def with_rates_times(recipe: Recipe, factor: float) -> Recipe:
     return replace(
         recipe,
         matrix_rate=factor * recipe.matrix_rate,
@@ -178,11 +183,11 @@ def faster(recipe: Recipe, factor: float) -> Recipe:
     )
 
 
-def best_factor(factors: Sequence[float], found: Sequence[float]) -> float:
-    """Where the parabola over the logarithm of the factor is least, within the factors tried."""
-    curvature, slope, _ = np.polyfit(np.log(factors), found, 2)
+def best_factor(factors: Sequence[float], results: Sequence[float]) -> float:
+    """Return the minimum of a parabola fitted over log factors, clipped to the factors tried."""
+    curvature, slope, _ = np.polyfit(np.log(factors), results, 2)
     if curvature <= 0:
-        return factors[int(np.argmin(found))]
+        return factors[int(np.argmin(results))]
     return float(np.clip(np.exp(-slope / 2 / curvature), min(factors), max(factors)))
 
 
@@ -199,9 +204,9 @@ def rank(
         for run in runs.values()
         for layout in FOURTEEN
     ]
-    found = losses(jobs, processes)
+    results = losses(jobs, processes)
     columns = {
-        name: found[index * len(FOURTEEN) : (index + 1) * len(FOURTEEN)]
+        name: results[index * len(FOURTEEN) : (index + 1) * len(FOURTEEN)]
         for index, name in enumerate(runs)
     }
     print(f"{'layout':10}" + "".join(f"{name:>9}" for name in columns))
@@ -210,9 +215,9 @@ def rank(
     long_run, first, second = columns.values()
     noise = statistics.fmean((a - b) ** 2 / 2 for a, b in zip(first, second, strict=True)) ** 0.5
     print(
-        f"Spearman of the long run with seed 0 {spearman(long_run, first):.2f} and with seed 1 "
-        f"{spearman(long_run, second):.2f}, of seed 0 with seed 1 {spearman(first, second):.2f}; "
-        f"seed sd {noise:.4f} bits/byte"
+        f"Spearman correlation of the long run with seed 0 {spearman(long_run, first):.2f} and "
+        f"with seed 1 {spearman(long_run, second):.2f}, of seed 0 with seed 1 "
+        f"{spearman(first, second):.2f}; seed sd {noise:.4f} bits/byte"
     )
     return {name: dict(zip(FOURTEEN, column, strict=True)) for name, column in columns.items()}
 

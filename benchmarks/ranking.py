@@ -1,11 +1,11 @@
-"""How the short trainings of long_runs.py rank against the long ones, and whom they misjudge.
+"""Compare the rankings of the short and the long trainings of long_runs.py.
 
     python benchmarks/ranking.py [--picture docs/ranking.svg]
 
-Spearman with its interval as `nas confirm` tells it; pairs told right; what seed noise allows at
-most; the baselines of parameters; and by kind of layout how many places too good (+) or bad (-) it
-is told to be.
-The last line is one JSON document.
+Prints the Spearman correlation with its 95 % confidence interval, computed as in `nas confirm`; the
+number of pairs ordered correctly; the correlation that a perfect proxy would reach, given the seed
+noise; baselines that rank by the number of parameters; and, by kind of layout, by how many places
+the short training ranks it too high (+) or too low (-). The last line is one JSON document.
 """
 
 import argparse
@@ -31,14 +31,14 @@ from studies.confirmation.confirmation_statistics import noise_ceiling, rank_cor
 
 Values: TypeAlias = NDArray[np.float64]
 
-# Bits per byte: three times what seeds make of one long run.
-TELLING = 0.02
+# In bits per byte: about three times the seed standard deviation of a long run.
+LEAST_GAP = 0.02
 KINDS = ("all attention", "no attention", "attention first", "other hybrids")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """An architecture, with its loss after a short and after a long run, by seed."""
+class RankedLayout:
+    """An architecture with its losses after a short and after a long run, by seed."""
 
     layout: str
     family: str
@@ -49,8 +49,8 @@ class Judged:
     long: dict[int, float]
 
 
-def judged() -> list[Judged]:
-    """Every architecture of the table that was trained for long."""
+def ranked_layouts() -> list[RankedLayout]:
+    """Return every architecture of the table that has a long run."""
     runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows():
         runs[row["key"][0]].append(row)
@@ -63,7 +63,7 @@ def judged() -> list[Judged]:
         if 0 in short and 0 in long:
             counts = parameter_counts(parse_strict(Architecture, group[0]["proxy"], "proxy"))
             found.append(
-                Judged(
+                RankedLayout(
                     layout=group[0]["layout"],
                     family=group[0]["family"],
                     held_out=group[0]["held_out"],
@@ -77,25 +77,25 @@ def judged() -> list[Judged]:
 
 
 def ranks(values: Sequence[float]) -> Values:
-    """From 1 for the least; ties share the mean of their places."""
-    places: Values = rankdata(values)
-    return places
+    """Return the ranks, 1 for the lowest value; ties get their mean rank."""
+    ranked: Values = rankdata(values)
+    return ranked
 
 
-def with_interval(one: Sequence[float], other: Sequence[float]) -> str:
+def correlation_with_interval(one: Sequence[float], other: Sequence[float]) -> str:
     found = rank_correlation(one, other)
     assert found is not None
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def told_right(short: Sequence[float], long: Sequence[float]) -> tuple[int, int]:
-    """How many pairs whose long runs lie apart the short runs put in order, and how many there are.
+def pairs_in_order(short: Sequence[float], long: Sequence[float]) -> tuple[int, int]:
+    """Count the pairs that the short runs order correctly, and all pairs that count.
 
-    Of pairs that lie closer the long runs themselves cannot tell.
+    A pair counts if its long runs differ by more than LEAST_GAP; the order of closer ones is noise.
     """
     pairs = np.triu_indices(len(long), 1)
     short_gaps, long_gaps = (np.subtract.outer(each, each)[pairs] for each in (short, long))
-    apart = np.abs(long_gaps) > TELLING
+    apart = np.abs(long_gaps) > LEAST_GAP
     right = np.sign(short_gaps) == np.sign(long_gaps)
     return int((apart & right).sum()), int(apart.sum())
 
@@ -109,19 +109,21 @@ def kind_of(layout: str) -> str:
     return "attention first" if attention[0] else "other hybrids"
 
 
-def report(models: Sequence[Judged], title: str) -> dict[str, object]:
+def report(models: Sequence[RankedLayout], title: str) -> dict[str, object]:
     long = [model.long[0] for model in models]
     short = [model.short[0] for model in models]
-    print(f"{title}: {len(models)} architectures, Spearman of short with long", end=" ")
-    print(with_interval(short, long))
+    print(f"{title}: {len(models)} architectures, Spearman correlation of short with long", end=" ")
+    print(correlation_with_interval(short, long))
     result: dict[str, object] = {"count": len(models), "short": spearman(short, long)}
     if all(1 in model.short for model in models):
         second = spearman([model.short[1] for model in models], long)
         mean = spearman([model.short[0] + model.short[1] for model in models], long)
         print(f"    seed 1 {second:.2f}, mean of both {mean:.2f}")
         result |= {"seed 1": second, "mean": mean}
-    right, pairs = told_right(short, long)
-    print(f"    {right} of {pairs} pairs with long runs more than {TELLING} apart are told right")
+    right, pairs = pairs_in_order(short, long)
+    print(
+        f"    {right} of {pairs} pairs with long runs more than {LEAST_GAP} apart ordered correctly"
+    )
     result |= {"pairs": pairs, "pairs right": right}
     noise = seed_noise([model.short for model in models])
     if noise is not None:
@@ -131,20 +133,20 @@ def report(models: Sequence[Judged], title: str) -> dict[str, object]:
         print(
             f"    seed sd {noise.sd:.4f} ({noise.low:.4f} to {noise.high:.4f}), of long runs "
             f"{long_noise.sd:.4f}, sd between architectures {between:.4f} bits/byte; "
-            f"noise allows {ceiling or 0:.3f}"
+            f"a perfect proxy would reach {ceiling or 0:.3f}"
         )
         result |= {"seed sd": noise.sd, "long sd": long_noise.sd, "sd": between, "ceiling": ceiling}
     for name, values in (
         ("parameters outside the embedding", [-float(model.non_embedding) for model in models]),
         ("all parameters", [-float(model.parameters) for model in models]),
     ):
-        print(f"    by {name}: {with_interval(values, long)}")
+        print(f"    by {name}: {correlation_with_interval(values, long)}")
         result[name] = spearman(values, long)
     return result
 
 
-def places_by_kind(models: Sequence[Judged]) -> dict[str, float]:
-    """How many places too good the short run tells a kind to be, on average."""
+def places_too_high(models: Sequence[RankedLayout]) -> dict[str, float]:
+    """Return by how many places the short run ranks a kind of layout too high, on average."""
     off = ranks([model.long[0] for model in models]) - ranks([model.short[0] for model in models])
     by_kind: dict[str, list[float]] = defaultdict(list)
     for model, places in zip(models, off, strict=True):
@@ -152,8 +154,8 @@ def places_by_kind(models: Sequence[Judged]) -> dict[str, float]:
     return {kind: float(np.mean(by_kind[kind])) for kind in KINDS if by_kind[kind]}
 
 
-def picture(models: Sequence[Judged]) -> str:
-    """Short against long, by kind, as an SVG."""
+def picture(models: Sequence[RankedLayout]) -> str:
+    """Plot the losses of short and long runs, coloured by kind of layout, as an SVG."""
     colours = dict(zip(KINDS, ("#d55e00", "#56b4e9", "#cc79a7", "#009e73"), strict=True))
     chart = Chart(
         x_axis=Axis(
@@ -183,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
-    models = judged()
+    models = ranked_layouts()
     result: dict[str, object] = {}
     for family in ("matched", "drawn"):
         of_family = [model for model in models if model.family == family]
@@ -194,8 +196,11 @@ def main() -> None:
             if len(part) > 3:
                 result[title] = report(part, title)
         if len(of_family) > 3:
-            places = places_by_kind(of_family)
-            print("    places too good: " + ", ".join(f"{k} {v:+.1f}" for k, v in places.items()))
+            places = places_too_high(of_family)
+            print(
+                "    places ranked too high: "
+                + ", ".join(f"{k} {v:+.1f}" for k, v in places.items())
+            )
             result[f"{family}, places"] = places
     if options.picture is not None:
         options.picture.write_text(picture([m for m in models if m.family == "matched"]))

@@ -1,11 +1,11 @@
-"""What the recall probe tells of layouts that the loss on text does not.
+"""Compare the recall errors of layouts with their losses on text.
 
     python benchmarks/recall.py [--layouts cccccccc ccccccca ...] [--seeds 2] [--processes 1]
 
-Layouts of eight layers with 0.9 million parameters outside the embedding; beside each its recall
-error with every seed, and the loss on text that benchmarks/data/long_runs.jsonl holds for it after
-400,000 and after 3.2 million tokens. One CPU core needs some ten seconds a row and seed.
-The last line is one JSON document.
+For layouts of eight layers with 0.9 million non-embedding parameters, prints the recall error with
+every seed, and the losses on text after 400,000 and 3.2 million tokens that
+benchmarks/data/long_runs.jsonl contains. One CPU core needs about ten seconds per row and seed. The
+last line is one JSON document.
 """
 
 import argparse
@@ -26,7 +26,7 @@ LAYOUTS = (
     *("--------", "cccccccc", "ssssssss", "llllllll", "accccccc", "ccccccca", "ccaccaca"),
     *("cacacaca", "aaaaaaaa"),
 )
-# Windows of `matched` are 64 tokens long: a quarter of what is read in training for the loss.
+# The context length of the trainings on text; attention windows of `matched` are a quarter of it.
 CONTEXT = 256
 
 
@@ -43,7 +43,7 @@ class Result:
     seconds: float
 
 
-def ask(job: Job) -> Result:
+def run_probe(job: Job) -> Result:
     settings = RecallSettings(
         target_context=CONTEXT, width_share=1.0, probe=job.probe, seed=job.seed
     )
@@ -52,7 +52,7 @@ def ask(job: Job) -> Result:
 
 
 def losses(layout: str, tokens: int) -> str:
-    """The mean over seeds, or a dash."""
+    """Return the mean loss over seeds, or a dash if there is none."""
     found = [
         row["curve"][-1][1]
         for row in rows()
@@ -69,7 +69,7 @@ def table(layouts: Sequence[str], seeds: int, processes: int, probe: RecallProbe
     heading = "".join(f"   seed {seed} (95 %)     " for seed in range(seeds))
     print(f"{'layout':10}{'loss':>8}{'long':>8}{heading}{'s':>6}", flush=True)
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        found = pool.map(ask, jobs)
+        found = pool.map(run_probe, jobs)
         for layout in layouts:
             results = [next(found) for _ in range(seeds)]
             errors = "".join(

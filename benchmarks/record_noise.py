@@ -1,11 +1,11 @@
-"""Records the noise of pairs: a model and its twin that take turns, loaded again and again.
+"""Record the timing noise of two copies of a model whose windows are interleaved.
 
     python benchmarks/record_noise.py FOLDER CONDITION [--preset lfm2-350m]
-        [--workload tg64@1024] [--loads 10] [--pairs 60] [--beside]
+        [--workload tg64@1024] [--loads 10] [--pairs 60] [--busy-neighbour]
 
-The tests of hardware/stability.py draw from these series. A window lasts about 0.1 s, or one
-prompt; 21 evenly spaced quantiles of its samples are kept. Both processes are started anew for each
-load, because where the weights happen to lie moves a model's time.
+The tests of hardware/stability.py sample from these series. A window lasts about 0.1 s, or one
+prompt; 21 evenly spaced quantiles of its samples are stored. Both processes are started again for
+each load, because the placement of the weights in memory changes a model's time.
 """
 
 import argparse
@@ -30,19 +30,26 @@ from search_space.preset_models import PRESETS, preset
 
 _WINDOW_NS = 1e8
 _QUANTILES = np.linspace(0, 1, 21)
-_BURN = "import numpy as np; a = np.ones(1 << 23)\nwhile True: a += 1.0"  # memory is busy too
+_BURN = (
+    "import numpy as np; a = np.ones(1 << 23)\nwhile True: a += 1.0"  # keeps the memory busy, too
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Records the noise of pairs of windows.")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("condition", help="what else the machine does, in a word")
-    parser.add_argument("--preset", choices=PRESETS, metavar="NAME", help="default: a small model")
+    parser.add_argument("condition", help="one word for the other load on the machine")
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        metavar="NAME",
+        help="default: a model of 20 million parameters",
+    )
     parser.add_argument("--workload", type=parse_workload, default=parse_workload("tg64@1024"))
     parser.add_argument("--loads", type=int, default=10)
     parser.add_argument("--pairs", type=int, default=60)
     parser.add_argument(
-        "--beside", action="store_true", help="keep another core and the memory busy"
+        "--busy-neighbour", action="store_true", help="keep another core and the memory busy"
     )
     arguments = parser.parse_args()
     architecture = preset(arguments.preset) if arguments.preset else _small()
@@ -52,7 +59,7 @@ def main() -> None:
         one, other = (write_model(architecture, Path(folder) / name, capacity) for name in "ab")
         with (
             measuring(print, patience_s=0.0),
-            busy_neighbour() if arguments.beside else contextlib.nullcontext(),
+            busy_neighbour() if arguments.busy_neighbour else contextlib.nullcontext(),
         ):
             series = []
             for load in range(arguments.loads):
@@ -73,14 +80,14 @@ def main() -> None:
 
 
 def write_model(architecture: Architecture, folder: Path, capacity: int) -> Path:
-    """In a new folder; twins in folders of their own share no memory."""
+    """Write the model into a new folder; copies in different folders share no memory."""
     folder.mkdir()
     return write_onnx(architecture, folder, quantization="int4", context_length=capacity)
 
 
 @contextlib.contextmanager
 def busy_neighbour() -> Iterator[None]:
-    """A process that keeps a core and the memory busy."""
+    """Run a process that keeps a core and the memory busy."""
     with subprocess.Popen([sys.executable, "-c", _BURN]) as process:
         try:
             yield
@@ -89,7 +96,7 @@ def busy_neighbour() -> Iterator[None]:
 
 
 def _small() -> Architecture:
-    """About 20 million parameters, as in the quickstart study."""
+    """Return a model of about 20 million parameters, as in the quickstart study."""
     attention, convolution = Attention(heads=6, kv_heads=2, head_dim=64), ShortConv(kernel=3)
     return Architecture(
         vocab_size=16_384,
@@ -105,18 +112,18 @@ def _small() -> Architecture:
 def _record(
     models: tuple[LoadedModel, LoadedModel], workload: Workload, pairs: int
 ) -> NDArray[np.int64]:
-    """Quantiles in ns (pair, process, quantile)."""
+    """Return quantiles in ns, of shape (pair, process, quantile)."""
     for model in models:
         warm = model.time(workload, 1 if workload.phase == "prefill" else 8).samples_ns
     samples = max(1, min(round(_WINDOW_NS / np.median(warm)), 1_000))
     if workload.phase == "decode":
         samples = min(samples, workload.tokens)
-    turns = []
+    series = []
     for pair in range(pairs):
         order = (0, 1) if pair % 2 == 0 else (1, 0)
         windows = {index: models[index].time(workload, samples).samples_ns for index in order}
-        turns.append([np.quantile(windows[index], _QUANTILES) for index in (0, 1)])
-    return np.array(turns, dtype=np.int64)
+        series.append([np.quantile(windows[index], _QUANTILES) for index in (0, 1)])
+    return np.array(series, dtype=np.int64)
 
 
 def _summary(quantiles_ns: NDArray[np.int64]) -> str:

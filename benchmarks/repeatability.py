@@ -1,12 +1,12 @@
-"""How well a latency repeats: the same model again and again, and two models of a known ratio.
+"""Measure how repeatable a latency is, for one model and for two models of a known ratio.
 
     python benchmarks/repeatability.py [--preset lfm2-350m] [--other lfm2.5-230m]
         [--workload tg64@1024] [--measurements 12] [--seconds 20] [--long 120]
 
-The model is loaded anew for each measurement and timed in turns with a reference, a twin of it that
-stays loaded, with and without another process that keeps a core and the memory busy. Then its ratio
-to the other model: measurements of the same length against long ones. The last line is one JSON
-document; shares are of 1.
+The model is loaded again for each measurement and timed interleaved with a reference: a copy of it
+that stays loaded. This is done with and without another process that keeps a core and the memory
+busy. Then the ratio of the model to the other model is measured, in measurements of the same length
+and in long ones. The last line is one JSON document, with ratios and fractions of 1.
 """
 
 import argparse
@@ -31,13 +31,21 @@ from hardware.stability import TimingBudget, measure_paired, ratio
 from search_space.preset_models import PRESETS, preset
 
 _KNOWN_MEASUREMENTS = 4
-_LONG_LOADS = 4  # where weights lie in memory moves a model: its true ratio is a mean over loads
-_UNREACHED = 1e-6  # a precision: sampling goes on until the seconds are spent
+_LONG_LOADS = 4  # each load places the weights differently; the true ratio is their mean
+_UNREACHABLE = 1e-6  # with this precision, sampling continues until the time limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeated:
-    """Coefficients of variation over the measurements, and what each took."""
+    """Repeated measurements of one model.
+
+    Attributes:
+        paired: Coefficient of variation of the ratio to the reference.
+        unpaired: Coefficient of variation of the median time.
+        median_seconds: Median duration of a measurement.
+        ratios: The ratios.
+        milliseconds: The median times.
+    """
 
     paired: float
     unpaired: float
@@ -48,7 +56,7 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """A ratio from long measurements, and those of short ones."""
+    """The ratio of two models from long measurements, and the ratios from short ones."""
 
     long: float
     short: list[float]
@@ -56,42 +64,44 @@ class Known:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How well a latency repeats.")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--preset", default="lfm2-350m", choices=PRESETS, metavar="NAME")
     parser.add_argument("--other", default="lfm2.5-230m", choices=PRESETS, metavar="NAME")
     parser.add_argument("--workload", type=parse_workload, default=parse_workload("tg64@1024"))
     parser.add_argument("--measurements", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of one measurement, at most")
-    parser.add_argument("--long", type=float, default=120.0, help="seconds of the long run")
+    parser.add_argument("--seconds", type=float, default=20.0, help="time limit of one measurement")
+    parser.add_argument(
+        "--long", type=float, default=120.0, help="seconds of the long measurements together"
+    )
     arguments = parser.parse_args()
     workload: Workload = arguments.workload
     capacity = workload.depth + workload.tokens
     timing_budget = TimingBudget(workload=workload, seconds=arguments.seconds)
-    endless = TimingBudget(
-        workload=workload, precision=_UNREACHED, seconds=arguments.long / _LONG_LOADS
+    long_budget = TimingBudget(
+        workload=workload, precision=_UNREACHABLE, seconds=arguments.long / _LONG_LOADS
     )
     with tempfile.TemporaryDirectory(prefix="nas-") as temporary:
         folder = Path(temporary)
-        model, twin = (
+        model, copy = (
             write_model(preset(arguments.preset), folder / name, capacity)
-            for name in ("model", "twin")
+            for name in ("model", "copy")
         )
         other = write_model(preset(arguments.other), folder / "other", capacity)
         repeated = {}
         for condition in ("alone", "neighbour"):
             with busy_neighbour() if condition == "neighbour" else contextlib.nullcontext():
-                repeated[condition] = _repeat(model, twin, timing_budget, arguments.measurements)
-        long = _ratios(_measure(model, other, endless, _LONG_LOADS))
+                repeated[condition] = _repeat(model, copy, timing_budget, arguments.measurements)
+        long = _ratios(_measure(model, other, long_budget, _LONG_LOADS))
         short = _ratios(_measure(model, other, timing_budget, _KNOWN_MEASUREMENTS))
     true = float(np.exp(np.mean(np.log(long))))
     known = Known(long=true, short=short, worst_error=max(abs(value / true - 1) for value in short))
     _print(arguments, repeated, known)
 
 
-def _repeat(model: Path, twin: Path, timing_budget: TimingBudget, count: int) -> Repeated:
+def _repeat(model: Path, reference: Path, timing_budget: TimingBudget, count: int) -> Repeated:
     start = time.monotonic()
     seconds, measurements = [], []
-    for measurement in _measure(model, twin, timing_budget, count):
+    for measurement in _measure(model, reference, timing_budget, count):
         measurements.append(measurement)
         seconds.append(time.monotonic() - start)
     ratios = _ratios(measurements)
@@ -108,17 +118,17 @@ def _repeat(model: Path, twin: Path, timing_budget: TimingBudget, count: int) ->
 def _measure(
     model: Path, reference: Path, timing_budget: TimingBudget, count: int
 ) -> Iterator[Measurement]:
-    """Paired with one and the same process of the reference; the model is loaded each time."""
+    """Load and measure the model `count` times, paired with one process of the reference."""
     runner = LocalRunner()
     capacity = timing_budget.workload.depth + timing_budget.workload.tokens
-    with measuring(_tell, patience_s=0.0), runner.load(reference, capacity) as steady:
+    with measuring(_show, patience_s=0.0), runner.load(reference, capacity) as steady:
         for _ in range(count):
             with runner.load(model, capacity) as loaded:
-                (measurement,) = measure_paired(loaded, steady, [timing_budget], _tell)
+                (measurement,) = measure_paired(loaded, steady, [timing_budget], _show)
             yield measurement
 
 
-def _tell(sentence: str) -> None:
+def _show(sentence: str) -> None:
     print(f"\r{sentence}", end="\033[K", file=sys.stderr, flush=True)
 
 
@@ -132,7 +142,7 @@ def _variation(values: Sequence[float]) -> float:
 
 def _print(arguments: argparse.Namespace, repeated: dict[str, Repeated], known: Known) -> None:
     environment = read_environment(f"onnxruntime {version('onnxruntime')}")
-    _tell("")
+    _show("")
     print(
         f"{arguments.preset} int4, {arguments.workload}, one thread, {arguments.measurements} "
         f"measurements of at most {arguments.seconds:g} s"
@@ -147,8 +157,9 @@ def _print(arguments: argparse.Namespace, repeated: dict[str, Repeated], known: 
             f"{condition:28}{found.paired:>9.2%}{found.unpaired:>10.2%}{found.median_seconds:14.1f}"
         )
     print(
-        f"{arguments.preset} / {arguments.other}: {known.long:.4f} in a long run; short ones "
-        f"{min(known.short):.4f} to {max(known.short):.4f}, off by {known.worst_error:.2%} at most"
+        f"{arguments.preset} / {arguments.other}: {known.long:.4f} in long runs; short ones "
+        f"{min(known.short):.4f} to {max(known.short):.4f}, with an error of at most "
+        f"{known.worst_error:.2%}"
     )
     print(
         json.dumps(

@@ -1,14 +1,14 @@
-"""What stopping early saves and what it loses, replayed on the recorded trainings of long_runs.py.
+"""Replay early stopping on the recorded trainings of long_runs.py: what it saves and what it loses.
 
-    python benchmarks/rungs.py measure     # decoding of every model of the table, once
+    python benchmarks/rungs.py measure     # times decoding of every model of the table, once
     python benchmarks/rungs.py replay [--rungs 0.25 0.5] [--margins 0.01 0.02] [--orders 5]
     python benchmarks/rungs.py draw docs/rungs.svg --rungs 0.25 0.5 --margins 0.02
 
-A replay goes through the short trainings in a random order, as a study would: a candidate whose
-recorded loss at a rung is behind that of a finished one at least as fast stops there. It prints the
-share of training tokens saved, the hypervolume lost, and by kind of layout how many were stopped
-beside how many of them are on the front of all. The last line is one JSON document. `draw` shows
-the learning curves of the first order, each until it was stopped.
+A replay goes through the short trainings in a random order, as a study would: a candidate stops at
+a rung if a finished candidate that is at least as fast had a loss there that is lower by the
+margin. `replay` prints the fraction of training tokens saved, the hypervolume lost and, by kind of
+layout, how many candidates were stopped early and how many are dominated. The last line is one JSON
+document. `draw` plots the learning curves of the first order, dimmed from where each was stopped.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from studies.search.rungs import Finisher, RungResult, dominating_finisher, loss
 from studies.spec.reference_models import model_of, paired_reference
 from studies.spec.study_file import read_spec
 
-STEP = 1_024  # tokens: a rung is read at the first step behind its share
+STEP = 1_024  # tokens; a rung is evaluated at the first step after its fraction of the budget
 LATENCIES = Path(__file__).parent / "data" / "long_run_latencies.jsonl"
 
 
@@ -53,9 +53,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """order: the candidates as they came, each with the share of its training that it was given.
+    """One replay.
 
-    lost: of the hypervolume.
+    Attributes:
+        order: The candidates in order, each with the fraction of its training that was run.
+        lost: The fraction of the hypervolume that was lost.
     """
 
     order: tuple[tuple[Candidate, float], ...]
@@ -63,26 +65,33 @@ class Replay:
 
     @property
     def stopped(self) -> tuple[Candidate, ...]:
-        return tuple(candidate for candidate, share in self.order if share < 1.0)
+        return tuple(candidate for candidate, fraction in self.order if fraction < 1.0)
 
     @property
     def saved(self) -> float:
-        """The share of all tokens that was not read."""
-        return 1.0 - float(np.mean([share for _, share in self.order]))
+        """The fraction of all training tokens that was saved."""
+        return 1.0 - float(np.mean([fraction for _, fraction in self.order]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """stopped, behind: shares of the kind. wrongly: members of the front stopped in an order."""
+    """Early stopping among the layouts of one kind, averaged over the orders.
+
+    Attributes:
+        count: Number of layouts.
+        stopped: The fraction that was stopped early.
+        dominated: The fraction that is dominated.
+        wrongly_stopped: Number of members of the front that were stopped early.
+    """
 
     count: int
     stopped: float
-    behind: float
-    wrongly: float
+    dominated: float
+    wrongly_stopped: float
 
 
 def measure() -> None:
-    """Trainings go on meanwhile: turns taken with the reference make up for them."""
+    """Time all models. Trainings keep running; the interleaved reference compensates for them."""
     spec = read_spec("quickstart")
     settings = LatencySettings(
         quantization=spec.target.quantization,
@@ -122,7 +131,7 @@ def measured() -> list[dict[str, Any]]:
 
 
 def candidates() -> list[Candidate]:
-    """Those that were trained for short and timed."""
+    """Return the candidates that have a short training and a measured latency."""
     timed = {row["key"]: row for row in measured()}
     return [
         Candidate(
@@ -138,40 +147,42 @@ def candidates() -> list[Candidate]:
 
 def replay(order: Sequence[Candidate], rungs: Sequence[float], margin: float) -> Replay:
     finished: list[Candidate] = []
-    shares = []
+    fractions = []
     for candidate in order:
-        stops = (share for share in rungs if is_stopped(candidate, finished, share, margin))
-        shares.append(next(stops, 1.0))
-        if shares[-1] == 1.0:
+        stops = (rung for rung in rungs if is_stopped(candidate, finished, rung, margin))
+        fractions.append(next(stops, 1.0))
+        if fractions[-1] == 1.0:
             finished.append(candidate)
     every, kept = volume(order, order), volume(finished, order)
-    return Replay(order=tuple(zip(order, shares, strict=True)), lost=1.0 - kept / every)
+    return Replay(order=tuple(zip(order, fractions, strict=True)), lost=1.0 - kept / every)
 
 
 def is_stopped(
-    candidate: Candidate, finished: Sequence[Candidate], share: float, margin: float
+    candidate: Candidate, finished: Sequence[Candidate], rung: float, margin: float
 ) -> bool:
-    tokens = share * SHORT
+    tokens = rung * SHORT
     finishers = [
         Finisher(
             number=number,
-            rung_result=RungResult(loss=at(other, tokens), others=(other.decode_ms,)),
+            rung_result=RungResult(loss=recorded_loss(other, tokens), others=(other.decode_ms,)),
             final_loss=other.loss,
         )
         for number, other in enumerate(finished)
     ]
-    rung_result = RungResult(loss=at(candidate, tokens), others=(candidate.lowest_decode_ms,))
+    rung_result = RungResult(
+        loss=recorded_loss(candidate, tokens), others=(candidate.lowest_decode_ms,)
+    )
     return dominating_finisher(rung_result, finishers, margin) is not None
 
 
-def at(candidate: Candidate, tokens: float) -> float:
+def recorded_loss(candidate: Candidate, tokens: float) -> float:
     loss = loss_after(candidate.curve, tokens)
     assert loss is not None
     return loss
 
 
 def volume(some: Sequence[Candidate], every: Sequence[Candidate]) -> float:
-    """Below the worst loss and the slowest decoding of all, by which both are divided."""
+    """Return the hypervolume of some candidates, with both axes scaled to the range of all."""
     losses, times = [each.loss for each in every], [each.decode_ms for each in every]
     low = (min(losses), min(times))
     extent = (max(losses) - low[0], max(times) - low[1])
@@ -187,7 +198,7 @@ def on_front(every: Sequence[Candidate]) -> set[str]:
 
 
 def by_kind(every: Sequence[Candidate], replays: Sequence[Replay]) -> dict[str, Kind]:
-    """How often a kind was stopped, how often one of it that is on the front, and how many are."""
+    """Summarise the replays for every kind of layout."""
     members = on_front(every)
     found = {}
     for kind in KINDS:
@@ -198,23 +209,23 @@ def by_kind(every: Sequence[Candidate], replays: Sequence[Replay]) -> dict[str, 
         found[kind] = Kind(
             count=len(of_kind),
             stopped=float(np.mean([len(stop) for stop in stops])) / len(of_kind),
-            behind=len(of_kind - members) / len(of_kind),
-            wrongly=float(np.mean([len(stop & members) for stop in stops])),
+            dominated=len(of_kind - members) / len(of_kind),
+            wrongly_stopped=float(np.mean([len(stop & members) for stop in stops])),
         )
     return found
 
 
 def picture(shown: Replay) -> str:
-    """Learning curves until they were stopped, as an SVG; what would have come is dotted."""
+    """Plot the learning curves as an SVG; what follows an early stop is dimmed."""
     every = [candidate for candidate, _ in shown.order]
     members = on_front(every)
     fates = {
         candidate.layout: "on the front"
         if candidate.layout in members
         else "stopped"
-        if share < 1.0
+        if fraction < 1.0
         else "to the end"
-        for candidate, share in shown.order
+        for candidate, fraction in shown.order
     }
     colours = {"stopped": "#d55e00", "to the end": "#56b4e9", "on the front": "#009e73"}
     chart = Chart(
@@ -232,14 +243,14 @@ def picture(shown: Replay) -> str:
         )
 
     marks = []
-    for candidate, share in sorted(
+    for candidate, fraction in sorted(
         shown.order, key=lambda each: list(colours).index(fates[each[0].layout])
     ):
-        read = sum(point.tokens <= share * SHORT + STEP for point in candidate.curve)
+        read = sum(point.tokens <= fraction * SHORT + STEP for point in candidate.curve)
         marks.append(line(candidate.curve[:read], candidate, 'opacity="0.9"'))
         marks.append(line(candidate.curve[read - 1 :], candidate, 'opacity="0.3"'))
-    rungs = sorted({share for _, share in shown.order if share < 1.0})
-    marks += [chart.upright(rung * SHORT, f"rung {rung:g}") for rung in rungs]
+    rungs = sorted({fraction for _, fraction in shown.order if fraction < 1.0})
+    marks += [chart.vertical_line(rung * SHORT, f"rung {rung:g}") for rung in rungs]
     return chart.svg(marks, colours, f"{shown.saved:.0%} saved")
 
 
@@ -274,8 +285,9 @@ def main() -> None:
         kinds = by_kind(every, replays)
         for name, kind in kinds.items():
             print(
-                f"    {name:16} {kind.count:3}: {kind.stopped:.0%} stopped, {kind.behind:.0%} "
-                f"behind the front; {kind.wrongly:.1f} of the front stopped an order"
+                f"    {name:16} {kind.count:3}: {kind.stopped:.0%} stopped early, "
+                f"{kind.dominated:.0%} dominated; "
+                f"{kind.wrongly_stopped:.1f} of the front stopped per order"
             )
         result.append({"margin": margin, "saved": saved, "lost": lost})
     print(json.dumps({"rungs": options.rungs, "margins": result}))

@@ -1,11 +1,10 @@
-"""Whether onnxruntime and llama.cpp rank models alike, and what llama-bench tells through us.
+"""Compare how onnxruntime and llama.cpp rank models, and our runner with a plain llama-bench call.
 
     python benchmarks/runtimes.py [--models 12] [--seconds 4] [--llama-bench PATH]
 
-Random hybrids of convolutions and attention at int4 (Q4_0 there), on one pinned core. Each model is
-timed in alternation with LFM2-350M in the same runtime. Then LFM2-350M is timed by our runner and
-by llama-bench as a person would call it, in turns.
-The last line is one JSON document.
+Times random hybrids of convolutions and attention at int4 (Q4_0 in llama.cpp) on one pinned core,
+each interleaved with LFM2-350M in the same runtime. Then LFM2-350M is timed alternately by our
+runner and by llama-bench as a person would call it. The last line is one JSON document.
 """
 
 import argparse
@@ -38,12 +37,12 @@ DECODE, PREFILL = WORKLOADS = parse_workload("tg32@256"), parse_workload("pp128"
 CAPACITY = 288
 REFERENCE = "lfm2-350m"
 ROUNDS = 5
-REPETITIONS = 3  # of one call by hand
+REPETITIONS = 3  # of a direct call of llama-bench
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One model; ratios to the reference in the same runtime."""
+    """A model with the ratios of its times to those of the reference in the same runtime."""
 
     layout: str
     width: int
@@ -54,7 +53,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """spread: the standard deviation of the ratio between the two runtimes, as a share of it."""
+    """The agreement of two runtimes about one workload.
+
+    Attributes:
+        spearman: Spearman's rank correlation of their times.
+        kendall: Kendall's rank correlation of their times.
+        spread: Coefficient of variation of llama.cpp's ratios divided by onnxruntime's.
+        lowest: The lowest of these quotients.
+        highest: The highest of these quotients.
+    """
 
     spearman: float
     kendall: float
@@ -64,7 +71,7 @@ class Agreement:
 
 
 def random_hybrid(generator: np.random.Generator) -> Architecture:
-    """58 to 743 million parameters, of what both runtimes have."""
+    """Return a hybrid of 58 to 743 million parameters, made of mixers that both runtimes have."""
     while True:
         width, depth = 64 * int(generator.choice([8, 12, 16, 20, 24])), generator.integers(6, 25)
         attention = Attention(heads=width // 64, kv_heads=4, head_dim=64)
@@ -90,7 +97,7 @@ def random_hybrid(generator: np.random.Generator) -> Architecture:
 def ratios(
     runner: Runner, architecture: Architecture, reference: LoadedModel, seconds: float
 ) -> dict[str, float]:
-    """Of each workload's time to the reference's."""
+    """Return the ratio of each workload's time to that of the reference."""
     timing_budgets = [TimingBudget(workload=workload, seconds=seconds) for workload in WORKLOADS]
     with build_and_load(runner, architecture, "int4", CAPACITY) as model:
         measurements = measure_paired(model, reference, timing_budgets, lambda _: None)
@@ -110,10 +117,10 @@ def agreement(results: list[Result], workload: Workload) -> Agreement:
     )
 
 
-def by_hand_ns(program: Path, model: Path, core: int, workload: Workload) -> float:
-    """One call of llama-bench: the median of its repetitions, of a token or of a prompt.
+def direct_call_ns(program: Path, model: Path, core: int, workload: Workload) -> float:
+    """Call llama-bench once; return its median time per token or per prompt, in ns.
 
-    Its weights lie in huge pages as ours do; in small ones a token takes some per cent longer.
+    Its weights lie in huge pages, like ours; in small pages a token takes some per cent longer.
     """
     tokens = str(workload.tokens)
     prompt, text = ("0", tokens) if workload.phase == "decode" else (tokens, "0")
@@ -126,8 +133,8 @@ def by_hand_ns(program: Path, model: Path, core: int, workload: Workload) -> flo
     return statistics.median(samples_ns) / at_once
 
 
-def through_us(runner: LlamaCppRunner, folder: Path) -> dict[str, float]:
-    """Our time to that by hand, the median of some rounds."""
+def ratios_to_direct_calls(runner: LlamaCppRunner, folder: Path) -> dict[str, float]:
+    """Return our time divided by that of a direct call, by workload: the median of the rounds."""
     model = write_gguf(
         preset(REFERENCE), folder / "model.gguf", quantization="int4", context_length=CAPACITY
     )
@@ -140,17 +147,19 @@ def through_us(runner: LlamaCppRunner, folder: Path) -> dict[str, float]:
             rounds = []
             for _ in range(ROUNDS):
                 before = ours.time(workload, samples).samples_ns
-                hand_ns = by_hand_ns(runner.program, model, core, workload)
+                direct_ns = direct_call_ns(runner.program, model, core, workload)
                 after = ours.time(workload, samples).samples_ns
-                rounds.append(statistics.median(before + after) / hand_ns)
+                rounds.append(statistics.median(before + after) / direct_ns)
             found[str(workload)] = statistics.median(rounds)
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="onnxruntime against llama.cpp.")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=4.0, help="for each workload")
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, help="time limit for each workload of a model"
+    )
     parser.add_argument("--llama-bench", type=Path)
     options = parser.parse_args()
     generator = np.random.default_rng(0)
@@ -182,21 +191,21 @@ def main() -> None:
     for name, found in agreements.items():
         print(
             f"{name}: Spearman {found.spearman:.3f}, Kendall {found.kendall:.3f}; "
-            f"llama.cpp's ratio over onnxruntime's varies by {100 * found.spread:.1f} %, "
+            f"llama.cpp's ratio divided by onnxruntime's varies by {100 * found.spread:.1f} %, "
             f"{found.lowest:.2f} to {found.highest:.2f}"
         )
     with (
         measuring(print, patience_s=0.0),
         tempfile.TemporaryDirectory(prefix="nas-") as folder,
     ):
-        hand = through_us(llama_cpp, Path(folder))
-    for name, share in hand.items():
-        print(f"{name} of {REFERENCE}: our time over llama-bench's by hand {share:.3f}")
+        direct = ratios_to_direct_calls(llama_cpp, Path(folder))
+    for name, quotient in direct.items():
+        print(f"{name} of {REFERENCE}: our time divided by that of a direct call {quotient:.3f}")
     document = {
         "environment": asdict(read_environment(llama_cpp.version)),
         "models": [asdict(result) for result in results],
         "agreement": {name: asdict(found) for name, found in agreements.items()},
-        "through_us_over_by_hand": hand,
+        "through_us_over_by_hand": direct,
     }
     print(json.dumps(document))
 

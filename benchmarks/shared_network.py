@@ -1,16 +1,17 @@
-"""Whether weights that candidates share, or pass on, rank layouts better than training each alone.
+"""Compare rankings from shared or inherited weights with those from training each layout alone.
 
     python benchmarks/shared_network.py shared [--tokens 4800000] [--draws balanced|even] [--seed 0]
     python benchmarks/shared_network.py tuned [--tokens 4800000] [--own-tokens 51200] [--rate 0.5]
     python benchmarks/shared_network.py neighbours [--own-tokens 100000] [--rate 0.5]
     python benchmarks/shared_network.py report
 
-Layouts of eight layers and width 96 with 0.9 million parameters outside the embedding, of
-benchmarks/long_runs.py, whose table is the truth. `shared` trains one network and scores each
-layout by what it inherits; `tuned` trains each on for a while; in `neighbours` five are trained
-from scratch for 400,000 tokens, and the others begin with the weights of that one of the five whose
-layout is nearest. Each adds a row to benchmarks/data/shared_network.jsonl, with its CPU seconds;
-networks are kept in the cache. `report` compares them; its last line is one JSON document.
+The layouts are those of benchmarks/long_runs.py with eight layers, width 96 and 0.9 million
+non-embedding parameters; its table provides the correct ranking. `shared` trains one network and
+scores each layout with the weights that it inherits. `tuned` trains each layout further for a
+while. `neighbours` trains five layouts from scratch for 400,000 tokens; the others start with the
+weights of the nearest of the five. Each of them adds a row with its CPU seconds to
+benchmarks/data/shared_network.jsonl; trained networks are cached. `report` compares the rows; its
+last line is one JSON document.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import numpy as np
 from long_runs import CHOSEN_BY, HELD_OUT, PARAMETERS, SHORT
 from proxy_training import matched, spearman, text_of
 from proxy_training import model as architecture_of
-from ranking import Judged, judged, kind_of, ranks
+from ranking import RankedLayout, kind_of, ranked_layouts, ranks
 
 from evaluators.evaluator import Progress
 from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
@@ -48,14 +49,22 @@ LETTERS = "casl-"
 WIDTH, DEPTH = 96, 8
 LAYOUTS = tuple(layout for layout, width in (*CHOSEN_BY, *HELD_OUT) if width == WIDTH)
 PARENTS = ("cccccccc", "aaaaaaaa", "llllllll", "ssssssss", "cacacaca")
-# What the longest of the long runs reads.
+# The tokens that a long run reads, and one to predict.
 TEXT_TOKENS = 3_200_001
 
 
 def shared(
     letters: str, tokens: int, draws: Literal["balanced", "even"], seed: int
 ) -> SharedNetwork:
-    """letters: those that are drawn. even: all alike at every layer, whatever the others are."""
+    """Train a network that all layouts share, or load it from the cache.
+
+    Args:
+        letters: The mixers that are drawn.
+        tokens: The token budget.
+        draws: `balanced` uses `balanced_layouts`; `even` draws every layer independently, with all
+            mixers equally often.
+        seed: The seed of the training and the draws.
+    """
 
     def candidate(step: int) -> Architecture:
         turn, place = divmod(step, len(letters))
@@ -68,7 +77,7 @@ def shared(
     network = SharedNetwork([sized(letter * DEPTH) for letter in LETTERS])
     settings = TrainingSettings(token_budget=tokens, seed=seed)
     file = cache_folder() / f"benchmark-network-{letters}-{tokens}-{draws}-{seed}.safetensors"
-    train_shared(network, candidate, text_of(TEXT_TOKENS), settings, file, told)
+    train_shared(network, candidate, text_of(TEXT_TOKENS), settings, file, print_progress)
     return network
 
 
@@ -81,8 +90,8 @@ def feed_forward_width(letters: str) -> int:
     return matched(letters, WIDTH, PARAMETERS).layers[0].feed_forward_width
 
 
-def train_on(model: LanguageModel, tokens: int, rate: float) -> None:
-    """From the weights that it has, at a share of the recipe's rates, on text in another order."""
+def train_further(model: LanguageModel, tokens: int, rate: float) -> None:
+    """Continue training at a fraction of the recipe's rates, on the text in another order."""
     recipe = Recipe()
     recipe = replace(
         recipe,
@@ -105,8 +114,8 @@ def neighbour(layout: str) -> str:
     return min(PARENTS, key=lambda parent: sum(a != b for a, b in zip(parent, layout, strict=True)))
 
 
-def handed_on(parent: LanguageModel, layout: str) -> LanguageModel:
-    """A model that begins with its parent's weights, as far as names and channels are the same."""
+def inherit_weights(parent: LanguageModel, layout: str) -> LanguageModel:
+    """Return a model that starts with its parent's weights where names and channels match."""
     model = LanguageModel(sized(layout))
     model.initialise(0)
     theirs = dict(parent.state_dict())
@@ -115,7 +124,7 @@ def handed_on(parent: LanguageModel, layout: str) -> LanguageModel:
             part = tuple(map(slice, map(min, weight.shape, theirs[name].shape)))
             weight[part].copy_(theirs[name][part])
         elif name.endswith("out_proj.weight"):
-            weight.zero_()  # as a new layer begins in the recipe
+            weight.zero_()  # as the recipe initialises a new layer
     return model
 
 
@@ -125,11 +134,11 @@ def score(model: LanguageModel) -> float:
         return bits_per_byte(model, text_of(TEXT_TOKENS), settings, yield_to_measurements)
 
 
-def scored(model_of: Callable[[str], LanguageModel]) -> dict[str, float]:
+def score_all(model_of: Callable[[str], LanguageModel]) -> dict[str, float]:
     return {layout: round(score(model_of(layout)), 5) for layout in LAYOUTS}
 
 
-def told(progress: Progress) -> None:
+def print_progress(progress: Progress) -> None:
     print(f"{progress.done:6.1%} {progress.text}", flush=True)
 
 
@@ -148,13 +157,13 @@ def run(options: argparse.Namespace) -> None:
         for layout in PARENTS:
             parents[layout] = LanguageModel(sized(layout))
             settings = TrainingSettings(token_budget=SHORT, rungs=())
-            train_model(parents[layout], text_of(TEXT_TOKENS), settings, told)
+            train_model(parents[layout], text_of(TEXT_TOKENS), settings, print_progress)
 
         def model_of(layout: str) -> LanguageModel:
             if layout in parents:
                 return parents[layout]
-            model = handed_on(parents[neighbour(layout)], layout)
-            train_on(model, options.own_tokens, options.rate)
+            model = inherit_weights(parents[neighbour(layout)], layout)
+            train_further(model, options.own_tokens, options.rate)
             return model
 
     else:
@@ -171,25 +180,27 @@ def run(options: argparse.Namespace) -> None:
         def model_of(layout: str) -> LanguageModel:
             model = network.extract(sized(layout))
             if options.way == "tuned":
-                train_on(model, options.own_tokens, options.rate)
+                train_further(model, options.own_tokens, options.rate)
             return model
 
     common = time.process_time() - started
-    losses = scored(model_of)
+    losses = score_all(model_of)
     each = (time.process_time() - started - common) / len(LAYOUTS)
     costs = {"common_seconds": round(common, 1), "seconds_each": round(each, 2)}
     keep(named | costs | {"losses": losses})
 
 
 def report() -> None:
-    models = [each for each in judged() if each.family == "matched" and each.layout in LAYOUTS]
+    models = [
+        each for each in ranked_layouts() if each.family == "matched" and each.layout in LAYOUTS
+    ]
     short = {each.layout: each.short[0] for each in models}
     rows: list[dict[str, Any]] = [{"way": "scratch", "tokens": SHORT, "losses": short}]
     rows += [json.loads(line) for line in FOUND.read_text().splitlines()]
     for row in rows:
         row["spearman"] = {
-            name: agreement(chosen, row["losses"])
-            for name, chosen in (
+            name: agreement(part, row["losses"])
+            for name, part in (
                 ("all", models),
                 ("held out", [each for each in models if each.held_out]),
                 ("chosen by", [each for each in models if not each.held_out]),
@@ -205,7 +216,7 @@ def report() -> None:
         for name, value in row["spearman"].items():
             print(f"    Spearman, {name}: {value:.2f}")
         for kind, places in row["misplaced"].items():
-            print(f"    {kind}: {places:+.1f} places")
+            print(f"    {kind}: ranked too low by {places:+.1f} places")
     print(f"{'layout':10}{'long':>8}" + "".join(f"{row['way']:>12}" for row in rows))
     for each in sorted(models, key=lambda each: each.long[0]):
         losses = "".join(f"{row['losses'][each.layout]:12.4f}" for row in rows)
@@ -213,17 +224,17 @@ def report() -> None:
     print(json.dumps({"layouts": len(models), "rows": rows}))
 
 
-def agreement(models: Sequence[Judged], losses: dict[str, float]) -> float:
+def agreement(models: Sequence[RankedLayout], losses: dict[str, float]) -> float:
     return spearman([each.long[0] for each in models], [losses[each.layout] for each in models])
 
 
-def misplaced(models: Sequence[Judged], losses: dict[str, float]) -> dict[str, float]:
-    """By kind of layout the places that it is told to be too far behind, in the mean."""
-    too_far = ranks([losses[each.layout] for each in models]) - ranks(
+def misplaced(models: Sequence[RankedLayout], losses: dict[str, float]) -> dict[str, float]:
+    """Return by how many places each kind of layout is ranked too low, on average."""
+    too_low = ranks([losses[each.layout] for each in models]) - ranks(
         [each.long[0] for each in models]
     )
     kinds = np.array([kind_of(each.layout) for each in models])
-    return {kind: float(too_far[kinds == kind].mean()) for kind in sorted(set(kinds))}
+    return {kind: float(too_low[kinds == kind].mean()) for kind in sorted(set(kinds))}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How long a person waits for `nas` itself: whole processes, from the command to its end.
+"""Time whole processes of `nas` commands that compute nothing, from start to end.
 
 python benchmarks/start_up.py [--repetitions 20]
 """
@@ -15,7 +15,7 @@ COMMANDS = (("--help",), ("presets",), ("show", "lfm2-350m"), ("init", "--help")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repetitions", type=int, default=20)
     repetitions = parser.parse_args().repetitions
     machine = read_environment("")
@@ -30,7 +30,7 @@ def main() -> None:
             seconds.append(time.perf_counter() - start)
     for command, seconds in samples.items():
         low, middle, high = statistics.quantiles(seconds, n=4)
-        print(f"nas {' '.join(command):18} {middle:.3f} s, middle half {low:.3f} to {high:.3f} s")
+        print(f"nas {' '.join(command):18} {middle:.3f} s, quartiles {low:.3f} to {high:.3f} s")
 
 
 if __name__ == "__main__":

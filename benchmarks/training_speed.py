@@ -1,12 +1,12 @@
-"""Tokens per second of our training step beside a plain loop's, on one core, in alternation.
+"""Compare the tokens per second of our training step with those of a plain loop, on one core.
 
     python benchmarks/training_speed.py [--layouts ccacca cccccc aaaaaa] [--windows 12]
 
 Both train a model of width 96 with a vocabulary of 1,024 on batches of 4 x 256 tokens. The plain
-loop is what one would write first with care: bf16 autocast over float32 weights, attention in
-float32, the depthwise convolution as shifted multiply-adds, AdamW. Each side is a process of its
-own on the same core; they take turns, a window of steps each, so that the machine's mood hits both.
-The last line is one JSON document.
+loop is a careful first version: bf16 autocast over float32 weights, attention in float32, the
+depthwise convolution as shifted multiply-adds, AdamW. Each side is a process of its own on the same
+core. Their windows of steps are interleaved, so that drift of the machine affects both alike. The
+last line is one JSON document.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from search_space.architecture import Architecture, Attention, Layer, Mixer, Sho
 
 WIDTH, FEED_FORWARD, HEADS, KV_HEADS, VOCABULARY = 96, 256, 6, 3, 1_024
 BATCH, CONTEXT = 4, 256
-STEPS_A_WINDOW = 16
+STEPS_PER_WINDOW = 16
 SIDES = ("ours", "plain")
 
 
@@ -65,11 +65,11 @@ class PlainAttention(nn.Module):
         q = self.q_proj(x).float().unflatten(-1, (HEADS, -1)).transpose(1, 2)
         k, v = self.kv_proj(x).float().unflatten(-1, (2 * KV_HEADS, -1)).transpose(1, 2).chunk(2, 1)
         with torch.autocast("cpu", enabled=False):
-            q, k = self.turn(self.q_norm(q)), self.turn(self.k_norm(k))
+            q, k = self.rotate(self.q_norm(q)), self.rotate(self.k_norm(k))
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         return self.out_proj(y.transpose(1, 2).flatten(2))
 
-    def turn(self, x: Tensor) -> Tensor:
+    def rotate(self, x: Tensor) -> Tensor:
         left, right = x.chunk(2, dim=-1)
         return torch.cat(
             [left * self.cos - right * self.sin, right * self.cos + left * self.sin], -1
@@ -115,7 +115,7 @@ def run_plain(layout: str, steps: int, window_done: Callable[[], None]) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if step % STEPS_A_WINDOW == 0:
+        if step % STEPS_PER_WINDOW == 0:
             window_done()
 
 
@@ -144,15 +144,15 @@ def run_ours(layout: str, steps: int, window_done: Callable[[], None]) -> None:
 
     def report(progress: Progress) -> None:
         nonlocal windows
-        if round(progress.done * steps) // STEPS_A_WINDOW > windows:
+        if round(progress.done * steps) // STEPS_PER_WINDOW > windows:
             windows += 1
             window_done()
 
     train(architecture, text, settings, report)
 
 
-def take_turns(side: str, layout: str, windows: int) -> None:
-    """As a child: a window of steps for every line that comes in, its seconds for a line out."""
+def run_side(side: str, layout: str, windows: int) -> None:
+    """Run one window of steps per line of input, and print the seconds of each (child process)."""
     started = 0.0
 
     def window_done() -> None:
@@ -164,17 +164,17 @@ def take_turns(side: str, layout: str, windows: int) -> None:
 
     sys.stdin.readline()
     started = time.perf_counter()
-    # One window more, so that none of those that count ends with the end of the training.
-    steps = (windows + 1) * STEPS_A_WINDOW
+    # One more window, so that no window that counts includes the end of the training.
+    steps = (windows + 1) * STEPS_PER_WINDOW
     (run_ours if side == "ours" else run_plain)(layout, steps, window_done)
 
 
 def compare(layout: str, windows: int) -> dict[str, list[float]]:
-    """Tokens per second of every window but the first, by side."""
-    asked = ["--layouts", layout, "--windows", str(windows)]
+    """Return the tokens per second of every window except the first, by side."""
+    arguments = ["--layouts", layout, "--windows", str(windows)]
     children = {
         side: subprocess.Popen(
-            [sys.executable, __file__, "--child", side, *asked],
+            [sys.executable, __file__, "--child", side, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -191,7 +191,7 @@ def compare(layout: str, windows: int) -> dict[str, list[float]]:
                 child.stdin.flush()
                 seconds = float(child.stdout.readline())
                 if window:
-                    rates[side].append(STEPS_A_WINDOW * BATCH * CONTEXT / seconds)
+                    rates[side].append(STEPS_PER_WINDOW * BATCH * CONTEXT / seconds)
     finally:
         for child in children.values():
             child.kill()
@@ -206,13 +206,13 @@ def main() -> None:
     parser.add_argument("--child", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        take_turns(options.child, options.layouts[0], options.windows)
+        run_side(options.child, options.layouts[0], options.windows)
         return
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     environment = read_environment(f"torch {torch.__version__}")
     print(f"{environment.cpu}, one core, {environment.runtime_version}")
-    print(f"{'layout':8}{'side':>8}{'tokens/s':>12}{'middle half of the windows':>32}")
+    print(f"{'layout':8}{'side':>8}{'tokens/s':>12}{'quartiles of the windows':>32}")
     summary = {}
     for layout in options.layouts:
         rates = compare(layout, options.windows)

@@ -21,8 +21,7 @@ def run(
             help="Discard this study's trials and start again; cached measurements are kept.",
         ),
     ] = False,
-    # The former name of --restart.
-    anew: Annotated[bool, typer.Option("--anew", hidden=True)] = False,
+    restart_by_former_name: Annotated[bool, typer.Option("--anew", hidden=True)] = False,
 ) -> None:
     """Run a study, or resume it.
 
@@ -41,7 +40,7 @@ def run(
     from nas.workflows.study_run import StudyInterrupted, run_or_resume
     from studies.storage.store import Store
 
-    restart = restart or anew
+    restart = restart or restart_by_former_name
     with Store.open(spec.storage) as store:
         try:
             with live_study(spec, store) as live:

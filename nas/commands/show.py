@@ -41,7 +41,7 @@ def show(
     if found.remark is not None:
         notices().print(found.remark)
     # The scores are those of the trial before scaling.
-    detail = None if found.stretched_from is not None else found.detail
+    detail = None if found.scaled_from is not None else found.detail
     if as_json:
         scores = {} if detail is None else trial_document(detail)
         print_json(model_document(found.architecture, context) | scores)

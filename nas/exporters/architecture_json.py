@@ -162,7 +162,7 @@ def model_provenance(model: ResolvedModel, made_from: Architecture | None) -> Pr
     """
     earlier = None
     if model.file is not None:
-        earlier = read_provenance(model.file, model.stretched_from or model.architecture)
+        earlier = read_provenance(model.file, model.scaled_from or model.architecture)
     if earlier is None:
         return provenance_of(model.detail, made_from=made_from)
     # After scaling twice, the scores still belong to the first architecture.

@@ -47,7 +47,7 @@ def export_model(
     match options.file_format:
         case Format.JSON:
             with writing_file(path, overwrite=options.overwrite) as file:
-                provenance = model_provenance(model, model.stretched_from)
+                provenance = model_provenance(model, model.scaled_from)
                 write_architecture(model.architecture, file, provenance)
             return Exported(path=path)
         case Format.TORCH:
@@ -97,7 +97,7 @@ def _check_options(model: ResolvedModel, options: ExportOptions) -> None:
         raise ValueError(
             f"quantization: '{quantization}' is not {one_of(definition.quantizations)}"
         )
-    if options.weights == PROXY and (model.detail is None or model.stretched_from is not None):
+    if options.weights == PROXY and (model.detail is None or model.scaled_from is not None):
         raise ValueError("weights: 'proxy' requires a trial of a study, without --scale")
 
 

@@ -193,7 +193,7 @@ def _weighted(model: ResolvedModel, options: ExportOptions, say: Say) -> Iterato
 def _provenance(model: ResolvedModel, weighted: WeightedModel) -> Provenance:
     """Return the provenance of what is written: the model, or a proxy made from it."""
     is_proxy = weighted.architecture != model.architecture
-    return model_provenance(model, model.architecture if is_proxy else model.stretched_from)
+    return model_provenance(model, model.architecture if is_proxy else model.scaled_from)
 
 
 def _card(provenance: Provenance, weighted: WeightedModel) -> str:

@@ -33,7 +33,7 @@ class ResolvedModel:
         detail: The trial that it comes from, before scaling; None if it is not from a study.
         file: The architecture file that it was read from or that is in its folder, if any.
         folder: The folder that it was read from, if any; None for a scaled model.
-        stretched_from: The architecture before scaling; None if it was not scaled.
+        scaled_from: The architecture before scaling; None if it was not scaled.
         remark: One sentence if the size after scaling is not close to the target size.
     """
 
@@ -42,7 +42,7 @@ class ResolvedModel:
     detail: TrialDetail | None = None
     file: Path | None = None
     folder: Path | None = None
-    stretched_from: Architecture | None = None
+    scaled_from: Architecture | None = None
     remark: str | None = None
 
 
@@ -89,14 +89,14 @@ def find_model(
     if scale is None:
         return found
     parameters = parse_parameters(scale)
-    stretched = scale_architecture(found.architecture, parameters)
+    scaled = scale_architecture(found.architecture, parameters)
     return ResolvedModel(
         name=f"{found.name}-{scale.lower()}",
-        architecture=stretched,
+        architecture=scaled,
         detail=found.detail,
         file=found.file,
-        stretched_from=found.architecture,
-        remark=scaling_remark(stretched, parameters),
+        scaled_from=found.architecture,
+        remark=scaling_remark(scaled, parameters),
     )
 
 

@@ -44,7 +44,7 @@ def trial_view(detail: TrialDetail) -> RenderableType:
         state.append(f": {trial.outcome.reason}")
     if trial.duplicate_of is not None:
         state.append(f" (duplicate of trial {trial.duplicate_of})")
-    parts: list[RenderableType] = [state, _scores(detail)]
+    parts: list[RenderableType] = [Text(), state, _scores(detail)]
     parts += [Text(line, style="dim") for line in _legend(detail)]
     parts += [_timings(measurement, detail.spec) for measurement in _measurements(detail)]
     if len(trial.curve) > 1:

@@ -315,11 +315,11 @@ def test_exporting_an_export_keeps_its_provenance(winner: dict[str, Any], in_fol
 def test_a_scaled_winner_records_the_architecture_that_was_scored(
     winner: dict[str, Any], in_folder: Path
 ) -> None:
-    stretched = winner | {"made_from": architecture_hash(SMALL)}
+    scaled = winner | {"made_from": architecture_hash(SMALL)}
     export("winner.json", "json", scale="2M", output=Path("larger.json"))
-    assert written(in_folder / "larger.json") == stretched
+    assert written(in_folder / "larger.json") == scaled
     export("larger.json", "json", scale="3M", output=Path("largest.json"))
-    assert written(in_folder / "largest.json") == stretched
+    assert written(in_folder / "largest.json") == scaled
 
 
 def test_a_folder_changed_since_its_export_loses_the_provenance_of_the_trial(

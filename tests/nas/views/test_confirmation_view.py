@@ -1,4 +1,4 @@
-"""What longer trainings say, in a table and in sentences that quote the figures."""
+"""Tests of the table, the findings and the JSON document of a confirmation."""
 
 from dataclasses import replace
 
@@ -40,10 +40,10 @@ def front(make_trial, spec) -> Front:
 
 @pytest.fixture
 def confirmation(make_trial) -> Confirmation:
-    """Two of the front that are ties, one apart, and a runner-up whose long training diverged."""
+    """Three members of the front, two of them ties; two runners-up, one of which diverged."""
 
     def confirmed(
-        number: int, long: float | None, share: float | None, *failures: str
+        number: int, long: float | None, probability: float | None, *failures: str
     ) -> CandidateConfirmation:
         decode = Score(name="decode", value=20.2, unit="ms/token")
         return CandidateConfirmation(
@@ -53,7 +53,7 @@ def confirmation(make_trial) -> Confirmation:
             long=long,
             remeasured={"decode": decode},
             failures=failures,
-            probability=share,
+            probability=probability,
         )
 
     return Confirmation(
@@ -90,16 +90,21 @@ def test_inherited_losses_are_not_described_as_those_of_short_trainings(
     confirmation, front, render
 ) -> None:
     shared = replace(confirmation, inherited=True)
-    said = " ".join(confirmation_findings(shared))
-    assert "Spearman correlation of the losses inherited from the shared network with those" in said
-    assert "for 4 candidates: 0.93" in said
-    assert "losses after 400,000" not in said
+    findings = " ".join(confirmation_findings(shared))
+    assert (
+        "Spearman correlation of the losses inherited from the shared network with those"
+        in findings
+    )
+    assert "for 4 candidates: 0.93" in findings
+    assert "losses after 400,000" not in findings
     assert "shared" in render(confirmation_view(shared, front))
 
 
 def test_objectives_that_were_not_retrained_are_named(confirmation) -> None:
-    said = confirmation_findings(replace(confirmation, not_retrained=("task", "recall_error")))
-    assert any(each.startswith("These probabilities use task and recall_error as") for each in said)
+    findings = confirmation_findings(replace(confirmation, not_retrained=("task", "recall_error")))
+    assert any(
+        each.startswith("These probabilities use task and recall_error as") for each in findings
+    )
     assert not any("These probabilities" in each for each in confirmation_findings(confirmation))
 
 
@@ -108,12 +113,12 @@ def test_a_task_of_long_trainings_is_described_as_one(confirmation, front, rende
     candidates = tuple(
         replace(each, remeasured={**each.remeasured, **task}) for each in confirmation.candidates
     )
-    said = list(confirmation_findings(replace(confirmation, candidates=candidates)))
+    findings = list(confirmation_findings(replace(confirmation, candidates=candidates)))
     assert (
         "These probabilities use the task scores of the long trainings, with the seed noise of the "
         "short ones, drawn independently of the loss."
-    ) in said
-    (times,) = [each for each in said if each.startswith("Median change of remeasured scores")]
+    ) in findings
+    (times,) = [each for each in findings if each.startswith("Median change of remeasured scores")]
     assert "task" not in times  # it comes from a training of another length
     partly = replace(confirmation, candidates=(*candidates[:-1], confirmation.candidates[-1]))
     lines = render(confirmation_view(partly, front)).splitlines()
@@ -126,36 +131,36 @@ def test_a_task_of_long_trainings_is_described_as_one(confirmation, front, rende
 
 
 def test_what_is_assumed_about_the_long_trainings_is_stated_next_to_the_noise(confirmation) -> None:
-    said = list(confirmation_findings(confirmation))
-    assert said[0].startswith("Seed noise of training on 400,000 tokens: 0.006 bits/byte (")
-    assert said[1] == (
+    findings = list(confirmation_findings(confirmation))
+    assert findings[0].startswith("Seed noise of training on 400,000 tokens: 0.006 bits/byte (")
+    assert findings[1] == (
         "Each candidate has only one long training, which does not reveal its own seed noise; the "
         "following findings assume that it equals that of the short trainings."
     )
 
 
 def test_every_figure_is_quoted_with_its_interval(confirmation) -> None:
-    said = list(confirmation_findings(confirmation))
+    findings = list(confirmation_findings(confirmation))
     noise = (
         "0.006 bits/byte (standard deviation; 95 % confidence interval: 0.004 to 0.01; 7 degrees"
     )
-    assert any(noise in each for each in said)
+    assert any(noise in each for each in findings)
     interval = "95 % confidence interval: 0.70 to 0.99"
-    (ranks,) = [each for each in said if f"for 4 candidates: 0.93 ({interval})" in each]
+    (ranks,) = [each for each in findings if f"for 4 candidates: 0.93 ({interval})" in each]
     assert "losses after 400,000 tokens with those after 1,600,000 tokens" in ranks
     assert "Given this seed noise, a perfect proxy would reach 0.97." in ranks
     size = "0.55 (95 % confidence interval: -0.20 to 0.90) for non-embedding parameters"
-    (baseline,) = [each for each in said if size in each]
+    (baseline,) = [each for each in findings if size in each]
     assert "as well as" not in baseline
-    (ties,) = [each for each in said if "are ties" in each]
+    (ties,) = [each for each in findings if "are ties" in each]
     assert "less than 0.02" in ties
     assert "Pairs on the front that differ significantly in loss: 2 of 3." in ties
-    assert "Not distinguishable by loss: trials 7 and 9." in said
-    assert "Doubtful members: trial 9 (62%)." in said
-    assert "Runners-up that may belong on the front: trial 117 (20%)." in said
-    assert any(each.startswith("Trial 118 failed in its training with seed 1") for each in said)
-    assert any("decode 1.0% (at most 1.0%)" in each for each in said)
-    assert not any("incomplete" in each for each in said)
+    assert "Not distinguishable by loss: trials 7 and 9." in findings
+    assert "Doubtful members: trial 9 (62%)." in findings
+    assert "Runners-up that may belong on the front: trial 117 (20%)." in findings
+    assert any(each.startswith("Trial 118 failed in its training with seed 1") for each in findings)
+    assert any("decode 1.0% (at most 1.0%)" in each for each in findings)
+    assert not any("incomplete" in each for each in findings)
 
 
 def test_a_baseline_that_ranks_better_is_reported(confirmation) -> None:
@@ -168,7 +173,7 @@ def test_a_baseline_that_ranks_better_is_reported(confirmation) -> None:
 
 
 def test_what_is_not_known_yet_is_left_out(confirmation, front, render) -> None:
-    begun = replace(
+    started = replace(
         confirmation,
         candidates=tuple(
             replace(each, long=None, fresh={}, probability=None, remeasured={}, failures=())
@@ -183,13 +188,13 @@ def test_what_is_not_known_yet_is_left_out(confirmation, front, render) -> None:
         ceiling=None,
         significant_gap=None,
     )
-    (said,) = confirmation_findings(begun)
-    assert said.startswith(
+    (findings,) = confirmation_findings(started)
+    assert findings.startswith(
         "The confirmation is incomplete: 5 candidates lack the long training and 2 jobs are "
         "unfinished"
     )
-    assert "1.250" in render(confirmation_view(begun, front))
-    document = confirmation_document(begun)
+    assert "1.250" in render(confirmation_view(started, front))
+    document = confirmation_document(started)
     assert document["seed_noise"] is None
     assert document["candidates"][0]["front_probability"] is None
 
@@ -209,8 +214,8 @@ def test_one_line_states_the_confirmation_or_how_to_start_it(confirmation) -> No
 
 
 @pytest.mark.parametrize(
-    ("share", "text"),
+    ("probability", "text"),
     [(None, "–"), (0.0, "0%"), (0.004, "<1%"), (0.5, "50%"), (0.9999, ">99%"), (1.0, "100%")],
 )
-def test_a_probability_is_certain_only_where_it_is(share, text: str) -> None:
-    assert probability_text(share) == text
+def test_a_probability_is_certain_only_where_it_is(probability, text: str) -> None:
+    assert probability_text(probability) == text
