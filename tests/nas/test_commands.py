@@ -1,6 +1,7 @@
 """Every verb as a process: what scripts lean on, and what a mistake looks like."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,8 @@ def test_an_odd_option_is_one_sentence_too(
     arguments: list[str], sentence: str, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr("sys.argv", ["nas", *arguments])
+    # `python -m pytest` is a package too, and would be shown as the name of the program.
+    monkeypatch.setattr(sys.modules["__main__"], "__package__", None)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2

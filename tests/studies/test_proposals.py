@@ -168,7 +168,10 @@ def test_candidates_of_a_matched_space_have_one_size(url: str, store: Store) -> 
         assert within == (frozen.number in candidates) == (frozen.constraints["matched"] <= 0)
 
 
-def test_a_size_that_no_draw_has_is_said(url: str, store: Store) -> None:
+def test_a_size_that_no_draw_has_is_said(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.proposals._MOST_REJECTIONS", 30)
     # Halfway between two widths of the feed-forward.
     space = Space(
         depth=(1,),
