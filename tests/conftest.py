@@ -1,6 +1,12 @@
+import os
 import signal
 
 from hypothesis import HealthCheck, settings
+
+# Models are tiny here, and there may be as many test processes as cores: more threads would only
+# wait for each other. torch and numpy read this variable when they are imported, here and in the
+# processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell starts its background jobs with Ctrl-C ignored, and so are then their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,7 +14,8 @@ SOURCES = (*PACKAGES, "tests", "benchmarks")
 
 # A docstring is an imperative or a noun phrase. These words begin neither.
 DANGLING = re.compile(
-    r"(Of|By|As|In so|To what|Than|Whose|With what|Without what|From what|At what|For whom|Behind)\b"
+    r"(Of|By|As|In so|To what|Than|Whose|With what|Without what|From what|At what|For whom"
+    r"|Behind)\b"
     r"(?! (a )?(default|course|example))"
 )
 # Single words are in docs/glossary.txt, which codespell reads.

@@ -1,6 +1,7 @@
 """The commands as processes: output that scripts rely on, and error messages."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,8 @@ def test_an_invalid_option_is_reported_as_one_sentence(
     arguments: list[str], sentence: str, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr("sys.argv", ["nas", *arguments])
+    # `python -m pytest` is a package too, and would be shown as the name of the program.
+    monkeypatch.setattr(sys.modules["__main__"], "__package__", None)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2

@@ -35,7 +35,7 @@ window = [16]
 corpus = "text.txt"
 width_share = 0.125
 context_length = 16
-batch_size = 2
+batch_size = 4
 token_budget = 1280
 
 [device]

@@ -71,7 +71,10 @@ class TestErrors:
             ("[" * 100_000, "is not JSON"),
             ('["prompt", "completion"]', "is not an object with exactly the fields"),
             ('{"prompt": "a"}', "is not an object with exactly the fields"),
-            ('{"prompt": "a", "completion": "b", "more": "c"}', "is not an object with exactly the fields"),
+            (
+                '{"prompt": "a", "completion": "b", "more": "c"}',
+                "is not an object with exactly the fields",
+            ),
             ('{"prompt": 1, "completion": "b"}', 'has a "prompt" that is not a string'),
             ('{"prompt": "a", "completion": null}', 'has a "completion" that is not a string'),
             ('{"prompt": "a", "completion": ""}', 'has an empty "completion"'),

@@ -46,12 +46,22 @@ def decode_ms(trial: Trial, store: Store) -> float:
     return fakes.decode_ms(store.architecture(trial.model.hash))
 
 
+@pytest.fixture(scope="module")
+def budgeted(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Store, FakeEvaluator, tuple[Trial, ...]]]:
+    """A study with a decode budget: its database, its device and its trials."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('budgeted')}/study.db"
+    latency = fakes.latency()
+    with Store.open(url) as store:
+        yield store, latency, run(limited(url), store, latency)
+
+
 def test_a_candidate_predicted_above_a_budget_is_not_measured(
-    sqlite_url: str, store: Store
+    budgeted: tuple[Store, FakeEvaluator, tuple[Trial, ...]],
 ) -> None:
     """The fake device is a sum of parts without noise, so every prediction must be right."""
-    latency = fakes.latency()
-    trials = run(limited(sqlite_url), store, latency)
+    store, latency, trials = budgeted
     unmeasured = [trial for trial in trials if "predicted" in reason(trial)]
     assert len(unmeasured) > 5
     for trial in unmeasured:
@@ -71,8 +81,10 @@ def test_a_candidate_predicted_above_a_budget_is_not_measured(
     assert max(Counter(latency.asked).values()) == 1
 
 
-def test_a_candidate_within_the_budget_is_measured(sqlite_url: str, store: Store) -> None:
-    trials = run(limited(sqlite_url), store, fakes.latency())
+def test_a_candidate_within_the_budget_is_measured(
+    budgeted: tuple[Store, FakeEvaluator, tuple[Trial, ...]],
+) -> None:
+    store, _, trials = budgeted
     within = [trial for trial in trials if decode_ms(trial, store) <= BUDGET_MS]
     assert any(trial.number > MIN_MEASUREMENTS for trial in within)
     assert all("decode" in trial.values for trial in within)

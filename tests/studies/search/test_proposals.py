@@ -169,7 +169,10 @@ def test_candidates_of_a_matched_space_have_one_size(url: str, store: Store) -> 
         assert within == (frozen.number in candidates) == (frozen.constraints["matched"] <= 0)
 
 
-def test_a_size_that_no_draw_has_is_reported(url: str, store: Store) -> None:
+def test_a_size_that_no_draw_has_is_reported(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.search.proposals._MOST_REJECTIONS", 30)
     # This size is halfway between those of two feed-forward widths.
     space = Space(
         depth=(1,),
