@@ -5,7 +5,7 @@
 Writes a study of that many trials and one of twice as many into a temporary folder. Prints the
 seconds to the first document of a new process, to an update and to the choices that matter; the
 sizes of the documents; and the seconds of the commands, each in a process of its own. Times are
-given as median [quartiles] of the rounds. The bars are targets for a machine with two cores.
+given as median [quartiles] of the rounds, next to targets for a machine with two cores.
 """
 
 import argparse
@@ -47,13 +47,13 @@ def main() -> None:
         _documents(study, options.new, options.rounds)
         report = Path(folder) / "report.html"
         _command(
-            f"report of {options.trials:,} (bar 10 s)",
+            f"report of {options.trials:,} (target 10 s)",
             options.rounds,
             ["report", study.name, "--storage", study.url, "-o", str(report), "--force"],
         )
-        print(f"{'its size (bar 8 MB)':>44}  {report.stat().st_size / 1e6:.2f} MB")
+        print(f"{'its size (target 8 MB)':>44}  {report.stat().st_size / 1e6:.2f} MB")
         _command(
-            f"nas pareto on {2 * options.trials:,} (bar 1 s)",
+            f"nas pareto on {2 * options.trials:,} (target 1 s)",
             options.rounds,
             ["pareto", larger.name, "--storage", larger.url],
         )
@@ -67,7 +67,7 @@ def _documents(study: LargeStudy, new: int, rounds: int) -> None:
             whole = _timed(timed, "first document", documents.document)
             write_study(LargeStudy(url=study.url, trials=new))
             ask = functools.partial(documents.document, whole["revision"])
-            update = _timed(timed, f"update of {new} (bar 0.3 s, drawing included)", ask)
+            update = _timed(timed, f"update of {new} (target 0.3 s with drawing)", ask)
             _timed(timed, "choices that matter", documents.why)
     for what, seconds in timed.items():
         _print(what, seconds)

@@ -1,4 +1,4 @@
-"""Measure the time and memory that timing one candidate takes, from Architecture to windows.
+"""Measure the time and memory of the latency stage for one candidate, from building to timing.
 
 python benchmarks/latency_stage.py [--preset lfm2-350m] [--quantization int4] [--repetitions 5]
 """

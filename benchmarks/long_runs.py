@@ -1,4 +1,4 @@
-"""Record short and long trainings of many architectures in a table, against which ideas are judged.
+"""Record short and long training runs of many architectures in a table, to evaluate ideas against.
 
     python benchmarks/long_runs.py [--processes 2]
 
@@ -104,7 +104,7 @@ def drawn_models() -> list[Model]:
 
 
 def runs() -> Iterator[Run]:
-    """Yield all trainings, the most informative ones first."""
+    """Yield all training runs, the most informative ones first."""
     of_one_size, drawn = matched_models(), drawn_models()
     for tokens, seed, models in (
         (SHORT, 0, of_one_size),

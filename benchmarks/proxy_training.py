@@ -1,4 +1,4 @@
-"""Examine short trainings: which learning rates suit which size, and how well the results rank.
+"""Examine short training runs: the best learning rates by model size, and how well they rank.
 
     python benchmarks/proxy_training.py rates [--widths 64 96 160 256] [--factors 0.25 0.5 1 2 4]
     python benchmarks/proxy_training.py corners [--factors 0.5 0.7 1 1.4 2]

@@ -1,4 +1,4 @@
-"""Compare the rankings of the short and the long trainings of long_runs.py.
+"""Compare the rankings of the short and the long training runs of long_runs.py.
 
     python benchmarks/ranking.py [--picture docs/ranking.svg]
 

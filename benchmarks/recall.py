@@ -26,7 +26,7 @@ LAYOUTS = (
     *("--------", "cccccccc", "ssssssss", "llllllll", "accccccc", "ccccccca", "ccaccaca"),
     *("cacacaca", "aaaaaaaa"),
 )
-# The context length of the trainings on text; attention windows of `matched` are a quarter of it.
+# The context length of training on text; attention windows of `matched` are a quarter of it.
 CONTEXT = 256
 
 

@@ -1,10 +1,10 @@
-"""Replay early stopping on the recorded trainings of long_runs.py: what it saves and what it loses.
+"""Replay early stopping on the training runs of long_runs.py: what it saves and what it loses.
 
     python benchmarks/rungs.py measure     # times decoding of every model of the table, once
     python benchmarks/rungs.py replay [--rungs 0.25 0.5] [--margins 0.01 0.02] [--orders 5]
     python benchmarks/rungs.py draw docs/rungs.svg --rungs 0.25 0.5 --margins 0.02
 
-A replay goes through the short trainings in a random order, as a study would: a candidate stops at
+A replay goes through the short runs in a random order, as a study would: a candidate stops at
 a rung if a finished candidate that is at least as fast had a loss there that is lower by the
 margin. `replay` prints the fraction of training tokens saved, the hypervolume lost and, by kind of
 layout, how many candidates were stopped early and how many are dominated. The last line is one JSON
@@ -251,7 +251,7 @@ def picture(shown: Replay) -> str:
         marks.append(line(candidate.curve[read - 1 :], candidate, 'opacity="0.3"'))
     rungs = sorted({fraction for _, fraction in shown.order if fraction < 1.0})
     marks += [chart.vertical_line(rung * SHORT, f"rung {rung:g}") for rung in rungs]
-    return chart.svg(marks, colours, f"{shown.saved:.0%} saved")
+    return chart.svg(marks, colours, f"{100 * shown.saved:.0f} % saved")
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 
 Times random hybrids of convolutions and attention at int4 (Q4_0 in llama.cpp) on one pinned core,
 each interleaved with LFM2-350M in the same runtime. Then LFM2-350M is timed alternately by our
-runner and by llama-bench as a person would call it. The last line is one JSON document.
+runner and by a plain call of llama-bench. The last line is one JSON document.
 """
 
 import argparse

@@ -14,7 +14,7 @@ class EvaluationCache(Protocol):
     Callers may rely on the following:
 
     - A loaded evaluation equals the saved one, including every raw sample and curve point.
-    - An evaluation that was saved can be loaded at once, by other processes too.
+    - An evaluation that was saved can be loaded immediately, by other processes too.
     - Equal architectures share an entry, however they were constructed.
     - An entry never changes. If two processes evaluate the same architecture at the same time, the
       first evaluation to be saved is kept.
@@ -45,7 +45,7 @@ class EvaluationCache(Protocol):
     def save_evaluation(
         self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
     ) -> None:
-        """Store an evaluation, unless there is one already, which is then kept.
+        """Store an evaluation; if there is one already, it is kept instead.
 
         Args:
             fingerprint: The evaluator's fingerprint.
@@ -59,7 +59,7 @@ class NoCache:
     """An EvaluationCache that stores nothing."""
 
     def load_evaluation(self, fingerprint: str, architecture: Architecture) -> None:
-        """Return None."""
+        """Return None, because nothing is stored."""
 
     def save_evaluation(
         self, fingerprint: str, architecture: Architecture, evaluation: Evaluation

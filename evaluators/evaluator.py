@@ -126,7 +126,7 @@ class EvaluationFailed(Exception):
 
 
 class Infeasible(Exception):
-    """A candidate violates a requirement of the study, whatever it would score.
+    """A candidate violates a requirement of the study, regardless of its scores.
 
     The message states the requirement. It is stored as the candidate's result.
     """

@@ -86,7 +86,10 @@ class Bench:
         }
 
     def _time(self, workload: dict[str, Any], samples: int) -> dict[str, Any]:
-        """Continue where this workload's last window stopped, and start over at its end."""
+        """Time samples, starting at the position where this workload's last window stopped.
+
+        After the last position of the workload, continue at its first.
+        """
         session, depth = self.session, workload["depth"]
         end = depth + workload["tokens"]
         if end > session.capacity:
@@ -222,7 +225,7 @@ def write_random_weights(model: Path) -> None:
     """Write the data file that a model declares, with weights drawn from its seed.
 
     Every tensor has its own bytes: if tensors shared them, the weights could fit a cache and the
-    model would look too fast. Two views of the same bytes are drawn once.
+    model would look too fast. Tensors that are declared over the same bytes are written once.
     """
     description = json.loads(model.with_name("model.json").read_text())
     generator = np.random.Generator(np.random.SFC64(description["seed"]))
@@ -287,7 +290,7 @@ def _value(array: NDArray[Any]) -> ort.OrtValue:
 
 
 def _reset_peak_memory() -> None:
-    """Reset the peak (Linux); on other systems it remains the peak since the process started."""
+    """Reset the peak memory (Linux); elsewhere it remains the peak since the process started."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -295,7 +298,10 @@ def _reset_peak_memory() -> None:
 
 
 def _memory_bytes(field: str) -> int:
-    """Return resident memory: VmRSS now, VmHWM at its peak; without /proc always the peak."""
+    """Return the resident memory in bytes: VmRSS is the current value, VmHWM the peak.
+
+    On systems without /proc, both fields give the peak.
+    """
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

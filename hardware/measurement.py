@@ -66,7 +66,7 @@ class Disturbance:
     Attributes:
         steal: Fraction of the measuring cores' time that the hypervisor took.
         beside: Fraction of the measuring cores' time that other processes used.
-        elsewhere: Number of other cores that other processes kept busy: 1.5 is one and a half.
+        elsewhere: Number of other cores that other processes kept busy, as a fraction such as 1.5.
         waited_s: Seconds that the measurement waited for a quiet machine before it began.
     """
 

@@ -1,13 +1,13 @@
-"""Keep this machine quiet during a measurement: other measurements and trainings wait.
+"""Keep this machine quiet during a measurement: other measurements and training runs wait.
 
 All processes lock the same two files with flock. The kernel releases these locks when a process
 ends, however it ends:
 
-    measuring   held exclusively by the process that measures; trainings check it at every step
-    training    shared by all trainings; held exclusively by the process that measures
+    measuring   held exclusively by the process that measures; training checks it at every step
+    training    shared by all training runs; held exclusively by the process that measures
 
-A measurement takes `measuring`, which trainings notice, and then waits for `training`. A training
-takes `training` only while it shares `measuring`, so that none can start in between.
+A measurement takes `measuring`, which training runs notice, and then waits for `training`. A
+training run takes `training` only while it shares `measuring`, so that none can start in between.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ _BUSY = 0.2
 def measuring(
     report: Say, cores: Sequence[int] = (), *, patience_s: float = 60.0, folder: Path | None = None
 ) -> Iterator[float]:
-    """Hold off all other measurements and trainings on this machine until the context ends.
+    """Hold off all other measurements and training runs on this machine until the context ends.
 
     A thread that already trains or measures must not call this: it would wait for itself.
 
@@ -63,7 +63,7 @@ def measuring(
             fcntl.LOCK_EX, lambda: report("waiting for another measurement on this machine")
         )
         trainers.take(
-            fcntl.LOCK_EX, lambda: report("waiting for a training on this machine to pause")
+            fcntl.LOCK_EX, lambda: report("waiting for training on this machine to pause")
         )
         _wait_for_quiet(report, cores, patience_s)
         yield time.monotonic() - start
@@ -73,7 +73,7 @@ def measuring(
 def yielding_to_measurements(
     report: Say, *, folder: Path | None = None
 ) -> Iterator[YieldToMeasurements]:
-    """Let a training pause whenever something is measured on this machine.
+    """Let training pause whenever something is measured on this machine.
 
     Args:
         report: Receives a line about each pause.
@@ -211,5 +211,5 @@ def _load_of_others(cores: Sequence[int]) -> str | None:
     core, share = (max if cores else min)(used.items(), key=lambda item: item[1])
     if share < _BUSY:
         return None
-    where = f"{share:.0%} of core {core}" if cores else f"{share:.0%} or more of every core"
-    return f"other programs use {where}"
+    where = f"of core {core}" if cores else "or more of every core"
+    return f"other programs use {100 * share:.0f} % {where}"

@@ -22,7 +22,7 @@ class RunnerError(Exception):
         kind: `out of memory`; `refused` if its description is missing, there is no room for its
             weights, or the measuring program ended with an error; `crashed` if something else ended
             the program; `timed out` if it did not answer.
-        reason: The last output of the measuring program, for people.
+        reason: The last output of the measuring program, as a message to the user.
     """
 
     def __init__(self, kind: RunnerErrorKind, reason: str) -> None:
@@ -59,7 +59,7 @@ class Loading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSnapshot:
-    """The state of a device at one moment; `counters` is None where the system has none."""
+    """The state of a device at one moment; `counters` is None if the system has none."""
 
     environment: Environment
     counters: CpuCounters | None
@@ -80,7 +80,7 @@ class LoadedModel(Protocol):
         """Time consecutive samples of a workload.
 
         Args:
-            workload: At most as many tokens and depth together as the model's capacity.
+            workload: The workload. Its tokens and depth together must not exceed the capacity.
             samples: Number of prompts to read, or of tokens to generate at the depth.
 
         Raises:
@@ -122,10 +122,10 @@ class Runner(Protocol):
         ...
 
     def load(self, model: Path, capacity: int) -> AbstractContextManager[LoadedModel]:
-        """Load a model, ready for workloads of at most `capacity` tokens, until the context ends.
+        """Load a model for workloads of at most `capacity` tokens.
 
-        All models of one runner run on the same cores. No process and no file is left behind, even
-        after an interrupt.
+        The model is unloaded when the context ends. No process and no file is left behind, even
+        after an interrupt. All models of one runner run on the same cores.
 
         Raises:
             RunnerError: The model cannot be loaded.

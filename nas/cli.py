@@ -27,7 +27,7 @@ from nas.commands import (
 )
 
 app = typer.Typer(
-    help="Neural architecture search for small language models, with the device in the loop.",
+    help="Neural architecture search for small language models, measured on your device.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -133,7 +133,7 @@ def layer_costs(
         architecture: The model that contains the layer.
         quantization: How weight matrices are stored.
         depth: Tokens that precede the prompt.
-        tokens: Tokens in the prompt. The state is that after the last of them.
+        tokens: Tokens in the prompt. `state_bytes` counts the state after the last of them.
     """
     sizes: dict[_WeightGroup, int] = {"embedding": 0, "mixers": 0, "feed_forward": 0, "norms": 0}
     for weight in _layer_weights(layer, architecture):
@@ -242,7 +242,7 @@ def _mixing_flops(mixer: Mixer | None, architecture: Architecture, start: int, t
 
 
 def _tokens_seen(window: int | None, start: int, tokens: int) -> int:
-    """Sum over the positions from `start` on how many tokens, itself included, each attends to."""
+    """Sum the number of tokens that each position from `start` attends to, itself included."""
     end = start + tokens
     if window is None:
         return (end * (end + 1) - start * (start + 1)) // 2

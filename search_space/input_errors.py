@@ -66,7 +66,7 @@ def suggest_name(name: str, names: Sequence[str]) -> str:
 
 
 def join_path(path: str, step: object) -> str:
-    """Extend a path by a field name or an index, in the notation of users: `layers[3].mixer`."""
+    """Extend a path by a field name or an index, as error messages show it: `layers[3].mixer`."""
     if isinstance(step, int):
         return f"{path}[{step}]"
     return f"{path}.{_step(step)}" if path else _step(step)

@@ -29,7 +29,7 @@ _ONNX_TYPE = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
 class Weight:
     """A tensor in the data file.
 
-    Two weights can be the same bytes in two shapes.
+    Two weights can refer to the same bytes in two shapes.
 
     Attributes:
         name: The name of the tensor in the graph.

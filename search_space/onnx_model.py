@@ -173,7 +173,7 @@ def _add_norm(
     name: str,
     architecture: Architecture,
 ) -> tuple[str, str]:
-    """Return the norm of the sum of both, and the sum."""
+    """Add the update to the residual stream; return the norm of the sum, and the sum."""
     width, eps = architecture.width, architecture.norm_eps
     if update_BTD is None:
         return graph.norm(residual_BTD, name, width, eps), residual_BTD

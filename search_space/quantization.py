@@ -34,7 +34,7 @@ class QuantizedMatrix:
 
 
 def bits_of(quantization: Quantization) -> int:
-    """Return the bits of one matrix element, without its share of the scale."""
+    """Return the number of bits of one matrix element, not counting the scales."""
     return {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}[quantization]
 
 

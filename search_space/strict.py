@@ -140,5 +140,5 @@ def _fault(value: object) -> str | None:
 
 
 def _is_unicode(value: object) -> bool:
-    """Return whether text can be encoded; JSON escapes can also spell lone surrogates."""
+    """Return whether a text can be encoded; JSON escapes can also produce lone surrogates."""
     return not isinstance(value, str) or not any("\ud800" <= letter <= "\udfff" for letter in value)

@@ -144,7 +144,7 @@ class Trial:
 
     @property
     def name(self) -> int | str:
-        """The name that identifies it in commands: a candidate's number or a reference's name."""
+        """The name for use in commands: a candidate's number or a reference model's name."""
         return self.number if self.reference is None else self.reference
 
     @property
@@ -165,7 +165,7 @@ class ConfirmationStage:
     Attributes:
         trial: The `Trial.id` of the candidate.
         stage: The stage that is repeated.
-        fingerprint: The fingerprint of the evaluator, which no stage of a trial has.
+        fingerprint: The fingerprint of the evaluator; it differs from that of any stage of a trial.
         seed: The seed of a retraining; None for a remeasurement.
         token_budget: The training tokens of a retraining; None for a remeasurement.
     """
@@ -189,7 +189,7 @@ class ConfirmationRun:
         ended_at: The time at which it ended; None while it is running.
         seconds: The time that it took; None while it is running.
         failure: The kind of failure, if it failed.
-        reason: The reason of the failure as a sentence.
+        reason: The reason for the failure, as a sentence.
         scores: The scores, if it ended without a failure.
         curve: The learning curve of a retraining that ended without a failure.
     """
@@ -226,7 +226,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceTime:
-    """The time of the reference model that was measured interleaved with a trial.
+    """The time of the reference model, measured interleaved with a trial.
 
     Attributes:
         trial: The `Trial.id` of the trial.
@@ -259,7 +259,7 @@ class ScoredPoint:
 
 
 def scored_point(trial: Trial) -> ScoredPoint:
-    """Return a candidate whose architecture is known as a point with all its scores."""
+    """Return a candidate with all its scores as a point; its architecture must be known."""
     assert trial.model is not None
     return ScoredPoint(
         number=trial.number,

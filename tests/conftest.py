@@ -1,3 +1,5 @@
+"""Settings for all tests."""
+
 import os
 import signal
 
@@ -8,9 +10,9 @@ from hypothesis import HealthCheck, settings
 # processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell starts its background jobs with Ctrl-C ignored, and so are then their children.
+# A shell may start background jobs with Ctrl-C disabled, and their child processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long an example takes tells of the machine, which others may be using.
+# The time of an example depends on the load of the machine, so it must not fail a test.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")

@@ -23,7 +23,7 @@ _VERSION = 1
 
 
 class InheritedLoss(ProxyLoss):
-    """The Evaluator of `loss` that trains one network for all candidates, and no candidate alone.
+    """The Evaluator of `loss` that trains one network for all candidates, not each one separately.
 
     The network is trained on the whole token budget before the first candidate is scored, because
     losses from different states of the network are not comparable.
@@ -41,8 +41,8 @@ class InheritedLoss(ProxyLoss):
             corpus: The corpus that the settings name, if it has been read already.
 
         Raises:
-            ValueError: The space offers more than layouts, the corpus does not exist, or torch
-                cannot use the device.
+            ValueError: More than the layout varies in the space, the corpus does not exist, or
+                torch cannot use the device.
         """
         super().__init__(settings, corpus)
         check_layouts_only(space)
@@ -52,7 +52,7 @@ class InheritedLoss(ProxyLoss):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of what the loss of a proxy depends on and of the space."""
+        """A hash of the space and of everything that the loss of a proxy depends on."""
         facts = [super().fingerprint, asdict(self._space), _VERSION]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -126,7 +126,7 @@ class _Layout:
 
 
 def _pure(space: Space) -> list[Architecture]:
-    """Return one architecture for each mixer, made of it alone even if the rules forbid that."""
+    """Return an architecture for each mixer that has no other mixer, even if rules forbid that."""
     rules = replace(
         space.rules,
         attention_layers=None,

@@ -46,7 +46,7 @@ class ProxyTraining:
 
     Attributes:
         target_context: The context length of the deployed model, in tokens. An attention window
-            covers the same fraction of the proxy's context as of this one.
+            is shortened so that it covers the same fraction of the proxy's context as of this one.
         corpus: `python` (the standard library's sources), a file, a folder, a pattern, or several
             of these.
         task: The path of a file of prompts and completions, see `read_task`; None for no task.

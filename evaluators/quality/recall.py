@@ -1,4 +1,4 @@
-"""The recall score: how often a trained proxy looks up a value wrongly; the loss hardly shows it.
+"""The recall score: how often a trained proxy looks up a value wrongly, which `loss` hardly shows.
 
 B batch, T time, V vocabulary.
 """
@@ -48,7 +48,7 @@ class RecallSettings:
 
     Attributes:
         target_context: The context length of the deployed model, in tokens. An attention window
-            covers the same fraction of a sequence as of this context.
+            is shortened so that it covers the same fraction of a sequence as of this context.
         width_share: The width of the proxy as a fraction of the candidate's.
         probe: The task.
         device: The device to train on.
@@ -86,8 +86,8 @@ class Recall:
     architecture reads the same sequences in the same order. A model that guesses among the values
     that were shown answers one query in `pairs` correctly.
 
-    The confidence interval is Wilson's. Each pair that is shown counts as one trial, because all
-    queries for a pair tend to be answered alike. The interval does not include the variation
+    The confidence interval is Wilson's. Each pair that is shown counts as one observation, because
+    all queries for a pair tend to be answered alike. The interval does not include the variation
     between seeds of the training.
     """
 
@@ -190,7 +190,7 @@ def recall_score(wrong: float, trials: int) -> Score:
 
     Args:
         wrong: The fraction of wrong answers.
-        trials: The number of independent trials that the fraction was observed in.
+        trials: The number of independent observations that the fraction is based on.
     """
     spread = _NORMAL_QUANTILE**2 / trials
     middle = (wrong + spread / 2) / (1 + spread)

@@ -158,7 +158,7 @@ def train_shared(
 
     Args:
         network: The network to train.
-        draw_candidate: Returns the candidate whose weights step 0, 1, ... trains.
+        draw_candidate: Takes the number of a step, from 0, and returns the candidate to train.
         text: The text to train on.
         settings: The length of the training and its other settings.
         file: The safetensors file that the training is saved in.
@@ -177,7 +177,7 @@ def train_shared(
 
 
 class _MixerPart(nn.Module):
-    """The part of a layer before its feed-forward, with the names of a LanguageModel's layer."""
+    """A layer without its feed-forward; its tensors are named as in a layer of LanguageModel."""
 
     def __init__(self, layer: Layer, architecture: Architecture) -> None:
         super().__init__()

@@ -74,8 +74,8 @@ class Accuracy:
 
     def __str__(self) -> str:
         return (
-            f"{self.within_tenth:.0%} of {self.count} measured models were predicted within ±10 %; "
-            f"R² {self.r2:.2f}, Kendall tau {self.kendall_tau:.2f}"
+            f"{100 * self.within_tenth:.0f} % of {self.count} measured models were predicted "
+            f"within ±10 %; R² {self.r2:.2f}, Kendall tau {self.kendall_tau:.2f}"
         )
 
 

@@ -92,7 +92,7 @@ def _documents(name: str) -> Iterator[str]:
 
 
 def _paths(source: _Source) -> list[Path]:
-    """Return the files of a path or a pattern; no link to a folder inside it is followed."""
+    """Return the files of a path or a pattern; links to folders inside it are not followed."""
     place = source.place
     if not place:
         raise ValueError("corpus: '' is not the name of a file or folder")

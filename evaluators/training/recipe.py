@@ -46,8 +46,9 @@ def initialise_as_identity(model: LanguageModel, seed: int) -> None:
     """Initialise the weights so that every layer starts as the identity.
 
     The projections that write to the residual stream are zero, so a layer adds nothing until it has
-    learned something. Random projections would drown the tokens. That is worst for early attention,
-    which starts as an average over all tokens, so that later layers could not distinguish them.
+    learned something. Random projections would drown out the token embeddings. This is worst for
+    early attention, which starts as an average over all tokens, so that later layers could not
+    distinguish them.
 
     Args:
         model: The model, whose weights are overwritten.
@@ -74,7 +75,7 @@ def make_optimizer(model: LanguageModel, recipe: Recipe, steps: int) -> torch.op
     Args:
         model: The model, on the device that it is trained on.
         recipe: The learning rates and the weight decay.
-        steps: The number of steps of the whole training.
+        steps: The total number of training steps.
     """
     on_gpu = model.embedding.weight.is_cuda
     groups = _parameter_groups(model, recipe, steps)
@@ -90,8 +91,8 @@ def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, steps:
     Args:
         optimizer: The optimizer from `make_optimizer`.
         recipe: The length of the warm-up.
-        step: The step that follows, from 1 to `steps`.
-        steps: The number of steps of the whole training.
+        step: The number of the step, from 1 to `steps`.
+        steps: The total number of training steps.
     """
     done = step / (steps + 1)
     factor = min(done / recipe.warm_up_share, (1.0 - done) / (1.0 - recipe.warm_up_share))

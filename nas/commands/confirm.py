@@ -1,4 +1,4 @@
-"""`nas confirm`: retrain and remeasure the front of a study, to find out which of it holds."""
+"""`nas confirm`: retrain and remeasure a study's front, to check which differences are real."""
 
 from typing import Annotated
 
@@ -23,13 +23,13 @@ def confirm(
     budget: Annotated[
         float,
         typer.Option(
-            help="Tokens of the long retraining, as a multiple of the study's token budget."
+            help="Tokens of the long training run, as a multiple of the study's token budget."
         ),
     ] = 4.0,
     seeds: Annotated[
         int,
         typer.Option(
-            help="Number of retrainings with new seeds at the study's token budget.",
+            help="Number of retraining runs with new seeds at the study's token budget.",
             min=2,
             max=100,
         ),
@@ -68,8 +68,8 @@ def confirm(
                 )
         except KeyboardInterrupt:
             notices().print(
-                "stopped; finished timings and trainings are kept; run the same command again to "
-                "resume",
+                "stopped; finished timings and training runs are kept; run the same command again "
+                "to resume",
                 soft_wrap=True,
             )
             raise

@@ -10,8 +10,8 @@ def dashboard(
     studies: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Study files, included studies, or names of studies; without any, all studies in "
-            "the database."
+            help="Study files, included studies, or names of studies.",
+            show_default="all studies in the database",
         ),
     ] = None,
     storage: Annotated[
@@ -28,7 +28,7 @@ def dashboard(
 ) -> None:
     """Show studies in the browser, live.
 
-    Compare their candidates and export a winner there.
+    The page compares candidates and exports a winner.
     """
     from nas.dashboard.open_studies import OpenStudies
     from nas.dashboard.serving import listen, open_browser, serve

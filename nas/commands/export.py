@@ -44,8 +44,8 @@ def export(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="random; proxy: retrain and export the trial's proxy; or a .safetensors file or "
-            "a folder saved by transformers, which provides the weights.",
+            help="random: random weights. proxy: the trial's proxy, retrained. PATH: a "
+            ".safetensors file, or a folder saved by transformers.",
             show_default="those in the model folder, else random",
         ),
     ] = None,

@@ -24,7 +24,7 @@ def import_(
 ) -> None:
     """Import a transformers model's configuration.
 
-    Writes an architecture file, which every other command accepts.
+    Writes an architecture file, which can be used wherever a command takes a model.
     """
     from nas.exporters.output import writing_file
     from nas.views.terminal import notices

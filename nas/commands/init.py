@@ -19,7 +19,7 @@ def init(
 ) -> None:
     """Write a study file to edit.
 
-    The file copied from quickstart explains every key.
+    By default, the file is a copy of quickstart, which explains every key.
     """
     from nas.views.terminal import notices
     from studies.spec.study_file import spec_text

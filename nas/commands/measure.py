@@ -45,7 +45,7 @@ def measure(
         float,
         typer.Option(
             help="Stop timing a workload when half the width of the 95 % confidence interval is "
-            "this fraction of the time."
+            "at most this fraction of the time."
         ),
     ] = 0.02,
     seconds: Annotated[float, typer.Option(help="Time limit per workload, in seconds.")] = 10.0,

@@ -36,12 +36,12 @@ def profile(
     rounds: Annotated[
         int | None,
         typer.Option(
-            help="How often each model is loaded and timed; more rounds narrow the confidence "
-            "intervals."
+            help="Number of times that each model is loaded and timed; more rounds narrow the "
+            "confidence intervals."
         ),
     ] = None,
     storage: Annotated[
-        str | None, typer.Option(help="URL of the database that keeps the times.")
+        str | None, typer.Option(help="URL of the database that stores the times.")
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(help="Also draw cost against depth, to this .svg file.")
@@ -50,8 +50,8 @@ def profile(
 ) -> None:
     """Measure what each part of a model costs.
 
-    Times mixers, feed-forward and vocabulary on this machine. The same command resumes after an
-    interruption.
+    Times the mixers, the feed-forward and the vocabulary on this machine. The same command resumes
+    after an interruption.
     """
     from nas.inputs.study_argument import DEFAULT_STORAGE
     from nas.views.live_profile import live_profile, print_cache_warnings

@@ -57,7 +57,7 @@ def run(
             command = "without --restart" if restart else "again"
             notices().print(
                 f"stopped after {stop.ended} of {stop.total} trials; run the same command "
-                f"{command} to resume; the interrupted training restarts",
+                f"{command} to resume; the interrupted training run restarts",
                 soft_wrap=True,
             )
             raise

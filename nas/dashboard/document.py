@@ -159,7 +159,7 @@ def json_bytes(document: Document | Why) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _WholeDocument:
-    """A cached whole document; building that of a long study takes half a second."""
+    """A cached whole document, because building one takes half a second for a long study."""
 
     step: int
     text: bytes

@@ -108,8 +108,8 @@ class Trials(TypedDict):
             without a curve.
         unsettled: Whether the confidence interval of an objective or constraint is wider than the
             study requests; null without a timing.
-        disturbed: The largest fraction of the measuring cores that other processes used during a
-            timing (0 to 1); null if unknown.
+        disturbed: The largest fraction of the measuring cores' time that other processes used
+            during a timing (0 to 1); null if unknown.
         waited: The time that the timings waited for a quiet machine, in seconds; null without a
             timing.
         seconds: The time spent on all stages together, in seconds.
@@ -323,8 +323,8 @@ class ConfirmedCandidate(TypedDict):
         trial: The id of the candidate.
         on_front: Whether the candidate is on the front of the study; runners-up are not.
         short_loss: The loss that the study found, in bits per byte.
-        seed_losses: The losses of trainings with the study's own token budget, in bits per byte,
-            one for each seed of `ConfirmationDocument.seeds`; null where a training is missing.
+        seed_losses: The losses of training runs with the study's own token budget, in bits per
+            byte, one for each seed of `ConfirmationDocument.seeds`; null where a run is missing.
         long_loss: The loss of the longer training, in bits per byte; null if it is missing.
         remeasured_values: The new value of each objective of `ConfirmationDocument.remeasured`, in
             the unit of its axis; null where it is missing. The score of the user's own task is that
@@ -347,10 +347,10 @@ class ConfirmationDocument(TypedDict):
 
     Attributes:
         short_tokens: The study's own token budget.
-        inherited: Whether the study's losses come from a shared network instead of trainings with
-            `short_tokens` tokens.
-        long_tokens: The token budget of the longer trainings; null before the first of them.
-        seeds: The seeds of the additional trainings with the study's own token budget.
+        inherited: Whether the study's losses come from a shared network instead of training runs
+            with `short_tokens` tokens.
+        long_tokens: The token budget of the longer training runs; null before the first of them.
+        seeds: The seeds of the additional training runs with the study's own token budget.
         remeasured: The objectives that were measured again for at least one candidate, in the order
             of the study file.
         candidates: The candidates, sorted by the loss of the longer training.
@@ -432,7 +432,7 @@ class Choice(TypedDict):
     Attributes:
         choice: The name of the choice, such as "width".
         share: The importance as a fraction of the total; all choices of an objective add up to 1.
-        low: The lower bound of the central 95 % of the importance over resampled candidates.
+        low: The 2.5 % quantile of the importance over random splits of the candidates.
         high: The upper bound.
     """
 
@@ -504,7 +504,7 @@ class Why(TypedDict):
         study: The name of the study.
         trials: The number of complete candidates that the results are based on.
         note: Why results are missing, such as too few trials, as a sentence; null if none are.
-        method: How the importances were computed, as a phrase.
+        method: How the importances were computed, in sentences.
         objectives: The names of the first and the second objective, which `placement` and
             `attention` compare.
         importances: The importance of the choices, one entry per objective.

@@ -1,4 +1,4 @@
-"""Builds the document that says which choices of a study matter."""
+"""Builds the document that states which choices of a study matter."""
 
 from collections.abc import Iterator, Sequence
 
@@ -31,7 +31,7 @@ _LOW_EXPLAINED = 0.3
 
 
 def why_document(followed: FollowedStudy) -> Why:
-    """Return which choices matter; equal trials give equal results, because the seed is fixed."""
+    """Return the document; the same trials always give the same one, because the seed is fixed."""
     now = study_summary(followed)
     trials, axes = now.complete, now.front.axes
     document: Why = {
@@ -47,7 +47,7 @@ def why_document(followed: FollowedStudy) -> Why:
     }
     if len(trials) < FEWEST_TRIALS:
         document["note"] = (
-            f"Finding out which choices matter requires at least {FEWEST_TRIALS} complete "
+            f"Estimating which choices matter requires at least {FEWEST_TRIALS} complete "
             f"candidates; there {'is' if len(trials) == 1 else 'are'} {len(trials)}."
         )
         return document
@@ -113,7 +113,7 @@ def _attention(count: AttentionCount) -> form.AttentionCountDocument:
 def _importance_finding(importance: form.Importance) -> str:
     objective, explained = importance["objective"], importance["explained"]
     if not importance["choices"]:
-        return f"{objective}: the choices do not predict it"
+        return f"{objective} cannot be predicted from the choices"
     named = [
         f"{each['choice']} ({percent(each['low'])} to {percent(each['high'])}"
         f"{'' if place else ' of the total importance'})"
@@ -137,11 +137,11 @@ def _placement_findings(places: Placement, axes: Sequence[Axis]) -> Iterator[str
 
     first, second = slice(half), slice(half, None)
     yield (
-        f"in the fifth of the layouts with the lowest {axes[0].name} for their {axes[1].name}, "
-        f"{percent(attention_share(places.best, first))} of the layers in the first half of the "
-        f"depth and {percent(attention_share(places.best, second))} in the second half are "
-        f"attention layers; in the other layouts, {percent(attention_share(places.rest, first))} "
-        f"and {percent(attention_share(places.rest, second))}"
+        f"in the best fifth of the layouts (lowest {axes[0].name} at equal {axes[1].name}), "
+        f"attention makes up {percent(attention_share(places.best, first))} of the first half of "
+        f"the layers and {percent(attention_share(places.best, second))} of the second half; in "
+        f"the other layouts, it makes up {percent(attention_share(places.rest, first))} and "
+        f"{percent(attention_share(places.rest, second))}"
     )
 
 
@@ -162,9 +162,9 @@ def _attention_findings(counts: Sequence[AttentionCount], axes: Sequence[Axis]) 
         return
     unit = axes[0].unit
     yield (
-        f"at equal {axes[1].name}, {axes[0].name} is lowest with {_layers(least)}, "
-        f"{_span(least)} {unit} relative to the typical value (95 % confidence interval), and "
-        f"highest with {_layers(most)}, {_span(most)}"
+        f"at equal {axes[1].name}, {axes[0].name} is lowest with {_layers(least)}: "
+        f"{_span(least)} {unit} relative to the typical value (95 % confidence interval). It is "
+        f"highest with {_layers(most)}: {_span(most)}"
     )
 
 

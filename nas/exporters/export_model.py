@@ -35,7 +35,7 @@ def export_model(
         model: The model.
         options: The format and how to write it.
         folder: The folder that a model is exported to if `options.output` is None.
-        say: Receives what is being done, because training a proxy takes minutes.
+        say: Receives texts about the progress, because training a proxy takes minutes.
 
     Raises:
         ValueError: The options contradict the format, the format cannot express the model, the
@@ -72,7 +72,7 @@ def next_steps(exported: Exported, file_format: Format) -> tuple[str, ...]:
 
 
 def _ignore(text: str) -> None:
-    """Discard what is being done."""
+    """Ignore a text about the progress."""
 
 
 def _check_options(model: ResolvedModel, options: ExportOptions) -> None:

@@ -1,4 +1,4 @@
-"""The weights of an export: drawn at random, those of a retrained proxy, or read from a file."""
+"""The weights of an export: random, from a retrained proxy, or read from a file."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -74,7 +74,7 @@ def proxy_model(
         say("training the proxy")
         try:
             trained = loss.train(
-                architecture, lambda progress: say(f"{progress.done:.0%} {progress.text}")
+                architecture, lambda progress: say(f"{100 * progress.done:.0f} % {progress.text}")
             )
         except EvaluationFailed as failure:
             raise ValueError(f"weights: the training of the proxy failed: {failure}") from failure

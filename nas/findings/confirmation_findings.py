@@ -12,8 +12,8 @@ from studies.confirmation.confirmation_statistics import RankCorrelation
 _MOST_NAMED = 4
 _CERTAIN, _UNLIKELY = 0.95, 0.05
 _ASSUMPTION = (
-    "Each candidate has only one long training, which does not reveal its own seed noise; the "
-    "following findings assume that it equals that of the short trainings."
+    "Each candidate has only one long training run, which cannot show its own seed noise; the "
+    "following findings assume that this noise equals that of the short training runs."
 )
 
 
@@ -55,7 +55,7 @@ def confirmation_findings(confirmation: Confirmation) -> Iterator[str]:
     left = []
     if missing:
         lack = counted(len(missing), "candidate lacks", "candidates lack")
-        left.append(f"{lack} the long training")
+        left.append(f"{lack} the long training run")
     if confirmation.unfinished:
         left.append(counted(confirmation.unfinished, "job is unfinished", "jobs are unfinished"))
     if left:
@@ -63,12 +63,12 @@ def confirmation_findings(confirmation: Confirmation) -> Iterator[str]:
 
 
 def probability_text(probability: float | None) -> str:
-    """Format a probability: `97%`, `>99%`, or a dash if it is not known."""
+    """Format a probability: `97 %`, `>99 %`, or a dash if it is not known."""
     if probability is None:
         return "–"
     if 0.99 < probability < 1:
-        return ">99%"
-    return "<1%" if 0 < probability < 0.01 else f"{probability:.0%}"
+        return ">99 %"
+    return "<1 %" if 0 < probability < 0.01 else f"{100 * probability:.0f} %"
 
 
 def _noise(confirmation: Confirmation) -> Iterator[str]:
@@ -79,8 +79,8 @@ def _noise(confirmation: Confirmation) -> Iterator[str]:
     spread = ""
     if len(long) > 1:
         spread = (
-            " For comparison, the standard deviation of the candidates' long losses is "
-            f"{statistics.stdev(long):.2g}."
+            " For comparison, the standard deviation of the candidates' losses after the long "
+            f"training is {statistics.stdev(long):.2g} bits/byte."
         )
     yield (
         f"Seed noise of training on {confirmation.short_tokens:,} tokens: {noise.sd:.2g} bits/byte "
@@ -135,9 +135,10 @@ def _ties(confirmation: Confirmation) -> Iterator[str]:
         return
     ties = [(one, other) for one, other in pairs if _difference(one, other) <= gap]
     yield (
-        f"Long losses that differ by less than {gap:.2g} bits/byte are ties (95 % confidence for "
-        "each pair; of pairs of equal candidates, 1 in 20 would appear to differ). Pairs on the "
-        f"front that differ significantly in loss: {len(pairs) - len(ties)} of {len(pairs)}."
+        f"Losses after the long training that differ by less than {gap:.2g} bits/byte are ties "
+        "(95 % confidence for each pair: 1 in 20 pairs of equal candidates would appear to "
+        "differ). Pairs on the front that differ significantly in loss: "
+        f"{len(pairs) - len(ties)} of {len(pairs)}."
     )
     if ties and len(ties) < len(pairs):
         named = "; ".join(
@@ -154,8 +155,9 @@ def _probabilities(confirmation: Confirmation) -> Iterator[str]:
     certain = [each for each in members if _probability(each) >= _CERTAIN]
     if members:
         yield (
-            f"Members that are on the front with a probability of {100 * _CERTAIN:.0f} % or more, "
-            f"among the candidates with a long training: {len(certain)} of {len(members)}."
+            f"Among the candidates with a long training run, {len(certain)} of {len(members)} "
+            "members of the front belong on it with a probability of at least "
+            f"{100 * _CERTAIN:.0f} %."
         )
     if members and confirmation.not_retrained:
         yield (
@@ -165,8 +167,8 @@ def _probabilities(confirmation: Confirmation) -> Iterator[str]:
     is_retrained = TASK not in confirmation.not_retrained
     if members and is_retrained and any(TASK in each.remeasured for each in known):
         yield (
-            f"These probabilities use the {TASK} scores of the long trainings, with the seed noise "
-            "of the short ones, drawn independently of the loss."
+            f"These probabilities use the {TASK} scores of the long training runs with the seed "
+            "noise of the short ones, drawn independently of the loss."
         )
     doubtful = [each for each in members if _probability(each) < _CERTAIN]
     if doubtful:
@@ -180,7 +182,7 @@ def _probabilities(confirmation: Confirmation) -> Iterator[str]:
 def _remeasurements(confirmation: Confirmation) -> Iterator[str]:
     """State how far remeasured scores are from those of the study."""
     names = dict.fromkeys(name for each in confirmation.candidates for name in each.remeasured)
-    # The task was scored after a training of another length, so it is not the same measurement.
+    # The task was scored after training of another length, so it is not the same measurement.
     names.pop(TASK, None)
     differences = []
     for name in names:
@@ -191,7 +193,7 @@ def _remeasurements(confirmation: Confirmation) -> Iterator[str]:
         ]
         if changes:
             median, largest = statistics.median(changes), max(changes)
-            differences.append(f"{name} {median:.1%} (at most {largest:.1%})")
+            differences.append(f"{name} {100 * median:.1f} % (at most {100 * largest:.1f} %)")
     if differences:
         yield f"Median change of remeasured scores: {', '.join(differences)}."
 

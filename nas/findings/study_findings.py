@@ -22,9 +22,9 @@ _MOST_NAMED = 3
 _DISTURBED = 0.05
 _LATE = 0.1  # the last tenth of the candidates
 _INCOMPLETE: dict[TrialState, str] = {
-    "stopped": "stopped early",
-    "infeasible": "infeasible",
-    "failed": "failed",
+    "stopped": "candidates that were stopped early",
+    "infeasible": "infeasible candidates",
+    "failed": "failed candidates",
 }
 
 
@@ -80,16 +80,16 @@ def study_limitations(
     ]
     if unsettled:
         left = len(unsettled) - _MOST_NAMED
-        more = f" and {left:,} more" if left > 0 else ""
+        named = joined([*unsettled[:_MOST_NAMED], *([f"{left:,} more"] if left > 0 else [])])
         yield (
-            "The confidence interval is wider than the requested "
-            f"±{100 * spec.device.precision:g} % for times of "
-            f"{', '.join(unsettled[:_MOST_NAMED])}{more}."
+            f"The confidence intervals of some times of {named} are wider than the requested "
+            f"±{100 * spec.device.precision:g} %."
         )
     if any(is_timed(axis.name) for axis in front.axes):
         yield (
-            "Confidence intervals of times are those of the ratio to the time of "
-            f"{paired_reference(spec)}, multiplied by that time. An error in it would scale all "
+            "A time is the measured ratio to the reference model "
+            f"{paired_reference(spec)}, multiplied by the time of that model. Its confidence "
+            "interval is that of the ratio only; an error in the reference time would scale all "
             "times alike."
         )
     machines = {
@@ -97,8 +97,8 @@ def study_limitations(
     }
     if len(machines) > 1:
         yield (
-            f"Latencies were measured on {len(machines)} machines; those of different machines are "
-            "not comparable."
+            f"Latencies were measured on {len(machines)} machines; latencies from different "
+            "machines are not comparable."
         )
     if RUNNERS[spec.device.runner].is_simulated:
         yield "Latencies are simulated; no device was measured."
@@ -110,20 +110,21 @@ def _loss_limitations(
     proxy = spec.proxy
     if all(score.low is None for t in now.complete for score in t.scores if score.name == LOSS):
         yield (
-            "Every loss comes from one training with one seed and has no confidence interval. "
+            "Every loss comes from one training run with one seed and has no confidence interval. "
             f"Differences of up to {proxy.rung_margin:g} bits/byte, the margin that the study uses "
             "for early stopping, are treated as ties."
         )
     origin = (
-        f"that of a proxy with {proxy.width_share:g} times the full width, trained on "
+        f"The loss is that of a proxy with {proxy.width_share:g} times the full width, trained on "
         f"{proxy.token_budget:,} tokens"
         if proxy.method == "scratch"
-        else f"inherited from one network with {proxy.width_share:g} times the full width, which "
-        f"all candidates share, trained on {proxy.shared_token_budget:,} tokens"
+        else "The loss is that of weights inherited from one shared network with "
+        f"{proxy.width_share:g} times the full width, trained on {proxy.shared_token_budget:,} "
+        "tokens"
     )
     yield (
-        f"The loss is {origin}. Whether full-size models with longer training rank in the same "
-        "order is not shown."
+        f"{origin}. The study does not show whether full-size models rank in the same order after "
+        "longer training."
     )
     trained = [] if confirmation is None else [each.trial.id for each in confirmation.long_trained]
     left = sum(trial.id not in trained for trial in now.front.members)
@@ -150,7 +151,7 @@ def _extremes(now: StudySummary) -> Iterator[str]:
             names = joined(lowest[trial.number])
             yield f"Lowest {names}: {_named(trial)} with {_all_quoted(trial, front.axes)}."
     if knee.number in lowest:
-        yield f"The knee of the front is {knee.title} as well."
+        yield f"The knee of the front is also {knee.title}."
     else:
         yield f"Knee of the front: {_named(knee)} with {_all_quoted(knee, front.axes)}."
 
@@ -167,14 +168,14 @@ def _reference_models(now: StudySummary) -> Iterator[str]:
         ]
         limits = joined([axis.name for axis in others])
         if not within:
-            yield f"No candidate on the front reaches the {limits} of {reference.title}."
+            yield f"No candidate on the front is at least as good as {reference.title} in {limits}."
             continue
         best = min(within, key=lambda trial: trial.values[first.name])
         gap = best.values[first.name] - reference.values[first.name]
         yield (
-            f"Lowest {first.name} within the {limits} of {reference.title} "
-            f"({_limits(reference, others)}): {_named(best)} with {quoted(best, first)}, "
-            f"{_compared(gap, best, reference, now)} the reference's "
+            f"Lowest {first.name} among the candidates at least as good as {reference.title} in "
+            f"{limits} ({_limits(reference, others)}): {_named(best)} with {quoted(best, first)}, "
+            f"{_compared(gap, best, reference, now)} the reference model's "
             f"{amount(reference.values[first.name], first)}."
         )
 
@@ -231,17 +232,13 @@ def _times(followed: FollowedStudy) -> Iterator[str]:
     total = sum(stages.values())
     if total < 1:
         return
-    spent = joined([f"{stage} {percent(seconds / total)}" for stage, seconds in stages.items()])
+    spent = joined([f"{percent(seconds / total)} for {stage}" for stage, seconds in stages.items()])
     lost = [
-        f"{percent(states[state] / total)} ({name})"
+        f"{percent(states[state] / total)} for {name}"
         for state, name in _INCOMPLETE.items()
         if states[state]
     ]
-    waste = (
-        f"; of this time, {joined(lost)} was spent on candidates that did not complete"
-        if lost
-        else ""
-    )
+    waste = f". This includes {joined(lost)}" if lost else ""
     yield f"Evaluations took {duration(total)}: {spent}{waste}."
 
 
@@ -258,7 +255,7 @@ def _disturbances(followed: FollowedStudy) -> Iterator[str]:
     waits = [each.waited_s for each in known if each.waited_s]
     text = (
         f"{disturbed:,} of {counted(len(known), 'timing', 'timings')} lost more than "
-        f"{percent(_DISTURBED)} of their cores' time to other processes or the hypervisor"
+        f"{100 * _DISTURBED:g} % of their cores' time to other processes or the hypervisor"
     )
     if waits:
         text += f"; {len(waits):,} waited for a quiet machine, {duration(sum(waits))} in total"
@@ -294,7 +291,7 @@ def _differ(spec: StudySpec, one: Trial, other: Trial, axis: Axis) -> bool:
 
 
 def _bounds(spec: StudySpec, trial: Trial, axis: Axis) -> _Bounds:
-    """Return the interval of a score; a loss without one gets the margin for early stopping."""
+    """Return the interval of a score; for a loss without one, use the early-stopping margin."""
     score = next(score for score in trial.scores if score.name == axis.name)
     if score.low is not None and score.high is not None:
         return _Bounds(low=score.low, high=score.high)

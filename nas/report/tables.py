@@ -151,7 +151,7 @@ def _counts(document: Document) -> Table:
         "running": counts["running"],
         "interrupted": counts["interrupted"],
         "duplicates": counts["duplicates"],
-        **{f"proposals refused by rule {rule}": n for rule, n in counts["rejected"].items()},
+        **{f"proposals rejected by rule {rule}": n for rule, n in counts["rejected"].items()},
     }
     rows = tuple((name, f"{count:,}") for name, count in named.items() if count)
     return Table(title="Candidates", columns=("", "count"), rows=rows, numbers=frozenset({1}))
@@ -169,7 +169,7 @@ def _times(document: Document) -> Table:
                 _STATE_NAMES.get(each["state"], each["state"]),
                 f"{each['trials']:,}",
                 duration(each["seconds"]),
-                f"{each['seconds'] / total:.0%}",
+                f"{100 * each['seconds'] / total:.0f} %",
             )
             for each in times
         ),

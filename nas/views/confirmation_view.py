@@ -104,7 +104,7 @@ def _legend(confirmation: Confirmation) -> Iterator[str]:
 
 
 def _value(candidate: CandidateConfirmation, name: str) -> str:
-    """Format the remeasured value, if any; a task score after a longer training does not count."""
+    """Format the remeasured value, if any; for `task`, the study's, as the training differs."""
     score = None if name == TASK else candidate.remeasured.get(name)
     return number(candidate.trial.values[name] if score is None else score.value)
 
@@ -114,7 +114,7 @@ def _long_task(candidate: CandidateConfirmation) -> str:
 
 
 def _mean(losses: Mapping[int, float], seeds: Collection[int]) -> str:
-    """Format the mean over the seeds; the mean over some of them would not be comparable."""
+    """Format the mean over all seeds; a mean over only some of them would not be comparable."""
     return number(statistics.fmean(losses.values())) if len(losses) == len(seeds) else "–"
 
 

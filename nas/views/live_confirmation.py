@@ -89,7 +89,7 @@ class _Progress:
             return Text(self.preparation)
         done = plan.done_before + len(self._ended)
         total = plan.done_before + len(plan.seconds_left)
-        head = Text.assemble((plan.study, "bold"), f"  {done} of {total} timings and trainings")
+        head = Text.assemble((plan.study, "bold"), f"  {done} of {total} timings and training runs")
         if job is None:
             return head
         left = self._seconds_left(plan)
@@ -99,7 +99,7 @@ class _Progress:
         bar.add_row(
             job.evaluator.stage,
             ProgressBar(total=1.0, completed=self._done, width=30),
-            f"{self._done:4.0%}",
+            f"{100 * self._done:3.0f} %",
         )
         return Group(head, _title(job), bar, Text(self._text, style="dim"))
 
@@ -123,19 +123,19 @@ def _plan_text(plan: ConfirmationPlan) -> str:
         "tokens"
     )
     if not plan.seconds_left:
-        return f"{plan_line}\nall {plan.done_before} timings and trainings are done"
-    trainings = sum(stage.token_budget is not None for stage in plan.seconds_left)
-    timings = counted(len(plan.seconds_left) - trainings, "timing", "timings")
+        return f"{plan_line}\nall {plan.done_before} timings and training runs are done"
+    runs = sum(stage.token_budget is not None for stage in plan.seconds_left)
+    timings = counted(len(plan.seconds_left) - runs, "timing", "timings")
     about = ""
-    if not plan.is_inherited or not trainings:
+    if not plan.is_inherited or not runs:
         about = f", about {duration(math.fsum(plan.seconds_left.values()))}"
     done = f"; {plan.done_before} are done" if plan.done_before else ""
-    trained = counted(trainings, "training", "trainings")
+    trained = counted(runs, "training run", "training runs")
     return f"{plan_line}\n{timings} and {trained} are left{about}{done}"
 
 
 def _ending(event: JobEnded) -> Text:
-    """Return a line that states what was repeated, and its score or the reason of its failure."""
+    """Return a line that states what was repeated, and its score or the reason for its failure."""
     line = _title(event.job)
     if event.reason is not None:
         return line.append(f"  failed, {event.reason}")

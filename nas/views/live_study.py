@@ -208,7 +208,7 @@ def _current(progress: StudyProgress) -> list[RenderableType]:
     bar.add_row(
         f"{progress.stage or 'starting'}",
         ProgressBar(total=1.0, completed=progress.done, width=30),
-        f"{progress.done:4.0%}",
+        f"{100 * progress.done:3.0f} %",
     )
     return [line, bar, Text(progress.text, style="dim")]
 

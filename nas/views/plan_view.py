@@ -50,8 +50,8 @@ def plan_view(plan: StudyPlan) -> RenderableType:
         "objectives": objectives + limits,
         "target": f"{spec.target.quantization}, decoding at a context depth of "
         f"{spec.target.context_depth} tokens, prompts of {spec.target.prompt_length} tokens",
-        "space": f"{_count(plan.architectures)} architectures; {plan.legal_share:.0%} of random "
-        "draws keep the rules about sizes",
+        "space": f"{_count(plan.architectures)} architectures; {100 * plan.legal_share:.0f} % of "
+        "random draws obey the rules about sizes",
         "parameters": f"{plan.parameters_least / 1e6:,.1f} to {plan.parameters_most / 1e6:,.1f} "
         "million, before rules about sizes",
         "weights": f"{megabytes(plan.weight_bytes_least)} to "
@@ -71,13 +71,13 @@ def plan_view(plan: StudyPlan) -> RenderableType:
 
 
 def corpus_usage_text(usage: CorpusUsage) -> str:
-    """Return the sizes of a corpus, and how much of it one training reads, in words."""
+    """Return the sizes of a corpus, and how much of it one training run reads, in words."""
     times = usage.read_bytes / usage.training_bytes
     read = f"{100 * times:.2g} % of it" if times < 1 else f"it {times:.3g} times"
     note = "" if usage.note is None else f"; {usage.note}"
     return (
         f"{usage.training_bytes / 1e6:,.3g} MB to train on, {usage.held_out_bytes / 1e6:,.3g} MB "
-        f"held out; a training reads {read}{note}"
+        f"held out; a training run reads {read}{note}"
     )
 
 
@@ -106,7 +106,8 @@ def _runtime(plan: StudyPlan) -> dict[str, str]:
     """Return what the device's runtime can express, unless it can express all draws."""
     if plan.expressible_share == 1.0:
         return {}
-    fact = f"{plan.spec.device.runner} can express {plan.expressible_share:.0%} of legal draws"
+    share = f"{100 * plan.expressible_share:.0f} %"
+    fact = f"{plan.spec.device.runner} can express {share} of legal draws"
     for letter, reason in plan.inexpressible.items():
         fact += f"; never '{letter}': {reason}"
     return {"runtime": fact}

@@ -111,7 +111,7 @@ def _x_labels(margin: int, columns: int, labels: Sequence[str], places: Sequence
 
 
 def ticks(values: Sequence[float], most: int) -> list[float]:
-    """Return round numbers in equal steps that enclose the values.
+    """Return evenly spaced round numbers that enclose the values.
 
     Args:
         values: The finite values; at least one.
@@ -132,7 +132,7 @@ def ticks(values: Sequence[float], most: int) -> list[float]:
 
 
 def _decades(logarithms: Sequence[float], most: int) -> list[float]:
-    """Return the logarithms of 1, 2, 5, 10, ... (of 1, 10, ... if too many) that enclose values."""
+    """Return the logarithms of 1, 2, 5, 10, ... (or 1, 10, ... if too many) that enclose values."""
     first, last = math.floor(min(logarithms)), math.ceil(max(logarithms))
     for factors in ((1, 2, 5), (1,)):
         grid = [

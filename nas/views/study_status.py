@@ -51,8 +51,8 @@ def confirmation_status_line(runs: Sequence[ConfirmationRun]) -> str:
     """
     ended = sum(run.ended_at is not None for run in runs)
     failed = sum(run.failure is not None for run in runs)
-    line = f"confirmation: {counted(ended, 'timing or training has', 'timings and trainings have')}"
-    line += " ended" + (f", of which {failed} failed" if failed else "")
+    count = counted(ended, "timing or training run has", "timings and training runs have")
+    line = f"confirmation: {count} ended" + (f", of which {failed} failed" if failed else "")
     for run in active_runs(runs):
         line += f"; {run.confirmation_stage.stage} of trial {run.number} is running in {run.owner}"
     return line
@@ -86,7 +86,7 @@ def _lines(status: Status) -> Iterator[Text]:
     counts = status.counts
     share = min(1.0, counts.ended / status.total)
     yield Text.assemble((status.study, "bold"), f"  {counts.ended} of {status.total} trials  ")
-    yield Text(f"{bar(share):░<32} {share:.0%}")
+    yield Text(f"{bar(share):░<32} {100 * share:.0f} %")
     yield Text(_counted(counts))
     for trial in status.running:
         yield Text(_running(trial))
@@ -123,4 +123,5 @@ def _running(trial: Trial) -> str:
     where = f"{trial.title} on {trial.owner}"
     if trial.progress is None:
         return where
-    return f"{where}: {trial.stage}, {trial.progress.done:.0%} {trial.progress.text}".rstrip()
+    done = f"{100 * trial.progress.done:.0f} %"
+    return f"{where}: {trial.stage}, {done} {trial.progress.text}".rstrip()

@@ -73,8 +73,8 @@ class Result:
             multiplied in the same way. For the reference model, that of its own median.
         measurements: One; for the reference model, one per model that was timed with it.
         ratio: Ratio to the reference model; None for the reference model and without one.
-        settled: Whether the interval is as narrow as requested; None for the reference model, of
-            which nothing is requested.
+        settled: Whether the interval is as narrow as requested; None for the reference model, for
+            which no precision is requested.
     """
 
     model: Measurable
@@ -94,7 +94,7 @@ class Result:
 
 
 def results_of(comparison: Comparison) -> tuple[Result, ...]:
-    """Return the results workload by workload, the reference model before the others."""
+    """Return the results workload by workload, with the reference model first."""
     return tuple(
         result
         for index, timing_budget in enumerate(comparison.timing_budgets)

@@ -29,8 +29,8 @@ class ConfirmationOptions:
     """What to confirm, and how.
 
     Attributes:
-        candidates: Number of candidates; None confirms the front and, up to eight candidates,
-            its runners-up.
+        candidates: Number of candidates; None confirms the front, and adds runners-up if it has
+            fewer than eight members.
         budget: Tokens of the long retraining, as a multiple of the study's token budget.
         seeds: Number of retrainings with new seeds at the study's own token budget.
     """
@@ -91,7 +91,7 @@ def confirm_front(
         store: The study's database.
         options: What to confirm, and how.
         listener: Receives the plan, then the events of its jobs.
-        say: Receives what is being prepared before the first event.
+        say: Receives a text about each step of the preparation, before the first event.
         notify: Receives remarks that the user should read.
 
     Returns:
@@ -128,7 +128,7 @@ def confirm_front(
 
 
 def _check_idle(store: Store, study: str) -> None:
-    """Raise ValueError while the study runs: its front changes, and both would share the cores."""
+    """Raise ValueError if the study is running: its front may change, and it uses the cores."""
     running = summaries.status(store, study).running
     if running:
         owner = running[0].owner
@@ -144,7 +144,8 @@ def _trainings(
     """Yield the retrainings, short ones first, so that the seed noise is known early.
 
     The long retraining has a seed of its own. With the seed of a short one, both would read the
-    same text in the same order from the same initial weights, which alone makes their ranks alike.
+    same text in the same order from the same initial weights, which alone would make their ranks
+    similar.
     """
     budget = spec.proxy.token_budget
     seeds = (seed % _SEEDS for seed in itertools.count(spec.seed + 1))

@@ -163,7 +163,7 @@ class _Session:
     def measure_all(
         self, models: Sequence[Measurable], against: Measurable | None
     ) -> Measurable | None:
-        """Measure the models and return the reference model; None if one was measured alone."""
+        """Measure the models and return the reference model; None if a model was measured alone."""
         queue = deque(models)
         if against is not None and against in queue and len(queue) > 1:
             queue.remove(against)
@@ -250,9 +250,10 @@ class _Session:
 
 
 def _memory_needed(timing_budget: TimingBudget) -> tuple[bool, int, int]:
-    """Sort workloads by the memory that they need, because runtimes do not return memory.
+    """Return a key that sorts workloads by the memory that they need.
 
-    In this order, a workload's peak memory includes little that earlier ones allocated.
+    Runtimes do not return memory. In this order, a workload's peak memory includes little that
+    earlier workloads allocated.
     """
     workload = timing_budget.workload
     return workload.phase == "prefill", workload.depth + workload.tokens, workload.tokens

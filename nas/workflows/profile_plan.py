@@ -79,7 +79,7 @@ def plan_profile(
         quantizations: Quantisations of the weights.
         threads: Numbers of threads.
         prompt: Length of the prompt in tokens; None keeps the default.
-        rounds: How often each model is loaded and timed; None keeps the default.
+        rounds: Number of times that each model is loaded and timed; None keeps the default.
 
     Raises:
         ValueError: A value is not allowed.

@@ -58,8 +58,8 @@ class Profiling:
 
     Attributes:
         plan: What is timed.
-        total: Number of times that the plan consists of.
-        done: Number of times that are known, including cached ones.
+        total: Number of timings in the plan.
+        done: Number of timings that are known, including cached ones.
         setting: The setting that is being timed; None before the first.
     """
 
@@ -107,12 +107,13 @@ class Profiling:
     def run(self, listener: WorkListener) -> None:
         """Time what is not known yet. A model that fails is left out.
 
-        The rounds follow each other, so that a first result is available early and the rounds of a
-        model are far apart in time. Ctrl-C loses at most the workload that is being timed.
+        Each round times every model of a setting, so that first results are available early and the
+        repeated timings of a model are far apart. Ctrl-C loses at most the workload that is being
+        timed.
 
         Args:
             listener: Receives the progress; an item is a model in a round, and `done` and `total`
-                count times.
+                count timings.
         """
         interrupts = Interrupts()
         with interrupts.deferred(), interrupts.immediate():
@@ -243,7 +244,8 @@ def _settings(plan: ProfilePlan, cache_bytes: int) -> Iterator[Setting]:
 def _tasks(setting: Setting, plan: ProfilePlan) -> Iterator[_Task]:
     """Yield the models of a setting.
 
-    Probes without a KV cache take the same time at any depth, and are timed at the smallest only.
+    Probes without a KV cache take the same time at any depth, so they are timed at the smallest
+    depth only.
     """
     prompt = Workload(phase="prefill", tokens=plan.prompt)
     decoding = [

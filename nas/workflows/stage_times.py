@@ -46,7 +46,7 @@ class StageTimes:
 def time_stages(
     spec: StudySpec, architecture: Architecture, corpus: Corpus, say: Say
 ) -> StageTimes:
-    """Run the stages in the order in which a trial does; trainings are only a few steps long.
+    """Run the stages in the order of a trial; each training run is only a few steps long.
 
     Args:
         spec: The study.
@@ -125,7 +125,7 @@ def _shared_training(
 def _training_seconds(
     spec: StudySpec, architecture: Architecture, corpus: Corpus, say: Say
 ) -> float:
-    """Extrapolate from a few steps and their validations, which are as many as in a full run."""
+    """Extrapolate from a short run with few steps but all the validations of a full run."""
     settings = proxy_training(spec.proxy, spec.target, spec.seed)
     training = settings.training
     # Two more steps per rung: most steps must end without a validation, or the median is wrong.

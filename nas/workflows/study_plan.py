@@ -28,13 +28,13 @@ _BLOCKS_ENCODED = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusUsage:
-    """How much text a corpus contains, and how much of it one training reads.
+    """How much text a corpus contains, and how much of it one training run reads.
 
     Attributes:
         training_bytes: Size of the text to train on.
         held_out_bytes: Size of the text to score on.
-        read_bytes: Text that one training reads; more than `training_bytes` if it reads the corpus
-            several times.
+        read_bytes: Text that one training run reads; more than `training_bytes` if it reads the
+            corpus several times.
         note: What was left out because it is in both parts; None if nothing was.
     """
 
@@ -90,14 +90,14 @@ class StudyPlan:
         if times.latency_seconds is None or times.training_seconds is None:
             return None
         models = self.spec.trials + len(self.spec.references)
-        trainings = self.spec.trials + sum(
+        runs = self.spec.trials + sum(
             _training_flops(self.spec, model_of(self.spec, name))
             / _training_flops(self.spec, self.drawn)
             for name in self.spec.references
         )
         return (
             models * times.latency_seconds
-            + trainings * (times.training_seconds + times.recall_seconds)
+            + runs * (times.training_seconds + times.recall_seconds)
             + times.network_seconds
         )
 

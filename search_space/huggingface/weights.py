@@ -107,7 +107,7 @@ def _stored_weights(architecture: Architecture, model_type: str) -> Iterator[_St
 
 
 def _tensor_name(name: str, architecture: Architecture, prefixes: Mapping[str, str]) -> str:
-    """Return e.g. `model.layers.3.self_attn.q_proj.bias` for `layers.3.mixer.q_proj.bias`."""
+    """Translate a name, e.g. `layers.3.mixer.q_proj` to `model.layers.3.self_attn.q_proj`."""
     block, _, kind = name.rpartition(".")
     if not block.startswith("layers."):
         return f"{prefixes[block]}.{kind}"

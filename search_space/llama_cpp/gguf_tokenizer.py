@@ -195,7 +195,7 @@ def _split(step: _Part) -> str:
 
 
 def _begin_token(processor: _Part | None) -> int | None:
-    """Return the token that every text begins with, if any."""
+    """Return the id of the token that every text begins with, if any."""
     templates = [
         part
         for part in _sequence(processor, "processors")
@@ -219,9 +219,9 @@ def _begin_token(processor: _Part | None) -> int | None:
 
 
 def _unused_token(spellings: Mapping[int, str], spare: Mapping[int, str]) -> int:
-    """Return a token that text never contains, so that a trained model does not write it.
+    """Return the id of a token that no text contains, so that a trained model never generates it.
 
-    If a file names no end-of-text token, llama.cpp stops at token 11.
+    llama.cpp requires an end-of-text token: if a file names none, it stops at token 11.
     """
     for id_, spelling in spellings.items():
         if spelling == _BYTE_255:

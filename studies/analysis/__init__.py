@@ -1,1 +1,1 @@
-"""Read-only answers about a study: fronts, summaries, and which choices matter."""
+"""Read-only queries about a study: fronts, summaries, and which choices matter."""

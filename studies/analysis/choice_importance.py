@@ -13,15 +13,17 @@ from studies.analysis.shapes import Shape
 FEWEST_TRIALS = 20
 FEED_FORWARD = "feed-forward multiple"
 METHOD = (
-    "permutation importance: the fraction of the increase in squared error that is due to "
-    "shuffling one choice among held-out candidates, predicted by a forest of extra trees; mean "
-    "over ten random halves; correlated choices share their importance"
+    "Percentages are permutation importances: a predictor (a forest of extremely randomised trees) "
+    "is trained on a random half of the candidates, and the values of one choice are shuffled "
+    "among the other half. The importance of that choice is the resulting increase in squared "
+    "error, as a fraction of the sum over all choices, averaged over ten random splits. "
+    "Correlated choices share their importance."
 )
 
 _HALVES = 10
 _TREES = 25
 _SMALLEST_LEAF = 2
-# More candidates would change little and take long.
+# More candidates would take a long time and change little.
 _MOST_TRIALS = 1_000
 
 _Table = NDArray[np.float64]  # (candidates, choices)
@@ -34,7 +36,7 @@ class ChoiceImportance:
     Attributes:
         choice: The name of the choice; see `choices`.
         share: The fraction (0 to 1) of the predictable variation that depends on the choice.
-        low: The 2.5 % quantile of that fraction over the random halves.
+        low: The 2.5 % quantile of that fraction over the random splits.
         high: The 97.5 % quantile.
     """
 
@@ -96,8 +98,8 @@ def importances(
     Args:
         shapes: The shapes of at least `FEWEST_TRIALS` candidates.
         values: Their values of the objective.
-        generator: The source of randomness for the halves, the forests and the shuffling.
-        excluded: Names that are no choices in this search space because they follow from the
+        generator: The source of randomness for the splits, the forests and the shuffling.
+        excluded: Names that are not choices in this search space, because they follow from the
             others.
     """
     assert len(shapes) == len(values) >= FEWEST_TRIALS

@@ -45,7 +45,7 @@ class AttentionCount:
 
     Attributes:
         layers: The number of layers with full or sliding-window attention.
-        count: The number of layouts that have so many.
+        count: The number of such layouts.
         difference: The mean of their residuals; see `residuals_at_speed`.
         low: The lower bound of its 95 % confidence interval (Student's t); None for fewer than
             three layouts.

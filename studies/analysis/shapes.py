@@ -11,7 +11,8 @@ from search_space.architecture import ATTENTION_LETTERS
 class Shape:
     """The layout and sizes of an architecture.
 
-    A property of the layers is that of the first layer that has it, and None if no layer has it.
+    If layers differ in a property, the first layer that has it counts; None means that no layer
+    has it.
 
     Attributes:
         layout: One letter per layer.

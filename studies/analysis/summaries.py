@@ -29,8 +29,8 @@ class Counts:
         failed: Could not be evaluated.
         running: A process is working on them.
         interrupted: Waiting to be resumed.
-        duplicates: Those of the above that share the outcome of an earlier trial.
-        rejected: Draws that a rule of the space rejected; they are no candidates.
+        duplicates: How many of the above share the outcome of an earlier trial.
+        rejected: Draws that a rule of the space rejected; they are not candidates.
     """
 
     complete: int
@@ -128,7 +128,7 @@ class TrialDetail:
         spec: The settings of the study.
         trial: The trial.
         architecture: Its architecture; None until one has been drawn.
-        evaluations: The evaluation of each finished stage, raw samples included, by stage.
+        evaluations: The evaluation of each finished stage with its raw samples, by stage name.
     """
 
     spec: StudySpec

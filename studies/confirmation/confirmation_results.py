@@ -62,13 +62,13 @@ class Confirmation:
         study: The name of the study.
         short_tokens: The token budget of the study.
         inherited: Whether the study's own losses are inherited from a shared network instead of
-            coming from trainings on `short_tokens`.
+            coming from training runs on `short_tokens`.
         not_retrained: The objectives that depend on the seed but are taken from the study, because
             they were not measured again for all candidates.
-        long_tokens: The token budget of the long trainings.
+        long_tokens: The token budget of the long training runs.
         candidates: The candidates, sorted by the long loss, followed by those without one.
         unfinished: The number of jobs that have started and not ended.
-        noise: The seed noise of trainings on `short_tokens`.
+        noise: The seed noise of training runs on `short_tokens`.
         by_short_loss: The rank correlation of the long losses with the study's own losses.
         by_parameters: Their rank correlation with the number of parameters (more is better).
         by_non_embedding: The same for the number of non-embedding parameters.
@@ -94,7 +94,7 @@ class Confirmation:
 
     @property
     def long_trained(self) -> tuple[CandidateConfirmation, ...]:
-        """The candidates with a long training."""
+        """The candidates with a long training run."""
         return tuple(each for each in self.candidates if each.long is not None)
 
     def probability(self, trial: Trial) -> float | None:
@@ -222,7 +222,7 @@ def evaluate_confirmation(
 
 
 def _ceiling(short: Sequence[float], long: Sequence[float], noise: Noise | None) -> float | None:
-    """Assume that the long trainings are as noisy as the short ones."""
+    """Assume that the long training runs are as noisy as the short ones."""
     return None if noise is None else noise_ceiling(short, long, noise.sd, noise.sd)
 
 
@@ -237,7 +237,7 @@ def _distance(point: ScoredPoint, complete: Sequence[ScoredPoint], others: Seque
 
 
 def _long_tokens(runs: Sequence[ConfirmationRun], short_tokens: int) -> int | None:
-    """Return the largest budget with enough trainings to compare ranks, else the largest budget."""
+    """Return the largest budget with enough runs to compare ranks, else the largest budget."""
     budgets = [run.confirmation_stage.token_budget for run in runs if run.scores]
     longer = [budget for budget in budgets if budget is not None and budget != short_tokens]
     ranked = [budget for budget in longer if longer.count(budget) >= FEWEST_RANKED]
@@ -284,7 +284,7 @@ def _confirmed_candidate(
 
 
 def _with_task_noise(found: Sequence[CandidateConfirmation]) -> list[CandidateConfirmation]:
-    """Add intervals to the task scores of the long trainings, if their seed noise is known."""
+    """Add intervals to the task scores of the long training runs, if their seed noise is known."""
     noise = seed_noise([each.fresh_task for each in found])
     if noise is None:
         return list(found)

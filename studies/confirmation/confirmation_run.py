@@ -23,8 +23,8 @@ class ConfirmationJob:
     Attributes:
         trial: The candidate.
         evaluator: The evaluator.
-        seed: The seed of a training; None for a timing.
-        token_budget: The tokens of a training; None for a timing.
+        seed: The seed of a training run; None for a timing.
+        token_budget: The tokens of a training run; None for a timing.
     """
 
     trial: Trial
@@ -66,7 +66,7 @@ class JobEnded:
     Attributes:
         job: The job.
         scores: Its scores; empty if it failed.
-        reason: The reason of its failure; None if it succeeded.
+        reason: The reason for its failure; None if it succeeded.
     """
 
     job: ConfirmationJob

@@ -29,7 +29,7 @@ _HALVINGS = 14  # of the interval of correlations from -1 to 1, for a precision 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """The seed noise: the standard deviation between trainings that differ only in their seed.
+    """The seed noise: the standard deviation between training runs that differ only in their seed.
 
     Attributes:
         sd: The standard deviation, in the unit of the score.
@@ -75,7 +75,7 @@ class CandidateScores:
 
 
 def seed_noise(losses: Sequence[Mapping[int, float]]) -> Noise | None:
-    """Estimate the seed noise from repeated trainings.
+    """Estimate the seed noise from repeated training runs.
 
     The noise is the residual of a linear model with one effect per candidate and one per seed. The
     effect that a seed has on all candidates alike, through the order of the text, changes no rank
@@ -153,10 +153,10 @@ def noise_ceiling(
     populations would overestimate it if some candidates are far from the others.
 
     Args:
-        short: The losses of the short trainings.
-        long: The losses of the long trainings, in the same order.
-        short_sd: The seed noise of the short trainings, as a standard deviation.
-        long_sd: The seed noise of the long trainings.
+        short: The losses of the short training runs.
+        long: The losses of the long training runs, in the same order.
+        short_sd: The seed noise of the short training runs, as a standard deviation.
+        long_sd: The seed noise of the long training runs.
 
     Returns:
         The bound, or None for fewer than three candidates or if noise alone explains their
@@ -184,7 +184,7 @@ def significant_gap(noise: Noise) -> float:
     Each candidate is assumed to have been trained once.
 
     Args:
-        noise: The seed noise of such trainings, which a single training cannot reveal itself.
+        noise: The seed noise of such training runs, which a single run cannot show.
     """
     from scipy.special import stdtrit
 

@@ -1,7 +1,8 @@
-"""Predictions of scores from earlier measurements of a study, and what they decide.
+"""Predicts scores from earlier measurements of a study, to skip or repeat further measurements.
 
-A candidate whose predicted interval lies wholly above a budget is not measured. A measurement that
-is far from its prediction is repeated twice. A prediction never takes the place of a measurement.
+A candidate whose predicted interval lies wholly above a budget is not measured. If a measurement is
+far from its prediction, two more are made, and the median counts. A prediction never replaces a
+measurement.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,15 +50,15 @@ class PredictionGuided:
         self._predictor = _Predictor(evaluator, spec, store)
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """Measure an architecture, three times if the first time is far from the prediction.
+        """Measure an architecture, and twice more if the result is far from the prediction.
 
         Args:
             architecture: The candidate.
             report: Receives the progress.
 
         Returns:
-            The evaluation. Of three measurements, it has the median of each score and the samples
-            of all.
+            The evaluation. If there were three measurements, it contains the median of each score
+            and the samples of all three.
 
         Raises:
             EvaluationFailed: The wrapped evaluator failed.
@@ -89,7 +90,7 @@ class PredictionGuided:
 
 @dataclass(slots=True, kw_only=True)
 class _Measured:
-    """The measured values of a score, and the parts of the work of those candidates."""
+    """The measured values of a score, and the workload parts of the measured candidates."""
 
     unit: str = ""
     parts: list[Parts] = field(default_factory=list)
@@ -158,7 +159,7 @@ class _Predictor:
                 self._models[name] = LatencyModel(measured.parts, measured.values)
 
     def _is_measured(self, trial: Trial) -> bool:
-        """Return whether this very evaluator measured the trial: times differ between devices."""
+        """Return whether this evaluator measured the trial itself; times differ between devices."""
         runs = [run.fingerprint for run in trial.stages]
         return trial.duplicate_of is None and self._fingerprint in runs
 

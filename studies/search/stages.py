@@ -234,9 +234,9 @@ class _Ladder:
             )
             if rival is not None:
                 raise _Stopped(
-                    f"at {fraction:.0%} of its training the loss was {loss:.4g} bits/byte; "
-                    f"trial {rival.number}, at least as good in all other objectives, had "
-                    f"{rival.rung_result.loss:.4g}",
+                    f"at {100 * fraction:.0f} % of its training, the loss was {loss:.4g} "
+                    f"bits/byte; trial {rival.number}, which is at least as good in all other "
+                    f"objectives, had {rival.rung_result.loss:.4g}",
                     estimated_loss(rung_result, rival),
                 )
 

@@ -15,7 +15,7 @@ def budgets(spec: StudySpec) -> dict[str, float]:
 
 
 def over_budget(spec: StudySpec, scores: Iterable[Score]) -> str | None:
-    """Return a sentence about the scores above their budgets; None if there are none."""
+    """Return a sentence that lists the scores above their budgets, or None if no score is."""
     most = budgets(spec)
     return (
         "; ".join(
@@ -36,7 +36,7 @@ def excesses(spec: StudySpec, values: Mapping[str, float]) -> dict[str, float]:
         values: The scores that are known, by name.
 
     Returns:
-        The excess of every known score that has a budget. It is at most 0 for a score within it.
+        The excess of every known score that has a budget. It is 0 or negative within the budget.
     """
     return {name: values[name] / most - 1 for name, most in budgets(spec).items() if name in values}
 

@@ -12,7 +12,7 @@ from search_space.preset_models import PRESETS
 def with_models(data: Mapping[str, object], folder: Path, source: str) -> dict[str, object]:
     """Replace the model paths in a study file by names, and add the models under `models`.
 
-    A path that does not exist is kept in `models`, because a study that was started before has the
+    A path that does not exist is kept in `models`, because a study that was started earlier has the
     model in its database.
 
     Args:

@@ -15,7 +15,7 @@ from studies.records import TRANSIENT_FAILURES, Trial, TrialKind
 from studies.storage.schema import TRIALS
 from studies.storage.trials import read_trial, read_trials
 
-# After so many deaths of the process in one stage of a trial, the trial is taken to be the cause.
+# If the process dies this many times in one stage of a trial, the trial is considered the cause.
 _MOST_DEATHS = 3
 
 

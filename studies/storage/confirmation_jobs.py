@@ -77,7 +77,7 @@ def end(
         stage: The stage.
         seconds: The time that it took.
         failure: The kind of failure, if it failed.
-        reason: The reason of the failure as a sentence.
+        reason: The reason for the failure, as a sentence.
     """
     now = datetime.now(UTC)
     connection.execute(

@@ -1,4 +1,4 @@
-"""Opens the database of a URL, SQLite or PostgreSQL; errors are reported as one sentence."""
+"""Opens the SQLite or PostgreSQL database at a URL; errors are reported as one sentence."""
 
 import contextlib
 import importlib
@@ -155,7 +155,7 @@ def open_database(url: str, *, create: bool) -> Database:
 
 
 def open_to_read(url: str) -> Database:
-    """Open a database only for reading; writers never wait for its transactions.
+    """Open a database for reading only; writers never wait for its transactions.
 
     Args:
         url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.

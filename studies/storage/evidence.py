@@ -19,7 +19,7 @@ def read_evidence(connection: sa.Connection, where: sa.ColumnElement[bool]) -> d
 
     Args:
         connection: An open transaction.
-        where: A condition on TRIALS.
+        where: A condition on the table `TRIALS`.
 
     Returns:
         The evidence by trial id, for those of the selected trials that were timed.

@@ -171,7 +171,7 @@ STAGES = sa.Table(
     sa.Column("seconds", sa.Double, nullable=False),
 )
 
-# Confirmation stages: trainings and timings that confirm a trial. Their evaluations are in the
+# Confirmation stages: training runs and timings that confirm a trial. Their evaluations are in the
 # cache, like those of a trial's stages; failures are stored here.
 REPEATS = sa.Table(
     "nas_repeats",

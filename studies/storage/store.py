@@ -249,7 +249,7 @@ class Store:
         Args:
             study: The name of the study.
             states: The states to select.
-            scores: The scores to read; a point has those of them that the trial has.
+            scores: The scores to read; a point contains those that the trial has.
         """
         with self._database.read() as connection:
             chosen = (
@@ -443,7 +443,7 @@ class Store:
             stage: The stage.
             seconds: The time that it took.
             failure: The kind of failure, if it failed.
-            reason: The reason of the failure as a sentence.
+            reason: The reason for the failure, as a sentence.
         """
         with self._database.write() as connection:
             confirmation_jobs.end(

@@ -1,7 +1,7 @@
 """Fingerprints of stored results: a database of an earlier release must lead to cache hits.
 
 The expected values were written by release 0.1.0. A change to one of them makes every stored
-evaluation of that kind invisible. It has to be deliberate, by a higher version of the evaluator.
+evaluation of that kind invisible, so it must be deliberate: increase the evaluator's version.
 """
 
 import json

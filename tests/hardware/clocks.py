@@ -1,4 +1,4 @@
-"""A clock that only the timing of a model moves, and what a loaded model says of itself."""
+"""A clock that advances only while a model is timed, and the loading data of a test model."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ LOADING = Loading(
 
 @dataclass
 class Clock:
-    """Goes on only while a model is timed."""
+    """A clock that advances only while a model is timed."""
 
     now_ns: float = 0.0
 

@@ -1,4 +1,4 @@
-"""What every Runner promises, as classes to inherit: a subclass says how one is made."""
+"""The contract of every Runner, as test classes to inherit from."""
 
 import contextlib
 import itertools
@@ -21,13 +21,13 @@ WORKLOADS = tuple(map(parse_workload, ("tg4@8", "pp8", "tg2", "pp4@3", "tg1")))
 
 
 def write_model(folder: Path) -> Path:
-    """A model of some kilobytes, with room for 16 tokens and without weights."""
+    """Write a model of a few kilobytes for 16 tokens, without weights."""
     folder.mkdir()
     return write_onnx(stack(CONV, ATTENTION), folder, quantization="int4", context_length=CAPACITY)
 
 
 def children() -> set[int]:
-    """Processes that this one has started and that are still there, ended ones included."""
+    """Return the child processes of this process, including ended ones that are not reaped."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -47,7 +47,10 @@ def load_and_time_for_ever(runner: Runner, model: Path) -> None:
 
 
 class RunnerConformance:
-    """Inherit it, and give a `runner` fixture; `write_model`, too, for files that are not ONNX."""
+    """The tests that every runner must pass.
+
+    A subclass provides the `runner` fixture and, if its files are not ONNX, `write_model`.
+    """
 
     @pytest.fixture
     def runner(self) -> Runner:
@@ -65,22 +68,22 @@ class RunnerConformance:
         return self.write_model(tmp_path / "other")
 
     @pytest.fixture(autouse=True)
-    def nothing_left_behind(self, model, other):
+    def nothing_is_left_behind(self, model, other):
         files, processes = set(model.parent.parent.rglob("*")), children()
         yield
         assert set(model.parent.parent.rglob("*")) == files
         assert children() == processes
 
-    def test_windows_have_the_samples_that_were_asked_for(self, runner, model):
+    def test_windows_have_the_requested_number_of_samples(self, runner, model):
         with runner.load(model, CAPACITY) as loaded:
-            # Workloads take turns, and are asked for more tokens than they have.
+            # Workloads alternate, and more samples are requested than they have tokens.
             for samples, workload in itertools.product((1, 3, 10, 1), WORKLOADS):
                 window = loaded.time(workload, samples)
                 assert len(window.samples_ns) == samples
                 assert min(window.samples_ns) > 0
                 assert window.peak_memory_bytes > 0
 
-    def test_two_models_are_timed_in_turns_on_the_same_cores(self, runner, model, other):
+    def test_two_models_are_timed_alternately_on_the_same_cores(self, runner, model, other):
         with runner.load(model, CAPACITY) as one, runner.load(other, CAPACITY) as two:
             assert one.loading.cores == two.loading.cores
             for _ in range(3):
@@ -93,7 +96,7 @@ class RunnerConformance:
                 assert two.time(WORKLOADS[0], 1)
             assert one.time(WORKLOADS[0], 1)
 
-    def test_loading_leaves_its_evidence(self, runner, model):
+    def test_loading_is_described(self, runner, model):
         with runner.load(model, CAPACITY) as loaded:
             loading = loaded.loading
         assert loading.runtime
@@ -103,7 +106,7 @@ class RunnerConformance:
         assert loading.model_bytes >= model.stat().st_size
         assert 0 < loading.empty_memory_bytes <= loading.loaded_memory_bytes
 
-    def test_a_look_is_at_the_device_now(self, runner, model):
+    def test_a_snapshot_shows_the_current_state_of_the_device(self, runner, model):
         with runner.load(model, CAPACITY) as loaded:
             before = loaded.snapshot()
             loaded.time(WORKLOADS[0], 100)
@@ -117,13 +120,13 @@ class RunnerConformance:
             for core in loaded.loading.cores:
                 assert after.counters.busy_s[core] >= before.counters.busy_s[core]
 
-    def test_the_model_file_stays_as_it_was(self, runner, model):
+    def test_the_model_file_is_not_changed(self, runner, model):
         before = {path.name: path.read_bytes() for path in model.parent.iterdir()}
         with runner.load(model, CAPACITY) as loaded:
             loaded.time(WORKLOADS[0], 1)
             assert {path.name: path.read_bytes() for path in model.parent.iterdir()} == before
 
-    def test_what_is_no_model_is_refused(self, runner, tmp_path):
+    def test_a_file_that_is_no_model_is_refused(self, runner, tmp_path):
         broken = self.write_model(tmp_path / "broken")
         kept = {path: path.read_bytes() for path in broken.parent.iterdir()}
         for path in kept:
@@ -138,42 +141,45 @@ class RunnerConformance:
     def test_a_workload_beyond_the_capacity_is_refused(self, runner, model):
         with (
             runner.load(model, CAPACITY) as loaded,
-            pytest.raises(RunnerError, match=r"^refused: .*above 16"),
+            pytest.raises(RunnerError, match=r"^refused: .*above (the capacity of )?16"),
         ):
             loaded.time(Workload(phase="decode", tokens=9, depth=8), 1)
 
-    def test_what_the_caller_raises_goes_through(self, runner, model):
+    def test_an_exception_of_the_caller_propagates(self, runner, model):
         with pytest.raises(ZeroDivisionError), runner.load(model, CAPACITY):
             raise ZeroDivisionError
 
-    # Python itself leaves a file to the garbage collector when it is hit right after opening it.
+    # If Python is interrupted right after opening a file, the garbage collector closes the file.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     @pytest.mark.parametrize("after_s", [0.02, 0.3, 0.8])
-    def test_an_interrupt_goes_through(self, runner, model, after_s):
+    def test_an_interrupt_propagates(self, runner, model, after_s):
         threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
             load_and_time_for_ever(runner, model)
 
-    def test_the_fingerprint_stays_while_nothing_changes(self, runner, model):
+    def test_the_fingerprint_is_constant_while_nothing_changes(self, runner, model):
         before = runner.fingerprint
         with runner.load(model, CAPACITY):
             assert runner.fingerprint == before
 
 
 class ProcessRunnerConformance(RunnerConformance):
-    """For runners that hold each model in a process of its own, and give up after `patience_s`."""
+    """The tests for runners that hold each model in a process of its own.
+
+    A subclass also provides the `impatient` fixture and its `patience_s`.
+    """
 
     patience_s: float
 
     @pytest.fixture
     def impatient(self) -> Runner:
-        """A runner that gives a process up after `patience_s` without an answer."""
+        """Return a runner that gives up on a process after `patience_s` without an answer."""
         raise NotImplementedError
 
     @pytest.mark.parametrize(
         ("ended_by", "kind"), [(signal.SIGTERM, "crashed"), (signal.SIGKILL, "out of memory")]
     )
-    def test_a_process_that_ends_between_windows_leaves_the_other_model_alone(
+    def test_a_process_that_ends_between_windows_does_not_affect_the_other_model(
         self, runner, model, other, ended_by, kind
     ):
         with runner.load(other, CAPACITY) as healthy:
@@ -182,7 +188,7 @@ class ProcessRunnerConformance(RunnerConformance):
                 loaded.time(WORKLOADS[0], 1)
                 (process,) = children() - others
                 os.kill(process, ended_by)
-                for _ in range(2):  # and so does every later request
+                for _ in range(2):  # every later request fails in the same way
                     with pytest.raises(RunnerError) as caught:
                         loaded.time(WORKLOADS[0], 1)
                     assert caught.value.kind == kind
@@ -202,18 +208,18 @@ class ProcessRunnerConformance(RunnerConformance):
             assert caught.value.reason == f"no answer within {self.patience_s:g} s"
             assert children() == others
 
-    def test_an_interrupted_request_is_the_models_last(self, runner, model):
+    def test_no_request_can_follow_an_interrupted_one(self, runner, model):
         with runner.load(model, CAPACITY) as loaded:
             others = children()
             threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
             with pytest.raises(KeyboardInterrupt):
                 loaded.time(WORKLOADS[0], 1_000_000)
-            with pytest.raises(RunnerError) as caught:  # not the answer to what was interrupted
+            with pytest.raises(RunnerError) as caught:  # instead of the interrupted answer
                 loaded.time(WORKLOADS[0], 1)
             assert caught.value.kind == "crashed"
             assert len(children()) < len(others)
 
-    def test_a_model_stays_when_the_thread_that_loaded_it_ends(self, runner, model):
+    def test_a_model_outlives_the_thread_that_loaded_it(self, runner, model):
         with contextlib.ExitStack() as contexts, ThreadPoolExecutor(1) as thread:
             loaded = thread.submit(contexts.enter_context, runner.load(model, CAPACITY)).result()
             thread.shutdown()

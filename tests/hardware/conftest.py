@@ -1,4 +1,4 @@
-"""A clock, and a machine of processes, for the tests that time and that wait."""
+"""Fixtures: a simulated clock, and processes that share lock files."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Where the programs of llama.cpp are that tests run: built by `make test-all`, or in PATH."""
+"""Find the llama.cpp programs that tests run: built by `make test-all`, or on the PATH."""
 
 import os
 import shutil
@@ -10,7 +10,10 @@ _BUILT = Path(__file__).parents[2] / ".llama.cpp" / "bin"
 
 
 def llama_program(name: str) -> Path:
-    """Skips the test where there is none. NAS_LLAMA_BIN names a folder to look in first."""
+    """Return the path of a program, or skip the test if there is none.
+
+    The environment variable NAS_LLAMA_BIN names a folder to search first.
+    """
     folders = os.pathsep.join(
         [os.environ.get("NAS_LLAMA_BIN", ""), str(_BUILT), os.environ["PATH"]]
     )

@@ -1,4 +1,4 @@
-"""Processes on one machine, which write down in one file what they do."""
+"""Processes on one machine that record their events in a shared file."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hardware.quiet import measuring
 
-# Far more than anything here takes on a busy machine.
+# Far more than anything in these tests takes, even on a busy machine.
 PATIENCE_S = 60.0
 
 PRELUDE = """
@@ -17,7 +17,7 @@ from pathlib import Path
 from hardware.quiet import measuring, yielding_to_measurements
 
 folder = Path(sys.argv[1])
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have disabled it
 
 def write(event):
     with open(folder / "events", "a") as file:
@@ -29,7 +29,7 @@ def measure():
 
 
 class Machine:
-    """Processes that share a folder of locks, and the events that they have written so far."""
+    """Processes that share a folder with lock files and a file of events."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -68,5 +68,5 @@ class Machine:
 def wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, "the condition did not become true in time"
         time.sleep(0.005)

@@ -47,7 +47,7 @@ class TestRandomWeights:
         assert len(data_of(one)) == description_of(one)["data_bytes"]
 
     @pytest.mark.parametrize("quantization", ["fp32", "int8", "int4"])
-    def test_every_tensor_has_bytes_of_its_own_within_its_range(self, quantization, tmp_path):
+    def test_every_tensor_has_its_own_bytes_with_values_in_its_range(self, quantization, tmp_path):
         model = drawn(tmp_path / "model", quantization=quantization)
         data = data_of(model)
         tensors = {weight["offset"]: weight for weight in description_of(model)["weights"]}
@@ -58,7 +58,7 @@ class TestRandomWeights:
             values = np.frombuffer(data, dtype, count, offset)
             assert weight["low"] <= values.min() <= values.max() <= weight["high"]
             if count >= 1000:
-                # An even draw: its mean is the middle, within five standard errors.
+                # The mean of a uniform draw is the middle, within five standard errors.
                 highest = weight["high"] - (1 if weight["dtype"] == "uint8" else 0)
                 middle = (weight["low"] + highest) / 2
                 error = (weight["high"] - weight["low"]) / np.sqrt(12 * count)
@@ -67,8 +67,8 @@ class TestRandomWeights:
             ends.append((offset, offset + values.nbytes))
         assert all(end <= start for (_, end), (start, _) in pairwise(ends))
 
-    def test_large_tensors_do_not_repeat_themselves(self, tmp_path):
-        # They are drawn in chunks of 4 million elements.
+    def test_large_tensors_do_not_repeat_values(self, tmp_path):
+        # Weights are drawn in chunks of 4 million elements.
         architecture = stack(None, vocab_size=300_000)
         model = drawn(tmp_path / "model", architecture=architecture, quantization="fp32")
         table = next(w for w in description_of(model)["weights"] if w["shape"] == [300_000, 32])
@@ -90,7 +90,7 @@ class TestRandomWeights:
 
 class TestSession:
     @pytest.mark.parametrize("name", CORNERS)
-    def test_a_prompt_is_its_pieces(self, name, tmp_path):
+    def test_reading_a_prompt_in_pieces_gives_the_same_logits(self, name, tmp_path):
         model = drawn(tmp_path / "model", architecture=CORNERS[name], quantization="fp32")
         tokens = np.arange(10) % CORNERS[name].vocab_size
         whole, pieces = session_of(model), session_of(model)
@@ -100,7 +100,7 @@ class TestSession:
         assert whole.position == pieces.position == 10
         np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * max(1, expected.std()))
 
-    def test_logits_that_were_read_stay(self, tmp_path):
+    def test_returned_logits_are_not_overwritten(self, tmp_path):
         session = session_of(drawn(tmp_path / "model"))
         first = session.read(np.array([1]))
         kept = first.copy()
@@ -108,7 +108,7 @@ class TestSession:
         np.testing.assert_array_equal(first, kept)
 
     def test_it_rewinds_to_an_earlier_position(self, tmp_path):
-        # Full attention only: other mixers' states hold what came after, too.
+        # Only with full attention: the states of other mixers also depend on later tokens.
         session = session_of(drawn(tmp_path / "model", architecture=stack(ATTENTION, ATTENTION)))
         session.read(np.array([3, 1, 4, 1]))
         first = session.read(np.array([5, 9]))
@@ -117,7 +117,7 @@ class TestSession:
         session.position = 4
         np.testing.assert_array_equal(session.read(np.array([5, 9])), first)
 
-    def test_a_filled_past_stands_for_one_that_was_read(self, tmp_path):
+    def test_a_filled_past_replaces_one_that_was_read(self, tmp_path):
         session = session_of(drawn(tmp_path / "model"))
         empty = session.read(np.array([1]))
         before = session.position
@@ -136,44 +136,48 @@ class TestSession:
 
 
 class TestWindows:
-    """Where the session stands after windows of so many samples."""
+    """The position of the session after windows of a given number of samples."""
 
     @pytest.fixture
     def bench(self, tmp_path) -> Bench:
         return Bench(model=str(write(tmp_path / "model")), capacity=52, cores=None, threads=1)
 
-    def test_decoding_goes_on_where_the_last_window_stopped_until_the_end(self, bench):
-        positions = [windowed(bench, "decode", 12, depth=40, samples=5) for _ in range(4)]
+    def test_decoding_continues_where_the_last_window_stopped_until_the_end(self, bench):
+        positions = [
+            position_after_window(bench, "decode", 12, depth=40, samples=5) for _ in range(4)
+        ]
         assert positions == [45, 50, 43, 48]
 
-    def test_a_prompt_is_always_read_behind_the_depth(self, bench):
-        positions = [windowed(bench, "prefill", 30, depth=10, samples=2) for _ in range(2)]
+    def test_a_prompt_is_always_read_after_the_context_depth(self, bench):
+        positions = [
+            position_after_window(bench, "prefill", 30, depth=10, samples=2) for _ in range(2)
+        ]
         assert positions == [40, 40]
 
-    def test_each_workload_has_a_place_of_its_own(self, bench):
+    def test_each_workload_has_its_own_position(self, bench):
         positions = [
-            windowed(bench, *workload, samples=3)
+            position_after_window(bench, *workload, samples=3)
             for workload in [("decode", 12, 40), ("prefill", 8, 0), ("decode", 9, 0)] * 2
         ]
         assert positions == [43, 8, 3, 46, 8, 6]
 
     @pytest.mark.parametrize("name", CORNERS)
-    def test_no_state_grows_however_long_is_timed(self, name, tmp_path):
+    def test_no_state_grows_in_a_long_timing(self, name, tmp_path):
         model = write(tmp_path / "model", architecture=CORNERS[name], quantization="fp32")
         bench = Bench(model=str(model), capacity=64, cores=None, threads=1)
-        windowed(bench, "decode", 12, depth=40, samples=2000)
+        position_after_window(bench, "decode", 12, depth=40, samples=2000)
         logits = bench.session.read(np.array([1]))
         assert np.isfinite(logits).all()
         assert logits.std() > 0
 
-    def test_memory_is_told_apart(self, tmp_path):
+    def test_memory_of_weights_and_of_caches_is_distinguished(self, tmp_path):
         # 77 MB of weights, 68 MB of keys and values.
         architecture = stack(ATTENTION, vocab_size=300_000, width=64, embedding_width=64)
         folder = tmp_path / "large"
         folder.mkdir()
         length = 1 << 18
         model = write_onnx(architecture, folder, quantization="fp32", context_length=length)
-        # A process of its own: this one may have memory to spare from the tests before.
+        # In a new process, because this one may have free memory from earlier tests.
         with LocalRunner().load(model, length) as loaded:
             loading = loaded.loading
             window = loaded.time(Workload(phase="decode", tokens=12, depth=40), 1)
@@ -183,20 +187,20 @@ class TestWindows:
         assert window.peak_memory_bytes - loading.loaded_memory_bytes > 66e6
 
 
-def answered(bench, phase, tokens, depth, samples):
+def time_window(bench, phase, tokens, depth, samples):
     workload = {"phase": phase, "tokens": tokens, "depth": depth}
     return bench.answer({"time": workload, "samples": samples})
 
 
-def windowed(bench, phase, tokens, depth, samples) -> int:
-    assert len(answered(bench, phase, tokens, depth, samples)["samples_ns"]) == samples
+def position_after_window(bench, phase, tokens, depth, samples) -> int:
+    assert len(time_window(bench, phase, tokens, depth, samples)["samples_ns"]) == samples
     return bench.session.position
 
 
 class TestDialogue:
-    """As a person may hold it, or a runner that reaches a device by a pipe."""
+    """The dialogue of a person, or of a runner that reaches a device through a pipe."""
 
-    def said(self, *lines) -> subprocess.CompletedProcess[str]:
+    def dialogue(self, *lines) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-P", "-m", "hardware.bench"],
             input="".join(f"{json.dumps(line)}\n" for line in lines),
@@ -205,7 +209,7 @@ class TestDialogue:
             check=False,
         )
 
-    def test_each_line_has_an_answer_and_the_end_of_input_ends_it(self, tmp_path):
+    def test_each_line_is_answered_and_the_end_of_input_ends_the_program(self, tmp_path):
         load = {
             "model": str(write(tmp_path / "model")),
             "capacity": 52,
@@ -213,7 +217,7 @@ class TestDialogue:
             "threads": 1,
         }
         window = {"time": {"phase": "decode", "tokens": 4, "depth": 2}, "samples": 7}
-        done = self.said(load, window, {"snapshot": True}, window)
+        done = self.dialogue(load, window, {"snapshot": True}, window)
         assert done.returncode == 0
         assert done.stderr == ""
         loading, first, snapshot, second = map(json.loads, done.stdout.splitlines())
@@ -221,7 +225,7 @@ class TestDialogue:
         assert len(first["samples_ns"]) == len(second["samples_ns"]) == 7
         assert snapshot["environment"]["runtime_version"].startswith("onnxruntime 1.")
 
-    def test_what_a_library_prints_is_no_answer(self, tmp_path):
+    def test_output_of_a_library_is_not_mistaken_for_an_answer(self, tmp_path):
         script = (
             "import os, hardware.bench as bench\n"
             "def loud(version, read=bench.read_environment):\n"
@@ -233,7 +237,7 @@ class TestDialogue:
         load = {"model": str(write(tmp_path / "model")), "capacity": 52, "cores": None}
         done = subprocess.run(
             [sys.executable, "-P", "-c", script],
-            input=f"{json.dumps(load | {'threads': 1})}\n{json.dumps({'look': True})}\n",
+            input=f"{json.dumps(load | {'threads': 1})}\n{json.dumps({'snapshot': True})}\n",
             capture_output=True,
             text=True,
             check=True,
@@ -241,6 +245,6 @@ class TestDialogue:
         assert len([json.loads(line) for line in done.stdout.splitlines()]) == 2
         assert done.stderr == "printed by a library"
 
-    def test_nothing_asked_is_nothing_said(self):
-        done = self.said()
+    def test_without_requests_there_is_no_output(self):
+        done = self.dialogue()
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

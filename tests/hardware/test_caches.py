@@ -17,7 +17,7 @@ def test_a_shared_cache_counts_once_and_the_largest_core_decides(tmp_path: Path)
     assert largest_cache_bytes(tmp_path) == 12 << 20
 
 
-def test_where_the_system_does_not_say_there_is_a_guess(tmp_path: Path) -> None:
+def test_there_is_a_default_if_the_system_does_not_report_caches(tmp_path: Path) -> None:
     assert 1 << 20 <= largest_cache_bytes(tmp_path) <= 1 << 30
 
 

@@ -15,7 +15,7 @@ import pytest
 from hardware.environment import CpuCounters, Environment, read_counters, read_environment
 
 
-def test_it_says_what_this_machine_is():
+def test_it_describes_this_machine():
     environment = read_environment("onnxruntime 1.2.3")
     assert environment.runtime_version == "onnxruntime 1.2.3"
     assert environment.host == socket.gethostname()
@@ -25,20 +25,20 @@ def test_it_says_what_this_machine_is():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
-def test_memory_is_what_the_kernel_says():
+def test_memory_is_what_the_kernel_reports():
     name, kibibytes = Path("/proc/meminfo").read_text().split()[:2]
     assert name == "MemTotal:"
     total = 1024 * int(kibibytes)
     assert read_environment("").memory_bytes == pytest.approx(total, rel=0.01)
 
 
-def test_it_travels_as_json():
+def test_it_survives_json():
     environment = read_environment("onnxruntime")
     assert Environment(**json.loads(json.dumps(asdict(environment)))) == environment
 
 
-def test_it_needs_the_standard_library_alone():
-    # It is copied to devices: -S leaves site-packages out, -I the current folder too.
+def test_it_needs_only_the_standard_library():
+    # The module is copied to devices. -S excludes site-packages, -I also the current folder.
     source = Path(read_environment.__code__.co_filename)
     script = f"import runpy; print(runpy.run_path({str(source)!r})['read_environment']('x').cores)"
     done = subprocess.run(
@@ -47,7 +47,7 @@ def test_it_needs_the_standard_library_alone():
     assert int(done.stdout) == os.cpu_count()
 
 
-def test_what_a_machine_does_not_say_is_none(monkeypatch):
+def test_what_a_machine_does_not_report_is_none(monkeypatch):
     def unreadable(path, *_args, **_options):
         raise PermissionError(path)
 
@@ -76,24 +76,24 @@ def own_seconds() -> float:
 class TestCounters:
     @pytest.fixture
     def stat(self, monkeypatch):
-        """Ticks of 1/100 s, as Linux counts them."""
+        """Replace /proc/stat by STAT, with clock ticks of 1/100 s as on Linux."""
         monkeypatch.setattr(os, "sysconf", lambda name: {"SC_CLK_TCK": 100}[name])
         monkeypatch.setattr(Path, "read_text", lambda path: STAT)
 
-    def test_work_is_neither_idling_nor_waiting_nor_a_guests_time_twice(self, stat):
+    def test_idle_and_waiting_are_not_busy_and_guest_time_counts_once(self, stat):
         counters = read_counters()
         assert counters.busy_s[0] == pytest.approx(1.5)
         assert counters.steal_s[0] == pytest.approx(0.07)
 
-    def test_a_core_stands_at_its_number_where_others_are_offline(self, stat):
+    def test_a_core_keeps_its_number_if_others_are_offline(self, stat):
         counters = read_counters()
         assert counters.busy_s[1:] == (0.0, 1.0)
         assert counters.steal_s[1:] == (0.0, 0.0)
 
     @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")
-    def test_our_own_work_is_that_of_all_our_threads(self):
+    def test_own_time_includes_all_threads(self):
         before, counters = own_seconds(), read_counters()
-        # What is hashed is worked on without the interpreter's lock.
+        # Hashing releases the interpreter's lock.
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(lambda _: hashlib.sha256(bytes(20_000_000)), range(10)))
         later, after = read_counters(), own_seconds()
@@ -104,7 +104,7 @@ class TestCounters:
         assert all(map(le, counters.busy_s, later.busy_s))
 
     @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")
-    def test_they_travel_as_json(self):
+    def test_they_survive_json(self):
         counters = read_counters()
         data = json.loads(json.dumps(asdict(counters)))
         by_core = {name: tuple(data[name]) for name in ("busy_s", "steal_s")}

@@ -26,7 +26,7 @@ TOKEN = Workload(phase="decode", tokens=1)
 
 
 def write_model(folder: Path) -> Path:
-    """A model of some kilobytes."""
+    """Write a model of a few kilobytes."""
     folder.mkdir()
     architecture = stack(CONV, replace(ATTENTION, heads=2))
     path = folder / "model.gguf"
@@ -58,7 +58,7 @@ class TestLlamaCppRunner(ProcessRunnerConformance):
         return write_model(folder)
 
     def test_a_process_that_hangs_is_given_up(self, impatient, model):
-        """In the middle of a window: between two it is stopped anyhow."""
+        """Check this in the middle of a window; between windows the process is stopped anyway."""
         others = children()
 
         def hang() -> None:
@@ -75,7 +75,7 @@ class TestLlamaCppRunner(ProcessRunnerConformance):
 
 
 def failure(runner: LlamaCppRunner, model: Path) -> RunnerError:
-    """What loading ends with."""
+    """Return the error that loading ends with."""
     before = children()
     with pytest.raises(RunnerError) as caught, runner.load(model, CAPACITY):
         pass
@@ -83,7 +83,7 @@ def failure(runner: LlamaCppRunner, model: Path) -> RunnerError:
     return caught.value
 
 
-def test_refusals_are_in_llama_cpps_own_words(runner, model):
+def test_refusals_quote_llama_cpps_own_message(runner, model):
     content = model.read_bytes()
     model.write_bytes(content.replace(b"lfm2", b"lfmX"))
     assert "unknown model architecture: 'lfmX'" in failure(runner, model).reason
@@ -91,13 +91,13 @@ def test_refusals_are_in_llama_cpps_own_words(runner, model):
     assert "corrupted or incomplete" in failure(runner, model).reason
 
 
-def test_a_file_that_is_not_there_is_refused(runner, model):
+def test_a_missing_file_is_refused(runner, model):
     error = failure(runner, model.with_name("absent"))
     assert error.kind == "refused"
     assert error.reason.endswith("absent is not a file")
 
 
-def test_between_windows_the_process_stands_still(runner, model):
+def test_the_process_is_stopped_between_windows(runner, model):
     with runner.load(model, CAPACITY) as loaded:
         for samples in (1, 20):
             loaded.time(TOKEN, samples)
@@ -109,8 +109,8 @@ def test_between_windows_the_process_stands_still(runner, model):
             assert after.own_s == before.own_s
 
 
-def test_the_time_that_it_stands_still_is_in_no_sample(runner, model):
-    """It would be in one of every window; a busy machine may hold up a few."""
+def test_no_sample_contains_the_time_that_it_is_stopped(runner, model):
+    """Otherwise one sample of every window would; a busy machine delays only a few."""
     longest_ns = []
     with runner.load(model, CAPACITY) as loaded:
         for _ in range(10):
@@ -119,8 +119,8 @@ def test_the_time_that_it_stands_still_is_in_no_sample(runner, model):
     assert statistics.median(longest_ns) < 0.3e9
 
 
-def test_a_stop_that_comes_late_may_have_missed_the_last_run(runner, model, monkeypatch):
-    """Of a fast model some runs have begun, and ended, before it is stopped."""
+def test_a_late_stop_may_come_after_the_last_run(runner, model, monkeypatch):
+    """A fast model may start and end several runs before it is stopped."""
     monkeypatch.setattr(llama_cpp, "_RUNS", 50)
     resume, missed = LlamaBench.resume, [51]
 
@@ -134,7 +134,7 @@ def test_a_stop_that_comes_late_may_have_missed_the_last_run(runner, model, monk
         assert len(loaded.time(TOKEN, 200).samples_ns) == 200
 
 
-def test_the_process_is_pinned_to_the_cores_that_are_told(runner, model):
+def test_the_process_is_pinned_to_the_reported_cores(runner, model):
     others = children()
     with runner.load(model, CAPACITY) as loaded:
         for _ in range(2):
@@ -145,7 +145,7 @@ def test_the_process_is_pinned_to_the_cores_that_are_told(runner, model):
 
 @pytest.mark.parametrize("samples", [1, 10**9])
 def test_a_process_dies_with_its_parent(samples, model):
-    """Between two windows, and in the middle of one."""
+    """Check this between two windows and in the middle of one."""
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -171,7 +171,7 @@ def test_a_process_dies_with_its_parent(samples, model):
 
 
 def program(folder: Path, does: str = "") -> Path:
-    """A program that tells a version, and otherwise does what it is told to."""
+    """Write a program that reports a version, and otherwise runs a shell command."""
     path = folder / "llama-bench"
     version = '[ "$1" = --version ] && echo "version: 1" && exit'
     path.write_text("\n".join(["#!/bin/sh", version, does]))
@@ -179,7 +179,7 @@ def program(folder: Path, does: str = "") -> Path:
     return path
 
 
-# As if a run had begun and ended.
+# The output of a llama-bench that has started and ended a run.
 RUNS = "for i in 1 2 3; do echo 'run: starting, run: warmup' >&2; done"
 
 
@@ -196,14 +196,14 @@ RUNS = "for i in 1 2 3; do echo 'run: starting, run: warmup' >&2; done"
         (f"{RUNS}; echo []; exec sleep 60", "crashed", "invalid answer '[]'"),
     ],
 )
-def test_a_program_that_fails_is_told_by_how_it_fails(does, kind, reason, model, tmp_path):
-    patience_s = 0.5 if kind == "timed out" else 60.0
-    error = failure(LlamaCppRunner(program(tmp_path, does), timeout_s=patience_s), model)
+def test_a_failure_is_classified_by_how_the_program_ends(does, kind, reason, model, tmp_path):
+    timeout_s = 0.5 if kind == "timed out" else 60.0
+    error = failure(LlamaCppRunner(program(tmp_path, does), timeout_s=timeout_s), model)
     assert error.kind == kind
     assert reason in error.reason
 
 
-def test_a_program_that_is_not_there_is_said_with_where_to_get_it(tmp_path, monkeypatch):
+def test_the_error_for_a_missing_program_says_where_to_get_it(tmp_path, monkeypatch):
     with pytest.raises(
         ValueError, match=r"^llama_bench: '.*absent' is not an installed program; .*make"
     ):

@@ -33,7 +33,7 @@ def model(tmp_path) -> Path:
 
 @pytest.fixture
 def large_model(tmp_path) -> Path:
-    """100 MB of weights, which take a moment to draw."""
+    """Write a model with 100 MB of weights, which take a moment to draw."""
     folder = tmp_path / "large"
     folder.mkdir()
     architecture = stack(CONV, vocab_size=50_000, width=512, embedding_width=512)
@@ -41,7 +41,7 @@ def large_model(tmp_path) -> Path:
 
 
 def failure(runner: LocalRunner, model: Path, capacity: int = CAPACITY) -> RunnerError:
-    """What loading ends with."""
+    """Return the error that loading ends with."""
     before = children()
     with pytest.raises(RunnerError) as caught, runner.load(model, capacity):
         pass
@@ -52,11 +52,11 @@ def failure(runner: LocalRunner, model: Path, capacity: int = CAPACITY) -> Runne
 
 @contextlib.contextmanager
 def once(condition, act):
-    """Calls `act` in the background as soon as `condition` gives something true, with that."""
-    given_up = threading.Event()
+    """Call `act` in the background with the first true result of `condition`."""
+    over = threading.Event()
 
     def watch() -> None:
-        while not given_up.is_set():
+        while not over.is_set():
             if found := condition():
                 act(found)
                 return
@@ -65,11 +65,11 @@ def once(condition, act):
     thread = threading.Thread(target=watch)
     thread.start()
     yield
-    given_up.set()
+    over.set()
     thread.join()
 
 
-def test_a_file_that_is_no_model_is_refused_with_the_runtimes_words(model):
+def test_refusing_a_file_that_is_no_model_quotes_the_runtime(model):
     model.write_bytes(b"no model at all")
     error = failure(LocalRunner(), model)
     assert error.kind == "refused"
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_model_is_refused_with_the_runtimes_words(model):
     assert sorted(path.name for path in model.parent.iterdir()) == ["model.json", "model.onnx"]
 
 
-def test_a_graph_that_the_runtime_does_not_take_is_refused(model):
+def test_a_graph_that_the_runtime_does_not_support_is_refused(model):
     graph = model.read_bytes()
     model.write_bytes(graph.replace(b"GroupQueryAttention", b"GroupQueryIntention"))
     error = failure(LocalRunner(), model)
@@ -87,7 +87,7 @@ def test_a_graph_that_the_runtime_does_not_take_is_refused(model):
     assert "GroupQueryIntention" in error.reason
 
 
-def test_a_capacity_beyond_the_models_context_is_refused_in_a_sentence(model):
+def test_a_capacity_beyond_the_models_context_is_refused(model):
     error = failure(LocalRunner(), model, CAPACITY + 1)
     assert error.kind == "refused"
     assert "capacity: 17 is above 16, the model's context length" in error.reason
@@ -96,9 +96,7 @@ def test_a_capacity_beyond_the_models_context_is_refused_in_a_sentence(model):
 @pytest.mark.parametrize(
     ("ended_by", "kind"), [(signal.SIGTERM, "crashed"), (signal.SIGKILL, "out of memory")]
 )
-def test_a_process_that_a_signal_ends_while_it_loads_is_told_by_the_signal(
-    large_model, ended_by, kind
-):
+def test_a_signal_that_ends_loading_determines_the_kind_of_error(large_model, ended_by, kind):
     others, data = children(), large_model.with_name("model.onnx.data")
 
     def end(_: bool) -> None:
@@ -123,8 +121,8 @@ def test_an_interrupt_while_weights_are_drawn_leaves_no_file(large_model):
     assert not data.exists()
 
 
-class TestProcessesOfAnotherMind:
-    """A program in the interpreter's place, which does as it likes."""
+class TestMisbehavingProcesses:
+    """Arbitrary programs in place of the Python interpreter."""
 
     @pytest.fixture
     def program(self, tmp_path, monkeypatch):
@@ -138,38 +136,38 @@ class TestProcessesOfAnotherMind:
         return write
 
     @pytest.mark.parametrize("line", ["Segmentation fault", "[1]", "{}", "null", '{"time": 1}'])
-    def test_what_is_no_answer_is_a_crash_that_says_what_was_heard(self, program, model, line):
+    def test_an_invalid_answer_is_a_crash_that_quotes_it(self, program, model, line):
         program(f"echo '{line}'; exec sleep 60")
         error = failure(LocalRunner(), model)
         assert error.kind == "crashed"
         assert error.reason == f"invalid answer '{line}'"
 
-    def test_one_that_says_nothing_is_given_up(self, program, model):
+    def test_a_silent_one_times_out(self, program, model):
         program("exec sleep 60")
         error = failure(LocalRunner(timeout_s=0.2), model)
         assert (error.kind, error.reason) == ("timed out", "no answer within 0.2 s")
 
-    def test_one_that_stops_in_the_middle_of_a_line_is_given_up(self, program, model):
+    def test_one_that_stops_in_the_middle_of_a_line_times_out(self, program, model):
         program("printf '{'; exec sleep 60")
         assert failure(LocalRunner(timeout_s=0.2), model).kind == "timed out"
 
-    def test_one_that_hangs_without_a_way_to_answer_is_given_up(self, program, model):
+    def test_one_that_hangs_with_closed_output_times_out(self, program, model):
         program("exec >&-; exec sleep 60")
         assert failure(LocalRunner(timeout_s=0.2), model).kind == "timed out"
 
-    def test_however_much_it_complains_its_last_lines_are_heard(self, program, model):
-        # More than a pipe holds.
+    def test_the_last_lines_of_long_error_output_are_reported(self, program, model):
+        # The output is larger than the buffer of a pipe.
         program("yes complaint | head -n 100000 >&2; echo the end >&2; exit 3")
         error = failure(LocalRunner(), model)
         assert error.kind == "refused"
         assert error.reason == "exit code 3: complaint; complaint; the end"
 
-    def test_one_that_runs_out_of_memory_by_its_own_account(self, program, model):
+    def test_one_that_reports_that_it_is_out_of_memory(self, program, model):
         program("echo 'onnxruntime: Failed to allocate memory for a buffer' >&2; exit 1")
         assert failure(LocalRunner(), model).kind == "out of memory"
 
 
-def test_a_model_above_the_free_memory_is_not_even_tried(model):
+def test_a_model_above_the_free_memory_is_not_loaded(model):
     path = model.with_name("model.json")
     description = json.loads(path.read_text())
     description["data_bytes"] = 10**15
@@ -188,7 +186,7 @@ def test_caches_count_as_memory_too(large_model):
     assert error.reason.startswith("measuring needs about 2621.7 GB; ")
 
 
-def test_a_disk_without_room_for_the_weights_is_said_to_be_full(large_model, monkeypatch):
+def test_a_disk_without_room_for_the_weights_is_an_error(large_model, monkeypatch):
     usage = shutil.disk_usage(large_model.parent)._replace(free=5_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     error = failure(LocalRunner(), large_model)
@@ -197,7 +195,7 @@ def test_a_disk_without_room_for_the_weights_is_said_to_be_full(large_model, mon
 
 
 @pytest.mark.parametrize("threads", [0, 10_000])
-def test_threads_are_at_least_one_and_at_most_the_cores(threads):
+def test_there_are_between_one_and_as_many_threads_as_cores(threads):
     cores = len(os.sched_getaffinity(0))
     expected = (
         rf"^threads: {threads} is not between 1 and {cores}, the number of cores of this machine$"
@@ -217,7 +215,7 @@ def test_every_core_may_have_a_thread(model):
 class TestCores:
     @pytest.fixture
     def work_s(self, monkeypatch):
-        """By core, what is done on it between two readings."""
+        """Return a dictionary that sets the work on each core between two readings, in seconds."""
         work_s = {}
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(work_s))
         times = itertools.count()
@@ -232,7 +230,7 @@ class TestCores:
 
     @pytest.fixture
     def chosen(self, model, tmp_path, monkeypatch):
-        """The cores that a runner asks the measuring process for, load by load."""
+        """Return a function that loads a model and returns the cores that the runner requests."""
         asked = tmp_path / "asked"
         program = tmp_path / "program"
         program.write_text(f"#!/bin/sh\nhead -n 1 >> {asked}\n")
@@ -245,15 +243,15 @@ class TestCores:
 
         return load
 
-    def test_those_with_the_least_to_do_are_taken(self, work_s, chosen):
+    def test_the_idlest_ones_are_chosen(self, work_s, chosen):
         work_s |= {1: 0.2, 3: 0.01, 4: 0.1, 6: 0.0}
         assert chosen(LocalRunner(threads=3)) == [6, 3, 4]
 
-    def test_of_equals_the_highest_are_taken(self, work_s, chosen):
+    def test_ties_go_to_the_highest_numbers(self, work_s, chosen):
         work_s |= {1: 0.0, 3: 0.0, 4: 0.0, 6: 0.2}
         assert chosen(LocalRunner(threads=2)) == [4, 3]
 
-    def test_a_runner_stays_on_them(self, work_s, chosen):
+    def test_a_runner_keeps_its_cores(self, work_s, chosen):
         work_s |= {1: 0.0, 3: 0.2}
         runner = LocalRunner()
         assert chosen(runner) == [1]
@@ -262,7 +260,7 @@ class TestCores:
         assert chosen(LocalRunner()) == [3]
 
 
-def test_modules_in_the_current_folder_are_not_taken_for_our_own(model, tmp_path, monkeypatch):
+def test_modules_in_the_current_folder_are_not_imported(model, tmp_path, monkeypatch):
     for name in ("hardware", "numpy", "json", "onnxruntime"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')")
     monkeypatch.chdir(tmp_path)
@@ -270,7 +268,7 @@ def test_modules_in_the_current_folder_are_not_taken_for_our_own(model, tmp_path
         assert loaded.snapshot()
 
 
-def test_the_runtime_keeps_no_record_of_its_user(model, tmp_path, monkeypatch):
+def test_the_runtime_writes_nothing_into_the_home_folder(model, tmp_path, monkeypatch):
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -320,7 +318,7 @@ def wait_for(condition) -> None:
         if condition():
             return
         time.sleep(0.01)
-    raise AssertionError("it did not happen within 30 s")
+    raise AssertionError("the condition was not met within 30 s")
 
 
 def test_weights_lie_in_huge_pages_where_the_system_has_them(large_model):
@@ -328,7 +326,7 @@ def test_weights_lie_in_huge_pages_where_the_system_has_them(large_model):
     if not switch.exists() or "[never]" in switch.read_text():
         pytest.skip("the system has no huge pages for programs")
     if platform.libc_ver()[0] != "glibc":
-        pytest.skip("only glibc is told to ask for them")
+        pytest.skip("only glibc can be configured to request them")
     before = children()
     with LocalRunner().load(large_model, 16):
         (process,) = children() - before

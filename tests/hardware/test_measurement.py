@@ -40,7 +40,7 @@ workloads = st.builds(
 
 class TestWorkload:
     @given(workload=workloads)
-    def test_its_name_is_read_back(self, workload):
+    def test_its_name_can_be_parsed(self, workload):
         assert parse_workload(str(workload)) == workload
 
     @pytest.mark.parametrize(
@@ -58,12 +58,12 @@ class TestWorkload:
         "text",
         ["", "512", "pp", "pp0", "pp-1", "tg1.5", "tg 12", "PP512", "pp512@", "xx5", "pp12345678"],
     )
-    def test_anything_else_is_a_mistake(self, text):
+    def test_anything_else_is_an_error(self, text):
         with pytest.raises(ValueError, match=rf"^workload: '{text}' is not ppN \(prefill\), tgN"):
             parse_workload(text)
 
     @given(text=st.text(max_size=12))
-    def test_whatever_is_read_has_a_name(self, text):
+    def test_every_parsed_workload_has_a_name(self, text):
         try:
             workload = parse_workload(text)
         except ValueError:
@@ -76,18 +76,23 @@ class TestWorkload:
             replace(Workload(phase="decode", tokens=1), **{field: value})
 
 
-def test_no_sample_is_no_measurement():
+def test_a_measurement_requires_a_sample():
     with pytest.raises(ValueError, match=r"^samples_ns: tg1 has no sample$"):
         measured_ms()
 
 
 def test_quantiles_are_of_the_samples_in_ms():
     measurement = measured_ms(4, 1, 3, 2, 5)
-    assert [quantile_ms(measurement, share) for share in (0.0, 0.25, 0.5, 1.0)] == [1, 2, 3, 5]
+    assert [quantile_ms(measurement, quantile) for quantile in (0.0, 0.25, 0.5, 1.0)] == [
+        1,
+        2,
+        3,
+        5,
+    ]
     assert quantile_ms(measured_ms(1, 2), 0.5) == 1.5
 
 
-def test_a_bad_moment_does_not_reach_the_undisturbed_time():
+def test_a_burst_of_load_does_not_change_the_undisturbed_time():
     calm, burst = [1.0, 1.0, 1.0, 2.0], [9.0, 9.0, 9.0, 90.0]
     measurement = replace(measured_ms(*calm, *burst, *calm, *burst), window=4)
     assert undisturbed_ms(measurement, 0.5) == 1.0

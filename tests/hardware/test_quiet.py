@@ -1,4 +1,4 @@
-"""Who waits for whom on one machine: real processes that write down, in one file, what they do."""
+"""Measurements and training runs on one machine wait for each other, as real processes show."""
 
 import contextlib
 import os
@@ -62,7 +62,7 @@ def training_thread(folder: Path) -> Iterator[Counts]:
 
 
 class TestATraining:
-    def test_pauses_after_its_step_and_goes_on(self, machine):
+    def test_pauses_after_its_step_and_resumes(self, machine):
         machine.start(TRAINER)
         for _ in range(3):
             machine.wait_for_another("step ends")
@@ -75,12 +75,12 @@ class TestATraining:
         for start in (place for place, event in enumerate(events) if event == "measures"):
             begun, ended = (events[:start].count(f"step {word}") for word in ("begins", "ends"))
             assert begun == ended
-            # It may have said in between that it pauses.
+            # In between, it may have reported that it pauses.
             between = events[start + 1 : events.index("measured", start)]
             assert set(between) <= {"paused during a measurement on this machine"}
         assert "paused during a measurement on this machine" in events
 
-    def test_every_one_of_several_pauses(self, machine):
+    def test_pauses_in_every_process(self, machine):
         for _ in range(2):
             machine.start(TRAINER.replace("step", "one's step"))
             machine.start(TRAINER.replace("step", "other's step"))
@@ -93,7 +93,7 @@ class TestATraining:
         machine.wait_for_another("one's step ends")
         machine.wait_for_another("other's step ends")
 
-    def test_several_threads_of_one_process_pause(self, tmp_path):
+    def test_pauses_in_every_thread(self, tmp_path):
         with training_thread(tmp_path) as one, training_thread(tmp_path) as other:
             wait_until(lambda: one.steps > 5 and other.steps > 5)
             with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
@@ -102,24 +102,24 @@ class TestATraining:
                 assert (one.steps, other.steps) == before
             wait_until(lambda: one.steps > before[0] and other.steps > before[1])
 
-    def test_begins_after_a_measurement(self, machine):
+    def test_starts_after_a_measurement(self, machine):
         with machine.measuring():
             machine.start(TRAINER)
             machine.wait_for("paused during a measurement on this machine")
             assert "step begins" not in machine.events()
         machine.wait_for("step ends")
 
-    def test_tells_how_long_it_paused(self, machine):
-        def hear(_: str) -> None:
+    def test_reports_how_long_it_paused(self, machine):
+        def report(_: str) -> None:
             threading.Timer(0.2, measurer.kill).start()
 
-        with yielding_to_measurements(hear, folder=machine.folder) as yield_to_measurements:
+        with yielding_to_measurements(report, folder=machine.folder) as yield_to_measurements:
             assert yield_to_measurements() == 0.0
             measurer = machine.start(MEASURER)
-            machine.wait_for("waiting for a training on this machine to pause")
+            machine.wait_for("waiting for training on this machine to pause")
             assert yield_to_measurements() >= 0.2
 
-    def test_goes_on_when_the_measurer_is_killed(self, machine):
+    def test_resumes_when_the_measuring_process_is_killed(self, machine):
         machine.start(TRAINER)
         machine.wait_for("step ends")
         measurer = machine.start(MEASURER)
@@ -129,12 +129,12 @@ class TestATraining:
         measurer.kill()
         machine.wait_for("step ends", paused.count("step ends") + 1)
 
-    def test_that_is_killed_stops_nobody(self, machine):
+    def test_no_longer_blocks_a_measurement_once_killed(self, machine):
         trainer = machine.start(TRAINER)
         machine.wait_for("step ends")
-        trainer.send_signal(signal.SIGSTOP)  # it cannot make way
+        trainer.send_signal(signal.SIGSTOP)  # so that it cannot pause by itself
         machine.start(MEASURER)
-        machine.wait_for("waiting for a training on this machine to pause")
+        machine.wait_for("waiting for training on this machine to pause")
         time.sleep(0.1)
         assert "measures" not in machine.events()
         trainer.kill()
@@ -158,20 +158,20 @@ for _ in range(10):
             assert (begun[0], ended[0]) == ("begins", "ends")
             assert begun[1] == ended[1]
 
-    def test_say_that_they_wait_and_for_how_long_they_did(self, machine):
+    def test_report_that_they_wait_and_for_how_long(self, machine):
         measurer = machine.start(MEASURER)
         machine.wait_for("measures")
-        said: list[str] = []
+        sentences: list[str] = []
 
-        def hear(sentence: str) -> None:
-            said.append(sentence)
+        def report(sentence: str) -> None:
+            sentences.append(sentence)
             threading.Timer(0.2, measurer.kill).start()
 
-        with machine.measuring(hear) as waited_s:
+        with machine.measuring(report) as waited_s:
             assert waited_s >= 0.2
-        assert said == ["waiting for another measurement on this machine"]
+        assert sentences == ["waiting for another measurement on this machine"]
 
-    def test_and_trainings_take_turns_in_one_process(self, tmp_path):
+    def test_can_alternate_with_trainings_in_one_process(self, tmp_path):
         for _ in range(2):
             with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
                 pass
@@ -179,16 +179,19 @@ for _ in range(10):
                 assert yield_to_measurements() == 0.0
 
     @pytest.mark.parametrize("waiting", [TRAINER, MEASURER])
-    def test_can_be_waited_for_until_ctrl_c(self, machine, waiting):
-        said = {TRAINER: "paused during a measurement on this machine"}
+    def test_ctrl_c_ends_waiting_for_one(self, machine, waiting):
+        reported = {
+            TRAINER: "paused during a measurement on this machine",
+            MEASURER: "waiting for another measurement on this machine",
+        }
         with machine.measuring():
             process = machine.start(waiting)
-            machine.wait_for(said.get(waiting, "waiting for another measurement on this machine"))
-            time.sleep(0.1)  # from the sentence to the wait
+            machine.wait_for(reported[waiting])
+            time.sleep(0.1)  # the process waits only after its report
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE_S) == -signal.SIGINT
 
-    def test_end_although_a_forked_child_lives_on(self, machine):
+    def test_end_even_if_a_forked_child_survives(self, machine):
         process = machine.start("""
 with measure():
     if os.fork() == 0:
@@ -205,8 +208,8 @@ with measure():
             os.kill(child, signal.SIGKILL)
 
 
-class TestTheFiles:
-    def test_may_be_removed_under_a_training(self, tmp_path):
+class TestLockFiles:
+    def test_may_be_removed_during_a_training(self, tmp_path):
         with training_thread(tmp_path) as training:
             wait_until(lambda: training.steps > 5)
             for file in tmp_path.iterdir():
@@ -218,7 +221,7 @@ class TestTheFiles:
             with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
                 wait_until(lambda: training.pauses == 2)
 
-    def test_serve_every_user_whatever_the_umask(self, tmp_path):
+    def test_are_readable_for_every_user_with_any_umask(self, tmp_path):
         before = os.umask(0o077)
         try:
             with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
@@ -227,8 +230,8 @@ class TestTheFiles:
             os.umask(before)
         assert [file.stat().st_mode & 0o777 for file in tmp_path.iterdir()] == [0o644] * 2
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a moment")
-    def test_of_another_user_serve_as_well(self):
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can temporarily become another user")
+    def test_may_belong_to_another_user(self):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             folder.chmod(0o755)
@@ -246,7 +249,7 @@ class TestTheFiles:
             finally:
                 os.seteuid(0)
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to any file")
     def test_need_not_be_writable(self, tmp_path):
         with measuring(lambda _: None, patience_s=0.0, folder=tmp_path):
             pass
@@ -257,7 +260,7 @@ class TestTheFiles:
             pass
 
     @pytest.mark.parametrize("exists", [False, True])
-    def test_are_not_reached_through_a_link(self, tmp_path, exists):
+    def test_may_not_be_symbolic_links(self, tmp_path, exists):
         victim = tmp_path / "victim"
         if exists:
             victim.touch()
@@ -266,10 +269,10 @@ class TestTheFiles:
             measuring(pytest.fail, folder=tmp_path).__enter__()
         assert victim.exists() == exists
 
-    def test_that_cannot_be_created_are_a_mistake_in_one_sentence(self, tmp_path):
+    def test_that_cannot_be_created_are_an_error_of_one_sentence(self, tmp_path):
         with pytest.raises(ValueError, match=r"^lock: .* create \(No such file or directory"):
             yielding_to_measurements(pytest.fail, folder=tmp_path / "nowhere").__enter__()
 
-    def test_lie_where_every_user_finds_them(self, monkeypatch, tmp_path):
+    def test_are_in_the_same_folder_for_every_user(self, monkeypatch, tmp_path):
         monkeypatch.setenv("TMPDIR", str(tmp_path))
         assert quiet._machine_folder() in (Path("/dev/shm"), Path("/tmp"))

@@ -22,7 +22,7 @@ class TestLocalRunner(ProcessRunnerConformance):
     def impatient(self):
         return LocalRunner(timeout_s=self.patience_s)
 
-    def test_weights_that_are_given_stay(self, runner, model):
+    def test_existing_weights_are_kept(self, runner, model):
         weights = bytes(1_000_000)
         data = model.with_name("model.onnx.data")
         data.write_bytes(weights)
@@ -38,7 +38,7 @@ class TestFakeRunner(RunnerConformance):
     def runner(self):
         return FakeRunner()
 
-    def test_results_are_always_the_same_and_say_that_they_are_none(self, runner, model):
+    def test_results_are_reproducible_and_marked_as_simulated(self, runner, model):
         def windows():
             with runner.load(model, CAPACITY) as loaded:
                 assert loaded.loading.runtime == "fake"

@@ -17,7 +17,7 @@ from tests.hardware.clocks import DECODE, ENVIRONMENT, LOADING, PREFILL, Clock
 
 @dataclass(eq=False)
 class Scripted:
-    """A model that takes what `window_ns(workload, samples)` says, and the runner its overhead."""
+    """A model whose samples are `window_ns(workload, samples)`, on a runner with an overhead."""
 
     clock: Clock
     window_ns: Callable[[Workload, int], Sequence[float]]
@@ -57,19 +57,19 @@ def pair(clock: Clock, timing_budget: TimingBudget, first: float, second: float)
     return measurement
 
 
-class TestEffort:
+class TestTimingBudget:
     @pytest.mark.parametrize("precision", [0.0, 1.0, -0.1, math.nan])
-    def test_precision_is_a_share(self, precision):
+    def test_precision_is_a_fraction(self, precision):
         with pytest.raises(ValueError, match=r"^precision: .* is not between 0 and 1$"):
             TimingBudget(workload=DECODE, precision=precision)
 
-    @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
-    def test_a_quantile_has_a_share(self, share):
+    @pytest.mark.parametrize("quantile", [-0.1, 1.1, math.nan])
+    def test_a_quantile_is_a_fraction(self, quantile):
         with pytest.raises(ValueError, match=r"^quantile: .* is not between 0 and 1$"):
-            TimingBudget(workload=DECODE, quantile=share)
+            TimingBudget(workload=DECODE, quantile=quantile)
 
     @pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
-    def test_seconds_are_some(self, seconds):
+    def test_seconds_are_positive_and_finite(self, seconds):
         with pytest.raises(ValueError, match=r"^seconds: .* is not a positive number$"):
             TimingBudget(workload=DECODE, seconds=seconds)
 
@@ -89,7 +89,7 @@ class TestWindows:
             (PREFILL, 2500, 1000, 1),
         ],
     )
-    def test_they_are_short_but_longer_than_what_the_runner_adds(
+    def test_they_are_short_but_longer_than_the_overhead_of_the_runner(
         self, clock, workload, sample_ms, overhead_ms, samples
     ):
         model = steady(clock, 1e6 * sample_ms, overhead_ns=1e6 * overhead_ms)
@@ -97,17 +97,17 @@ class TestWindows:
         assert measurement.window == samples
         assert model.calls[-1] == (model, samples)
 
-    def test_a_first_prompt_that_was_cold_does_not_make_them_shorter(self, clock):
+    def test_a_slow_first_prompt_does_not_make_them_shorter(self, clock):
         prompts_ns = itertools.chain([9e7], itertools.repeat(1e7))
         model = Scripted(clock, lambda _, samples: [next(prompts_ns) for _ in range(samples)])
         (measurement,) = measure_alone(model, [TimingBudget(workload=PREFILL)], print)
         assert measurement.window == 10
 
-    def test_each_model_has_its_own(self, clock):
+    def test_each_model_has_its_own_size(self, clock):
         measurement = pair(clock, TimingBudget(workload=DECODE), 20e6, 10e6)
         assert (measurement.window, measurement.reference.window) == (5, 10)
 
-    def test_they_turn_as_abba_after_both_are_warm(self, clock):
+    def test_they_are_interleaved_as_abba_after_the_warm_ups(self, clock):
         calls = []
         ours, theirs = (replace(noisy(clock, 20e6, 0.05, seed), calls=calls) for seed in (0, 1))
         (measurement,) = measure_paired(ours, theirs, [TimingBudget(workload=DECODE)], print)
@@ -119,7 +119,7 @@ class TestWindows:
         assert ours in warm
         assert theirs in warm
 
-    def test_every_sample_is_kept_in_order_and_warm_ups_apart(self, clock):
+    def test_every_sample_is_kept_in_order_and_warm_ups_are_separate(self, clock):
         numbers = itertools.count(10_000_000)
         model = Scripted(clock, lambda _, samples: [next(numbers) for _ in range(samples)])
         (measurement,) = measure_alone(model, [TimingBudget(workload=DECODE)], print)
@@ -138,7 +138,7 @@ class TestWindows:
             assert one.workload == PREFILL
             assert (one.runtime, one.threads, one.cores, one.load_ns) == ("test", 1, (1,), 7)
             assert (one.model_bytes, one.empty_memory_bytes, one.loaded_memory_bytes) == (6, 5, 4)
-            assert one.peak_memory_bytes == 999  # of the first, a warm-up
+            assert one.peak_memory_bytes == 999  # that of the first window, a warm-up
             assert one.environment.load_1min < one.environment_after.load_1min
             assert one.disturbance is None
         assert measurement.reference.reference is None
@@ -147,7 +147,7 @@ class TestWindows:
 
 
 class TestEnd:
-    def test_it_comes_when_the_ratio_is_known_well_enough(self, clock):
+    def test_it_comes_when_the_interval_is_narrow_enough(self, clock):
         lengths = {}
         for precision in (0.10, 0.02):
             ours, theirs = noisy(clock, 20e6, 0.05, 1), noisy(clock, 20e6, 0.05, 2)
@@ -159,7 +159,7 @@ class TestEnd:
         assert clock.monotonic() < 60
         assert lengths[0.10] < lengths[0.02]
 
-    def test_it_comes_when_the_seconds_are_spent_and_the_interval_says_so(self, clock):
+    def test_it_comes_at_the_time_limit_with_a_wider_interval(self, clock):
         ours, theirs = noisy(clock, 20e6, 0.5, 1), noisy(clock, 20e6, 0.5, 2)
         (measurement,) = measure_paired(
             ours, theirs, [TimingBudget(workload=DECODE, seconds=5)], print
@@ -168,27 +168,27 @@ class TestEnd:
         known = ratio(measurement)
         assert known.high / known.low > 1.05
 
-    @pytest.mark.parametrize("share", [0.5, 0.95])
-    def test_the_precision_is_that_of_the_share_that_is_asked_for(self, clock, share):
-        """Bursts hit some samples of a window, which its median does not see."""
+    @pytest.mark.parametrize("quantile", [0.5, 0.95])
+    def test_the_precision_is_that_of_the_requested_quantile(self, clock, quantile):
+        """Bursts affect a few samples of each window, but not its median."""
         generator = np.random.default_rng(0)
 
         def bursts(_: Workload, samples: int) -> list[float]:
             return [20e6] * (samples - 1) + [20e6 * math.exp(0.2 * abs(generator.normal()))]
 
         models = Scripted(clock, bursts), steady(clock, 20e6)
-        timing_budget = TimingBudget(workload=DECODE, precision=0.05, seconds=60, quantile=share)
+        timing_budget = TimingBudget(workload=DECODE, precision=0.05, seconds=60, quantile=quantile)
         (measurement,) = measure_paired(*models, [timing_budget], print)
         windows = len(measurement.samples_ns) // measurement.window
-        known = ratio(measurement, share)
+        known = ratio(measurement, quantile)
         assert math.log(known.high / known.low) / 2 <= 0.05
-        assert (windows > 6) == (share == 0.95)
+        assert (windows > 6) == (quantile == 0.95)
 
-    def test_the_fewest_windows_are_taken_however_long_they_last(self, clock):
+    def test_the_fewest_windows_are_taken_even_beyond_the_time_limit(self, clock):
         measurement = pair(clock, TimingBudget(workload=PREFILL, seconds=1), 9e9, 9e9)
         assert ratio(measurement).low is not None
 
-    def test_seconds_left_over_go_to_those_that_follow(self, clock):
+    def test_unused_seconds_go_to_the_next_workloads(self, clock):
         generator = np.random.default_rng(0)
         ends = {}
 
@@ -205,7 +205,7 @@ class TestEnd:
         assert ends[PREFILL] < 5
         assert 18 < ends[DECODE] <= 20
 
-    def test_a_failure_goes_through(self, clock):
+    def test_a_failure_propagates(self, clock):
         def fail(workload: Workload, samples: int) -> list[float]:
             raise RunnerError("crashed", "gone")
 
@@ -214,14 +214,14 @@ class TestEnd:
                 steady(clock, 1e9), Scripted(clock, fail), [TimingBudget(workload=PREFILL)], print
             )
 
-    def test_what_is_known_is_reported(self, clock):
-        said = []
+    def test_the_estimate_is_reported(self, clock):
+        reports = []
         models = steady(clock, 22e6), steady(clock, 20e6)
-        measure_paired(*models, [TimingBudget(workload=DECODE)], said.append)
-        assert said[-1].startswith("tg64@1024: ")
-        assert said[-1].endswith(" pairs, ratio 1.100 ±0.000")
-        measure_alone(steady(clock, 20e6), [TimingBudget(workload=DECODE)], said.append)
-        assert said[-1].endswith(" windows, 20.000 ms ±0.0 %")
+        measure_paired(*models, [TimingBudget(workload=DECODE)], reports.append)
+        assert reports[-1].startswith("tg64@1024: ")
+        assert reports[-1].endswith(" pairs, ratio 1.100 ±0.000")
+        measure_alone(steady(clock, 20e6), [TimingBudget(workload=DECODE)], reports.append)
+        assert reports[-1].endswith(" windows, 20.000 ms ±0.0 %")
 
 
 def measurement(windows: Sequence[Sequence[float]], reference: Measurement | None = None):
@@ -249,40 +249,40 @@ pairs = st.lists(
 
 
 class TestRatio:
-    @given(pairs=pairs, share=st.sampled_from([0.5, 0.95]))
-    def test_swapping_the_models_inverts_it(self, pairs, share):
+    @given(pairs=pairs, quantile=st.sampled_from([0.5, 0.95]))
+    def test_swapping_the_models_inverts_it(self, pairs, quantile):
         ours, theirs = zip(*pairs, strict=True)
-        one = ratio(measurement(ours, measurement(theirs)), share)
-        other = ratio(measurement(theirs, measurement(ours)), share)
+        one = ratio(measurement(ours, measurement(theirs)), quantile)
+        other = ratio(measurement(theirs, measurement(ours)), quantile)
         assert one.low <= one.value <= one.high
         assert (one.value, one.low, one.high) == pytest.approx(
             (1 / other.value, 1 / other.high, 1 / other.low)
         )
 
-    @given(pairs=pairs, share=st.sampled_from([0.5, 0.95]), factor=st.floats(0.1, 10))
-    def test_a_model_so_much_slower_has_a_ratio_so_much_larger(self, pairs, share, factor):
+    @given(pairs=pairs, quantile=st.sampled_from([0.5, 0.95]), factor=st.floats(0.1, 10))
+    def test_it_is_proportional_to_the_time_of_the_model(self, pairs, quantile, factor):
         ours, theirs = zip(*pairs, strict=True)
         slower = [[factor * sample for sample in window] for window in ours]
-        one = ratio(measurement(ours, measurement(theirs)), share)
-        other = ratio(measurement(slower, measurement(theirs)), share)
+        one = ratio(measurement(ours, measurement(theirs)), quantile)
+        other = ratio(measurement(slower, measurement(theirs)), quantile)
         assert (other.value, other.low, other.high) == pytest.approx(
             (factor * one.value, factor * one.low, factor * one.high), rel=1e-4
         )
 
-    def test_it_is_of_the_windows_quantiles(self):
-        # Nineteen quick tokens and two slow ones, in any order: the 95 % quantile is a slow one.
+    def test_it_compares_quantiles_of_windows(self):
+        # Nineteen fast tokens and two slow ones: the 95 % quantile is a slow one.
         ours = measurement([[10e6] * 19 + [30e6, 30e6]] * 3, measurement([[5e6] * 7] * 3))
         assert ratio(ours).value == pytest.approx(2)
         assert ratio(ours, 0.95).value == pytest.approx(6)
 
-    def test_one_window_that_was_disturbed_does_not_move_it(self):
+    def test_one_disturbed_window_does_not_change_it(self):
         ours = [[20e6 + 1e4 * window] for window in range(15)]
         quiet = ratio(measurement(ours, measurement([[10e6]] * 15)))
         disturbed = ratio(measurement([[9e9], *ours[1:]], measurement([[10e6]] * 15)))
         assert disturbed.value == pytest.approx(quiet.value, rel=1e-3)
 
     @pytest.mark.parametrize("count", [1, 2])
-    def test_too_few_windows_bound_nothing(self, count):
+    def test_too_few_windows_give_no_interval(self, count):
         known = ratio(measurement([[4e6]] * count, measurement([[2e6]] * count)))
         assert (known.value, known.low, known.high) == (pytest.approx(2), None, None)
 
@@ -293,13 +293,13 @@ class TestRatio:
         assert math.log(known.high) == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
         assert math.log(known.low) == pytest.approx(-math.log(known.high))
 
-    def test_six_windows_reach_from_the_least_to_the_most(self):
-        # In an order in which none resembles the one before it.
+    def test_the_interval_of_six_windows_is_their_range(self):
+        # The order has no correlation between neighbours.
         ours = [[1e9 * math.exp(log)] for log in (0.3, -0.1, 0.7, 0.0, 0.2, 0.1)]
         known = ratio(measurement(ours, measurement([[1e9]] * 6)))
         assert (math.log(known.low), math.log(known.high)) == pytest.approx((-0.1, 0.7))
 
-    def test_windows_that_resemble_the_ones_before_them_tell_less(self):
+    def test_correlated_windows_give_a_wider_interval(self):
         logs = np.random.default_rng(0).normal(0, 0.1, 30)
         widths = []
         for order in (logs, np.sort(logs)):
@@ -308,24 +308,24 @@ class TestRatio:
             widths.append(math.log(known.high / known.low))
         assert widths[1] > 2 * widths[0]
 
-    def test_without_a_reference_there_is_none(self):
+    def test_it_requires_a_reference(self):
         with pytest.raises(ValueError, match=r"^reference: tg64@1024 was measured without one$"):
             ratio(measurement([[1e6]]))
 
 
 class TestInterval:
-    def test_windows_of_several_measurements_count_together(self):
+    def test_windows_of_several_measurements_are_combined(self):
         # Logarithms -0.1, 0 and 0.1: the standard error is 0.1 / sqrt(3), and t is 4.303.
         one, other = [[1e9 * math.exp(-0.1)], [1e9]], [[1e9 * math.exp(0.1)]]
         known = interval_ms([measurement(one), measurement(other)])
         assert math.log(known.high / 1e3) == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
         assert known.low * known.high == pytest.approx(1e6)
 
-    def test_too_few_windows_bound_nothing(self):
+    def test_too_few_windows_give_no_interval(self):
         assert interval_ms([measurement([[4e6]] * 2)]) is None
 
 
-def seen(at_s: float, busy_s: Sequence[float], steal_s: Sequence[float], own_s: float):
+def counters(at_s: float, busy_s: Sequence[float], steal_s: Sequence[float], own_s: float):
     return CpuCounters(
         at_ns=round(1e9 * at_s), busy_s=tuple(busy_s), steal_s=tuple(steal_s), own_s=own_s
     )
@@ -336,38 +336,38 @@ class TestDisturbance:
     def disturbance(clock, cores, ours, theirs) -> Disturbance | None:
         loading = replace(LOADING, cores=cores)
         models = (
-            steady(clock, 1e9, loading=loading, counters=list(counters))
-            for counters in (ours, theirs)
+            steady(clock, 1e9, loading=loading, counters=list(snapshots))
+            for snapshots in (ours, theirs)
         )
         (measured,) = measure_paired(*models, [TimingBudget(workload=PREFILL)], print)
         assert measured.disturbance == measured.reference.disturbance
         return measured.disturbance
 
-    # In 10 s both processes use 4 s of core 1 each and others 1 s; half a second of it is stolen.
-    OURS = (seen(100, [50, 30], [0, 2], 7), seen(110, [55, 39], [3, 2.5], 11))
-    THEIRS = (seen(100, [50, 30], [0, 2], 1), seen(110, [55, 39], [3, 2.5], 5))
+    # In 10 s, each process uses 4 s of core 1 and other processes 1 s; 0.5 s of it are stolen.
+    OURS = (counters(100, [50, 30], [0, 2], 7), counters(110, [55, 39], [3, 2.5], 11))
+    THEIRS = (counters(100, [50, 30], [0, 2], 1), counters(110, [55, 39], [3, 2.5], 5))
 
-    def test_own_time_is_taken_out_and_cores_are_told_apart(self, clock):
+    def test_own_time_is_subtracted_and_cores_are_distinguished(self, clock):
         found = self.disturbance(clock, (1,), self.OURS, self.THEIRS)
         assert found == Disturbance(
             steal=pytest.approx(0.05), beside=pytest.approx(0.1), elsewhere=pytest.approx(0.5)
         )
 
     @pytest.mark.parametrize("cores", [(), (0, 1)])
-    def test_shares_are_of_all_measuring_cores_and_all_where_none_is_pinned(self, clock, cores):
+    def test_fractions_refer_to_all_measuring_cores_or_to_all_if_none_is_pinned(self, clock, cores):
         found = self.disturbance(clock, cores, self.OURS, self.THEIRS)
         assert found == Disturbance(
             steal=pytest.approx(3.5 / 20), beside=pytest.approx(6 / 20), elsewhere=0
         )
 
-    def test_ticks_do_not_make_others_use_less_than_nothing(self, clock):
-        idle = seen(0, [0, 0], [0, 0], 0), seen(10, [0, 7.99], [0, 0], 4)
+    def test_the_load_of_other_processes_is_never_negative(self, clock):
+        idle = counters(0, [0, 0], [0, 0], 0), counters(10, [0, 7.99], [0, 0], 4)
         assert self.disturbance(clock, (1,), idle, idle).beside == 0
 
-    def test_one_model_alone_has_its_own_time(self, clock):
+    def test_only_the_time_of_a_single_model_is_subtracted(self, clock):
         model = steady(clock, 1e9, counters=list(self.OURS))
         (measured,) = measure_alone(model, [TimingBudget(workload=PREFILL)], print)
         assert measured.disturbance.beside == pytest.approx(0.5)
 
-    def test_where_the_system_keeps_no_counters_nothing_is_said(self, clock):
+    def test_without_counters_it_is_none(self, clock):
         assert self.disturbance(clock, (1,), self.OURS, ()) is None

@@ -1,4 +1,4 @@
-"""The command as a user runs it: a process with arguments, output and an exit code."""
+"""Fixtures that run `nas` as a user does: a process with arguments, output and an exit code."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def run_nas(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
         env=os.environ | {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"},
         capture_output=True,
         text=True,
-        timeout=600,  # far more than it takes on a busy machine
+        timeout=600,  # far more than any command takes, even on a busy machine
         check=False,
     )
 
@@ -35,7 +35,7 @@ def nas(tmp_path: Path) -> Nas:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """The file of a tiny study, in the folder in which `nas` runs."""
+    """Write the file of a tiny study into the folder in which `nas` runs."""
     return write_study(tmp_path)
 
 

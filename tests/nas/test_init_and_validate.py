@@ -13,7 +13,7 @@ from tests.nas.tiny_study import STUDY
 def test_planning_reports_what_it_is_doing(
     study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Every step takes long if the corpus is large or the machine is busy."""
+    """Every step takes a long time if the corpus is large or the machine is busy."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     said: list[str] = []

@@ -20,13 +20,13 @@ from studies.spec.study_file import read_spec
 from studies.storage.store import Store
 from tests.nas.tiny_study import STUDY, start_nas, write_study
 
-# Tests that look at candidates alone leave it out: half of a run's time goes to training it.
+# Tests that only look at candidates omit the reference model, whose training is half of a run.
 REFERENCES = 'references = ["lfm2.5-230m"]\n'
 
 
 @pytest.fixture(scope="session")
 def finished_folder(nas_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all workers of pytest-xdist, whose temporary folders lie in one folder."""
+    """The folder of a study that has ended, shared by all workers of pytest-xdist."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
@@ -199,7 +199,7 @@ def test_ctrl_c_says_how_to_resume_and_loses_nothing(nas, study: Path, tmp_path:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert "run the same command again to resume; the interrupted training restarts" in errors
+    assert "run the same command again to resume; the interrupted training run restarts" in errors
     assert "Traceback" not in errors
     kept = _candidates(tmp_path / "nas.db")
     assert nas("run", "tiny.toml").returncode == 0

@@ -1,4 +1,4 @@
-"""A study that takes seconds, with real training on a small text and simulated latencies."""
+"""A study of a few seconds, with real training on a small text and simulated latencies."""
 
 import os
 import subprocess
@@ -56,7 +56,7 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
 
 
 def start_nas(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start `nas ARGUMENTS` in a folder, for tests that end the process early."""
+    """Start `nas ARGUMENTS` in a folder, for tests that stop the process before it ends."""
     return subprocess.Popen(
         [sys.executable, "-m", "nas.cli", *arguments],
         cwd=folder,

@@ -38,7 +38,7 @@ def test_elements_in_the_range_of_the_codes_are_off_by_at_most_half_a_step(matri
     quantized = quantize(matrix, bits)
     exact, coded = blocks_of(matrix), blocks_of(dequantize(quantized))
     scales = quantized.scales.astype(np.float64)[..., None]
-    # One side has one code fewer, where an element of the largest magnitude is off by a whole step.
+    # Codes reach one step less far on one side, where the largest element is off by a whole step.
     ends = -(2 ** (bits - 1)) * scales, (2 ** (bits - 1) - 1) * scales
     reachable = np.clip(exact, np.minimum(*ends), np.maximum(*ends))
     assert (np.abs(reachable - coded) <= 0.5 * np.abs(scales) * (1 + 1e-5)).all()

@@ -46,7 +46,7 @@ def test_scaling_to_the_same_size_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_larger_target_gives_a_larger_and_no_shallower_model(name: str) -> None:
-    # The targets differ by more than two models may miss them by.
+    # The targets differ by more than two models may deviate from them.
     sizes = [scale_architecture(preset(name), round(300e6 * 1.3**step)) for step in range(12)]
     assert [total(size) for size in sizes] == sorted(total(size) for size in sizes)
     depths = [len(size.layers) for size in sizes]

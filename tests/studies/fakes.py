@@ -42,7 +42,7 @@ ENVIRONMENT = Environment(
 
 
 def small_spec(storage: str, **changes: object) -> StudySpec:
-    """Return a study of three objectives and up to six layers, a space that no test exhausts."""
+    """Return a study with three objectives, whose space is too large for a test to exhaust."""
     space = Space(
         depth=(4, 6),
         width=(256, 512),
@@ -63,7 +63,7 @@ def small_spec(storage: str, **changes: object) -> StudySpec:
 
 
 def unlucky(architecture: Architecture, fraction: float) -> bool:
-    """Return whether an architecture is in a fixed subset of about this fraction of all."""
+    """Return whether an architecture is in a fixed subset, which is about this fraction of all."""
     return int(architecture_hash(architecture), 16) % 1_000 < 1_000 * fraction
 
 

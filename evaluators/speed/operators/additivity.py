@@ -1,8 +1,8 @@
-"""The time of a whole model, predicted as the sum of its parts' times and compared with its own.
+"""Predicts the time of a whole model as the sum of its parts' times, and compares it with its own.
 
-A layer costs as much as a layer of its mixer's probe, which has the mixer, a feed-forward as wide
-as the model and a proportional part of everything else. The additional width of its feed-forward
-and the size of the vocabulary are added.
+A layer is counted as one layer of its mixer's probe, which has the mixer, a feed-forward as wide as
+the model and a proportional part of everything else. The costs of a wider feed-forward and of a
+larger vocabulary are added.
 """
 
 import contextlib
@@ -59,7 +59,7 @@ class Additivity:
 
 
 def additivity(profile: Profile) -> tuple[Additivity, ...]:
-    """Compare whole models with the sums of their parts, at every workload with times of both."""
+    """Compare whole models with the sums of their parts, for each workload with times of both."""
     return tuple(_additivity(profile))
 
 

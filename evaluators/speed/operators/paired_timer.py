@@ -52,7 +52,7 @@ class ProfileBudget:
 class PairedTimer:
     """Times the models of one setting in one round, with the reference model loaded throughout.
 
-    Use it in `with`, which ends the reference model's process.
+    Use it as a context manager, which ends the reference model's process.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class PairedTimer:
             round_number: The number of the round, counted from 0.
             capacity: The number of tokens that caches have room for; no time depends on it.
             cache: Stores the calibrations of the reference model.
-            quiet: Reserves the machine for a measurement; None waits at most some seconds per round
-                for other programs.
+            quiet: Reserves the machine for a measurement; None waits for other programs, but at
+                most some seconds per round.
         """
         self._runner = runner
         self._quantization = setting.quantization
@@ -173,7 +173,7 @@ class PairedTimer:
 
 
 def paired_ratio(evaluation: Evaluation) -> PairedRatio:
-    """Return the ratio of times from an evaluation that a PairedTimer made."""
+    """Return the ratio of times that an evaluation of a PairedTimer contains."""
     score, (measurement,) = evaluation.scores[0], evaluation.measurements
     if score.low is None or score.high is None:
         return PairedRatio(value=score.value, deviation=None)
@@ -184,5 +184,5 @@ def paired_ratio(evaluation: Evaluation) -> PairedRatio:
 
 
 def reference_ms(evaluation: Evaluation) -> float:
-    """Return the reference model's median time, in ms, from an evaluation of a PairedTimer."""
+    """Return the reference model's median time, in ms, that such an evaluation contains."""
     return evaluation.scores[1].value

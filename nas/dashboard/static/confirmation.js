@@ -16,7 +16,7 @@ export function drawConfirmation(into, study) {
       element(
         "p",
         { class: "quiet" },
-        "The front has not been confirmed by longer trainings yet. To confirm it, run ",
+        "The front has not been confirmed by longer training yet. To confirm it, run ",
         element("code", {}, `nas confirm ${name}`),
         ".",
       ),

@@ -13,15 +13,15 @@ export function figure(value) {
 export function percent(fraction) {
   if (fraction === null || fraction === undefined) return "–";
   const value = 100 * fraction;
-  if (value > 0 && value < 0.05) return "< 0.1 %";
+  if (value > 0 && value < 0.05) return "<0.1 %";
   return `${value !== 0 && Math.abs(value) < 10 ? value.toFixed(1) : Math.round(value)} %`;
 }
 
-/** @param {number | null} probability @returns {string} `97%`, `>99%` or `<1%`, as in the terminal and the report */
+/** @param {number | null} probability @returns {string} `97 %`, `>99 %` or `<1 %`, as in the terminal and the report */
 export function probabilityText(probability) {
   if (probability === null) return "–";
-  if (probability > 0.99 && probability < 1) return ">99%";
-  return probability > 0 && probability < 0.01 ? "<1%" : `${Math.round(100 * probability)}%`;
+  if (probability > 0.99 && probability < 1) return ">99 %";
+  return probability > 0 && probability < 0.01 ? "<1 %" : `${Math.round(100 * probability)} %`;
 }
 
 /** @param {number} seconds @returns {string} such as `43 s`, `12 min` or `3 h 20 min` */

@@ -206,6 +206,9 @@ function captionOf(shown, x, y) {
   if (shown.some((row) => row.role === "stopped")) {
     parts.push("A trial that was stopped early is drawn at its predicted loss.");
   }
-  if (missing) parts.push(`${counted(missing, "trial")} without both scores ${missing === 1 ? "is" : "are"} not drawn.`);
+  if (missing) {
+    const which = counted(missing, "trial that lacks", "trials that lack");
+    parts.push(`${which} one of the two scores ${missing === 1 ? "is" : "are"} not drawn.`);
+  }
   return parts.join(" ");
 }

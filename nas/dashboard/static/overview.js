@@ -18,7 +18,7 @@ export function overviewSection(page) {
     const tiles = [
       [`${ended.toLocaleString("en-US")} of ${counts.total.toLocaleString("en-US")}`, "candidates ended", duration(spent)],
       [figure(study.document.front.length), "on the front", counted(counts.complete, "complete", "complete")],
-      [figure(counts.infeasible), "infeasible", rejected ? `${counted(rejected, "proposal")} refused by rules` : ""],
+      [figure(counts.infeasible), "infeasible", rejected ? `${counted(rejected, "proposal")} rejected by rules` : ""],
       [figure(counts.stopped), "stopped early", counts.duplicates ? counted(counts.duplicates, "duplicate") : ""],
       [figure(counts.failed), "failed", counts.interrupted ? `${counts.interrupted} interrupted` : ""],
       [figure(counts.running), "running", ""],

@@ -7,7 +7,7 @@ import { choice, element, fill, section } from "./dom.js";
 import { clock, counted, duration, figure, percent } from "./format.js";
 import { title } from "./study.js";
 
-const DISTURBED = 0.05; // as a fraction of the measuring cores
+const DISTURBED = 0.05; // as a fraction of the measuring cores' time
 
 /** @param {import("./draw.js").Page} page */
 export function reliabilitySection(page) {
@@ -41,9 +41,9 @@ export function reliabilitySection(page) {
     const option = {
       grid: { left: 52, right: 14, top: 14, bottom: 44 },
       tooltip: tooltip(({ data }) =>
-        data ? `${data[3]}: ±${figure(data[1])} %\nload from other processes: ${percent(data[2])} of the cores` : ""),
+        data ? `${data[3]}: ±${figure(data[1])} %\nload from other processes: ${percent(data[2])} of the cores' time` : ""),
       xAxis: valueAxis("trial", { scale: false }),
-      yAxis: valueAxis("± % of the time", { nameGap: 38, min: 0, scale: false }),
+      yAxis: valueAxis("± % of the value", { nameGap: 38, min: 0, scale: false }),
       series: [
         {
           type: "scatter",
@@ -70,7 +70,7 @@ export function reliabilitySection(page) {
     summary.textContent = timedRows.length
       ? `${figure(settled.length)} of ${counted(timedRows.length, "timed trial")} reached the requested precision ` +
         `of ±${figure(requested)} %. In ${counted(disturbed.length, "trial")}, other processes used more than ` +
-        `${100 * DISTURBED} % of the measuring cores. ` +
+        `${100 * DISTURBED} % of the measuring cores' time. ` +
         (waited
           ? `In total, timings waited ${duration(waited)} for a quiet machine.`
           : "No timing waited for a quiet machine.")
@@ -142,7 +142,7 @@ export function reliabilitySection(page) {
     element: section(
       "reliability",
       "Reliability",
-      "The precision of the timings, the stability of the machine, and the confirmation by longer trainings.",
+      "The precision of the timings, the stability of the machine, and the confirmation by longer training.",
       summary,
       element(
         "div",

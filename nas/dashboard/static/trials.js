@@ -159,7 +159,7 @@ export function trialsSection(page) {
     element: section(
       "trials",
       "Trials",
-      "The selection applies to all views: trials selected here are ringed in the chart of the front.",
+      "The selection applies to all views: trials selected here are circled in the chart of the front.",
       element(
         "div",
         { class: "controls" },

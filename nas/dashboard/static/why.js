@@ -24,7 +24,7 @@ export function whySection(page) {
     const now = study.complete.length;
     const outdated = why.trials < now ? ` Updating: ${counted(now, "trial")} are complete now.` : "";
     const basis =
-      `Based on ${counted(why.trials, "complete trial")}.${outdated} Importance of a choice: ${why.method}.`;
+      `Based on ${counted(why.trials, "complete trial")}.${outdated} ${why.method}`;
     lead.textContent = why.note === null ? basis : `${why.note}${outdated}`;
   }
 
@@ -92,7 +92,7 @@ function importances({ objective, explained, choices }) {
       {},
       element("th", { scope: "row" }, choice),
       element("td", { class: "bars" }, element("span", { class: "track" }, bar, spread)),
-      element("td", { class: "number", title: `95 % of the resampled values: ${percent(low)} to ${percent(high)}` }, percent(share)),
+      element("td", { class: "number", title: `95 % interval over the random splits: ${percent(low)} to ${percent(high)}` }, percent(share)),
     );
   });
   return element(
@@ -132,7 +132,7 @@ function placement({ letters, best, rest, best_trials, rest_trials }, mixers) {
       "figcaption",
       {},
       element("b", {}, "Where each mixer is used"),
-      "in % of the layers in each tenth of the depth",
+      " in % of the layers in each tenth of the depth",
     ),
     element(
       "div",

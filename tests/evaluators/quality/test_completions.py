@@ -50,7 +50,7 @@ class TestWindows:
         assert tokenizer.token_bytes[scored].sum() == len(text.encode())
 
     def test_every_target_has_its_context_before_it(self, tokenizer, context_length):
-        """The context is as long as fits, and at least half of a window."""
+        """The context is as long as the window allows, and at least half of a window."""
         windows = held_out_windows(tokenizer, EXAMPLES, context_length).windows
         assert windows.inputs_BT.shape[1] <= context_length
         scored = [

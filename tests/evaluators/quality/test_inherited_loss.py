@@ -52,7 +52,7 @@ def candidate(layout: str, space: Space = SPACE) -> Architecture:
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    # torch creates this folder with the first optimizer, by default among the temporary files.
+    # torch creates this folder, by default among the temporary files, for the first optimizer.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))
     monkeypatch.setattr(
         training,

@@ -25,7 +25,7 @@ BRIEF = TrainingSettings(context_length=32, batch_size=2, token_budget=640)
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    # torch creates this folder with the first optimizer, by default among the temporary files.
+    # torch creates this folder, by default among the temporary files, for the first optimizer.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))
 
 

@@ -24,7 +24,7 @@ TINY = RecallSettings(
 
 @pytest.fixture(autouse=True)
 def no_torch_folder_among_temporary_files(tmp_path, monkeypatch) -> None:
-    """torch creates one with the first optimizer."""
+    """Move the folder that torch creates for the first optimizer."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))
 
 

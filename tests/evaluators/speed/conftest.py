@@ -1,4 +1,4 @@
-"""A short calibration, which takes most of the time of these tests otherwise."""
+"""Shortens the calibration, which would otherwise take most of the time of these tests."""
 
 import pytest
 

@@ -32,7 +32,7 @@ def characters(corpus: Corpus) -> str:
     return "".join(sorted("".join(corpus.training + corpus.held_out)))
 
 
-def test_every_document_is_in_exactly_one_of_both_texts(tmp_path: Path) -> None:
+def test_every_document_is_in_exactly_one_of_the_two_texts(tmp_path: Path) -> None:
     documents = {f"{seed}.txt": document(seed) for seed in range(40)}
     corpus = read_corpus(write(tmp_path, documents))
 

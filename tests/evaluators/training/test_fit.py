@@ -37,7 +37,7 @@ SETTINGS = TrainingSettings(context_length=16, batch_size=2, token_budget=320)
 
 
 def pattern(length: int, vocab_size: int = 64, seed: int = 0) -> np.ndarray:
-    """Ids of which each follows from the one before it, except for one in ten."""
+    """Return ids that each follow from the id before, except for one in ten, which is random."""
     draw = np.random.default_rng(seed)
     ids = [1]
     while len(ids) < length:

@@ -1,4 +1,4 @@
-"""Tests of the dashboard's server, with requests of its own page and of other pages."""
+"""Tests of the dashboard's server, with requests from its own page and from other pages."""
 
 import json
 import re

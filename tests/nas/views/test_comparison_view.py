@@ -51,7 +51,7 @@ def measurement(workload: str, *samples_ms: float, **changes: object) -> Measure
 
 
 def paired(model: Measurable, ratio: float, **changes: object) -> Measured:
-    """Make a model whose reference model's median has an interval of about half a per cent."""
+    """Make a model whose reference model has a median with an interval of about 0.5 %."""
     reference_ms = {"tg64@1024": (10.0, 10.1, 9.9) * 3, "pp512": (1820.0, 1830.0, 1810.0) * 3}
     return Measured(
         model=model,

@@ -81,12 +81,12 @@ def confirmation(make_trial) -> Confirmation:
 
 def test_32_layers_and_four_objectives_fit_80_columns(confirmation, front, render) -> None:
     shown = render(confirmation_view(confirmation, front))
-    for whole in ("117", "1.100", "1.265", "20.20", "400 k", "1.6 M", ">99%", "62%", "–"):
+    for whole in ("117", "1.100", "1.265", "20.20", "400 k", "1.6 M", ">99 %", "62 %", "–"):
         assert whole in shown
     assert "caca" in shown  # the part of the layout that fits on the line
 
 
-def test_inherited_losses_are_not_described_as_those_of_short_trainings(
+def test_inherited_losses_are_not_described_as_those_of_short_runs(
     confirmation, front, render
 ) -> None:
     shared = replace(confirmation, inherited=True)
@@ -108,18 +108,18 @@ def test_objectives_that_were_not_retrained_are_named(confirmation) -> None:
     assert not any("These probabilities" in each for each in confirmation_findings(confirmation))
 
 
-def test_a_task_of_long_trainings_is_described_as_one(confirmation, front, render) -> None:
+def test_a_task_of_long_training_runs_is_described_as_one(confirmation, front, render) -> None:
     task = {"task": Score(name="task", value=1.0, unit="bits/byte", low=0.9, high=1.1)}
     candidates = tuple(
         replace(each, remeasured={**each.remeasured, **task}) for each in confirmation.candidates
     )
     findings = list(confirmation_findings(replace(confirmation, candidates=candidates)))
     assert (
-        "These probabilities use the task scores of the long trainings, with the seed noise of the "
-        "short ones, drawn independently of the loss."
+        "These probabilities use the task scores of the long training runs with the seed noise of "
+        "the short ones, drawn independently of the loss."
     ) in findings
     (times,) = [each for each in findings if each.startswith("Median change of remeasured scores")]
-    assert "task" not in times  # it comes from a training of another length
+    assert "task" not in times  # it comes from training of another length
     partly = replace(confirmation, candidates=(*candidates[:-1], confirmation.candidates[-1]))
     lines = render(confirmation_view(partly, front)).splitlines()
     (last,) = [line.split() for line in lines if line.strip().startswith("118* ")]
@@ -130,12 +130,12 @@ def test_a_task_of_long_trainings_is_described_as_one(confirmation, front, rende
     assert first[-2] == "1.000"
 
 
-def test_what_is_assumed_about_the_long_trainings_is_stated_next_to_the_noise(confirmation) -> None:
+def test_what_is_assumed_about_the_long_runs_is_stated_next_to_the_noise(confirmation) -> None:
     findings = list(confirmation_findings(confirmation))
     assert findings[0].startswith("Seed noise of training on 400,000 tokens: 0.006 bits/byte (")
     assert findings[1] == (
-        "Each candidate has only one long training, which does not reveal its own seed noise; the "
-        "following findings assume that it equals that of the short trainings."
+        "Each candidate has only one long training run, which cannot show its own seed noise; the "
+        "following findings assume that this noise equals that of the short training runs."
     )
 
 
@@ -156,10 +156,10 @@ def test_every_figure_is_quoted_with_its_interval(confirmation) -> None:
     assert "less than 0.02" in ties
     assert "Pairs on the front that differ significantly in loss: 2 of 3." in ties
     assert "Not distinguishable by loss: trials 7 and 9." in findings
-    assert "Doubtful members: trial 9 (62%)." in findings
-    assert "Runners-up that may belong on the front: trial 117 (20%)." in findings
+    assert "Doubtful members: trial 9 (62 %)." in findings
+    assert "Runners-up that may belong on the front: trial 117 (20 %)." in findings
     assert any(each.startswith("Trial 118 failed in its training with seed 1") for each in findings)
-    assert any("decode 1.0% (at most 1.0%)" in each for each in findings)
+    assert any("decode 1.0 % (at most 1.0 %)" in each for each in findings)
     assert not any("incomplete" in each for each in findings)
 
 
@@ -190,7 +190,7 @@ def test_what_is_not_known_yet_is_left_out(confirmation, front, render) -> None:
     )
     (findings,) = confirmation_findings(started)
     assert findings.startswith(
-        "The confirmation is incomplete: 5 candidates lack the long training and 2 jobs are "
+        "The confirmation is incomplete: 5 candidates lack the long training run and 2 jobs are "
         "unfinished"
     )
     assert "1.250" in render(confirmation_view(started, front))
@@ -215,7 +215,7 @@ def test_one_line_states_the_confirmation_or_how_to_start_it(confirmation) -> No
 
 @pytest.mark.parametrize(
     ("probability", "text"),
-    [(None, "–"), (0.0, "0%"), (0.004, "<1%"), (0.5, "50%"), (0.9999, ">99%"), (1.0, "100%")],
+    [(None, "–"), (0.0, "0 %"), (0.004, "<1 %"), (0.5, "50 %"), (0.9999, ">99 %"), (1.0, "100 %")],
 )
 def test_a_probability_is_certain_only_where_it_is(probability, text: str) -> None:
     assert probability_text(probability) == text

@@ -1,4 +1,4 @@
-"""What is shown of work in progress, on a terminal and without one."""
+"""How work in progress is shown, with and without a terminal."""
 
 import pytest
 from rich.text import Text

@@ -30,7 +30,7 @@ def test_it_shows_the_current_trial_and_its_progress(make_trial, spec, render) -
     shown = render(study_view(progress, progress.started_at + 65))
     for fact in ("0 of 10 trials", "65 s so far", "trial 3", "ca" * 16, "354.5 million"):
         assert fact in shown
-    for fact in ("training", "25%", "1,024 tokens", "no candidate is complete yet"):
+    for fact in ("training", "25 %", "1,024 tokens", "no candidate is complete yet"):
         assert fact in shown
 
 

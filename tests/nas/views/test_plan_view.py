@@ -15,11 +15,11 @@ def test_the_view_shows_the_settings_and_the_cost(render) -> None:
     shown = render(plan_view(example_plan()))
     for fact in (
         "loss, decode (at most 12.5), with memory at most 400",
-        "1.2e+08 architectures; 50% of random draws",
+        "1.2e+08 architectures; 50 % of random draws",
         "10.0 to 40.0 million",
         "5.0 to 25.0 MB at int4",
         "hybrid-20m, interleaved, to ±3 % or for 3 s",
-        "8 MB to train on, 0.25 MB held out; a training reads it 2.5 times; 2 copies",
+        "8 MB to train on, 0.25 MB held out; a training run reads it 2.5 times; 2 copies",
         "about 11 min, less if trials are stopped early: per trial 10 s of timing + 50 s of "
         "training; references may take longer",
         "a" * 28,
@@ -59,7 +59,7 @@ def test_mixers_that_the_runtime_cannot_express_are_reported(render) -> None:
     plan = replace(
         example_plan(), expressible_share=0.25, inexpressible={"l": "it has no such layers"}
     )
-    assert "can express 25% of legal draws; never 'l': it has no such layers" in " ".join(
+    assert "can express 25 % of legal draws; never 'l': it has no such layers" in " ".join(
         render(plan_view(plan)).split()
     )
     assert plan_document(plan)["inexpressible_mixers"] == {"l": "it has no such layers"}
@@ -70,5 +70,5 @@ def test_a_small_fraction_is_a_percentage() -> None:
         training_bytes=10_000_000, held_out_bytes=300_000, read_bytes=9e4, note=None
     )
     assert corpus_usage_text(usage) == (
-        "10 MB to train on, 0.3 MB held out; a training reads 0.9 % of it"
+        "10 MB to train on, 0.3 MB held out; a training run reads 0.9 % of it"
     )

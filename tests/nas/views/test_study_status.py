@@ -42,9 +42,9 @@ def test_it_shows_what_has_ended_what_runs_and_what_failed(make_trial, render) -
     shown = render(status_view(_status(make_trial)))
     for fact in (
         "small  4 of 8 trials",
-        "50%",
+        "50 %",
         "2 complete, 1 infeasible, 1 failed, 1 running; 1 of them duplicates",
-        "trial 6 on process 77 on board: training, 50% 9 tokens",
+        "trial 6 on process 77 on board: training, 50 % 9 tokens",
         "lfm2-350m failed, diverged: no room",
         "trial 4 failed, diverged: loss 9 nats",
         "rule parameters rejected 3 draws",
@@ -128,7 +128,7 @@ def test_the_process_that_confirms_a_study_is_named(make_trial) -> None:
     lost = replace(begun, owner=replace(this_process(), pid=2**22 + 1))
     where = f"process {os.getpid()} on {platform.node()}"
     assert confirmation_status_line([begun, ended, failed, lost]) == (
-        "confirmation: 2 timings and trainings have ended, of which 1 failed; "
+        "confirmation: 2 timings and training runs have ended, of which 1 failed; "
         f"training of trial 7 is running in {where}"
     )
     assert status_document(_status(make_trial), [begun, ended, failed, lost])["repeats"] == {

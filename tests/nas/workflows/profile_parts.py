@@ -1,4 +1,4 @@
-"""A runner for tests, on which a model takes exactly as long as its parts do, with noise."""
+"""A runner for tests, on which the time of a model is the sum of its parts, with noise."""
 
 import contextlib
 import json
@@ -22,10 +22,12 @@ _NS_A_CACHED_VALUE = 40.0
 class PartsRunner:
     """Simulates a time per byte of weights and per cached value of attention.
 
-    noise: standard deviation of a sample; loading: that of a process (both of the logarithm).
-    lost: an operator that needs more memory than there is.
-    patience: number of windows after which Ctrl-C is pressed.
-    loads: number of models that have been loaded.
+    Attributes:
+        noise: Standard deviation between samples, of the logarithm.
+        loading: Standard deviation between processes, of the logarithm.
+        lost: An operator that needs more memory than is available.
+        patience: Number of windows after which Ctrl-C is pressed.
+        loads: Number of models that have been loaded.
     """
 
     noise: float = 0.01

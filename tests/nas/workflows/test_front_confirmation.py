@@ -17,7 +17,7 @@ from studies.storage.store import Store
 from tests.nas.tiny_study import STUDY, start_nas, write_study
 from tests.studies.fakes import all_stages
 
-# Formulas score its trials, so the candidates are drawn at random; only its confirmation trains.
+# Trials are scored by formulas and drawn at random; only the confirmation trains models.
 _STUDY = (
     STUDY.replace('references = ["lfm2.5-230m"]\n', "")
     .replace("vocab_size = [4096, 16384]", "vocab_size = [256]")
@@ -42,7 +42,7 @@ def _run(folder: Path, trials: int) -> str:
 
 
 def _trainings(folder: Path) -> list[tuple[object, ...]]:
-    """Return the retrainings that have ended, with the time of each."""
+    """Return the retraining runs that have ended, with the time of each."""
     with sqlite3.connect(folder / "nas.db", timeout=30) as database:
         return database.execute(
             "SELECT trial, fingerprint, ended_at FROM nas_repeats "
@@ -67,7 +67,7 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
-    assert "3 timings and 9 trainings are left" in errors
+    assert "3 timings and 9 training runs are left" in errors
     assert "run the same command again to resume" in errors
     assert "Traceback" not in errors
     kept = _trainings(tmp_path)
@@ -75,7 +75,7 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
 
     done = nas(*asked, "--json")
     assert done.returncode == 0, done.stderr
-    assert f"{9 - len(kept)} trainings are left" in done.stderr
+    assert f"{9 - len(kept)} training runs are left" in done.stderr
     found = json.loads(done.stdout)
     assert _trainings(tmp_path)[: len(kept)] == kept
     assert len(_trainings(tmp_path)) == 9
@@ -86,7 +86,7 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
     longs = [each["long_loss"] for each in candidates]
     assert longs == sorted(longs)
     for each in candidates:
-        # The study's own seed is 1: the long training has 2, the short ones those that follow.
+        # The study's seed is 1; the long training run has seed 2, and the short ones 3 and 4.
         assert each["fresh_losses"].keys() == {"3", "4"}
         assert set(each["again"]) == {"decode"}
         assert 0 <= each["front_probability"] <= 1
@@ -102,7 +102,7 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
     confirm(study, candidates=3, budget=2.0, storage=f"sqlite:///{tmp_path}/nas.db")
     assert read == ["text.txt"]  # a large corpus takes minutes
     shown = capsys.readouterr()
-    assert "all 12 timings and trainings are done" in shown.err
+    assert "all 12 timings and training runs are done" in shown.err
     assert (
         "latency: 3 of 3 candidates were evaluated on a different device, corpus or release; "
         "compare their new scores with the study's by rank only\n"

@@ -132,7 +132,7 @@ def test_corner_layouts_give_the_torch_models_logits(name, tmp_path):
 @pytest.mark.parametrize("name", SUPPORTED_PRESETS)
 def test_small_versions_of_presets_give_the_torch_models_logits(name, tmp_path):
     small = proxy_of(preset(name), 0.02, window_share=0.02)
-    # Eight layers contain every kind; over more, rounding of activations to half accumulates.
+    # Eight layers contain every kind; in deeper models, errors of half precision accumulate.
     model = random_model(replace(small, layers=small.layers[:8]))
     assert_parity(with_stored_weights(model, "fp16"), write(model, tmp_path))
 

@@ -1,4 +1,4 @@
-"""Tests of summaries with studies that are small enough to know the answer."""
+"""Tests of summaries with studies that are small enough for the answer to be known."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

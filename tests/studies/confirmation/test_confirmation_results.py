@@ -86,7 +86,7 @@ class Written:
 
 
 def _architecture(number: int) -> Architecture:
-    """An architecture with more parameters, the higher the number."""
+    """Return an architecture whose number of parameters grows with the number."""
     layer = Layer(mixer=ShortConv(kernel=1), feed_forward_width=32 * number)
     return Architecture(vocab_size=256, width=64, embedding_width=64, layers=(layer,))
 
@@ -160,7 +160,7 @@ def test_every_run_is_evaluated(written: Written) -> None:
     assert found.by_short_loss is not None
     assert found.by_short_loss.value == 1
     assert found.by_parameters is not None
-    # Models grow with their number; the long losses order them 0 2 1 3.
+    # Models grow with their number; their losses after long training order them 0, 2, 1, 3.
     assert found.by_parameters.value == pytest.approx(-0.8)
     assert found.by_non_embedding == found.by_parameters
     shares = [each.probability for each in found.candidates]
@@ -225,7 +225,7 @@ def test_losses_of_a_shared_network_are_marked_as_inherited(written: Written) ->
     shared = replace(front, spec=front.spec.model_copy(update={"proxy": proxy}))
     found = read_confirmation(written.store, shared)
     assert found is not None
-    # The seed noise of trainings is not that of inherited losses.
+    # The seed noise of training runs is not that of inherited losses.
     assert (found.inherited, found.ceiling) == (True, None)
     assert found.by_short_loss is not None
 

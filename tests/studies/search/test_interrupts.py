@@ -1,4 +1,4 @@
-"""When Ctrl-C is raised, and what is still done before it is."""
+"""When Ctrl-C is raised, and what finishes before it is."""
 
 # ruff: noqa: PT012 - the tests are about what runs after the key press and what does not
 

@@ -288,7 +288,7 @@ class TestRefusals:
     def test_another_paired_reference(
         self, spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Also if the file names none and another release has a preset that is nearer in size."""
+        """This also applies if the file names none and a later release has a nearer preset."""
         run_with_fakes(spec, store)
         run_with_fakes(spec, store)
         later = {"hybrid-20m": preset("lfm2-2.6b"), "lfm2-700m": preset("lfm2-700m")}

@@ -60,7 +60,7 @@ def budgeted(
 def test_a_candidate_predicted_above_a_budget_is_not_measured(
     budgeted: tuple[Store, FakeEvaluator, tuple[Trial, ...]],
 ) -> None:
-    """The fake device is a sum of parts without noise, so every prediction must be right."""
+    """Times of the fake device are sums of parts without noise, so predictions must be right."""
     store, latency, trials = budgeted
     unmeasured = [trial for trial in trials if "predicted" in reason(trial)]
     assert len(unmeasured) > 5
@@ -101,7 +101,7 @@ def test_nothing_is_predicted_on_a_device_that_is_not_a_sum_of_parts(
 
 
 def test_references_are_measured_whatever_is_predicted(sqlite_url: str, store: Store) -> None:
-    """The device is lost during the reference and back when the candidates have ended."""
+    """The device is lost during the reference model and returns when the candidates have ended."""
     spec = limited(sqlite_url, references=("lfm2-350m",))
     latency = fakes.latency()
     latency.failing = lambda architecture: architecture == preset("lfm2-350m")

@@ -100,7 +100,7 @@ def test_every_complete_trial_has_every_constraint(ran: Ran) -> None:
 
 
 def test_optunas_own_front_has_only_complete_candidates(ran: Ran) -> None:
-    """A stopped candidate, told with an estimated loss, is dominated by the one that stopped it."""
+    """Optuna gets an estimated loss for a stopped candidate, which a complete one dominates."""
     study = optuna.load_study(study_name=ran.spec.name, storage=ran.store.optuna_storage())
     assert study.best_trials
     assert {ran.trials[frozen.number].state for frozen in study.best_trials} == {"complete"}

@@ -105,7 +105,7 @@ class TestRungs:
     def test_rivals_within_measurement_noise_stop_nobody(
         self, spec: StudySpec, store: Store
     ) -> None:
-        """All are equally fast. A candidate that may be faster by its interval is not stopped."""
+        """All candidates are equally fast, but one whose interval is wide might be faster."""
         outcomes = {}
         for name, low in (("exact", 5.0), ("noisy", 4.9)):
             stages = all_stages()
@@ -120,7 +120,7 @@ class TestRungs:
 
 
 def _constant(name: str, low: float) -> Callable[[Architecture, Report], Evaluation]:
-    """Return a measurement that is 5 ms with the lower bound `low` for every architecture."""
+    """Return a function that measures 5 ms, with the lower bound `low`, for any architecture."""
     score = Score(name=name, value=5.0, unit="ms", low=low, high=6.0)
     return lambda architecture, report: Evaluation(scores=(score,), seconds=0.0)
 

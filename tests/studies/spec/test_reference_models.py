@@ -1,4 +1,4 @@
-"""Which model the candidates of a study are timed interleaved with."""
+"""The choice of the reference model that a study times its candidates with."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Writes the golden database of the current schema; run once per schema, before its release.
+"""Write the golden database of the current schema. Run it once per schema, before its release.
 
 python -m tests.studies.storage.golden.write
 """
@@ -19,7 +19,7 @@ from tests.studies.fakes import all_stages, small_spec, training, unlucky
 
 
 def golden_spec(url: str) -> StudySpec:
-    """A study whose trials have every outcome."""
+    """Return a study whose trials have every outcome."""
     rules = Rules(parameters=(1_500_000, 9_000_000))
     return small_spec(
         url,
