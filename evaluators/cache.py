@@ -69,7 +69,7 @@ class NoCache:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cached:
-    """An Evaluator that returns cached evaluations and caches those that it has to make.
+    """An Evaluator that returns cached evaluations, and caches new ones.
 
     Failures are not cached, because they may be due to chance.
 

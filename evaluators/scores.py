@@ -68,7 +68,7 @@ def _timed(phase: Phase, unit: str, *, per: str) -> tuple[ScoreDefinition, ...]:
             name=f"{phase}_per_byte",
             unit="us/byte",
             is_additive=False,
-            meaning="median time per byte of the text that the tokens stand for",
+            meaning="median time per byte of the text that the tokens represent",
         ),
     )
 

@@ -94,7 +94,8 @@ class Bench:
         end = depth + workload["tokens"]
         if end > session.capacity:
             raise ValueError(
-                f"tokens: {end} with the depth is above the capacity of {session.capacity}"
+                f"tokens: {end} tokens, including the depth, exceed the capacity of "
+                f"{session.capacity}"
             )
         at_once = 1 if workload["phase"] == "decode" else workload["tokens"]
         name = json.dumps(workload, sort_keys=True)

@@ -71,7 +71,7 @@ class _FakeModel:
 
     def time(self, workload: Workload, samples: int) -> Window:
         if workload.tokens + workload.depth > self._capacity:
-            raise RunnerError("refused", f"{workload} is above {self._capacity}, the capacity")
+            raise RunnerError("refused", f"{workload} exceeds the capacity of {self._capacity}")
         at_once = workload.tokens if workload.phase == "prefill" else 1
         nanoseconds = 100 * at_once * (self._kilobytes + workload.depth)
         generator = np.random.default_rng((self._seed, workload.depth, self._windows[workload]))

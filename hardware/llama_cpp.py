@@ -142,7 +142,10 @@ class _LlamaCppModel:
     def _time(self, workload: Workload, samples: int) -> Window:
         longest = workload.depth + workload.tokens
         if longest > self._capacity:
-            reason = f"tokens: {longest} with the depth is above the capacity of {self._capacity}"
+            reason = (
+                f"tokens: {longest} tokens, including the depth, exceed the capacity of "
+                f"{self._capacity}"
+            )
             raise RunnerError("refused", reason)
         samples_per_run = 1 if workload.phase == "prefill" else _tokens_per_run(workload)
         peak_memory_bytes, samples_ns = 0, list[int]()

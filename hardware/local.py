@@ -230,7 +230,7 @@ def crash(returncode: int, errors: str) -> RunnerError:
         return RunnerError("out of memory", "killed (SIGKILL), probably out of memory")
     if returncode < 0:
         return RunnerError(
-            "crashed", f"the process was ended by signal {-returncode}: {last_lines}"
+            "crashed", f"the process was terminated by signal {-returncode}: {last_lines}"
         )
     return RunnerError("refused", f"exit code {returncode}: {last_lines}")
 
@@ -242,7 +242,8 @@ def _check_memory(model: Path, capacity: int) -> None:
     if needed > available:
         raise RunnerError(
             "out of memory",
-            f"measuring needs about {needed / 1e9:.1f} GB; {available / 1e9:.1f} GB are free",
+            f"measuring needs about {needed / 1e9:.1f} GB, but only {available / 1e9:.1f} GB is "
+            "free",
         )
 
 
@@ -251,7 +252,7 @@ def _check_disk(model: Path) -> None:
     if needed > free:
         raise RunnerError(
             "refused",
-            f"the weights need {needed / 1e6:,.1f} MB; {free / 1e6:,.1f} MB are free in "
+            f"the weights need {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB is free in "
             f"{model.parent}; set TMPDIR to use another folder",
         )
 

@@ -49,8 +49,8 @@ def parse_workload(text: str) -> Workload:
     match = _WORKLOAD.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"workload: '{text}' is not ppN (prefill), tgN (decode) or either @DEPTH, "
-            "such as pp512 or tg128@1024"
+            f"workload: '{text}' is not ppN (prefill) or tgN (decode), optionally followed by "
+            "@DEPTH, such as pp512 or tg128@1024"
         )
     return Workload(
         phase="prefill" if match["phase"] == "pp" else "decode",

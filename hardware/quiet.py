@@ -189,7 +189,7 @@ def _wait_for_quiet(report: Say, cores: Sequence[int], patience_s: float) -> Non
         if disturbance is None:
             return
         left_s = end - time.monotonic()
-        next_step = f"waiting for up to {left_s:.0f} s" if left_s > 0 else "measuring regardless"
+        next_step = f"waiting for up to {left_s:.0f} s" if left_s > 0 else "measuring anyway"
         report(f"{disturbance}; {next_step}")
 
 

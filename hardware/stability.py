@@ -61,7 +61,7 @@ class TimingBudget:
         if not 0 < self.seconds < math.inf:
             raise ValueError(f"seconds: {self.seconds} is not a positive number")
         if self.fewest < 1:
-            raise ValueError(f"fewest: {self.fewest} is not 1 or more windows")
+            raise ValueError(f"fewest: {self.fewest} is not at least 1 window")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,9 @@ def ratio(measurement: Measurement, quantile: float = 0.5) -> Ratio:
         ValueError: The measurement has no reference.
     """
     if measurement.reference is None:
-        raise ValueError(f"reference: {measurement.workload} was measured without one")
+        raise ValueError(
+            f"reference: {measurement.workload} was measured without a reference model"
+        )
     return _estimate(
         _log_quantiles(measurement, quantile) - _log_quantiles(measurement.reference, quantile)
     )

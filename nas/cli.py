@@ -51,6 +51,13 @@ for command in (
     name = command.__name__.rpartition(".")[2]
     app.command(name.rstrip("_"))(getattr(command, name))  # `import` is a keyword of Python
 
+# pydantic's types of error about one option, in our words.
+_NOT = {
+    "int_parsing": "{text} is not a whole number",
+    "float_parsing": "{text} is not a number",
+    "greater_than_equal": "{given} is not at least {ge:,}",
+    "less_than_equal": "{given} is not at most {le:,}",
+}
 _EXIT_USER_ERROR = 2
 _EXIT_INTERRUPTED = 130
 
@@ -78,7 +85,9 @@ def main() -> None:
 
 def _sentence(error: typer.TyperException) -> str:
     """Describe an error in the command line in the style of our other errors."""
-    from search_space.input_errors import suggest_name
+    from pydantic import ValidationError
+
+    from search_space.input_errors import format_value, suggest_name
 
     # The library's exception classes are private, so their attributes distinguish them.
     facts = vars(error)
@@ -98,6 +107,12 @@ def _sentence(error: typer.TyperException) -> str:
         field = parameter.opts[0].lstrip("-")
         if "param_type" in facts:
             return f"{field} is missing; see {help_option}"
+        if isinstance(error.__cause__, ValidationError):
+            fault = error.__cause__.errors()[0]
+            if fault["type"] in _NOT:
+                given, limits = fault["input"], fault.get("ctx", {})
+                clause = _NOT[fault["type"]].format(given=given, text=format_value(given), **limits)
+                return f"{field}: {clause}"
         return f"{field}: {_one_clause(error.message.removeprefix('Value error, '))}"
     clause = _one_clause(error.format_message())
     return clause if clause.endswith("?") else f"{clause}; see {help_option}"

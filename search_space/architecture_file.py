@@ -68,9 +68,9 @@ def read_architecture(path: Path) -> Architecture:
     found = architecture_hash(exported.architecture)
     if exported.hash != found:
         raise ValueError(
-            f"{source}: hash: {format_value(exported.hash)} is not the architecture's hash, "
-            f"{found}; to use an edited architecture, keep only the content of its architecture "
-            "field"
+            f"{source}: hash: {format_value(exported.hash)} is not {found}, the hash of the "
+            "architecture; to use an edited architecture, keep only the value of the field "
+            "architecture"
         )
     return exported.architecture
 

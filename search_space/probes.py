@@ -109,10 +109,12 @@ def make_probes(width: int, layers: int, kinds: Kinds) -> tuple[Probe, ...]:
         the first kernel.
 
     Raises:
-        ValueError: The width is not a multiple of 64 up to 16,384.
+        ValueError: The width is not a multiple of 64 between 64 and 16,384.
     """
     if width % HEAD_DIM or not HEAD_DIM <= width <= 16_384:
-        raise ValueError(f"width: {width} is not a multiple of {HEAD_DIM} up to 16,384")
+        raise ValueError(
+            f"width: {width} is not a multiple of {HEAD_DIM} between {HEAD_DIM} and 16,384"
+        )
 
     stacks = [
         (letter, stack) for letter in MIXERS for stack in _stacks(letter, width, layers, kinds)
@@ -155,7 +157,7 @@ def layers_beyond_cache(width: int, quantization: Quantization, cache_bytes: int
 
 
 def lightest_probe_bytes(width: int, layers: int, quantization: Quantization) -> int:
-    """Return the bytes of weights of the probe without a mixer, which is the lightest one."""
+    """Return the size in bytes of the weights of the lightest probe, which has no mixer."""
     return weight_bytes(_stack("-", width, layers), quantization)
 
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 _MOST_BYTES = 1_000_000
 _MOST_LEVELS = 32
 _MOST_DIGITS = 60
-_NO_UNICODE = "contains half of a UTF-16 surrogate pair, which is not a character"
+_NO_UNICODE = "contains an unpaired UTF-16 surrogate, which is not a character"
 
 
 def parse_strict(type_: type[T], data: object, source: str) -> T:

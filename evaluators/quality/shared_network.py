@@ -225,7 +225,9 @@ def _train(
             continue
         loss = torch.stack(recent).mean().item()
         if not math.isfinite(loss):
-            raise EvaluationFailed("diverged", f"the shared network's loss at step {step:,}")
+            raise EvaluationFailed(
+                "diverged", f"the shared network's loss is not finite at step {step:,}"
+            )
         rate = (step - begun_at) * settings.step_tokens / (time.perf_counter() - since)
         left_s = (settings.steps - step) * settings.step_tokens / rate
         reporter(

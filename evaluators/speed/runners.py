@@ -74,7 +74,7 @@ def make_runner(
         kind: One of `RUNNERS`.
         threads: Threads that a model computes with, each on a core of its own.
         llama_bench: The path of the program `llama-bench`, for llama.cpp; None searches the PATH.
-        choose_cores: Returns the given number of cores to measure on.
+        choose_cores: A function that chooses the given number of cores to measure on.
 
     Raises:
         ValueError: This machine has too few cores, or a program is missing.

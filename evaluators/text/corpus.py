@@ -91,9 +91,9 @@ def overlap_note(corpus: Corpus) -> str | None:
     if not corpus.copies and not corpus.unscored_bytes:
         return None
     return (
-        f"{corpus.copies:,} documents are not trained on: near copies of held-out ones; "
-        f"{corpus.unscored_bytes:,} bytes of held-out text are not scored: also in the training "
-        "text"
+        f"{corpus.copies:,} documents are not used for training, because they are near copies of "
+        f"held-out ones; {corpus.unscored_bytes:,} bytes of held-out text are not scored, because "
+        "they also occur in the training text"
     )
 
 
@@ -101,7 +101,7 @@ def _check_size(name: CorpusName, documents: list[str]) -> None:
     size = _size(documents)
     if size < _LEAST_TEXT or len(documents) < 2:
         raise ValueError(
-            f"corpus: {_quoted(name)} has {size:,} characters of text without duplicates, and at "
+            f"corpus: {_quoted(name)} has {size:,} characters of text without duplicates, but at "
             f"least {_LEAST_TEXT:,} are required"
         )
 
@@ -110,9 +110,10 @@ def _check_separated(name: CorpusName, separated: SeparatedTexts) -> None:
     training, scored = _size(separated.training), _size(separated.held_out)
     if training < _LEAST_TEXT / 2 or scored < _LEAST_SCORED:
         raise ValueError(
-            f"corpus: {_quoted(name)} repeats itself too much: without text that occurs on both "
-            f"sides, {training:,} characters remain to train on and {scored:,} to score, and at "
-            f"least {_LEAST_TEXT // 2:,} and {_LEAST_SCORED:,} are required"
+            f"corpus: {_quoted(name)} repeats itself too much: without text that occurs in both "
+            f"the training and the held-out documents, {training:,} characters remain for training "
+            f"and {scored:,} for scoring, but at least {_LEAST_TEXT // 2:,} and {_LEAST_SCORED:,} "
+            "are required"
         )
 
 

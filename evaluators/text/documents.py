@@ -33,7 +33,7 @@ def check_corpus(name: CorpusName) -> None:
         ValueError: A name matches no file, or the package that reads a file is not installed.
     """
     if name == ():
-        raise ValueError("corpus: [] is not one or more names")
+        raise ValueError("corpus: [] is not a list of one or more names")
     for each in _names(name):
         if each != PYTHON:
             _check_readable(_paths(_source(each)))
@@ -110,7 +110,7 @@ def _paths(source: _Source) -> list[Path]:
     try:
         paths = sorted(path for path in _matches(Path(place).expanduser()) if path.is_file())
     except (ValueError, OSError, RuntimeError) as error:
-        raise ValueError(f"corpus: '{place}' is not a pattern of paths ({error})") from None
+        raise ValueError(f"corpus: '{place}' is not a valid pattern of paths ({error})") from None
     if not paths:
         raise ValueError(f"corpus: '{place}' matches no file")
     return paths
@@ -140,7 +140,7 @@ def _standard_library() -> list[Path]:
     paths = [path for path in _files(folder, _NOT_PROSE) if path.suffix == ".py"]
     if not paths:
         raise ValueError(
-            f"corpus: '{PYTHON}' requires the standard library's sources, and {folder} has none; "
+            f"corpus: '{PYTHON}' requires the standard library's sources, but {folder} has none; "
             "name a text file or a folder instead"
         )
     return paths
@@ -234,6 +234,6 @@ def _checked(value: object, where: str, field: str) -> str:
         )
     if any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ValueError(
-            f"corpus: {where} contains half of a UTF-16 surrogate pair, which is not a character"
+            f"corpus: {where} contains an unpaired UTF-16 surrogate, which is not a character"
         )
     return value

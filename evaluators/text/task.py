@@ -53,7 +53,7 @@ def read_task(name: str) -> Task:
     count = len({example.prompt for example in (*task.training, *task.held_out)})
     if count < _FEWEST_PROMPTS:
         raise ValueError(
-            f"task: '{name}' has {count} different prompts, and at least {_FEWEST_PROMPTS} are "
+            f"task: '{name}' has {count} different prompts, but at least {_FEWEST_PROMPTS} are "
             "required"
         )
     return task
@@ -99,7 +99,7 @@ def _example(line: bytes) -> Example:
             raise ValueError(f'has a "{field}" that is not a string')
         if not _is_unicode(text):
             raise ValueError(
-                f'has a "{field}" with half of a UTF-16 surrogate pair, which is not a character'
+                f'has a "{field}" with an unpaired UTF-16 surrogate, which is not a character'
             )
     if not found["completion"]:
         raise ValueError('has an empty "completion"')

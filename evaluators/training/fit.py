@@ -311,7 +311,9 @@ def _fit(
         if validate is not None and step in validated:
             point = CurvePoint(tokens=tokens, loss=validate(yield_to_measurements))
             if not math.isfinite(point.loss):
-                raise EvaluationFailed("diverged", f"validation loss at token {tokens:,}")
+                raise EvaluationFailed(
+                    "diverged", f"the validation loss is not finite at token {tokens:,}"
+                )
             curve.append(point)
         report(
             Progress(

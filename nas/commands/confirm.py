@@ -48,8 +48,8 @@ def confirm(
 
     if not _LEAST_BUDGET <= budget <= _MOST_BUDGET:
         raise ValueError(
-            f"budget: {budget:g} is not between {_LEAST_BUDGET:g} and {_MOST_BUDGET:,.0f} token "
-            "budgets of the study"
+            f"budget: {budget:g} is not between {_LEAST_BUDGET:g} and {_MOST_BUDGET:,.0f} times "
+            "the token budget of the study"
         )
     place = find_study(study, storage)
     # These take seconds to import, so the options are checked first.

@@ -17,7 +17,7 @@ def import_(
         typer.Option(
             "--without-rope-scaling",
             help="Ignore the scaling of rotary positions. The shape and the costs remain the same, "
-            "but the model no longer computes what its weights were trained for.",
+            "but the model no longer computes the function that its weights were trained for.",
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,

@@ -43,7 +43,9 @@ def unsupported_by_genai(architecture: Architecture) -> str | None:
         return "onnxruntime-genai requires the same kernel size in all convolutions"
     linear = [m for m in mixers if isinstance(m, LinearAttention)]
     if len({(m.heads, m.key_dim, m.value_dim) for m in linear}) > 1:
-        return "onnxruntime-genai requires the same shape for all memories of linear attention"
+        return (
+            "onnxruntime-genai requires states of the same shape in all layers of linear attention"
+        )
     return None
 
 

@@ -67,10 +67,10 @@ def write_onnx_folder(
 
 _README = """\
 `model.onnx` is a graph for onnxruntime. Its inputs are `tokens` (1, T), the past states, and
-`total_length`, which is the number of tokens seen when the run ends. Its outputs are the `logits`
-of the last token and the present states. `model.json` lists the states. A size of 0 stands for the
-maximum number of tokens that a cache holds. If a state is `in_place`, its past and its present
-value must be bound to one buffer of that size.
+`total_length`, which is the number of tokens read by the end of the run. Its outputs are the
+`logits` of the last token and the present states. `model.json` lists the states. A size of 0 stands
+for the maximum number of tokens that a cache holds. If a state is `in_place`, its past and its
+present value must be bound to one buffer of that size.
 """
 
 _GENAI_README = """

@@ -113,7 +113,7 @@ def given_model(path: Path, architecture: Architecture) -> WeightedModel:
         )
     if path.suffix in PICKLES:
         raise ValueError(
-            f"weights: '{path}' is a pickle file, which can run any program when it is loaded; "
+            f"weights: '{path}' is a pickle file, which can run arbitrary code when it is loaded; "
             "if you trust it, convert it with safetensors.torch.save_file(torch.load(FILE), "
             "NEW_FILE)"
         )

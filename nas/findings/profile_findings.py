@@ -154,8 +154,8 @@ def _unresolved(profile: Profile, costs: Sequence[OperatorCost]) -> Iterator[str
     unresolved = timed - {cost.workload for cost in costs}
     for workload in sorted(unresolved, key=lambda each: (each.phase, each.depth)):
         yield (
-            f"{workload}: the time of a short convolution is within the noise; more --rounds may "
-            "resolve it"
+            f"{workload}: the time of a short convolution is within the noise; increase --rounds "
+            "to resolve it"
         )
 
 

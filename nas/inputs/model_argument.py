@@ -128,7 +128,9 @@ def _find_unscaled(text: str) -> ResolvedModel:
         return ResolvedModel(name=text, architecture=PRESETS[text])
     path = Path(text)
     if text.endswith(".toml") or text in shipped_studies():
-        raise ValueError(f"trial: {text} is a study with many trials; name one, as in: {text} 0")
+        raise ValueError(
+            f"trial is missing: '{text}' is a study; specify a trial, such as {text} 0"
+        )
     if path.suffix != ".json" and not _exists(path):
         raise ValueError(
             f"model: '{text}' is neither a preset ({suggest_name(text, list(PRESETS))}) "
@@ -174,7 +176,7 @@ def _find_measurable(text: str, storage: str | None) -> Measurable:
         model = find_model(study, trial, storage=storage)
         return Measurable(name=model.name, source=model.architecture)
     if path.suffix == ".toml" or text in shipped_studies():
-        raise ValueError(f"model: '{text}' is a study with many trials; name one, as in {text}:0")
+        raise ValueError(f"model: '{text}' is a study; specify one of its trials, such as {text}:0")
     if path.suffix == ".json":
         raise ValueError(f"{text}: no such file")
     raise ValueError(

@@ -218,8 +218,8 @@ def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
     else:
         yield (
             "ms per prompt (pp) or per token (tg): the ratio to "
-            f"{reference.name} (measured interleaved) multiplied by its time; {HALF_WIDTH_LEGEND} "
-            f"of the ratio (for {reference.name}, of its own median)"
+            f"{reference.name} (measured interleaved), multiplied by the time of that model; "
+            f"{HALF_WIDTH_LEGEND} of the ratio (for {reference.name}, of its own median)"
         )
     if any(result.measurements[0].runtime == "llama.cpp" for result in results):
         yield "llama.cpp reports means over 8 tokens; its p95 is the 95th percentile of these means"

@@ -43,7 +43,7 @@ def print_cache_warnings(profiling: Profiling) -> None:
         notices().print(
             f"{setting_title(found.setting)}: the weights of the lightest probe "
             f"({megabytes(found.weight_bytes)} MB) fit in this machine's cache of "
-            f"{megabytes(found.cache_bytes)} MB",
+            f"{megabytes(found.cache_bytes)} MB, so costs may be lower than in a larger model",
             soft_wrap=True,
         )
 
@@ -70,7 +70,7 @@ class _View:
 
     def headline(self, progress: WorkProgress) -> str:
         return (
-            f"{progress.done} of {progress.total} times known, about "
+            f"{progress.done} of {progress.total} times measured, about "
             f"{duration(self._seconds_left(progress))} left: {progress.subject}"
         )
 

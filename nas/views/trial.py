@@ -81,9 +81,9 @@ def _legend(detail: TrialDetail) -> Iterator[str]:
     paired = any(each.reference is not None for each in _measurements(detail))
     if paired and any(is_timed(score.name) and score.low is not None for score in scores):
         yield (
-            "confidence intervals of times are those of the ratio to "
-            f"{paired_reference(detail.spec)}, multiplied by its time; an error in that time "
-            "scales all times alike"
+            "confidence intervals of times are those of the measured ratio to "
+            f"{paired_reference(detail.spec)}; an error in the time of that model would scale all "
+            "times alike"
         )
     if any(is_unsettled(detail.spec, score) for score in scores):
         yield unsettled_legend(detail.spec.device.precision)
@@ -91,7 +91,7 @@ def _legend(detail: TrialDetail) -> Iterator[str]:
     if times > 1:
         yield (
             f"measured {times} times, because the first measurement was far from its prediction; "
-            "the median of each score counts"
+            "the median of each score is used"
         )
 
 

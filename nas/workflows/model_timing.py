@@ -96,7 +96,7 @@ def conditions_of(
             )
         for name, file in files:
             if runtime is not None and file.model_format != conditions.model_format:
-                raise ValueError(f"runtime: '{runtime}' does not run {name}")
+                raise ValueError(f"runtime: '{runtime}' cannot run {name}")
     for name, file in files:
         if file.context_length is not None and file.context_length < conditions.capacity:
             raise ValueError(

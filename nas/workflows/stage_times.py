@@ -56,7 +56,7 @@ def time_stages(
     """
     latency_seconds, recall_seconds = None, 0.0
     try:
-        say("timing one drawn architecture")
+        say("timing a randomly drawn architecture")
         latency_seconds = _latency_seconds(spec, architecture)
         if RECALL_ERROR in asked_scores(spec):
             recall_seconds = _recall_seconds(spec, architecture, say)

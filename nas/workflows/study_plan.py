@@ -121,7 +121,7 @@ def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
     legal = [each for each in draws if broken_rule(each, space, quantization) is None]
     if not legal:
         raise ValueError(
-            f"space.rules: none of {_DRAWS} random architectures keeps them; "
+            f"space.rules: none of {_DRAWS} random architectures obeys them; "
             f"the first violates: {broken_rule(draws[0], space, quantization)}"
         )
     model_format = spec.device.model_format

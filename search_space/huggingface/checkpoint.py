@@ -154,7 +154,7 @@ def _only_file(folder: Path) -> Path:
     pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
     if not path.is_file() and pickles:
         raise ValueError(
-            f"{folder}: {pickles[0]} is a pickle file, which can run any program when it is "
+            f"{folder}: {pickles[0]} is a pickle file, which can run arbitrary code when it is "
             "loaded; if you trust it, convert it to safetensors with AutoModelForCausalLM"
             ".from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
         )

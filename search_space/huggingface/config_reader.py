@@ -279,8 +279,8 @@ def _architecture(family: Family, fields: _Fields, mixers: Sequence[Mixer]) -> A
     head_dim = _head_dim(family, fields)
     if family is GEMMA3 and fields.query_pre_attn_scalar != head_dim:
         raise ValueError(
-            f"query_pre_attn_scalar: {fields.query_pre_attn_scalar:g} is not head_dim = "
-            f"{head_dim}, whose square root always divides attention scores"
+            f"query_pre_attn_scalar: {fields.query_pre_attn_scalar:g} is not supported; only "
+            f"head_dim = {head_dim} is, because scores are divided by the square root of head_dim"
         )
     hidden = _feed_forward_width(family, fields)
     return Architecture(

@@ -165,12 +165,12 @@ def _pre_tokenizer(pre_tokenizer: _Part | None, *, ignore_merges: bool) -> str:
     *steps, last = _sequence(pre_tokenizer, "pretokenizers")
     splits = [_split(step) for step in steps]
     if last["type"] != "ByteLevel" or last["add_prefix_space"]:
-        raise UnsupportedTokenizer("llama.cpp does not split text as the tokenizer does")
+        raise UnsupportedTokenizer("llama.cpp splits text differently from the tokenizer")
     if last["use_regex"]:
         splits.append(_GPT2)
     name = _PRE_TOKENIZERS.get((tuple(splits), ignore_merges))
     if name is None:
-        raise UnsupportedTokenizer("llama.cpp does not split text as the tokenizer does")
+        raise UnsupportedTokenizer("llama.cpp splits text differently from the tokenizer")
     return name
 
 
@@ -214,7 +214,7 @@ def _begin_token(processor: _Part | None) -> int | None:
             return int(special[name]["ids"][0])
         case _:
             raise UnsupportedTokenizer(
-                "llama.cpp does not add special tokens to a text as the tokenizer does"
+                "llama.cpp adds special tokens to a text differently from the tokenizer"
             )
 
 
@@ -229,6 +229,6 @@ def _unused_token(spellings: Mapping[int, str], spare: Mapping[int, str]) -> int
     if spare:
         return min(spare)
     raise UnsupportedTokenizer(
-        "llama.cpp requires an end-of-text token, and the tokenizer has no token that text never "
-        "contains"
+        "llama.cpp requires an end-of-text token, but every token of the tokenizer can occur in "
+        "text"
     )

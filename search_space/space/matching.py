@@ -27,7 +27,7 @@ class Matched:
 
     def __post_init__(self) -> None:
         if self.parameters < 1:
-            raise ValueError(f"parameters: {self.parameters} is not 1 or more")
+            raise ValueError(f"parameters: {self.parameters} is not at least 1")
 
     @property
     def least(self) -> int:
@@ -82,7 +82,7 @@ def check_matched(architecture: Architecture, matched: Matched) -> RuleCheck:
     what = "parameters" if matched.count == "total" else "parameters outside the embedding"
     size = counted_parameters(architecture, matched)
     check = check_bounds("matched", size, (matched.least, matched.most))
-    return replace(check, value=f"{check.value} {what}, with feed_forward = {multiple:.3g},")
+    return replace(check, value=f"{check.value} {what} (with feed_forward = {multiple:.3g})")
 
 
 def _with_widths(architecture: Architecture, widths: Sequence[int]) -> Architecture:

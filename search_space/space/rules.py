@@ -54,7 +54,7 @@ class Rules:
                 raise ValueError(f"{name}: {list(letters)} is not one or more distinct letters")
         run = self.longest_run_without_attention
         if run is not None and run < 0:
-            raise ValueError(f"longest_run_without_attention: {run} is not 0 or more")
+            raise ValueError(f"longest_run_without_attention: {run} is not at least 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def check_layout(layout: str, rules: Rules) -> tuple[RuleCheck, ...]:
             RuleCheck(
                 rule="attention_layers",
                 value=str(count),
-                allowed=f"{fewest} to {most}",
+                allowed=f"between {fewest} and {most}",
                 excess=max(fewest - count, count - most) / depth,
             )
         )
@@ -146,7 +146,7 @@ def check_bounds(rule: str, size: float, bounds: tuple[float, float]) -> RuleChe
     return RuleCheck(
         rule=rule,
         value=format_size(size),
-        allowed=f"{format_size(fewest)} to {format_size(most)}",
+        allowed=f"between {format_size(fewest)} and {format_size(most)}",
         excess=max(fewest - size, size - most) / size,
     )
 

@@ -292,8 +292,8 @@ def _check_matched(space: Space) -> None:
         return
     if len(space.feed_forward) != 2:
         raise ValueError(
-            f"feed_forward: {list(space.feed_forward)} is not two values, the smallest and the "
-            "largest multiple of the width with which the size may be matched"
+            f"feed_forward: {list(space.feed_forward)} is not a list of two values, which matched "
+            "requires: the smallest and the largest multiple of the width"
         )
 
     def size(architecture: Architecture) -> int:
@@ -303,8 +303,8 @@ def _check_matched(space: Space) -> None:
     if not _reaches(free, size, matched.least, matched.most):
         reached = _range(free, size)
         raise ValueError(
-            f"matched.parameters: {matched.parameters:,} is not within reach of the choices, which "
-            f"give {reached.least:,} to {reached.most:,}"
+            f"matched.parameters: {matched.parameters:,} is out of reach; the choices allow "
+            f"{reached.least:,} to {reached.most:,}"
         )
 
 
@@ -341,6 +341,6 @@ def _contradictory_rule(space: Space, depth: int) -> str:
 def _check_reached(rule: str, bounds: tuple[float, float], least: float, most: float) -> None:
     if most < bounds[0] or least > bounds[1]:
         raise ValueError(
-            f"rules.{rule}: {format_size(bounds[0])} to {format_size(bounds[1])} is not within "
-            f"reach of the choices, which give {format_size(least)} to {format_size(most)}"
+            f"rules.{rule}: {format_size(bounds[0])} to {format_size(bounds[1])} is out of reach; "
+            f"the choices allow {format_size(least)} to {format_size(most)}"
         )

@@ -324,8 +324,8 @@ def detail(store: Store, study: str, name: str) -> TrialDetail:
         ends = dict.fromkeys(str(trial.number) for trial in (*candidates[:1], *candidates[-1:]))
         known = [" to ".join(ends), *(str(trial.name) for trial in references)]
         raise ValueError(
-            f"trial: '{name}' is not a candidate's number or a reference of '{study}', which has "
-            f"{' and '.join(filter(None, known)) or 'none yet'}"
+            f"trial: '{name}' is neither a candidate number nor a reference model of "
+            f"'{study}', which has {' and '.join(filter(None, known)) or 'none yet'}"
         )
     trial = found[0]
     return TrialDetail(

@@ -126,7 +126,7 @@ def candidates_to_confirm(front: Front, count: int | None = None) -> tuple[int, 
     complete = [*map(scored_point, front.members), *front.dominated]
     if len(complete) < FEWEST_RANKED:
         raise ValueError(
-            f"study: '{front.study}' has {len(complete)} complete candidates, and ranking requires "
+            f"study: '{front.study}' has {len(complete)} complete candidates, but ranking requires "
             f"at least {FEWEST_RANKED}"
         )
     members = [trial.number for trial in front.members]

@@ -73,7 +73,7 @@ class PredictionGuided:
         far = "; ".join(_far(evaluation, predictions))
         if not far:
             return evaluation
-        report(Progress(done=0.0, text=f"{far}; measuring twice more"))
+        report(Progress(done=0.0, text=f"{far}; measuring it two more times"))
         more = [self._evaluator.evaluate(architecture, report) for _ in range(2)]
         return _median([evaluation, *more])
 

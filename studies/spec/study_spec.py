@@ -66,7 +66,8 @@ class Target(StrictModel):
     def _check_depths(self) -> Self:
         if self.context_depth in self.more_depths:
             raise ValueError(
-                f"more_depths: {self.context_depth} is the context_depth, whose score is 'decode'"
+                f"more_depths: {self.context_depth} is the context_depth, which the score "
+                "'decode' already covers"
             )
         return self
 
@@ -163,7 +164,7 @@ class ProxySettings(StrictModel):
         for name, tokens in budgets.items():
             if tokens < 10 * batch:
                 raise ValueError(
-                    f"{name}: {tokens:,} is not 10 or more batches of "
+                    f"{name}: {tokens:,} is not at least 10 batches of "
                     f"context_length * batch_size = {batch:,} tokens"
                 )
         return self
@@ -281,7 +282,7 @@ class StudySpec(StrictModel):
     @classmethod
     def _check_objectives(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
         if len(objectives) < 2:
-            raise ValueError(f"{len(objectives)} is not two or more, as a Pareto front requires")
+            raise ValueError(f"a Pareto front requires at least 2, not {len(objectives)}")
         _check_different([objective.name for objective in objectives])
         return objectives
 

@@ -94,7 +94,7 @@ def update_trial(connection: sa.Connection, trial: Trial, **columns: Any) -> Non
         .values(seen_at=datetime.now(UTC), **columns)
     )
     if changed.rowcount != 1:
-        raise TrialTaken(f"trial {trial.number} of {trial.study} belongs to another process now")
+        raise TrialTaken(f"trial {trial.number} of {trial.study} now belongs to another process")
 
 
 def interrupt(connection: sa.Connection, trial: Trial) -> None:

@@ -192,13 +192,13 @@ def _parse(url: str) -> sa.URL:
         raise ValueError(f"storage: {shown} is not a database URL, {_EXAMPLES}") from None
     if parsed.drivername == "sqlite":
         if not parsed.database or parsed.database == ":memory:" or parsed.query:
-            raise _refusal(parsed, f"does not name a file without further options, {_EXAMPLES}")
+            raise _refusal(parsed, f"is not just the name of a file, {_EXAMPLES}")
         return parsed
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         try:
             importlib.import_module("psycopg")
         except ImportError:
-            hint = "needs psycopg: pip install 'hybrid-lm-search[postgresql]'"
+            hint = "requires psycopg; install it with pip install 'hybrid-lm-search[postgresql]'"
             raise _refusal(parsed, hint) from None
         return parsed.set(drivername="postgresql+psycopg")
     raise _refusal(parsed, f"is not a database of SQLite or PostgreSQL, {_EXAMPLES}")
@@ -223,7 +223,7 @@ def _check_file(url: sa.URL, *, create: bool) -> None:
         if not path.exists():
             if create:
                 return
-            why = "does not exist; `nas run FILE` creates one"
+            why = "does not exist; `nas run FILE` creates it"
             raise _refusal(url, why, schema.NotBegun)
     except OSError as error:
         raise _refusal(url, f"cannot be opened: {(error.strerror or '').lower()}") from None

@@ -157,7 +157,8 @@ class Store:
         if name not in found:
             known = ", ".join(found) or "no study"
             raise ValueError(
-                f"study: '{name}' is not in this database, which holds {known}; nas run starts one"
+                f"study: '{name}' is not in this database, which holds {known}; nas run starts "
+                "a study"
             )
         return found[name]
 

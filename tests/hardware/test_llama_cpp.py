@@ -187,7 +187,7 @@ RUNS = "for i in 1 2 3; do echo 'run: starting, run: warmup' >&2; done"
     ("does", "kind", "reason"),
     [
         ("exit 3", "refused", "exit code 3: no output"),
-        ("kill -SEGV $$", "crashed", "ended by signal 11"),
+        ("kill -SEGV $$", "crashed", "terminated by signal 11"),
         ("kill -KILL $$", "out of memory", "killed (SIGKILL), probably out of memory"),
         ("echo failed to allocate buffer >&2; exit 1", "out of memory", "failed to allocate"),
         ("exec sleep 60", "timed out", "no answer within 0.5 s"),

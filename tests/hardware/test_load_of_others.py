@@ -74,7 +74,7 @@ def test_one_idle_core_is_enough_while_none_is_chosen(others, tmp_path):
 def test_a_measurement_starts_in_the_end_if_the_machine_stays_busy(others, tmp_path):
     others((0.8, 0.8))
     sentences = reports(tmp_path, [1], patience_s=0.2)
-    assert sentences[-1] == "other programs use 80 % of core 1; measuring regardless"
+    assert sentences[-1] == "other programs use 80 % of core 1; measuring anyway"
     assert all("waiting for up to" in sentence for sentence in sentences[:-1])
 
 

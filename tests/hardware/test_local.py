@@ -106,7 +106,7 @@ def test_a_signal_that_ends_loading_determines_the_kind_of_error(large_model, en
         error = failure(LocalRunner(), large_model)
     assert error.kind == kind
     if kind == "crashed":
-        assert "ended by signal 15" in error.reason
+        assert "terminated by signal 15" in error.reason
 
 
 def test_an_interrupt_while_weights_are_drawn_leaves_no_file(large_model):
@@ -191,7 +191,7 @@ def test_a_disk_without_room_for_the_weights_is_an_error(large_model, monkeypatc
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     error = failure(LocalRunner(), large_model)
     assert error.kind == "refused"
-    assert "MB; 5.0 MB are free in " in error.reason
+    assert "MB, but only 5.0 MB is free in " in error.reason
 
 
 @pytest.mark.parametrize("threads", [0, 10_000])

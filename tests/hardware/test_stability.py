@@ -309,7 +309,9 @@ class TestRatio:
         assert widths[1] > 2 * widths[0]
 
     def test_it_requires_a_reference(self):
-        with pytest.raises(ValueError, match=r"^reference: tg64@1024 was measured without one$"):
+        with pytest.raises(
+            ValueError, match=r"^reference: tg64@1024 was measured without a reference model$"
+        ):
             ratio(measurement([[1e6]]))
 
 

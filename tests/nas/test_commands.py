@@ -129,7 +129,8 @@ def test_measure_shows_results_and_failures(nas, tmp_path: Path) -> None:
         (["runn", "quickstart"], "no such command 'runn'; did you mean 'run'?"),
         (["run", "quickstart", "4"], "got unexpected extra argument(s) (4); see nas run --help"),
         (["report", "tiny", "--format", "pdf"], "format: 'pdf' is not one of 'html', 'md'"),
-        (["run", "quickstart", "--trials", "0"], "trials: input should be greater than or equal "),
+        (["run", "quickstart", "--trials", "0"], "trials: 0 is not at least 1"),
+        (["run", "quickstart", "--trials", "x"], "trials: 'x' is not a whole number"),
     ],
 )
 def test_an_invalid_option_is_reported_as_one_sentence(

@@ -18,7 +18,7 @@ def test_planning_reports_what_it_is_doing(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     said: list[str] = []
     plan_study(read_spec("tiny.toml"), said.append)
-    assert said[:2] == ["reading the corpus", "timing one drawn architecture"]
+    assert said[:2] == ["reading the corpus", "timing a randomly drawn architecture"]
     assert said[2].startswith("training a tokenizer of ")
     assert said[-1].startswith(("training it for a few steps", "encoding the text"))
     assert "training it for a few steps" in said
@@ -76,7 +76,7 @@ def test_init_writes_a_valid_file_and_never_overwrites_one(nas, tmp_path: Path) 
         ("width = [64, 128]", "width = [64, 100]", "width: 100 is not a multiple of 32"),
         ('mixers = ["c", "a", "s", "l", "-"]', 'mixers = ["x"]', "space.mixers[0]: 'x'"),
         ("trials = 4", 'trials = 4\nstorage = "sqlite:////no/folder/nas.db"', "storage: "),
-        ("[space]", "[space]\nrules = {parameters = [1, 2]}", "is not within reach"),
+        ("[space]", "[space]\nrules = {parameters = [1, 2]}", "is out of reach"),
         ("trials = 4", "trials = = 4", "is not valid TOML"),
     ],
 )

@@ -93,7 +93,7 @@ def test_the_picture_is_an_svg_with_a_line_per_mixer(profile, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--width", "100"], "width: 100 is not a multiple of 64 up to 16,384"),
+        (["--width", "100"], "width: 100 is not a multiple of 64 between 64 and 16,384"),
         (["--depth", "0"], "depth: 0 is not between 1 and 1,000,000"),
         (["--prompt", "0"], "prompt: 0 is not between 1 and 1,000,000"),
         (["--quantization", "int3"], "quantization: 'int3' is not one of fp32, int8, int4"),

@@ -132,14 +132,14 @@ def test_max_picks_the_best_under_a_budget(nas, finished: Path) -> None:
     [
         (
             ["show", "tiny", "99"],
-            "trial: '99' is not a candidate's number or a reference of 'tiny', which has 0 to 3 "
-            "and lfm2.5-230m\n",
+            "trial: '99' is neither a candidate number nor a reference model of 'tiny', which has "
+            "0 to 3 and lfm2.5-230m\n",
         ),
         (
             ["show", "tiny.toml"],
-            "trial: tiny.toml is a study with many trials; name one, as in: tiny.toml 0",
+            "trial is missing: 'tiny.toml' is a study; specify a trial, such as tiny.toml 0",
         ),
-        (["export", "tiny", "lfm2-2.6b"], "trial: 'lfm2-2.6b' is not a candidate's number"),
+        (["export", "tiny", "lfm2-2.6b"], "trial: 'lfm2-2.6b' is neither a candidate number"),
         (["pareto", "tiny", "--max", "speed=1"], "max: 'speed' is not one of decode, decode_mem"),
         (["status", "tinny"], "study: 'tinny' is not in this database, which holds tiny"),
     ],

@@ -23,12 +23,12 @@ class TestReadArchitecture:
             (b"1" * 5_000, "a number of 5000 digits does not fit in 64 bits"),
             (
                 rb'{"width": "\ud800"}',
-                r"width: '\ud800' contains half of a UTF-16 surrogate pair, "
+                r"width: '\ud800' contains an unpaired UTF-16 surrogate, "
                 "which is not a character",
             ),
             (
                 rb'{"\udfff": 1}',
-                r"'\udfff' contains half of a UTF-16 surrogate pair, which is not a character",
+                r"'\udfff' contains an unpaired UTF-16 surrogate, which is not a character",
             ),
         ],
     )

@@ -39,7 +39,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What the probes of a profile have in common.
+    """The settings that the probes of a profile share.
 
     Attributes:
         width: The width of the models.

@@ -86,7 +86,7 @@ def test_one_very_long_line_is_cut_too(tmp_path: Path) -> None:
 def test_a_text_of_duplicates_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "copies.txt"
     path.write_bytes(text.encode())
-    with pytest.raises(ValueError, match="without duplicates, and at least 16,384 are required"):
+    with pytest.raises(ValueError, match="without duplicates, but at least 16,384 are required"):
         read_corpus(str(path))
 
 
@@ -160,7 +160,9 @@ def test_no_long_passage_of_held_out_text_is_trained_on(tmp_path: Path) -> None:
     assert len(training) > 100_000
     note = overlap_note(corpus)
     assert note is not None
-    assert note.startswith(f"{corpus.copies} documents are not trained on: near copies")
+    assert note.startswith(
+        f"{corpus.copies} documents are not used for training, because they are near copies"
+    )
 
 
 def test_a_corpus_of_near_copies_is_refused(tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_a_corpus_of_near_copies_is_refused(tmp_path: Path) -> None:
     texts = [book + f"edition {number}" for number in range(9)]
     path = write(tmp_path, {f"{n}.txt": text for n, text in enumerate(texts)})
     with pytest.raises(
-        ValueError, match="repeats itself too much: without text that occurs on both sides"
+        ValueError, match="repeats itself too much: without text that occurs in both the training"
     ):
         read_corpus(path)
 

@@ -91,7 +91,7 @@ def test_links_to_files_are_read_and_links_to_folders_are_not_followed(folder: P
         ('{"text": ["x"]}', "line 2, is neither a string nor"),
         ("17", "line 2, is neither a string nor"),
         ("[" * 100_000, "line 2, is JSON that is nested too deeply"),
-        ('"\\ud800"', "line 2, contains half of a UTF-16 surrogate pair"),
+        ('"\\ud800"', "line 2, contains an unpaired UTF-16 surrogate"),
         ("9" * 5_000, "line 2, is not JSON ("),
     ],
 )
@@ -108,11 +108,11 @@ def test_the_message_names_a_malformed_line(folder: Path, line: str, message: st
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ((), "[] is not one or more names"),
+        ((), "[] is not a list of one or more names"),
         ("nowhere", "'nowhere' is not 'python', and no file or folder has that name"),
         (("a.txt", "nowhere"), "'nowhere' is not 'python'"),
         ("nowhere/*.md", "'nowhere/*.md' matches no file"),
-        ("docs/**.md", "'docs/**.md' is not a pattern of paths"),
+        ("docs/**.md", "'docs/**.md' is not a valid pattern of paths"),
         ("\0", "no file or folder has that name"),
         ("nowhere.jsonl#body", "'nowhere.jsonl' is not"),
         ("python#body", "'python#body' is not possible: 'python' has no fields"),

@@ -78,7 +78,7 @@ class TestErrors:
             ('{"prompt": 1, "completion": "b"}', 'has a "prompt" that is not a string'),
             ('{"prompt": "a", "completion": null}', 'has a "completion" that is not a string'),
             ('{"prompt": "a", "completion": ""}', 'has an empty "completion"'),
-            ('{"prompt": "\\ud800", "completion": "b"}', 'has a "prompt" with half of'),
+            ('{"prompt": "\\ud800", "completion": "b"}', 'has a "prompt" with an unpaired UTF-16 surrogate'),
         ],
     )
     def test_the_message_has_the_number_of_the_line(self, tmp_path, line, sentence):
@@ -112,7 +112,7 @@ class TestErrors:
     def test_too_few_prompts_are_refused_with_their_number(self, tmp_path, count):
         name = write(tmp_path / "task.jsonl", numbered(count) * 2)
         with pytest.raises(
-            ValueError, match=f"has {count} different prompts, and at least 50 are required$"
+            ValueError, match=f"has {count} different prompts, but at least 50 are required$"
         ):
             read_task(name)
 

@@ -14,8 +14,8 @@ from tests.studies.large_study import LargeStudy, write_study
 @pytest.mark.parametrize(
     ("arguments", "exists", "sentence"),
     [
-        ([], False, "`nas run FILE` creates one"),
-        (["nosuch"], False, "`nas run FILE` creates one"),
+        ([], False, "`nas run FILE` creates it"),
+        (["nosuch"], False, "`nas run FILE` creates it"),
         (["nosuch"], True, "'nosuch' is not in this database, which holds large; "),
     ],
 )

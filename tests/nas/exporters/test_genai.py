@@ -117,7 +117,7 @@ def test_it_stops_at_the_end_token_of_the_tokenizer(tmp_path: Path) -> None:
         ),
         (
             stack(LINEAR, LinearAttention(heads=2, key_dim=8, value_dim=8)),
-            "onnxruntime-genai requires the same shape for all memories of linear attention",
+            "onnxruntime-genai requires states of the same shape in all layers of linear attention",
         ),
     ],
 )

@@ -128,10 +128,13 @@ def test_a_trial_is_named_by_its_study_and_its_number_or_name(tmp_path: Path) ->
     for text, sentence in (
         (
             "small:7",
-            "trial: '7' is not a candidate's number or a reference of 'small', which has 0 and "
-            "lfm2-350m",
+            "trial: '7' is neither a candidate number nor a reference model of 'small', which has "
+            "0 and lfm2-350m",
         ),
-        ("smal:0", "study: 'smal' is not in this database, which holds small; nas run starts one"),
+        (
+            "smal:0",
+            "study: 'smal' is not in this database, which holds small; nas run starts a study",
+        ),
     ):
         with pytest.raises(ValueError, match=f"^{sentence}$"):
             find_measurables([text], storage)

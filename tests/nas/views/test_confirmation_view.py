@@ -127,7 +127,7 @@ def test_a_task_of_long_training_runs_is_described_as_one(confirmation, front, r
     assert last[-2] == "–"
     (first,) = [line.split() for line in lines if line.strip().startswith("7 ")]
     assert "1.500" in first
-    assert first[-2] == "1.000"
+    assert first[-3] == "1.000"  # before the probability, >99 %
 
 
 def test_what_is_assumed_about_the_long_runs_is_stated_next_to_the_noise(confirmation) -> None:

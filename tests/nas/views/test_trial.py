@@ -68,7 +68,7 @@ def test_times_have_intervals_and_the_reference_models_times(detail, render) -> 
         "interleaved with hybrid-20m, which took 20.00 ms/token other processes and the hypervisor "
         "took 12 % of the cores' time waited 42 s for a quiet machine"
     ) in shown
-    assert "confidence intervals of times are those of the ratio to hybrid-20m" in shown
+    assert "confidence intervals of times are those of the measured ratio to hybrid-20m" in shown
 
 
 def test_a_time_with_a_wider_interval_than_requested_is_marked(detail, render) -> None:

@@ -123,7 +123,10 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--budget", "1"), "budget: 1 is not between 1.1 and 1,000 token budgets of the study"),
+        (
+            ("--budget", "1"),
+            "budget: 1 is not between 1.1 and 1,000 times the token budget of the study",
+        ),
         (("--budget", "nan"), "budget: nan is not between 1.1 and 1,000"),
     ],
 )

@@ -193,14 +193,14 @@ def large() -> Tokenizer:
     ("make", "reason"),
     [
         (wordpiece, "llama.cpp does not support tokenizers of the type WordPiece"),
-        (spaced, "llama.cpp does not split text"),
+        (spaced, "llama.cpp splits text differently"),
         (lower_case, "llama.cpp does not support the normalizer Lowercase"),
-        (ended, "llama.cpp does not add special tokens"),
+        (ended, "llama.cpp adds special tokens to a text differently"),
         (greedy_token, "single_word of the token '<mask>'"),
         (large, "the model has only 700 tokens"),
-        (lambda: trained(pre_tokenizers.Whitespace()), "llama.cpp does not split text"),
-        (lambda: trained(split("[a-z]+")), "llama.cpp does not split text"),
-        (lambda: trained(pre_tokenizers.Sequence([])), "llama.cpp does not split text"),
+        (lambda: trained(pre_tokenizers.Whitespace()), "llama.cpp splits text differently"),
+        (lambda: trained(split("[a-z]+")), "llama.cpp splits text differently"),
+        (lambda: trained(pre_tokenizers.Sequence([])), "llama.cpp splits text differently"),
     ],
 )
 def test_an_unsupported_tokenizer_is_refused(

@@ -219,17 +219,17 @@ def test_the_matched_size_is_checked_before_other_rules_about_sizes() -> None:
     [
         (
             {"feed_forward": (2.0,)},
-            "feed_forward: [2.0] is not two values, the smallest and the largest multiple of the "
-            "width with which the size may be matched",
+            "feed_forward: [2.0] is not a list of two values, which matched requires: the smallest "
+            "and the largest multiple of the width",
         ),
         (
             {"matched": Matched(parameters=10**9)},
-            "matched.parameters: 1,000,000,000 is not within reach of the choices, which give ",
+            "matched.parameters: 1,000,000,000 is out of reach; the choices allow ",
         ),
         (
             {"rules": Rules(parameters=(400_000_000, 500_000_000))},
-            "rules.parameters: 400,000,000 to 500,000,000 is not within reach of the choices, "
-            "which give 346,500,000 to 353,500,000",
+            "rules.parameters: 400,000,000 to 500,000,000 is out of reach; the choices "
+            "allow 346,500,000 to 353,500,000",
         ),
     ],
 )
@@ -239,5 +239,5 @@ def test_sizes_out_of_reach_are_errors(choices: dict[str, object], sentence: str
 
 
 def test_a_size_of_zero_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"^parameters: 0 is not 1 or more$"):
+    with pytest.raises(ValueError, match=r"^parameters: 0 is not at least 1$"):
         Matched(parameters=0)

@@ -167,4 +167,4 @@ class TestSizes:
         (int4,) = check_size_rules(self.model, rules, "int4")
         (fp32,) = check_size_rules(self.model, rules, "fp32")
         assert int4.excess <= 0 < fp32.excess
-        assert str(fp32) == "weight_mb: 918.773 is not 0 to 200"
+        assert str(fp32) == "weight_mb: 918.773 is not between 0 and 200"

@@ -73,8 +73,7 @@ def test_an_invalid_choice_raises_an_error_that_names_it(field, value, sentence)
         ),
         (
             {"parameters": (1, 1_000)},
-            "rules.parameters: 1 to 1,000 is not within reach of the choices, "
-            "which give 197,696 to 1,052,544",
+            "rules.parameters: 1 to 1,000 is out of reach; the choices allow 197,696 to 1,052,544",
         ),
     ],
 )
@@ -91,7 +90,7 @@ def test_requiring_attention_without_such_mixers_is_an_error():
 def test_a_rule_about_weights_depends_on_the_quantisation():
     space = Space(**CHOICES, rules=Rules(weight_mb=(0, 0.2)))
     check_weight_rule(space, "int4")
-    with pytest.raises(ValueError, match=r"^rules\.weight_mb: 0 to 0\.2 is not within reach"):
+    with pytest.raises(ValueError, match=r"^rules\.weight_mb: 0 to 0\.2 is out of reach"):
         check_weight_rule(space, "fp32")
 
 
@@ -99,8 +98,8 @@ def test_the_first_broken_rule_is_described_in_a_sentence():
     model = PRESETS["lfm2-350m"]
     rules = Rules(attention_layers=(2, 6), last=("c",), parameters=(10**8, 3 * 10**8))
     space = Space(**{**CHOICES, "depth": (16,), "width": (1024,)}, rules=rules)
-    sentence = "parameters: 354,483,968 is not 100,000,000 to 300,000,000"
+    sentence = "parameters: 354,483,968 is not between 100,000,000 and 300,000,000"
     assert broken_rule(model, space, "int4") == sentence
     narrower = replace(space, rules=replace(rules, attention_layers=(2, 5)))
-    assert broken_rule(model, narrower, "int4") == "attention_layers: 6 is not 2 to 5"
+    assert broken_rule(model, narrower, "int4") == "attention_layers: 6 is not between 2 and 5"
     assert broken_rule(model, replace(space, rules=Rules()), "int4") is None

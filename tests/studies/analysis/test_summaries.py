@@ -276,7 +276,7 @@ def test_everything_about_one_trial(sqlite_url: str) -> None:
         assert [run.stage for run in found.trial.stages] == ["costs", "latency", "training"]
         assert summaries.detail(store, "small", "lfm2-350m").architecture == preset("lfm2-350m")
         for name in ("2", "lfm2-700m", "-1", "²", "9" * 30):
-            with pytest.raises(ValueError, match=f"trial: '{name}' is not a candidate's number"):
+            with pytest.raises(ValueError, match=f"trial: '{name}' is neither a candidate number"):
                 summaries.detail(store, "small", name)
 
 

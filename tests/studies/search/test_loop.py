@@ -329,7 +329,9 @@ class TestRefusals:
     ) -> None:
         narrow = replace(spec.space, rules=Rules(weight_mb=(1.0, 1.001)))
         monkeypatch.setattr("studies.search.proposals._MOST_REJECTIONS", 30)
-        with pytest.raises(ValueError, match=r"^space.rules.weight_mb: .* is not 1 to 1.001; "):
+        with pytest.raises(
+            ValueError, match=r"^space.rules.weight_mb: .* is not between 1 and 1.001; "
+        ):
             run_with_fakes(spec.model_copy(update={"space": narrow}), store)
         assert store.trials(spec.name) == ()
 

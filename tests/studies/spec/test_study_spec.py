@@ -105,7 +105,7 @@ def test_defaults_are_filled_in(spec):
         (
             "proxy",
             {"token_budget": 5_000, "batch_size": 8},
-            "proxy.token_budget: 5,000 is not 10 or more batches of "
+            "proxy.token_budget: 5,000 is not at least 10 batches of "
             "context_length * batch_size = 2,048 tokens",
         ),
         (
@@ -118,7 +118,7 @@ def test_defaults_are_filled_in(spec):
         (
             "objectives",
             [{"name": "loss"}],
-            "objectives: 1 is not two or more, as a Pareto front requires",
+            "objectives: a Pareto front requires at least 2, not 1",
         ),
         ("objectives", [{"name": "loss"}] * 2, "objectives: loss is given twice"),
         (
@@ -139,7 +139,8 @@ def test_defaults_are_filled_in(spec):
         (
             "target.more_depths",
             [1024, 4096],
-            "target.more_depths: 1024 is the context_depth, whose score is 'decode'",
+            "target.more_depths: 1024 is the context_depth, which the score 'decode' already "
+            "covers",
         ),
         (
             "device.reference",
@@ -186,8 +187,8 @@ def test_defaults_are_filled_in(spec):
         (
             "space.matched",
             {"parameters": 150_000},
-            "space.matched.parameters: 150,000 is not within reach of the choices, "
-            "which give 197,696 to 1,200,000",
+            "space.matched.parameters: 150,000 is out of reach; "
+            "the choices allow 197,696 to 1,200,000",
         ),
         (
             "space.matched",
@@ -207,8 +208,8 @@ def test_defaults_are_filled_in(spec):
         (
             "space.rules.weight_mb",
             [50, 60],
-            "space.rules.weight_mb: 50 to 60 is not within reach of the choices, "
-            "which give 0.127232 to 0.763392",
+            "space.rules.weight_mb: 50 to 60 is out of reach; "
+            "the choices allow 0.127232 to 0.763392",
         ),
         (
             "storage",
@@ -289,7 +290,7 @@ class TestSharedNetwork:
         data = self.layouts_only()
         data["proxy"]["shared_token_budget"] = 5_000
         assert sentence(data) == (
-            "proxy.shared_token_budget: 5,000 is not 10 or more batches of "
+            "proxy.shared_token_budget: 5,000 is not at least 10 batches of "
             "context_length * batch_size = 1,024 tokens"
         )
 

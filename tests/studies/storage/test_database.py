@@ -156,7 +156,7 @@ def test_a_file_survives_a_crash_and_waits_for_other_writers(sqlite_url: str) ->
 
 def test_says_that_psycopg_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    assert "needs psycopg" in _refused("postgresql://127.0.0.1:1/study")
+    assert "requires psycopg" in _refused("postgresql://127.0.0.1:1/study")
 
 
 @pytest.mark.parametrize("mode", [0o500, 0o400])

@@ -162,7 +162,7 @@ def test_a_model_made_from_its_configuration_has_a_plausible_initial_loss(tmp_pa
 
 
 def test_a_full_disk_raises_an_os_error(tmp_path: Path) -> None:
-    """As for all other files, so that errors are handled in one place."""
+    """All other files raise the same error, so that errors are handled in one place."""
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     wide = stack(CONV, vocab_size=30_000)
