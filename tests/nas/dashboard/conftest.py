@@ -55,7 +55,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         page.on(
             "console", lambda line: complaints.append(line.text) if line.type == "error" else None
         )
@@ -95,6 +95,6 @@ def _dashboard(folder: Path, *arguments: str) -> Iterator[str]:
         yield process.stderr.readline().split()[0]
     finally:
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=20)
+        _, complaints = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "Traceback" not in complaints

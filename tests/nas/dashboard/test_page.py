@@ -22,7 +22,7 @@ pytest.importorskip("axe_core_python.sync_playwright")
 
 Page = playwright.Page
 expect = playwright.expect
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=60_000)
 
 HOSTILE_NAME = """<img src=x onerror=alert(1)>'"</title><script>alert(2)</script>"""
 # Adds trials to a study that a page is showing, in a separate process.
@@ -389,6 +389,6 @@ def test_five_thousand_trials_are_drawn_and_updated(
     url = f"sqlite:///{tmp_path}/nas.db"
     write_study(LargeStudy(url=url, trials=5_000))
     page = open_page(served(tmp_path))
-    expect(page.locator(".tiles")).to_contain_text("5,000 of 5,000", timeout=30_000)
+    expect(page.locator(".tiles")).to_contain_text("5,000 of 5,000", timeout=60_000)
     write_study(LargeStudy(url=url, trials=100, seed=2))
-    expect(page.locator(".tiles")).to_contain_text("5,100 of 5,000", timeout=30_000)
+    expect(page.locator(".tiles")).to_contain_text("5,100 of 5,000", timeout=60_000)
