@@ -11,8 +11,8 @@ from search_space.architecture import ATTENTION_LETTERS
 class Shape:
     """The layout and sizes of an architecture.
 
-    If layers differ in a property, its value in the first layer that has it is used. None means that
-    no layer has it.
+    If layers differ in a property, its value in the first layer that has it is used. None means
+    that no layer has it.
 
     Attributes:
         layout: One letter per layer.

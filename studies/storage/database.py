@@ -192,7 +192,7 @@ def _parse(url: str) -> sa.URL:
         raise ValueError(f"storage: {shown} is not a database URL, {_EXAMPLES}") from None
     if parsed.drivername == "sqlite":
         if not parsed.database or parsed.database == ":memory:" or parsed.query:
-            raise _refusal(parsed, f"is not just the name of a file, {_EXAMPLES}")
+            raise _refusal(parsed, f"must name a file, without options, {_EXAMPLES}")
         return parsed
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         try:

@@ -141,7 +141,7 @@ class RunnerConformance:
     def test_a_workload_beyond_the_capacity_is_refused(self, runner, model):
         with (
             runner.load(model, CAPACITY) as loaded,
-            pytest.raises(RunnerError, match=r"^refused: .*above (the capacity of )?16"),
+            pytest.raises(RunnerError, match=r"^refused: .*exceeds? the capacity of 16"),
         ):
             loaded.time(Workload(phase="decode", tokens=9, depth=8), 1)
 

@@ -174,7 +174,7 @@ def test_a_model_above_the_free_memory_is_not_loaded(model):
     path.write_text(json.dumps(description))
     error = failure(LocalRunner(), model)
     assert error.kind == "out of memory"
-    assert error.reason.startswith("measuring needs about 2500000.0 GB; ")
+    assert error.reason.startswith("measuring needs about 2500000.0 GB, but only ")
 
 
 def test_caches_count_as_memory_too(large_model):
@@ -183,7 +183,7 @@ def test_caches_count_as_memory_too(large_model):
     large_model.with_name("model.json").write_text(json.dumps(description))
     error = failure(LocalRunner(), large_model, 10_000_000)
     assert error.kind == "out of memory"
-    assert error.reason.startswith("measuring needs about 2621.7 GB; ")
+    assert error.reason.startswith("measuring needs about 2621.7 GB, but only ")
 
 
 def test_a_disk_without_room_for_the_weights_is_an_error(large_model, monkeypatch):

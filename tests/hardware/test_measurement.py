@@ -59,7 +59,7 @@ class TestWorkload:
         ["", "512", "pp", "pp0", "pp-1", "tg1.5", "tg 12", "PP512", "pp512@", "xx5", "pp12345678"],
     )
     def test_anything_else_is_an_error(self, text):
-        with pytest.raises(ValueError, match=rf"^workload: '{text}' is not ppN \(prefill\), tgN"):
+        with pytest.raises(ValueError, match=rf"^workload: '{text}' is not ppN \(prefill\) or tgN"):
             parse_workload(text)
 
     @given(text=st.text(max_size=12))

@@ -78,7 +78,7 @@ class TestErrors:
             ('{"prompt": 1, "completion": "b"}', 'has a "prompt" that is not a string'),
             ('{"prompt": "a", "completion": null}', 'has a "completion" that is not a string'),
             ('{"prompt": "a", "completion": ""}', 'has an empty "completion"'),
-            ('{"prompt": "\\ud800", "completion": "b"}', 'has a "prompt" with an unpaired UTF-16 surrogate'),
+            ('{"prompt": "\\ud800", "completion": "b"}', 'has a "prompt" with an unpaired UTF-16'),
         ],
     )
     def test_the_message_has_the_number_of_the_line(self, tmp_path, line, sentence):

@@ -161,7 +161,7 @@ LAYER = {"feed_forward_width": 8, "mixer": {"kind": "short_conv", "kernel": 0}}
         ("smollm2-135m", {"mlp_bias": True}, "mlp_bias: true is not supported; only false"),
         ("smollm2-135m", {"sliding_window": 64}, "sliding_window: 64 is not supported; only nu"),
         ("smollm2-135m", {"hidden_size": 577}, "num_attention_heads: 9 does not divide hidden_si"),
-        ("gemma-3-270m", {"query_pre_attn_scalar": 168}, "query_pre_attn_scalar: 168 is not head"),
+        ("gemma-3-270m", {"query_pre_attn_scalar": 168}, "query_pre_attn_scalar: 168 is not supp"),
         ("gemma-3-270m", {"final_logit_softcapping": 30.0}, "final_logit_softcapping: 30.0 is not"),
         (
             "gemma-3-270m",

@@ -198,8 +198,8 @@ def test_a_missed_size_is_reported_with_the_feed_forward() -> None:
         found = match_size(small, matched, least, most)
         total = parameter_counts(found).total
         assert str(check_matched(found, matched)) == (
-            f"matched: {total:,} parameters, with feed_forward = {multiple}, is not "
-            f"{round(parameters * 0.99):,} to {round(parameters * 1.01):,}"
+            f"matched: {total:,} parameters (with feed_forward = {multiple}) is not between "
+            f"{round(parameters * 0.99):,} and {round(parameters * 1.01):,}"
         )
         assert check_matched(found, matched).excess == pytest.approx(
             (abs(total - parameters) - parameters * 0.01) / total

@@ -36,8 +36,8 @@ def _foreign_file(path: Path) -> bytes:
     [
         ("study.db", "is not a database URL"),
         ("mysql://me@host/study", "is not a database of SQLite or PostgreSQL"),
-        ("sqlite:///", "does not name a file"),
-        ("sqlite:///:memory:", "does not name a file"),
+        ("sqlite:///", "must name a file"),
+        ("sqlite:///:memory:", "must name a file"),
         ("sqlite:///{folder}/none/study.db", "a folder that does not exist, '{folder}/none'"),
         ("sqlite:///{folder}", "is a folder"),
         ("postgresql://127.0.0.1:1/study", "cannot be opened: connection"),
