@@ -38,5 +38,5 @@ def check_threads(threads: int) -> None:
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     if not 1 <= threads <= cores:
         raise ValueError(
-            f"threads: {threads} is not between 1 and {cores}, the number of cores of this machine"
+            f"threads: {threads} is not between 1 and {cores}, the number of available cores"
         )

@@ -11,6 +11,7 @@ from typing import TypeVar
 from hardware.cores import ChooseCores, check_threads, idlest_cores
 from hardware.environment import fingerprint_of, read_counters, read_environment
 from hardware.llama_bench import LlamaBench, find_llama_bench, version_of
+from hardware.local import interrupt_deferred
 from hardware.measurement import Workload
 from hardware.runner import DeviceSnapshot, LoadedModel, Loading, ModelFormat, RunnerError, Window
 
@@ -184,7 +185,8 @@ class _LlamaCppModel:
         command = [str(self._runner.program), "--model", str(self._model), *arguments]
         command += ["--threads", str(self._runner.threads), "--repetitions", "1"]
         command += ["--output", "jsonl", "--progress"]
-        self._process = process = LlamaBench(command, self._cores, self._runner.timeout_s)
+        with interrupt_deferred():
+            self._process = process = LlamaBench(command, self._cores, self._runner.timeout_s)
         process.wait_for(": starting")
         return process
 

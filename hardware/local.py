@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any, TypeVar
 
 from hardware.cores import ChooseCores, check_threads, idlest_cores
@@ -48,6 +50,28 @@ _SILENCED = {"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"}
 _OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "ailed to allocate")
 
 _Answer = TypeVar("_Answer")
+
+
+@contextmanager
+def interrupt_deferred() -> Iterator[None]:
+    """Let a Ctrl-C take effect only when the context ends.
+
+    An interrupt inside `Popen`, between the fork and its return, would leave a process that nobody
+    knows and nobody ends.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    # Other threads get no interrupt, and a handler that Python did not set cannot be put back.
+    if threading.current_thread() is not threading.main_thread() or handler is None:
+        yield
+        return
+    pending: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: pending.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if pending and callable(handler):
+        handler(*pending[0])
 
 
 class LocalRunner:
@@ -99,33 +123,27 @@ class LocalRunner:
             "cores": self._cores,
             "threads": self.threads,
         }
-        with (
-            tempfile.TemporaryFile() as errors,
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "hardware.bench",
-                ],  # -P: import no module from the working folder
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=os.environ | STEADY_HEAP | _SILENCED,
-                start_new_session=True,  # Ctrl-C must reach only this process, which ends the other
-            ) as process,
-        ):
+        command = [sys.executable, "-P", "-m", "hardware.bench"]  # -P: not from the working folder
+        with tempfile.TemporaryFile() as errors, ExitStack() as started:
+            with interrupt_deferred():
+                process = subprocess.Popen(  # noqa: S603 - this program itself
+                    command,
+                    bufsize=0,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=os.environ | STEADY_HEAP | _SILENCED,
+                    start_new_session=True,  # Ctrl-C must not reach it; this process ends it
+                )
+                started.enter_context(process)
+                started.callback(_end, process)
             try:
-                try:
-                    loaded = _ProcessModel(process, errors, request, self.timeout_s)
-                except BaseException:
-                    if not given:  # a killed process leaves the weights that it has drawn
-                        data.unlink(missing_ok=True)
-                    raise
-                yield loaded
-            finally:
-                _end(process)
+                loaded = _ProcessModel(process, errors, request, self.timeout_s)
+            except BaseException:
+                if not given:  # a killed process leaves the weights that it has drawn
+                    data.unlink(missing_ok=True)
+                raise
+            yield loaded
 
 
 class _ProcessModel:
