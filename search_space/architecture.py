@@ -6,6 +6,7 @@ through an RMS norm and adds its output to it.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,10 +16,13 @@ from typing import ClassVar, Literal, TypeAlias, assert_never
 
 Activation: TypeAlias = Literal["silu", "gelu_tanh"]
 LayoutLetter: TypeAlias = Literal["c", "a", "s", "l", "-"]
+MixerChoice: TypeAlias = Literal["kernel", "head_dim", "kv_heads", "window"]
+"""A choice of a `Space` that decides the shape of mixers."""
 
 # Values in files are not coerced, and an unknown field is an error.
 _STRICT_FIELDS: dict[str, object] = {"extra": "forbid", "strict": True}
 
+# The upper limit of every field that holds an integer.
 _LIMITS = {
     "vocab_size": 1_048_576,
     "width": 65_536,
@@ -151,7 +155,7 @@ class MixerKind:
     letter: LayoutLetter
     name: str
     layers: str
-    choices: tuple[str, ...]
+    choices: tuple[MixerChoice, ...]
     is_softmax_attention: bool
     colour: str
     line_colour: str
@@ -212,6 +216,9 @@ MIXERS: Mapping[LayoutLetter, MixerKind] = MappingProxyType(
     }
 )
 ATTENTION_LETTERS = "".join(kind.letter for kind in MIXERS.values() if kind.is_softmax_attention)
+MIXER_CHOICES: tuple[MixerChoice, ...] = tuple(
+    dict.fromkeys(choice for kind in MIXERS.values() for choice in kind.choices)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,9 +362,20 @@ def _plain(facts: object) -> object:
     }
 
 
-def _check_limits(facts: ShortConv | Attention | LinearAttention | Layer | Architecture) -> None:
-    for field in dataclasses.fields(facts):
-        most = _LIMITS.get(field.name)
-        value = getattr(facts, field.name)
-        if most is not None and value is not None and not 1 <= value <= most:
-            raise ValueError(f"{field.name}: {value} is not between 1 and {most:,}")
+def _check_limits(facts: Mixer | Layer | Architecture) -> None:
+    kind: type = type(facts)
+    for name in _integer_fields(kind):
+        value, most = getattr(facts, name), _LIMITS[name]
+        if value is not None and not 1 <= value <= most:
+            raise ValueError(f"{name}: {value} is not between 1 and {most:,}")
+
+
+@functools.cache
+def _integer_fields(kind: type) -> tuple[str, ...]:
+    """Return the names of the fields that hold an integer or, if they are optional, None."""
+    names = tuple(
+        field.name for field in dataclasses.fields(kind) if field.type in (int, int | None)
+    )
+    for name in names:
+        assert name in _LIMITS, f"{kind.__name__}.{name} has no entry in _LIMITS"
+    return names

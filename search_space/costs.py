@@ -181,6 +181,17 @@ def _layer_weights(layer: Layer, architecture: Architecture) -> Iterator[_Weight
     yield _Weight(group="feed_forward", rows=width, columns=hidden)
 
 
+def state_grows(mixer: Mixer | None) -> bool:
+    """Return whether the state of a mixer grows with every token that it reads."""
+    match mixer:
+        case Attention(window=window):
+            return window is None
+        case None | ShortConv() | LinearAttention():
+            return False
+        case _:
+            assert_never(mixer)
+
+
 def _mixer_weights(mixer: Mixer, width: int) -> Iterator[_Weight]:
     match mixer:
         case ShortConv(kernel=kernel):

@@ -7,6 +7,7 @@ from typing import TypeAlias, assert_never
 import numpy as np
 
 from search_space.architecture import (
+    ATTENTION_LETTERS,
     MIXERS,
     Architecture,
     Attention,
@@ -58,13 +59,12 @@ class Probe:
     @property
     def has_kv_cache(self) -> bool:
         """Whether decoding slows down with context depth, because a key/value cache is read."""
-        mixers = (layer.mixer for layer in self.architecture.layers)
-        return any(isinstance(mixer, Attention) for mixer in mixers)
+        return any(letter in ATTENTION_LETTERS for letter in self.architecture.layout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kinds:
-    """The mixers to compare, in addition to full attention, linear attention and no mixer.
+    """The variants of mixers to compare; all other mixers exist in one variant.
 
     Attributes:
         kernels: Kernel lengths of short convolutions, in tokens; at least one.

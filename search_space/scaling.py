@@ -158,10 +158,9 @@ def _width_step(architecture: Architecture) -> int:
 
 def _most_width(architecture: Architecture) -> int:
     """Return the largest width at which heads and feed-forward are within their limits."""
-    mixers = [layer.mixer for layer in architecture.layers]
-    heads = [m.heads for m in mixers if isinstance(m, Attention | LinearAttention)]
+    most_heads = max(1, *(_heads(layer.mixer) for layer in architecture.layers))
     widest = max(layer.feed_forward_width for layer in architecture.layers)
-    growth = min(_MOST_HEADS // max(heads, default=1), _MOST_FEED_FORWARD // widest)
+    growth = min(_MOST_HEADS // most_heads, _MOST_FEED_FORWARD // widest)
     return min(_MOST_WIDTH, growth * architecture.width)
 
 
@@ -187,6 +186,17 @@ def _with_width(architecture: Architecture, width: int) -> Architecture:
         # A multiplier other than 1 is the square root of the width (Gemma).
         embedding_multiplier=1.0 if multiplier == 1.0 else multiplier * math.sqrt(growth),
     )
+
+
+def _heads(mixer: Mixer | None) -> int:
+    """Return the number of heads, which grows with the width; 0 for a mixer without heads."""
+    match mixer:
+        case None | ShortConv():
+            return 0
+        case Attention(heads=heads) | LinearAttention(heads=heads):
+            return heads
+        case _:
+            assert_never(mixer)
 
 
 def _with_heads(mixer: Mixer | None, growth: float) -> Mixer | None:

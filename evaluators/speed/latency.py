@@ -247,7 +247,7 @@ def _timing_budgets(settings: LatencySettings) -> dict[str, TimingBudget]:
         for name, depth in zip(_deeper(settings), settings.more_depths, strict=True)
     }
     workloads["prefill"] = Workload(phase="prefill", tokens=settings.prompt_length)
-    asked = {_workload_name(score) for score in settings.asked} & set(workloads)
+    asked = {_timed_workload(score) for score in settings.asked} & set(workloads)
     return {
         name: TimingBudget(
             workload=workload,
@@ -266,10 +266,13 @@ def _timing_budgets(settings: LatencySettings) -> dict[str, TimingBudget]:
     }
 
 
-def _workload_name(score: str) -> str | None:
-    """Return the workload that a score is read from: `decode` for `decode_p95`."""
+def _timed_workload(score: str) -> str | None:
+    """Return the workload that a time is computed from, such as `decode` for `decode_p95`.
+
+    Other scores have none: a longer timing does not make the memory of a workload more precise.
+    """
     definition = definition_of(score)
-    return None if definition is None else definition.workload
+    return definition.workload if definition is not None and definition.kind == "time" else None
 
 
 def _deeper(settings: LatencySettings) -> list[str]:

@@ -6,8 +6,8 @@ from typing import TypeAlias, assert_never
 
 from evaluators.scores import definition_of
 from hardware.measurement import Workload
-from search_space.architecture import MIXERS, Architecture, Attention, layout_letter
-from search_space.costs import layer_costs, weight_bytes
+from search_space.architecture import MIXERS, Architecture, layout_letter
+from search_space.costs import layer_costs, state_grows, weight_bytes
 from search_space.quantization import Quantization, matrix_bytes
 
 Parts: TypeAlias = Mapping[str, float]
@@ -71,10 +71,10 @@ def _time_parts(
     for layer in architecture.layers:
         costs = layer_costs(layer, architecture, quantization, depth=workload.depth, tokens=tokens)
         parts["matrices"] += costs.mixer_bytes + costs.feed_forward_bytes
-        if isinstance(layer.mixer, Attention):
-            parts["caches"] += costs.state_bytes
         if layer.mixer is not None:
             letter = layout_letter(layer.mixer)
+            if MIXERS[letter].is_softmax_attention:
+                parts["caches"] += costs.state_bytes
             parts[f"{letter} layers"] += 1
             parts[f"{letter} mixing"] += costs.mixing_flops
     vocabulary = _vocabulary_bytes(architecture, quantization)
@@ -91,8 +91,7 @@ def _memory_parts(architecture: Architecture, quantization: Quantization, tokens
     states = dict.fromkeys((True, False), 0.0)
     for layer in layers:
         costs = layer_costs(layer, architecture, quantization, depth=0, tokens=tokens)
-        grows = isinstance(layer.mixer, Attention) and layer.mixer.window is None
-        states[grows] += costs.state_bytes
+        states[state_grows(layer.mixer)] += costs.state_bytes
     vocabulary = _vocabulary_bytes(architecture, quantization)
     return {
         "vocabulary": vocabulary,

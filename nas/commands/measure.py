@@ -23,8 +23,8 @@ def measure(
     workload: Annotated[
         list[str],
         typer.Option(
-            help="ppN: read a prompt of N tokens. tgN: write N tokens. tgN@DEPTH: write N tokens "
-            "at this context depth. May be repeated."
+            help="ppN: prefill a prompt of N tokens. tgN: generate N tokens. tgN@DEPTH: generate "
+            "N tokens at this context depth. May be repeated."
         ),
     ] = ["pp512", "tg64@512"],  # noqa: B006 - typer copies it
     runtime: Annotated[

@@ -9,13 +9,15 @@ if a model has more states of one kind than of the other.
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import Literal, TypeAlias, assert_never
 
 import onnx
 from onnx import TensorProto, helper
 
-from search_space.architecture import Architecture, Attention, LinearAttention, ShortConv
+from search_space.architecture import Architecture, Attention, LinearAttention, Mixer, ShortConv
 from search_space.onnx_blocks import TOKENS, TOTAL_LENGTH
 
 GRAPH_FILE = "genai.onnx"
@@ -36,16 +38,34 @@ _PRESENT = {
 }
 
 
+_StateKind: TypeAlias = Literal["keys and values", "conv", "recurrent"]
+
+# The kinds of states that must have the same sizes in all layers.
+_REQUIRED_SAME: Mapping[_StateKind, str] = {
+    "conv": "the same kernel size in all convolutions",
+    "recurrent": "states of the same shape in all layers of linear attention",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The state of a mixer as onnxruntime-genai sees it.
+
+    Attributes:
+        kind: The kind of the state.
+        sizes: The sizes that onnxruntime-genai requires to be the same in all layers, if any.
+    """
+
+    kind: _StateKind
+    sizes: tuple[int, ...] = ()
+
+
 def unsupported_by_genai(architecture: Architecture) -> str | None:
     """Return why onnxruntime-genai cannot run an architecture, as a clause; None if it can."""
-    mixers = [layer.mixer for layer in architecture.layers]
-    if len({m.kernel for m in mixers if isinstance(m, ShortConv) and m.kernel > 1}) > 1:
-        return "onnxruntime-genai requires the same kernel size in all convolutions"
-    linear = [m for m in mixers if isinstance(m, LinearAttention)]
-    if len({(m.heads, m.key_dim, m.value_dim) for m in linear}) > 1:
-        return (
-            "onnxruntime-genai requires states of the same shape in all layers of linear attention"
-        )
+    states = {_state_of(layer.mixer) for layer in architecture.layers}
+    for kind, requirement in _REQUIRED_SAME.items():
+        if sum(state is not None and state.kind == kind for state in states) > 1:
+            return f"onnxruntime-genai requires {requirement}"
     return None
 
 
@@ -91,20 +111,33 @@ def _names(architecture: Architecture) -> dict[str, str]:
 
     for index, layer in enumerate(architecture.layers):
         block = f"layers.{index}.mixer"
-        match layer.mixer:
-            case Attention():
+        state = _state_of(layer.mixer)
+        if state is None:
+            continue
+        match state.kind:
+            case "keys and values":
                 name(f"{block}.key", "key")
                 name(f"{block}.value", "value")
-            case ShortConv(kernel=kernel):
-                if kernel > 1:  # a kernel of 1 has no state
-                    name(block, "conv")
-            case LinearAttention():
-                name(block, "recurrent")
-            case None:
-                pass
+            case "conv" | "recurrent":
+                name(block, state.kind)
             case _:
-                assert_never(layer.mixer)
+                assert_never(state.kind)
     return names
+
+
+def _state_of(mixer: Mixer | None) -> _State | None:
+    """Return the state of a mixer; None if it has none."""
+    match mixer:
+        case Attention():
+            return _State("keys and values")
+        case ShortConv(kernel=kernel):
+            return _State("conv", (kernel,)) if kernel > 1 else None
+        case LinearAttention():
+            return _State("recurrent", (mixer.heads, mixer.key_dim, mixer.value_dim))
+        case None:
+            return None
+        case _:
+            assert_never(mixer)
 
 
 def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:

@@ -5,30 +5,17 @@ constants at the top of the file; properties in which they differ are arguments.
 are named as in `search_space.torch_model`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, assert_never
+from typing import TypeAlias, assert_never, get_args
 
-from nas.exporters.torch_file_mixers import (
-    attention_class,
-    linear_attention_class,
-    rotary_functions,
-    rotates,
-    short_conv_class,
-)
-from nas.exporters.torch_file_values import Values, literal, values_of
-from search_space.architecture import (
-    Architecture,
-    Attention,
-    Layer,
-    LinearAttention,
-    Mixer,
-    ShortConv,
-)
+from nas.exporters.torch_file_mixers import MixerSource, mixer_source
+from nas.exporters.torch_file_values import literal
+from search_space.architecture import Architecture, Layer, Mixer
 from search_space.costs import parameter_counts
 
-T = TypeVar("T", ShortConv, Attention, LinearAttention)
+_Kinds: TypeAlias = Mapping[type[Mixer], MixerSource]
+"""What the file contains for each kind of mixer in the layout, in the order of `Mixer`."""
 
 
 def write_torch(architecture: Architecture, path: Path, *, name: str) -> None:
@@ -49,47 +36,19 @@ def torch_source(architecture: Architecture, name: str) -> str:
         _head(architecture, name, kinds),
         _model_class(architecture, kinds),
         _layer_class(architecture),
+        *(definition for kind in kinds.values() for definition in kind.definitions),
+        _feed_forward_class(architecture),
+        _EXAMPLE,
     ]
-    if kinds.conv is not None:
-        parts.append(short_conv_class(kinds.conv))
-    if kinds.attention is not None:
-        parts += [attention_class(kinds.attention), *rotary_functions(kinds.attention)]
-    if kinds.linear is not None:
-        parts.append(linear_attention_class(kinds.linear))
-    parts += [_feed_forward_class(architecture), _EXAMPLE]
     return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kinds:
-    """The values of each kind of mixer; None for a kind that the layout does not contain."""
-
-    conv: Values | None
-    attention: Values | None
-    linear: Values | None
-
-    def values(self, mixer: Mixer) -> Values:
-        match mixer:
-            case ShortConv():
-                found = self.conv
-            case Attention():
-                found = self.attention
-            case LinearAttention():
-                found = self.linear
-            case _:
-                assert_never(mixer)
-        assert found is not None
-        return found
-
-
 def _kinds(architecture: Architecture) -> _Kinds:
-    def of(kind: type[T], prefix: str = "") -> Values | None:
-        found = [layer.mixer for layer in architecture.layers if isinstance(layer.mixer, kind)]
-        return values_of(found, prefix) if found else None
-
-    return _Kinds(
-        conv=of(ShortConv), attention=of(Attention), linear=of(LinearAttention, "LINEAR_")
-    )
+    mixers = [layer.mixer for layer in architecture.layers if layer.mixer is not None]
+    by_kind = {
+        kind: [mixer for mixer in mixers if isinstance(mixer, kind)] for kind in get_args(Mixer)
+    }
+    return {kind: mixer_source(found) for kind, found in by_kind.items() if found}
 
 
 def _head(architecture: Architecture, name: str, kinds: _Kinds) -> str:
@@ -105,23 +64,8 @@ def _head(architecture: Architecture, name: str, kinds: _Kinds) -> str:
         width = literal(_feed_forward_width(architecture))
         constants.append(f"FEED_FORWARD_WIDTH = {width}")
     constants.append(f"NORM_EPS = {architecture.norm_eps!r}")
-    if kinds.conv is not None:
-        constants += kinds.conv.constants(("kernel",))
-    if kinds.attention is not None:
-        used = ["heads", "kv_heads", "head_dim"]
-        used += [] if kinds.attention.everywhere("window", None) else ["window"]
-        used += ["rope_base"] if rotates(kinds.attention) else []
-        used += [] if kinds.attention.everywhere("rope_share", 1.0) else ["rope_share"]
-        constants += kinds.attention.constants(used)
-    if kinds.linear is not None:
-        constants += kinds.linear.constants(("heads", "key_dim", "value_dim"))
-        constants += [
-            "# Tokens per chunk of linear attention; affects speed only.",
-            "CHUNK = 32",
-        ]
-    imports = ["import math", "", "import torch", "from torch import Tensor, nn"]
-    if kinds.attention is not None and rotates(kinds.attention):
-        imports.insert(0, "import functools")
+    constants += [line for kind in kinds.values() for line in kind.constants]
+    imports = ["math", *(module for kind in kinds.values() for module in kind.imports)]
     # Names of studies are read from a database, and a name that ends the docstring would be run.
     quoted = "".join(letter for letter in name if letter.isprintable() and letter not in '"\\')
     return "\n".join(
@@ -133,7 +77,10 @@ def _head(architecture: Architecture, name: str, kinds: _Kinds) -> str:
             *_LEGEND,
             '"""',
             "",
-            *imports,
+            *(f"import {module}" for module in sorted(set(imports))),
+            "",
+            "import torch",
+            "from torch import Tensor, nn",
             "from torch.nn import functional as F",
             "",
             *constants,
@@ -204,22 +151,18 @@ def _model_class(architecture: Architecture, kinds: _Kinds) -> str:
 
 
 def _bias_starts(kinds: _Kinds) -> list[str]:
+    biases = {end: lines for kind in kinds.values() for end, lines in kind.biases.items()}
     lines = []
-    if kinds.linear is not None:
-        lines += [
-            'elif name.endswith("decay_proj.bias"):',
-            "    # Half-lives from a few to a few hundred tokens, one per head.",
-            "    weight.copy_(torch.linspace(-2.0, 3.5, len(weight)))",
-        ]
-    if kinds.attention is not None and kinds.attention.anywhere("qkv_bias", True):
-        lines += ['elif name.endswith("bias"):', "    nn.init.zeros_(weight)"]
+    # Longer ends of names come first, because a shorter one may match the same names.
+    for end in sorted(biases, key=len, reverse=True):
+        lines += [f'elif name.endswith("{end}"):', *_indented(biases[end], 4)]
     return lines
 
 
 def _layer_call(layer: Layer, architecture: Architecture, kinds: _Kinds) -> str:
     given = []
     if layer.mixer is not None:
-        given.append(kinds.values(layer.mixer).call(layer.mixer))
+        given.append(kinds[type(layer.mixer)].values.call(layer.mixer))
     elif _has_mixers(architecture):
         given.append("None")
     if _feed_forward_width(architecture) is None:

@@ -1,12 +1,78 @@
 """The mixer classes of a torch file, reduced to the features that the layout uses."""
 
 import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
 
-from nas.exporters.torch_file_values import Values
-from search_space.architecture import DECAY_TEMPERATURE
+from nas.exporters.torch_file_values import Values, values_of
+from search_space.architecture import (
+    DECAY_TEMPERATURE,
+    Attention,
+    LinearAttention,
+    Mixer,
+    ShortConv,
+)
 
 
-def short_conv_class(values: Values) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixerSource:
+    """What a torch file contains for one kind of mixer.
+
+    Attributes:
+        values: The values of the mixers of this kind.
+        definitions: The class, followed by the functions that it calls.
+        constants: The lines that define its constants.
+        imports: The modules of the standard library that it requires in addition to `math`.
+        biases: The statements that initialise a bias called `weight`, by the end of its name.
+    """
+
+    values: Values
+    definitions: Sequence[str]
+    constants: Sequence[str]
+    imports: Sequence[str] = ()
+    biases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def mixer_source(mixers: Sequence[Mixer]) -> MixerSource:
+    """Return what a file contains for the mixers of one kind.
+
+    Args:
+        mixers: The mixers of one kind, at least one.
+    """
+    first = mixers[0]
+    match first:
+        case ShortConv():
+            values = values_of(mixers)
+            return MixerSource(
+                values=values,
+                definitions=[_short_conv_class(values)],
+                constants=values.constants(("kernel",)),
+            )
+        case Attention():
+            return _attention_source(values_of(mixers))
+        case LinearAttention():
+            values = values_of(mixers, "LINEAR_")
+            return MixerSource(
+                values=values,
+                definitions=[_linear_attention_class(values)],
+                constants=[
+                    *values.constants(("heads", "key_dim", "value_dim")),
+                    "# Tokens per chunk of linear attention; affects speed only.",
+                    "CHUNK = 32",
+                ],
+                biases={
+                    "decay_proj.bias": [
+                        "# Half-lives from a few to a few hundred tokens, one per head.",
+                        "weight.copy_(torch.linspace(-2.0, 3.5, len(weight)))",
+                    ]
+                },
+            )
+        case _:
+            assert_never(first)
+
+
+def _short_conv_class(values: Values) -> str:
     """Return the class of gated short convolutions."""
     return _class(
         "ShortConv",
@@ -33,7 +99,21 @@ def short_conv_class(values: Values) -> str:
     )
 
 
-def attention_class(values: Values) -> str:
+def _attention_source(values: Values) -> MixerSource:
+    used = ["heads", "kv_heads", "head_dim"]
+    used += [] if values.everywhere("window", None) else ["window"]
+    used += ["rope_base"] if _rotates(values) else []
+    used += [] if values.everywhere("rope_share", 1.0) else ["rope_share"]
+    return MixerSource(
+        values=values,
+        definitions=[_attention_class(values), *_rotary_functions(values)],
+        constants=values.constants(used),
+        imports=["functools"] if _rotates(values) else [],
+        biases={"bias": ["nn.init.zeros_(weight)"]} if values.anywhere("qkv_bias", True) else {},
+    )
+
+
+def _attention_class(values: Values) -> str:
     """Return the class of grouped-query attention."""
     body = [
         "self.q_proj = nn.Linear(WIDTH, $heads * $head_dim, bias={bias})",
@@ -63,7 +143,7 @@ def attention_class(values: Values) -> str:
     ]
     if norms:
         lines.append("    q_BTHd, k_BTKd = self.q_norm(q_BTHd), self.k_norm(k_BTKd)")
-    if rotates(values):
+    if _rotates(values):
         how = "$self_rope_base" + ("" if _rotates_whole(values) else ", $self_rope_share")
         lines += [f"    {x} = rotate({x}, {how})" for x in ("q_BTHd", "k_BTKd")]
     if _windows_vary(values):
@@ -98,10 +178,10 @@ def attention_class(values: Values) -> str:
     )
 
 
-def rotary_functions(values: Values) -> list[str]:
+def _rotary_functions(values: Values) -> list[str]:
     """Return the functions that the attention class calls: for rotation, for windows, or both."""
     functions = []
-    if rotates(values):
+    if _rotates(values):
         whole = _rotates_whole(values)
         share, argument = ("", "") if whole else (", share: float", ", share")
         still = "" if whole else "\n    frequency_R[round(pairs * share) :] = 0.0  # no rotation"
@@ -141,7 +221,7 @@ def band(length: int, window: int, device: torch.device) -> Tensor:
     return functions
 
 
-def linear_attention_class(values: Values) -> str:
+def _linear_attention_class(values: Values) -> str:
     """Return the class of gated linear attention."""
     return _class(
         "LinearAttention",
@@ -189,7 +269,7 @@ def linear_attention_class(values: Values) -> str:
     )
 
 
-def rotates(values: Values) -> bool:
+def _rotates(values: Values) -> bool:
     """Return whether any attention mixer uses rotary positions."""
     return not values.everywhere("rope_share", 0.0)
 

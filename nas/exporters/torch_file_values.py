@@ -9,9 +9,6 @@ from search_space.architecture import Mixer
 
 Scalar: TypeAlias = int | float | bool | None
 
-_TYPES = {"window": "int | None", "rope_base": "float", "rope_share": "float"}
-_SWITCHES = ("qk_norm", "head_gate", "qkv_bias")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
@@ -19,10 +16,12 @@ class Values:
 
     Attributes:
         prefix: The prefix of the names of constants.
+        types: The type of each field, as it is declared.
         taken: The distinct values of each field.
     """
 
     prefix: str
+    types: dict[str, str]
     taken: dict[str, tuple[Scalar, ...]]
 
     def everywhere(self, field: str, value: Scalar) -> bool:
@@ -48,10 +47,7 @@ class Values:
 
     def signature(self) -> str:
         """Return the declared arguments of `__init__`, including `self`."""
-        declared = [
-            f"{field}: {'bool' if field in _SWITCHES else _TYPES.get(field, 'int')}"
-            for field in self.arguments
-        ]
+        declared = [f"{field}: {self.types[field]}" for field in self.arguments]
         return ", ".join(["self", *(["*"] if declared else []), *declared])
 
     def call(self, mixer: Mixer) -> str:
@@ -76,9 +72,13 @@ class Values:
 
 def values_of(mixers: Sequence[Mixer], prefix: str = "") -> Values:
     """Return the values of mixers of one kind; see `Values`."""
-    names = [field.name for field in fields(mixers[0]) if field.name != "kind"]
-    taken = {name: tuple(dict.fromkeys(getattr(mixer, name) for mixer in mixers)) for name in names}
-    return Values(prefix=prefix, taken=taken)
+    types = {
+        field.name: field.type.__name__ if isinstance(field.type, type) else str(field.type)
+        for field in fields(mixers[0])
+        if field.name != "kind"
+    }
+    taken = {name: tuple(dict.fromkeys(getattr(mixer, name) for mixer in mixers)) for name in types}
+    return Values(prefix=prefix, types=types, taken=taken)
 
 
 def literal(value: Scalar) -> str:

@@ -127,11 +127,12 @@ def _find_unscaled(text: str) -> ResolvedModel:
     if text in PRESETS:
         return ResolvedModel(name=text, architecture=PRESETS[text])
     path = Path(text)
-    if text.endswith(".toml") or text in shipped_studies():
+    exists = _exists(path)
+    if text.endswith(".toml") or (not exists and text in shipped_studies()):
         raise ValueError(
             f"trial is missing: '{text}' is a study; specify a trial, such as {text} 0"
         )
-    if path.suffix != ".json" and not _exists(path):
+    if path.suffix != ".json" and not exists:
         raise ValueError(
             f"model: '{text}' is neither a preset ({suggest_name(text, list(PRESETS))}) "
             "nor an architecture file (.json); for a study, also give a trial number"

@@ -106,15 +106,16 @@ def _describe(mixer: Mixer) -> str:
                 *(["bias"] if mixer.qkv_bias else []),
                 f"RoPE base {mixer.rope_base:,.0f}{rotated}",
             ]
+            heads = counted(mixer.heads, "head", "heads")
             kv_heads = counted(mixer.kv_heads, "KV head", "KV heads")
             return (
-                f"attention ({span}): {mixer.heads} heads of {mixer.head_dim}, {kv_heads}, "
-                f"{', '.join(extras)}"
+                f"attention ({span}): {heads} of {mixer.head_dim}, {kv_heads}, {', '.join(extras)}"
             )
         case LinearAttention():
+            heads = counted(mixer.heads, "head", "heads")
             return (
-                f"gated linear attention: {mixer.heads} heads, keys of {mixer.key_dim} and values "
-                f"of {mixer.value_dim} channels"
+                f"gated linear attention: {heads}, keys of {mixer.key_dim} and values of "
+                f"{mixer.value_dim} channels"
             )
         case _:
             assert_never(mixer)

@@ -10,6 +10,8 @@ from search_space.architecture import Architecture, Attention, LinearAttention, 
 # `llama` has attention without head norms, `qwen3` attention with head norms, `lfm2` convolutions
 # and attention, `gemma3` attention with sandwich norms.
 LlamaCppFamily: TypeAlias = Literal["lfm2", "qwen3", "llama", "gemma3"]
+LlamaCppMixer: TypeAlias = ShortConv | Attention
+"""A mixer that at least one family supports."""
 
 
 def unsupported_by_llama_cpp(architecture: Architecture) -> str | None:
@@ -28,6 +30,13 @@ def family_of(architecture: Architecture) -> LlamaCppFamily:
     return "qwen3" if any(mixer.qk_norm for mixer in attention_of(architecture)) else "llama"
 
 
+def supported_mixer(mixer: Mixer | None) -> LlamaCppMixer:
+    """Return a mixer of an architecture that llama.cpp supports, with the narrower type."""
+    found = _supported_or_name(mixer)
+    assert not isinstance(found, str), f"llama.cpp does not support {found}"
+    return found
+
+
 def attention_of(architecture: Architecture) -> list[Attention]:
     """Return the attention mixers, from the first layer on."""
     mixers = [layer.mixer for layer in architecture.layers]
@@ -42,8 +51,8 @@ def _obstacles(architecture: Architecture) -> Iterator[tuple[bool, str]]:
     attention = attention_of(architecture)
     windows = {mixer.window for mixer in attention}
     for layer in architecture.layers:
-        feature = _unsupported_mixer(layer.mixer)
-        yield feature is not None, f"does not support {feature}"
+        found = _supported_or_name(layer.mixer)
+        yield isinstance(found, str), f"does not support {found}"
     yield architecture.factorised, "does not support factorised embeddings"
     yield any(mixer.head_gate for mixer in attention), "does not support head gates"
     partial = any(mixer.rope_share != 1.0 for mixer in attention)
@@ -77,11 +86,11 @@ def _obstacles(architecture: Architecture) -> Iterator[tuple[bool, str]]:
             )
 
 
-def _unsupported_mixer(mixer: Mixer | None) -> str | None:
-    """Return what a mixer is called if no family supports it."""
+def _supported_or_name(mixer: Mixer | None) -> LlamaCppMixer | str:
+    """Return a mixer that a family supports, or what a mixer is called that none supports."""
     match mixer:
         case ShortConv() | Attention():
-            return None
+            return mixer
         case LinearAttention():
             return "gated linear attention"
         case None:

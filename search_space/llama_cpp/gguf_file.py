@@ -17,11 +17,12 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, LlamaFileTy
 from gguf.quants import quant_shape_to_byte_shape, quantize
 from numpy.typing import NDArray
 
-from search_space.architecture import Architecture, Attention, Layer, LinearAttention, ShortConv
+from search_space.architecture import Architecture, Attention, Layer, ShortConv
 from search_space.llama_cpp.family import (
     LlamaCppFamily,
     attention_of,
     family_of,
+    supported_mixer,
     unsupported_by_llama_cpp,
 )
 from search_space.llama_cpp.gguf_tokenizer import GgufTokenizer, add_tokenizer
@@ -172,17 +173,15 @@ def _layer(
 ) -> Iterator[_Tensor]:
     width, hidden = architecture.width, layer.feed_forward_width
     yield _norm(f"{block}.attn_norm", f"{source}.mixer_norm", width)
-    match layer.mixer:
+    match supported_mixer(layer.mixer):
         case ShortConv():
             yield from _convolution(
                 f"{block}.shortconv", f"{source}.mixer", width, _kernel(architecture)
             )
         case Attention() as mixer:
             yield from _attention(block, f"{source}.mixer", mixer, width, family)
-        case LinearAttention() | None:
-            raise AssertionError(f"{block}: llama.cpp does not support this mixer")
-        case _:
-            assert_never(layer.mixer)
+        case _ as never:
+            assert_never(never)
     yield _norm(f"{block}.ffn_norm", f"{source}.feed_forward_norm", width)
     for part, shape in (
         ("gate", (hidden, width)),

@@ -1,6 +1,6 @@
 """A point in a space: one value for every choice, and the Architecture that they define."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -12,6 +12,7 @@ from search_space.architecture import (
     LayoutLetter,
     LinearAttention,
     Mixer,
+    MixerChoice,
     ShortConv,
     layout_letters,
 )
@@ -81,12 +82,50 @@ def divisor_at_most(heads: int, kv_heads: int) -> int:
     return next(count for count in range(min(heads, kv_heads), 0, -1) if heads % count == 0)
 
 
-def reads_choice(letters: Iterable[LayoutLetter], choice: str) -> bool:
+def reads_choice(letters: Iterable[LayoutLetter], choice: MixerChoice) -> bool:
     """Return whether the shape of any of these mixers depends on the named choice of a space."""
     return any(choice in MIXERS[letter].choices for letter in letters)
 
 
+def choice_indices(
+    mixer: Mixer | None, choices: Mapping[MixerChoice, Sequence[int]]
+) -> dict[MixerChoice, int]:
+    """Return the values from which `build` makes a mixer, for the choices that the mixer reads.
+
+    Some properties of a mixer follow from no choice, such as the norm of heads. They are ignored.
+
+    Args:
+        mixer: The mixer.
+        choices: The values of all choices.
+
+    Returns:
+        The index of the first such value of each choice.
+
+    Raises:
+        ValueError: A choice has no such value.
+    """
+    match mixer:
+        case None:
+            return {}
+        case ShortConv(kernel=kernel):
+            return {"kernel": choices["kernel"].index(kernel)}
+        case Attention(heads=heads, kv_heads=kv_heads, head_dim=head_dim, window=window):
+            rounded = [divisor_at_most(heads, count) for count in choices["kv_heads"]]
+            indices: dict[MixerChoice, int] = {
+                "head_dim": choices["head_dim"].index(head_dim),
+                "kv_heads": rounded.index(kv_heads),
+            }
+            if window is not None:
+                indices["window"] = choices["window"].index(window)
+            return indices
+        case LinearAttention(value_dim=value_dim):
+            return {"head_dim": choices["head_dim"].index(value_dim)}
+        case _:
+            assert_never(mixer)
+
+
 def _mixer(letter: LayoutLetter, point: DesignPoint) -> Mixer | None:
+    """Return the mixer of a letter; `choice_indices` is the inverse."""
     heads = point.width // point.head_dim
     match letter:
         case "-":

@@ -8,15 +8,15 @@ one, so that no draw is wasted on rules about layouts.
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, TypeAlias, assert_never
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from search_space.architecture import Architecture, Attention, LinearAttention, ShortConv
+from search_space.architecture import MIXER_CHOICES, Architecture
 from search_space.space.design_point import (
     DesignPoint,
     build,
-    divisor_at_most,
+    choice_indices,
     embedding_width,
     feed_forward_width,
     reads_choice,
@@ -151,23 +151,9 @@ def encode(space: Space, architecture: Architecture) -> dict[str, int | str] | N
         index["embedding_share"] = [
             embedding_width(width, share) for share in space.embedding_share
         ].index(architecture.embedding_width)
+        choices = {choice: getattr(space, choice) for choice in MIXER_CHOICES}
         for mixer in {layer.mixer for layer in architecture.layers}:
-            match mixer:
-                case None:
-                    pass
-                case ShortConv(kernel=kernel):
-                    index["kernel"] = space.kernel.index(kernel)
-                case Attention(heads=heads, kv_heads=kv_heads, head_dim=head_dim, window=window):
-                    index["head_dim"] = space.head_dim.index(head_dim)
-                    index["kv_heads"] = [
-                        divisor_at_most(heads, choice) for choice in space.kv_heads
-                    ].index(kv_heads)
-                    if window is not None:
-                        index["window"] = space.window.index(window)
-                case LinearAttention(value_dim=value_dim):
-                    index["head_dim"] = space.head_dim.index(value_dim)
-                case _:
-                    assert_never(mixer)
+            index.update(choice_indices(mixer, choices).items())
     except ValueError:
         return None
     layers = itertools.cycle(layout)
@@ -211,22 +197,15 @@ _ORDERED = (
     "feed_forward",
     "vocab_size",
     "embedding_share",
-    "kernel",
-    "head_dim",
-    "kv_heads",
-    "window",
+    *MIXER_CHOICES,
 )
 
 
 def _ordered(space: Space) -> dict[str, int]:
     """Return the number of values of each ordered choice that affects the architecture."""
-    used = {
-        "feed_forward": space.matched is None,
-        **{
-            choice: reads_choice(space.mixers, choice)
-            for choice in ("kernel", "head_dim", "kv_heads", "window")
-        },
-    }
+    used = {"feed_forward": space.matched is None}
+    for choice in MIXER_CHOICES:
+        used[choice] = reads_choice(space.mixers, choice)
     counts = {name: len(getattr(space, name)) for name in _ORDERED if used.get(name, True)}
     return {name: count for name, count in counts.items() if count > 1}
 

@@ -34,8 +34,7 @@ class Space:
     Attributes:
         depth: Numbers of layers.
         width: Channels of the residual stream.
-        mixers: Letters of the mixers: `c` gated short convolution, `a` full attention, `s`
-            sliding-window attention, `l` gated linear attention, `-` no mixer.
+        mixers: Letters of the mixers; see `MIXERS` in `search_space.architecture`.
         feed_forward: Hidden channels of the feed-forwards, as multiples of the width.
         vocab_size: Numbers of tokens in the vocabulary.
         kernel: Kernel lengths of short convolutions, in tokens.

@@ -1,9 +1,10 @@
 """The number of architectures in a space."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
-from search_space.architecture import LayoutLetter
+from search_space.architecture import MIXER_CHOICES, LayoutLetter
 from search_space.space.design_point import (
     divisor_at_most,
     embedding_width,
@@ -53,12 +54,16 @@ def _feed_forwards(width: int, space: Space) -> int:
 
 def _mixer_choices(letters: Sequence[LayoutLetter], width: int, space: Space) -> int:
     """Return the number of combinations of the choices that mixers of these letters depend on."""
-    choices = len(space.kernel) if reads_choice(letters, "kernel") else 1
-    if reads_choice(letters, "window"):
-        choices *= len(space.window)
-    if reads_choice(letters, "kv_heads"):
-        return choices * sum(
+    counts = {
+        choice: len(getattr(space, choice))
+        for choice in MIXER_CHOICES
+        if reads_choice(letters, choice)
+    }
+    if "kv_heads" in counts:
+        # The size of a head decides which numbers of key/value heads are rounded to the same one.
+        counts["head_dim"] = 1
+        counts["kv_heads"] = sum(
             len({divisor_at_most(width // head_dim, count) for count in space.kv_heads})
             for head_dim in space.head_dim
         )
-    return choices * len(space.head_dim) if reads_choice(letters, "head_dim") else choices
+    return math.prod(counts.values())

@@ -66,6 +66,11 @@ def test_show_prints_every_fact_of_a_file_in_80_columns(nas, tmp_path: Path) -> 
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
+def test_show_uses_the_singular_for_a_single_head(nas, tmp_path: Path) -> None:
+    (tmp_path / "tiny.json").write_text(TINY.replace('"heads": 2', '"heads": 1'))
+    assert "1 head of 32, 1 KV head," in nas("show", "tiny.json").stdout
+
+
 def test_measure_json_contains_every_sample_and_the_results(nas, tmp_path: Path) -> None:
     (tmp_path / "tiny.json").write_text(TINY)
     (tmp_path / "wide.json").write_text(TINY.replace('"width": 64', '"width": 128'))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from search_space.architecture import Architecture
+from search_space.architecture import ATTENTION_LETTERS, MIXERS, Architecture
 from search_space.space.design_point import DesignPoint, build
 from search_space.space.rules import Rules, check_layout
 from search_space.space.space_definition import Space
@@ -43,8 +43,8 @@ def all_architectures(space: Space) -> Iterator[Architecture]:
 
 @st.composite
 def spaces(draw: st.DrawFn) -> Space:
-    mixers = draw(st.lists(st.sampled_from("cas-l"), min_size=1, max_size=3, unique=True))
-    runs = [None, 1] if set(mixers) & set("as") else [None, 2]
+    mixers = draw(st.lists(st.sampled_from(list(MIXERS)), min_size=1, max_size=3, unique=True))
+    runs = [None, 1] if set(mixers) & set(ATTENTION_LETTERS) else [None, 2]
     return Space(
         depth=draw(st.sampled_from([(1,), (2,), (1, 2)])),
         width=draw(st.sampled_from([(64,), (64, 96)])),

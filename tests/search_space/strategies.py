@@ -1,6 +1,7 @@
 """Architectures for tests: random ones, and corner cases by name."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import get_args
 
 from hypothesis import strategies as st
 
@@ -13,6 +14,10 @@ from search_space.architecture import (
     ShortConv,
 )
 
+# The names of the mixers in files.
+KINDS: tuple[str, ...] = tuple(
+    field.default for mixer in get_args(Mixer) for field in fields(mixer) if field.name == "kind"
+)
 CONV = ShortConv(kernel=3)
 ATTENTION = Attention(heads=4, kv_heads=2, head_dim=16)
 WINDOW = replace(ATTENTION, window=4, rope_base=1e4)
@@ -94,12 +99,13 @@ def architectures(
 ) -> Architecture:
     """Draw any combination of mixers and options, with small sizes."""
     sizes = st.integers(1, 9)
-    mixers = (
-        st.none()
-        | st.builds(ShortConv, kernel=sizes)
-        | attentions(head_dims)
-        | st.builds(LinearAttention, heads=sizes, key_dim=sizes, value_dim=sizes)
-    )
+    by_class = {
+        ShortConv: st.builds(ShortConv, kernel=sizes),
+        Attention: attentions(head_dims),
+        LinearAttention: st.builds(LinearAttention, heads=sizes, key_dim=sizes, value_dim=sizes),
+    }
+    # A class of `Mixer` without a strategy is a KeyError.
+    mixers = st.none() | st.one_of([by_class[kind] for kind in get_args(Mixer)])
     layers = st.builds(Layer, mixer=mixers, feed_forward_width=st.integers(1, 40))
     one, another = draw(widths), draw(widths)
     return Architecture(

@@ -1,14 +1,19 @@
 import json
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 
+from search_space import architecture as architecture_module
 from search_space.architecture import (
+    MIXERS,
     Architecture,
     Attention,
     Layer,
+    LayoutLetter,
     LinearAttention,
     ShortConv,
     architecture_hash,
@@ -17,9 +22,10 @@ from search_space.architecture import (
 )
 from search_space.preset_models import PRESETS, preset
 from search_space.strict import parse_json
-from tests.search_space.strategies import architectures
+from tests.search_space.strategies import CORNERS, architectures
 
 GOLDEN = Path(__file__).with_name("preset_hashes.txt")
+ROOT = Path(__file__).parents[2]
 
 SMALL = Architecture(
     vocab_size=512,
@@ -132,6 +138,49 @@ def test_indented_text_contains_the_same_data():
 )
 def test_every_mixer_has_its_letter(mixer, letter):
     assert layout_letter(mixer) == letter
+
+
+def test_the_table_lists_the_letters_in_the_order_of_their_type():
+    assert tuple(MIXERS) == get_args(LayoutLetter)
+
+
+def test_the_corner_cases_contain_every_mixer():
+    assert set(CORNERS["every mixer"].layout) == set(MIXERS)
+
+
+@pytest.mark.parametrize("file", ["README.md", "studies/presets/quickstart.toml"])
+def test_the_documents_explain_every_letter(file):
+    text = (ROOT / file).read_text()
+    for letter, kind in MIXERS.items():
+        assert re.search(rf'["`]{letter}["`] {kind.name}\b', text), f"{letter} {kind.name}"
+
+
+def test_colours_are_distinct_and_readable():
+    for colours in ("colour", "line_colour"):
+        assert len({getattr(kind, colours) for kind in MIXERS.values()}) == len(MIXERS)
+    for kind in MIXERS.values():
+        # Contrast ratios as in WCAG 2.2, which requires 4.5 for text. The lightest line colour,
+        # that of `-`, has a ratio of 2.17.
+        assert (luminance(kind.colour) + 0.05) / 0.05 >= 4.5, "black text"
+        assert 1.05 / (luminance(kind.line_colour) + 0.05) >= 2.1, "a white background"
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour such as `#56b4e9` (WCAG 2.2)."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_an_integer_without_a_limit_is_a_mistake():
+    @dataclass(frozen=True)
+    class Unlimited:
+        taps: int
+
+    with pytest.raises(AssertionError, match=r"^Unlimited\.taps has no entry in _LIMITS"):
+        architecture_module._check_limits(Unlimited(taps=3))
 
 
 @pytest.mark.parametrize(

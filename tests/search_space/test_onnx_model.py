@@ -127,7 +127,7 @@ def test_random_architectures_give_the_torch_models_logits(architecture, tmp_pat
 
 
 QUANTISED = {
-    "every mixer": stack(CONV, ATTENTION, None, LINEAR, WINDOW, width=64, embedding_width=64),
+    "every mixer": replace(CORNERS["every mixer"], width=64, embedding_width=64),
     "no whole blocks": stack(CONV, ATTENTION, LINEAR, width=48),
     "biases and gates": stack(
         replace(ATTENTION, qkv_bias=True, head_gate=True),

@@ -3,12 +3,13 @@
 import math
 import warnings
 from dataclasses import replace
+from typing import assert_never, get_args
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from search_space.architecture import Attention, LinearAttention, ShortConv
+from search_space.architecture import Attention, LinearAttention, Mixer, ShortConv
 from search_space.torch_blocks import FeedForward, mixer_block
 from tests.search_space.strategies import ATTENTION, LINEAR, WINDOW, stack
 
@@ -61,6 +62,8 @@ def naive(mixer, weights: dict[str, Tensor], x_TD: Tensor) -> Tensor:
             return naive_attention(mixer, weights, x_TD)
         case LinearAttention():
             return naive_linear_attention(mixer, weights, x_TD)
+        case _:
+            assert_never(mixer)
 
 
 def naive_short_conv(mixer: ShortConv, weights, x_TD: Tensor) -> Tensor:
@@ -155,6 +158,21 @@ def assert_close(actual: Tensor, expected: Tensor) -> None:
 
 def flat(tensors: list[Tensor]) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+def test_the_examples_contain_every_mixer():
+    assert {type(mixer) for mixer in MIXERS.values()} == set(get_args(Mixer))
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_a_block_writes_its_output_through_out_proj(name):
+    # Initial values are scaled by the names of weights; see `initial_value`.
+    block = random_block(MIXERS[name])
+    assert isinstance(block.out_proj, nn.Linear)
+    assert block.out_proj.bias is None
+    with torch.no_grad():
+        block.out_proj.weight.zero_()
+        assert not block(random_input(3)).any()
 
 
 @pytest.mark.parametrize("length", LENGTHS)

@@ -15,13 +15,8 @@ class HybridLMConfig(PretrainedConfig):
         embedding_width: The width of the embedding. If it is below `hidden_size`, embeddings are
             projected up, and outputs are projected down before the head. Defaults to `hidden_size`.
         layers: One dictionary per layer, with the keys `feed_forward_width` and `mixer`. A mixer is
-            None or a dictionary with the key `kind` and the following keys:
-
-            - `short_conv`: `kernel`.
-            - `attention`: `heads`, `kv_heads`, `head_dim`, `window` (the number of visible tokens;
-              None for all), `qk_norm`, `head_gate`, `qkv_bias`, `rope_base`, `rope_share` (the
-              fraction of each head that rotates).
-            - `linear_attention`: `heads`, `key_dim`, `value_dim`.
+            None or a dictionary with the key `kind`, one of the keys of `MIXERS` in
+            `modeling_hybrid_lm.py`, and the keys that the docstring of the class there lists.
         sandwich_norm: Whether the output of each sub-layer passes through a second norm.
         activation: The activation of feed-forward layers, `silu` or `gelu_tanh`.
         norm_eps: The epsilon of norms.

@@ -133,12 +133,27 @@ class HybridLMRMSNorm(nn.Module):
         return y.to(x.dtype)
 
 
+class HybridLMResidualLinear(nn.Linear):
+    """A projection without bias that writes to the residual stream."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False)
+
+
+class HybridLMDecayLinear(nn.Linear):
+    """A projection to one decay per head, before the logistic function."""
+
+    def __init__(self, in_features: int, heads: int) -> None:
+        super().__init__(in_features, heads, bias=True)
+
+
 class HybridLMShortConv(nn.Module):
     """Gated short convolution of LFM2 (arXiv 2511.23404).
 
     x -> in_proj -> gate_in, gate_out, u
     gate_in * u -> causal depthwise convolution -> * gate_out -> out_proj
 
+    The mixer's key is `kernel`, the length of the kernel in tokens.
     The state holds the last W - 1 inputs of the convolution, (B, D, W - 1).
     """
 
@@ -147,7 +162,7 @@ class HybridLMShortConv(nn.Module):
         width = config.hidden_size
         self.in_proj = nn.Linear(width, 3 * width, bias=False)
         self.kernel_DW = nn.Parameter(torch.empty(width, mixer["kernel"]))
-        self.out_proj = nn.Linear(width, width, bias=False)
+        self.out_proj = HybridLMResidualLinear(width, width)
 
     def forward(self, x_BTD: Tensor, state: State, inputs: HybridLMInputs) -> tuple[Tensor, State]:
         """Return the outputs, (B, T, D), and the new state."""
@@ -168,6 +183,9 @@ class HybridLMAttention(nn.Module):
     x -> k_proj -> k_norm -> rotate --> softmax attention -> (* sigmoid(gate_proj x)) -> out_proj
     x -> v_proj ---------------------'
 
+    The mixer's keys are `heads`, `kv_heads`, `head_dim`, `window` (the number of visible tokens;
+    None for all), `qk_norm`, `head_gate`, `qkv_bias`, `rope_base` and `rope_share` (the fraction of
+    each head that rotates).
     The state holds the keys and values that the next token can see, (B, K, S, d) each.
     """
 
@@ -186,7 +204,7 @@ class HybridLMAttention(nn.Module):
         self.q_norm = norm()
         self.k_norm = norm()
         self.gate_proj = nn.Linear(width, heads, bias=False) if mixer["head_gate"] else None
-        self.out_proj = nn.Linear(heads * head_dim, width, bias=False)
+        self.out_proj = HybridLMResidualLinear(heads * head_dim, width)
 
     def forward(self, x_BTD: Tensor, state: State, inputs: HybridLMInputs) -> tuple[Tensor, State]:
         """Return the outputs, (B, T, D), and the new state."""
@@ -239,6 +257,7 @@ class HybridLMLinearAttention(nn.Module):
     x -> q_proj, k_proj, v_proj, decay_proj -> S_t = exp(g_t) S_t-1 + k_t v_t^T ; o_t = q_t S_t
     o -> norm per head -> * silu(gate_proj x) -> out_proj
 
+    The mixer's keys are `heads`, `key_dim` and `value_dim`.
     The state holds the memory S_t, (B, H, k, v), in float32.
     """
 
@@ -249,10 +268,10 @@ class HybridLMLinearAttention(nn.Module):
         self.q_proj = nn.Linear(width, heads * mixer["key_dim"], bias=False)
         self.k_proj = nn.Linear(width, heads * mixer["key_dim"], bias=False)
         self.v_proj = nn.Linear(width, heads * mixer["value_dim"], bias=False)
-        self.decay_proj = nn.Linear(width, heads, bias=True)
+        self.decay_proj = HybridLMDecayLinear(width, heads)
         self.gate_proj = nn.Linear(width, heads * mixer["value_dim"], bias=False)
         self.norm = HybridLMRMSNorm(mixer["value_dim"], config.norm_eps)
-        self.out_proj = nn.Linear(heads * mixer["value_dim"], width, bias=False)
+        self.out_proj = HybridLMResidualLinear(heads * mixer["value_dim"], width)
 
     def forward(self, x_BTD: Tensor, state: State, inputs: HybridLMInputs) -> tuple[Tensor, State]:
         """Return the outputs, (B, T, D), and the new state."""
@@ -310,7 +329,7 @@ class HybridLMFeedForward(nn.Module):
         self.approximate_gelu = {"silu": False, "gelu_tanh": True}[config.activation]
         self.gate_proj = nn.Linear(width, feed_forward_width, bias=False)
         self.up_proj = nn.Linear(width, feed_forward_width, bias=False)
-        self.down_proj = nn.Linear(feed_forward_width, width, bias=False)
+        self.down_proj = HybridLMResidualLinear(feed_forward_width, width)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Transform every position on its own."""
@@ -321,6 +340,7 @@ class HybridLMFeedForward(nn.Module):
         return self.down_proj(active_BTF * self.up_proj(x_BTD))
 
 
+# The class of each mixer, by its `kind` in the configuration.
 MIXERS: dict[str, type[nn.Module]] = {
     "short_conv": HybridLMShortConv,
     "attention": HybridLMAttention,
@@ -465,28 +485,22 @@ class HybridLMForCausalLM(PreTrainedModel, GenerationMixin):
 
         Matrices that write to the residual stream are also divided by sqrt(2 * depth), as in GPT-2.
         """
-        divisor = math.sqrt(2 * max(1, len(self.layers)))
-
-        def init_residual(linear: nn.Linear) -> None:
-            init.normal_(linear.weight, std=linear.in_features**-0.5 / divisor)
-
+        # transformers passes only modules that have parameters of their own, so that the classes of
+        # linear layers decide, not the modules that contain them.
         if isinstance(module, HybridLMRMSNorm):
             init.ones_(module.weight)
-        elif isinstance(module, nn.Linear | nn.Embedding):
-            init.normal_(module.weight, std=module.weight.shape[-1] ** -0.5)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                init.zeros_(module.bias)
         elif isinstance(module, HybridLMShortConv):
             init.normal_(module.kernel_DW, std=module.kernel_DW.shape[-1] ** -0.5)
-            init_residual(module.out_proj)
-        elif isinstance(module, HybridLMAttention):
-            init_residual(module.out_proj)
-        elif isinstance(module, HybridLMLinearAttention):
-            init_residual(module.out_proj)
-            # Half-lives from a few to a few hundred tokens, one per head.
-            init.copy_(module.decay_proj.bias, torch.linspace(-2.0, 3.5, module.mixer["heads"]))
-        elif isinstance(module, HybridLMFeedForward):
-            init_residual(module.down_proj)
+        elif isinstance(module, nn.Linear | nn.Embedding):
+            deviation = module.weight.shape[-1] ** -0.5
+            if isinstance(module, HybridLMResidualLinear):
+                deviation /= math.sqrt(2 * len(self.layers))
+            init.normal_(module.weight, std=deviation)
+            if isinstance(module, HybridLMDecayLinear):
+                # Half-lives from a few to a few hundred tokens, one per head.
+                init.copy_(module.bias, torch.linspace(-2.0, 3.5, module.out_features))
+            elif isinstance(module, nn.Linear) and module.bias is not None:
+                init.zeros_(module.bias)
 
 
 def _inputs(

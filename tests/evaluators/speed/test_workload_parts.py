@@ -4,7 +4,7 @@ import pytest
 
 from evaluators.scores import is_additive
 from evaluators.speed.workload_parts import Deployment, parts_of
-from search_space.architecture import Architecture
+from search_space.architecture import MIXERS, Architecture
 from search_space.costs import decode_flops, prefill_flops, weight_bytes
 from search_space.preset_models import PRESETS
 from tests.search_space.strategies import CORNERS
@@ -18,7 +18,7 @@ def _matrix_bytes(parts) -> float:
 
 
 def _mixing(parts) -> float:
-    return sum(parts[f"{letter} mixing"] for letter in "casl")
+    return sum(parts[f"{letter} mixing"] for letter in MIXERS if letter != "-")
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -148,6 +148,6 @@ def test_what_cannot_be_confirmed_is_reported_with_the_reason(study: str, tmp_pa
             confirm("tiny", storage=url)
         store.interrupt(trial)
     with pytest.raises(
-        ValueError, match=r"^study: 'tiny' has \d complete candidates, and ranking "
+        ValueError, match=r"^study: 'tiny' has \d complete candidates, but ranking "
     ):
         confirm("tiny", storage=url)

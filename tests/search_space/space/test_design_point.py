@@ -1,14 +1,23 @@
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import get_args
 
 import pytest
 
-from search_space.architecture import Attention, LinearAttention, ShortConv
+from search_space.architecture import (
+    MIXER_CHOICES,
+    MIXERS,
+    Attention,
+    LinearAttention,
+    MixerChoice,
+    ShortConv,
+)
 from search_space.costs import parameter_counts
 from search_space.preset_models import PRESETS
 from search_space.space.design_point import DesignPoint, build
+from search_space.space.space_definition import Space
 
 POINT = DesignPoint(
-    layout="casl-",
+    layout="".join(MIXERS),
     width=96,
     feed_forward=1.2,
     vocab_size=1024,
@@ -18,6 +27,12 @@ POINT = DesignPoint(
     window=8,
     embedding_share=0.4,
 )
+
+
+def test_every_choice_of_a_mixer_is_read_and_has_values():
+    assert set(MIXER_CHOICES) == set(get_args(MixerChoice))
+    for table in (DesignPoint, Space):
+        assert {field.name for field in fields(table)} >= set(MIXER_CHOICES)
 
 
 class TestBuild:

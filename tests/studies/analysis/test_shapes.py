@@ -1,14 +1,14 @@
 """Tests of shapes that are read from JSON against the architectures that were written."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 
-from search_space.architecture import Architecture, Attention, to_json
+from search_space.architecture import MIXER_CHOICES, Architecture, Attention, to_json
 from search_space.costs import parameter_counts
 from search_space.preset_models import PRESETS
-from studies.analysis.shapes import read_shape
+from studies.analysis.shapes import Shape, read_shape
 from tests.search_space.strategies import architectures
 
 
@@ -34,3 +34,7 @@ def test_a_shape_matches_its_architecture(architecture: Architecture) -> None:
 def test_the_shape_of_a_preset_matches_it(name: str) -> None:
     _check(PRESETS[name])
     _check(replace(PRESETS[name], tied_head=False, embedding_width=PRESETS[name].width // 2))
+
+
+def test_a_shape_has_every_choice_of_a_mixer() -> None:
+    assert {field.name for field in fields(Shape)} >= set(MIXER_CHOICES)

@@ -184,7 +184,7 @@ def test_a_size_that_no_draw_has_is_reported(
     )
     proposals = Proposals(small_spec(url, space=space), store)
     with pytest.raises(
-        ValueError, match=r"^space\.matched: 1,[\d,]+ parameters, with feed_forward"
+        ValueError, match=r"^space\.matched: 1,[\d,]+ parameters \(with feed_forward"
     ):
         proposals.propose()
 

@@ -6,6 +6,7 @@ import tomllib
 import pytest
 from pydantic import ValidationError
 
+from search_space.architecture import MIXERS
 from search_space.space.matching import Matched
 from search_space.strict import parse_strict
 from studies.spec.difference import difference
@@ -197,7 +198,7 @@ def test_defaults_are_filled_in(spec):
         ),
         ("space.matched", {"count": "total"}, "space.matched.parameters is missing"),
         ("space.matched", 400_000, "space.matched: 400000 is not a table of named fields"),
-        ("space.mixers", ["c", "x"], "space.mixers[1]: 'x' is not one of c, a, s, l, -"),
+        ("space.mixers", ["c", "x"], f"space.mixers[1]: 'x' is not one of {', '.join(MIXERS)}"),
         ("space.rules.first", ["l"], "space.rules.first: 'l' is not one of the mixers c, a"),
         (
             "space.rules.attention_layers",

@@ -1,8 +1,10 @@
 """Folders for transformers: their content, training with `Trainer`, and reading them back."""
 
 import json
+import math
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from nas.exporters.huggingface.transformers_folder import write_huggingface
 from search_space.architecture import Architecture, architecture_hash
 from search_space.costs import parameter_counts
 from search_space.huggingface.checkpoint import read_weights
-from search_space.huggingface.configuration import read_huggingface
+from search_space.huggingface.configuration import CUSTOM, read_huggingface
 from search_space.torch_model import InitialWeights, LanguageModel
 from tests.nas.exporters.huggingface.exported import export, load
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
@@ -159,6 +161,41 @@ def test_a_model_made_from_its_configuration_has_a_plausible_initial_loss(tmp_pa
     model = AutoModelForCausalLM.from_config(config, trust_remote_code=True).eval()
     loss = loss_of(model, torch.arange(40) % EVERY.vocab_size)
     assert 0.5 * np.log(EVERY.vocab_size) < loss < 2 * np.log(EVERY.vocab_size)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        replace(EVERY, width=128, embedding_width=96, tied_head=False, sandwich_norm=True),
+        stack(CONV, replace(ATTENTION, qkv_bias=True, head_gate=True), None, width=128),
+    ],
+    ids=["every mixer", "biases and gates"],
+)
+def test_a_model_made_from_its_configuration_starts_as_ours(
+    architecture: Architecture, tmp_path: Path
+) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    write(architecture, tmp_path)
+    config = AutoConfig.from_pretrained(tmp_path, trust_remote_code=True)
+    assert config.model_type == CUSTOM
+    torch.manual_seed(0)
+    theirs = AutoModelForCausalLM.from_config(config, trust_remote_code=True)
+    found = {name: weight.detach() for name, weight in theirs.named_parameters()}
+    ours = LanguageModel(architecture)
+    ours.initialise(seed=1)
+    expected = {name: weight.detach() for name, weight in ours.named_parameters()}
+    assert found.keys() == expected.keys()
+    for name, weight in expected.items():
+        if weight.ndim == 1:  # norms and biases are not random
+            assert torch.equal(found[name], weight), name
+        else:
+            # The ratio of two standard deviations of n normal samples deviates by 1 / sqrt(n).
+            tolerance = 5 / math.sqrt(weight.numel())
+            assert tolerance < 0.4, name
+            deviation = float(weight.std())
+            assert float(found[name].std()) == pytest.approx(deviation, rel=tolerance), name
+            assert abs(float(found[name].mean())) < tolerance * deviation, name
 
 
 def test_a_full_disk_raises_an_os_error(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from nas.exporters.huggingface import modeling_hybrid_lm
 from nas.exporters.huggingface.configuration_hybrid_lm import HybridLMConfig
 from nas.exporters.huggingface.modeling_hybrid_lm import HybridLMForCausalLM
 from search_space.architecture import Architecture
@@ -20,6 +21,7 @@ from tests.search_space.strategies import (
     ATTENTION,
     CONV,
     CORNERS,
+    KINDS,
     LINEAR,
     WINDOW,
     architectures,
@@ -74,6 +76,10 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 def greedy(exported: Exported, prompt: torch.Tensor, count: int, **options: object) -> torch.Tensor:
     return exported.theirs.generate(prompt, max_new_tokens=count, do_sample=False, **options)
+
+
+def test_the_exported_code_contains_every_mixer() -> None:
+    assert list(modeling_hybrid_lm.MIXERS) == list(KINDS)
 
 
 @pytest.mark.parametrize("name", PRESETS)
