@@ -22,6 +22,7 @@ from hardware.environment import read_counters
 from hardware.progress import Say
 
 YieldToMeasurements: TypeAlias = Callable[[], float]
+"""Waits while something is measured on this machine; returns the seconds that this took."""
 
 # The same folder for every user and every TMPDIR. /dev/shm comes first, because /tmp may be private
 # to a service or a login, and old files are removed from it. macOS has only /tmp, and a container
@@ -37,14 +38,14 @@ _BUSY = 0.2
 
 @contextlib.contextmanager
 def measuring(
-    report: Say, cores: Sequence[int] = (), *, patience_s: float = 60.0, folder: Path | None = None
+    say: Say, cores: Sequence[int] = (), *, patience_s: float = 60.0, folder: Path | None = None
 ) -> Iterator[float]:
     """Hold off all other measurements and training runs on this machine until the context ends.
 
     A thread that already trains or measures must not call this: it would wait for itself.
 
     Args:
-        report: Receives a line about what the measurement waits for.
+        say: Receives a line about what the measurement waits for.
         cores: The cores that the measurement will use. If they are not chosen yet, one idle core is
             enough.
         patience_s: Seconds to wait for other programs before the measurement starts regardless.
@@ -60,23 +61,21 @@ def measuring(
     folder = folder or _machine_folder()
     with _Lock(folder / _MEASURING) as measurers, _Lock(folder / _TRAINING) as trainers:
         measurers.take(
-            fcntl.LOCK_EX, lambda: report("waiting for another measurement on this machine")
+            fcntl.LOCK_EX, lambda: say("waiting for another measurement on this machine")
         )
-        trainers.take(
-            fcntl.LOCK_EX, lambda: report("waiting for training on this machine to pause")
-        )
-        _wait_for_quiet(report, cores, patience_s)
+        trainers.take(fcntl.LOCK_EX, lambda: say("waiting for training on this machine to pause"))
+        _wait_for_quiet(say, cores, patience_s)
         yield time.monotonic() - start
 
 
 @contextlib.contextmanager
 def yielding_to_measurements(
-    report: Say, *, folder: Path | None = None
+    say: Say, *, folder: Path | None = None
 ) -> Iterator[YieldToMeasurements]:
     """Let training pause whenever something is measured on this machine.
 
     Args:
-        report: Receives a line about each pause.
+        say: Receives a line about each pause.
         folder: The folder of the lock files; None is the machine's.
 
     Yields:
@@ -90,12 +89,12 @@ def yielding_to_measurements(
     folder = folder or _machine_folder()
     with _Lock(folder / _MEASURING) as measurers, _Lock(folder / _TRAINING) as trainers:
 
-        def say() -> None:
-            report("paused during a measurement on this machine")
+        def say_paused() -> None:
+            say("paused during a measurement on this machine")
 
         def begin() -> None:
-            measurers.take(fcntl.LOCK_SH, say)
-            trainers.take(fcntl.LOCK_SH, say)
+            measurers.take(fcntl.LOCK_SH, say_paused)
+            trainers.take(fcntl.LOCK_SH, say_paused)
             measurers.release()
 
         def yield_to_measurements() -> float:
@@ -182,7 +181,7 @@ def _open_or_create(path: Path) -> int:
     return os.open(path, reading)
 
 
-def _wait_for_quiet(report: Say, cores: Sequence[int], patience_s: float) -> None:
+def _wait_for_quiet(say: Say, cores: Sequence[int], patience_s: float) -> None:
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
         disturbance = _load_of_others(cores)
@@ -190,7 +189,7 @@ def _wait_for_quiet(report: Say, cores: Sequence[int], patience_s: float) -> Non
             return
         left_s = end - time.monotonic()
         next_step = f"waiting for up to {left_s:.0f} s" if left_s > 0 else "measuring anyway"
-        report(f"{disturbance}; {next_step}")
+        say(f"{disturbance}; {next_step}")
 
 
 def _load_of_others(cores: Sequence[int]) -> str | None:
@@ -208,8 +207,8 @@ def _load_of_others(cores: Sequence[int]) -> str | None:
         core: (after.busy_s[core] - before.busy_s[core]) / seconds
         for core in cores or os.sched_getaffinity(0)
     }
-    core, share = (max if cores else min)(used.items(), key=lambda item: item[1])
-    if share < _BUSY:
+    core, fraction = (max if cores else min)(used.items(), key=lambda item: item[1])
+    if fraction < _BUSY:
         return None
     where = f"of core {core}" if cores else "or more of every core"
-    return f"other programs use {100 * share:.0f} % {where}"
+    return f"other programs use {100 * fraction:.0f} % {where}"

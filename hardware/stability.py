@@ -79,7 +79,7 @@ class Ratio:
 
 
 def measure_alone(
-    model: LoadedModel, timing_budgets: Sequence[TimingBudget], report: Say
+    model: LoadedModel, timing_budgets: Sequence[TimingBudget], say: Say
 ) -> tuple[Measurement, ...]:
     """Time one model without a reference.
 
@@ -88,7 +88,7 @@ def measure_alone(
     Args:
         model: The loaded model.
         timing_budgets: What to time. Seconds that one of them does not use go to the next.
-        report: Receives a line about the progress every two seconds.
+        say: Receives a line about the progress every two seconds.
 
     Returns:
         One measurement per budget, in their order.
@@ -96,14 +96,14 @@ def measure_alone(
     Raises:
         RunnerError: The model cannot be measured.
     """
-    return tuple(measurement for (measurement,) in _measure((model,), timing_budgets, report))
+    return tuple(measurement for (measurement,) in _measure((model,), timing_budgets, say))
 
 
 def measure_paired(
     model: LoadedModel,
     reference: LoadedModel,
     timing_budgets: Sequence[TimingBudget],
-    report: Say,
+    say: Say,
 ) -> tuple[Measurement, ...]:
     """Time a model in windows interleaved with those of a reference model.
 
@@ -113,7 +113,7 @@ def measure_paired(
         model: The loaded model.
         reference: The loaded reference model.
         timing_budgets: What to time. Seconds that one of them does not use go to the next.
-        report: Receives a line about the progress every two seconds.
+        say: Receives a line about the progress every two seconds.
 
     Returns:
         One measurement per budget, in their order, each with its reference.
@@ -123,7 +123,7 @@ def measure_paired(
     """
     return tuple(
         replace(ours, reference=theirs)
-        for ours, theirs in _measure((model, reference), timing_budgets, report)
+        for ours, theirs in _measure((model, reference), timing_budgets, say)
     )
 
 
@@ -226,20 +226,20 @@ class _Turns:
 def _measure(
     models: tuple[LoadedModel, ...],
     timing_budgets: Sequence[TimingBudget],
-    report: Say,
+    say: Say,
 ) -> Iterator[tuple[Measurement, ...]]:
     left_over = 0.0
     for timing_budget in timing_budgets:
         start = time.monotonic()
         seconds = timing_budget.seconds + left_over
-        yield _sample(models, replace(timing_budget, seconds=seconds), report)
+        yield _sample(models, replace(timing_budget, seconds=seconds), say)
         left_over = max(0.0, start + seconds - time.monotonic())
 
 
 def _sample(
-    models: tuple[LoadedModel, ...], timing_budget: TimingBudget, report: Say
+    models: tuple[LoadedModel, ...], timing_budget: TimingBudget, say: Say
 ) -> tuple[Measurement, ...]:
-    start = reported = time.monotonic()
+    start = reported_at = time.monotonic()
     turns = [_Turns(model, timing_budget.workload, timing_budget.quantile) for model in models]
     # Taken when all models are warm: everything between the two snapshots counts.
     before = [model.snapshot() for model in models]
@@ -252,9 +252,9 @@ def _sample(
         precise = count >= _FEWEST_FOR_RANKS and _half_width(estimate) <= timing_budget.precision
         spent = now + (now - sampling) / count > start + timing_budget.seconds
         ends = precise or (spent and count >= timing_budget.fewest)
-        if ends or now > reported + _REPORT_SECONDS:
-            report(_sentence(turns, estimate))
-            reported = now
+        if ends or now > reported_at + _REPORT_SECONDS:
+            say(_sentence(turns, estimate))
+            reported_at = now
         if ends:
             break
     after = [model.snapshot() for model in models]

@@ -55,7 +55,8 @@ def train_tokenizer(blocks: Sequence[str], vocab_size: int, say: Say) -> Tokeniz
     Args:
         blocks: The blocks of the text, of which the first 6 million characters are read.
         vocab_size: The maximum number of tokens, from 256 to 65,536.
-        say: Told of a training, and of a cache that is damaged or cannot be written.
+        say: Receives a line about a training, and about a cache that is damaged or cannot be
+            written.
 
     Raises:
         ValueError: `vocab_size` is out of range.
@@ -88,7 +89,8 @@ def encode(
     Args:
         tokenizer: The tokenizer to use.
         blocks: The blocks of the text.
-        say: Told of an encoding, and of a cache that is damaged or cannot be written.
+        say: Receives a line about an encoding, and about a cache that is damaged or cannot be
+            written.
         at_least: Stop reading blocks at this number of ids, which is then the number returned; None
             reads them all.
     """

@@ -179,7 +179,7 @@ def computing(settings: TrainingSettings, say: Say) -> Iterator[YieldToMeasureme
 
     Args:
         settings: The number of threads.
-        say: Told of every pause for a measurement.
+        say: Receives a line about every pause for a measurement.
 
     Yields:
         A function to call between any two steps or forward passes. It blocks while something is

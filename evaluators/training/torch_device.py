@@ -13,7 +13,11 @@ Device: TypeAlias = Literal["cpu", "cuda"]
 
 
 def check_device(device: Device) -> None:
-    """Raise ValueError if torch cannot use a device on this machine."""
+    """Check that torch can use a device on this machine.
+
+    Raises:
+        ValueError: It cannot.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: 'cuda' is not available to torch on this machine; use 'cpu'")
 

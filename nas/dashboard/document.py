@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from evaluators.scores import is_timed
+from evaluators.scores import LOSS, is_timed
 from nas.dashboard import form
 from nas.dashboard.columns import (
     architecture_columns,
@@ -63,7 +63,7 @@ class StudyDocuments:
             An update if `since` is a known revision, else a whole document.
 
         Raises:
-            ValueError: If the study does not exist.
+            ValueError: The study does not exist.
         """
         return self._since(self._catch_up(), since)
 
@@ -80,7 +80,7 @@ class StudyDocuments:
             The JSON text in UTF-8, or None if nothing has changed since `since`.
 
         Raises:
-            ValueError: If the study does not exist.
+            ValueError: The study does not exist.
         """
         followed = self._catch_up()
         if since == self._revision:
@@ -231,7 +231,7 @@ def _confirmation(followed: FollowedStudy, confirmation: Confirmation) -> form.C
             {
                 "trial": each.trial.id,
                 "on_front": each.on_front,
-                "short_loss": each.trial.values["loss"],
+                "short_loss": each.trial.values[LOSS],
                 "seed_losses": [each.fresh.get(seed) for seed in seeds],
                 "long_loss": each.long,
                 "remeasured_values": [

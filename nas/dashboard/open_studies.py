@@ -31,7 +31,7 @@ class OpenStudies:
             storage: A database URL; the database must exist if `places` is empty.
 
         Raises:
-            ValueError: If a database cannot be read, or two studies have the same name.
+            ValueError: A database cannot be read, or two studies have the same name.
         """
         names = [place.name for place in places]
         for name in names:
@@ -64,7 +64,7 @@ class OpenStudies:
         """Return the study with this name.
 
         Raises:
-            ValueError: If the dashboard does not show it.
+            ValueError: The dashboard does not show it.
         """
         for place in self.places():
             if place.name == name:
@@ -75,7 +75,7 @@ class OpenStudies:
         """Return the store of a study.
 
         Raises:
-            ValueError: If the dashboard does not show the study, or its database does not exist
+            ValueError: The dashboard does not show the study, or its database does not exist
                 yet.
         """
         return self._open(self.place(name).storage)
@@ -84,7 +84,7 @@ class OpenStudies:
         """Return whether the study exists in its database.
 
         Raises:
-            ValueError: If the dashboard does not show the study.
+            ValueError: The dashboard does not show the study.
         """
         try:
             return name in [study.name for study in self.store(name).studies()]
@@ -97,7 +97,7 @@ class OpenStudies:
         Threads that request the same study wait for each other.
 
         Raises:
-            ValueError: If the study does not exist.
+            ValueError: The study does not exist.
         """
         locked = self._locked_documents(name)
         with locked.lock:
@@ -116,7 +116,7 @@ class OpenStudies:
         do not wait for it.
 
         Raises:
-            ValueError: If the study does not exist.
+            ValueError: The study does not exist.
         """
         locked = self._locked_documents(name)
         with self._why_lock:

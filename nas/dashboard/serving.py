@@ -46,7 +46,7 @@ def listen(host: str, port: int) -> Iterator[Listening]:
         The listening socket and its URL.
 
     Raises:
-        ValueError: If the port is in use or not permitted, or the host is not this machine.
+        ValueError: The port is in use or not permitted, or the host is not this machine.
     """
     with contextlib.closing(_bound(host, port)) as bound:
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared only

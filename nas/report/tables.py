@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from evaluators.scores import TASK
 from nas.dashboard.form import ConfirmationDocument, Document, Json, State
 from nas.findings.confirmation_findings import probability_text
 from nas.findings.wording import duration, number
@@ -120,7 +121,7 @@ def _confirmation_columns(
     yield "layout", [architectures["layout"][trials["architecture"][row]] for row, _ in rows]
     for place, name in enumerate(confirmation["remeasured"]):
         # The user's own task is scored by the longer training, not measured again.
-        how = f"{long:,} tokens" if name == "task" else f"remeasured, {units[name]}"
+        how = f"{long:,} tokens" if name == TASK else f"remeasured, {units[name]}"
         yield f"{name}, {how}", _texts(each["remeasured_values"][place] for each in candidates)
     own = "inherited from the shared network" if confirmation["inherited"] else f"{short:,} tokens"
     yield f"loss, {own}", _texts(each["short_loss"] for each in candidates)

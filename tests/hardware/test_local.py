@@ -197,9 +197,7 @@ def test_a_disk_without_room_for_the_weights_is_an_error(large_model, monkeypatc
 @pytest.mark.parametrize("threads", [0, 10_000])
 def test_there_are_between_one_and_as_many_threads_as_cores(threads):
     cores = len(os.sched_getaffinity(0))
-    expected = (
-        rf"^threads: {threads} is not between 1 and {cores}, the number of available cores$"
-    )
+    expected = rf"^threads: {threads} is not between 1 and {cores}, the number of available cores$"
     with pytest.raises(ValueError, match=expected):
         LocalRunner(threads=threads)
 

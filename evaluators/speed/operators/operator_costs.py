@@ -105,12 +105,13 @@ def _own_time(times: ProbeTimes, part: Part, workload: Workload, layers: int) ->
     return probe - times.at(NO_MIXER, workload)
 
 
-def _crossing(depths: Sequence[int], ratios: Sequence[float], wanted: float) -> float | None:
-    if not ratios or max(ratios) < wanted:
+def _crossing(depths: Sequence[int], ratios: Sequence[float], level: float) -> float | None:
+    """Return the smallest depth at which the interpolated ratios reach a level, if they do."""
+    if not ratios or max(ratios) < level:
         return None
-    if ratios[0] >= wanted:
+    if ratios[0] >= level:
         return float(depths[0])
     for (shallow, before), (deep, after) in pairwise(zip(depths, ratios, strict=True)):
-        if after >= wanted:
-            return shallow + (deep - shallow) * (wanted - before) / (after - before)
+        if after >= level:
+            return shallow + (deep - shallow) * (level - before) / (after - before)
     raise AssertionError("the largest ratio is among them")

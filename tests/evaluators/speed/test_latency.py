@@ -286,6 +286,14 @@ def test_the_fingerprint_depends_on_settings_reference_and_device():
     assert evaluator_of(FakeRunner(), same).fingerprint in fingerprints
 
 
+def test_a_score_of_memory_asks_for_no_precise_time():
+    """A study that limits the memory of decoding keeps the fingerprint that it always had."""
+    time_only = replace(SETTINGS, asked=frozenset({"prefill"}))
+    with_memory = replace(SETTINGS, asked=frozenset({"prefill", "decode_memory", "memory"}))
+    fingerprints = {evaluator_of(FakeRunner(), one).fingerprint for one in (time_only, with_memory)}
+    assert len(fingerprints) == 1
+
+
 def test_the_fingerprint_depends_on_the_version_of_the_calibration(monkeypatch):
     """A score in milliseconds is a ratio times the calibrated time of the reference."""
     before = evaluator_of(FakeRunner()).fingerprint

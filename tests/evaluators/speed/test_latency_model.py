@@ -41,7 +41,13 @@ class Device:
     def __post_init__(self) -> None:
         self._generator = np.random.default_rng(self.seed)
         typical = np.max([self.row(model) for model in drawn(EDGE, 50, seed=99)], axis=0)
-        self.coefficients = self._generator.uniform(0, 1, len(typical)) / np.maximum(typical, 1)
+        # Each part has a generator of its own, so that the coefficients do not change when a mixer
+        # is added.
+        uniform = [
+            np.random.default_rng([self.seed, *part.encode()]).uniform()
+            for part in self.parts(CORNERS["one layer"])
+        ]
+        self.coefficients = np.array(uniform) / np.maximum(typical, 1)
 
     def row(self, model: Architecture) -> NDArray[np.float64]:
         return np.array(list(self.parts(model).values()))
