@@ -28,7 +28,7 @@ Quiet: TypeAlias = Callable[[Say, Sequence[int]], AbstractContextManager[float]]
 _VERSION = 2
 _DECODE_TOKENS = 64
 _MEDIAN, _TAIL = 0.5, 0.95
-# For workloads that no requested score needs: one window, and a value without an interval.
+# For workloads that no requested time needs: one window, and a value without an interval.
 _ANY_PRECISION = 0.5
 _NO_SECONDS = 1e-3
 _ONE_WINDOW = 1
@@ -43,11 +43,11 @@ class LatencySettings:
         prompt_length: Tokens of the prompt that is timed in prefill.
         context_depth: Tokens that precede the decoded ones.
         more_depths: Further context depths at which decoding is timed.
-        asked: The scores to measure with `precision`. The workloads of other scores get one window
-            and no interval. If both a median and its `_p95` are asked for, the precision applies to
-            the latter.
+        asked: The scores that are needed. The times among them are measured with `precision`; other
+            workloads get one window and no interval. If both a median and its `_p95` are asked for,
+            the precision applies to the latter.
         precision: Half the width of the 95 % confidence interval, as a fraction of the score.
-        seconds: Time limit for the timing of one architecture. The workloads of `asked` share it,
+        seconds: Time limit for the timing of one architecture. The requested times share it,
             and a workload that needs less leaves the rest to those that follow.
     """
 

@@ -8,6 +8,7 @@ from evaluators.speed.operators.operator_costs import OperatorCost, first_depth,
 from evaluators.speed.operators.probe_times import Estimate, Profile
 from hardware.measurement import Phase
 from nas.findings.wording import joined
+from search_space.architecture import MIXERS
 from search_space.probes import Part, make_probes
 
 _LANDMARKS = (2.0, 3.0, 4.0)
@@ -33,9 +34,10 @@ def profile_findings(profile: Profile) -> Iterator[str]:
         line = _line(costs, part, "decode")
         if line:
             yield _decoding(line, first)
-    yield from _windows(costs, "attention", [part for part in letters if letters[part] == "s"])
+    windowed = [part for part, letter in letters.items() if "window" in MIXERS[letter].choices]
+    yield from _windows(costs, "attention", windowed)
     yield from _prefill(costs, others)
-    yield from _quoted_costs(costs, [part for part in others if letters[part] != "c"])
+    yield from _quoted_costs(costs, [part for part in others if letters[part] != letters[first]])
     yield from _additivity(profile)
     yield from _unresolved(profile, costs)
 
