@@ -159,8 +159,8 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmationStage:
-    """One retraining or remeasurement of a candidate, to confirm it.
+class ConfirmationKey:
+    """What identifies a confirmation job: one retraining or remeasurement of a candidate.
 
     Attributes:
         trial: The `Trial.id` of the candidate.
@@ -182,7 +182,7 @@ class ConfirmationRun:
     """The state of one retraining or remeasurement.
 
     Attributes:
-        confirmation_stage: The retraining or remeasurement.
+        key: What identifies the job.
         number: The number of the candidate.
         owner: The process that works on it or that ended it.
         seen_at: The time at which that process last reported that it is alive.
@@ -194,7 +194,7 @@ class ConfirmationRun:
         curve: The learning curve of a retraining that ended without a failure.
     """
 
-    confirmation_stage: ConfirmationStage
+    key: ConfirmationKey
     number: int
     owner: Owner
     seen_at: datetime

@@ -20,7 +20,7 @@ from studies.confirmation.confirmation_run import (
     JobProgress,
     JobStarted,
 )
-from studies.records import ConfirmationStage
+from studies.records import ConfirmationKey
 
 
 class LiveConfirmation:
@@ -64,7 +64,7 @@ class _Progress:
     def __init__(self) -> None:
         self.preparation = ""
         self._plan: ConfirmationPlan | None = None
-        self._ended: dict[ConfirmationStage, float] = {}
+        self._ended: dict[ConfirmationKey, float] = {}
         self._job: ConfirmationJob | None = None
         self._since = time.monotonic()
         self._done = 0.0
@@ -81,7 +81,7 @@ class _Progress:
                 self._done, self._text = event.progress.done, event.progress.text
             case JobEnded():
                 self._job = None
-                self._ended[event.job.confirmation_stage] = time.monotonic() - self._since
+                self._ended[event.job.key] = time.monotonic() - self._since
 
     def view(self) -> RenderableType:
         plan, job = self._plan, self._job

@@ -65,7 +65,7 @@ def plan_view(plan: StudyPlan) -> RenderableType:
         "time": _time(plan),
     }
     lines = [Text(f"{name:14}{fact}") for name, fact in facts.items()]
-    timed = Text.assemble(f"{'time based on':14}", layout_strip(plan.drawn.layout))
+    timed = Text.assemble(f"{'timed model':14}", layout_strip(plan.drawn.layout))
     timed.append(f" {parameter_counts(plan.drawn).total / 1e6:,.1f} million parameters")
     return Group(Text(f"{spec.name}: the study file is valid\n", style="bold"), *lines, timed)
 

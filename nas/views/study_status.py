@@ -54,7 +54,7 @@ def confirmation_status_line(runs: Sequence[ConfirmationRun]) -> str:
     count = counted(ended, "timing or training run has", "timings and training runs have")
     line = f"confirmation: {count} ended" + (f", of which {failed} failed" if failed else "")
     for run in active_runs(runs):
-        line += f"; {run.confirmation_stage.stage} of trial {run.number} is running in {run.owner}"
+        line += f"; {run.key.stage} of trial {run.number} is running in {run.owner}"
     return line
 
 
@@ -74,9 +74,9 @@ def _running_document(trial: Trial) -> dict[str, Any]:
 def _run_document(run: ConfirmationRun) -> dict[str, Any]:
     return {
         "trial": run.number,
-        "stage": run.confirmation_stage.stage,
-        "seed": run.confirmation_stage.seed,
-        "token_budget": run.confirmation_stage.token_budget,
+        "stage": run.key.stage,
+        "seed": run.key.seed,
+        "token_budget": run.key.token_budget,
         "host": run.owner.host,
         "pid": run.owner.pid,
     }

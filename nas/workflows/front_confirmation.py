@@ -17,7 +17,7 @@ from studies.confirmation.confirmation_results import (
     read_confirmation,
 )
 from studies.confirmation.confirmation_run import ConfirmationJob, JobEvent, run_confirmation_jobs
-from studies.records import TRANSIENT_FAILURES, ConfirmationStage, Trial
+from studies.records import TRANSIENT_FAILURES, ConfirmationKey, Trial
 from studies.spec.study_spec import StudySpec, check_machine, from_json
 from studies.storage.store import Store
 
@@ -64,7 +64,7 @@ class ConfirmationPlan:
     short_tokens: int
     long_tokens: int
     is_inherited: bool
-    seconds_left: Mapping[ConfirmationStage, float]
+    seconds_left: Mapping[ConfirmationKey, float]
     done_before: int
 
 
@@ -196,7 +196,7 @@ def _plan(
     jobs: Sequence[ConfirmationJob],
 ) -> ConfirmationPlan:
     ended = {
-        (run.confirmation_stage.trial, run.confirmation_stage.fingerprint)
+        (run.key.trial, run.key.fingerprint)
         for run in store.confirmation_runs(spec.name)
         if run.ended_at is not None and run.failure not in TRANSIENT_FAILURES
     }
@@ -217,7 +217,7 @@ def _plan(
 
 def _expected_seconds(
     store: Store, spec: StudySpec, jobs: Sequence[ConfirmationJob]
-) -> dict[ConfirmationStage, float]:
+) -> dict[ConfirmationKey, float]:
     """Return the time that each job took in the study; for a retraining, in proportion to tokens.
 
     The time in which a candidate inherited its loss says nothing about a retraining, whose expected
@@ -233,5 +233,5 @@ def _expected_seconds(
         if job.token_budget is not None:
             is_trained = spec.proxy.method == "scratch"
             seconds *= job.token_budget / spec.proxy.token_budget if is_trained else 0.0
-        expected[job.confirmation_stage] = seconds
+        expected[job.key] = seconds
     return expected

@@ -179,7 +179,7 @@ def evaluate_confirmation(
     found = [
         _confirmed_candidate(
             trial,
-            [run for run in runs if run.confirmation_stage.trial == trial.id],
+            [run for run in runs if run.key.trial == trial.id],
             short_tokens=short_tokens,
             long_tokens=long_tokens,
             on_front=trial.id in members,
@@ -238,7 +238,7 @@ def _distance(point: ScoredPoint, complete: Sequence[ScoredPoint], others: Seque
 
 def _long_tokens(runs: Sequence[ConfirmationRun], short_tokens: int) -> int | None:
     """Return the largest budget with enough runs to compare ranks, else the largest budget."""
-    budgets = [run.confirmation_stage.token_budget for run in runs if run.scores]
+    budgets = [run.key.token_budget for run in runs if run.scores]
     longer = [budget for budget in budgets if budget is not None and budget != short_tokens]
     ranked = [budget for budget in longer if longer.count(budget) >= FEWEST_RANKED]
     return max(ranked or longer, default=None)
@@ -259,19 +259,19 @@ def _confirmed_candidate(
     remeasured: dict[str, Score] = {}
     long = None
     for run in runs:
-        stage = run.confirmation_stage
+        key = run.key
         scores = {score.name: score for score in run.scores}
-        if stage.token_budget is None:
+        if key.token_budget is None:
             remeasured |= {name: score for name, score in scores.items() if name in objectives}
-        elif LOSS in scores and stage.token_budget == long_tokens:
+        elif LOSS in scores and key.token_budget == long_tokens:
             long = scores[LOSS].value
             if TASK in objectives and TASK in scores:
                 remeasured[TASK] = scores[TASK]
-        elif LOSS in scores and stage.token_budget == short_tokens:
-            assert stage.seed is not None
-            fresh[stage.seed] = scores[LOSS].value
+        elif LOSS in scores and key.token_budget == short_tokens:
+            assert key.seed is not None
+            fresh[key.seed] = scores[LOSS].value
             if TASK in scores:
-                fresh_task[stage.seed] = scores[TASK].value
+                fresh_task[key.seed] = scores[TASK].value
     return CandidateConfirmation(
         trial=trial,
         on_front=on_front,
@@ -300,11 +300,11 @@ def _with_task_noise(found: Sequence[CandidateConfirmation]) -> list[CandidateCo
 
 
 def _failure(run: ConfirmationRun) -> str:
-    stage = run.confirmation_stage
-    settings = "" if stage.seed is None else f" with seed {stage.seed}"
-    if stage.token_budget is not None:
-        settings += f" on {stage.token_budget:,} tokens"
-    return f"{stage.stage}{settings}: {run.failure}, {run.reason}"
+    key = run.key
+    settings = "" if key.seed is None else f" with seed {key.seed}"
+    if key.token_budget is not None:
+        settings += f" on {key.token_budget:,} tokens"
+    return f"{key.stage}{settings}: {run.failure}, {run.reason}"
 
 
 def _with_probabilities(

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from evaluators.cache import Cached
 from evaluators.evaluator import EvaluationFailed, Evaluator, Infeasible, Progress, Score
-from studies.records import ConfirmationStage, Trial
+from studies.records import ConfirmationKey, Trial
 from studies.search.interrupts import Interrupts
 from studies.search.stages import Interruptible
 from studies.storage.store import Store
@@ -33,9 +33,9 @@ class ConfirmationJob:
     token_budget: int | None = None
 
     @property
-    def confirmation_stage(self) -> ConfirmationStage:
+    def key(self) -> ConfirmationKey:
         """The stage as the store records it."""
-        return ConfirmationStage(
+        return ConfirmationKey(
             trial=self.trial.id,
             stage=self.evaluator.stage,
             fingerprint=self.evaluator.fingerprint,
@@ -95,12 +95,12 @@ def run_confirmation_jobs(
     interrupts = Interrupts()
     with interrupts.deferred():
         for job in jobs:
-            if not store.claim_confirmation(job.confirmation_stage):
+            if not store.claim_confirmation(job.key):
                 continue
             try:
                 _run_job(job, store, listener, interrupts)
             except BaseException:
-                store.release_confirmation(job.confirmation_stage)
+                store.release_confirmation(job.key)
                 raise
             interrupts.check()
 
@@ -117,7 +117,7 @@ def _run_job(
         nonlocal renewed_at
         listener(JobProgress(job=job, progress=progress))
         if time.monotonic() - renewed_at > _SECONDS_BETWEEN_RENEWALS:
-            store.renew_confirmation(job.confirmation_stage)
+            store.renew_confirmation(job.key)
             renewed_at = time.monotonic()
 
     listener(JobStarted(job=job))
@@ -126,15 +126,15 @@ def _run_job(
     except EvaluationFailed as failure:
         seconds = time.monotonic() - start
         store.end_confirmation(
-            job.confirmation_stage, seconds=seconds, failure=failure.kind, reason=failure.reason
+            job.key, seconds=seconds, failure=failure.kind, reason=failure.reason
         )
         listener(JobEnded(job=job, scores=(), reason=f"{failure.kind}: {failure.reason}"))
     except Infeasible as infeasible:
         seconds = time.monotonic() - start
         store.end_confirmation(
-            job.confirmation_stage, seconds=seconds, failure="build error", reason=str(infeasible)
+            job.key, seconds=seconds, failure="build error", reason=str(infeasible)
         )
         listener(JobEnded(job=job, scores=(), reason=str(infeasible)))
     else:
-        store.end_confirmation(job.confirmation_stage, seconds=time.monotonic() - start)
+        store.end_confirmation(job.key, seconds=time.monotonic() - start)
         listener(JobEnded(job=job, scores=evaluation.scores, reason=None))

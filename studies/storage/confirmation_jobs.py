@@ -10,71 +10,71 @@ import sqlalchemy as sa
 
 from evaluators.evaluator import CurvePoint, FailureKind, Score
 from studies.owner import Owner, is_lost, this_process
-from studies.records import TRANSIENT_FAILURES, ConfirmationRun, ConfirmationStage
+from studies.records import TRANSIENT_FAILURES, ConfirmationKey, ConfirmationRun
 from studies.storage.database import Database
 from studies.storage.evaluation_cache import read_curve, read_score
 from studies.storage.schema import EVALUATIONS, REPEATS, SCORES, TRIALS
 
 
-def claim(database: Database, connection: sa.Connection, stage: ConfirmationStage) -> bool:
-    """Claim a confirmation stage for this process.
+def claim(database: Database, connection: sa.Connection, key: ConfirmationKey) -> bool:
+    """Claim a confirmation job for this process.
 
-    A stage that failed for a reason that the device may have caused is retried.
+    A job that failed for a reason that the device may have caused is retried.
 
     Args:
         database: The database.
         connection: An open transaction.
-        stage: The stage.
+        key: The job.
 
     Returns:
-        Whether this process owns the stage now. It does not if the stage has ended or a living
+        Whether this process owns the job now. It does not if the job has ended or a living
         process is working on it.
     """
     if database.insert_new(
         connection,
         REPEATS,
-        trial=stage.trial,
-        fingerprint=stage.fingerprint,
-        stage=stage.stage,
-        seed=stage.seed,
-        token_budget=stage.token_budget,
+        trial=key.trial,
+        fingerprint=key.fingerprint,
+        stage=key.stage,
+        seed=key.seed,
+        token_budget=key.token_budget,
         seen_at=datetime.now(UTC),
         **_columns(this_process()),
     ):
         return True
-    row = connection.execute(sa.select(REPEATS).where(_key(stage)).with_for_update()).one_or_none()
+    row = connection.execute(sa.select(REPEATS).where(_is_job(key)).with_for_update()).one_or_none()
     if row is None:  # its owner released it at this moment
-        return claim(database, connection, stage)
+        return claim(database, connection, key)
     if row.ended_at is None:
         free = is_lost(_owner(row), row.seen_at)
     else:
         free = row.failure in TRANSIENT_FAILURES
     if free:
-        update = REPEATS.update().where(_key(stage))
+        update = REPEATS.update().where(_is_job(key))
         update = update.values(seconds=None, failure=None, reason=None, ended_at=None)
         update = update.values(seen_at=datetime.now(UTC), **_columns(this_process()))
         connection.execute(update)
     return free
 
 
-def renew(connection: sa.Connection, stage: ConfirmationStage) -> None:
-    """Record that this process is alive and still works on the stage."""
-    connection.execute(REPEATS.update().where(_own(stage)).values(seen_at=datetime.now(UTC)))
+def renew(connection: sa.Connection, key: ConfirmationKey) -> None:
+    """Record that this process is alive and still works on the job."""
+    connection.execute(REPEATS.update().where(_own(key)).values(seen_at=datetime.now(UTC)))
 
 
 def end(
     connection: sa.Connection,
-    stage: ConfirmationStage,
+    key: ConfirmationKey,
     *,
     seconds: float,
     failure: FailureKind | None = None,
     reason: str | None = None,
 ) -> None:
-    """End a stage of this process; nothing changes if another process has taken it over.
+    """End a job of this process; nothing changes if another process has taken it over.
 
     Args:
         connection: An open transaction.
-        stage: The stage.
+        key: The job.
         seconds: The time that it took.
         failure: The kind of failure, if it failed.
         reason: The reason for the failure, as a sentence.
@@ -82,14 +82,14 @@ def end(
     now = datetime.now(UTC)
     connection.execute(
         REPEATS.update()
-        .where(_own(stage))
+        .where(_own(key))
         .values(seconds=seconds, failure=failure, reason=reason, seen_at=now, ended_at=now)
     )
 
 
-def release(connection: sa.Connection, stage: ConfirmationStage) -> None:
-    """Delete an unfinished stage of this process, so that it can be claimed again."""
-    connection.execute(REPEATS.delete().where(_own(stage)))
+def release(connection: sa.Connection, key: ConfirmationKey) -> None:
+    """Delete an unfinished job of this process, so that it can be claimed again."""
+    connection.execute(REPEATS.delete().where(_own(key)))
 
 
 def read_confirmation_runs(connection: sa.Connection, study: int) -> tuple[ConfirmationRun, ...]:
@@ -125,7 +125,7 @@ def read_confirmation_runs(connection: sa.Connection, study: int) -> tuple[Confi
     }
     return tuple(
         ConfirmationRun(
-            confirmation_stage=ConfirmationStage(
+            key=ConfirmationKey(
                 trial=row.trial,
                 stage=row.stage,
                 fingerprint=row.fingerprint,
@@ -146,14 +146,14 @@ def read_confirmation_runs(connection: sa.Connection, study: int) -> tuple[Confi
     )
 
 
-def _key(stage: ConfirmationStage) -> sa.ColumnElement[bool]:
-    return (REPEATS.c.trial == stage.trial) & (REPEATS.c.fingerprint == stage.fingerprint)
+def _is_job(key: ConfirmationKey) -> sa.ColumnElement[bool]:
+    return (REPEATS.c.trial == key.trial) & (REPEATS.c.fingerprint == key.fingerprint)
 
 
-def _own(stage: ConfirmationStage) -> sa.ColumnElement[bool]:
-    """Select the stage if it is unfinished and belongs to this process."""
+def _own(key: ConfirmationKey) -> sa.ColumnElement[bool]:
+    """Select the job if it is unfinished and belongs to this process."""
     own = (REPEATS.c[name] == value for name, value in _columns(this_process()).items())
-    return sa.and_(_key(stage), REPEATS.c.ended_at.is_(None), *own)
+    return sa.and_(_is_job(key), REPEATS.c.ended_at.is_(None), *own)
 
 
 def _columns(owner: Owner) -> dict[str, str | int]:

@@ -13,8 +13,8 @@ from search_space.strict import parse_json
 from studies.records import (
     END_STATES,
     TRANSIENT_FAILURES,
+    ConfirmationKey,
     ConfirmationRun,
-    ConfirmationStage,
     Evidence,
     Outcome,
     ReferenceTime,
@@ -413,48 +413,46 @@ class Store:
         with self._database.read() as connection:
             return confirmation_jobs.read_confirmation_runs(connection, study_id(connection, study))
 
-    def claim_confirmation(self, stage: ConfirmationStage) -> bool:
-        """Claim a confirmation stage; see `confirmation_jobs.claim`.
+    def claim_confirmation(self, key: ConfirmationKey) -> bool:
+        """Claim a confirmation job; see `confirmation_jobs.claim`.
 
         Returns:
-            Whether this process owns the stage now. It does not if the stage has ended or a living
+            Whether this process owns the job now. It does not if the job has ended or a living
             process is working on it.
         """
         with self._database.write() as connection:
-            return confirmation_jobs.claim(self._database, connection, stage)
+            return confirmation_jobs.claim(self._database, connection, key)
 
-    def renew_confirmation(self, stage: ConfirmationStage) -> None:
-        """Record that this process is alive and still works on the stage."""
+    def renew_confirmation(self, key: ConfirmationKey) -> None:
+        """Record that this process is alive and still works on the job."""
         with self._database.write() as connection:
-            confirmation_jobs.renew(connection, stage)
+            confirmation_jobs.renew(connection, key)
 
     def end_confirmation(
         self,
-        stage: ConfirmationStage,
+        key: ConfirmationKey,
         *,
         seconds: float,
         failure: FailureKind | None = None,
         reason: str | None = None,
     ) -> None:
-        """End a confirmation stage of this process.
+        """End a confirmation job of this process.
 
         Unless it failed, its results are in the cache, under its fingerprint.
 
         Args:
-            stage: The stage.
+            key: The job.
             seconds: The time that it took.
             failure: The kind of failure, if it failed.
             reason: The reason for the failure, as a sentence.
         """
         with self._database.write() as connection:
-            confirmation_jobs.end(
-                connection, stage, seconds=seconds, failure=failure, reason=reason
-            )
+            confirmation_jobs.end(connection, key, seconds=seconds, failure=failure, reason=reason)
 
-    def release_confirmation(self, stage: ConfirmationStage) -> None:
-        """Delete an unfinished stage of this process, so that it can be claimed again."""
+    def release_confirmation(self, key: ConfirmationKey) -> None:
+        """Delete an unfinished job of this process, so that it can be claimed again."""
         with self._database.write() as connection:
-            confirmation_jobs.release(connection, stage)
+            confirmation_jobs.release(connection, key)
 
 
 def _since(

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from evaluators.text.corpus import Corpus, CorpusName, read_corpus
 from nas.commands.run import run
-from studies.records import ConfirmationStage
+from studies.records import ConfirmationKey
 from studies.spec.study_file import read_spec
 from studies.storage.store import Store
 from tests.nas.tiny_study import STUDY, start_nas, write_study
@@ -250,7 +250,7 @@ def test_what_is_being_confirmed_is_not_restarted(
     with Store.open(spec.storage) as store:
         before = store.trials("tiny")
         assert store.claim_confirmation(
-            ConfirmationStage(trial=before[0].id, stage="training", fingerprint="again")
+            ConfirmationKey(trial=before[0].id, stage="training", fingerprint="again")
         )
         where = f"process {os.getpid()} on {platform.node()}"
         with pytest.raises(ValueError, match=f"^study: 'tiny' is being confirmed by {where}; "):

@@ -15,7 +15,7 @@ from nas.report.page import report_html
 from nas.report.tables import Table, tables
 from studies.analysis import summaries
 from studies.confirmation.confirmation_results import candidates_to_confirm, read_confirmation
-from studies.records import ConfirmationStage, Trial
+from studies.records import ConfirmationKey, Trial
 from studies.storage.store import Store
 from tests.studies.large_study import LargeStudy, write_study
 
@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def repeat(store: Store, trial: Trial, seed: int, tokens: int, loss: float | None) -> None:
     """Store another training of the trial; a training without a loss has diverged."""
     assert trial.model is not None
-    again = ConfirmationStage(
+    again = ConfirmationKey(
         trial=trial.id,
         stage="training",
         fingerprint=f"again {seed} {tokens}",
@@ -106,7 +106,7 @@ def test_a_report_has_its_table_and_its_sentences(store: Store) -> None:
 def test_what_was_not_remeasured_has_no_column(store: Store) -> None:
     trials = confirm(store)
     timed = (Score(name="decode", value=7.125, unit="ms/token"),)
-    again = ConfirmationStage(trial=trials[0].id, stage="latency", fingerprint="again")
+    again = ConfirmationKey(trial=trials[0].id, stage="latency", fingerprint="again")
     assert store.claim_confirmation(again)
     assert trials[0].model is not None
     architecture = store.architecture(trials[0].model.hash)

@@ -7,7 +7,7 @@ from evaluators.evaluator import Progress
 from nas.views.study_status import confirmation_status_line, status_document, status_view
 from studies.analysis.summaries import Counts, Status
 from studies.owner import this_process
-from studies.records import ConfirmationRun, ConfirmationStage
+from studies.records import ConfirmationKey, ConfirmationRun
 
 
 def _status(make_trial) -> Status:
@@ -108,11 +108,11 @@ def test_the_document_counts_every_state(make_trial) -> None:
 
 def test_the_process_that_confirms_a_study_is_named(make_trial) -> None:
     now = datetime.now(UTC)
-    repeat = ConfirmationStage(
+    repeat = ConfirmationKey(
         trial=3, stage="training", fingerprint="again", seed=2, token_budget=1_000
     )
     begun = ConfirmationRun(
-        confirmation_stage=repeat,
+        key=repeat,
         number=7,
         owner=this_process(),
         seen_at=now,

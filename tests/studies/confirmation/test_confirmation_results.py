@@ -14,7 +14,7 @@ from studies.confirmation.confirmation_results import (
     evaluate_confirmation,
     read_confirmation,
 )
-from studies.records import ConfirmationStage, Outcome, StageRun, Trial
+from studies.records import ConfirmationKey, Outcome, StageRun, Trial
 from studies.spec.study_spec import Objective, to_json
 from studies.storage.store import Store
 from tests.studies.fakes import small_spec
@@ -48,7 +48,7 @@ class Written:
         self._confirm(trial, "again", "latency", None, None, decode=decode, prefill=1.0)
 
     def failure(self, trial: Trial, tokens: int) -> None:
-        job = ConfirmationStage(
+        job = ConfirmationKey(
             trial=trial.id, stage="training", fingerprint="f", seed=7, token_budget=tokens
         )
         assert self.store.claim_confirmation(job)
@@ -67,7 +67,7 @@ class Written:
         tokens: int | None,
         **scores: float,
     ) -> None:
-        job = ConfirmationStage(
+        job = ConfirmationKey(
             trial=trial.id, stage=stage, fingerprint=fingerprint, seed=seed, token_budget=tokens
         )
         assert self.store.claim_confirmation(job)

@@ -78,7 +78,7 @@ def _begun(url: str) -> Store:
 
 def _done(store: Store) -> Counter[tuple[int, int | None]]:
     return Counter(
-        (run.number, run.confirmation_stage.seed)
+        (run.number, run.key.seed)
         for run in store.confirmation_runs("small")
         if run.ended_at is not None and run.scores
     )
@@ -100,9 +100,7 @@ def test_results_are_stored_and_jobs_run_once(any_store: Store) -> None:
     runs = store.confirmation_runs("small")
     assert [run.scores for run in runs] == [event.scores for event in ended]
     assert all(run.curve[-1].loss == run.scores[0].value for run in runs)
-    assert all(
-        run.seconds is not None and run.confirmation_stage.token_budget == 40_000 for run in runs
-    )
+    assert all(run.seconds is not None and run.key.token_budget == 40_000 for run in runs)
     repeated = jobs(store)
     run_confirmation_jobs(repeated, store, events.append)
     assert _asked(repeated) == 0
@@ -153,7 +151,7 @@ def test_a_job_of_a_living_process_is_skipped(
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = any_store
-    first = jobs(store)[0].confirmation_stage
+    first = jobs(store)[0].key
     here = owners.this_process()
     with monkeypatch.context() as patch:
         elsewhere = replace(here, host="another")

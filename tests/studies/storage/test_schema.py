@@ -62,7 +62,7 @@ def test_a_database_of_a_released_schema_is_read_unchanged(dump: Path, tmp_path:
             assert not runs
         else:
             long = runs[13]
-            assert (long.confirmation_stage.seed, long.confirmation_stage.token_budget) == (
+            assert (long.key.seed, long.key.token_budget) == (
                 1,
                 160_000,
             )
