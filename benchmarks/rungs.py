@@ -30,7 +30,7 @@ from evaluators.evaluator import CurvePoint
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
 from nas.assembly import device_runner
 from search_space.architecture import architecture_hash
-from studies.analysis.pareto_front import front, hypervolume
+from studies.analysis.pareto_front import hypervolume, non_dominated
 from studies.search.rungs import Finisher, RungResult, dominating_finisher, loss_after
 from studies.spec.reference_models import model_of, paired_reference
 from studies.spec.study_file import read_spec
@@ -193,7 +193,7 @@ def volume(some: Sequence[Candidate], every: Sequence[Candidate]) -> float:
 
 
 def on_front(every: Sequence[Candidate]) -> set[str]:
-    members = front([(each.loss, each.decode_ms) for each in every])
+    members = non_dominated([(each.loss, each.decode_ms) for each in every])
     return {every[index].layout for index in members}
 
 

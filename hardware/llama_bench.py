@@ -54,7 +54,11 @@ class LlamaBench:
             self._last_lines.append(line)
 
     def run(self) -> int:
-        """Wait until a run has ended, and return its time in ns."""
+        """Wait until a run has ended, and return its time in ns.
+
+        Raises:
+            RunnerError: The process ended, did not answer in time, or gave an invalid answer.
+        """
         self.wait_for(": starting")
         self.runs_left -= 1
         line = self._next(self._results)

@@ -127,6 +127,10 @@ class Runner(Protocol):
         The model is unloaded when the context ends. No process and no file is left behind, even
         after an interrupt. All models of one runner run on the same cores.
 
+        Args:
+            model: The model file, of the runner's format, with its description next to it.
+            capacity: The most tokens, depth included, that its caches must hold.
+
         Raises:
             RunnerError: The model cannot be loaded.
         """

@@ -51,7 +51,18 @@ def evaluators_of(
 def remeasuring_evaluators(
     spec: StudySpec, cache: EvaluationCache, corpus: Corpus
 ) -> Iterator[tuple[Evaluator, ...]]:
-    """Yield the evaluators that measure the study's scores a second time; see `evaluators_of`."""
+    """Yield the evaluators that measure the study's scores a second time.
+
+    Their results are stored separately from those of the first time.
+
+    Args:
+        spec: The study.
+        cache: Stores what is shared by all candidates, such as the reference model's times.
+        corpus: The study's corpus.
+
+    Raises:
+        ValueError: This machine lacks cores or a program.
+    """
     with latency_evaluator(spec, cache) as latency:
         remeasured = Remeasured(evaluator=latency)
         asked = set(asked_scores(spec))
@@ -62,14 +73,29 @@ def remeasuring_evaluators(
 def retraining_evaluator(
     spec: StudySpec, corpus: Corpus, seed: int, token_budget: int
 ) -> ProxyLoss:
-    """Return the study's training from scratch with another seed and number of tokens."""
+    """Return the study's training from scratch with another seed and length.
+
+    Args:
+        spec: The study.
+        corpus: The study's corpus.
+        seed: The seed of the weights and of the order of the text.
+        token_budget: Training tokens.
+    """
     settings = proxy_training(spec.proxy, spec.target, seed)
     training = replace(settings.training, token_budget=token_budget)
     return ProxyLoss(replace(settings, training=training), corpus)
 
 
 def latency_evaluator(spec: StudySpec, cache: EvaluationCache) -> LatencyEvaluator:
-    """Return the evaluator that measures latency and memory on the study's device."""
+    """Return the evaluator that measures latency and memory on the study's device.
+
+    Args:
+        spec: The study.
+        cache: Stores the reference model's times.
+
+    Raises:
+        ValueError: This machine lacks cores or a program, or a reference model does not exist.
+    """
     settings = LatencySettings(
         quantization=spec.target.quantization,
         prompt_length=spec.target.prompt_length,

@@ -126,7 +126,21 @@ def train(
 def train_model(
     model: LanguageModel, text: TokenizedText, settings: TrainingSettings, report: Report
 ) -> tuple[CurvePoint, ...]:
-    """Initialise the weights of a given model and train it; see `train`."""
+    """Initialise the weights of a given model and train it.
+
+    Args:
+        model: The model; its weights are replaced.
+        text: The tokens to train on and to validate with.
+        settings: Budget, batches, seed and device.
+        report: Receives the progress, with a point of the learning curve after each validation.
+
+    Returns:
+        The learning curve.
+
+    Raises:
+        EvaluationFailed: The loss diverged.
+        ValueError: The text is shorter than one window.
+    """
     initialise_as_identity(model, settings.seed)
     bits_per_nat = 1.0 / math.log(2.0) / float(text.token_bytes[text.training].mean())
     return fit(
@@ -192,7 +206,11 @@ def computing(settings: TrainingSettings, say: Say) -> Iterator[YieldToMeasureme
 
 @contextlib.contextmanager
 def memory_errors_as_results() -> Iterator[None]:
-    """Turn an out-of-memory error of torch or Python into EvaluationFailed."""
+    """Turn an out-of-memory error of torch or Python into a failed evaluation.
+
+    Raises:
+        EvaluationFailed: Memory ran out.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:

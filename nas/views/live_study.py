@@ -13,7 +13,7 @@ from nas.findings.wording import duration, number
 from nas.views.candidates import CandidateTable, Row
 from nas.views.live_display import LiveDisplay, live_display
 from nas.views.terminal import layout_strip
-from studies.analysis.pareto_front import front
+from studies.analysis.pareto_front import non_dominated
 from studies.records import Trial
 from studies.search.events import (
     Event,
@@ -223,7 +223,7 @@ def _front(progress: StudyProgress) -> RenderableType:
     if not complete:
         return Text("no candidate is complete yet", style="dim")
     values = [[trial.values[name] for name in names] for trial in complete]
-    members = [complete[index] for index in front(values)]
+    members = [complete[index] for index in non_dominated(values)]
     units = {score.name: score.unit for score in complete[0].scores}
     ordered = sorted(members, key=lambda trial: trial.values[names[0]])
     grid = CandidateTable(

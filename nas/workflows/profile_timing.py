@@ -10,8 +10,8 @@ from evaluators.speed.latency import Quiet
 from evaluators.speed.operators.paired_timer import PairedTimer, paired_ratio, reference_ms
 from evaluators.speed.operators.probe_times import ModelTimes, PairedTime, Profile, Setting
 from evaluators.speed.runners import make_runner
-from hardware.caches import largest_cache_bytes
 from hardware.measurement import Workload
+from hardware.processor_cache import largest_cache_bytes
 from hardware.runner import Runner
 from nas.workflows.profile_plan import ProfilePlan, setting_title
 from nas.workflows.work_progress import WorkListener, WorkProgress

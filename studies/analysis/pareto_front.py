@@ -26,7 +26,7 @@ class HypervolumeIncrease:
     hypervolume: float
 
 
-def front(values: ArrayLike) -> tuple[int, ...]:
+def non_dominated(values: ArrayLike) -> tuple[int, ...]:
     """Return the sorted indices of the non-dominated points.
 
     Equal points do not dominate each other: either all of them are on the front or none.
@@ -94,7 +94,7 @@ def knee(values: ArrayLike) -> int:
         ValueError: There are no points, or they are not rows of finite values.
     """
     points = _points(values)
-    on_front = front(points)
+    on_front = non_dominated(points)
     if not on_front:
         raise ValueError("values: an empty set of points has no knee")
     candidates = points[list(on_front)]

@@ -216,7 +216,9 @@ def front(store: Store, study: str, scores: Iterable[str] = ()) -> Front:
     spec = from_json(store.study(study).spec)
     names = _objectives(spec)
     complete = _unique(store.points(study, ["complete"], {*names, *scores}))
-    numbers = [complete[index].number for index in pareto_front.front(_points(complete, names))]
+    numbers = [
+        complete[index].number for index in pareto_front.non_dominated(_points(complete, names))
+    ]
     members = store.trials(study, numbers=numbers)
     return _front(
         spec,
@@ -238,7 +240,10 @@ def study_summary(followed: FollowedStudy) -> StudySummary:
     front = _front(
         spec,
         complete,
-        [by_number[complete[n].number] for n in pareto_front.front(_points(complete, names))],
+        [
+            by_number[complete[n].number]
+            for n in pareto_front.non_dominated(_points(complete, names))
+        ],
         infeasible=[scored_point(trial) for trial in originals if trial.state == "infeasible"],
         references=[trial for trial in followed.trials.values() if trial.kind == "reference"],
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hardware.caches import largest_cache_bytes
 from hardware.local import LocalRunner
+from hardware.processor_cache import largest_cache_bytes
 from nas.workflows.profile_plan import QUICK, plan_profile
 from nas.workflows.profile_timing import Profiling
 from studies.storage.store import Store

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.analysis.pareto_front import front, hypervolume, hypervolume_growth, knee
+from studies.analysis.pareto_front import hypervolume, hypervolume_growth, knee, non_dominated
 
 
 def points_of(dimension: int, most: int = 12):
@@ -33,15 +33,15 @@ def test_the_front_holds_the_non_dominated_points(values):
         for index, point in enumerate(values)
         if not any(dominates(other, point) for other in values)
     ]
-    assert list(front(values)) == expected
+    assert list(non_dominated(values)) == expected
 
 
 @given(points, st.randoms(use_true_random=False))
 def test_shuffling_and_duplicates_change_nothing(values, random):
     shuffled = [*values, *random.choices(values, k=3)]
     random.shuffle(shuffled)
-    assert {tuple(values[n]) for n in front(values)} == {
-        tuple(shuffled[n]) for n in front(shuffled)
+    assert {tuple(values[n]) for n in non_dominated(values)} == {
+        tuple(shuffled[n]) for n in non_dominated(shuffled)
     }
     corner = [7.0] * len(values[0])
     assert hypervolume(shuffled, corner) == pytest.approx(hypervolume(values, corner))
@@ -49,8 +49,8 @@ def test_shuffling_and_duplicates_change_nothing(values, random):
 
 
 def test_no_points_have_no_front_and_equal_points_share_one():
-    assert front([]) == ()
-    assert front([(1, 2), (0, 3), (1, 2), (2, 2)]) == (0, 1, 2)
+    assert non_dominated([]) == ()
+    assert non_dominated([(1, 2), (0, 3), (1, 2), (2, 2)]) == (0, 1, 2)
     assert hypervolume([], (1, 1)) == 0
 
 
@@ -90,7 +90,7 @@ class TestHypervolume:
     @given(points)
     def test_every_point_of_the_front_adds_to_it(self, values):
         corner = [7.0] * len(values[0])
-        kept = {tuple(values[n]) for n in front(values)}
+        kept = {tuple(values[n]) for n in non_dominated(values)}
         whole = hypervolume(sorted(kept), corner)
         assert all(whole > hypervolume(sorted(kept - {point}), corner) for point in kept)
 
@@ -111,7 +111,7 @@ class TestKnee:
 
     @given(points_of(2))
     def test_is_on_the_front(self, values):
-        assert knee(values) in front(values)
+        assert knee(values) in non_dominated(values)
 
     def test_of_nothing_is_an_error(self):
         with pytest.raises(ValueError, match="no knee"):

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from hardware.caches import largest_cache_bytes
+from hardware.processor_cache import largest_cache_bytes
 
 
 def write_caches(processors: Path, core: int, sizes: list[str]) -> None:
