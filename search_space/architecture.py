@@ -215,6 +215,8 @@ MIXERS: Mapping[LayoutLetter, MixerKind] = MappingProxyType(
         )
     }
 )
+# The letters under the type of any text, so that a layout can be checked against them.
+_LETTERS: Mapping[str, LayoutLetter] = MappingProxyType({str(letter): letter for letter in MIXERS})
 ATTENTION_LETTERS = "".join(kind.letter for kind in MIXERS.values() if kind.is_softmax_attention)
 MIXER_CHOICES: tuple[MixerChoice, ...] = tuple(
     dict.fromkeys(choice for kind in MIXERS.values() for choice in kind.choices)
@@ -318,11 +320,10 @@ def layout_letters(layout: str) -> tuple[LayoutLetter, ...]:
     Raises:
         ValueError: A letter is not in `MIXERS`.
     """
-    known: dict[str, LayoutLetter] = {str(letter): letter for letter in MIXERS}
     for letter in layout:
-        if letter not in known:
+        if letter not in _LETTERS:
             raise ValueError(f"layout: '{letter}' is not one of {', '.join(MIXERS)}")
-    return tuple(known[letter] for letter in layout)
+    return tuple(_LETTERS[letter] for letter in layout)
 
 
 def to_json(architecture: Architecture, *, indent: int | None = None) -> str:
