@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from evaluators.evaluator import Evaluation, EvaluationFailed, Evaluator, Report
+from evaluators.evaluator import Evaluation, EvaluationFailed, Evaluator, Refinable, Report
 from search_space.architecture import Architecture
 
 
@@ -16,8 +16,9 @@ class EvaluationCache(Protocol):
     - A loaded evaluation equals the saved one, including every raw sample and curve point.
     - An evaluation that was saved can be loaded immediately, by other processes too.
     - Equal architectures share an entry, however they were constructed.
-    - An entry never changes. If two processes evaluate the same architecture at the same time, the
-      first evaluation to be saved is kept.
+    - An entry changes only when it is replaced by a more precise evaluation, or when the time of
+      the reference model behind its times becomes known better. If two processes evaluate the same
+      architecture at the same time, the first evaluation to be saved is kept.
 
     `DatabaseCache` stores evaluations in a study's database and raises the errors of that database.
     `NoCache` is the exception to the above: it stores nothing, for programs that must measure.
@@ -54,6 +55,18 @@ class EvaluationCache(Protocol):
         """
         ...
 
+    def replace_evaluation(
+        self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
+    ) -> None:
+        """Replace a stored evaluation by one that contains its measurements and further ones.
+
+        Args:
+            fingerprint: The evaluator's fingerprint.
+            architecture: The architecture that was evaluated.
+            evaluation: The evaluation to store.
+        """
+        ...
+
 
 class NoCache:
     """An EvaluationCache that stores nothing."""
@@ -62,6 +75,11 @@ class NoCache:
         """Return None, because nothing is stored."""
 
     def save_evaluation(
+        self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
+    ) -> None:
+        """Discard the evaluation."""
+
+    def replace_evaluation(
         self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
     ) -> None:
         """Discard the evaluation."""
@@ -120,7 +138,7 @@ class Cached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remeasured:
-    """An Evaluator with a fingerprint of its own, so that a cache hit never replaces its work.
+    """A Refinable with a fingerprint of its own, so that a cache hit never replaces its work.
 
     The search stores its evaluations under the fingerprint of `evaluator`. A confirmation evaluates
     the same architectures a second time, and stores the results separately.
@@ -129,7 +147,7 @@ class Remeasured:
         evaluator: Makes the evaluations.
     """
 
-    evaluator: Evaluator
+    evaluator: Refinable
 
     @property
     def stage(self) -> str:
@@ -150,3 +168,7 @@ class Remeasured:
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
         """Evaluate with the wrapped evaluator; see `Evaluator.evaluate`."""
         return self.evaluator.evaluate(architecture, report)
+
+    def refine(self, architecture: Architecture, earlier: Evaluation, report: Report) -> Evaluation:
+        """Measure again with the wrapped evaluator; see `Refinable.refine`."""
+        return self.evaluator.refine(architecture, earlier, report)

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
+from evaluators.calibration import CalibrationKey
 from hardware.measurement import Measurement
 from hardware.progress import Say
 from search_space.architecture import Architecture
@@ -11,6 +12,26 @@ from search_space.architecture import Architecture
 FailureKind: TypeAlias = Literal[
     "diverged", "out of memory", "device lost", "build error", "timed out"
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibratedRatio:
+    """The measured ratio that a time was computed from, so that it can be computed again.
+
+    The value of the score is `ratio` times the reference model's time in the calibration, and the
+    same holds for the bounds.
+
+    Attributes:
+        calibration: The calibration of the reference model.
+        ratio: The score, in its unit per millisecond of the reference model's time.
+        low: The lower bound of the 95 % confidence interval of `ratio`; None where none is known.
+        high: The upper bound of that interval.
+    """
+
+    calibration: CalibrationKey
+    ratio: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +44,9 @@ class Score:
         unit: The unit of `value`, `low` and `high`.
         low: The lower bound of the 95 % confidence interval; None where no interval is known.
         high: The upper bound of that interval.
+        provisional: Whether the value is known to be unreliable: it decides nothing, and is to be
+            measured again.
+        measured: For a time, the ratio that it was computed from.
     """
 
     name: str
@@ -30,6 +54,8 @@ class Score:
     unit: str
     low: float | None = None
     high: float | None = None
+    provisional: bool = False
+    measured: CalibratedRatio | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +80,15 @@ class Evaluation:
         seconds: The wall time that the evaluation took.
         measurements: The raw timings that the scores are computed from.
         curve: The learning curve of a training; empty for other evaluators.
+        remarks: What the user should know about how this evaluation came about, as sentences. They
+            are not stored.
     """
 
     scores: tuple[Score, ...]
     seconds: float
     measurements: tuple[Measurement, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,5 +218,26 @@ class Evaluator(Protocol):
             EvaluationFailed: The architecture has no score, because it cannot be built, trained or
                 timed.
             Infeasible: The architecture violates a requirement of the study.
+        """
+        ...
+
+
+@runtime_checkable
+class Refinable(Evaluator, Protocol):
+    """An Evaluator whose scores become more precise when it measures an architecture again."""
+
+    def refine(self, architecture: Architecture, earlier: Evaluation, report: Report) -> Evaluation:
+        """Measure an architecture again, and combine the result with that of an earlier evaluation.
+
+        Args:
+            architecture: The candidate or reference model.
+            earlier: Its evaluation by this evaluator so far.
+            report: Receives the progress.
+
+        Returns:
+            The evaluation that replaces the earlier one, with the measurements of both.
+
+        Raises:
+            EvaluationFailed: The architecture could not be measured this time.
         """
         ...

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class FakeRunner:
 
     fingerprint = "fake"
     model_format: ModelFormat = "onnx"
+    memory_step_bytes = 0
 
     @contextmanager
     def load(self, model: Path, capacity: int) -> Iterator[LoadedModel]:
@@ -79,8 +80,12 @@ class _FakeModel:
         drawn = nanoseconds * (1 + _NOISE * generator.standard_normal(samples))
         return Window(
             samples_ns=tuple(drawn.round().astype(int).tolist()),
+            waited_ns=(0,) * samples,
             peak_memory_bytes=self.loading.loaded_memory_bytes + 1000 * workload.depth,
         )
+
+    def move(self, cores: Sequence[int]) -> None:
+        """Do nothing: the simulated device has no cores to choose from."""
 
     def snapshot(self) -> DeviceSnapshot:
         return DeviceSnapshot(environment=_ENVIRONMENT, counters=None)

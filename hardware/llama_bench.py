@@ -12,6 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hardware.local import STEADY_HEAP, crash
@@ -19,6 +20,20 @@ from hardware.runner import RunnerError
 
 _KEPT_LINES = 20
 _MOST_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRun:
+    """One run of llama-bench.
+
+    Attributes:
+        run_ns: Its wall time.
+        waited_ns: The longest time that one of its threads waited for a core, from the beginning of
+            the run; None where the system does not tell.
+    """
+
+    run_ns: int
+    waited_ns: int | None
 
 
 class LlamaBench:
@@ -53,17 +68,25 @@ class LlamaBench:
         while sign not in (line := self._next(self._progress)):
             self._last_lines.append(line)
 
-    def run(self) -> int:
-        """Wait until a run has ended, and return its time in ns.
+    def run(self) -> "BenchRun":
+        """Wait until a run has ended, and return its time.
 
         Raises:
             RunnerError: The process ended, did not answer in time, or gave an invalid answer.
         """
         self.wait_for(": starting")
         self.runs_left -= 1
+        before = self._waited_ns()
         line = self._next(self._results)
+        waits = (
+            now - before[thread] for thread, now in self._waited_ns().items() if thread in before
+        )
         try:
-            return int(json.loads(line)["samples_ns"][0])
+            run_ns = int(json.loads(line)["samples_ns"][0])
+            waited_ns = max(waits, default=None)
+            return BenchRun(
+                run_ns=run_ns, waited_ns=None if waited_ns is None else min(waited_ns, run_ns)
+            )
         except (ValueError, LookupError, TypeError):
             raise RunnerError("crashed", f"invalid answer '{line.strip()[:_MOST_SHOWN]}'") from None
 
@@ -111,6 +134,26 @@ class LlamaBench:
             return 0.0
         clock = (~self._process.pid << 3) | 2  # clock_getcpuclockid(3), for all its threads
         return time.clock_gettime(clock)
+
+    def pin(self, cores: Sequence[int]) -> None:
+        """Let all threads run on these cores only."""
+        for thread in self._tasks():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread.name), cores)
+
+    def _waited_ns(self) -> dict[str, int]:
+        """Return how long each thread has waited for a core since it started (Linux)."""
+        found = {}
+        for thread in self._tasks():
+            with contextlib.suppress(OSError, LookupError, ValueError):
+                found[thread.name] = int((thread / "schedstat").read_text().split()[1])
+        return found
+
+    def _tasks(self) -> list[Path]:
+        try:
+            return list(Path(f"/proc/{self._process.pid}/task").iterdir())
+        except OSError:
+            return []
 
     def _reset_peak_memory(self) -> None:
         with contextlib.suppress(OSError):

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 from hardware.cores import ChooseCores, check_threads, idlest_cores
 from hardware.environment import fingerprint_of, read_counters, read_environment
 from hardware.llama_bench import LlamaBench, find_llama_bench, version_of
-from hardware.local import interrupt_deferred
+from hardware.local import HUGE_PAGE_BYTES, interrupt_deferred
 from hardware.measurement import Workload
 from hardware.runner import DeviceSnapshot, LoadedModel, Loading, ModelFormat, RunnerError, Window
 
@@ -43,6 +43,7 @@ class LlamaCppRunner:
     """
 
     model_format: ModelFormat = "gguf"
+    memory_step_bytes = HUGE_PAGE_BYTES
 
     def __init__(
         self,
@@ -102,6 +103,15 @@ class _LlamaCppModel:
     def snapshot(self) -> DeviceSnapshot:
         return self._try(self._snapshot)
 
+    def move(self, cores: Sequence[int]) -> None:
+        def pin() -> None:
+            if self._process is not None:
+                self._process.pin(cores)
+
+        self._try(pin)
+        self._cores = self._runner.cores = tuple(cores)
+        self.loading = replace(self.loading, cores=tuple(cores))
+
     def end(self) -> None:
         if self._process is not None:
             self._ended_s += self._process.own_s()
@@ -149,15 +159,22 @@ class _LlamaCppModel:
             )
             raise RunnerError("refused", reason)
         samples_per_run = 1 if workload.phase == "prefill" else _tokens_per_run(workload)
-        peak_memory_bytes, samples_ns = 0, list[int]()
+        peak_memory_bytes, samples_ns, waited_ns = 0, list[int](), list[int | None]()
         while len(samples_ns) < samples:
             process = self._process_of(workload)
             process.resume()
             while len(samples_ns) < samples and process.runs_left > 0:
-                samples_ns += [process.run() // samples_per_run] * samples_per_run
+                run = process.run()
+                waited = None if run.waited_ns is None else run.waited_ns // samples_per_run
+                samples_ns += [run.run_ns // samples_per_run] * samples_per_run
+                waited_ns += [waited] * samples_per_run
             process.stop()
             peak_memory_bytes = max(peak_memory_bytes, process.memory_bytes("VmHWM"))
-        return Window(samples_ns=tuple(samples_ns[:samples]), peak_memory_bytes=peak_memory_bytes)
+        return Window(
+            samples_ns=tuple(samples_ns[:samples]),
+            waited_ns=_if_all_known(waited_ns[:samples]),
+            peak_memory_bytes=peak_memory_bytes,
+        )
 
     def _process_of(self, workload: Workload) -> LlamaBench:
         """Return a process that is stopped before a run of the workload.
@@ -201,6 +218,11 @@ class _LlamaCppModel:
 def _tokens_per_run(workload: Workload) -> int:
     """Return the tokens of one run: a whole prompt, or a few tokens to generate."""
     return workload.tokens if workload.phase == "prefill" else min(_TOKENS_PER_RUN, workload.tokens)
+
+
+def _if_all_known(waited_ns: Sequence[int | None]) -> tuple[int, ...] | None:
+    known = tuple(waited for waited in waited_ns if waited is not None)
+    return known if len(known) == len(waited_ns) else None
 
 
 def _listed(tokens: int, times: int) -> str:

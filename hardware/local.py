@@ -10,9 +10,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -39,6 +39,9 @@ STEADY_HEAP = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
     ":glibc.malloc.top_pad=67108864"
 }
+
+# The pages of that heap on the processors that are common.
+HUGE_PAGE_BYTES = 1 << 21
 
 # Upper bound on memory relative to the weights: their file, a packed copy, and activations.
 _WEIGHTS_FACTOR = 2.5
@@ -81,12 +84,15 @@ class LocalRunner:
         threads: Threads that a model computes with, each on a core of its own.
         timeout_s: Seconds without an answer after which a process is given up.
         choose_cores: Called once, when the first model is loaded.
+        precedence: Whether a model takes precedence over other processes during its windows, where
+            the system permits it.
 
     Raises:
         ValueError: This machine has fewer cores than `threads`.
     """
 
     model_format: ModelFormat = "onnx"
+    memory_step_bytes = HUGE_PAGE_BYTES
 
     def __init__(
         self,
@@ -94,8 +100,10 @@ class LocalRunner:
         threads: int = 1,
         timeout_s: float = 600.0,
         choose_cores: ChooseCores = idlest_cores,
+        precedence: bool = True,
     ) -> None:
         check_threads(threads)
+        self._precedence = precedence
         self.threads = threads
         self.timeout_s = timeout_s
         self._choose_cores = choose_cores
@@ -122,6 +130,7 @@ class LocalRunner:
             "capacity": capacity,
             "cores": self._cores,
             "threads": self.threads,
+            "precedence": self._precedence,
         }
         command = [sys.executable, "-P", "-m", "hardware.bench"]  # -P: not from the working folder
         with tempfile.TemporaryFile() as errors, ExitStack() as started:
@@ -138,12 +147,15 @@ class LocalRunner:
                 started.enter_context(process)
                 started.callback(_end, process)
             try:
-                loaded = _ProcessModel(process, errors, request, self.timeout_s)
+                loaded = _ProcessModel(process, errors, request, self.timeout_s, self._moved)
             except BaseException:
                 if not given:  # a killed process leaves the weights that it has drawn
                     data.unlink(missing_ok=True)
                 raise
             yield loaded
+
+    def _moved(self, cores: Sequence[int]) -> None:
+        self._cores = list(cores)
 
 
 class _ProcessModel:
@@ -155,15 +167,22 @@ class _ProcessModel:
         errors: IO[bytes],
         request: dict[str, Any],
         timeout_s: float,
+        moved: Callable[[Sequence[int]], None],
     ) -> None:
         self._process = process
         self._errors = errors
         self._timeout_s = timeout_s
+        self._moved = moved
         self._failure: RunnerError | None = None
         self.loading = self._ask(request, _loading)
 
     def time(self, workload: Workload, samples: int) -> Window:
         return self._ask({"time": asdict(workload), "samples": samples}, _window)
+
+    def move(self, cores: Sequence[int]) -> None:
+        self._ask({"move": list(cores)}, lambda _: None)
+        self.loading = replace(self.loading, cores=tuple(cores))
+        self._moved(cores)
 
     def snapshot(self) -> DeviceSnapshot:
         return self._ask({"snapshot": True}, _device_snapshot)
@@ -223,7 +242,12 @@ def _loading(answer: Any) -> Loading:
 
 
 def _window(answer: Any) -> Window:
-    return Window(**answer | {"samples_ns": tuple(answer["samples_ns"])})
+    waited_ns = answer["waited_ns"]
+    lists = {
+        "samples_ns": tuple(answer["samples_ns"]),
+        "waited_ns": None if waited_ns is None else tuple(waited_ns),
+    }
+    return Window(**answer | lists)
 
 
 def _device_snapshot(answer: Any) -> DeviceSnapshot:

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hardware.environment import Environment
 
 Phase: TypeAlias = Literal["prefill", "decode"]
+
+# A sample that waited no longer than this is undisturbed: reading the clocks takes a microsecond.
+_TOLERATED_NS = 20_000
+_TOLERATED_SHARE = 0.005
 
 _WORKLOAD = re.compile(r"(?P<phase>pp|tg)(?P<tokens>[1-9]\d{0,6})(?:@(?P<depth>\d{1,7}))?")
 
@@ -89,7 +93,7 @@ class Measurement:
         threads: Threads that the model computed with.
         cores: Cores that the threads were pinned to; empty where the system pins none.
         samples_ns: Every counted sample in order: one per prompt in prefill, one per token in
-            decode.
+            decode. Wall time.
         warmup_ns: The samples before them, which do not count.
         load_ns: Time from an empty process to a model that is ready, weights included.
         peak_memory_bytes: The peak during this workload.
@@ -101,6 +105,9 @@ class Measurement:
         model_bytes: Size of the model's files.
         environment_after: The machine after the samples.
         disturbance: Load from other processes; None where the system has no counters.
+        waited_ns: The part of each sample in which the model waited for a core, as other processes
+            or the hypervisor used it; None where the system does not tell.
+        measured_at: When the samples were taken, in seconds since 1970.
         reference: The measurement of the reference model that was interleaved; its window i
             was taken next to window i of this one.
     """
@@ -120,11 +127,36 @@ class Measurement:
     model_bytes: int | None = None
     environment_after: Environment | None = None
     disturbance: Disturbance | None = None
+    waited_ns: tuple[int, ...] | None = None
+    measured_at: float | None = None
     reference: "Measurement | None" = None
 
     def __post_init__(self) -> None:
         if not self.samples_ns:
             raise ValueError(f"samples_ns: {self.workload} has no sample")
+        if self.waited_ns is not None and len(self.waited_ns) != len(self.samples_ns):
+            raise ValueError(
+                f"waited_ns: {len(self.waited_ns)} values do not belong to "
+                f"{len(self.samples_ns)} samples"
+            )
+
+    @property
+    def waiting_share(self) -> float | None:
+        """The fraction of the samples' wall time that was spent waiting for a core."""
+        if self.waited_ns is None:
+            return None
+        return sum(self.waited_ns) / sum(self.samples_ns)
+
+    @property
+    def disturbed_share(self) -> float | None:
+        """The fraction of samples that waited for a core."""
+        if self.waited_ns is None:
+            return None
+        waits = zip(self.samples_ns, self.waited_ns, strict=True)
+        count = sum(
+            waited > max(_TOLERATED_NS, _TOLERATED_SHARE * sample) for sample, waited in waits
+        )
+        return count / len(self.samples_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,22 +172,42 @@ class Interval:
         return math.log(self.high / self.low) / 2
 
 
+def running_ns(samples_ns: ArrayLike, waited_ns: ArrayLike | None) -> NDArray[np.float64]:
+    """Return the time of samples without the part in which they waited for a core.
+
+    It is at least 1 ns, so that it has a logarithm: one of several threads may have waited for as
+    long as a sample took.
+    """
+    samples = np.asarray(samples_ns, dtype=np.float64)
+    if waited_ns is None:
+        return samples
+    return np.maximum(samples - np.asarray(waited_ns, dtype=np.float64), 1.0)
+
+
+def warm(running: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave out the samples at the beginning of each window, when caches hold another model.
+
+    Weights return to a large shared cache over about ten passes, during which a pass may take twice
+    as long. The second half of a window is what a model takes that runs on its own.
+
+    Args:
+        running: Shape (..., samples of a window).
+    """
+    return running[..., running.shape[-1] // 2 :]
+
+
 def window_quantiles_ns(measurement: Measurement, quantile: float) -> NDArray[np.float64]:
-    """Return the quantile of each window's samples, in ns, in the order of the windows."""
-    windows = np.reshape(measurement.samples_ns, (-1, measurement.window or 1))
+    """Return the quantile of each window's warm samples, in ns, in the order of the windows.
+
+    The time that a sample waited for a core does not count.
+    """
+    running = running_ns(measurement.samples_ns, measurement.waited_ns)
+    windows = warm(running.reshape(-1, measurement.window or 1))
     quantiles: NDArray[np.float64] = np.quantile(windows, quantile, axis=1)
     return quantiles
 
 
-def undisturbed_ms(measurement: Measurement, quantile: float) -> float:
-    """Estimate the quantile of a window's samples without load from other processes, in ms.
-
-    The estimate is the lower quartile over windows: occasional load slows some of them, and that
-    time is not the model's.
-    """
-    return float(np.quantile(window_quantiles_ns(measurement, quantile), 0.25)) / 1e6
-
-
 def quantile_ms(measurement: Measurement, quantile: float) -> float:
-    """Return the quantile of all samples, in ms."""
-    return float(np.quantile(np.asarray(measurement.samples_ns), quantile)) / 1e6
+    """Return the quantile of all warm samples without their waiting time, in ms."""
+    running = running_ns(measurement.samples_ns, measurement.waited_ns)
+    return float(np.quantile(warm(running.reshape(-1, measurement.window or 1)), quantile)) / 1e6

@@ -5,3 +5,7 @@ from typing import TypeAlias
 
 Say: TypeAlias = Callable[[str], None]
 """Receives one line about what is being done, such as "encoding the text"."""
+
+
+def ignore_text(text: str) -> None:
+    """Do nothing: the `Say` of work that nobody watches."""

@@ -8,17 +8,21 @@ ends, however it ends:
 
 A measurement takes `measuring`, which training runs notice, and then waits for `training`. A
 training run takes `training` only while it shares `measuring`, so that none can start in between.
+
+Other programs do not know these locks. A measurement waits for them, too, but for a limited time.
 """
 
 import contextlib
 import fcntl
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from hardware.environment import read_counters
+from hardware.processes import LockMode, command_of, lock_holders
+from hardware.processor_load import load_of_others
 from hardware.progress import Say
 
 YieldToMeasurements: TypeAlias = Callable[[], float]
@@ -30,10 +34,7 @@ YieldToMeasurements: TypeAlias = Callable[[], float]
 _FOLDERS = (Path("/dev/shm"), Path("/tmp"))  # noqa: S108 - files of other users are opened safely
 _MEASURING = "nas-measuring.lock"
 _TRAINING = "nas-training.lock"
-
-# The kernel counts in steps of 10 ms: 20 of them, of which 4 may belong to other processes.
-_OBSERVED_S = 0.2
-_BUSY = 0.2
+_MOST_HOLDERS = 3
 
 
 @contextlib.contextmanager
@@ -42,10 +43,14 @@ def measuring(
 ) -> Iterator[float]:
     """Hold off all other measurements and training runs on this machine until the context ends.
 
+    Before it begins, it waits until other programs leave the processor alone, but not longer than
+    `patience_s`. This process and its descendants must be idle meanwhile.
+
     A thread that already trains or measures must not call this: it would wait for itself.
 
     Args:
-        say: Receives a line about what the measurement waits for.
+        say: Receives a line about what the measurement waits for: once when it starts to wait for
+            another process, and a few times per second while it waits for other programs.
         cores: The cores that the measurement will use. If they are not chosen yet, one idle core is
             enough.
         patience_s: Seconds to wait for other programs before the measurement starts regardless.
@@ -61,9 +66,13 @@ def measuring(
     folder = folder or _machine_folder()
     with _Lock(folder / _MEASURING) as measurers, _Lock(folder / _TRAINING) as trainers:
         measurers.take(
-            fcntl.LOCK_EX, lambda: say("waiting for another measurement on this machine")
+            fcntl.LOCK_EX,
+            lambda: say(f"waiting for another measurement on this machine{measurers.owner()}"),
         )
-        trainers.take(fcntl.LOCK_EX, lambda: say("waiting for training on this machine to pause"))
+        trainers.take(
+            fcntl.LOCK_EX,
+            lambda: say(f"waiting for training on this machine to pause{trainers.sharers()}"),
+        )
         _wait_for_quiet(say, cores, patience_s)
         yield time.monotonic() - start
 
@@ -90,7 +99,7 @@ def yielding_to_measurements(
     with _Lock(folder / _MEASURING) as measurers, _Lock(folder / _TRAINING) as trainers:
 
         def say_paused() -> None:
-            say("paused during a measurement on this machine")
+            say(f"paused during a measurement on this machine{measurers.owner()}")
 
         def begin() -> None:
             measurers.take(fcntl.LOCK_SH, say_paused)
@@ -150,6 +159,23 @@ class _Lock:
     def release(self) -> None:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
+    def owner(self) -> str:
+        """Return which process holds the lock exclusively, as " (`nas profile`, pid 4711)".
+
+        The text is empty if no process does or it is unknown.
+        """
+        return self._holders("WRITE")
+
+    def sharers(self) -> str:
+        """Return which processes share the lock, in the form of `owner`; at most three."""
+        return self._holders("READ")
+
+    def _holders(self, mode: LockMode) -> str:
+        pids = lock_holders(self._descriptor, mode)[:_MOST_HOLDERS]
+        commands = {pid: command_of(pid) for pid in pids}
+        names = [f"`{name}`, pid {pid}" if name else f"pid {pid}" for pid, name in commands.items()]
+        return f" ({'; '.join(names)})" if names else ""
+
     def _is_removed(self) -> bool:
         """Return whether the file was deleted, as by a cleanup or when its owner logged out."""
         return os.fstat(self._descriptor).st_nlink == 0
@@ -184,31 +210,11 @@ def _open_or_create(path: Path) -> int:
 def _wait_for_quiet(say: Say, cores: Sequence[int], patience_s: float) -> None:
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
-        disturbance = _load_of_others(cores)
-        if disturbance is None:
+        load = load_of_others(cores)
+        if load is None:
             return
         left_s = end - time.monotonic()
-        next_step = f"waiting for up to {left_s:.0f} s" if left_s > 0 else "measuring anyway"
-        say(f"{disturbance}; {next_step}")
-
-
-def _load_of_others(cores: Sequence[int]) -> str | None:
-    """Describe the load from other processes; return None if it is low or unknown.
-
-    This program itself must be idle meanwhile.
-    """
-    before = read_counters()
-    time.sleep(_OBSERVED_S)
-    after = read_counters()
-    if before is None or after is None:
-        return None
-    seconds = (after.at_ns - before.at_ns) / 1e9
-    used = {
-        core: (after.busy_s[core] - before.busy_s[core]) / seconds
-        for core in cores or os.sched_getaffinity(0)
-    }
-    core, fraction = (max if cores else min)(used.items(), key=lambda item: item[1])
-    if fraction < _BUSY:
-        return None
-    where = f"of core {core}" if cores else "or more of every core"
-    return f"other programs use {100 * fraction:.0f} % {where}"
+        if left_s > 0:
+            say(f"{load}; waiting for up to {math.ceil(left_s)} s for a quiet machine")
+        else:
+            say(f"{load}; measuring anyway, and counting only the time that the model itself ran")

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +36,14 @@ class Window:
     """Consecutive samples of one workload.
 
     Attributes:
-        samples_ns: The samples in order, in ns.
+        samples_ns: The wall time of the samples in order, in ns.
+        waited_ns: The part of each sample in which the model had work to do and no core to do it
+            on, in ns; None where the system does not tell.
         peak_memory_bytes: Peak resident memory of the measuring process during the window.
     """
 
     samples_ns: tuple[int, ...]
+    waited_ns: tuple[int, ...] | None
     peak_memory_bytes: int
 
 
@@ -88,6 +91,17 @@ class LoadedModel(Protocol):
         """
         ...
 
+    def move(self, cores: Sequence[int]) -> None:
+        """Run on other cores from now on, as will every model that its runner loads later.
+
+        Args:
+            cores: As many cores as the model has threads.
+
+        Raises:
+            RunnerError: The measuring process no longer answers.
+        """
+        ...
+
     def snapshot(self) -> DeviceSnapshot:
         """Return the state of the device now.
 
@@ -119,6 +133,14 @@ class Runner(Protocol):
     @property
     def model_format(self) -> ModelFormat:
         """The kind of file that it loads."""
+        ...
+
+    @property
+    def memory_step_bytes(self) -> int:
+        """The steps in which resident memory grows, so that it is known only to within one.
+
+        A heap of huge pages grows by whole pages, and where it begins differs between loads.
+        """
         ...
 
     def load(self, model: Path, capacity: int) -> AbstractContextManager[LoadedModel]:

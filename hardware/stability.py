@@ -1,10 +1,13 @@
 """Time a model in windows interleaved with a reference model until their ratio is precise enough.
 
 On a machine that also does other work, absolute times drift by 10 to 20 %. Whatever slows one
-window also slows its neighbour, so the ratio of the two is much steadier.
+window also slows its neighbour, so the ratio of the two is much steadier. The time in which a model
+waited for a core does not count at all.
+
+The intervals here are those of one run of two processes. `hardware.repeatability` adds what other
+runs at other times would give.
 """
 
-import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -14,17 +17,29 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from hardware.cores import calmer_cores
 from hardware.measurement import (
     Disturbance,
     Interval,
     Measurement,
     Workload,
+    running_ns,
+    warm,
     window_quantiles_ns,
 )
 from hardware.progress import Say
 from hardware.runner import DeviceSnapshot, LoadedModel, Window
 
 _WINDOW_NS = 1e8
+# In decoding, the caches hold another model's weights at the beginning of a window; see `warm`.
+_FEWEST_DECODED = 24
+_LONGEST_WARMING_NS = 2e8
+# Models that wait for a core for more than this fraction of their time move to a calmer one.
+_MUCH_WAITING = 0.2
+_FEWEST_BEFORE_MOVE = 2  # windows
+_MOST_MOVES = 2
+# A window has as many samples as if the model did not wait, but not for longer than this allows.
+_LEAST_RUNNING = 0.1
 _OVERHEADS = 2.0  # a window lasts at least that many times the runner's own overhead
 _PROBE_TOKENS = 8
 _LONG_PROBE_NS = 5e8
@@ -68,9 +83,8 @@ class TimingBudget:
 class Ratio:
     """The ratio of a model's time to the reference's time, with its 95 % confidence interval.
 
-    The bounds are None for fewer than three windows. They describe these two processes only:
-    loading a model again can shift its time by up to one percent where weights lie in huge pages
-    (see benchmarks/repeatability.py).
+    The bounds are None for fewer than three windows. They describe these two processes only; see
+    `hardware.repeatability` for those of a repeat.
     """
 
     value: float
@@ -141,8 +155,8 @@ def ratio(measurement: Measurement, quantile: float = 0.5) -> Ratio:
         raise ValueError(
             f"reference: {measurement.workload} was measured without a reference model"
         )
-    return _estimate(
-        _log_quantiles(measurement, quantile) - _log_quantiles(measurement.reference, quantile)
+    return estimate_logs(
+        log_quantiles(measurement, quantile) - log_quantiles(measurement.reference, quantile)
     )
 
 
@@ -158,8 +172,8 @@ def interval_ms(measurements: Sequence[Measurement], quantile: float = 0.5) -> I
     Returns:
         The interval, or None for fewer than three windows.
     """
-    logs = np.concatenate([_log_quantiles(measurement, quantile) for measurement in measurements])
-    estimate = _estimate(logs)
+    logs = np.concatenate([log_quantiles(measurement, quantile) for measurement in measurements])
+    estimate = estimate_logs(logs)
     if estimate.low is None or estimate.high is None:
         return None
     return Interval(low=estimate.low / 1e6, high=estimate.high / 1e6)
@@ -184,8 +198,20 @@ class _Turns:
 
     def take(self) -> None:
         window = self.model.time(self.workload, self.samples)
+        running = warm(running_ns(window.samples_ns, window.waited_ns))
         self.windows.append(window)
-        self.log_times.append(math.log(np.quantile(window.samples_ns, self.quantile)))
+        self.log_times.append(math.log(np.quantile(running, self.quantile)))
+
+    def begin_again(self) -> None:
+        """Discard the windows so far: their conditions are not those of the following ones."""
+        self.windows.clear()
+        self.log_times.clear()
+
+    @property
+    def waiting_share(self) -> float:
+        """The fraction of the windows' time in which the model waited for a core."""
+        waited_ns = sum(sum(window.waited_ns or ()) for window in self.windows)
+        return waited_ns / sum(sum(window.samples_ns) for window in self.windows)
 
     def measurement(
         self, before: DeviceSnapshot, after: DeviceSnapshot, disturbance: Disturbance | None
@@ -209,6 +235,8 @@ class _Turns:
             model_bytes=loading.model_bytes,
             environment_after=after.environment,
             disturbance=disturbance,
+            waited_ns=_waited_ns(self.windows),
+            measured_at=time.time(),
         )
 
     def _warm_up(self) -> Window:
@@ -216,10 +244,12 @@ class _Turns:
         start = time.perf_counter_ns()
         window = self.model.time(self.workload, self.samples)
         overhead_ns = time.perf_counter_ns() - start - sum(window.samples_ns)
+        running = np.median(running_ns(window.samples_ns, window.waited_ns))
+        sample_ns = max(float(running), _LEAST_RUNNING * float(np.median(window.samples_ns)))
         wanted_ns = max(_WINDOW_NS, _OVERHEADS * overhead_ns)
-        self.samples = max(1, round(wanted_ns / np.median(window.samples_ns)))
         if self.workload.phase == "decode":
-            self.samples = min(self.samples, self.workload.tokens)
+            wanted_ns = max(wanted_ns, min(_FEWEST_DECODED * sample_ns, _LONGEST_WARMING_NS))
+        self.samples = max(1, round(wanted_ns / sample_ns))
         return window
 
 
@@ -243,11 +273,21 @@ def _sample(
     turns = [_Turns(model, timing_budget.workload, timing_budget.quantile) for model in models]
     # Taken when all models are warm: everything between the two snapshots counts.
     before = [model.snapshot() for model in models]
-    sampling = time.monotonic()
-    for count in itertools.count(1):
+    sampling, moves, count = time.monotonic(), 0, 0
+    while True:
+        count += 1
         for turn in turns if count % 2 else reversed(turns):  # ABBA order: linear drift cancels
             turn.take()
-        estimate = _estimate(_log_times(turns))
+        waiting = max(turn.waiting_share for turn in turns)
+        if moves < _MOST_MOVES and count >= _FEWEST_BEFORE_MOVE and waiting > _MUCH_WAITING:
+            moves += 1
+            if _move(models, say):
+                for turn in turns:
+                    turn.begin_again()
+                before = [model.snapshot() for model in models]
+                sampling, count = time.monotonic(), 0
+                continue
+        estimate = estimate_logs(_log_times(turns))
         now = time.monotonic()
         precise = count >= _FEWEST_FOR_RANKS and _half_width(estimate) <= timing_budget.precision
         spent = now + (now - sampling) / count > start + timing_budget.seconds
@@ -266,6 +306,21 @@ def _sample(
     )
 
 
+def _move(models: Sequence[LoadedModel], say: Say) -> bool:
+    """Move the models to calmer cores, if there are any; return whether they were moved."""
+    cores = calmer_cores(models[0].loading.cores)
+    if cores is None:
+        return False
+    say(f"other programs use core {_listed(models[0].loading.cores)}; moving to {_listed(cores)}")
+    for model in models:
+        model.move(cores)
+    return True
+
+
+def _listed(cores: Sequence[int]) -> str:
+    return ", ".join(map(str, cores))
+
+
 def _log_times(turns: Sequence[_Turns]) -> NDArray[np.float64]:
     """Return the log times of one model, or the log ratios of two."""
     ours, *reference = (np.array(turn.log_times) for turn in turns)
@@ -281,7 +336,7 @@ def _sentence(turns: Sequence[_Turns], estimate: Ratio) -> str:
     return f"{workload}: {count} windows, {estimate.value / 1e6:.3f} ms{known}"
 
 
-def _estimate(logs: NDArray[np.float64]) -> Ratio:
+def estimate_logs(logs: NDArray[np.float64]) -> Ratio:
     """Return the Hodges-Lehmann estimate, the median of all pairwise means, with its interval.
 
     The interval is that of the Wilcoxon signed-rank test for large samples (Hollander, Wolfe and
@@ -330,12 +385,20 @@ def _half_width(estimate: Ratio) -> float:
     return Interval(low=estimate.low, high=estimate.high).half_width
 
 
-def _log_quantiles(measurement: Measurement, quantile: float) -> NDArray[np.float64]:
+def log_quantiles(measurement: Measurement, quantile: float) -> NDArray[np.float64]:
+    """Return the logarithms of `window_quantiles_ns`."""
     return np.log(window_quantiles_ns(measurement, quantile))
 
 
 def _samples_ns(windows: Sequence[Window]) -> tuple[int, ...]:
     return tuple(sample for window in windows for sample in window.samples_ns)
+
+
+def _waited_ns(windows: Sequence[Window]) -> tuple[int, ...] | None:
+    waits = [window.waited_ns for window in windows]
+    if any(waited_ns is None for waited_ns in waits):
+        return None
+    return tuple(waited for waited_ns in waits if waited_ns is not None for waited in waited_ns)
 
 
 def _disturbance(

@@ -4,9 +4,10 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from evaluators.cache import Cached, EvaluationCache, Remeasured
+from evaluators.calibration import CalibrationStore
 from evaluators.evaluator import Evaluator
 from evaluators.quality.inherited_loss import InheritedLoss
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
@@ -24,9 +25,13 @@ from studies.spec.reference_models import model_of, paired_reference
 from studies.spec.study_spec import DeviceSettings, ProxySettings, StudySpec, Target, asked_scores
 
 
+class EvaluationStore(EvaluationCache, CalibrationStore, Protocol):
+    """Stores evaluations and calibrations, as the database of a study does."""
+
+
 @contextlib.contextmanager
 def evaluators_of(
-    spec: StudySpec, cache: EvaluationCache, corpus: Corpus
+    spec: StudySpec, store: EvaluationStore, corpus: Corpus
 ) -> Iterator[tuple[Evaluator, ...]]:
     """Yield the evaluators of a study, cheapest first.
 
@@ -34,7 +39,7 @@ def evaluators_of(
 
     Args:
         spec: The study.
-        cache: Stores what is shared by all candidates, such as the reference model's times.
+        store: Stores evaluations, and the times of the reference model.
         corpus: The study's corpus.
 
     Raises:
@@ -43,31 +48,37 @@ def evaluators_of(
     # Recall precedes the loss: it takes less time, and a rung of the loss needs all other scores.
     recall = (Recall(recall_settings(spec)),) if RECALL_ERROR in asked_scores(spec) else ()
     loss = loss_evaluator(spec, corpus)
-    with latency_evaluator(spec, cache) as latency:
-        yield StaticEvaluator(), latency, _per_byte(latency, spec, cache, corpus), *recall, loss
+    with latency_evaluator(spec, store) as latency:
+        yield StaticEvaluator(), latency, _per_byte(latency, spec, store, corpus), *recall, loss
 
 
 @contextlib.contextmanager
 def remeasuring_evaluators(
-    spec: StudySpec, cache: EvaluationCache, corpus: Corpus
+    spec: StudySpec, store: EvaluationStore, corpus: Corpus
 ) -> Iterator[tuple[Evaluator, ...]]:
     """Yield the evaluators that measure the study's scores a second time.
 
-    Their results are stored separately from those of the first time.
+    Their results are stored separately from those of the first time. Times per byte are computed
+    from the latencies, so that the latter precede them.
 
     Args:
         spec: The study.
-        cache: Stores what is shared by all candidates, such as the reference model's times.
+        store: Stores evaluations, and the times of the reference model.
         corpus: The study's corpus.
 
     Raises:
         ValueError: This machine lacks cores or a program.
     """
-    with latency_evaluator(spec, cache) as latency:
+    with latency_evaluator(spec, store) as latency:
         remeasured = Remeasured(evaluator=latency)
+        per_byte = _per_byte(remeasured, spec, store, corpus)
         asked = set(asked_scores(spec))
-        timings = remeasured, _per_byte(remeasured, spec, cache, corpus)
-        yield tuple(each for each in timings if asked & set(each.score_names))
+        if asked & set(per_byte.score_names):
+            yield remeasured, per_byte
+        elif asked & set(remeasured.score_names):
+            yield (remeasured,)
+        else:
+            yield ()
 
 
 def retraining_evaluator(
@@ -86,12 +97,12 @@ def retraining_evaluator(
     return ProxyLoss(replace(settings, training=training), corpus)
 
 
-def latency_evaluator(spec: StudySpec, cache: EvaluationCache) -> LatencyEvaluator:
+def latency_evaluator(spec: StudySpec, calibrations: CalibrationStore) -> LatencyEvaluator:
     """Return the evaluator that measures latency and memory on the study's device.
 
     Args:
         spec: The study.
-        cache: Stores the reference model's times.
+        calibrations: Stores the times of the reference model.
 
     Raises:
         ValueError: This machine lacks cores or a program, or a reference model does not exist.
@@ -107,7 +118,7 @@ def latency_evaluator(spec: StudySpec, cache: EvaluationCache) -> LatencyEvaluat
     )
     reference = model_of(spec, paired_reference(spec))
     return LatencyEvaluator(
-        device_runner(spec.device), settings, reference, cache, _quiet(spec.device)
+        device_runner(spec.device), settings, reference, calibrations, _quiet(spec.device)
     )
 
 

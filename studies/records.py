@@ -1,7 +1,7 @@
 """Records of studies, trials and confirmations, as the store returns them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias, get_args
 
@@ -64,6 +64,8 @@ class Outcome:
             The curve of a complete trial belongs to its evaluation.
         estimated_loss: For a trial that was stopped early, the estimate of the loss, in bits per
             byte, that the full training would have reached.
+        exceeded: For a trial that was refused because of a limit, the lowest value that each score
+            above its limit may have, by name. It is judged again when a limit changes.
     """
 
     state: EndState
@@ -72,6 +74,7 @@ class Outcome:
     failure: TrialFailure | None = None
     curve: tuple[CurvePoint, ...] = ()
     estimated_loss: float | None = None
+    exceeded: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,7 @@ class Trial:
         started_at: The time at which the trial was first claimed.
         seen_at: The time at which its process last reported that it is alive.
         ended_at: The time at which it ended; None while it is running or interrupted.
+        revision: A number that increases whenever the trial or its scores change after its end.
     """
 
     id: int
@@ -134,6 +138,7 @@ class Trial:
     started_at: datetime
     seen_at: datetime
     ended_at: datetime | None
+    revision: int = 0
 
     @property
     def state(self) -> TrialState:
@@ -156,6 +161,12 @@ class Trial:
     def values(self) -> dict[str, float]:
         """The value of every score, by name."""
         return {score.name: score.value for score in self.scores}
+
+    def provisional(self, names: Collection[str]) -> tuple[str, ...]:
+        """Return which of these scores are provisional; see `Score.provisional`."""
+        return tuple(
+            score.name for score in self.scores if score.provisional and score.name in names
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,12 +261,14 @@ class ScoredPoint:
         architecture: The hash of its architecture.
         reason: The reason for its outcome; None for a complete trial.
         values: The values of the scores that it has, by name.
+        provisional: The names of the scores among them that are provisional.
     """
 
     number: int
     architecture: str
     reason: str | None
     values: Mapping[str, float]
+    provisional: frozenset[str] = frozenset()
 
 
 def scored_point(trial: Trial) -> ScoredPoint:
@@ -266,4 +279,5 @@ def scored_point(trial: Trial) -> ScoredPoint:
         architecture=trial.model.hash,
         reason=None if trial.outcome is None else trial.outcome.reason,
         values=trial.values,
+        provisional=frozenset(trial.provisional(trial.values)),
     )

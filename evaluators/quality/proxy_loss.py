@@ -29,7 +29,7 @@ from evaluators.training.fit import (
     train_model,
 )
 from evaluators.training.torch_device import check_device, precision
-from hardware.progress import Say
+from hardware.progress import Say, ignore_text
 from search_space.architecture import Architecture
 from search_space.proxy import proxy_of
 from search_space.torch_model import LanguageModel
@@ -109,7 +109,7 @@ class ProxyLoss:
         check_corpus(settings.corpus)
         check_device(settings.training.device)
         self._settings = settings
-        self._given_corpus = corpus
+        self._corpus = corpus
         self._texts: dict[int, TokenizedText] = {}
         self._tokenizers: dict[int, Tokenizer] = {}
         self._completions: dict[int, Completions] = {}
@@ -129,7 +129,7 @@ class ProxyLoss:
             facts["task"] = self._task.identity
         facts |= {
             "version": _VERSION,
-            "corpus": self._corpus.identity,
+            "corpus": self._read_corpus(ignore_text).identity,
             "tokenizers": tokenizers.__version__,
             "torch": torch.__version__,
             "precision": precision(self._settings.training.device),
@@ -172,9 +172,11 @@ class ProxyLoss:
         window_share = self._settings.training.context_length / self._settings.target_context
         return proxy_of(architecture, self._settings.width_share, min(1.0, window_share))
 
-    @cached_property
-    def _corpus(self) -> Corpus:
-        return self._given_corpus or read_corpus(self._settings.corpus)
+    def _read_corpus(self, say: Say) -> Corpus:
+        """Return the corpus, which is read once."""
+        if self._corpus is None:
+            self._corpus = read_corpus(self._settings.corpus, say)
+        return self._corpus
 
     @cached_property
     def _task(self) -> Task | None:
@@ -191,14 +193,14 @@ class ProxyLoss:
 
     def _text(self, vocab_size: int, say: Say) -> TokenizedText:
         if vocab_size not in self._texts:
-            training = self._settings.training
-            if not self._texts and (note := overlap_note(self._corpus)) is not None:
+            training, corpus = self._settings.training, self._read_corpus(say)
+            if not self._texts and (note := overlap_note(corpus)) is not None:
                 say(note)
-            tokenizer = train_tokenizer(self._corpus.training, vocab_size, say)
+            tokenizer = train_tokenizer(corpus.training, vocab_size, say)
             self._tokenizers[vocab_size] = tokenizer
             self._texts[vocab_size] = TokenizedText(
-                training=self._training_ids(tokenizer, say),
-                validation=encode(tokenizer, self._corpus.held_out[:_VALIDATION_BLOCKS], say),
+                training=self._training_ids(tokenizer, corpus, say),
+                validation=encode(tokenizer, corpus.held_out[:_VALIDATION_BLOCKS], say),
                 token_bytes=tokenizer.token_bytes,
             )
             if self._task is not None:
@@ -207,7 +209,7 @@ class ProxyLoss:
                 )
         return self._texts[vocab_size]
 
-    def _training_ids(self, tokenizer: Tokenizer, say: Say) -> TokenIds:
+    def _training_ids(self, tokenizer: Tokenizer, corpus: Corpus, say: Say) -> TokenIds:
         """Return the ids of the corpus and then of the task, in whole windows.
 
         Training reads the windows in random order.
@@ -219,7 +221,7 @@ class ProxyLoss:
             task_windows = max(1, round(self._settings.task_share * windows))
         # The targets of a window extend one token beyond it.
         wanted = (windows - task_windows) * training.context_length + 1
-        ids = encode(tokenizer, self._corpus.training, say, at_least=wanted)
+        ids = encode(tokenizer, corpus.training, say, at_least=wanted)
         if len(ids) < wanted:
             say(f"the corpus has {len(ids):,} tokens, which are read {wanted / len(ids):.1f} times")
         if self._task is None:

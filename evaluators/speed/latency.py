@@ -3,21 +3,29 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Self, TypeAlias
 
-from evaluators.cache import EvaluationCache
-from evaluators.evaluator import Evaluation, Infeasible, Progress, Report, Score
+from evaluators.calibration import CalibrationStore
+from evaluators.evaluator import (
+    CalibratedRatio,
+    Evaluation,
+    Infeasible,
+    Progress,
+    Report,
+    Score,
+)
 from evaluators.scores import definition_of, make_score, score_at_depth
 from evaluators.speed.built_model import build_and_load, unsupported_by_format
-from evaluators.speed.reference_calibration import ReferenceModel
-from hardware.measurement import Measurement, Workload, undisturbed_ms
+from evaluators.speed.calibrated_times import WITHIN_RUN, CalibratedTimes
+from evaluators.speed.paired_reference import ReferenceModel
+from hardware.measurement import Measurement, Workload
 from hardware.progress import Say
 from hardware.quiet import measuring
 from hardware.runner import LoadedModel, Runner
-from hardware.stability import TimingBudget, measure_paired, ratio
+from hardware.stability import TimingBudget, measure_paired
 from search_space.architecture import Architecture, architecture_hash
 from search_space.quantization import Quantization
 
@@ -25,12 +33,12 @@ Quiet: TypeAlias = Callable[[Say, Sequence[int]], AbstractContextManager[float]]
 """Reserves the machine for one measurement on some cores; yields the seconds that it waited."""
 
 # Increase this when the graph or the timing changes, so that earlier times are not comparable.
-_VERSION = 2
+_VERSION = 3
 _DECODE_TOKENS = 64
 _MEDIAN, _TAIL = 0.5, 0.95
-# For workloads that no requested time needs: one window, and a value without an interval.
+# For workloads that no requested time needs: as many windows as fit into a short time.
 _ANY_PRECISION = 0.5
-_NO_SECONDS = 1e-3
+_FEW_SECONDS = 1.0
 _ONE_WINDOW = 1
 
 
@@ -44,9 +52,10 @@ class LatencySettings:
         context_depth: Tokens that precede the decoded ones.
         more_depths: Further context depths at which decoding is timed.
         asked: The scores that are needed. The times among them are measured with `precision`; other
-            workloads get one window and no interval. If both a median and its `_p95` are asked for,
-            the precision applies to the latter.
-        precision: Half the width of the 95 % confidence interval, as a fraction of the score.
+            workloads get about a second. If both a median and its `_p95` are asked for, the
+            precision applies to the latter.
+        precision: Half the width of the 95 % confidence interval of the ratio to the reference
+            model, as a fraction, above which a score is provisional.
         seconds: Time limit for the timing of one architecture. The requested times share it,
             and a workload that needs less leaves the rest to those that follow.
     """
@@ -56,7 +65,7 @@ class LatencySettings:
     context_depth: int
     more_depths: tuple[int, ...] = ()
     asked: frozenset[str] = frozenset({"decode", "prefill"})
-    precision: float = 0.02
+    precision: float = 0.05
     seconds: float = 20.0
 
 
@@ -66,13 +75,14 @@ class LatencyEvaluator:
     Close it at the end, or use it in `with`.
 
     - `decode` (ms per token), `prefill` (ms per prompt), `decode_p95`, `prefill_p95` and
-      `decode@DEPTH`: the ratio to the reference model's time, multiplied by the time that the
-      reference takes alone on this device, which is measured once and cached. The interval is that
-      of the ratio. It does not include the error of the reference's own time, which is the same for
-      all architectures timed against this reference.
+      `decode@DEPTH`: the ratio to the reference model's median time, multiplied by the time that
+      the reference model takes on this device according to all timings so far. The interval covers
+      the errors of both. A score is provisional if the interval of the ratio is wider than
+      requested or unknown.
     - `memory` (MB, 1e6 bytes): the peak of what the process holds in weights, caches and
       activations, with caches for the longest workload. `decode_memory` and `prefill_memory`: the
-      peak of the phase in excess of what is held after loading.
+      peak of the phase in excess of what is held after loading. Memory is allocated in huge pages,
+      so each of them is known to within one page, which is their interval.
     - `size` (MB, 1e6 bytes): the size of the model file.
     """
 
@@ -83,7 +93,7 @@ class LatencyEvaluator:
         runner: Runner,
         settings: LatencySettings,
         reference: Architecture,
-        cache: EvaluationCache,
+        calibrations: CalibrationStore,
         quiet: Quiet | None = None,
     ) -> None:
         """Choose the device and the workloads; nothing is loaded yet.
@@ -92,7 +102,7 @@ class LatencyEvaluator:
             runner: The device.
             settings: The workloads to time, and how precisely.
             reference: The architecture of the reference model.
-            cache: Stores the times of the reference model alone.
+            calibrations: Stores the timings of the reference model.
             quiet: Reserves the machine for a measurement; None waits at most `settings.seconds` for
                 other programs.
         """
@@ -104,9 +114,12 @@ class LatencyEvaluator:
             for timing_budget in self._timing_budgets.values()
         )
         self._quiet = quiet or _wait_at_most(settings.seconds)
-        self._reference = ReferenceModel(
-            runner, reference, settings.quantization, self._capacity, cache
+        self._times = CalibratedTimes(
+            calibrations,
+            device=f"{settings.quantization} {runner.fingerprint}",
+            reference=architecture_hash(reference),
         )
+        self._reference = ReferenceModel(runner, reference, settings.quantization, self._capacity)
 
     @property
     def fingerprint(self) -> str:
@@ -119,7 +132,6 @@ class LatencyEvaluator:
             },
             "quantization": self._settings.quantization,
             "reference": architecture_hash(self._reference.architecture),
-            "milliseconds": self._reference.calibration_version,
         }
         return f"latency {_VERSION} {json.dumps(facts, sort_keys=True)} {self._runner.fingerprint}"
 
@@ -153,23 +165,35 @@ class LatencyEvaluator:
             EvaluationFailed: The model cannot be built, loaded or timed.
             Infeasible: The runtime does not support the architecture.
         """
-        start = time.monotonic()
-        say = self._time_reporter(report)
-        with self._reserved_machine(architecture, say) as waited_s:
-            timed = self._time(architecture, say)
-            alone = self._calibrate(say)
-        return Evaluation(
-            scores=tuple(self._scores(timed, alone)),
-            seconds=time.monotonic() - start,
-            measurements=tuple(_with_wait(each, waited_s) for each in timed.values()),
-        )
+        return self._evaluate(architecture, None, report)
+
+    def refine(self, architecture: Architecture, earlier: Evaluation, report: Report) -> Evaluation:
+        """Load and time the architecture again; see `Refinable.refine`."""
+        return self._evaluate(architecture, earlier, report)
 
     def measure(self, architecture: Architecture, report: Report) -> tuple[Measurement, ...]:
-        """Return the measurements of `evaluate`, without calibrating the reference model."""
+        """Return the measurements of `evaluate`, without storing the time of the reference."""
         say = self._time_reporter(report)
         with self._reserved_machine(architecture, say) as waited_s:
             timed = self._time(architecture, say)
-        return tuple(_with_wait(each, waited_s) for each in timed.values())
+        return tuple(with_wait(each, waited_s) for each in timed.values())
+
+    def _evaluate(
+        self, architecture: Architecture, earlier: Evaluation | None, report: Report
+    ) -> Evaluation:
+        start = time.monotonic()
+        measurements = self.measure(architecture, report)
+        remarks = self._times.add(measurements)
+        if earlier is not None:
+            self._times.learn_from_repeats(earlier.measurements, measurements)
+        before, seconds = ((), 0.0) if earlier is None else (earlier.measurements, earlier.seconds)
+        measurements = (*before, *measurements)
+        return Evaluation(
+            scores=tuple(self._scores(measurements)),
+            seconds=seconds + time.monotonic() - start,
+            measurements=measurements,
+            remarks=remarks,
+        )
 
     def _time_reporter(self, report: Report) -> Say:
         """Return a callback that reports text with the fraction of the time limit that is spent."""
@@ -187,7 +211,7 @@ class LatencyEvaluator:
         reason = unsupported_by_format(architecture, self._runner.model_format)
         if reason is not None:
             raise Infeasible(reason)
-        with self._quiet(say, self._reference.cores) as waited_s:
+        with self._quiet(say, ()) as waited_s:
             try:
                 yield waited_s
             finally:
@@ -204,30 +228,61 @@ class LatencyEvaluator:
 
         return dict(zip(self._timing_budgets, self._reference.run(work), strict=True))
 
-    def _calibrate(self, say: Say) -> dict[str, Measurement]:
-        """Return the reference model's own measurements by the names of the timing budgets."""
-        return {
-            name: self._reference.calibrate(
-                timing_budget.workload, lambda progress: say(progress.text)
-            )
+    def _scores(self, measurements: Sequence[Measurement]) -> Iterator[Score]:
+        """Yield the scores in the order of `score_names`, from one or several runs."""
+        runs = {
+            name: [each for each in measurements if each.workload == timing_budget.workload]
             for name, timing_budget in self._timing_budgets.items()
         }
-
-    def _scores(
-        self, timed: Mapping[str, Measurement], alone: Mapping[str, Measurement]
-    ) -> Iterator[Score]:
-        """Yield the scores in the order of `score_names`."""
         for name in ("decode", "prefill"):
-            yield _milliseconds(name, timed[name], alone[name], _MEDIAN)
-            yield _milliseconds(f"{name}_p95", timed[name], alone[name], _TAIL)
+            yield self._milliseconds(name, runs[name], _MEDIAN)
+            yield self._milliseconds(f"{name}_p95", runs[name], _TAIL)
         for name in _deeper(self._settings):
-            yield _milliseconds(name, timed[name], alone[name], _MEDIAN)
-        peak = max(measurement.peak_memory_bytes for measurement in timed.values())
-        yield _megabytes("memory", peak - _recorded(timed["decode"].empty_memory_bytes))
+            yield self._milliseconds(name, runs[name], _MEDIAN)
+        peaks = [
+            each.peak_memory_bytes - _recorded(each.empty_memory_bytes) for each in measurements
+        ]
+        yield self._megabytes("memory", max(peaks))
         for name in ("decode", "prefill"):
-            loaded_bytes = _recorded(timed[name].loaded_memory_bytes)
-            yield _megabytes(f"{name}_memory", max(0, timed[name].peak_memory_bytes - loaded_bytes))
-        yield _megabytes("size", _recorded(timed["decode"].model_bytes))
+            yield self._megabytes(f"{name}_memory", max(map(_beyond_loaded, runs[name])))
+        yield make_score("size", _recorded(measurements[0].model_bytes) / 1e6)
+
+    def _megabytes(self, name: str, count: int) -> Score:
+        """Return the score of a memory; its interval is one step of the device to either side."""
+        step = self._runner.memory_step_bytes
+        if not step:
+            return make_score(name, count / 1e6)
+        return make_score(name, count / 1e6, max(0, count - step) / 1e6, (count + step) / 1e6)
+
+    def _milliseconds(self, name: str, runs: Sequence[Measurement], quantile: float) -> Score:
+        calibration = self._times.calibration(runs[0].workload)
+        estimate = self._times.ratio(runs, quantile)
+        interval = estimate.interval
+        measured = CalibratedRatio(
+            calibration=calibration.key,
+            ratio=estimate.value,
+            low=None if interval is None else interval.low,
+            high=None if interval is None else interval.high,
+        )
+        value, low, high = calibration.convert(measured.ratio, measured.low, measured.high)
+        return replace(
+            make_score(name, value, low, high),
+            provisional=estimate.half_width > self._settings.precision,
+            measured=measured,
+        )
+
+
+def with_wait(measurement: Measurement, seconds: float) -> Measurement:
+    """Return a measurement that records how long it waited for a quiet machine, in seconds.
+
+    So does the measurement of its reference model.
+    """
+    disturbance, reference = measurement.disturbance, measurement.reference
+    return replace(
+        measurement,
+        disturbance=None if disturbance is None else replace(disturbance, waited_s=seconds),
+        reference=None if reference is None else with_wait(reference, seconds),
+    )
 
 
 def _fingerprint_facts(timing_budget: TimingBudget) -> dict[str, object]:
@@ -251,7 +306,7 @@ def _timing_budgets(settings: LatencySettings) -> dict[str, TimingBudget]:
     return {
         name: TimingBudget(
             workload=workload,
-            precision=settings.precision,
+            precision=WITHIN_RUN * settings.precision,
             seconds=settings.seconds / len(asked),
             quantile=_TAIL if f"{name}_p95" in settings.asked else _MEDIAN,
         )
@@ -259,7 +314,7 @@ def _timing_budgets(settings: LatencySettings) -> dict[str, TimingBudget]:
         else TimingBudget(
             workload=workload,
             precision=_ANY_PRECISION,
-            seconds=_NO_SECONDS,
+            seconds=_FEW_SECONDS,
             fewest=_ONE_WINDOW,
         )
         for name, workload in workloads.items()
@@ -288,25 +343,9 @@ def _wait_at_most(seconds: float) -> Quiet:
     return lambda say, cores: measuring(say, cores, patience_s=seconds)
 
 
-def _with_wait(measurement: Measurement, seconds: float) -> Measurement:
-    if measurement.disturbance is None:
-        return measurement
-    disturbance = replace(measurement.disturbance, waited_s=seconds)
-    return replace(measurement, disturbance=disturbance)
-
-
-def _milliseconds(name: str, timed: Measurement, alone: Measurement, quantile: float) -> Score:
-    estimate, alone_ms = ratio(timed, quantile), undisturbed_ms(alone, quantile)
-    return make_score(
-        name,
-        estimate.value * alone_ms,
-        low=None if estimate.low is None else estimate.low * alone_ms,
-        high=None if estimate.high is None else estimate.high * alone_ms,
-    )
-
-
-def _megabytes(name: str, count: int) -> Score:
-    return make_score(name, count / 1e6)
+def _beyond_loaded(measurement: Measurement) -> int:
+    """Return the peak memory in excess of what is held after loading, in bytes."""
+    return max(0, measurement.peak_memory_bytes - _recorded(measurement.loaded_memory_bytes))
 
 
 def _recorded(count: int | None) -> int:

@@ -55,6 +55,10 @@ class Prediction:
         """The upper bound of the interval."""
         return self.value + self.margin
 
+    def scaled(self, factor: float) -> "Prediction":
+        """Return the prediction multiplied by a factor, for a score in another unit."""
+        return Prediction(value=factor * self.value, margin=factor * self.margin)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:

@@ -1,6 +1,7 @@
 """Latency per byte of text, which makes models with different vocabularies comparable."""
 
 import time
+from dataclasses import replace
 from functools import cached_property
 
 import tokenizers
@@ -73,6 +74,10 @@ class PerByteEvaluator:
             seconds=time.monotonic() - start,
         )
 
+    def refine(self, architecture: Architecture, earlier: Evaluation, report: Report) -> Evaluation:
+        """Divide the latency again, which has become more precise; see `Refinable.refine`."""
+        return self.evaluate(architecture, report)
+
     def _mean_bytes(self, vocab_size: int, say: Say) -> float:
         size = min(max(vocab_size, _FEWEST_TOKENS), _MOST_TOKENS)
         if size not in self._bytes_per_token:
@@ -84,9 +89,19 @@ class PerByteEvaluator:
 
 def _per_byte(score: Score, count: float) -> Score:
     """Convert a score in ms for `count` bytes to us per byte."""
-    return make_score(
+    factor = 1e3 / count
+    measured = score.measured
+    converted = make_score(
         f"{score.name}_per_byte",
-        1e3 * score.value / count,
-        low=None if score.low is None else 1e3 * score.low / count,
-        high=None if score.high is None else 1e3 * score.high / count,
+        factor * score.value,
+        low=None if score.low is None else factor * score.low,
+        high=None if score.high is None else factor * score.high,
     )
+    if measured is not None:
+        measured = replace(
+            measured,
+            ratio=factor * measured.ratio,
+            low=None if measured.low is None else factor * measured.low,
+            high=None if measured.high is None else factor * measured.high,
+        )
+    return replace(converted, provisional=score.provisional, measured=measured)

@@ -11,6 +11,7 @@ from evaluators.text.documents import CorpusName as CorpusName
 from evaluators.text.documents import check_corpus as check_corpus
 from evaluators.text.documents import read_documents
 from evaluators.text.overlap import SeparatedTexts, separate
+from hardware.progress import Say, ignore_text
 
 _TRAINING_BLOCK = 32_768
 # Smaller than a training block, so that the few windows that are scored come from many documents.
@@ -49,7 +50,7 @@ class Corpus:
     unscored_bytes: int = 0
 
 
-def read_corpus(name: CorpusName) -> Corpus:
+def read_corpus(name: CorpusName, say: Say = ignore_text) -> Corpus:
     """Read the documents of a corpus and split them into training text and held-out text.
 
     The documents with the smallest hashes are held out, until they make up a few percent of the
@@ -58,11 +59,13 @@ def read_corpus(name: CorpusName) -> Corpus:
 
     Args:
         name: What to read; see `read_documents`.
+        say: Receives a line about each step, because a large corpus takes minutes.
 
     Raises:
         ValueError: A file is missing or malformed, or there is too little text.
     """
-    texts = _distinct(read_documents(name))
+    say("reading the corpus")
+    texts = _distinct(read_documents(name, say))
     documents = _distinct(
         section for text in texts for section in _sections(text, longest=_held_out_size(texts))
     )
@@ -73,6 +76,7 @@ def read_corpus(name: CorpusName) -> Corpus:
         # in the training text. It stays, so that scores remain comparable with stored ones.
         separated = SeparatedTexts(held_out=documents[:split], training=documents[split:])
     else:
+        say("reading the corpus: removing the overlap of training text and held-out text")
         separated = separate(documents[:split], documents[split:])
         _check_separated(name, separated)
     return Corpus(

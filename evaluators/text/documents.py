@@ -5,10 +5,12 @@ import importlib.util
 import json
 import os
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeAlias
+
+from hardware.progress import Say, ignore_text
 
 CorpusName: TypeAlias = str | tuple[str, ...]
 """`python`, a path or a pattern, or several of these; see `read_documents`."""
@@ -39,7 +41,7 @@ def check_corpus(name: CorpusName) -> None:
             _check_readable(_paths(_source(each)))
 
 
-def read_documents(name: CorpusName) -> list[str]:
+def read_documents(name: CorpusName, say: Say = ignore_text) -> list[str]:
     """Return the texts of a corpus, in an arbitrary order.
 
     In a `.jsonl` file each line is a document: a string or an object with a field `text`. In a
@@ -50,11 +52,12 @@ def read_documents(name: CorpusName) -> list[str]:
         name: One or more names. Each is `python` (the sources of the standard library), a file, a
             folder (read recursively, without hidden files and folders) or a pattern such as
             `docs/**/*.md`.
+        say: Receives a line about each file, unless there is only one.
 
     Raises:
         ValueError: A file is missing or malformed; the message names the file and the line.
     """
-    return [document for each in _names(name) for document in _documents(each)]
+    return [document for each in _names(name) for document in _documents(each, say)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +77,14 @@ def _source(name: str) -> _Source:
     return _Source(place=name, field=_FIELD)
 
 
-def _documents(name: str) -> Iterator[str]:
+def _documents(name: str, say: Say) -> Iterator[str]:
     if name == PYTHON:
-        yield from map(_text, _standard_library())
+        yield from map(_text, _counted(_standard_library(), say))
         return
     source = _source(name)
     paths = _paths(source)
     _check_readable(paths)
-    for path in paths:
+    for path in _counted(paths, say):
         match path.suffix.lower():
             case ".jsonl":
                 yield from _lines(path, source.field)
@@ -89,6 +92,14 @@ def _documents(name: str) -> Iterator[str]:
                 yield from _rows(path, source.field)
             case _:
                 yield _text(path)
+
+
+def _counted(paths: Sequence[Path], say: Say) -> Iterator[Path]:
+    """Yield the paths, and report the number of each unless there is only one."""
+    for number, path in enumerate(paths, start=1):
+        if len(paths) > 1:
+            say(f"reading the corpus: file {number:,} of {len(paths):,}")
+        yield path
 
 
 def _paths(source: _Source) -> list[Path]:

@@ -89,16 +89,25 @@ def encode(
     Args:
         tokenizer: The tokenizer to use.
         blocks: The blocks of the text.
-        say: Receives a line about an encoding, and about a cache that is damaged or cannot be
-            written.
+        say: Receives lines about the progress of an encoding, and about a cache that is damaged or
+            cannot be written.
         at_least: Stop reading blocks at this number of ids, which is then the number returned; None
             reads them all.
     """
 
     def ids() -> bytes:
-        say(f"encoding {'the text' if at_least is None else f'{at_least:,} tokens of text'}")
+        what = "the text" if at_least is None else f"{at_least:,} tokens of text"
+        say(f"encoding {what}")
         stream = io.BytesIO()
-        np.save(stream, _encoded(tokenizer, blocks, at_least))
+        np.save(
+            stream,
+            _encoded(
+                tokenizer,
+                blocks,
+                at_least,
+                lambda done: say(f"encoding {what}: {100 * done:.0f} %"),
+            ),
+        )
         return stream.getvalue()
 
     key = _key(tokenizer.identity, str(at_least), *blocks)
@@ -134,12 +143,20 @@ def _trained(blocks: Sequence[str], vocab_size: int) -> tokenizers.Tokenizer:
     return bpe
 
 
-def _encoded(tokenizer: Tokenizer, blocks: Sequence[str], at_least: int | None) -> TokenIds:
+def _encoded(
+    tokenizer: Tokenizer,
+    blocks: Sequence[str],
+    at_least: int | None,
+    report: Callable[[float], None],
+) -> TokenIds:
+    """Encode blocks, and report the completed fraction between any two batches of them."""
     parts: list[TokenIds] = []
     count = 0
     for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
         if at_least is not None and count >= at_least:
             break
+        if start:
+            report(max(start / len(blocks), 0.0 if at_least is None else count / at_least))
         ids_of_each = encode_each(tokenizer, blocks[start : start + _BLOCKS_AT_ONCE])
         parts.extend(ids_of_each)
         count += sum(map(len, ids_of_each))

@@ -76,7 +76,7 @@ def export(
     from nas.exporters.export_model import export_model, next_steps
     from nas.exporters.formats import ExportOptions
     from nas.inputs.model_argument import find_model
-    from nas.views.live_display import live_text
+    from nas.views.live_stage import live_progress
     from nas.views.terminal import notices
 
     found = find_model(model, trial, storage=storage, scale=scale)
@@ -89,8 +89,8 @@ def export(
         context_length=context,
         overwrite=force,
     )
-    with live_text() as say:
-        exported = export_model(found, options, say=say)
+    with live_progress() as report:
+        exported = export_model(found, options, report=report)
     origin = f": {exported.weights_origin}" if exported.weights_origin else ""
     console = notices()
     console.print(f"wrote {exported.path}{origin}", soft_wrap=True)

@@ -44,11 +44,13 @@ def measure(
     precision: Annotated[
         float,
         typer.Option(
-            help="Stop timing a workload when half the width of the 95 % confidence interval is "
-            "at most this fraction of the time."
+            help="Requested precision: half the width of the 95 % confidence interval of a ratio, "
+            "or of the time of a single model, as a fraction."
         ),
-    ] = 0.02,
-    seconds: Annotated[float, typer.Option(help="Time limit per workload, in seconds.")] = 10.0,
+    ] = 0.05,
+    seconds: Annotated[
+        float, typer.Option(help="Time limit of one run of a workload, in seconds.")
+    ] = 10.0,
     storage: Annotated[
         str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
@@ -57,13 +59,14 @@ def measure(
     """Time models and compare them.
 
     Each model is timed interleaved with a reference model until the ratio of their times is precise
-    enough. Architectures are built with random weights.
+    enough. Results that do not reach the requested precision are measured up to two more times.
+    Architectures are built with random weights.
     """
     from hardware.measurement import parse_workload
     from hardware.stability import TimingBudget
     from nas.inputs.model_argument import find_measurables
     from nas.views.comparison_view import comparison_document, comparison_view
-    from nas.views.live_display import live_items
+    from nas.views.live_items import live_items
     from nas.views.terminal import notices, output, print_json
     from nas.workflows.model_timing import conditions_of, measure_models
 
@@ -76,7 +79,8 @@ def measure(
     conditions = conditions_of(
         found, timing_budgets, runtime=runtime, quantization=quantization, threads=threads
     )
-    with live_items() as listener:
+    seconds_each = sum(each.seconds for each in conditions.timing_budgets)
+    with live_items("models", seconds_each) as listener:
         comparison = measure_models(found[: len(models)], reference, conditions, listener)
     if as_json:
         print_json(comparison_document(comparison))

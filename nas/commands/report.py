@@ -51,16 +51,21 @@ def report(
     from nas.inputs.study_argument import find_study
     from nas.report.markdown import report_markdown
     from nas.report.page import report_html
+    from nas.views.live_stage import live_text
     from nas.views.terminal import output
     from studies.storage.store import Store
 
     writers = {ReportFormat.HTML: report_html, ReportFormat.MARKDOWN: report_markdown}
     place = find_study(study, storage)
     path = target or Path(file_name(f"{place.name}.{file_format}"))
-    with writing_file(path, overwrite=force) as unfinished:
+    with writing_file(path, overwrite=force) as unfinished, live_text(at_once=False) as say:
         with Store.open_to_read(place.storage) as store:
             documents = StudyDocuments(store, place.name)
-            document, why = documents.document(), documents.why()
+            say("reading the study")
+            document = documents.document()
+            say("analysing which choices matter")
+            why = documents.why()
+        say("writing the report")
         text = writers[file_format](document, why, datetime.now(UTC))
         unfinished.write_text(text, encoding="utf-8")
     output().print(f"wrote {path}, {file_size(len(text.encode()))}", soft_wrap=True)

@@ -21,6 +21,13 @@ def run(
             help="Discard this study's trials and start again; cached measurements are kept.",
         ),
     ] = False,
+    remeasure: Annotated[
+        bool,
+        typer.Option(
+            "--remeasure",
+            help="First forget how long the reference model takes, and measure the front again.",
+        ),
+    ] = False,
     restart_by_former_name: Annotated[bool, typer.Option("--anew", hidden=True)] = False,
 ) -> None:
     """Run a study, or resume it.
@@ -49,6 +56,7 @@ def run(
                     store,
                     trials=trials,
                     restart=restart,
+                    remeasure=remeasure,
                     listener=live,
                     say=live.say,
                     notify=live.notify,

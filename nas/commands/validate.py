@@ -11,23 +11,28 @@ def validate(
 ) -> None:
     """Check a study file and show its plan.
 
-    The plan contains the size of the space and of its models, and the expected duration.
+    The plan contains the size of the space and of its models, what three of them take on this
+    machine, and the expected duration. If the study was started before, the file must still
+    describe it.
     """
-    from nas.views.live_display import live_text
+    from nas.views.live_stage import live_text
     from nas.views.terminal import output, print_json
+    from nas.workflows.stored_study import resumed_study
     from studies.spec.reference_models import check_models
     from studies.spec.study_file import read_spec
     from studies.spec.study_spec import check_machine
 
     spec = read_spec(study)
-    with live_text() as say:
+    with live_text(at_once=False) as say:
         say("looking for the corpus and the models")
         check_machine(spec)
+        spec = resumed_study(spec)
         check_models(spec)
-        # These take seconds to import, so the study file is checked first.
-        from nas.views.plan_view import plan_document, plan_view
-        from nas.workflows.study_plan import plan_study
+    # These take seconds to import, so the study file is checked first.
+    from nas.views.plan_view import plan_document, plan_view
+    from nas.workflows.study_plan import plan_study
 
+    with live_text() as say:
         plan = plan_study(spec, say)
     if as_json:
         print_json(plan_document(plan))

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from evaluators.evaluator import Score
 from evaluators.scores import is_timed
+from hardware.measurement import Interval
 from nas.dashboard.form import Architectures, Column, Curves, Trials
+from nas.findings.time_wording import unsure_limits
 from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.shapes import Shape
-from studies.analysis.summaries import is_unsettled
 from studies.records import Trial
 from studies.spec.study_spec import StudySpec, asked_scores
 
@@ -40,12 +41,12 @@ def trial_columns(
         "failure": [None if each is None else each.failure for each in outcomes],
         "duplicate_of": [trial.duplicate_of for trial in trials],
         "architecture": [places[trial.model.hash] for trial in trials if trial.model is not None],
-        "scores": _score_columns(trials),
+        "scores": _score_columns(spec, trials),
         "estimated_loss": [
             None if each is None else short(each.estimated_loss) for each in outcomes
         ],
         "trained": [_trained(spec, trial) for trial in trials],
-        "unsettled": [_unsettled(spec, trial) for trial in trials],
+        "unsure_limits": [list(unsure_limits(spec, trial)) for trial in trials],
         "disturbed": [None if each is None else short(each.disturbed) for each in evidence],
         "waited": [None if each is None else short(each.waited_s) for each in evidence],
         "seconds": [exact_short(sum(run.seconds for run in trial.stages)) for trial in trials],
@@ -122,33 +123,52 @@ def seconds_since_1970(moment: datetime) -> float:
     return round(moment.timestamp(), 3)
 
 
-def _score_columns(trials: Sequence[Trial]) -> dict[str, Column]:
+def _score_columns(spec: StudySpec, trials: Sequence[Trial]) -> dict[str, Column]:
     rows: dict[str, dict[int, Score]] = {}
     for row, trial in enumerate(trials):
         for score in trial.scores:
             rows.setdefault(score.name, {})[row] = score
-    return {name: _column(found, len(trials)) for name, found in rows.items()}
+    asked = set(asked_scores(spec))
+    return {name: _column(found, len(trials), name in asked) for name, found in rows.items()}
 
 
-def _column(rows: Mapping[int, Score], length: int) -> Column:
+def _column(rows: Mapping[int, Score], length: int, is_asked: bool) -> Column:
     value: list[float | None] = [None] * length
     low: list[float | None] = [None] * length
     high: list[float | None] = [None] * length
-    bounded = False
+    half_width: list[float | None] = [None] * length
+    provisional = [False] * length
     for row, score in rows.items():
         value[row] = exact_short(score.value)
+        half_width[row] = _half_width(score)
+        provisional[row] = is_asked and score.provisional
         if score.low is not None and score.high is not None:
-            low[row], high[row], bounded = exact_short(score.low), exact_short(score.high), True
-    return {"value": value, "low": low if bounded else None, "high": high if bounded else None}
+            low[row], high[row] = exact_short(score.low), exact_short(score.high)
+    return {
+        "value": value,
+        "low": _known(low),
+        "high": _known(high),
+        "half_width": _known(half_width),
+        "provisional": provisional if any(provisional) else None,
+    }
+
+
+def _known(entries: list[float | None]) -> list[float | None] | None:
+    return entries if any(entry is not None for entry in entries) else None
+
+
+def _half_width(score: Score) -> float | None:
+    """Return half the width of the interval of a time's ratio; see `Column.half_width`."""
+    if not is_timed(score.name):
+        return None
+    # Earlier releases stored the interval of the ratio as that of the time.
+    bounds = score if score.measured is None else score.measured
+    if bounds.low is None or bounds.high is None:
+        return None
+    return round(Interval(low=bounds.low, high=bounds.high).half_width, 5)
 
 
 def _trained(spec: StudySpec, trial: Trial) -> float | None:
     if not trial.curve:
         return None
     return round(min(1.0, trial.curve[-1].tokens / spec.proxy.token_budget), 4)
-
-
-def _unsettled(spec: StudySpec, trial: Trial) -> bool | None:
-    asked = set(asked_scores(spec))
-    timed = [score for score in trial.scores if score.name in asked and is_timed(score.name)]
-    return any(is_unsettled(spec, score) for score in timed) if timed else None

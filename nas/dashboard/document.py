@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from evaluators.calibration import Calibration
 from evaluators.scores import LOSS, is_timed
 from nas.dashboard import form
 from nas.dashboard.columns import (
@@ -15,16 +16,20 @@ from nas.dashboard.columns import (
     seconds_since_1970,
     trial_columns,
 )
+from nas.dashboard.device_facts import calibration_document, drift, environments
 from nas.dashboard.form import Document, Why
 from nas.dashboard.why import why_document
 from nas.exporters.formats import FORMATS
 from nas.findings.confirmation_findings import confirmation_findings
-from nas.findings.study_findings import study_findings, study_limitations
+from nas.findings.study_findings import study_findings
+from nas.findings.study_limitations import study_limitations
+from nas.findings.time_wording import provisional_among
 from search_space.architecture import MIXERS
 from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.summaries import StudySummary, study_summary
 from studies.confirmation.confirmation_results import Confirmation, read_confirmation
 from studies.records import ConfirmationRun, Trial
+from studies.spec.limits import limits
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import asked_scores
 from studies.storage.store import Store
@@ -128,10 +133,12 @@ class StudyDocuments:
             for key, trial in followed.trials.items()
             if trial.model is not None and (step is None or self._changed_at[key] > step)
         ]
+        fingerprints = {run.fingerprint for t in followed.trials.values() for run in t.stages}
         return _document(
             followed,
             shown,
             self._confirmation,
+            self._store.calibrations(fingerprints),
             revision=self._revision,
             since=None if step is None else since,
         )
@@ -169,6 +176,7 @@ def _document(
     followed: FollowedStudy,
     shown: Sequence[Trial],
     confirmation: Confirmation | None,
+    calibrations: Sequence[Calibration],
     *,
     revision: str,
     since: str | None,
@@ -195,12 +203,16 @@ def _document(
         "architectures": architecture_columns(models, followed.shapes, parameters),
         "curves": curve_columns(shown),
         "front": [trial.id for trial in now.front.members],
+        "provisional_front": [
+            trial.id for trial in provisional_among(now.front.members, now.front.axes)
+        ],
         "knee": None if now.front.knee is None else now.front.knee.id,
         "reference_point": list(now.front.reference_point),
         "hypervolume": _hypervolume(followed, now),
         "stages": list(_stages(followed.trials.values())),
-        "drift": list(_drift(followed)),
-        "environments": list(_environments(followed)),
+        "drift": list(drift(followed)),
+        "calibrations": [calibration_document(each) for each in calibrations],
+        "environments": list(environments(followed)),
         "findings": list(study_findings(followed, now)),
         "limitations": list(study_limitations(followed, now, confirmation)),
         "confirmation": None if confirmation is None else _confirmation(followed, confirmation),
@@ -256,14 +268,14 @@ def _settings(followed: FollowedStudy) -> dict[str, form.Json]:
 def _axes(followed: FollowedStudy) -> Iterator[form.AxisDocument]:
     spec = followed.spec
     units = {score.name: score.unit for trial in followed.trials.values() for score in trial.scores}
-    objectives = {objective.name: objective.max for objective in spec.objectives}
-    budgets = objectives | {constraint.name: constraint.max for constraint in spec.constraints}
+    objectives = {objective.name for objective in spec.objectives}
+    most = limits(spec)
     for name in dict.fromkeys([*asked_scores(spec), *units]):
         yield {
             "name": name,
             "unit": units.get(name, ""),
             "objective": name in objectives,
-            "max": budgets.get(name),
+            "max": most.get(name),
             "timed": is_timed(name),
         }
 
@@ -322,40 +334,5 @@ def _stages(trials: Iterable[Trial]) -> Iterator[form.StageTime]:
         yield {"stage": stage, "state": state, "trials": count, "seconds": spent}
 
 
-def _drift(followed: FollowedStudy) -> Iterator[form.Drift]:
-    """Return the reference times, thinned to as many points as a chart can show separately."""
-    times = followed.reference_times
-    for workload in dict.fromkeys(time.workload for time in times):
-        points = [time for time in times if time.workload == workload]
-        points = points[:: -(-len(points) // _MAX_DRIFT_POINTS)]
-        yield {
-            "workload": workload,
-            "trial": [time.trial for time in points],
-            "at": [seconds_since_1970(time.at) for time in points],
-            "ms": [exact_short(time.median_ms) for time in points],
-        }
-
-
-def _environments(followed: FollowedStudy) -> Iterator[form.EnvironmentSeen]:
-    """Group trials by the fixed properties of a machine; load, clock and temperature vary."""
-    seen: Counter[tuple[str, str, str, int, int, str, str | None]] = Counter()
-    for evidence in followed.evidence.values():
-        each = evidence.environment
-        machine = (each.host, each.system, each.cpu, each.cores, each.memory_bytes)
-        seen[*machine, each.runtime_version, each.governor] += 1
-    for (host, system, cpu, cores, memory, runtime, governor), count in seen.most_common():
-        yield {
-            "host": host,
-            "system": system,
-            "cpu": cpu,
-            "cores": cores,
-            "memory_bytes": memory,
-            "runtime": runtime,
-            "governor": governor,
-            "trials": count,
-        }
-
-
-_MAX_DRIFT_POINTS = 400
 # Building an update with this many trials takes less time than a person notices.
 _MAX_MISSING_TRIALS = 100

@@ -7,8 +7,9 @@ A document is either whole or an update. In an update, three keys hold only what
 changed since the revision `since`, and are merged into what the reader has: `trials` (replace the
 row with that id, or append it), `architectures` (append; the indices in `Trials.architecture` count
 from the first architecture of the update) and `curves` (replace or append by trial). All other keys
-are small: they are sent in full and replace the previous value. A trial that has been sent is never
-withdrawn; if a study is deleted and started again, a whole document is sent.
+are small: they are sent in full and replace the previous value. A trial may change after its end,
+for example when it is measured again. A trial that has been sent is never withdrawn; if a study is
+deleted and started again, a whole document is sent.
 
 Texts (names, reasons, hosts, paths) come from a database that anyone may have written. Treat them
 as text, never as HTML. Numbers are finite, and unknown values are null. For every score, smaller is
@@ -56,7 +57,7 @@ class AxisDocument(TypedDict):
         name: The name of the score, such as "decode".
         unit: The unit of its values; empty for a score without a unit or without values yet.
         objective: Whether the study minimises this score. False for scores that are only recorded.
-        max: The budget of an objective or a constraint, in `unit`; null where there is none.
+        max: The limit of an objective or a constraint, in `unit`; null where there is none.
         timed: Whether the score is a timing, whose confidence interval a longer run would narrow.
     """
 
@@ -74,12 +75,21 @@ class Column(TypedDict):
         value: The score in the unit of its axis; null for a trial that lacks it.
         low: The lower bounds of the 95 % confidence intervals, in the same unit. An entry is null
             for a trial without an interval; the whole list is null if no trial has one.
-        high: The upper bounds, with the same rules.
+        high: The upper bounds, with the same rules. An interval may be lopsided: show it by its
+            ends, or by half its width if both sides are about equal.
+        half_width: Half the width of the interval of the measured ratio to the reference model, as
+            a fraction on a log scale. The study requests at most `device.precision` for a timed
+            objective or constraint. The rules are those of `low`; only timings have it.
+        provisional: Whether the value is too uncertain to decide anything, and is to be measured
+            again. A trial whose objective is provisional dominates no other. The whole list is null
+            if no value of the column is provisional.
     """
 
     value: list[float | None]
     low: list[float | None] | None
     high: list[float | None] | None
+    half_width: list[float | None] | None
+    provisional: list[bool] | None
 
 
 class Trials(TypedDict):
@@ -106,8 +116,8 @@ class Trials(TypedDict):
             that was stopped early; null otherwise.
         trained: The fraction of the token budget that the learning curve reaches (0 to 1); null
             without a curve.
-        unsettled: Whether the confidence interval of an objective or constraint is wider than the
-            study requests; null without a timing.
+        unsure_limits: The names of the scores of a complete candidate that may exceed their limits.
+            It was kept, because that is not certain.
         disturbed: The largest fraction of the measuring cores' time that other processes used
             during a timing (0 to 1); null if unknown.
         waited: The time that the timings waited for a quiet machine, in seconds; null without a
@@ -130,7 +140,7 @@ class Trials(TypedDict):
     scores: dict[str, Column]
     estimated_loss: list[float | None]
     trained: list[float | None]
-    unsettled: list[bool | None]
+    unsure_limits: list[list[str]]
     disturbed: list[float | None]
     waited: list[float | None]
     seconds: list[float]
@@ -224,7 +234,7 @@ class StageTime(TypedDict):
 
 
 class Drift(TypedDict):
-    """The times of the reference model that is timed in alternation with the trials.
+    """The single times of the reference model that is timed in alternation with the trials.
 
     For a long study, entries are thinned out evenly.
 
@@ -240,6 +250,28 @@ class Drift(TypedDict):
     trial: list[int]
     at: list[float]
     ms: list[float]
+
+
+class CalibrationDocument(TypedDict):
+    """The time of the reference model at one workload, which times in milliseconds are based on.
+
+    Attributes:
+        workload: The workload, such as "pp512".
+        ms: The time per prompt or per token, in milliseconds, estimated from all its timings.
+        low: The lower bound of the 95 % confidence interval, in milliseconds.
+        high: The upper bound.
+        settled: Whether it is certain enough for limits in milliseconds to be enforced.
+        timings: The number of timings behind it.
+        latest_at: When the latest of them was made, in seconds since 1970 (UTC).
+    """
+
+    workload: str
+    ms: float
+    low: float
+    high: float
+    settled: bool
+    timings: int
+    latest_at: float
 
 
 class EnvironmentSeen(TypedDict):
@@ -296,7 +328,7 @@ class CountsDocument(TypedDict):
     Attributes:
         total: The number of candidates that the study asks for, finished ones included.
         complete: Candidates that passed every stage.
-        infeasible: Candidates that exceed a budget.
+        infeasible: Candidates that exceed a limit.
         stopped: Candidates whose training was stopped early.
         failed: Candidates that could not be built, trained or timed.
         running: Candidates that a process is working on.
@@ -387,6 +419,8 @@ class Document(TypedDict):
         curves: The learning curves of the trials.
         front: The ids of the non-dominated complete candidates, sorted by the first objective, each
             architecture once. All other complete candidates that are not duplicates are dominated.
+        provisional_front: The ids of the members of the front that are on it only provisionally,
+            because an objective is provisional.
         knee: The id of the member of the front that is farthest from the line between the extremes;
             null if the front is empty.
         reference_point: The reference point of the hypervolume, one number per objective; empty
@@ -394,6 +428,7 @@ class Document(TypedDict):
         hypervolume: The growth of the hypervolume.
         stages: Where the time was spent.
         drift: The times of the reference model over the study, one entry per workload.
+        calibrations: The estimated times of the reference model, one entry per workload and device.
         environments: The machines that trials were timed on.
         findings: What the study shows, in sentences.
         limitations: What the study does not show, in sentences.
@@ -415,11 +450,13 @@ class Document(TypedDict):
     architectures: Architectures
     curves: list[Curves]
     front: list[int]
+    provisional_front: list[int]
     knee: int | None
     reference_point: list[float]
     hypervolume: Hypervolume
     stages: list[StageTime]
     drift: list[Drift]
+    calibrations: list[CalibrationDocument]
     environments: list[EnvironmentSeen]
     findings: list[str]
     limitations: list[str]

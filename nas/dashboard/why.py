@@ -7,6 +7,7 @@ import numpy as np
 from nas.dashboard import form
 from nas.dashboard.columns import exact_short, short
 from nas.dashboard.form import Why
+from nas.findings.time_wording import provisional_among
 from nas.findings.wording import counted, joined, percent, sentence
 from search_space.architecture import ATTENTION_LETTERS
 from studies.analysis.choice_importance import (
@@ -31,9 +32,19 @@ _LOW_EXPLAINED = 0.3
 
 
 def why_document(followed: FollowedStudy) -> Why:
-    """Return the document; the same trials always give the same one, because the seed is fixed."""
+    """Return the document; the same trials always give the same one, because the seed is fixed.
+
+    Candidates with a provisional objective are left out.
+    """
     now = study_summary(followed)
-    trials, axes = now.complete, now.front.axes
+    axes = now.front.axes
+    provisional = provisional_among(now.complete, axes)
+    ignored = {trial.id for trial in provisional}
+    trials = [trial for trial in now.complete if trial.id not in ignored]
+    left_out = (
+        f"{counted(len(provisional), 'candidate', 'candidates')} with provisional times "
+        f"{'is' if len(provisional) == 1 else 'are'} left out"
+    )
     document: Why = {
         "study": followed.study.name,
         "trials": len(trials),
@@ -48,7 +59,8 @@ def why_document(followed: FollowedStudy) -> Why:
     if len(trials) < FEWEST_TRIALS:
         document["note"] = (
             f"Estimating which choices matter requires at least {FEWEST_TRIALS} complete "
-            f"candidates; there {'is' if len(trials) == 1 else 'are'} {len(trials)}."
+            f"candidates; there {'is' if len(trials) == 1 else 'are'} {len(trials)}"
+            f"{f' ({left_out})' if provisional else ''}."
         )
         return document
     shapes = [followed.shapes[trial.model.hash] for trial in trials if trial.model is not None]
@@ -69,6 +81,7 @@ def why_document(followed: FollowedStudy) -> Why:
             *map(_importance_finding, document["importances"]),
             *_placement_findings(places, axes),
             *_attention_findings(counts, axes),
+            *([left_out] if provisional else []),
         )
     ]
     return document

@@ -26,17 +26,22 @@ _STRICT_FIELDS: dict[str, object] = {"extra": "forbid", "strict": True}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How a time was measured: the median of its samples with its 95 % confidence interval.
+    """One measurement of a time: the median of its samples with its 95 % confidence interval.
+
+    The interval is that of this measurement only. A score combines all measurements, and its
+    interval also covers the scatter between repeats.
 
     Attributes:
         workload: `pp512` reads 512 tokens; `tg64@1024` generates 64 tokens after 1,024 others.
         runtime: The runtime and its version.
         threads: The number of threads.
         samples: The number of samples.
-        median_ms: The median, in milliseconds.
+        median_ms: The median, in milliseconds, without the time spent waiting for a core.
         low_ms: The lower bound of the confidence interval, in milliseconds, if there is one.
         high_ms: The upper bound, in milliseconds, if there is one.
         environment: The device and its state.
+        waiting_share: The fraction of the samples' wall time that was spent waiting for a core;
+            None where that is not known, so that the median includes it.
     """
 
     workload: str
@@ -47,6 +52,7 @@ class Timing:
     low_ms: float | None
     high_ms: float | None
     environment: Environment
+    waiting_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +80,7 @@ class Provenance:
         state: How the trial ended.
         made_from: The hash of the architecture that was scaled to this one, to which the scores
             belong; None if it was not scaled.
-        scores: The scores of the trial.
+        scores: The scores of the trial; a time has the measured ratio that it was computed from.
         timings: The measurements behind its scores of time.
         stages: The evaluations of the trial.
         written_at: When the file was written, in UTC.
@@ -216,6 +222,7 @@ def _timing(measurement: Measurement) -> Timing:
         low_ms=None if interval is None else interval.low,
         high_ms=None if interval is None else interval.high,
         environment=measurement.environment,
+        waiting_share=measurement.waiting_share,
     )
 
 

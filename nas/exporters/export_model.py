@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import assert_never
 
-from hardware.progress import Say
+from evaluators.evaluator import Progress, Report
 from nas.exporters.architecture_json import model_provenance, write_architecture
 from nas.exporters.formats import (
     DEFAULT_QUANTIZATION,
@@ -27,7 +27,7 @@ def export_model(
     options: ExportOptions,
     *,
     folder: Path = Path(),
-    say: Say | None = None,
+    report: Report | None = None,
 ) -> Exported:
     """Export a model completely or not at all.
 
@@ -35,7 +35,8 @@ def export_model(
         model: The model.
         options: The format and how to write it.
         folder: The folder that a model is exported to if `options.output` is None.
-        say: Receives texts about the progress, because training a proxy takes minutes.
+        report: Receives the progress, because training a proxy or writing a large model takes
+            minutes.
 
     Raises:
         ValueError: The options contradict the format, the format cannot express the model, the
@@ -58,7 +59,7 @@ def export_model(
             # Takes seconds to import, like torch; the other formats need neither.
             from nas.exporters.weighted_export import export_with_weights
 
-            return export_with_weights(model, options, path, say or _ignore)
+            return export_with_weights(model, options, path, report or _ignore)
         case _:
             assert_never(options.file_format)
 
@@ -71,8 +72,8 @@ def next_steps(exported: Exported, file_format: Format) -> tuple[str, ...]:
     return tuple(command.format(path=path) for command in commands)
 
 
-def _ignore(text: str) -> None:
-    """Ignore a text about the progress."""
+def _ignore(progress: Progress) -> None:
+    """Do nothing: the progress of an export that nobody watches."""
 
 
 def _check_options(model: ResolvedModel, options: ExportOptions) -> None:

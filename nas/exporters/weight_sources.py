@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,8 +11,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from evaluators.evaluator import EvaluationFailed
-from hardware.progress import Say
+from evaluators.evaluator import EvaluationFailed, Progress, Report
 from nas.assembly import loss_evaluator
 from search_space.architecture import Architecture
 from search_space.huggingface.checkpoint import PICKLES, read_weights, read_weights_file
@@ -54,14 +53,14 @@ def random_model(architecture: Architecture, seed: int) -> WeightedModel:
 
 @contextmanager
 def proxy_model(
-    detail: TrialDetail, architecture: Architecture, say: Say
+    detail: TrialDetail, architecture: Architecture, report: Report
 ) -> Iterator[WeightedModel]:
     """Train the proxy of a trial as its study does.
 
     Args:
         detail: The trial.
         architecture: The architecture of the trial.
-        say: Receives the progress of the training.
+        report: Receives the progress of the training.
 
     Yields:
         The trained proxy. The file of its tokenizer exists until the context ends.
@@ -70,15 +69,16 @@ def proxy_model(
         ValueError: The training fails.
     """
     loss = loss_evaluator(detail.spec)
+
+    def report_training(progress: Progress) -> None:
+        report(replace(progress, text=f"training the proxy: {progress.text}"))
+
     with tempfile.TemporaryDirectory() as folder:
-        say("training the proxy")
+        report(Progress(done=0.0, text="training the proxy"))
         try:
-            trained = loss.train(
-                architecture, lambda progress: say(f"{100 * progress.done:.0f} % {progress.text}")
-            )
+            trained = loss.train(architecture, report_training)
         except EvaluationFailed as failure:
             raise ValueError(f"weights: the training of the proxy failed: {failure}") from failure
-        say("writing the export")
         tokenizer = Path(folder) / _TOKENIZER_FILE
         trained.tokenizer.bpe.save(str(tokenizer))
         yield WeightedModel(

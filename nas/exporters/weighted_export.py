@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, assert_never, get_args
 
+from evaluators.evaluator import Progress, Report
 from evaluators.scores import is_trained
-from hardware.progress import Say
 from nas.exporters.architecture_json import Provenance, model_provenance, write_architecture
 from nas.exporters.formats import (
     DEFAULT_QUANTIZATION,
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 def export_with_weights(
-    model: ResolvedModel, options: ExportOptions, path: Path, say: Say
+    model: ResolvedModel, options: ExportOptions, path: Path, report: Report
 ) -> Exported:
     """Export a model completely or not at all.
 
@@ -51,33 +51,36 @@ def export_with_weights(
         model: The model.
         options: The options, which `export_model` has checked; a format with weights.
         path: The file or folder to write.
-        say: Receives what is being done.
+        report: Receives the progress.
 
     Raises:
         ValueError: See `export_model`.
     """
     match options.file_format:
         case Format.GGUF:
-            return _export_gguf(model, options, path, say)
+            return _export_gguf(model, options, path, report)
         case Format.HF:
-            return _export_huggingface(model, options, path, say)
+            return _export_huggingface(model, options, path, report)
         case Format.ONNX:
-            return _export_onnx(model, options, path, say)
+            return _export_onnx(model, options, path, report)
         case Format.JSON | Format.TORCH:
             raise AssertionError(f"{options.file_format} contains no weights")
         case _:
             assert_never(options.file_format)
 
 
-def _export_gguf(model: ResolvedModel, options: ExportOptions, path: Path, say: Say) -> Exported:
+def _export_gguf(
+    model: ResolvedModel, options: ExportOptions, path: Path, report: Report
+) -> Exported:
     # Checked before a proxy is trained; a proxy has the same layout.
     if (reason := unsupported_by_llama_cpp(model.architecture)) is not None:
         raise ValueError(f"format: gguf is not possible: {reason}")
     with (
         writing_file(path, overwrite=options.overwrite) as file,
-        _weighted(model, options, say) as weighted,
+        _weighted(model, options, report) as weighted,
     ):
         embedded = _embedded_tokenizer(weighted)
+        _report_writing(report, path)
         write_gguf(
             weighted.architecture,
             file,
@@ -119,13 +122,14 @@ def _embedded_tokenizer(weighted: WeightedModel) -> _EmbeddedTokenizer:
 
 
 def _export_huggingface(
-    model: ResolvedModel, options: ExportOptions, path: Path, say: Say
+    model: ResolvedModel, options: ExportOptions, path: Path, report: Report
 ) -> Exported:
     with (
         writing_folder(path, overwrite=options.overwrite) as folder,
-        _weighted(model, options, say) as weighted,
+        _weighted(model, options, report) as weighted,
     ):
         provenance = _provenance(model, weighted)
+        _report_writing(report, path)
         write_huggingface(
             weighted.architecture,
             weighted.weights,
@@ -139,11 +143,14 @@ def _export_huggingface(
         return Exported(path=path, weights_origin=weighted.weights_origin)
 
 
-def _export_onnx(model: ResolvedModel, options: ExportOptions, path: Path, say: Say) -> Exported:
+def _export_onnx(
+    model: ResolvedModel, options: ExportOptions, path: Path, report: Report
+) -> Exported:
     with (
         writing_folder(path, overwrite=options.overwrite) as folder,
-        _weighted(model, options, say) as weighted,
+        _weighted(model, options, report) as weighted,
     ):
+        _report_writing(report, path)
         reason = write_onnx_folder(
             weighted.architecture,
             weighted.weights,
@@ -170,14 +177,17 @@ def _end_token(weighted: WeightedModel) -> int | None:
 
 
 @contextmanager
-def _weighted(model: ResolvedModel, options: ExportOptions, say: Say) -> Iterator[WeightedModel]:
+def _weighted(
+    model: ResolvedModel, options: ExportOptions, report: Report
+) -> Iterator[WeightedModel]:
     """Provide what is written: the model with weights, or its proxy."""
     architecture, folder = model.architecture, model.folder
     if options.weights == PROXY:
         assert model.detail is not None
-        with proxy_model(model.detail, architecture, say) as proxy:
+        with proxy_model(model.detail, architecture, report) as proxy:
             yield proxy
     elif options.weights is None and folder is not None and holds_weights(folder):
+        report(Progress(done=0.0, text="reading the weights"))
         yield given_model(folder, architecture)
     elif options.weights is None and folder is not None and (folder / MODEL_FILE).is_file():
         raise ValueError(
@@ -187,7 +197,12 @@ def _weighted(model: ResolvedModel, options: ExportOptions, say: Say) -> Iterato
     elif options.weights in (None, RANDOM):
         yield random_model(architecture, options.seed)
     else:
+        report(Progress(done=0.0, text="reading the weights"))
         yield given_model(Path(options.weights), architecture)
+
+
+def _report_writing(report: Report, path: Path) -> None:
+    report(Progress(done=0.0, text=f"writing {path}"))
 
 
 def _provenance(model: ResolvedModel, weighted: WeightedModel) -> Provenance:

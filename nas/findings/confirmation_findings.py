@@ -180,7 +180,7 @@ def _probabilities(confirmation: Confirmation) -> Iterator[str]:
 
 
 def _remeasurements(confirmation: Confirmation) -> Iterator[str]:
-    """State how far remeasured scores are from those of the study."""
+    """State how far remeasured scores are from those of the study, and which are provisional."""
     names = dict.fromkeys(name for each in confirmation.candidates for name in each.remeasured)
     # The task was scored after training of another length, so it is not the same measurement.
     names.pop(TASK, None)
@@ -189,13 +189,26 @@ def _remeasurements(confirmation: Confirmation) -> Iterator[str]:
         changes = [
             abs(each.remeasured[name].value / each.trial.values[name] - 1)
             for each in confirmation.candidates
-            if name in each.remeasured and each.trial.values.get(name)
+            if name in each.remeasured
+            and not each.remeasured[name].provisional
+            and each.trial.values.get(name)
         ]
         if changes:
             median, largest = statistics.median(changes), max(changes)
             differences.append(f"{name} {100 * median:.1f} % (at most {100 * largest:.1f} %)")
     if differences:
         yield f"Median change of remeasured scores: {', '.join(differences)}."
+    for name in names:
+        provisional = [
+            each.trial.title
+            for each in confirmation.candidates
+            if name in each.remeasured and each.remeasured[name].provisional
+        ]
+        if provisional:
+            yield (
+                f"Remeasured {name} is still provisional for {joined(provisional)}: its confidence "
+                "interval is wider than requested, as on a machine that does other work."
+            )
 
 
 def _long_losses(confirmation: Confirmation) -> list[float]:

@@ -1,4 +1,4 @@
-"""Findings of a study and their limitations, as sentences with values and confidence intervals."""
+"""Findings of a study, as sentences with values and confidence intervals."""
 
 import itertools
 from collections import defaultdict
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluators.scores import LOSS, TASK, is_timed
-from evaluators.speed.runners import RUNNERS
-from nas.findings.wording import amount, counted, duration, joined, number, percent, quoted
+from evaluators.evaluator import Score
+from evaluators.scores import LOSS, TASK
+from nas.findings.time_wording import provisional_among, quoted
+from nas.findings.wording import amount, counted, duration, joined, number, percent
 from studies.analysis.choice_importance import FEWEST_TRIALS
 from studies.analysis.followed_study import FollowedStudy
-from studies.analysis.summaries import Axis, StudySummary, is_unsettled
-from studies.confirmation.confirmation_results import Confirmation
+from studies.analysis.summaries import Axis, Front, StudySummary
 from studies.records import Trial, TrialState
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec
@@ -55,127 +55,54 @@ def study_findings(followed: FollowedStudy, now: StudySummary) -> Iterator[str]:
     yield from _drifts(followed)
 
 
-def study_limitations(
-    followed: FollowedStudy, now: StudySummary, confirmation: Confirmation | None = None
-) -> Iterator[str]:
-    """Yield what a study does not show although a reader may assume it, as sentences.
-
-    Args:
-        followed: The study.
-        now: Its summary.
-        confirmation: The results of its confirmation so far; None if it has not started.
-    """
-    spec, front = followed.spec, now.front
-    if len(now.complete) < FEWEST_TRIALS:
-        yield (
-            f"Few candidates are complete ({len(now.complete):,} of {spec.trials:,}); the front "
-            "may change with more."
-        )
-    if any(axis.name == LOSS for axis in front.axes):
-        yield from _loss_limitations(spec, now, confirmation)
-    unsettled = [
-        trial.title
-        for trial in (*front.members, *front.references)
-        if any(is_unsettled(spec, score) for score in trial.scores)
-    ]
-    if unsettled:
-        left = len(unsettled) - _MOST_NAMED
-        named = joined([*unsettled[:_MOST_NAMED], *([f"{left:,} more"] if left > 0 else [])])
-        yield (
-            f"The confidence intervals of some times of {named} are wider than the requested "
-            f"±{100 * spec.device.precision:g} %."
-        )
-    if any(is_timed(axis.name) for axis in front.axes):
-        yield (
-            "A time is the measured ratio to the reference model "
-            f"{paired_reference(spec)}, multiplied by the time of that model. Its confidence "
-            "interval is that of the ratio only; an error in the reference time would scale all "
-            "times alike."
-        )
-    machines = {
-        (each.environment.host, each.environment.cpu) for each in followed.evidence.values()
-    }
-    if len(machines) > 1:
-        yield (
-            f"Latencies were measured on {len(machines)} machines; latencies from different "
-            "machines are not comparable."
-        )
-    if RUNNERS[spec.device.runner].is_simulated:
-        yield "Latencies are simulated; no device was measured."
-
-
-def _loss_limitations(
-    spec: StudySpec, now: StudySummary, confirmation: Confirmation | None
-) -> Iterator[str]:
-    proxy = spec.proxy
-    if all(score.low is None for t in now.complete for score in t.scores if score.name == LOSS):
-        yield (
-            "Every loss comes from one training run with one seed and has no confidence interval. "
-            f"Differences of up to {proxy.rung_margin:g} bits/byte, the margin that the study uses "
-            "for early stopping, are treated as ties."
-        )
-    origin = (
-        f"The loss is that of a proxy with {proxy.width_share:g} times the full width, trained on "
-        f"{proxy.token_budget:,} tokens"
-        if proxy.method == "scratch"
-        else "The loss is that of weights inherited from one shared network with "
-        f"{proxy.width_share:g} times the full width, trained on {proxy.shared_token_budget:,} "
-        "tokens"
-    )
-    yield (
-        f"{origin}. The study does not show whether full-size models rank in the same order after "
-        "longer training."
-    )
-    trained = [] if confirmation is None else [each.trial.id for each in confirmation.long_trained]
-    left = sum(trial.id not in trained for trial in now.front.members)
-    if left and not trained:
-        yield "No member of the front has been confirmed by longer training."
-    elif left:
-        missing = counted(left, "member of the front has", "members of the front have")
-        yield f"{missing} not been confirmed by longer training."
-    if now.counts.stopped:
-        stopped = counted(now.counts.stopped, "candidate was", "candidates were")
-        yield f"{stopped} stopped early and might have scored better than predicted."
-
-
 def _extremes(now: StudySummary) -> Iterator[str]:
-    """Describe the best candidate in each objective, and the knee."""
+    """Describe the best candidate in each objective, and the knee.
+
+    A provisional score is the lowest only if all members are provisional.
+    """
     front, knee = now.front, now.front.knee
     assert knee is not None
     lowest: dict[int, list[str]] = defaultdict(list)
     for axis in front.axes:
-        best = min(front.members, key=lambda trial: trial.values[axis.name])
+        settled = [trial for trial in front.members if not trial.provisional([axis.name])]
+        best = min(settled or front.members, key=lambda trial: trial.values[axis.name])
         lowest[best.number].append(axis.name)
     for trial in front.members:
         if trial.number in lowest:
             names = joined(lowest[trial.number])
-            yield f"Lowest {names}: {_named(trial)} with {_all_quoted(trial, front.axes)}."
+            yield f"Lowest {names}: {_named(trial)} with {_all_quoted(front, trial)}."
     if knee.number in lowest:
         yield f"The knee of the front is also {knee.title}."
     else:
-        yield f"Knee of the front: {_named(knee)} with {_all_quoted(knee, front.axes)}."
+        yield f"Knee of the front: {_named(knee)} with {_all_quoted(front, knee)}."
 
 
 def _reference_models(now: StudySummary) -> Iterator[str]:
     """Compare each reference model with the best member that is as fast, as small and so on."""
     front = now.front
     first, *others = front.axes
+    provisional = provisional_among(front.members, front.axes)
+    settled = [trial for trial in front.members if trial not in provisional]
     for reference in front.references:
         within = [
             trial
-            for trial in front.members
+            for trial in settled
             if all(trial.values[axis.name] <= reference.values[axis.name] for axis in others)
         ]
-        limits = joined([axis.name for axis in others])
+        objectives = joined([axis.name for axis in others])
         if not within:
-            yield f"No candidate on the front is at least as good as {reference.title} in {limits}."
+            yield (
+                f"No candidate on the front is at least as good as {reference.title} in "
+                f"{objectives}."
+            )
             continue
         best = min(within, key=lambda trial: trial.values[first.name])
         gap = best.values[first.name] - reference.values[first.name]
         yield (
             f"Lowest {first.name} among the candidates at least as good as {reference.title} in "
-            f"{limits} ({_limits(reference, others)}): {_named(best)} with {quoted(best, first)}, "
-            f"{_compared(gap, best, reference, now)} the reference model's "
+            f"{objectives} ({_limits(reference, others)}): {_named(best)} with "
+            f"{quoted(front.spec, best, first)}, {_compared(gap, best, reference, now)} the "
+            "reference model's "
             f"{amount(reference.values[first.name], first)}."
         )
 
@@ -285,17 +212,28 @@ class _Bounds:
 
 
 def _differ(spec: StudySpec, one: Trial, other: Trial, axis: Axis) -> bool:
-    """Return whether two trials differ in an objective by more than the noise."""
-    first, second = _bounds(spec, one, axis), _bounds(spec, other, axis)
+    """Return whether two trials differ in an objective by more than the noise.
+
+    Times are compared by their ratios to the same reference model, whose own error they share. A
+    provisional time differs from none.
+    """
+    scores = [score for trial in (one, other) for score in trial.scores if score.name == axis.name]
+    if any(score.provisional for score in scores):
+        return False
+    keys = {None if score.measured is None else score.measured.calibration for score in scores}
+    is_ratio = len(keys) == 1
+    first, second = (_bounds(spec, score, is_ratio=is_ratio) for score in scores)
     return first.high < second.low or second.high < first.low
 
 
-def _bounds(spec: StudySpec, trial: Trial, axis: Axis) -> _Bounds:
+def _bounds(spec: StudySpec, score: Score, *, is_ratio: bool) -> _Bounds:
     """Return the interval of a score; for a loss without one, use the early-stopping margin."""
-    score = next(score for score in trial.scores if score.name == axis.name)
+    measured = score.measured
+    if is_ratio and measured is not None and measured.low is not None and measured.high is not None:
+        return _Bounds(low=measured.low, high=measured.high)
     if score.low is not None and score.high is not None:
         return _Bounds(low=score.low, high=score.high)
-    half = spec.proxy.rung_margin / 2 if axis.name in (LOSS, TASK) else 0.0
+    half = spec.proxy.rung_margin / 2 if score.name in (LOSS, TASK) else 0.0
     return _Bounds(low=score.value - half, high=score.value + half)
 
 
@@ -305,8 +243,8 @@ def _named(trial: Trial) -> str:
     return f"{trial.title} ({trial.model.layout}, {millions:,.1f} million parameters)"
 
 
-def _all_quoted(trial: Trial, axes: Sequence[Axis]) -> str:
-    return joined([quoted(trial, axis) for axis in axes])
+def _all_quoted(front: Front, trial: Trial) -> str:
+    return joined([quoted(front.spec, trial, axis) for axis in front.axes])
 
 
 def _limits(reference: Trial, axes: Sequence[Axis]) -> str:

@@ -6,14 +6,41 @@ from typing import TYPE_CHECKING
 # Slow to import, and most callers only format numbers.
 if TYPE_CHECKING:
     from studies.analysis.summaries import Axis
-    from studies.records import Trial
+
+# Precedes a value that is too uncertain to decide anything.
+PROVISIONAL = "~"
 
 _LEAST_FRACTION = 0.001
+_LOPSIDED = 1.2
+_WHOLE = 10  # half-widths from here on have no decimals
 
 
 def number(value: float) -> str:
     """Format a number with four significant digits, or as an integer from 1,000 on."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
+
+
+def half_or_ends(value: float, low: float, high: float) -> str:
+    """Format an interval as half its width, `±0.02`, or by its ends if it is lopsided.
+
+    It is lopsided if one side is more than a fifth longer than the other: `1.02 to 1.33`.
+    """
+    below, above = value - low, high - value
+    if max(below, above) > _LOPSIDED * max(min(below, above), 0.0):
+        return f"{number(low)} to {number(high)}"
+    half = (high - low) / 2
+    return f"±{half:,.0f}" if half >= _WHOLE else f"±{half:.2g}"
+
+
+def value_text(value: float, low: float | None, high: float | None) -> str:
+    """Format a value with its interval, if it has one: `10.00 ±0.02` or `1.100 (1.020 to 1.330)`.
+
+    See `half_or_ends`.
+    """
+    if low is None or high is None:
+        return number(value)
+    interval = half_or_ends(value, low, high)
+    return f"{number(value)} {interval if interval.startswith('±') else f'({interval})'}"
 
 
 def counted(count: int, singular: str, plural: str) -> str:
@@ -55,15 +82,6 @@ def joined(parts: Sequence[str]) -> str:
 def sentence(text: str) -> str:
     """Capitalise the first letter and add a full stop."""
     return f"{text[0].upper()}{text[1:]}."
-
-
-def quoted(trial: "Trial", axis: "Axis") -> str:
-    """Format a score with its interval, if it has one: `decode 10.1 ms/token (10.0 to 10.2)`."""
-    score = next(score for score in trial.scores if score.name == axis.name)
-    value = f"{axis.name} {amount(score.value, axis)}"
-    if score.low is None or score.high is None:
-        return value
-    return f"{value} ({number(score.low)} to {number(score.high)})"
 
 
 def amount(value: float, axis: "Axis") -> str:

@@ -47,6 +47,8 @@ def _table(table: Table) -> Iterator[str]:
     yield f"| {' | '.join(sides)} |"
     for row in table.rows:
         yield _row(row)
+    for note in table.notes:
+        yield from ("", _escaped(note))
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -99,6 +99,7 @@ def _table(table: Table) -> Iterator[str]:
         cells = "".join(_cell("td", table, index, text) for index, text in enumerate(row))
         yield f"<tr>{cells}</tr>"
     yield "</tbody></table>"
+    yield from (f"<p>{escape(note)}</p>" for note in table.notes)
 
 
 def _cell(tag: str, table: Table, index: int, text: str) -> str:

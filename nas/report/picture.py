@@ -15,12 +15,16 @@ _MAX_DOMINATED = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Mark:
-    """A trial in the picture; low and high bound the confidence interval of x, if there is one."""
+    """A trial in the picture; low and high bound the confidence interval of x, if there is one.
+
+    A trial with a provisional value on either axis is drawn hollow.
+    """
 
     x: float
     y: float
     low: float | None
     high: float | None
+    is_provisional: bool
     label: str
 
 
@@ -50,19 +54,23 @@ def front_picture(document: Document) -> str:
     if not members:
         return ""
     dominated = dominated[:: -(-len(dominated) // _MAX_DOMINATED) or 1]
-    plot = _Plot([*members, *dominated, *references])
+    plot = _Plot(dominated, [*members, *references])
     label = f"Pareto front: {y_axis['name']} against {x_axis['name']}"
     return "\n".join(
         [
             f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">',
             *plot.axes(_title(x_axis), _title(y_axis)),
             '<g fill="currentColor" opacity="0.3">',
-            *(plot.dot(mark, 2) for mark in dominated),
+            *(plot.dot(mark, 2) for mark in dominated if not mark.is_provisional),
+            '</g><g stroke="currentColor" opacity="0.3">',
+            *(plot.dot(mark, 2) for mark in dominated if mark.is_provisional),
             '</g><g fill="#0072b2" stroke="#0072b2">',
             *(line for mark in members for line in plot.with_interval(mark)),
             '</g><g fill="#d55e00" stroke="#d55e00">',
             *(line for mark in references for line in plot.with_interval(mark)),
-            "</g></svg>",
+            "</g>",
+            *plot.legend(),
+            "</svg>",
         ]
     )
 
@@ -70,12 +78,23 @@ def front_picture(document: Document) -> str:
 class _Plot:
     """Converts the values of two axes into positions on the picture."""
 
-    def __init__(self, marks: Sequence[_Mark]) -> None:
-        self._x_ticks = ticks([mark.x for mark in marks], most=7)
+    def __init__(self, dots: Sequence[_Mark], with_intervals: Sequence[_Mark]) -> None:
+        marks = [*dots, *with_intervals]
+        ends = [end for mark in with_intervals for end in (mark.low, mark.high) if end is not None]
+        self._x_ticks = ticks([*ends, *(mark.x for mark in marks)], most=7)
         self._y_ticks = ticks([mark.y for mark in marks], most=6)
+        self._has_hollow = any(mark.is_provisional for mark in marks)
 
     def dot(self, mark: _Mark, radius: int) -> str:
-        return f'<circle cx="{self._x(mark.x)}" cy="{self._y(mark.y)}" r="{radius}"/>'
+        hollow = ' fill="none" stroke-width="1.5"' if mark.is_provisional else ""
+        return f'<circle cx="{self._x(mark.x)}" cy="{self._y(mark.y)}" r="{radius}"{hollow}/>'
+
+    def legend(self) -> Iterator[str]:
+        if not self._has_hollow:
+            return
+        x, y = _WIDTH - 100, _TOP - 20
+        yield f'<circle cx="{x - 10}" cy="{y - 4}" r="4" fill="none" stroke="currentColor"/>'
+        yield f'<text x="{x}" y="{y}" fill="currentColor" font-size="12">provisional</text>'
 
     def with_interval(self, mark: _Mark) -> Iterator[str]:
         x, y = self._x(mark.x), self._y(mark.y)
@@ -116,15 +135,16 @@ def _mark(document: Document, row: int, x_name: str, y_name: str) -> _Mark | Non
     scores = document["trials"]["scores"]
     if x_name not in scores or y_name not in scores:
         return None
-    x, y = scores[x_name], scores[y_name]["value"][row]
-    value = x["value"][row]
-    if value is None or y is None:
+    x, y = scores[x_name], scores[y_name]
+    x_value, y_value = x["value"][row], y["value"][row]
+    if x_value is None or y_value is None:
         return None
     return _Mark(
-        x=value,
-        y=y,
+        x=x_value,
+        y=y_value,
         low=None if x["low"] is None else x["low"][row],
         high=None if x["high"] is None else x["high"][row],
+        is_provisional=any(each["provisional"] and each["provisional"][row] for each in (x, y)),
         label=document["trials"]["name"][row],
     )
 

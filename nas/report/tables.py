@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from evaluators.scores import TASK
 from nas.dashboard.form import ConfirmationDocument, Document, Json, State
 from nas.findings.confirmation_findings import probability_text
-from nas.findings.wording import duration, number
+from nas.findings.time_wording import PROVISIONAL_LEGEND, UNSURE
+from nas.findings.wording import PROVISIONAL, duration, joined, number, value_text
+from nas.views.terminal import interval_legend
 
 _STATE_NAMES: dict[State, str] = {"stopped": "stopped early"}
 
@@ -20,19 +23,21 @@ class Table:
         columns: The headings of the columns.
         rows: The cells, row by row.
         numbers: The indices of the columns that hold numbers and are aligned to the right.
+        notes: Explanations of the signs in the table, to be printed below it.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numbers: frozenset[int] = frozenset()
+    notes: tuple[str, ...] = ()
 
 
 def tables(document: Document) -> Iterator[Table]:
     """Yield the tables of a report.
 
-    They are the front, its confirmation, the numbers of candidates, the time spent, the machines
-    and the settings. Tables without content are left out.
+    They are the front, its confirmation, the numbers of candidates, the time spent, the time of the
+    reference model, the machines and the settings. Tables without content are left out.
 
     Args:
         document: The whole document of the study.
@@ -44,6 +49,8 @@ def tables(document: Document) -> Iterator[Table]:
     yield _counts(document)
     if document["stages"]:
         yield _times(document)
+    if document["calibrations"]:
+        yield _calibrations(document)
     if document["environments"]:
         yield _environments(document)
     rows = tuple(_settings(document["spec"]))
@@ -60,9 +67,10 @@ def _front(document: Document) -> Table:
 
     def cells(row: int) -> tuple[str, ...]:
         place = trials["architecture"][row]
+        unsure = UNSURE if trials["unsure_limits"][row] else ""
         mark = " (knee)" if trials["id"][row] == knee else ""
         return (
-            f"{trials['name'][row]}{mark}",
+            f"{trials['name'][row]}{unsure}{mark}",
             architectures["layout"][place],
             f"{architectures['parameters'][place] / 1e6:,.1f}",
             *(_value(document, axis["name"], row) for axis in axes),
@@ -70,25 +78,44 @@ def _front(document: Document) -> Table:
 
     titles = [f"{axis['name']}, {axis['unit']}".rstrip(", ") for axis in axes]
     columns = ("trial", "layout", "million parameters", *titles)
+    lines = tuple(cells(row) for row in rows)
+    values = [value for line in lines for value in line[3:]]
+    marked = any(value.startswith(PROVISIONAL) for value in values)
     return Table(
         title="Front and reference models",
         columns=columns,
-        rows=tuple(cells(row) for row in rows),
+        rows=lines,
         numbers=frozenset(range(2, len(columns))),
+        notes=(
+            *interval_legend(values),
+            *([PROVISIONAL_LEGEND] if marked else []),
+            *_unsure_notes(document, rows),
+        ),
     )
 
 
 def _value(document: Document, name: str, row: int) -> str:
-    """Return a score with half the width of its 95 % confidence interval, if it has one."""
+    """Return a score with its 95 % confidence interval, if it has one, and its mark."""
     column = document["trials"]["scores"].get(name)
     value = None if column is None else column["value"][row]
     if column is None or value is None:
         return ""
     low = None if column["low"] is None else column["low"][row]
     high = None if column["high"] is None else column["high"][row]
-    if low is None or high is None:
-        return number(value)
-    return f"{number(value)} ±{(high - low) / 2:.2g}"
+    is_provisional = column["provisional"] is not None and column["provisional"][row]
+    return (PROVISIONAL if is_provisional else "") + value_text(value, low, high)
+
+
+def _unsure_notes(document: Document, rows: Sequence[int]) -> Iterator[str]:
+    trials = document["trials"]
+    for axis in document["axes"]:
+        names = [
+            f"trial {trials['name'][row]}"
+            for row in rows
+            if axis["name"] in trials["unsure_limits"][row]
+        ]
+        if names:
+            yield f"{UNSURE} {joined(names)} may exceed the limit of {axis['name']}"
 
 
 def _confirmation(document: Document, confirmation: ConfirmationDocument) -> Table:
@@ -175,6 +202,29 @@ def _times(document: Document) -> Table:
             for each in times
         ),
         numbers=frozenset({2, 3, 4}),
+    )
+
+
+def _calibrations(document: Document) -> Table:
+    calibrations = document["calibrations"]
+    return Table(
+        title="Time of the reference model",
+        columns=("workload", "ms", "timings", "latest timing"),
+        rows=tuple(
+            (
+                each["workload"],
+                value_text(each["ms"], each["low"], each["high"]),
+                f"{each['timings']:,}",
+                f"{datetime.fromtimestamp(each['latest_at'], UTC):%d %B %Y at %H:%M} UTC",
+            )
+            for each in calibrations
+        ),
+        numbers=frozenset({1, 2}),
+        notes=tuple(
+            f"The time at {each['workload']} is not certain enough to enforce limits in ms"
+            for each in calibrations
+            if not each["settled"]
+        ),
     )
 
 

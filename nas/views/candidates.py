@@ -23,7 +23,8 @@ class Row:
     Attributes:
         names: The cells before the layout, such as the trial's number.
         model: The candidate's model.
-        figures: The cells after the number of parameters, such as `12.50 ±0.2`.
+        figures: The cells after the number of parameters, such as `12.50 ±0.2`; see
+            `nas.findings.wording.value_text`.
     """
 
     names: tuple[str, ...]
@@ -36,7 +37,8 @@ class CandidateTable:
     """A table of names, layouts, numbers of parameters and figures.
 
     If the layouts would take more than two lines, headings are split and intervals are moved below
-    their values. If that is not enough, the column of parameters is omitted.
+    their values, those by their ends in two lines. If that is not enough, the column of parameters
+    is omitted.
 
     Attributes:
         names: The headings of the columns before the layout.
@@ -55,7 +57,7 @@ class CandidateTable:
             for place, heading in enumerate(self.figures)
         }
         narrow = {
-            split_heading(heading): [cell.replace(" ±", "\n±") for cell in cells]
+            split_heading(heading): [_split_interval(cell) for cell in cells]
             for heading, cells in figures.items()
         }
         grids = [
@@ -82,3 +84,7 @@ class CandidateTable:
             cells = (column[place] for column in figures.values())
             grid.add_row(*row.names, layout_strip(row.model.layout), *cells)
         return grid
+
+
+def _split_interval(cell: str) -> str:
+    return cell.replace(" ±", "\n±").replace(" (", "\n(").replace(" to ", "\nto ")

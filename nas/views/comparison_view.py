@@ -1,5 +1,6 @@
 """The times, ratios and memory of measured models as tables, and as a JSON document."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -8,16 +9,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hardware.measurement import Disturbance, Measurement, Phase
-from nas.findings.wording import duration, joined, megabytes, percent
+from evaluators.calibration import BETWEEN_TIMES, WIDEST_SETTLED
+from hardware.measurement import Disturbance, Interval, Measurement, Phase
+from nas.findings.wording import duration, half_or_ends, joined, megabytes, number, percent
 from nas.inputs.model_argument import ModelFile
-from nas.views.terminal import HALF_WIDTH_LEGEND, UNSETTLED, table, unsettled_legend
+from nas.views.terminal import HALF_WIDTH_LEGEND, UNSETTLED, table
 from nas.workflows.comparison import Comparison, Result, results_of
 
-# Less load than this, as a fraction of the cores' time or in cores, is normal on any machine.
+# Less load than this, as a fraction of the cores' time or of the samples or in cores, is normal on
+# any machine.
 _REPORTED_FRACTION = 0.02
 _REPORTED_CORES = 0.2
 _REPORTED_WAIT_S = 1.0
+# Beyond this factor between their times, two models are of different size classes.
+_SIZE_CLASS = 2.0
 _PHASES: tuple[Phase, ...] = ("decode", "prefill")
 
 
@@ -47,83 +52,110 @@ def comparison_view(comparison: Comparison) -> RenderableType:
 
 def _result_document(result: Result, comparison: Comparison) -> dict[str, Any]:
     built = not isinstance(result.model.source, ModelFile)
+    p50_low_ms, p50_high_ms = _bounds(result.interval)
+    p95_low_ms, p95_high_ms = _bounds(result.p95_interval)
     return {
         "model": result.model.name,
         "workload": str(result.workload),
         "quantization": comparison.quantization if built else None,
         "tokens_per_second": result.tokens_per_second,
         "p50_ms": result.p50_ms,
-        "p50_low_ms": None if result.interval is None else result.interval.low,
-        "p50_high_ms": None if result.interval is None else result.interval.high,
+        "p50_low_ms": p50_low_ms,
+        "p50_high_ms": p50_high_ms,
         "p95_ms": result.p95_ms,
-        "ratio": None if result.ratio is None else asdict(result.ratio),
-        "settled": result.settled,
-        "measurements": [
-            _measurement_document(measurement, comparison) for measurement in result.measurements
-        ],
+        "p95_low_ms": p95_low_ms,
+        "p95_high_ms": p95_high_ms,
+        "ratio": _ratio_document(result),
+        "settled": None if result.is_reference else not result.provisional,
+        "provisional": result.provisional,
+        "measurements": [_measurement_document(each) for each in result.measurements],
     }
 
 
-def _measurement_document(measurement: Measurement, comparison: Comparison) -> dict[str, Any]:
+def _ratio_document(result: Result) -> dict[str, float | None] | None:
+    if result.ratio is None:
+        return None
+    low, high = _bounds(result.ratio.interval)
+    return {"value": result.ratio.value, "low": low, "high": high}
+
+
+def _bounds(interval: Interval | None) -> tuple[float, float] | tuple[None, None]:
+    return (None, None) if interval is None else (interval.low, interval.high)
+
+
+def _measurement_document(measurement: Measurement) -> dict[str, Any]:
     """Return a measurement with its samples grouped by window, and that of the reference model."""
-    size = measurement.window or 1
-    samples_ns = measurement.samples_ns
     document = asdict(measurement) | {
         "workload": str(measurement.workload),
-        "windows_ns": [
-            samples_ns[start : start + size] for start in range(0, len(samples_ns), size)
-        ],
+        "windows_ns": _windows(measurement.samples_ns, measurement),
+        "windows_waited_ns": None
+        if measurement.waited_ns is None
+        else _windows(measurement.waited_ns, measurement),
+        "waiting_share": measurement.waiting_share,
+        "disturbed_share": measurement.disturbed_share,
         "environment_before": asdict(measurement.environment),
     }
-    for replaced in ("samples_ns", "window", "environment"):
+    for replaced in ("samples_ns", "waited_ns", "window", "environment"):
         del document[replaced]
-    if measurement.disturbance is not None:
-        document["disturbance"]["waited_s"] = comparison.waited_s
     if measurement.reference is not None:
-        document["reference"] = _measurement_document(measurement.reference, comparison)
+        document["reference"] = _measurement_document(measurement.reference)
     return document
+
+
+def _windows(values: Sequence[int], measurement: Measurement) -> list[Sequence[int]]:
+    size = measurement.window or 1
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def _times(results: Sequence[Result]) -> Table:
     """Return the times, with a line between workloads."""
     paired = any(result.ratio is not None for result in results)
+    repeated = _are_repeated(results)
     grid = table(
         *("workload", "model", "tokens/s", "p50 ms", "±", "p95 ms"),
         *(("ratio", "±") if paired else ()),
+        *(("runs",) if repeated else ()),
         left=("workload", "model"),
-        fold=("model",),
+        fold=("model", "±"),
     )
     shown = None
     for result in results:
         if shown not in (None, result.workload):
             grid.add_section()
-        interval = result.interval
-        half_ms = None if interval is None else (interval.high - interval.low) / 2
-        grid.add_row(
-            "" if result.workload == shown else str(result.workload),
-            result.model.name,
+        ratio, p50_ms = result.ratio, result.p50_ms
+        cells = [
             f"{result.tokens_per_second:,.1f}",
-            (UNSETTLED if result.settled is False else "") + _ms(result.p50_ms, result.p50_ms),
-            "" if half_ms is None else _ms(half_ms, result.p50_ms),
-            _ms(result.p95_ms, result.p50_ms),
-            *(_ratio_cells(result) if paired else ()),
-        )
+            _marked(result.provisional, number(p50_ms)),
+            _interval_text(p50_ms, result.interval),
+            _marked(result.p95_interval is None, number(result.p95_ms)),
+        ]
+        if ratio is not None:
+            cells.append(number(ratio.value))
+            cells.append(_interval_text(ratio.value, ratio.interval))
+        elif paired:
+            cells += ["1", ""]
+        if repeated:
+            cells.append(str(len(result.measurements)))
+        name = "" if result.workload == shown else str(result.workload)
+        grid.add_row(name, result.model.name, *cells)
         shown = result.workload
     return grid
 
 
-def _ratio_cells(result: Result) -> tuple[str, str]:
-    ratio = result.ratio
-    if ratio is None:
-        return "1", ""
-    if ratio.low is None or ratio.high is None:
-        return f"{ratio.value:.3f}", ""
-    return f"{ratio.value:.3f}", f"{(ratio.high - ratio.low) / 2:.3f}"
+def _are_repeated(results: Sequence[Result]) -> bool:
+    """Return whether a model was measured more than once; the reference model usually is."""
+    return any(len(each.measurements) > 1 for each in results if not each.is_reference)
 
 
-def _ms(value: float, whole: float) -> str:
-    """Format a time in ms with as many decimals as give `whole` about four digits."""
-    return f"{value:,.{3 if whole < 10 else 2 if whole < 100 else 1}f}"
+def _marked(is_uncertain: bool, text: str) -> str:
+    return f"{UNSETTLED}{text}" if is_uncertain else text
+
+
+def _interval_text(value: float, interval: Interval | None) -> str:
+    """Return half the width of an interval, or its ends if it is lopsided; nothing if unknown."""
+    if interval is None:
+        return ""
+    return half_or_ends(value, interval.low, interval.high).removeprefix("±")
 
 
 def _memory(results: Sequence[Result]) -> Table:
@@ -165,20 +197,69 @@ def _known(count: int | None) -> int:
 
 
 def _remarks(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
-    if any(result.settled is False for result in results):
-        precision = min(timing_budget.precision for timing_budget in comparison.timing_budgets)
-        yield f"{unsettled_legend(precision)}; increase --seconds to narrow it"
+    yield from _marks(results, comparison)
+    reference = comparison.reference
+    if any(_is_other_size(result) for result in results):
+        assert reference is not None
+        yield (
+            f"models more than twice as fast or slow as {reference.name}: the times of models of "
+            "such different sizes vary independently, which their intervals include; name a "
+            "reference nearer in size with --against"
+        )
     if comparison.waited_s >= _REPORTED_WAIT_S:
         yield f"waited {duration(comparison.waited_s)} for a quiet machine"
-    disturbances = [
-        measurement.disturbance
-        for result in results
-        for measurement in result.measurements
-        if measurement.disturbance is not None
-    ]
+    measurements = [measurement for result in results for measurement in result.measurements]
+    yield from _waiting(measurements)
+    disturbances = [each.disturbance for each in measurements if each.disturbance is not None]
     loads = list(_loads(disturbances)) if disturbances else []
     if loads:
         yield f"disturbed: {joined(loads)}"
+
+
+def _marks(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
+    """Explain what is marked, and what would help."""
+    models = [result for result in results if not result.is_reference]
+    if any(result.provisional for result in models):
+        precision = min(timing_budget.precision for timing_budget in comparison.timing_budgets)
+        what = "the ratio"
+        if comparison.reference is None:
+            what = "this measurement, without the scatter between quiet moments,"
+        yield (
+            f"{UNSETTLED}: the confidence interval of {what} is unknown or wider than the "
+            f"requested ±{100 * precision:g} %; increase --seconds or measure on a quieter machine"
+        )
+    if any(result.provisional for result in results if result.is_reference):
+        assert comparison.reference is not None
+        yield (
+            f"{UNSETTLED} at {comparison.reference.name}: its own time is uncertain by more than "
+            f"±{100 * WIDEST_SETTLED:.0f} %, and so are all times in ms, but not the ratios"
+        )
+    if any(result.p95_interval is None for result in results):
+        yield (
+            f"{UNSETTLED} at a p95: it has no confidence interval, because its windows have too "
+            "few samples"
+        )
+
+
+def _is_other_size(result: Result) -> bool:
+    ratio = result.ratio
+    return ratio is not None and abs(math.log(ratio.value)) > math.log(_SIZE_CLASS)
+
+
+def _waiting(measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Describe how far the models waited for a core."""
+    shares = [each.disturbed_share for each in measurements]
+    known = [share for share in shares if share is not None]
+    if len(known) < len(shares):
+        yield (
+            "this system does not report how long a model waits for a core, so the times include "
+            "what other programs took from it"
+        )
+    if known and max(known) > _REPORTED_FRACTION:
+        yield (
+            f"disturbed: up to {percent(max(known))} of the samples waited for a core; their "
+            "waiting time is left out"
+        )
 
 
 def _loads(disturbances: Sequence[Disturbance]) -> Iterator[str]:
@@ -210,17 +291,21 @@ def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
         f"{', '.join(sorted(versions))}"
     )
     reference = comparison.reference
+    of_what = "ms per prompt (pp) or per token (tg), without the time spent waiting for a core"
+    ends = f"{HALF_WIDTH_LEGEND}, or its ends if it is lopsided"
     if reference is None:
         yield (
-            f"ms per prompt (pp) or per token (tg); {HALF_WIDTH_LEGEND} of the median, which "
-            "accounts only for drift during the measurement"
+            f"{of_what}; {ends}; it includes the scatter between quiet moments (standard deviation "
+            f"{100 * BETWEEN_TIMES:g} %), which cancels in the ratio to a second model"
         )
     else:
         yield (
-            "ms per prompt (pp) or per token (tg): the ratio to "
-            f"{reference.name} (measured interleaved), multiplied by the time of that model; "
-            f"{HALF_WIDTH_LEGEND} of the ratio (for {reference.name}, of its own median)"
+            f"{of_what}: the ratio to {reference.name} (measured interleaved), multiplied by the "
+            f"time of that model; {ends}; that of a ratio covers other runs of the same models, "
+            f"and that of a time also covers the error of the time of {reference.name}"
         )
+    if _are_repeated(results):
+        yield "runs: how often a model was loaded and measured; all of them count"
     if any(result.measurements[0].runtime == "llama.cpp" for result in results):
         yield "llama.cpp reports means over 8 tokens; its p95 is the 95th percentile of these means"
     yield (

@@ -12,7 +12,7 @@ from evaluators.evaluator import Score
 from evaluators.scores import LOSS, TASK
 from nas.findings.confirmation_findings import confirmation_findings, probability_text
 from nas.findings.wording import number
-from nas.views.terminal import layout_strip, split_heading, table
+from nas.views.terminal import UNSETTLED, layout_strip, split_heading, table, unsettled_legend
 from studies.analysis.summaries import Front
 from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
 from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
@@ -53,7 +53,7 @@ def confirmation_view(confirmation: Confirmation, front: Front) -> RenderableTyp
     sentences = Table.grid(padding=(0, 1))
     for sentence in confirmation_findings(confirmation):
         sentences.add_row("-", sentence)
-    legend = Text("\n".join(_legend(confirmation)), style="dim")
+    legend = Text("\n".join(_legend(confirmation, front)), style="dim")
     return Group(_table(confirmation, front), legend, Text(), sentences)
 
 
@@ -92,7 +92,7 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     return grid
 
 
-def _legend(confirmation: Confirmation) -> Iterator[str]:
+def _legend(confirmation: Confirmation, front: Front) -> Iterator[str]:
     origin = "inherited from the shared network" if confirmation.inherited else "from the study"
     losses = [f"loss: {origin}", "long: after the long training"]
     if any(each.fresh for each in confirmation.candidates):
@@ -101,12 +101,21 @@ def _legend(confirmation: Confirmation) -> Iterator[str]:
     yield "on the front: probability among the candidates of this table"
     if not all(each.on_front for each in confirmation.candidates):
         yield f"{_DOMINATED}: dominated in the study"
+    shown = [axis.name for axis in front.axes]
+    if any(_score(each, name).provisional for each in confirmation.candidates for name in shown):
+        yield unsettled_legend(front.spec.device.precision)
 
 
 def _value(candidate: CandidateConfirmation, name: str) -> str:
-    """Format the remeasured value, if any; for `task`, the study's, as the training differs."""
-    score = None if name == TASK else candidate.remeasured.get(name)
-    return number(candidate.trial.values[name] if score is None else score.value)
+    score = _score(candidate, name)
+    return f"{UNSETTLED if score.provisional else ''}{number(score.value)}"
+
+
+def _score(candidate: CandidateConfirmation, name: str) -> Score:
+    """Return the remeasured score, if any; for `task`, the study's, as the training differs."""
+    if name != TASK and name in candidate.remeasured:
+        return candidate.remeasured[name]
+    return next(score for score in candidate.trial.scores if score.name == name)
 
 
 def _long_task(candidate: CandidateConfirmation) -> str:
@@ -138,7 +147,13 @@ def _candidate(candidate: CandidateConfirmation) -> dict[str, Any]:
 
 def _scores(scores: Mapping[str, Score]) -> dict[str, Any]:
     return {
-        name: {"value": score.value, "unit": score.unit, "low": score.low, "high": score.high}
+        name: {
+            "value": score.value,
+            "unit": score.unit,
+            "low": score.low,
+            "high": score.high,
+            "provisional": score.provisional,
+        }
         for name, score in scores.items()
     }
 

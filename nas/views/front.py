@@ -1,20 +1,32 @@
 """The front of a study as a table with a scatter plot, and as a JSON document."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.text import Text
 
-from evaluators.scores import LOSS, is_timed
+from evaluators.evaluator import Score
+from evaluators.scores import LOSS
 from nas.findings.confirmation_findings import confirmation_line, probability_text
-from nas.findings.wording import counted, number
+from nas.findings.time_wording import (
+    UNSURE,
+    marks_legend,
+    provisional_among,
+    provisional_mark,
+    provisional_members_text,
+    score_text,
+    times_legend,
+    unsure_legend,
+    unsure_limits,
+)
+from nas.findings.wording import counted, joined, number
 from nas.views.candidates import CandidateTable, Row
 from nas.views.scatter import Mark, scatter
-from nas.views.terminal import HALF_WIDTH_LEGEND, UNSETTLED, output, unsettled_legend
-from studies.analysis.summaries import Axis, Front, is_unsettled
+from nas.views.terminal import interval_legend, output
+from studies.analysis.summaries import Axis, Front, is_provisional
 from studies.confirmation.confirmation_results import Confirmation
 from studies.records import ScoredPoint, Trial, scored_point
-from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec
 
 # Each row of the table has a sign, which marks the same candidate in the scatter plot.
@@ -101,18 +113,27 @@ def show_best(
         lowest = ", ".join(_lowest(front, limits)) or "no candidate is complete"
         output().print(f"no complete candidate has {asked}; {lowest}", soft_wrap=True)
         return
-    assert best.model is not None
-    values = ", ".join(
-        f"{number(each.value)} {each.unit}"
-        if each.unit == each.name
-        else f"{each.name} {number(each.value)} {each.unit}"
-        for each in best.scores
-    )
-    output().print(
-        f"lowest {front.axes[0].name} with {asked}: trial {best.number}\n{values}\n"
-        f"next: nas export {study_argument} {best.number} --format json",
-        soft_wrap=True,
-    )
+    explained = list(marks_legend(front.spec, _shown_scores(front)))
+    lines = [
+        f"lowest {front.axes[0].name} with {asked}: trial {best.number}",
+        ", ".join(_named_value(front.spec, score) for score in best.scores),
+        *(line for line in marks_legend(front.spec, best.scores) if line not in explained),
+    ]
+    unsure = [each.name for each in best.scores if _may_exceed(each, limits)]
+    if unsure:
+        lines.append(f"trial {best.number} may exceed the limit of {joined(unsure)}")
+    lines.append(f"next: nas export {study_argument} {best.number} --format json")
+    output().print("\n".join(lines), soft_wrap=True)
+
+
+def _named_value(spec: StudySpec, score: Score) -> str:
+    value = f"{provisional_mark(spec, score)}{number(score.value)} {score.unit}"
+    return value if score.unit == score.name else f"{score.name} {value}"
+
+
+def _may_exceed(score: Score, limits: Mapping[str, float]) -> bool:
+    """Return whether the interval of a score contains a limit that its value keeps."""
+    return score.high is not None and score.high > limits.get(score.name, math.inf)
 
 
 def _lowest(front: Front, names: Iterable[str]) -> Iterator[str]:
@@ -139,7 +160,8 @@ def _member(front: Front, trial: Trial) -> dict[str, Any]:
         "layout": trial.model.layout,
         "parameters": trial.model.parameters,
         "values": trial.values,
-        "unsettled": [each.name for each in trial.scores if is_unsettled(front.spec, each)],
+        "provisional": [each.name for each in trial.scores if is_provisional(front.spec, each)],
+        "unsure_limits": list(unsure_limits(front.spec, trial)),
     }
 
 
@@ -154,11 +176,12 @@ def _table(front: Front, confirmation: Confirmation | None) -> CandidateTable:
 
 def _row(front: Front, confirmation: Confirmation | None, sign: str, trial: Trial) -> Row:
     assert trial.model is not None
+    unsure = UNSURE if unsure_limits(front.spec, trial) else ""
     knee = " (knee)" if trial is front.knee else ""
     figures = [_value(front.spec, trial, axis) for axis in front.axes]
     figures += [] if confirmation is None else [_probability(confirmation, trial)]
     return Row(
-        names=(sign, trial.reference or f"{trial.number}{knee}"),
+        names=(sign, trial.reference or f"{trial.number}{unsure}{knee}"),
         model=trial.model,
         figures=tuple(figures),
     )
@@ -169,12 +192,7 @@ def _probability(confirmation: Confirmation, trial: Trial) -> str:
 
 
 def _value(spec: StudySpec, trial: Trial, axis: Axis) -> str:
-    """Format a score with half the width of its 95 % confidence interval, if it has one."""
-    score = next(score for score in trial.scores if score.name == axis.name)
-    mark = UNSETTLED if is_unsettled(spec, score) else ""
-    if score.low is None or score.high is None:
-        return f"{mark}{number(score.value)}"
-    return f"{mark}{number(score.value)} ±{(score.high - score.low) / 2:.2g}"
+    return score_text(spec, next(score for score in trial.scores if score.name == axis.name))
 
 
 def _picture(front: Front) -> Text:
@@ -221,27 +239,28 @@ def _caption(front: Front, study_argument: str, confirmation: Confirmation | Non
 
 
 def _interval_notes(front: Front) -> list[str]:
-    """Explain the intervals in the table, if there are any."""
-    shown = [
-        score
-        for trial in (*front.members, *front.references)
-        for score in trial.scores
-        if score.name in {axis.name for axis in front.axes}
-    ]
-    if not any(is_timed(axis.name) for axis in front.axes):
-        has_intervals = any(score.low is not None for score in shown)
-        return [HALF_WIDTH_LEGEND] if has_intervals else []
+    """Explain the intervals and marks in the table, if there are any."""
+    shown = _shown_scores(front)
     lines = [
-        HALF_WIDTH_LEGEND,
-        f"latencies were measured interleaved with {paired_reference(front.spec)}",
+        *interval_legend(score_text(front.spec, score) for score in shown),
+        *times_legend(front.spec, shown),
+        *marks_legend(front.spec, shown),
     ]
-    if any(is_unsettled(front.spec, score) for score in shown):
-        lines.append(unsettled_legend(front.spec.device.precision))
+    provisional = provisional_among(front.members, front.axes)
+    if provisional:
+        lines.append(provisional_members_text(len(provisional), len(front.members)))
+    lines += unsure_legend(front.spec, front.members)
     if len(_latency_fingerprints(front)) > 1:
         lines.append(
             "latencies were measured on different devices or releases and are not comparable"
         )
     return lines
+
+
+def _shown_scores(front: Front) -> list[Score]:
+    names = {axis.name for axis in front.axes}
+    trials = (*front.members, *front.references)
+    return [score for trial in trials for score in trial.scores if score.name in names]
 
 
 def _latency_fingerprints(front: Front) -> set[str]:

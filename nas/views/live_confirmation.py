@@ -1,4 +1,4 @@
-"""The live view of a confirmation; without a terminal, one line per job that ends."""
+"""The live view of a confirmation; without a terminal, lines about its jobs."""
 
 import math
 import time
@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from nas.findings.wording import counted, duration, number
-from nas.views.live_display import LiveDisplay, live_display
+from nas.views.live_display import Clock, LiveDisplay, ProgressLine, live_display, time_left
+from nas.views.live_stage import LiveStage, PreparationListener, preparation_line
 from nas.views.terminal import layout_strip
 from nas.workflows.front_confirmation import ConfirmationEvent, ConfirmationPlan
 from studies.confirmation.confirmation_run import (
@@ -23,12 +22,12 @@ from studies.confirmation.confirmation_run import (
 from studies.records import ConfirmationKey
 
 
-class LiveConfirmation:
+class LiveConfirmation(PreparationListener):
     """The listener that updates the view of a confirmation."""
 
     def __init__(self, progress: "_Progress", display: LiveDisplay) -> None:
+        super().__init__(progress, display)
         self._progress = progress
-        self._display = display
 
     def __call__(self, event: ConfirmationEvent) -> None:
         """Receive the plan or an event of a job."""
@@ -36,80 +35,94 @@ class LiveConfirmation:
         match event:
             case ConfirmationPlan():
                 self._display.print(_plan_text(event))
+            case JobStarted() | JobProgress():
+                self._display.update()
             case JobEnded():
                 self._display.print(_ending(event))
-            case _:
-                pass
-
-    def say(self, text: str) -> None:
-        """Receive what is being prepared before the first event."""
-        self._progress.preparation = text
-
-    def notify(self, text: str) -> None:
-        """Receive a remark, which is printed."""
-        self._display.print(text)
 
 
 @contextmanager
-def live_confirmation() -> Iterator[LiveConfirmation]:
-    """Draw a confirmation on a terminal; elsewhere print a line when a job ends."""
-    progress = _Progress()
-    with live_display(progress.view) as display:
+def live_confirmation(clock: Clock = time.monotonic) -> Iterator[LiveConfirmation]:
+    """Draw a confirmation on a terminal; elsewhere print lines about its jobs.
+
+    Args:
+        clock: Measures the time of the jobs and that between lines, in seconds.
+    """
+    progress = _Progress(clock)
+    with live_display(progress.view, progress.line, clock) as display:
         yield LiveConfirmation(progress, display)
 
 
 class _Progress:
     """What the view shows, collected from the events."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.preparation = ""
+        self._clock = clock
         self._plan: ConfirmationPlan | None = None
         self._ended: dict[ConfirmationKey, float] = {}
         self._job: ConfirmationJob | None = None
-        self._since = time.monotonic()
-        self._done = 0.0
-        self._text = ""
+        self._since = clock()
+        self._stage = LiveStage("", self._since)
 
     def follow(self, event: ConfirmationEvent) -> None:
+        now = self._clock()
         match event:
             case ConfirmationPlan():
                 self._plan = event
             case JobStarted():
-                self._job, self._since = event.job, time.monotonic()
-                self._done, self._text = 0.0, ""
+                self._stage = LiveStage(event.job.evaluator.stage, now)
+                self._job, self._since = event.job, now
             case JobProgress():
-                self._done, self._text = event.progress.done, event.progress.text
+                self._stage.follow(event.progress, now)
             case JobEnded():
                 self._job = None
-                self._ended[event.job.key] = time.monotonic() - self._since
+                self._ended[event.job.key] = now - self._since
 
     def view(self) -> RenderableType:
         plan, job = self._plan, self._job
         if plan is None:
             return Text(self.preparation)
-        done = plan.done_before + len(self._ended)
-        total = plan.done_before + len(plan.seconds_left)
-        head = Text.assemble((plan.study, "bold"), f"  {done} of {total} timings and training runs")
+        head = Text.assemble((plan.study, "bold"), f"  {self._overall(plan)}")
         if job is None:
             return head
-        left = self._seconds_left(plan)
-        if left:  # 0 if nothing is known about retrainings
-            head.append(f"  about {duration(max(0.0, left - time.monotonic() + self._since))} left")
-        bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            job.evaluator.stage,
-            ProgressBar(total=1.0, completed=self._done, width=30),
-            f"{100 * self._done:3.0f} %",
+        left = time_left(self._seconds_left(plan))
+        head.append(f"  {left}" if left else "")
+        return Group(head, _title(job), *self._stage.drawn(self._clock()))
+
+    def line(self) -> ProgressLine | None:
+        """Return the current job as a line; None between two jobs and at the end."""
+        plan, job, stage = self._plan, self._job, self._stage
+        if plan is None:
+            return preparation_line("", self.preparation) if self.preparation else None
+        if job is None:
+            return None
+        return ProgressLine(
+            stage=f"{job.trial.title}  {stage.name}{_training_run(job)}",
+            activity=stage.activity,
+            done=stage.done,
+            stage_seconds_left=stage.seconds_left(self._clock()),
+            overall=f"{self._overall(plan)} done",
+            seconds_left=self._seconds_left(plan),
         )
-        return Group(head, _title(job), bar, Text(self._text, style="dim"))
+
+    def _overall(self, plan: ConfirmationPlan) -> str:
+        done = plan.done_before + len(self._ended)
+        total = plan.done_before + len(plan.seconds_left)
+        return f"{done} of {total} timings and training runs"
 
     def _seconds_left(self, plan: ConfirmationPlan) -> float:
-        """Scale the expected time by how much longer than expected the ended jobs took."""
+        """Scale the expected time by how much longer than expected the ended jobs took.
+
+        It is 0 if nothing is known about retrainings.
+        """
         ended, expected = dict(self._ended), plan.seconds_left
         left = math.fsum(each for stage, each in expected.items() if stage not in ended)
         expected_so_far = math.fsum(expected.get(stage, 0.0) for stage in ended)
         taken = math.fsum(ended.values())
-        return left * taken / expected_so_far if expected_so_far and taken else left
+        if expected_so_far and taken:
+            left *= taken / expected_so_far
+        return max(0.0, left - (self._clock() - self._since))
 
 
 def _plan_text(plan: ConfirmationPlan) -> str:
@@ -147,6 +160,9 @@ def _ending(event: JobEnded) -> Text:
 def _title(job: ConfirmationJob) -> Text:
     assert job.trial.model is not None
     line = Text.assemble((f"{job.trial.title:10} ", "bold"), layout_strip(job.trial.model.layout))
-    if job.seed is not None:
-        line.append(f"  seed {job.seed}, {job.token_budget:,} tokens")
-    return line
+    return line.append(_training_run(job))
+
+
+def _training_run(job: ConfirmationJob) -> str:
+    """Return the seed and the tokens of a retraining; nothing for a timing."""
+    return "" if job.seed is None else f"  seed {job.seed}, {job.token_budget:,} tokens"

@@ -1,4 +1,4 @@
-"""The live view of a profile: what is known so far; without a terminal, one line per model."""
+"""The live view of a profile: what is known so far; without a terminal, lines about the models."""
 
 import time
 from collections.abc import Iterator
@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from nas.findings.wording import duration, megabytes
-from nas.views.live_display import live_display
+from nas.findings.wording import megabytes
+from nas.views.live_display import Clock, ProgressLine, live_display, time_left
+from nas.views.live_items import ItemTimes
 from nas.views.profile_tables import profile_view
 from nas.views.terminal import notices
 from nas.workflows.profile_plan import setting_title
@@ -20,19 +21,21 @@ _OVERHEAD = 1.5
 
 
 @contextmanager
-def live_profile(profiling: Profiling) -> Iterator[WorkListener]:
-    """Draw a profile on a terminal while it is timed; elsewhere print a line per model.
+def live_profile(profiling: Profiling, clock: Clock = time.monotonic) -> Iterator[WorkListener]:
+    """Draw a profile on a terminal while it is timed; elsewhere print lines about the models.
 
     Args:
         profiling: The profile, from which the view reads what is known.
+        clock: Measures the time between lines and that of the models, in seconds.
     """
-    view = _View(profiling)
-    with live_display(lambda: view.drawn) as display:
+    view = _View(profiling, clock)
+    with live_display(lambda: view.drawn, view.line, clock) as display:
 
         def listen(progress: WorkProgress) -> None:
-            if display.is_drawn:  # computing the view takes a while
-                view.follow(progress)
-            display.print_start(progress.subject, view.headline(progress))
+            view.follow(progress)
+            if display.is_drawn:  # computing the drawing takes a while
+                view.draw(progress)
+            display.update()
 
         yield listen
 
@@ -51,34 +54,40 @@ def print_cache_warnings(profiling: Profiling) -> None:
 class _View:
     """The profile as far as it is known, the estimated time left, and what is being timed."""
 
-    def __init__(self, profiling: Profiling) -> None:
+    def __init__(self, profiling: Profiling, clock: Clock) -> None:
         self.drawn: RenderableType = ""
         self._profiling = profiling
         self._known: RenderableType = ""
         self._done_shown = -1
-        self._done_before = profiling.done
-        self._started_at = time.monotonic()
+        self._times = ItemTimes(_OVERHEAD * profiling.plan.profile_budget.seconds, clock)
 
     def follow(self, progress: WorkProgress) -> None:
+        self._times.follow(progress)
+
+    def line(self) -> ProgressLine | None:
+        latest = self._times.latest
+        if latest is None:
+            return None
+        return ProgressLine(
+            stage=latest.subject,
+            activity=latest.text,
+            overall=_overall(latest),
+            seconds_left=self._times.seconds_left(),
+        )
+
+    def draw(self, progress: WorkProgress) -> None:
         setting = self._profiling.setting
         if progress.done != self._done_shown and setting is not None:
             self._done_shown = progress.done
             self._known = profile_view(self._profiling.profile(setting))
+        left = time_left(self._times.seconds_left())
+        head = f"{_overall(progress)}, {left}" if left else _overall(progress)
         self.drawn = Group(
-            self._known, Text(self.headline(progress)), Text(progress.text, style="dim")
+            self._known,
+            Text(f"{head}: {progress.subject}"),
+            Text(progress.text, style="dim"),
         )
 
-    def headline(self, progress: WorkProgress) -> str:
-        return (
-            f"{progress.done} of {progress.total} times measured, about "
-            f"{duration(self._seconds_left(progress))} left: {progress.subject}"
-        )
 
-    def _seconds_left(self, progress: WorkProgress) -> float:
-        """Estimate from the mean time so far; before the first, from the timing budget."""
-        done = progress.done - self._done_before
-        if done:
-            seconds_each = (time.monotonic() - self._started_at) / done
-        else:
-            seconds_each = _OVERHEAD * self._profiling.plan.profile_budget.seconds
-        return seconds_each * (progress.total - progress.done)
+def _overall(progress: WorkProgress) -> str:
+    return f"{progress.done} of {progress.total} times measured"

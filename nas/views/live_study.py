@@ -1,27 +1,32 @@
-"""The live view of a running study; without a terminal, one line per trial that ends."""
+"""The live view of a running study; without a terminal, lines about its stages and trials."""
 
+import math
+import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from evaluators.evaluator import Score
+from nas.findings.time_wording import provisional_mark
 from nas.findings.wording import duration, number
 from nas.views.candidates import CandidateTable, Row
-from nas.views.live_display import LiveDisplay, live_display
+from nas.views.live_display import Clock, LiveDisplay, ProgressLine, live_display, time_left
+from nas.views.live_stage import LiveStage, PreparationListener, preparation_line
 from nas.views.terminal import layout_strip
 from studies.analysis.pareto_front import non_dominated
 from studies.records import Trial
 from studies.search.events import (
     Event,
+    Remark,
     StageProgress,
     StageStarted,
     StudyStarted,
     TrialEnded,
     TrialLost,
+    TrialRemeasured,
     TrialStarted,
 )
 from studies.spec.study_spec import StudySpec
@@ -31,13 +36,13 @@ _MOST_FRONT_ROWS = 8
 _COUNTED = ("complete", "infeasible", "stopped", "failed")
 
 
-class LiveStudy:
+class LiveStudy(PreparationListener):
     """The listener that updates the view of a running study."""
 
     def __init__(self, progress: "StudyProgress", store: Store, display: LiveDisplay) -> None:
+        super().__init__(progress, display)
         self._progress = progress
         self._store = store
-        self._display = display
 
     def __call__(self, event: Event) -> None:
         """Receive an event of the search."""
@@ -49,30 +54,36 @@ class LiveStudy:
                 self._display.print_instead(
                     f"{event.study}: {event.ended} of {event.total} trials are done"
                 )
+            case StageStarted() | StageProgress():
+                self._display.update()
             case TrialEnded():
                 self._display.print(ending(event.trial, self._progress.spec))
+            case TrialRemeasured():
+                self._display.print(remeasured(event, self._progress.spec))
+            case Remark():
+                self._display.print(event.text)
             case _:
                 pass
 
-    def say(self, text: str) -> None:
-        """Receive what is being prepared before the first event."""
-        self._progress.preparation = text
-
-    def notify(self, text: str) -> None:
-        """Receive a remark, which is printed."""
-        self._display.print(text)
-
 
 @contextmanager
-def live_study(spec: StudySpec, store: Store) -> Iterator[LiveStudy]:
-    """Draw a running study on a terminal; elsewhere print a line when a trial ends.
+def live_study(spec: StudySpec, store: Store, clock: Clock = time.monotonic) -> Iterator[LiveStudy]:
+    """Draw a running study on a terminal; elsewhere print lines about its stages and trials.
 
     Args:
         spec: The study.
         store: The study's database, from which the trials of earlier runs are read.
+        clock: Measures the time of the trials and that between lines, in seconds.
     """
-    progress = StudyProgress(spec)
-    with live_display(lambda: study_view(progress, time.monotonic())) as display:
+    progress = StudyProgress(spec, clock)
+
+    def view() -> RenderableType:
+        return study_view(progress, clock())
+
+    def line() -> ProgressLine | None:
+        return study_line(progress, clock())
+
+    with live_display(view, line, clock) as display:
         yield LiveStudy(progress, store, display)
 
 
@@ -86,27 +97,30 @@ class StudyProgress:
         ended_before: Number of candidates that had ended before this run.
         ended: The candidates that have ended, in this run or before.
         current: The trial that is being evaluated.
-        stage: The stage of the current trial.
-        done: The fraction of the stage that is done, from 0 to 1.
-        text: What the stage is doing.
-        started_at: When the run started, on the monotonic clock in seconds, as are the following.
+        stage: The stage of the current trial; None before its first one.
+        started_at: When the run started, on the clock in seconds, as are the following.
         candidates_from: When the first candidate of this run started.
         candidate_ended_at: When a candidate last ended.
     """
 
-    def __init__(self, spec: StudySpec) -> None:
+    def __init__(self, spec: StudySpec, clock: Clock = time.monotonic) -> None:
+        """Start the clock.
+
+        Args:
+            spec: The study.
+            clock: Measures the time of the trials, in seconds.
+        """
         self.spec = spec
         self.preparation = ""
         self.total = spec.trials
         self.ended_before = 0
         self.ended: list[Trial] = []
         self.current: Trial | None = None
-        self.stage = ""
-        self.done = 0.0
-        self.text = ""
-        self.started_at = time.monotonic()
+        self.stage: LiveStage | None = None
+        self.started_at = clock()
         self.candidates_from: float | None = None
         self.candidate_ended_at: float | None = None
+        self._clock = clock
 
     def follow(self, event: Event) -> None:
         """Update the progress with an event."""
@@ -115,38 +129,59 @@ class StudyProgress:
                 self.preparation = ""
                 self.total, self.ended_before = event.total, event.ended
             case TrialStarted():
-                self.current, self.stage, self.done, self.text = event.trial, "", 0.0, ""
-                if event.trial.kind == "candidate" and self.candidates_from is None:
-                    self.candidates_from = time.monotonic()
+                self.current = event.trial
+                if event.trial.kind == "candidate":
+                    self._forget(event.trial)  # it may be resumed after it has ended
+                    if self.candidates_from is None:
+                        self.candidates_from = self._clock()
             case StageStarted():
-                self.stage, self.done, self.text = event.stage, 0.0, ""
+                # The times of an ended trial may be measured again.
+                again = "" if event.trial.outcome is None else " again"
+                self.current = event.trial
+                self.stage = LiveStage(f"{event.stage}{again}", self._clock())
             case StageProgress():
-                self.done, self.text = event.progress.done, event.progress.text
+                if self.stage is not None:
+                    self.stage.follow(event.progress, self._clock())
             case TrialEnded():
-                self.current = None
+                self.current = self.stage = None
                 if event.trial.kind == "candidate":
                     self.ended.append(event.trial)
-                    self.candidate_ended_at = time.monotonic()
+                    self.candidate_ended_at = self._clock()
+            case TrialRemeasured():
+                self.current = self.stage = None
+                if event.trial.kind == "candidate":
+                    self._forget(event.trial)
+                    self.ended.append(event.trial)
             case TrialLost():
-                self.current = None
+                self.current = self.stage = None
             case _:
                 pass
 
+    def _forget(self, trial: Trial) -> None:
+        self.ended = [each for each in self.ended if each.id != trial.id]
+
     def seconds_left(self, now: float) -> float | None:
-        """Estimate the remaining time from the mean time per candidate in this run.
+        """Estimate the remaining time from the mean time per candidate.
+
+        That is the mean of this run; before its first candidate has ended, the mean of the time
+        that earlier runs spent in stages.
 
         Args:
-            now: The present time on the monotonic clock, in seconds.
+            now: The present time on the clock, in seconds.
 
         Returns:
-            Seconds, or None until this run has ended its first candidate.
+            Seconds, or None until a candidate has ended.
         """
+        begun_at, ended_at = self.candidates_from, self.candidate_ended_at
         ended_here = len(self.ended) - self.ended_before
-        if ended_here < 1 or self.candidates_from is None or self.candidate_ended_at is None:
+        if ended_here > 0 and begun_at is not None and ended_at is not None:
+            mean, since = (ended_at - begun_at) / ended_here, ended_at
+        elif self.ended:
+            mean = statistics.fmean(_stage_seconds(trial) for trial in self.ended)
+            since = now if begun_at is None else begun_at
+        else:
             return None
-        mean = (self.candidate_ended_at - self.candidates_from) / ended_here
-        left = mean * (self.total - len(self.ended))
-        return max(0.0, left - (now - self.candidate_ended_at))
+        return max(0.0, mean * (self.total - len(self.ended)) - (now - since))
 
 
 def study_view(progress: StudyProgress, now: float) -> RenderableType:
@@ -154,11 +189,41 @@ def study_view(progress: StudyProgress, now: float) -> RenderableType:
 
     Args:
         progress: What has happened.
-        now: The present time on the monotonic clock, in seconds.
+        now: The present time on the progress's clock, in seconds.
     """
     if progress.preparation:
         return Text.assemble((progress.spec.name, "bold"), f"  {progress.preparation}")
-    return Group(_headline(progress, now), *_current(progress), _front(progress))
+    return Group(_headline(progress, now), *_current(progress, now), _front(progress))
+
+
+def study_line(progress: StudyProgress, now: float) -> ProgressLine | None:
+    """Return the current trial and stage as a line, or None once all candidates have ended.
+
+    Args:
+        progress: What has happened.
+        now: The present time on the progress's clock, in seconds.
+    """
+    name, trial, stage = progress.spec.name, progress.current, progress.stage
+    if progress.preparation:
+        return preparation_line(name, progress.preparation)
+    overall = f"{len(progress.ended)} of {progress.total} trials done"
+    seconds_left = progress.seconds_left(now)
+    if trial is None or stage is None:
+        if len(progress.ended) >= progress.total:
+            return None
+        return ProgressLine(
+            stage=f"{name}  proposing the next candidate",
+            overall=overall,
+            seconds_left=seconds_left,
+        )
+    return ProgressLine(
+        stage=f"{_title(trial)}  {stage.name}",
+        activity=stage.activity,
+        done=stage.done,
+        stage_seconds_left=stage.seconds_left(now),
+        overall=overall,
+        seconds_left=seconds_left,
+    )
 
 
 def ending(trial: Trial, spec: StudySpec) -> Text:
@@ -167,12 +232,7 @@ def ending(trial: Trial, spec: StudySpec) -> Text:
     line = Text.assemble(f"{trial.title:14} ", (f"{trial.outcome.state:10} ", "bold"))
     if trial.model is not None:
         line.append_text(layout_strip(trial.model.layout))
-    values = [
-        f"{score.name} {number(score.value)} {score.unit}"
-        for objective in spec.objectives
-        for score in trial.scores
-        if score.name == objective.name
-    ]
+    values = [_named_value(spec, score) for score in _objective_scores(trial, spec)]
     line.append("  " + ", ".join(values))
     if trial.outcome.reason is not None:
         line.append(f"; {trial.outcome.reason}")
@@ -181,36 +241,68 @@ def ending(trial: Trial, spec: StudySpec) -> Text:
     return line
 
 
+def remeasured(event: TrialRemeasured, spec: StudySpec) -> Text:
+    """Return a line that states which objectives of a trial have new values."""
+    earlier = {score.name: _marked_value(spec, score) for score in event.earlier}
+    changes = [
+        f"{_named_value(spec, score)} (before: {earlier[score.name]})"
+        for score in _objective_scores(event.trial, spec)
+        if earlier.get(score.name, "") not in ("", _marked_value(spec, score))
+    ]
+    text = ", ".join(changes) or "nothing has changed"
+    return Text.assemble(f"{event.trial.title:14} ", ("remeasured ", "bold"), f" {text}")
+
+
+def _objective_scores(trial: Trial, spec: StudySpec) -> list[Score]:
+    """Return the scores of a trial that are objectives, in the order of the objectives."""
+    return [
+        score
+        for objective in spec.objectives
+        for score in trial.scores
+        if score.name == objective.name
+    ]
+
+
+def _named_value(spec: StudySpec, score: Score) -> str:
+    return f"{score.name} {_marked_value(spec, score)} {score.unit}"
+
+
+def _marked_value(spec: StudySpec, score: Score) -> str:
+    return f"{provisional_mark(spec, score)}{number(score.value)}"
+
+
 def _headline(progress: StudyProgress, now: float) -> Text:
     states = [trial.state for trial in progress.ended]
     counts = [f"{states.count(state)} {state}" for state in _COUNTED if state in states]
-    left = progress.seconds_left(now)
+    left = time_left(progress.seconds_left(now))
     return Text.assemble(
         (progress.spec.name, "bold"),
         f"  {len(progress.ended)} of {progress.total} trials",
         f" ({', '.join(counts)})" if counts else "",
         f"  {duration(now - progress.started_at)} so far",
-        f", about {duration(left)} left" if left else "",
+        f", {left}" if left else "",
     )
 
 
-def _current(progress: StudyProgress) -> list[RenderableType]:
+def _current(progress: StudyProgress, now: float) -> list[RenderableType]:
     trial = progress.current
     if trial is None:
         all_ended = len(progress.ended) >= progress.total
         return [] if all_ended else [Text("proposing the next candidate")]
-    kind = "" if trial.reference is None else "reference "
-    line = Text.assemble((f"{kind}{trial.title}  ", "bold"))
+    line = Text.assemble((f"{_title(trial)}  ", "bold"))
     if trial.model is not None:
         line.append_text(layout_strip(trial.model.layout))
         line.append(f"  {trial.model.parameters / 1e6:,.1f} million parameters")
-    bar = Table.grid(padding=(0, 1))
-    bar.add_row(
-        f"{progress.stage or 'starting'}",
-        ProgressBar(total=1.0, completed=progress.done, width=30),
-        f"{100 * progress.done:3.0f} %",
-    )
-    return [line, bar, Text(progress.text, style="dim")]
+    stage = progress.stage or LiveStage("starting", now)
+    return [line, *stage.drawn(now)]
+
+
+def _stage_seconds(trial: Trial) -> float:
+    return math.fsum(run.seconds for run in trial.stages)
+
+
+def _title(trial: Trial) -> str:
+    return trial.title if trial.reference is None else f"reference {trial.title}"
 
 
 def _front(progress: StudyProgress) -> RenderableType:
@@ -223,22 +315,23 @@ def _front(progress: StudyProgress) -> RenderableType:
     if not complete:
         return Text("no candidate is complete yet", style="dim")
     values = [[trial.values[name] for name in names] for trial in complete]
-    members = [complete[index] for index in non_dominated(values)]
+    provisional = [bool(trial.provisional(names)) for trial in complete]
+    members = [complete[index] for index in non_dominated(values, provisional)]
     units = {score.name: score.unit for score in complete[0].scores}
     ordered = sorted(members, key=lambda trial: trial.values[names[0]])
     grid = CandidateTable(
         names=("front",),
         figures=tuple(f"{name}\n{units[name]}" for name in names),
-        rows=tuple(_row(trial, names) for trial in ordered[:_MOST_FRONT_ROWS]),
+        rows=tuple(_row(trial, progress.spec) for trial in ordered[:_MOST_FRONT_ROWS]),
     )
     hidden = len(ordered) - _MOST_FRONT_ROWS
     return Group(grid, Text(f"and {hidden} more", style="dim")) if hidden > 0 else grid
 
 
-def _row(trial: Trial, names: Sequence[str]) -> Row:
+def _row(trial: Trial, spec: StudySpec) -> Row:
     assert trial.model is not None
     return Row(
         names=(f"trial {trial.number}",),
         model=trial.model,
-        figures=tuple(number(trial.values[name]) for name in names),
+        figures=tuple(_marked_value(spec, score) for score in _objective_scores(trial, spec)),
     )

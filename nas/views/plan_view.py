@@ -1,14 +1,25 @@
 """The plan of a study: as lines of text for people, and as a document for scripts."""
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
-from nas.findings.wording import duration, megabytes
-from nas.views.terminal import layout_strip
+from evaluators.evaluator import Score
+from evaluators.scores import definition_of
+from nas.findings.time_wording import marks_legend, score_text
+from nas.findings.wording import duration, megabytes, number, percent
+from nas.views.terminal import interval_legend, layout_strip, table
+from nas.workflows.space_samples import SpaceSample
 from nas.workflows.study_plan import CorpusUsage, StudyPlan
 from search_space.costs import parameter_counts
+from studies.spec.limits import limits
+from studies.spec.study_spec import asked_scores
+
+_ALWAYS_SHOWN = ("decode", "prefill", "memory")
 
 
 def plan_document(plan: StudyPlan) -> dict[str, Any]:
@@ -28,10 +39,15 @@ def plan_document(plan: StudyPlan) -> dict[str, Any]:
             "held_out_bytes": plan.corpus_usage.held_out_bytes,
             "read_bytes": plan.corpus_usage.read_bytes,
         },
+        "models": [_sample_document(sample) for sample in plan.samples],
+        "remarks_on_limits": list(_remarks_on_limits(plan)),
+        "share_refused_before_timing": plan.refused.untimed,
+        "share_refused_before_training": plan.refused.untrained,
         "latency_seconds": plan.times.latency_seconds,
         "training_seconds": plan.times.training_seconds,
         "network_seconds": plan.times.network_seconds,
         "recall_seconds": plan.times.recall_seconds,
+        "preparation_seconds": plan.times.preparation_seconds,
         "seconds": plan.seconds,
         "failure": plan.times.failure,
         "spec": plan.spec.model_dump(mode="json"),
@@ -39,15 +55,17 @@ def plan_document(plan: StudyPlan) -> dict[str, Any]:
 
 
 def plan_view(plan: StudyPlan) -> RenderableType:
-    """Return what `nas validate` prints: one line per fact."""
+    """Return what `nas validate` prints: one line per fact, and a table of measured models."""
     spec = plan.spec
     objectives = ", ".join(
         objective.name + (f" (at most {objective.max:g})" if objective.max else "")
         for objective in spec.objectives
     )
-    limits = "".join(f", with {limit.name} at most {limit.max:g}" for limit in spec.constraints)
+    constraints = "".join(
+        f", with {limit.name} at most {limit.max:g}" for limit in spec.constraints
+    )
     facts = {
-        "objectives": objectives + limits,
+        "objectives": objectives + constraints,
         "target": f"{spec.target.quantization}, decoding at a context depth of "
         f"{spec.target.context_depth} tokens, prompts of {spec.target.prompt_length} tokens",
         "space": f"{_count(plan.architectures)} architectures; {100 * plan.legal_share:.0f} % of "
@@ -58,16 +76,15 @@ def plan_view(plan: StudyPlan) -> RenderableType:
         f"{megabytes(plan.weight_bytes_most)} MB at {spec.target.quantization}",
         "trials": f"{spec.trials}, chosen by the {spec.sampler.kind} sampler",
         "references": ", ".join(spec.references) or "none",
-        "timed with": f"{plan.reference}, interleaved, to ±{100 * spec.device.precision:g} % or "
-        f"for {spec.device.seconds:g} s",
+        "timed with": f"{plan.reference}, interleaved, to ±{100 * spec.device.precision:g} % of "
+        f"the ratio or for {spec.device.seconds:g} s",
         "text": corpus_usage_text(plan.corpus_usage),
         **_runtime(plan),
         "time": _time(plan),
     }
     lines = [Text(f"{name:14}{fact}") for name, fact in facts.items()]
-    timed = Text.assemble(f"{'timed model':14}", layout_strip(plan.drawn.layout))
-    timed.append(f" {parameter_counts(plan.drawn).total / 1e6:,.1f} million parameters")
-    return Group(Text(f"{spec.name}: the study file is valid\n", style="bold"), *lines, timed)
+    title = Text(f"{spec.name}: the study file is valid\n", style="bold")
+    return Group(title, *lines, Text(), *_models(plan))
 
 
 def corpus_usage_text(usage: CorpusUsage) -> str:
@@ -81,6 +98,82 @@ def corpus_usage_text(usage: CorpusUsage) -> str:
     )
 
 
+def _sample_document(sample: SpaceSample) -> dict[str, Any]:
+    scores = [asdict(score) for score in sample.scores]
+    for score in scores:
+        del score["measured"]
+    return {
+        "size": sample.size,
+        "layout": sample.architecture.layout,
+        "parameters": parameter_counts(sample.architecture).total,
+        "scores": scores,
+        "seconds": sample.seconds,
+        "failure": sample.failure,
+    }
+
+
+def _models(plan: StudyPlan) -> Iterator[RenderableType]:
+    """Yield a table of what models of the space take, and remarks about it."""
+    yield Text("models of this space on this machine, from random draws that obey the rules")
+    rows = {
+        name: [_cell(plan, sample, name) for sample in plan.samples] for name in _shown_scores(plan)
+    }
+    yield _model_table(plan, rows)
+    for sample in plan.samples:
+        if sample.failure is not None:
+            yield Text(f"the {sample.size} model could not be measured: {sample.failure}")
+    yield from map(Text, _remarks_on_limits(plan))
+    scores = [score for sample in plan.samples for score in sample.scores if score.name in rows]
+    legend = [*interval_legend(cell for row in rows.values() for cell in row)]
+    for line in [*legend, *marks_legend(plan.spec, scores)]:
+        yield Text(line, style="dim")
+
+
+def _model_table(plan: StudyPlan, rows: dict[str, list[str]]) -> Table:
+    sizes = [sample.size for sample in plan.samples]
+    grid = table("", *sizes, left=("", *sizes), fold=sizes)
+    grid.add_row("layout", *(layout_strip(sample.architecture.layout) for sample in plan.samples))
+    millions = [parameter_counts(sample.architecture).total / 1e6 for sample in plan.samples]
+    grid.add_row("parameters", *(f"{each:,.1f} million" for each in millions))
+    for name, cells in rows.items():
+        definition = definition_of(name)
+        assert definition is not None
+        grid.add_row(f"{name}, {definition.unit}", *cells)
+    return grid
+
+
+def _shown_scores(plan: StudyPlan) -> list[str]:
+    """Return the scores in the table: the usual ones, then others that the study asks for."""
+    measured = {score.name for sample in plan.samples for score in sample.scores}
+    names = dict.fromkeys([*_ALWAYS_SHOWN, *asked_scores(plan.spec)])
+    return [name for name in names if name in measured and name != "parameters"]
+
+
+def _cell(plan: StudyPlan, sample: SpaceSample, name: str) -> str:
+    score = _score(sample, name)
+    return "" if score is None else score_text(plan.spec, score)
+
+
+def _score(sample: SpaceSample, name: str) -> Score | None:
+    return next((score for score in sample.scores if score.name == name), None)
+
+
+def _remarks_on_limits(plan: StudyPlan) -> Iterator[str]:
+    """Yield a sentence for each limit that none, or all, of the measured models exceed."""
+    for name, most in limits(plan.spec).items():
+        known = [_score(sample, name) for sample in plan.samples]
+        scores = [score for score in known if score is not None]
+        if not scores:
+            continue
+        lowest = min(score.value if score.low is None else score.low for score in scores)
+        highest = max(score.value if score.high is None else score.high for score in scores)
+        limit = f"{name}: the limit of {number(most)} {scores[0].unit}"
+        if most > highest:
+            yield f"{limit} is above all of these models and may refuse no candidate"
+        elif most < lowest:
+            yield f"{limit} is below all of these models and may refuse nearly every candidate"
+
+
 def _time(plan: StudyPlan) -> str:
     times = plan.times
     if plan.seconds is None:
@@ -90,16 +183,22 @@ def _time(plan: StudyPlan) -> str:
     recall = f" + {times.recall_seconds:.0f} s of recall" if times.recall_seconds else ""
     if plan.spec.proxy.method == "shared":
         return (
-            f"about {duration(plan.seconds)}: {duration(times.network_seconds)} to train the "
-            f"shared network, then per trial {times.latency_seconds:.0f} s of timing{recall} + "
-            f"{times.training_seconds:.0f} s of scoring"
+            f"about {duration(plan.seconds)} on a quiet machine: "
+            f"{duration(times.network_seconds)} to train the shared network, then per trial "
+            f"{times.latency_seconds:.0f} s of timing{recall} + {times.training_seconds:.0f} s of "
+            f"scoring{_refused(plan)}"
         )
     models = "; references may take longer" if plan.spec.references else ""
     return (
-        f"about {duration(plan.seconds)}, less if trials are stopped early: per trial "
-        f"{times.latency_seconds:.0f} s of timing{recall} + {times.training_seconds:.0f} s of "
-        f"training{models}"
+        f"about {duration(plan.seconds)} on a quiet machine, less if trials are stopped early: per "
+        f"trial {times.latency_seconds:.0f} s of timing{recall} + {times.training_seconds:.0f} s "
+        f"of training{models}{_refused(plan)}"
     )
+
+
+def _refused(plan: StudyPlan) -> str:
+    share = plan.refused.untrained
+    return f"; the limits refuse about {percent(share)} of random draws" if share else ""
 
 
 def _runtime(plan: StudyPlan) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """The status of a study: as lines of text for people, and as a document for scripts."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.text import Text
 
-from nas.findings.wording import counted, duration
+from evaluators.calibration import Calibration
+from nas.findings.wording import counted, duration, value_text
 from nas.views.terminal import bar
 from studies.analysis.followed_study import active_runs
 from studies.analysis.summaries import Counts, Status
@@ -26,6 +28,8 @@ def status_document(status: Status, runs: Sequence[ConfirmationRun]) -> dict[str
         "running": [_running_document(trial) for trial in status.running],
         "rejected_draws": dict(status.rejections),
         "stage_seconds": dict(status.stage_seconds),
+        "provisional": status.provisional,
+        "calibrations": [_calibration_document(each) for each in status.calibrations],
         "failures": [
             {"trial": trial.name, "reason": trial.outcome.reason}
             for trial in status.failures
@@ -95,9 +99,40 @@ def _lines(status: Status) -> Iterator[Text]:
         yield Text(f"{trial.title} failed, {trial.outcome.failure}: {trial.outcome.reason}")
     for rule, draws in status.rejections.items():
         yield Text(f"rule {rule} rejected {draws} draws before anything was measured")
+    if status.provisional:
+        times = counted(status.provisional, "candidate has", "candidates have")
+        yield Text(f"{times} a provisional time; `nas run` measures it again")
+    for calibration in status.calibrations:
+        yield Text(_calibration_line(calibration), style="dim")
     spent = ", ".join(f"{stage} {duration(each)}" for stage, each in status.stage_seconds.items())
     if spent:
         yield Text(f"time spent: {spent}", style="dim")
+
+
+def _calibration_document(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "device": calibration.key.device,
+        "reference": calibration.key.reference,
+        "workload": calibration.key.workload,
+        "milliseconds": calibration.milliseconds,
+        "low_ms": calibration.interval.low,
+        "high_ms": calibration.interval.high,
+        "settled": calibration.is_settled,
+        "timings": len(calibration.timings),
+        "latest_at": calibration.timings[-1].at,
+    }
+
+
+def _calibration_line(calibration: Calibration) -> str:
+    interval = calibration.interval
+    known = value_text(calibration.milliseconds, interval.low, interval.high)
+    times = counted(len(calibration.timings), "timing", "timings")
+    age = duration(max(0.0, time.time() - calibration.timings[-1].at))
+    doubt = "" if calibration.is_settled else "; not certain enough to enforce limits in ms"
+    return (
+        f"reference model at {calibration.key.workload}: {known} ms, from {times}, the latest "
+        f"{age} ago{doubt}"
+    )
 
 
 def _counted(counts: Counts) -> str:

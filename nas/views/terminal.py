@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console, JustifyMethod
@@ -14,6 +14,7 @@ from search_space.architecture import MIXERS, layout_letters
 # Precedes a value whose confidence interval is wider than the study requests.
 UNSETTLED = "~"
 HALF_WIDTH_LEGEND = "±: half the width of the 95 % confidence interval"
+ENDS_LEGEND = "in parentheses: the ends of a lopsided 95 % confidence interval"
 _BAR_CELLS = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -83,6 +84,17 @@ def bar(fraction: float, cells: int = _BAR_CELLS) -> str:
     """
     eighths = round(fraction * cells * 8)
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def interval_legend(cells: Iterable[str]) -> list[str]:
+    """Explain how the 95 % confidence intervals in these cells are written, as zero to two lines.
+
+    Args:
+        cells: Values as `nas.findings.wording.value_text` formats them.
+    """
+    cells = list(cells)
+    lines = [HALF_WIDTH_LEGEND] if any("±" in cell for cell in cells) else []
+    return [*lines, ENDS_LEGEND] if any("(" in cell for cell in cells) else lines
 
 
 def unsettled_legend(precision: float) -> str:

@@ -9,12 +9,22 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from evaluators.calibration import Calibration
 from evaluators.evaluator import CurvePoint, Score
 from evaluators.scores import is_timed
 from hardware.measurement import Measurement, quantile_ms
-from nas.findings.wording import counted, duration, number, percent
-from nas.views.terminal import UNSETTLED, bar, table, unsettled_legend
-from studies.analysis.summaries import TrialDetail, is_unsettled
+from nas.findings.time_wording import marks_legend, times_legend, unsure_limits
+from nas.findings.wording import (
+    PROVISIONAL,
+    counted,
+    duration,
+    joined,
+    number,
+    percent,
+    value_text,
+)
+from nas.views.terminal import bar, table
+from studies.analysis.summaries import TrialDetail, is_provisional
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec
 
@@ -28,25 +38,33 @@ def trial_document(detail: TrialDetail) -> dict[str, Any]:
         "state": trial.state,
         "reason": None if trial.outcome is None else trial.outcome.reason,
         "duplicate_of": trial.duplicate_of,
-        "scores": [asdict(score) for score in trial.scores],
+        "scores": [_score_document(detail.spec, score) for score in trial.scores],
         "curve": [asdict(point) for point in trial.curve],
         "stages": {run.stage: run.seconds for run in trial.stages},
-        "unsettled": [each.name for each in trial.scores if is_unsettled(detail.spec, each)],
+        "provisional": [each.name for each in trial.scores if is_provisional(detail.spec, each)],
+        "unsure_limits": list(unsure_limits(detail.spec, trial)),
         "measurements": [_measurement_document(each) for each in _measurements(detail)],
     }
 
 
 def trial_view(detail: TrialDetail) -> RenderableType:
-    """Return the state, the scores, the measurements and the learning curve of a trial."""
+    """Return the state, the scores and how they came about, and the learning curve of a trial."""
     trial = detail.trial
     state = Text.assemble(("state  ", "bold"), trial.state)
     if trial.outcome is not None and trial.outcome.reason is not None:
         state.append(f": {trial.outcome.reason}")
     if trial.duplicate_of is not None:
         state.append(f" (duplicate of trial {trial.duplicate_of})")
+    unsure = unsure_limits(detail.spec, trial)
+    if unsure:
+        state.append(
+            f"; may exceed the limit of {joined(unsure)}, but was kept because that is not certain"
+        )
     parts: list[RenderableType] = [Text(), state, _scores(detail)]
+    if any(_calibration(detail, score) is not None for score in trial.scores):
+        parts.append(_ratios(detail))
     parts += [Text(line, style="dim") for line in _legend(detail)]
-    parts += [_timings(measurement, detail.spec) for measurement in _measurements(detail)]
+    parts += _all_timings(detail)
     if len(trial.curve) > 1:
         parts += [Text("\nlearning curve, bits/byte", style="bold"), *_curve(trial.curve)]
     spent = ", ".join(f"{run.stage} {duration(run.seconds)}" for run in trial.stages)
@@ -57,6 +75,10 @@ def trial_view(detail: TrialDetail) -> RenderableType:
 
 def _measurements(detail: TrialDetail) -> list[Measurement]:
     return [each for found in detail.evaluations.values() for each in found.measurements]
+
+
+def _score_document(spec: StudySpec, score: Score) -> dict[str, Any]:
+    return asdict(score) | {"provisional": score.provisional or is_provisional(spec, score)}
 
 
 def _measurement_document(measurement: Measurement) -> dict[str, Any]:
@@ -71,28 +93,61 @@ def _measurement_document(measurement: Measurement) -> dict[str, Any]:
 def _scores(detail: TrialDetail) -> Table:
     scores = table("score", "value", "unit", "95 % confidence interval", left=("score", "unit"))
     for score in detail.trial.scores:
-        mark = UNSETTLED if is_unsettled(detail.spec, score) else ""
+        is_marked = is_provisional(detail.spec, score) or _lacks_interval(score)
+        mark = PROVISIONAL if is_marked else ""
         scores.add_row(score.name, mark + number(score.value), score.unit, _interval(score))
     return scores
 
 
+def _ratios(detail: TrialDetail) -> Table:
+    """Show the two factors of each time in milliseconds."""
+    factors = table(
+        *("time", "ratio", "x reference ms", "timings", "workload"), left=("time", "workload")
+    )
+    for score in detail.trial.scores:
+        measured, calibration = score.measured, _calibration(detail, score)
+        if measured is None or calibration is None:
+            continue
+        interval = calibration.interval
+        factors.add_row(
+            score.name,
+            value_text(measured.ratio, measured.low, measured.high),
+            value_text(calibration.milliseconds, interval.low, interval.high),
+            f"{len(calibration.timings):,}",
+            calibration.key.workload,
+        )
+    return factors
+
+
+def _calibration(detail: TrialDetail, score: Score) -> Calibration | None:
+    """Return the reference model's time behind a score in milliseconds, if it is known."""
+    if score.measured is None or not score.unit.startswith("ms"):
+        return None
+    return detail.calibrations.get(score.measured.calibration)
+
+
 def _legend(detail: TrialDetail) -> Iterator[str]:
     scores = detail.trial.scores
-    paired = any(each.reference is not None for each in _measurements(detail))
-    if paired and any(is_timed(score.name) and score.low is not None for score in scores):
-        yield (
-            "confidence intervals of times are those of the measured ratio to "
-            f"{paired_reference(detail.spec)}; an error in the time of that model would scale all "
-            "times alike"
-        )
-    if any(is_unsettled(detail.spec, score) for score in scores):
-        yield unsettled_legend(detail.spec.device.precision)
+    if any(_calibration(detail, score) is not None for score in scores):
+        reference = paired_reference(detail.spec)
+        yield f"reference ms: the time of {reference} according to all its timings on this device"
+    if any(each.reference is not None for each in _measurements(detail)):
+        yield from times_legend(detail.spec, scores)
+    yield from marks_legend(detail.spec, scores)
+    if any(_lacks_interval(each) and not is_provisional(detail.spec, each) for each in scores):
+        yield f"{PROVISIONAL} without an interval: too few samples to know how precise it is"
     times = max(Counter(each.workload for each in _measurements(detail)).values(), default=1)
-    if times > 1:
+    if times > 1 and any(score.measured is not None for score in scores):
+        yield f"measured {times} times; each time combines all runs"
+    elif times > 1:
         yield (
             f"measured {times} times, because the first measurement was far from its prediction; "
             "the median of each score is used"
         )
+
+
+def _lacks_interval(score: Score) -> bool:
+    return is_timed(score.name) and (score.low is None or score.high is None)
 
 
 def _interval(score: Score) -> str:
@@ -101,13 +156,32 @@ def _interval(score: Score) -> str:
     return f"{number(score.low)} to {number(score.high)}"
 
 
-def _timings(measurement: Measurement, spec: StudySpec) -> Text:
+def _all_timings(detail: TrialDetail) -> Iterator[Text]:
+    """Describe the samples of every run, workload by workload."""
+    runs: dict[str, list[Measurement]] = {}
+    for measurement in _measurements(detail):
+        runs.setdefault(str(measurement.workload), []).append(measurement)
+    imprecise = {
+        score.measured.calibration.workload
+        for score in detail.trial.scores
+        if score.measured is not None and _lacks_interval(score)
+    }
+    for workload, found in runs.items():
+        for place, measurement in enumerate(found, 1):
+            run = f", run {place} of {len(found)}" if len(found) > 1 else ""
+            tail_mark = PROVISIONAL if workload in imprecise else ""
+            yield _timings(measurement, detail.spec, tail_mark=tail_mark, run=run)
+
+
+def _timings(measurement: Measurement, spec: StudySpec, *, tail_mark: str, run: str) -> Text:
     """Describe the samples themselves; the scores are relative to the reference model's samples."""
     unit = "ms/prompt" if measurement.workload.phase == "prefill" else "ms/token"
     samples = counted(len(measurement.samples_ns), "sample", "samples")
     lines = [
-        f"{quantile_ms(measurement, 0.5):,.2f} {unit}, p95 {quantile_ms(measurement, 0.95):,.2f}, "
-        f"{samples}, {measurement.runtime}, {counted(measurement.threads, 'thread', 'threads')}"
+        f"{quantile_ms(measurement, 0.5):,.2f} {unit}, p95 {tail_mark}"
+        f"{quantile_ms(measurement, 0.95):,.2f}, {samples}, {measurement.runtime}, "
+        f"{counted(measurement.threads, 'thread', 'threads')}{run}",
+        _waiting(measurement),
     ]
     if measurement.reference is not None:
         reference_ms = quantile_ms(measurement.reference, 0.5)
@@ -121,6 +195,15 @@ def _timings(measurement: Measurement, spec: StudySpec) -> Text:
             waited = duration(measurement.disturbance.waited_s)
             lines.append(f"waited {waited} for a quiet machine")
     return Text(f"{measurement.workload!s:12} " + f"\n{'':13}".join(lines))
+
+
+def _waiting(measurement: Measurement) -> str:
+    share = measurement.disturbed_share
+    if share is None:
+        return "these times include waiting for a core, which was not recorded"
+    if share == 0:
+        return "no sample waited for a core"
+    return f"{percent(share)} of the samples waited for a core; these times exclude the waiting"
 
 
 def _curve(curve: tuple[CurvePoint, ...]) -> list[Text]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from evaluators.quality.proxy_loss import ProxyLoss
+from evaluators.scores import definition_of
 from evaluators.text.corpus import Corpus, read_corpus
 from hardware.progress import Say
 from nas.assembly import evaluators_of, remeasuring_evaluators, retraining_evaluator
@@ -16,9 +17,14 @@ from studies.confirmation.confirmation_results import (
     candidates_to_confirm,
     read_confirmation,
 )
-from studies.confirmation.confirmation_run import ConfirmationJob, JobEvent, run_confirmation_jobs
+from studies.confirmation.confirmation_run import (
+    ConfirmationJob,
+    JobEnded,
+    JobEvent,
+    run_confirmation_jobs,
+)
 from studies.records import TRANSIENT_FAILURES, ConfirmationKey, Trial
-from studies.spec.study_spec import StudySpec, check_machine, from_json
+from studies.spec.study_spec import StudySpec, asked_scores, check_machine, from_json
 from studies.storage.store import Store
 
 _SEEDS = 2**32  # the number of seeds that a study file accepts
@@ -108,20 +114,27 @@ def confirm_front(
     check_machine(spec)
     trials = store.trials(study, numbers=numbers)
     trials = tuple(sorted(trials, key=lambda trial: numbers.index(trial.number)))
-    say("reading the corpus")
-    corpus = read_corpus(spec.proxy.corpus)
+    corpus = read_corpus(spec.proxy.corpus, say)
     trainings = list(_trainings(spec, trials, options, corpus))
+    needed = _needed_times(spec)
+
+    def listen(event: JobEvent) -> None:
+        listener(event)
+        if isinstance(event, JobEnded):
+            for remark in event.remarks:
+                notify(remark)
+
     with remeasuring_evaluators(spec, store, corpus) as evaluators:
         timings = [
-            ConfirmationJob(trial=trial, evaluator=evaluator)
+            ConfirmationJob(trial=trial, evaluator=evaluator, needed=needed)
             for trial in trials
             for evaluator in evaluators
         ]
         remeasured = {job.evaluator.stage for job in timings}
         _report_other_conditions(spec, store, trials, corpus, remeasured, notify)
         listener(_plan(store, spec, front, trials, options, [*timings, *trainings]))
-        run_confirmation_jobs(timings, store, listener)
-    run_confirmation_jobs(trainings, store, listener)
+        run_confirmation_jobs(timings, store, listen)
+    run_confirmation_jobs(trainings, store, listen)
     confirmation = read_confirmation(store, front)
     assert confirmation is not None, "there was at least one remeasurement or retraining"
     return front, confirmation
@@ -136,6 +149,14 @@ def _check_idle(store: Store, study: str) -> None:
         raise ValueError(
             f"study: '{study}' is being run by {owner}; confirm it after that has ended"
         )
+
+
+def _needed_times(spec: StudySpec) -> frozenset[str]:
+    """Return the times that the study asks for, and the medians that they are computed from."""
+    asked = (definition_of(name) for name in asked_scores(spec))
+    timed = [each for each in asked if each is not None and each.kind == "time"]
+    workloads = {each.workload for each in timed if each.workload is not None}
+    return frozenset(workloads | {each.name for each in timed})
 
 
 def _trainings(

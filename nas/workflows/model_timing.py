@@ -4,18 +4,21 @@ import contextlib
 import functools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evaluators.evaluator import EvaluationFailed
 from evaluators.speed.built_model import build_and_load, unsupported_by_format
+from evaluators.speed.calibrated_times import WITHIN_RUN
+from evaluators.speed.latency import with_wait
 from evaluators.speed.runners import RUNNERS, RunnerDefinition, make_runner
 from hardware.cores import idlest_cores
+from hardware.measurement import Measurement
 from hardware.progress import Say
 from hardware.quiet import measuring
 from hardware.runner import LoadedModel, ModelFormat, Runner, RunnerError
 from hardware.stability import TimingBudget, measure_alone, measure_paired
 from nas.inputs.model_argument import Measurable, ModelFile
-from nas.workflows.comparison import Comparison, Failure, Measured
+from nas.workflows.comparison import Comparison, Failure, Measured, provisional_workloads
 from nas.workflows.work_progress import WorkListener, WorkProgress
 from search_space.input_errors import one_of
 from search_space.quantization import QUANTIZATIONS, Quantization
@@ -27,6 +30,8 @@ _RUNNERS: Mapping[str, RunnerDefinition] = {
 _DEFAULT_RUNTIME = RUNNERS["local"].runtime
 _DEFAULT_QUANTIZATION: Quantization = "int4"
 _FAILURES = (RunnerError, EvaluationFailed)
+# How often a provisional result is measured again.
+_MOST_REPEATS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +39,8 @@ class Conditions:
     """How all models of a comparison are measured.
 
     Attributes:
-        timing_budgets: One per workload, in the order in which they are measured.
+        timing_budgets: One per workload, in the order in which they are measured. The precision is
+            that of a result, which may have several runs.
         model_format: The format that architectures are written in.
         quantization: The quantisation of architectures.
         threads: Number of threads, each on a core of its own.
@@ -114,7 +120,9 @@ def measure_models(
 ) -> Comparison:
     """Measure every workload of every model, interleaved with a reference model.
 
-    A model that fails is reported among the failures, and the others are still measured.
+    Models with provisional results are measured up to two more times, after all others and after
+    another wait for a quiet machine. A model that fails is reported among the failures, and the
+    others are still measured.
 
     Args:
         models: The models. A single model is measured alone unless `against` is given.
@@ -127,30 +135,31 @@ def measure_models(
     """
     everything = models if against is None else (*models, against)
     session = _Session(conditions, everything, listener)
-    patience_s = max(timing_budget.seconds for timing_budget in conditions.timing_budgets)
-    with measuring(session.say_about("the machine"), patience_s=patience_s) as waited_s:
-        reference = session.measure_all(models, against)
-    return Comparison(
-        timing_budgets=conditions.timing_budgets,
-        quantization=conditions.quantization,
-        reference=reference if session.measured else None,
-        measured=tuple(session.measured),
-        failures=tuple(session.failures),
-        waited_s=waited_s,
-    )
+    with session.quiet_machine():
+        session.measure_all(models, against)
+    for _ in range(_MOST_REPEATS):
+        provisional = session.provisional()
+        if not provisional:
+            break
+        with session.quiet_machine():
+            session.measure_again(provisional)
+    return session.comparison()
 
 
 class _Session:
-    """The runners of a comparison, and its results so far."""
+    """The runners of a comparison, and its measurements so far."""
 
     def __init__(
         self, conditions: Conditions, models: Sequence[Measurable], listener: WorkListener
     ) -> None:
-        self.measured: list[Measured] = []
-        self.failures: list[Failure] = []
+        self._measured: list[Measured] = []
+        self._failures: list[Failure] = []
+        self._reference: Measurable | None = None
+        self._waited_s = self._last_wait_s = 0.0
         self._conditions = conditions
         self._listener = listener
-        self._total = len(set(models))
+        self._total = max(1, len(set(models)) - 1)  # the reference model is no item of its own
+        self._repeated = 0
         cores = functools.cache(idlest_cores)  # both runtimes use the same cores
         self._runners: dict[ModelFormat, Runner] = {}
         formats = {self._format(model) for model in models}
@@ -160,73 +169,159 @@ class _Session:
                     definition.kind, threads=conditions.threads, choose_cores=cores
                 )
 
-    def measure_all(
-        self, models: Sequence[Measurable], against: Measurable | None
-    ) -> Measurable | None:
-        """Measure the models and return the reference model; None if a model was measured alone."""
+    def comparison(self) -> Comparison:
+        """Return what has been measured so far."""
+        return Comparison(
+            timing_budgets=self._conditions.timing_budgets,
+            quantization=self._conditions.quantization,
+            reference=self._reference if self._measured else None,
+            measured=tuple(self._measured),
+            failures=tuple(self._failures),
+            waited_s=self._waited_s,
+        )
+
+    @contextlib.contextmanager
+    def quiet_machine(self) -> Iterator[None]:
+        """Reserve the machine; wait for other programs for as long as a workload may take."""
+        patience_s = max(timing_budget.seconds for timing_budget in self._conditions.timing_budgets)
+        with measuring(self._say_about("the machine"), patience_s=patience_s) as waited_s:
+            self._last_wait_s = waited_s
+            self._waited_s += waited_s
+            yield
+
+    def measure_all(self, models: Sequence[Measurable], against: Measurable | None) -> None:
+        """Measure every model once, interleaved with the reference model or alone.
+
+        Args:
+            models: The models.
+            against: The reference model; None takes the first model that can be measured.
+        """
         queue = deque(models)
         if against is not None and against in queue and len(queue) > 1:
             queue.remove(against)
         while True:
-            reference = against or queue.popleft()
+            reference = self._reference = against or queue.popleft()
             try:
                 if queue:
                     self._measure_interleaved(reference, queue)
-                if self.measured or reference not in models:
-                    return reference
-                self._measure_alone(reference)
-                return None
+                if self._measured or reference not in models:
+                    return
+                self._total = len(self._failures) + 1
+                self._reference = None
+                self._measure_once(reference, None)
+                return
             except _FAILURES as failure:
                 self._fail(reference, str(failure))
-            if self.measured or against is not None or not queue:
+            if self._measured or against is not None or not queue:
                 for model in queue:
                     self._fail(model, f"not measured, because {reference.name} failed")
-                return reference
+                return
 
-    def say_about(self, subject: str) -> Say:
-        """Return a callback for texts about a model, or about the machine."""
+    def provisional(self) -> dict[int, tuple[TimingBudget, ...]]:
+        """Return what can be measured again; see `provisional_workloads`."""
+        failed = [failure.model for failure in self._failures]
+        if self._reference in failed:
+            return {}
+        return {
+            position: timing_budgets
+            for position, timing_budgets in provisional_workloads(self.comparison()).items()
+            if self._measured[position].model not in failed
+        }
 
-        def say(text: str) -> None:
-            done = len(self.measured) + len(self.failures)
-            self._listener(WorkProgress(subject=subject, text=text, done=done, total=self._total))
+    def measure_again(self, provisional: Mapping[int, Sequence[TimingBudget]]) -> None:
+        """Load models again, and measure some of their workloads again.
 
-        return say
+        Args:
+            provisional: What to measure, by the position of the model among those measured.
+        """
+        self._total += len(provisional)
+        reference = self._reference
+        with contextlib.ExitStack() as stack:
+            loaded_reference = None
+            try:
+                if reference is not None:
+                    loaded_reference = stack.enter_context(self._loaded(reference, reference.name))
+                for position, timing_budgets in provisional.items():
+                    self._repeat(position, timing_budgets, loaded_reference)
+            except _FAILURES as failure:
+                assert reference is not None, "other failures do not end the repeats"
+                self._fail(reference, f"not measured again: {failure}")
+
+    def _repeat(
+        self,
+        position: int,
+        timing_budgets: Sequence[TimingBudget],
+        loaded_reference: LoadedModel | None,
+    ) -> None:
+        """Measure a model again; raise if the reference model fails."""
+        known = self._measured[position]
+        subject = f"{known.model.name}, run {max(map(len, known.runs)) + 1}"
+        try:
+            found = self._timed(known.model, timing_budgets, loaded_reference, subject)
+        except _FAILURES as failure:
+            if loaded_reference is not None:
+                loaded_reference.snapshot()  # raises if it was the reference model that failed
+            self._fail(known.model, f"not measured again: {failure}")
+            return
+        again = {each.workload: (each,) for each in found}
+        runs = tuple((*runs, *again.get(runs[0].workload, ())) for runs in known.runs)
+        self._measured[position] = replace(known, runs=runs)
+        self._repeated += 1
 
     def _measure_interleaved(self, reference: Measurable, queue: deque[Measurable]) -> None:
         """Remove models from the queue once they are measured or fail; raise if `reference` fails.
 
         A model that was being measured when the reference model failed remains in the queue.
         """
-        with self._loaded(reference) as loaded_reference:
+        with self._loaded(reference, reference.name) as loaded_reference:
             while queue:
                 model = queue[0]
                 try:
-                    with self._loaded(model) as loaded_model:
-                        measurements = measure_paired(
-                            loaded_model,
-                            loaded_reference,
-                            self._conditions.timing_budgets,
-                            self.say_about(model.name),
-                        )
+                    self._measure_once(model, loaded_reference)
                 except _FAILURES as failure:
                     loaded_reference.snapshot()  # raises if it was the reference model that failed
                     self._fail(model, str(failure))
-                else:
-                    self.measured.append(Measured(model=model, measurements=measurements))
                 queue.popleft()
 
-    def _measure_alone(self, model: Measurable) -> None:
-        with self._loaded(model) as loaded_model:
-            measurements = measure_alone(
-                loaded_model, self._conditions.timing_budgets, self.say_about(model.name)
-            )
-        self.measured.append(Measured(model=model, measurements=measurements))
+    def _measure_once(self, model: Measurable, loaded_reference: LoadedModel | None) -> None:
+        timing_budgets = self._conditions.timing_budgets
+        found = self._timed(model, timing_budgets, loaded_reference, model.name)
+        self._measured.append(Measured(model=model, runs=tuple((each,) for each in found)))
+
+    def _timed(
+        self,
+        model: Measurable,
+        timing_budgets: Sequence[TimingBudget],
+        loaded_reference: LoadedModel | None,
+        subject: str,
+    ) -> tuple[Measurement, ...]:
+        """Load and time a model; alone, if there is no reference model."""
+        within_run = [
+            replace(timing_budget, precision=WITHIN_RUN * timing_budget.precision)
+            for timing_budget in timing_budgets
+        ]
+        say = self._say_about(subject)
+        with self._loaded(model, subject) as loaded_model:
+            if loaded_reference is None:
+                found = measure_alone(loaded_model, within_run, say)
+            else:
+                found = measure_paired(loaded_model, loaded_reference, within_run, say)
+        return tuple(with_wait(each, self._last_wait_s) for each in found)
+
+    def _say_about(self, subject: str) -> Say:
+        """Return a callback for texts about a model, or about the machine."""
+
+        def say(text: str) -> None:
+            done = len(self._measured) + len(self._failures) + self._repeated
+            self._listener(WorkProgress(subject=subject, text=text, done=done, total=self._total))
+
+        return say
 
     @contextlib.contextmanager
-    def _loaded(self, model: Measurable) -> Iterator[LoadedModel]:
+    def _loaded(self, model: Measurable, subject: str) -> Iterator[LoadedModel]:
         """Load a model, or raise RunnerError or EvaluationFailed."""
         conditions, runner = self._conditions, self._runners[self._format(model)]
-        self.say_about(model.name)("loading")
+        self._say_about(subject)("loading")
         if isinstance(model.source, ModelFile):
             with runner.load(model.source.path, conditions.capacity) as loaded_model:
                 yield loaded_model
@@ -246,7 +341,7 @@ class _Session:
         )
 
     def _fail(self, model: Measurable, reason: str) -> None:
-        self.failures.append(Failure(model=model, reason=reason))
+        self._failures.append(Failure(model=model, reason=reason))
 
 
 def _memory_needed(timing_budget: TimingBudget) -> tuple[bool, int, int]:

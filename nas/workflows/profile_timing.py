@@ -185,9 +185,7 @@ class Profiling:
     def _timer(self, setting: Setting, number: int) -> PairedTimer:
         capacity = max(self.plan.prompt, max(self.plan.depths) + _DECODE_TOKENS)
         runner = self._runners[setting.threads]
-        return PairedTimer(
-            runner, setting, self.plan.profile_budget, number, capacity, self._cache, self._quiet
-        )
+        return PairedTimer(runner, setting, self.plan.profile_budget, number, capacity, self._quiet)
 
     def _add(self, task: _Task, workload: Workload, number: int, evaluation: Evaluation) -> None:
         known = self._known.setdefault((task.setting, task.architecture, workload), {})

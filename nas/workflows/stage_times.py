@@ -1,22 +1,24 @@
-"""Time the stages of a study on this machine, with one architecture and a short training."""
+"""Time the stages of a study on this machine, with one architecture and a short training.
+
+The time in which other processes used the machine does not count, as far as it is known.
+"""
 
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import assert_never
 
-import numpy as np
-
-from evaluators.cache import NoCache
 from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.quality.proxy_loss import ProxyLoss
 from evaluators.quality.recall import Recall
 from evaluators.scores import RECALL_ERROR
 from evaluators.text.corpus import Corpus
 from hardware.progress import Say
-from nas.assembly import latency_evaluator, loss_evaluator, proxy_training, recall_settings
+from nas.assembly import loss_evaluator, proxy_training, recall_settings
+from nas.workflows.space_samples import SpaceSample
 from search_space.architecture import Architecture
 from studies.spec.study_spec import StudySpec, asked_scores
 
@@ -25,12 +27,14 @@ _PROBE_STEPS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTimes:
-    """The time of each stage for one architecture, in seconds.
+    """The time of each stage for one architecture, in seconds, without waiting.
 
     Attributes:
         latency_seconds: Time of the latency stage; None if it failed.
         training_seconds: Time of training the proxy, or of scoring it with inherited weights; None
             if this or an earlier stage failed.
+        preparation_seconds: Time of preparing the text for one vocabulary; almost 0 if it is
+            cached.
         failure: Why a stage failed; None if none did.
         network_seconds: Time of training the network that all candidates share; 0 if there is none.
         recall_seconds: Time of training the recall probe; 0 if the study does not use that score.
@@ -39,66 +43,55 @@ class StageTimes:
     latency_seconds: float | None
     training_seconds: float | None
     failure: str | None
+    preparation_seconds: float = 0.0
     network_seconds: float = 0.0
     recall_seconds: float = 0.0
 
 
-def time_stages(
-    spec: StudySpec, architecture: Architecture, corpus: Corpus, say: Say
-) -> StageTimes:
-    """Run the stages in the order of a trial; each training run is only a few steps long.
+def time_stages(spec: StudySpec, sample: SpaceSample, corpus: Corpus, say: Say) -> StageTimes:
+    """Run the stages after the latency stage; each training run is only a few steps long.
 
     Args:
         spec: The study.
-        architecture: The architecture to measure and train.
+        sample: The architecture to train, which has been measured.
         corpus: The study's corpus.
         say: Receives what is being done.
     """
-    latency_seconds, recall_seconds = None, 0.0
+    architecture, recall_seconds = sample.architecture, 0.0
+    if sample.failure is not None:
+        return StageTimes(latency_seconds=None, training_seconds=None, failure=sample.failure)
     try:
-        say("timing a randomly drawn architecture")
-        latency_seconds = _latency_seconds(spec, architecture)
         if RECALL_ERROR in asked_scores(spec):
             recall_seconds = _recall_seconds(spec, architecture, say)
         training = _training(spec, architecture, corpus, say)
     except EvaluationFailed as reason:
         return StageTimes(
-            latency_seconds=latency_seconds,
+            latency_seconds=sample.seconds,
             training_seconds=None,
             failure=str(reason),
             recall_seconds=recall_seconds,
         )
     return StageTimes(
-        latency_seconds=latency_seconds,
+        latency_seconds=sample.seconds,
         training_seconds=training.candidate_seconds,
         failure=None,
+        preparation_seconds=training.preparation_seconds,
         network_seconds=training.network_seconds,
         recall_seconds=recall_seconds,
     )
-
-
-def _latency_seconds(spec: StudySpec, architecture: Architecture) -> float:
-    """Return a time that includes loading the reference model, but not its calibration.
-
-    The calibration is cached, so only the first study on a device pays for it.
-    """
-    with latency_evaluator(spec, NoCache()) as latency:
-        start = time.monotonic()
-        latency.measure(architecture, _ignore)
-        return time.monotonic() - start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Training:
     network_seconds: float
     candidate_seconds: float
+    preparation_seconds: float
 
 
 def _training(spec: StudySpec, architecture: Architecture, corpus: Corpus, say: Say) -> _Training:
     match spec.proxy.method:
         case "scratch":
-            seconds = _training_seconds(spec, architecture, corpus, say)
-            return _Training(network_seconds=0.0, candidate_seconds=seconds)
+            return _training_from_scratch(spec, architecture, corpus, say)
         case "shared":
             return _shared_training(spec, architecture, corpus, say)
         case _:
@@ -113,29 +106,41 @@ def _shared_training(
     probe_steps = _PROBE_STEPS * len(spec.space.mixers)
     tokens = probe_steps * spec.proxy.context_length * spec.proxy.batch_size
     proxy = spec.proxy.model_copy(update={"shared_token_budget": tokens})
-    step_times = _StepTimes(say)
+    clock, step_times = _clock(spec), _StepTimes(spec, say)
     with tempfile.TemporaryDirectory() as folder:
         loss = loss_evaluator(spec.model_copy(update={"proxy": proxy}), corpus, Path(folder))
         loss.evaluate(architecture, step_times)
-        scored = loss.evaluate(architecture, _ignore)
-    step_seconds = statistics.fmean(step_times.steps)
-    return _Training(network_seconds=steps * step_seconds, candidate_seconds=scored.seconds)
+        start = clock()
+        loss.evaluate(architecture, lambda progress: say(progress.text))
+        scoring_seconds = clock() - start
+    return _Training(
+        network_seconds=steps * statistics.fmean(step_times.steps),
+        candidate_seconds=scoring_seconds,
+        preparation_seconds=step_times.preparation_seconds,
+    )
 
 
-def _training_seconds(
+def _training_from_scratch(
     spec: StudySpec, architecture: Architecture, corpus: Corpus, say: Say
-) -> float:
-    """Extrapolate from a short run with few steps but all the validations of a full run."""
+) -> _Training:
+    """Extrapolate from a short run with few steps but all the validations of a full run.
+
+    The fastest step counts: all do the same work, and other processes only slow them.
+    """
     settings = proxy_training(spec.proxy, spec.target, spec.seed)
     training = settings.training
-    # Two more steps per rung: most steps must end without a validation, or the median is wrong.
+    # Two more steps per rung, so that enough of them end without a validation.
     steps = _PROBE_STEPS + 2 * len(training.rungs)
     short = replace(training, token_budget=steps * training.step_tokens)
-    step_times = _StepTimes(say)
+    step_times = _StepTimes(spec, say)
     ProxyLoss(replace(settings, training=short), corpus).evaluate(architecture, step_times)
-    step_seconds = float(np.median(step_times.steps))
+    step_seconds = min(step_times.steps)
     validation_seconds = sum(max(0.0, each - step_seconds) for each in step_times.with_validation)
-    return training.steps * step_seconds + validation_seconds
+    return _Training(
+        network_seconds=0.0,
+        candidate_seconds=training.steps * step_seconds + validation_seconds,
+        preparation_seconds=step_times.preparation_seconds,
+    )
 
 
 def _recall_seconds(spec: StudySpec, architecture: Architecture, say: Say) -> float:
@@ -143,35 +148,50 @@ def _recall_seconds(spec: StudySpec, architecture: Architecture, say: Say) -> fl
     settings = recall_settings(spec)
     training = settings.training
     probe = replace(settings.probe, token_budget=_PROBE_STEPS * training.step_tokens)
-    step_times = _StepTimes(say)
+    step_times = _StepTimes(spec, say)
     Recall(replace(settings, probe=probe)).evaluate(architecture, step_times)
-    return training.steps * float(np.median(step_times.steps))
+    return training.steps * min(step_times.steps)
+
+
+def _clock(spec: StudySpec) -> Callable[[], float]:
+    """Return the clock of the training, in seconds.
+
+    If the calling thread computes alone, its own time is that of a quiet machine.
+    """
+    is_alone = spec.proxy.device == "cpu" and spec.proxy.threads == 1
+    return time.thread_time if is_alone else time.perf_counter
 
 
 class _StepTimes:
     """Measures the seconds between reports of training steps.
 
-    Steps that end with a validation are kept separately. `say` receives what precedes the first
-    step.
+    Steps that end with a validation are kept separately, and steps that a pause interrupts are left
+    out. `say` receives what precedes the first step, and what training waits for.
+    `preparation_seconds` is the time until the first step has ended.
     """
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, spec: StudySpec, say: Say) -> None:
         self._say = say
+        self._clock = _clock(spec)
+        self._start = self._clock()
+        self.preparation_seconds = 0.0
         self.steps: list[float] = []
         self.with_validation: list[float] = []
         self._last: float | None = None
+        self._done = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        now = time.perf_counter()
-        if progress.done == 0:
+        now = self._clock()
+        is_step = progress.done > self._done
+        self._done = progress.done
+        if not is_step:
             self._say(progress.text)
-        elif self._last is None:
+            self._last = None
+            return
+        self.preparation_seconds = self.preparation_seconds or now - self._start
+        if self._last is None:
             self._say("training it for a few steps")
         else:
             times = self.steps if progress.point is None else self.with_validation
             times.append(now - self._last)
-        self._last = now if progress.done > 0 else None
-
-
-def _ignore(progress: Progress) -> None:
-    """Discard the progress of a probe."""
+        self._last = now

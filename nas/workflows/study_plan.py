@@ -10,9 +10,16 @@ from evaluators.speed.built_model import unsupported_by_format
 from evaluators.text.corpus import Corpus, overlap_note, read_corpus
 from evaluators.text.tokenizer import encode, train_tokenizer
 from hardware.progress import Say
+from nas.workflows.space_samples import (
+    RefusedShares,
+    SpaceSample,
+    measure_samples,
+    refused_shares,
+    space_samples,
+)
 from nas.workflows.stage_times import StageTimes, time_stages
 from search_space.architecture import Architecture
-from search_space.costs import parameter_counts, prefill_flops
+from search_space.costs import prefill_flops
 from search_space.proxy import proxy_of
 from search_space.space.design_point import DesignPoint, build
 from search_space.space.encoding import RandomSuggester, draw
@@ -60,7 +67,9 @@ class StudyPlan:
         expressible_share: Fraction of these legal draws that the device's runtime can express.
         inexpressible: Mixers of the space that the runtime can never express, and why.
         reference: Name of the model that every candidate is timed interleaved with.
-        drawn: A random architecture of median size, whose stages were timed.
+        samples: Measured architectures of the space, from small to large.
+        refused: The fractions of random architectures that the limits refuse.
+        drawn: The sample of median size, whose stages were timed.
         corpus_usage: How much text the proxy of `drawn` reads.
         times: How long the stages of `drawn` take.
     """
@@ -75,35 +84,38 @@ class StudyPlan:
     expressible_share: float
     inexpressible: Mapping[str, str]
     reference: str
+    samples: tuple[SpaceSample, ...]
+    refused: RefusedShares
     drawn: Architecture
     corpus_usage: CorpusUsage
     times: StageTimes
 
     @property
     def seconds(self) -> float | None:
-        """The time of the whole study if no candidate is stopped early or refused.
+        """The time of the whole study on a quiet machine, if no candidate is stopped early.
 
-        The training time of a reference model is estimated from that of `drawn`, in proportion to
-        their FLOPs. None if a stage of `drawn` failed.
+        Candidates that the limits refuse are not trained. The training time of a reference model is
+        estimated from that of `drawn`, in proportion to their FLOPs. None if a stage of `drawn`
+        failed.
         """
-        times = self.times
+        times, spec = self.times, self.spec
         if times.latency_seconds is None or times.training_seconds is None:
             return None
-        models = self.spec.trials + len(self.spec.references)
-        runs = self.spec.trials + sum(
-            _training_flops(self.spec, model_of(self.spec, name))
-            / _training_flops(self.spec, self.drawn)
-            for name in self.spec.references
+        timings = spec.trials * (1.0 - self.refused.untimed) + len(spec.references)
+        runs = spec.trials * (1.0 - self.refused.untrained) + sum(
+            _training_flops(spec, model_of(spec, name)) / _training_flops(spec, self.drawn)
+            for name in spec.references
         )
         return (
-            models * times.latency_seconds
+            timings * times.latency_seconds
             + runs * (times.training_seconds + times.recall_seconds)
+            + len(spec.space.vocab_size) * times.preparation_seconds
             + times.network_seconds
         )
 
 
 def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
-    """Draw random architectures, and time the stages of one of them.
+    """Draw random architectures, measure three of them, and time the stages of one.
 
     The stages are those of a trial, but the training is only a few steps long.
 
@@ -131,10 +143,10 @@ def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
             f"device.runner: '{spec.device.runner}' cannot express any of {len(legal)} random "
             f"architectures; for the first, {unsupported_by_format(legal[0], model_format)}"
         )
-    drawn = sorted(possible, key=lambda each: parameter_counts(each).total)[len(possible) // 2]
     parameters, weights = parameter_range(space), weight_range(space, quantization)
-    say("reading the corpus")
-    corpus = read_corpus(spec.proxy.corpus)
+    corpus = read_corpus(spec.proxy.corpus, say)
+    samples = measure_samples(spec, space_samples(possible), say)
+    (drawn,) = [sample for sample in samples if sample.size == "median"]
     times = time_stages(spec, drawn, corpus, say)
     return StudyPlan(
         spec=spec,
@@ -147,8 +159,10 @@ def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
         expressible_share=len(possible) / len(legal),
         inexpressible=inexpressible_mixers(spec),
         reference=paired_reference(spec),
-        drawn=drawn,
-        corpus_usage=corpus_usage(spec, drawn, corpus, say),
+        samples=samples,
+        refused=refused_shares(spec, possible, samples),
+        drawn=drawn.architecture,
+        corpus_usage=corpus_usage(spec, drawn.architecture, corpus, say),
         times=times,
     )
 

@@ -38,6 +38,7 @@ def run_or_resume(
     *,
     trials: int | None,
     restart: bool,
+    remeasure: bool = False,
     listener: Listener,
     say: Say,
     notify: Say,
@@ -50,6 +51,7 @@ def run_or_resume(
         trials: Total number of trials, including finished ones; None is the number in `spec`.
         restart: Whether to discard the trials of a study with this name first. Cached measurements
             are kept.
+        remeasure: Whether to forget the reference model's time and to measure the front again.
         listener: Receives the events of the search.
         say: Receives what is being prepared before the first event.
         notify: Receives remarks that the user should read.
@@ -71,14 +73,20 @@ def run_or_resume(
             spec = with_stored_reference(spec, begun)
             _report_other_processes(spec, store, notify)
     check_models(spec)
-    say("reading the corpus")
-    corpus = read_corpus(spec.proxy.corpus)
+    corpus = read_corpus(spec.proxy.corpus, say)
     with evaluators_of(spec, store, corpus) as evaluators:
         if restart and _is_begun(spec, store):
             _check_idle(spec, store)  # again, because reading a large corpus takes minutes
             store.delete_study(spec.name)
         try:
-            run_study(spec, evaluators=evaluators, store=store, listener=listener, trials=trials)
+            run_study(
+                spec,
+                evaluators=evaluators,
+                store=store,
+                listener=listener,
+                trials=trials,
+                remeasure=remeasure,
+            )
         except KeyboardInterrupt:
             is_begun = _is_begun(spec, store)
             ended = summaries.status(store, spec.name).counts.ended if is_begun else 0

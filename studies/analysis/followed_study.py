@@ -58,6 +58,7 @@ class FollowedStudy:
         self.evidence: dict[int, Evidence] = {}
         self.reference_times: list[ReferenceTime] = []
         self.rejections: Mapping[str, int] = {}
+        self._revision = 0
 
     def is_current(self) -> bool:
         """Return False once the study was restarted or resumed with other settings."""
@@ -81,9 +82,12 @@ class FollowedStudy:
 
     def _catch_up(self) -> frozenset[int]:
         name, last = self.study.name, max(self.trials, default=0)
-        # A trial that has ended does not change, so ids identify what is new, whatever the clocks
-        # of the processes show.
+        # Ids identify what is new, whatever the clocks of the processes show, and revisions what
+        # has changed after its end.
         waiting = [trial.id for trial in self.trials.values() if _may_change(trial)]
+        revision = self._store.revision(name)
+        revised = self._store.changed_trials(name, self._revision)
+        waiting = list({*waiting, *(key for key in revised if key in self.trials)})
         found = {
             trial.id: interrupted_if_lost(trial)
             for trial in self._store.trials_since(name, last, waiting)
@@ -95,6 +99,8 @@ class FollowedStudy:
         self.trials |= found
         if changed:
             self._read_details(name, last, waiting, found, changed)
+        # What changes during this read has a larger one, and is read the next time.
+        self._revision = revision
         self.rejections = self._store.rejections(name)
         return frozenset(changed | gone)
 

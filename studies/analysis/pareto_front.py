@@ -26,20 +26,34 @@ class HypervolumeIncrease:
     hypervolume: float
 
 
-def non_dominated(values: ArrayLike) -> tuple[int, ...]:
+def non_dominated(values: ArrayLike, provisional: Sequence[bool] | None = None) -> tuple[int, ...]:
     """Return the sorted indices of the non-dominated points.
 
     Equal points do not dominate each other: either all of them are on the front or none.
 
     Args:
         values: Shape (points, objectives).
+        provisional: For each point, whether one of its values is too unreliable to dominate another
+            point; None if all are reliable.
     """
     from moocore import is_nondominated
 
     points = _points(values)
     if not len(points):
         return ()
-    return tuple(int(index) for index in np.flatnonzero(is_nondominated(points, keep_weakly=True)))
+    if provisional is None or not any(provisional):
+        kept = is_nondominated(points, keep_weakly=True)
+        return tuple(int(index) for index in np.flatnonzero(kept))
+    unreliable = np.asarray(provisional, dtype=bool)
+    reliable = np.flatnonzero(~unreliable)
+    front = [int(reliable[index]) for index in non_dominated(points[reliable])]
+    rivals = points[front]
+    found = [
+        int(index)
+        for index in np.flatnonzero(unreliable)
+        if not ((rivals <= points[index]).all(axis=1) & (rivals < points[index]).any(axis=1)).any()
+    ]
+    return tuple(sorted([*front, *found]))
 
 
 def hypervolume(values: ArrayLike, reference_point: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from evaluators.calibration import Calibration, CalibrationKey
 from evaluators.evaluator import Evaluation, Score
 from evaluators.scores import is_timed, score_names
 from hardware.measurement import Interval
@@ -24,7 +25,7 @@ class Counts:
 
     Attributes:
         complete: All stages were finished.
-        infeasible: A budget or constraint was exceeded.
+        infeasible: A limit was exceeded.
         stopped: Stopped early.
         failed: Could not be evaluated.
         running: A process is working on them.
@@ -44,7 +45,7 @@ class Counts:
 
     @property
     def ended(self) -> int:
-        """The number of candidates that will not change any more."""
+        """The number of candidates that have ended."""
         return self.complete + self.infeasible + self.stopped + self.failed
 
 
@@ -62,6 +63,9 @@ class Status:
         rejections: The number of draws that each rule of the space rejected.
         stage_seconds: The time that each stage took over all trials, in seconds.
         created_at: The time at which the study was started.
+        calibrations: What is known about the time of the paired reference model, by workload and
+            device.
+        provisional: The number of complete candidates with a provisional time.
     """
 
     study: str
@@ -73,6 +77,8 @@ class Status:
     rejections: Mapping[str, int]
     stage_seconds: Mapping[str, float]
     created_at: datetime
+    calibrations: tuple[Calibration, ...]
+    provisional: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +88,7 @@ class Axis:
     Attributes:
         name: The name of the score.
         unit: The unit of the score; empty if no trial has it yet.
-        max: The budget, or None.
+        max: The limit, or None.
     """
 
     name: str
@@ -98,14 +104,16 @@ class Front:
         study: The name of the study.
         spec: The settings of the study.
         axes: The objectives.
-        members: The non-dominated complete candidates, sorted by the first objective.
+        members: The complete candidates that no other one dominates, sorted by the first objective.
+            One with a provisional objective dominates none.
         dominated: The other complete candidates, sorted by number.
-        infeasible: The candidates that exceed a budget, sorted by number.
+        infeasible: The candidates that exceed a limit, sorted by number.
         references: The reference models that have the scores of all objectives.
-        knee: The member farthest from the line between the extremes; None without members.
+        knee: The member farthest from the line between the extremes; None without members. One
+            with a provisional objective is the knee only if all members are provisional.
         reference_point: The reference point of the hypervolume; see `hypervolume_reference`. Empty
             while no candidate is complete.
-        hypervolume: The hypervolume of the members.
+        hypervolume: The hypervolume of the members without provisional objectives.
     """
 
     study: str
@@ -129,12 +137,14 @@ class TrialDetail:
         trial: The trial.
         architecture: Its architecture; None until one has been drawn.
         evaluations: The evaluation of each finished stage with its raw samples, by stage name.
+        calibrations: The calibrations that its times were computed with, by what they apply to.
     """
 
     spec: StudySpec
     trial: Trial
     architecture: Architecture | None
     evaluations: Mapping[str, Evaluation]
+    calibrations: Mapping[CalibrationKey, Calibration]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +192,7 @@ def status(store: Store, study: str) -> Status:
         ValueError: The database has no study of this name.
     """
     recorded = store.study(study)
+    spec = from_json(recorded.spec)
     candidates = [interrupted_if_lost(trial) for trial in store.trials(study)]
     references = tuple(interrupted_if_lost(trial) for trial in store.trials(study, "reference"))
     trials = [*references, *candidates]
@@ -191,7 +202,7 @@ def status(store: Store, study: str) -> Status:
         seconds[run.stage] += run.seconds
     return Status(
         study=study,
-        total=from_json(recorded.spec).trials,
+        total=spec.trials,
         counts=_counts(candidates, rejected=sum(rejections.values())),
         running=tuple(t for t in trials if t.state == "running"),
         failures=tuple(t for t in trials if t.state == "failed" and t.duplicate_of is None),
@@ -199,6 +210,13 @@ def status(store: Store, study: str) -> Status:
         rejections=rejections,
         stage_seconds=seconds,
         created_at=recorded.created_at,
+        calibrations=store.calibrations(
+            {run.fingerprint for trial in trials for run in trial.stages}
+        ),
+        provisional=sum(
+            trial.state == "complete" and any(is_provisional(spec, score) for score in trial.scores)
+            for trial in candidates
+        ),
     )
 
 
@@ -216,9 +234,7 @@ def front(store: Store, study: str, scores: Iterable[str] = ()) -> Front:
     spec = from_json(store.study(study).spec)
     names = _objectives(spec)
     complete = _unique(store.points(study, ["complete"], {*names, *scores}))
-    numbers = [
-        complete[index].number for index in pareto_front.non_dominated(_points(complete, names))
-    ]
+    numbers = [complete[index].number for index in _on_front(complete, names)]
     members = store.trials(study, numbers=numbers)
     return _front(
         spec,
@@ -240,10 +256,7 @@ def study_summary(followed: FollowedStudy) -> StudySummary:
     front = _front(
         spec,
         complete,
-        [
-            by_number[complete[n].number]
-            for n in pareto_front.non_dominated(_points(complete, names))
-        ],
+        [by_number[complete[index].number] for index in _on_front(complete, names)],
         infeasible=[scored_point(trial) for trial in originals if trial.state == "infeasible"],
         references=[trial for trial in followed.trials.values() if trial.kind == "reference"],
     )
@@ -259,7 +272,7 @@ def study_summary(followed: FollowedStudy) -> StudySummary:
 def hypervolume_reference(spec: StudySpec, complete: Sequence[ScoredPoint]) -> tuple[float, ...]:
     """Return the reference point of a study's hypervolume; it is stable while the study grows.
 
-    For an objective with a budget, the coordinate is the budget. For all others, it is the worst
+    For an objective with a limit, the coordinate is the limit. For all others, it is the worst
     value among the first complete candidates, as many as the sampler draws at random, plus a tenth
     of the range of their values.
 
@@ -338,13 +351,18 @@ def detail(store: Store, study: str, name: str) -> TrialDetail:
         trial=trial,
         architecture=None if trial.model is None else store.architecture(trial.model.hash),
         evaluations=store.evaluations(trial),
+        calibrations={
+            calibration.key: calibration
+            for calibration in store.calibrations({run.fingerprint for run in trial.stages})
+        },
     )
 
 
-def is_unsettled(spec: StudySpec, score: Score) -> bool:
-    """Return whether a requested time has a confidence interval wider than the study asks for.
+def is_provisional(spec: StudySpec, score: Score) -> bool:
+    """Return whether a requested time is provisional.
 
-    Timing stops at its time budget, even if the interval is still wider than `device.precision`.
+    Earlier releases did not record it. In their scores, a time is provisional if its confidence
+    interval is wider than `device.precision`.
 
     Args:
         spec: The settings of the study.
@@ -352,6 +370,8 @@ def is_unsettled(spec: StudySpec, score: Score) -> bool:
     """
     if score.name not in asked_scores(spec) or not is_timed(score.name):
         return False
+    if score.provisional or score.measured is not None:
+        return score.provisional
     if score.low is None or score.high is None:
         return True
     return Interval(low=score.low, high=score.high).half_width > spec.device.precision
@@ -370,6 +390,8 @@ def _front(
     on_front = {trial.number for trial in members}
     scored = [trial for trial in references if set(names) <= set(trial.values)]
     reference_point = hypervolume_reference(spec, complete)
+    settled = [trial for trial in members if not trial.provisional(names)]
+    for_knee = settled or members
     return Front(
         study=spec.name,
         spec=spec,
@@ -378,9 +400,9 @@ def _front(
         dominated=tuple(point for point in complete if point.number not in on_front),
         infeasible=tuple(infeasible),
         references=tuple(scored),
-        knee=members[pareto_front.knee(_points(members, names))] if members else None,
+        knee=for_knee[pareto_front.knee(_points(for_knee, names))] if members else None,
         reference_point=reference_point,
-        hypervolume=pareto_front.hypervolume(_points(members, names), reference_point),
+        hypervolume=pareto_front.hypervolume(_points(settled, names), reference_point),
     )
 
 
@@ -389,13 +411,23 @@ def _advances(
 ) -> tuple[Advance, ...]:
     names = _objectives(front.spec)
     ends = sorted(trial.ended_at for trial in candidates if trial.ended_at is not None)
-    timed = [(trial.ended_at, trial) for trial in complete if trial.ended_at is not None]
+    timed = [
+        (trial.ended_at, trial)
+        for trial in complete
+        if trial.ended_at is not None and not trial.provisional(names)
+    ]
     timed.sort(key=lambda pair: (pair[0], pair[1].number))
     points = [_point(trial, names) for _, trial in timed]
     return tuple(
         Advance(trial=trial, at=at, ended=bisect_right(ends, at), hypervolume=each.hypervolume)
         for each in pareto_front.hypervolume_growth(points, front.reference_point)
         for at, trial in [timed[each.index]]
+    )
+
+
+def _on_front(complete: Sequence[ScoredPoint], names: Sequence[str]) -> tuple[int, ...]:
+    return pareto_front.non_dominated(
+        _points(complete, names), [bool(point.provisional & set(names)) for point in complete]
     )
 
 

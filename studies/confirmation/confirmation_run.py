@@ -2,18 +2,30 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from evaluators.cache import Cached
-from evaluators.evaluator import EvaluationFailed, Evaluator, Infeasible, Progress, Score
+from evaluators.evaluator import (
+    Evaluation,
+    EvaluationFailed,
+    Evaluator,
+    Infeasible,
+    Progress,
+    Refinable,
+    Report,
+    Score,
+)
+from search_space.architecture import Architecture
 from studies.records import ConfirmationKey, Trial
 from studies.search.interrupts import Interrupts
-from studies.search.stages import Interruptible
+from studies.search.stages import interruptible_evaluator
 from studies.storage.store import Store
 
 # Renewing a claim costs a transaction, and other processes respect it for an hour.
 _SECONDS_BETWEEN_RENEWALS = 30.0
+# Including the first measurement of a candidate.
+_MOST_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +37,14 @@ class ConfirmationJob:
         evaluator: The evaluator.
         seed: The seed of a training run; None for a timing.
         token_budget: The tokens of a training run; None for a timing.
+        needed: The names of the scores of a timing that are measured again if they are provisional.
     """
 
     trial: Trial
     evaluator: Evaluator
     seed: int | None = None
     token_budget: int | None = None
+    needed: frozenset[str] = frozenset()
 
     @property
     def key(self) -> ConfirmationKey:
@@ -67,11 +81,13 @@ class JobEnded:
         job: The job.
         scores: Its scores; empty if it failed.
         reason: The reason for its failure; None if it succeeded.
+        remarks: What the user should know about how the scores came about, as sentences.
     """
 
     job: ConfirmationJob
     scores: tuple[Score, ...]
     reason: str | None
+    remarks: tuple[str, ...] = ()
 
 
 JobEvent: TypeAlias = JobStarted | JobProgress | JobEnded
@@ -82,6 +98,8 @@ def run_confirmation_jobs(
     jobs: Iterable[ConfirmationJob], store: Store, listener: JobListener
 ) -> None:
     """Run jobs in order, except those that are done or that another process is working on.
+
+    A timing whose needed scores are provisional is repeated up to twice before it is accepted.
 
     A failure is a result and is stored. Any other exception of an evaluator or the listener is
     propagated, including KeyboardInterrupt. The job can then be run later, as it can after the
@@ -110,7 +128,7 @@ def _run_job(
 ) -> None:
     assert job.trial.model is not None
     architecture = store.architecture(job.trial.model.hash)
-    evaluator = Cached(evaluator=Interruptible(job.evaluator, interrupts), cache=store)
+    evaluator = interruptible_evaluator(job.evaluator, interrupts)
     start = renewed_at = time.monotonic()
 
     def report(progress: Progress) -> None:
@@ -122,7 +140,9 @@ def _run_job(
 
     listener(JobStarted(job=job))
     try:
-        evaluation = evaluator.evaluate(architecture, report)
+        evaluation = Cached(evaluator=evaluator, cache=store).evaluate(architecture, report)
+        if isinstance(evaluator, Refinable):
+            evaluation = _refined(job, evaluator, architecture, evaluation, store, report)
     except EvaluationFailed as failure:
         seconds = time.monotonic() - start
         store.end_confirmation(
@@ -137,4 +157,35 @@ def _run_job(
         listener(JobEnded(job=job, scores=(), reason=str(infeasible)))
     else:
         store.end_confirmation(job.key, seconds=time.monotonic() - start)
-        listener(JobEnded(job=job, scores=evaluation.scores, reason=None))
+        scores, remarks = evaluation.scores, evaluation.remarks
+        listener(JobEnded(job=job, scores=scores, reason=None, remarks=remarks))
+
+
+def _refined(
+    job: ConfirmationJob,
+    evaluator: Refinable,
+    architecture: Architecture,
+    evaluation: Evaluation,
+    store: Store,
+    report: Report,
+) -> Evaluation:
+    """Measure again while a needed score is provisional, and return the last evaluation.
+
+    An evaluation without measurements of its own is computed from others, which are refined where
+    they were made. If a repeat fails, the evaluation so far is accepted.
+    """
+    runs = store.runs(job.trial, evaluator.fingerprint)
+    for _ in range(_MOST_RUNS - runs if runs else 0):
+        provisional = [each.name for each in evaluation.scores if each.provisional]
+        names = [name for name in provisional if name in job.needed]
+        if not names:
+            break
+        text = f"the interval of {', '.join(names)} is too wide; measuring again"
+        report(Progress(done=0.0, text=text))
+        try:
+            again = evaluator.refine(architecture, evaluation, report)
+        except (EvaluationFailed, Infeasible):
+            break
+        evaluation = replace(again, remarks=(*evaluation.remarks, *again.remarks))
+        store.replace_evaluation(evaluator.fingerprint, architecture, evaluation)
+    return evaluation

@@ -24,6 +24,8 @@ _TAIL = (1 - _CONFIDENCE) / 2
 # The standard error of a probability of 0.5 is then 0.0035.
 _DRAWS = 20_000
 _RANK_DRAWS = 4_000
+# The standard deviation of a provisional score without an interval, as a fraction of its value.
+_UNKNOWN_ERROR = 0.5
 _HALVINGS = 14  # of the interval of correlations from -1 to 1, for a precision of 0.0001
 
 
@@ -198,12 +200,14 @@ def front_probabilities(
 
     The probabilities are estimated by simulation. Losses are drawn with seed noise, whose standard
     deviation is uncertain itself and is drawn as well. Other scores are drawn from normal
-    distributions that match their intervals; those without an interval are taken as exact.
+    distributions that match their intervals. Those without an interval are taken as exact, unless
+    they are provisional. The error of the reference model's time is the same for all times that
+    were measured next to it: it moves them across a limit, but not past each other.
 
     Args:
         candidates: The candidates.
         noise: The seed noise of their losses.
-        limits: Budgets by score name; a candidate is not on the front in draws that exceed one.
+        limits: Limits by score name; a candidate is not on the front in draws that exceed one.
 
     Returns:
         The probabilities in the order of the candidates.
@@ -216,10 +220,7 @@ def front_probabilities(
     ]
     allowed = np.ones(shape, dtype=bool)
     for scores in zip(*(each.others for each in candidates), strict=True):
-        values = np.array([score.value for score in scores])
-        values = values + np.array([_sd(score) for score in scores]) * generator.standard_normal(
-            shape
-        )
+        values = _drawn_scores(scores, generator)
         allowed &= values <= limits.get(scores[0].name, math.inf)
         columns.append(values)
     drawn = np.stack(columns)  # (objectives, draws, candidates)
@@ -230,17 +231,54 @@ def front_probabilities(
 
 
 def _dominated(drawn: _Values, allowed: NDArray[np.bool_], candidate: int) -> NDArray[np.bool_]:
-    """Return in which draws another candidate within the budgets dominates this one."""
+    """Return in which draws another candidate within the limits dominates this one."""
     own = drawn[:, :, [candidate]]
     dominates = np.all(drawn <= own, axis=0) & np.any(drawn < own, axis=0) & allowed
     dominated: NDArray[np.bool_] = dominates.any(axis=1)
     return dominated
 
 
-def _sd(score: Score) -> float:
-    if score.low is None or score.high is None:
+def _drawn_scores(scores: Sequence[Score], generator: np.random.Generator) -> _Values:
+    """Draw a score of each candidate; shape (draws, candidates)."""
+    values = np.array([score.value for score in scores])
+    errors = np.array([_own_sd(score) for score in scores])
+    drawn: _Values = values + errors * generator.standard_normal((_DRAWS, len(scores)))
+    keys = [None if score.measured is None else score.measured.calibration for score in scores]
+    for key in dict.fromkeys(keys):
+        if key is not None:
+            reference_error = generator.standard_normal((_DRAWS, 1))
+            same = [n for n, other in enumerate(keys) if other == key]
+            shifts = np.array([_reference_error(scores[n]) for n in same])
+            drawn[:, same] *= np.exp(shifts * reference_error)
+    return drawn
+
+
+def _own_sd(score: Score) -> float:
+    """Return the standard deviation of a score, without the error of the reference model's time."""
+    measured = score.measured
+    if measured is not None and measured.low is not None and measured.high is not None:
+        return score.value * _log_sd(measured.low, measured.high)
+    if score.low is not None and score.high is not None:
+        return (score.high - score.low) / 2 / NORMAL_95
+    return _UNKNOWN_ERROR * score.value if score.provisional else 0.0
+
+
+def _reference_error(score: Score) -> float:
+    """Return the error of the reference model's time, as the standard deviation of its logarithm.
+
+    It is what the interval of a time covers in addition to that of the ratio.
+    """
+    measured = score.measured
+    if measured is None or measured.low is None or measured.high is None:
         return 0.0
-    return (score.high - score.low) / 2 / NORMAL_95
+    assert score.low is not None
+    assert score.high is not None
+    squares = _log_sd(score.low, score.high) ** 2 - _log_sd(measured.low, measured.high) ** 2
+    return math.sqrt(max(0.0, squares))
+
+
+def _log_sd(low: float, high: float) -> float:
+    return math.log(high / low) / 2 / NORMAL_95
 
 
 class _Population:

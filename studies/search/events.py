@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from evaluators.evaluator import Evaluation, Progress
+from evaluators.evaluator import Evaluation, Progress, Score
 from studies.records import Trial
 
 
@@ -101,8 +101,40 @@ class TrialLost:
     trial: Trial
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRemeasured:
+    """The times of an ended trial were measured again.
+
+    Attributes:
+        trial: The trial with its new scores.
+        earlier: Its scores before.
+    """
+
+    trial: Trial
+    earlier: tuple[Score, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something happened that the user should know.
+
+    Attributes:
+        text: A sentence.
+    """
+
+    text: str
+
+
 Event: TypeAlias = (
-    StudyStarted | TrialStarted | StageStarted | StageProgress | StageEnded | TrialEnded | TrialLost
+    StudyStarted
+    | TrialStarted
+    | StageStarted
+    | StageProgress
+    | StageEnded
+    | TrialEnded
+    | TrialLost
+    | TrialRemeasured
+    | Remark
 )
 
 Listener: TypeAlias = Callable[[Event], None]

@@ -1,14 +1,16 @@
 """The search loop: claim, propose, evaluate in stages, store and tell; resumable at any moment."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from evaluators.evaluator import Evaluator
 from search_space.architecture import Architecture
 from search_space.input_errors import one_of
 from studies.records import END_STATES, Trial
+from studies.search.complete_trials import CompleteTrials
 from studies.search.events import (
     Listener,
+    Remark,
     StudyStarted,
     TrialEnded,
     TrialLost,
@@ -17,8 +19,11 @@ from studies.search.events import (
 )
 from studies.search.interrupts import Interrupts
 from studies.search.proposals import Proposals
-from studies.search.stages import Stages
-from studies.spec.difference import difference
+from studies.search.rejudgement import rejudge
+from studies.search.remeasurement import Remeasurements, machine_is_quiet
+from studies.search.stages import Stages, interruptible_evaluator
+from studies.spec.difference import check_unchanged
+from studies.spec.limits import limits
 from studies.spec.reference_models import model_of, with_reference
 from studies.spec.study_spec import StudySpec, from_json, named_scores, to_json
 from studies.storage.claims import TrialTaken
@@ -32,6 +37,8 @@ def run_study(
     store: Store,
     listener: Listener = ignore,
     trials: int | None = None,
+    remeasure: bool = False,
+    is_quiet: Callable[[], bool] = machine_is_quiet,
 ) -> None:
     """Start or resume a study and run it until its candidates have ended.
 
@@ -40,13 +47,17 @@ def run_study(
     the death of the process.
 
     Args:
-        spec: The study. If it was started before, its settings must be unchanged.
+        spec: The study. If it was started before, only its limits, its number of trials and its
+            database may have changed.
         evaluators: The stages, from cheap to expensive. Together they produce every score
             that the study asks for.
         store: The database.
         listener: Receives the events of the run.
         trials: The total number of candidates, including finished ones; None for that of the
             study. Interrupted candidates and rejected draws do not count.
+        remeasure: Whether to forget the reference model's time, and to measure the times of the
+            front again first.
+        is_quiet: Returns whether the machine is quiet enough to measure provisional times again.
 
     Raises:
         ValueError: The study was started with different settings, no evaluator produces one of
@@ -60,13 +71,25 @@ def run_study(
     listener(StudyStarted(study=spec.name, total=total, ended=ended))
     interrupts = Interrupts()
     with interrupts.deferred():
-        stages = Stages(spec, evaluators, store, listener, interrupts)
+        interruptible = [interruptible_evaluator(each, interrupts) for each in evaluators]
+        complete = CompleteTrials(spec.name, store)
+        stages = Stages(spec, interruptible, store, complete, listener)
+        remeasurements = Remeasurements(spec, interruptible, store, complete, listener, is_quiet)
         proposals = Proposals(spec, store)
-        proposals.catch_up()
-        run = _Run(spec, stages, proposals, store, listener)
-        for trial in _claimed(spec, total, store):
-            run.carry_out(trial)
-            interrupts.check()
+        run = _Run(spec, stages, proposals, remeasurements, store, listener)
+        run.judge_again()
+        proposals.catch_up(apart_from=remeasurements.is_waiting)
+        if remeasure:
+            run.measure_again(remeasurements.renew())
+        while True:
+            for trial in _claimed(spec, total, store):
+                run.carry_out(trial)
+                interrupts.check()
+                run.measure_again(remeasurements.between_trials())
+                interrupts.check()
+            # Some may be resumed because their times, measured again, keep the limits.
+            if not run.measure_again(remeasurements.before_front()):
+                break
         # Another process may have died during this run.
         proposals.catch_up()
 
@@ -89,21 +112,27 @@ class _Run:
         spec: StudySpec,
         stages: Stages,
         proposals: Proposals,
+        remeasurements: Remeasurements,
         store: Store,
         listener: Listener,
     ) -> None:
         self._spec = spec
         self._stages = stages
         self._proposals = proposals
+        self._remeasurements = remeasurements
         self._store = store
         self._listener = listener
+        self._judged: int | None = None
 
     def carry_out(self, trial: Trial) -> None:
         """Run a claimed trial to its end; if an exception is raised, it is left for later."""
         try:
             begun, architecture = self._begin(trial)
             ended = self._evaluate(begun, architecture)
-            self._proposals.tell(ended, architecture)
+            # The sampler learns of provisional times only when they are measured again, or when
+            # the search has ended.
+            if not self._remeasurements.is_waiting(ended):
+                self._proposals.tell(ended, architecture)
             self._listener(TrialEnded(trial=ended))
         except TrialTaken:
             self._listener(TrialLost(trial=trial))
@@ -111,6 +140,47 @@ class _Run:
             with contextlib.suppress(TrialTaken):
                 self._store.interrupt(trial)
             raise
+
+    def measure_again(self, measured: Sequence[Trial]) -> bool:
+        """Draw the consequences of new times; return whether a trial is to be resumed.
+
+        Args:
+            measured: The trials that were measured again, with their new scores.
+        """
+        is_resumed = self.judge_again()
+        for measured_trial in measured:
+            (trial,) = self._store.trials(
+                self._spec.name, measured_trial.kind, numbers=[measured_trial.number]
+            )
+            if trial.outcome is not None and not self._remeasurements.is_waiting(trial):
+                self._tell(trial)
+        return is_resumed
+
+    def judge_again(self) -> bool:
+        """Judge all candidates by the present limits, if anything has changed.
+
+        Returns:
+            Whether a candidate is to be resumed.
+        """
+        revision = self._store.revision(self._spec.name)
+        if revision == self._judged or not self._has_present_limits():
+            return False
+        self._judged = revision
+        rejudgement = rejudge(self._spec, self._store)
+        if str(rejudgement):
+            self._listener(Remark(text=str(rejudgement)))
+        for trial in rejudgement.refused:
+            self._tell(trial)
+        return bool(rejudgement.reopened)
+
+    def _has_present_limits(self) -> bool:
+        """Return False if another process has meanwhile resumed the study with other limits."""
+        stored = from_json(self._store.study(self._spec.name).spec)
+        return limits(stored) == limits(self._spec)
+
+    def _tell(self, trial: Trial) -> None:
+        assert trial.model is not None
+        self._proposals.tell(trial, self._store.architecture(trial.model.hash))
 
     def _begin(self, trial: Trial) -> tuple[Trial, Architecture]:
         """Return the trial with its architecture, which an interrupted one already has."""
@@ -156,11 +226,6 @@ def _open_study(spec: StudySpec, total: int, store: Store) -> None:
     nowhere = StudySpec.model_fields["storage"].default
     text = to_json(spec.model_copy(update={"storage": nowhere, "trials": total}))
     study = store.add_study(spec.name, text)
-    changes = difference(with_reference(from_json(study.spec)), spec)
-    if changes:
-        raise ValueError(
-            f"name: '{spec.name}' is a study that was started with other settings: "
-            f"{'; '.join(changes)}; choose another name, or start it again with nas run --restart"
-        )
+    check_unchanged(with_reference(from_json(study.spec)), spec)
     if study.spec != text:
         store.update_spec(spec.name, text)

@@ -1,20 +1,31 @@
 """Predicts scores from earlier measurements of a study, to skip or repeat further measurements.
 
-A candidate whose predicted interval lies wholly above a budget is not measured. If a measurement is
-far from its prediction, two more are made, and the median counts. A prediction never replaces a
-measurement.
+A candidate whose predicted interval lies wholly above a limit is not measured. A measurement that
+is far from its prediction, or too close to a limit to tell, is made up to two more times, and all
+of them count. A prediction never replaces a measurement.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
-from evaluators.evaluator import Evaluation, Evaluator, Infeasible, Progress, Report
+from evaluators.calibration import CalibrationKey
+from evaluators.evaluator import (
+    Evaluation,
+    Evaluator,
+    Infeasible,
+    Progress,
+    Refinable,
+    Report,
+    Score,
+)
 from evaluators.scores import is_additive, is_timed
 from evaluators.speed.latency_model import MIN_MEASUREMENTS, Accuracy, LatencyModel, Prediction
 from evaluators.speed.workload_parts import Deployment, Parts, parts_of
 from search_space.architecture import Architecture, architecture_hash
 from studies.records import END_STATES, Trial
-from studies.spec.budgets import budgets
+from studies.spec.limits import judge, limits
 from studies.spec.study_spec import StudySpec, asked_scores
 from studies.storage.store import Store
 
@@ -24,15 +35,30 @@ _LEAST_WITHIN_TENTH = 0.9
 # A measurement is far from its prediction if it differs by more than this multiple of half the
 # prediction interval. About one in a hundred does so by chance, which costs two measurements.
 _FAR = 2.0
+_MOST_REPEATS = 2
 
 
-def is_predictable(evaluator: Evaluator) -> bool:
+class PredictedOverLimit(Infeasible):
+    """A candidate was refused because a score is predicted to be above its limit.
+
+    Attributes:
+        exceeded: The lower bound of the prediction of each such score, by name.
+    """
+
+    def __init__(self, reason: str, exceeded: Mapping[str, float]) -> None:
+        super().__init__(reason)
+        self.exceeded = exceeded
+
+
+def is_predictable(evaluator: Evaluator) -> TypeGuard[Refinable]:
     """Return whether an evaluator measures a score that can be predicted.
 
     An evaluator whose additive scores are not timed computes them at no cost, so a prediction would
     save nothing.
     """
-    return any(is_additive(name) and is_timed(name) for name in evaluator.score_names)
+    return isinstance(evaluator, Refinable) and any(
+        is_additive(name) and is_timed(name) for name in evaluator.score_names
+    )
 
 
 class PredictionGuided:
@@ -41,73 +67,110 @@ class PredictionGuided:
     The predictions come from what the wrapped evaluator has measured in this study.
     """
 
-    def __init__(self, evaluator: Evaluator, spec: StudySpec, store: Store) -> None:
+    def __init__(self, evaluator: Refinable, spec: StudySpec, store: Store) -> None:
         self.stage = evaluator.stage
         self.fingerprint = evaluator.fingerprint
         self.score_names = evaluator.score_names
         self._evaluator = evaluator
-        self._budgets = budgets(spec)
+        self._spec = spec
+        self._limits = limits(spec)
         self._predictor = _Predictor(evaluator, spec, store)
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """Measure an architecture, and twice more if the result is far from the prediction.
+        """Measure an architecture, and up to twice more if the result leaves a doubt.
 
         Args:
             architecture: The candidate.
             report: Receives the progress.
 
         Returns:
-            The evaluation. If there were three measurements, it contains the median of each score
-            and the samples of all three.
+            The evaluation, which combines all measurements.
 
         Raises:
             EvaluationFailed: The wrapped evaluator failed.
-            Infeasible: A score is predicted to be above its budget, or the wrapped evaluator found
+            Infeasible: A score is predicted to be above its limit, or the wrapped evaluator found
                 the architecture infeasible.
         """
         predictions = self._predictor.predict(architecture)
-        over_budget = "; ".join(self._over_budget(predictions))
-        if over_budget:
-            raise Infeasible(over_budget)
+        above = {
+            name: predicted
+            for name, predicted in predictions.items()
+            if predicted.is_settled and predicted.absolute.low > self._limits.get(name, math.inf)
+        }
+        if above:
+            reason = "; ".join(self._sentence(*each) for each in above.items())
+            lowest = {name: predicted.absolute.low for name, predicted in above.items()}
+            raise PredictedOverLimit(reason, lowest)
         evaluation = self._evaluator.evaluate(architecture, report)
-        far = "; ".join(_far(evaluation, predictions))
-        if not far:
-            return evaluation
-        report(Progress(done=0.0, text=f"{far}; measuring it two more times"))
-        more = [self._evaluator.evaluate(architecture, report) for _ in range(2)]
-        return _median([evaluation, *more])
+        for _ in range(_MOST_REPEATS):
+            # Every measurement may change the reference model's time, and with it the predictions.
+            doubt = "; ".join(self._doubts(evaluation, self._predictor.predict(architecture)))
+            if not doubt:
+                break
+            report(Progress(done=0.0, text=f"{doubt}; measuring it again"))
+            evaluation = self._evaluator.refine(architecture, evaluation, report)
+        return evaluation
 
-    def _over_budget(self, predictions: Mapping[str, "_ScorePrediction"]) -> Iterator[str]:
-        for name, predicted in predictions.items():
-            most, interval = self._budgets.get(name), predicted.prediction
-            if most is not None and interval.low > most:
-                yield (
-                    f"{name}: predicted at {interval.low:,.4g} to {interval.high:,.4g} "
-                    f"{predicted.unit}, above the budget of {most:,.4g} {predicted.unit}, and "
-                    f"therefore not measured (in cross-validation, {predicted.accuracy})"
-                )
+    def _doubts(
+        self, evaluation: Evaluation, predictions: Mapping[str, "_ScorePrediction"]
+    ) -> Iterator[str]:
+        """Yield why a measurement is to be made again at once.
+
+        A provisional score is no reason: it is measured again later, when the machine is quieter.
+        """
+        settled = [score for score in evaluation.scores if not score.provisional]
+        yield from _far(settled, predictions)
+        for name in judge(self._spec, settled).unsure:
+            yield f"{name} is too close to its limit to tell"
+
+    def _sentence(self, name: str, predicted: "_ScorePrediction") -> str:
+        interval, unit = predicted.absolute, predicted.unit
+        return (
+            f"{name}: predicted at {interval.low:,.4g} to {interval.high:,.4g} {unit}, above the "
+            f"limit of {self._limits[name]:,.4g} {unit}, and therefore not measured (in "
+            f"cross-validation, {predicted.accuracy})"
+        )
 
 
 @dataclass(slots=True, kw_only=True)
 class _Measured:
-    """The measured values of a score, and the workload parts of the measured candidates."""
+    """The measured values of a score, and the workload parts of the measured candidates.
+
+    For a time, the values are ratios to the reference model, which do not change when its time
+    becomes known better. `calibration` then identifies that time.
+    """
 
     unit: str = ""
+    calibration: CalibrationKey | None = None
     parts: list[Parts] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ScorePrediction:
+    """The prediction of a score.
+
+    Attributes:
+        prediction: The prediction, as far as it can be compared with another measurement on the
+            same device.
+        absolute: The prediction with the error of the reference model's time, for comparison with
+            a limit.
+        is_settled: Whether the reference model's time is certain enough for limits to be enforced.
+        unit: The unit of the score.
+        accuracy: The accuracy of the model in cross-validation.
+    """
+
     prediction: Prediction
+    absolute: Prediction
+    is_settled: bool
     unit: str
     accuracy: Accuracy
 
 
 class _Predictor:
-    """Models of the scores that a study asks for, refitted when more candidates have ended."""
+    """Models of the scores that a study asks for, refitted when the measurements have changed."""
 
-    def __init__(self, evaluator: Evaluator, spec: StudySpec, store: Store) -> None:
+    def __init__(self, evaluator: Refinable, spec: StudySpec, store: Store) -> None:
         self._fingerprint = evaluator.fingerprint
         self._study = spec.name
         self._deployment = Deployment(
@@ -118,7 +181,10 @@ class _Predictor:
         self._store = store
         # The architectures predicted by this process whose trials have not been read yet, by hash.
         self._predicted: dict[str, Architecture] = {}
+        # The parts of the measured architectures, by hash and score.
+        self._parts: dict[str, dict[str, Parts]] = {}
         self._seen: set[int] = set()
+        self._revision = 0
         self._measured = {
             name: _Measured()
             for name in asked_scores(spec)
@@ -131,69 +197,99 @@ class _Predictor:
         self._learn()
         self._predicted[architecture_hash(architecture)] = architecture
         return {
-            name: _ScorePrediction(
-                prediction=model.predict(parts_of(name, architecture, self._deployment)),
-                unit=self._measured[name].unit,
-                accuracy=model.accuracy,
-            )
+            name: self._score_prediction(name, model, architecture)
             for name, model in self._models.items()
             if _is_accurate(model.accuracy)
         }
 
+    def _score_prediction(
+        self, name: str, model: LatencyModel, architecture: Architecture
+    ) -> _ScorePrediction:
+        measured = self._measured[name]
+        prediction = model.predict(parts_of(name, architecture, self._deployment))
+        absolute, is_settled = prediction, True
+        if measured.calibration is not None:
+            calibration = self._store.calibration(measured.calibration)
+            assert calibration is not None, "stored scores depend on it"
+            prediction = prediction.scaled(calibration.milliseconds)
+            error = prediction.value * calibration.interval.half_width
+            absolute = Prediction(
+                value=prediction.value, margin=math.hypot(prediction.margin, error)
+            )
+            is_settled = calibration.is_settled
+        return _ScorePrediction(
+            prediction=prediction,
+            absolute=absolute,
+            is_settled=is_settled,
+            unit=measured.unit,
+            accuracy=model.accuracy,
+        )
+
     def _learn(self) -> None:
-        ended = set(self._store.numbers(self._study, END_STATES))
-        new = ended - self._seen
-        if not new or not self._measured:
+        if not self._measured:
+            return
+        before = {name: list(measured.values) for name, measured in self._measured.items()}
+        revision = self._store.revision(self._study)
+        if revision != self._revision:
+            # Ended candidates were measured again, or are to be resumed.
+            self._revision = revision
+            self._seen.clear()
+            for measured in self._measured.values():
+                measured.parts.clear()
+                measured.values.clear()
+        new = set(self._store.numbers(self._study, END_STATES)) - self._seen
+        if not new:
             return
         trials = self._store.trials(self._study, numbers=new if self._seen else None)
-        self._seen = ended
-        before = [len(measured.values) for measured in self._measured.values()]
+        self._seen |= new
         for trial in trials:
             if trial.number in new:
                 assert trial.model is not None
                 predicted = self._predicted.pop(trial.model.hash, None)
                 if self._is_measured(trial):
-                    self._add(trial, predicted or self._store.architecture(trial.model.hash))
-        for (name, measured), count in zip(self._measured.items(), before, strict=True):
-            if len(measured.values) > count and len(measured.values) >= MIN_MEASUREMENTS:
+                    self._add(trial, predicted)
+        for name, measured in self._measured.items():
+            if measured.values == before[name]:
+                continue
+            if len(measured.values) >= MIN_MEASUREMENTS:
                 self._models[name] = LatencyModel(measured.parts, measured.values)
+            else:
+                self._models.pop(name, None)
 
     def _is_measured(self, trial: Trial) -> bool:
         """Return whether this evaluator measured the trial itself; times differ between devices."""
         runs = [run.fingerprint for run in trial.stages]
         return trial.duplicate_of is None and self._fingerprint in runs
 
-    def _add(self, trial: Trial, architecture: Architecture) -> None:
+    def _add(self, trial: Trial, predicted: Architecture | None) -> None:
+        assert trial.model is not None
+        digest = trial.model.hash
+        if digest not in self._parts:
+            architecture = predicted or self._store.architecture(digest)
+            self._parts[digest] = {
+                name: parts_of(name, architecture, self._deployment) for name in self._measured
+            }
         for score in trial.scores:
-            if score.name in self._measured and score.value > 0:
+            if score.name in self._measured and score.value > 0 and not score.provisional:
                 measured = self._measured[score.name]
                 measured.unit = score.unit
-                measured.parts.append(parts_of(score.name, architecture, self._deployment))
-                measured.values.append(score.value)
+                measured.calibration = (
+                    None if score.measured is None else score.measured.calibration
+                )
+                measured.parts.append(self._parts[digest][score.name])
+                measured.values.append(
+                    score.value if score.measured is None else score.measured.ratio
+                )
 
 
 def _is_accurate(accuracy: Accuracy) -> bool:
     return accuracy.r2 >= _LEAST_R2 and accuracy.within_tenth >= _LEAST_WITHIN_TENTH
 
 
-def _far(evaluation: Evaluation, predictions: Mapping[str, _ScorePrediction]) -> Iterator[str]:
-    for score in evaluation.scores:
+def _far(scores: Sequence[Score], predictions: Mapping[str, _ScorePrediction]) -> Iterator[str]:
+    for score in scores:
         if score.name in predictions:
             prediction = predictions[score.name].prediction
             if abs(score.value - prediction.value) > _FAR * prediction.margin:
                 found, expected = f"{score.value:.4g}", f"{prediction.value:.4g}"
                 yield f"{score.name}: {found} is far from its prediction, {expected}"
-
-
-def _median(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Return the median of each score, with all measurements in order."""
-    scores = zip(*(evaluation.scores for evaluation in evaluations), strict=True)
-    return Evaluation(
-        scores=tuple(
-            sorted(scored, key=lambda score: score.value)[len(scored) // 2] for scored in scores
-        ),
-        seconds=sum(evaluation.seconds for evaluation in evaluations),
-        measurements=tuple(
-            measurement for evaluation in evaluations for measurement in evaluation.measurements
-        ),
-    )

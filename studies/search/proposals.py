@@ -3,7 +3,7 @@
 import contextlib
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ from search_space.space.space_definition import check_sizes
 from studies.owner import is_lost, this_process
 from studies.records import Trial
 from studies.search.samplers import make_sampler
-from studies.spec.budgets import excesses
+from studies.spec.limits import excesses
 from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 
@@ -108,14 +108,26 @@ class Proposals:
         if trial.kind == "reference":
             self._tell_reference(trial, architecture)
             return
-        # Another process that caught up may have told it already.
+        assert trial.optuna_number is not None
+        told = self._study.get_trials(deepcopy=False)[trial.optuna_number]
+        if told.state.is_finished():
+            self._tell_change(trial, told, architecture)
+            return
+        # Another process that caught up may have told it meanwhile.
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             self._tell_candidate(trial, architecture)
 
-    def catch_up(self) -> None:
-        """Tell the sampler about trials whose process died before it could do so."""
+    def catch_up(self, apart_from: Callable[[Trial], bool] = lambda _: False) -> None:
+        """Tell the sampler about the ended trials that it was not told about.
+
+        They are those whose process died before it could do so, and those whose times were to be
+        measured again first.
+
+        Args:
+            apart_from: Returns whether the sampler is to learn of a trial later.
+        """
         for reference in self._store.trials(self._spec.name, "reference"):
-            if reference.outcome is not None:
+            if reference.outcome is not None and not apart_from(reference):
                 self._tell_reference(reference, self._architecture(reference))
         trials = {trial.optuna_number: trial for trial in self._store.trials(self._spec.name)}
         for asked in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -123,7 +135,7 @@ class Proposals:
             if trial is None:
                 if _is_left_over(asked):
                     self._study.tell(asked.number, state=TrialState.FAIL)
-            elif trial.outcome is not None and _owner_is_gone(trial):
+            elif trial.outcome is not None and _owner_is_gone(trial) and not apart_from(trial):
                 self.tell(trial, self._architecture(trial))
 
     def _check_is_ours(self) -> None:
@@ -147,6 +159,30 @@ class Proposals:
         asked.set_user_attr("nas", _identity(trial))
         values, state = self._result(trial)
         self._study.tell(asked, values, state=state, skip_if_finished=True)
+
+    def _tell_change(self, trial: Trial, told: FrozenTrial, architecture: Architecture) -> None:
+        """Tell the sampler that a trial has ended differently from what it was told before.
+
+        Optuna does not change finished trials, so it gets a second one with the same parameters.
+        """
+        values, state = self._result(trial)
+        if told.state == state and told.values == values:
+            return
+        with_same = [
+            each for each in self._study.get_trials(deepcopy=False) if each.params == told.params
+        ]
+        if any(each.state == state and each.values == values for each in with_same):
+            return
+        self._study.add_trial(
+            create_trial(
+                state=state,
+                values=values,
+                params=told.params,
+                distributions=told.distributions,
+                constraints=self._constraints(trial, architecture),
+                user_attrs={"nas": _identity(trial)},
+            )
+        )
 
     def _tell_reference(self, trial: Trial, architecture: Architecture) -> None:
         parameters = encode(self._spec.space, architecture)
@@ -189,7 +225,7 @@ class Proposals:
                 return None, TrialState.FAIL
 
     def _constraints(self, trial: Trial, architecture: Architecture) -> dict[str, float]:
-        """Return the excess over each rule and budget: at most 0 where it is kept.
+        """Return the excess over each rule and limit: at most 0 where it is kept.
 
         All complete trials have the same names.
         """

@@ -1,7 +1,7 @@
 """The stages of a trial, from cheap to expensive, and the outcome that they lead to."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from evaluators.cache import Cached
 from evaluators.evaluator import (
@@ -11,15 +11,17 @@ from evaluators.evaluator import (
     Evaluator,
     Infeasible,
     Progress,
+    Refinable,
     Report,
     Score,
 )
 from evaluators.scores import LOSS
 from search_space.architecture import Architecture
 from studies.records import Outcome, StageRun, Trial, TrialKind
-from studies.search.events import Listener, StageEnded, StageProgress, StageStarted
+from studies.search.complete_trials import CompleteTrials
+from studies.search.events import Listener, Remark, StageEnded, StageProgress, StageStarted
 from studies.search.interrupts import Interrupts
-from studies.search.predictions import PredictionGuided, is_predictable
+from studies.search.predictions import PredictedOverLimit, PredictionGuided, is_predictable
 from studies.search.rungs import (
     Finisher,
     RungResult,
@@ -27,7 +29,7 @@ from studies.search.rungs import (
     estimated_loss,
     loss_after,
 )
-from studies.spec.budgets import over_budget
+from studies.spec.limits import judge
 from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 
@@ -43,8 +45,8 @@ class Stages:
         evaluators: The evaluators, from cheap to expensive. A candidate is predicted before it is
             measured (see `PredictionGuided`), and every evaluation is cached.
         store: The database.
+        complete: The complete candidates of the study.
         listener: Receives the events of the stages.
-        interrupts: Decides when Ctrl-C is raised.
     """
 
     def __init__(
@@ -52,18 +54,17 @@ class Stages:
         spec: StudySpec,
         evaluators: Sequence[Evaluator],
         store: Store,
+        complete: CompleteTrials,
         listener: Listener,
-        interrupts: Interrupts,
     ) -> None:
         stages = [each.stage for each in evaluators]
         assert len(set(stages)) == len(stages), "each evaluator has its own stage"
         self._spec = spec
-        interruptible: list[Evaluator] = [Interruptible(each, interrupts) for each in evaluators]
         by_kind: dict[TrialKind, list[Evaluator]] = {
-            "reference": interruptible,
+            "reference": list(evaluators),
             "candidate": [
                 PredictionGuided(each, spec, store) if is_predictable(each) else each
-                for each in interruptible
+                for each in evaluators
             ],
         }
         self._evaluators = {
@@ -72,7 +73,7 @@ class Stages:
         }
         self._store = store
         self._listener = listener
-        self._finishers = _Finishers(spec, store)
+        self._complete = complete
 
     def run(self, trial: Trial, architecture: Architecture) -> Outcome:
         """Run the stages in order and stop at the first one that settles the trial.
@@ -102,7 +103,14 @@ class Stages:
                     curve=tuple(report.curve),
                 )
             except Infeasible as infeasible:
-                return Outcome(state="infeasible", stage=evaluator.stage, reason=str(infeasible))
+                return Outcome(
+                    state="infeasible",
+                    stage=evaluator.stage,
+                    reason=str(infeasible),
+                    exceeded=infeasible.exceeded
+                    if isinstance(infeasible, PredictedOverLimit)
+                    else {},
+                )
             except _Stopped as stopped:
                 return Outcome(
                     state="stopped",
@@ -111,9 +119,14 @@ class Stages:
                     curve=tuple(report.curve),
                     estimated_loss=stopped.estimated_loss,
                 )
-            reason = over_budget(self._spec, evaluation.scores)
-            if is_candidate and reason is not None:
-                return Outcome(state="infeasible", stage=evaluator.stage, reason=reason)
+            judgement = judge(self._spec, evaluation.scores)
+            if is_candidate and judgement.exceeded:
+                return Outcome(
+                    state="infeasible",
+                    stage=evaluator.stage,
+                    reason=judgement.reason,
+                    exceeded=judgement.exceeded,
+                )
             scores |= {score.name: score for score in evaluation.scores}
         return Outcome(state="complete")
 
@@ -132,20 +145,36 @@ class Stages:
             run = StageRun(stage=stage, fingerprint=evaluator.fingerprint, seconds=seconds)
             self._store.leave(trial, run, finished=finished)
         self._listener(StageEnded(trial=trial, stage=stage, evaluation=evaluation, seconds=seconds))
+        for remark in evaluation.remarks:
+            self._listener(Remark(text=remark))
         return evaluation
 
     def _ladder(self, scores: Mapping[str, Score]) -> "_Ladder | None":
-        """Return the rungs of the training; None unless all objectives but the loss are known."""
+        """Return the rungs of the training; None unless all other objectives are known for sure."""
         names = [objective.name for objective in self._spec.objectives]
         others = [name for name in names if name != LOSS]
         if LOSS not in names or not all(name in scores for name in others):
             return None
-        bounds = tuple(_lower_bound(scores[name]) for name in others)
-        return _Ladder(self._spec, self._finishers, bounds)
+        if any(scores[name].provisional for name in others):
+            return None
+        bounds = {name: _lower_bound(scores[name]) for name in others}
+        return _Ladder(self._spec, self._complete, bounds)
 
 
 def _lower_bound(score: Score) -> float:
     return score.value if score.low is None else score.low
+
+
+def interruptible_evaluator(evaluator: Evaluator, interrupts: Interrupts) -> Evaluator:
+    """Return the evaluator such that Ctrl-C interrupts it while it works.
+
+    Args:
+        evaluator: The evaluator. If it is `Refinable`, so is the result.
+        interrupts: Decides when Ctrl-C is raised.
+    """
+    if isinstance(evaluator, Refinable):
+        return InterruptibleRefinable(evaluator, interrupts)
+    return Interruptible(evaluator, interrupts)
 
 
 class Interruptible:
@@ -164,13 +193,32 @@ class Interruptible:
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
+        with self._interrupts.immediate():
+            return self._evaluator.evaluate(architecture, self._uninterrupted(report))
 
+    def _uninterrupted(self, report: Report) -> Report:
         def report_uninterrupted(progress: Progress) -> None:
             with self._interrupts.deferred_again():
                 report(progress)
 
+        return report_uninterrupted
+
+
+class InterruptibleRefinable(Interruptible):
+    """An `Interruptible` that wraps a `Refinable`, and is one."""
+
+    def __init__(self, evaluator: Refinable, interrupts: Interrupts) -> None:
+        super().__init__(evaluator, interrupts)
+        self._refinable = evaluator
+
+    def refine(self, architecture: Architecture, earlier: Evaluation, report: Report) -> Evaluation:
+        """Measure again with the wrapped evaluator; see `Refinable.refine`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
         with self._interrupts.immediate():
-            return self._evaluator.evaluate(architecture, report_uninterrupted)
+            return self._refinable.refine(architecture, earlier, self._uninterrupted(report))
 
 
 class _Stopped(Exception):
@@ -182,41 +230,14 @@ class _Stopped(Exception):
         self.estimated_loss = estimated
 
 
-class _Finishers:
-    """The complete candidates of a study from all processes; each is read once."""
-
-    def __init__(self, spec: StudySpec, store: Store) -> None:
-        self._spec = spec
-        self._store = store
-        self._trials: dict[int, Trial] = {}
-
-    def at(self, tokens: float) -> list[Finisher]:
-        """Return the candidates whose training reached this number of tokens."""
-        numbers = self._store.numbers(self._spec.name, ["complete"])
-        new = [number for number in numbers if number not in self._trials]
-        if new:
-            found = self._store.trials(self._spec.name, numbers=new if self._trials else None)
-            self._trials |= {trial.number: trial for trial in found if trial.state == "complete"}
-        others = [item.name for item in self._spec.objectives if item.name != LOSS]
-        return [
-            Finisher(
-                number=trial.number,
-                rung_result=RungResult(
-                    loss=loss, others=tuple(trial.values[name] for name in others)
-                ),
-                final_loss=trial.values[LOSS],
-            )
-            for trial in self._trials.values()
-            if (loss := loss_after(trial.curve, tokens)) is not None
-        ]
-
-
 class _Ladder:
     """The rungs of one candidate's training."""
 
-    def __init__(self, spec: StudySpec, finishers: _Finishers, others: tuple[float, ...]) -> None:
+    def __init__(
+        self, spec: StudySpec, complete: CompleteTrials, others: Mapping[str, float]
+    ) -> None:
         self._proxy = spec.proxy
-        self._finishers = finishers
+        self._complete = complete
         self._others = others
         self._ahead = list(spec.proxy.rungs)
 
@@ -228,9 +249,9 @@ class _Ladder:
             if loss is None:
                 return
             fraction = self._ahead.pop(0)
-            rung_result = RungResult(loss=loss, others=self._others)
+            rung_result = RungResult(loss=loss, others=tuple(self._others.values()))
             rival = dominating_finisher(
-                rung_result, self._finishers.at(tokens), self._proxy.rung_margin
+                rung_result, self._finishers(tokens), self._proxy.rung_margin
             )
             if rival is not None:
                 raise _Stopped(
@@ -238,6 +259,21 @@ class _Ladder:
                     f"bits/byte; trial {rival.number}, which is at least as good in all other "
                     f"objectives, had {rival.rung_result.loss:.4g}",
                     estimated_loss(rung_result, rival),
+                )
+
+    def _finishers(self, tokens: float) -> Iterator[Finisher]:
+        """Yield the candidates whose training reached this number of tokens.
+
+        Those whose other objectives are provisional decide nothing.
+        """
+        for trial in self._complete.read():
+            loss = loss_after(trial.curve, tokens)
+            if loss is not None and not trial.provisional(self._others):
+                others = tuple(trial.values[name] for name in self._others)
+                yield Finisher(
+                    number=trial.number,
+                    rung_result=RungResult(loss=loss, others=others),
+                    final_loss=trial.values[LOSS],
                 )
 
 

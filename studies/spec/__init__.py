@@ -1,1 +1,1 @@
-"""Declare a study: the study file, its budgets and its reference models."""
+"""Declare a study: the study file, its limits and its reference models."""

@@ -1,16 +1,20 @@
 """The settings that changed in a study file since its study was started."""
 
 import json
+import re
 from collections.abc import Iterator
 
 from search_space.architecture import architecture_hash
 from studies.spec.study_spec import StudySpec
 
+_LIMIT = re.compile(r"(objectives|constraints)\[\d+\]\.max")
+
 
 def difference(old: StudySpec, new: StudySpec) -> tuple[str, ...]:
     """Return one clause for each setting that differs between a stored study and its file.
 
-    The number of trials and the database may change without making it a different study.
+    The number of trials, the database and the limits of scores may change without making it a
+    different study: ended candidates are judged again.
 
     Args:
         old: The specification in the database.
@@ -26,7 +30,26 @@ def difference(old: StudySpec, new: StudySpec) -> tuple[str, ...]:
         for path in paths
         if (old_value := before.get(path, "nothing")) != (new_value := after.get(path, "nothing"))
         and path not in ("trials", "storage")
+        and not _LIMIT.fullmatch(path)
     )
+
+
+def check_unchanged(stored: StudySpec, spec: StudySpec) -> None:
+    """Check that a study file still describes the study that was started.
+
+    Args:
+        stored: The specification in the database, with its paired reference filled in.
+        spec: The specification in the file, with its paired reference filled in.
+
+    Raises:
+        ValueError: A setting differs that `difference` reports.
+    """
+    changes = difference(stored, spec)
+    if changes:
+        raise ValueError(
+            f"name: '{spec.name}' is a study that was started with other settings: "
+            f"{'; '.join(changes)}; choose another name, or start it again with nas run --restart"
+        )
 
 
 def _settings(spec: StudySpec) -> dict[str, object]:

@@ -77,8 +77,8 @@ class Objective(StrictModel):
 
     Attributes:
         name: The name of the score; see `evaluators.scores`.
-        max: The budget, in the unit of the score and above 0. A candidate above it is infeasible.
-            None sets no budget.
+        max: The limit, in the unit of the score and above 0. A candidate that is certainly above
+            it is infeasible. None sets no limit.
     """
 
     name: str
@@ -90,7 +90,8 @@ class Constraint(StrictModel):
 
     Attributes:
         name: The name of the score; see `evaluators.scores`.
-        max: The budget, in the unit of the score and above 0. A candidate above it is infeasible.
+        max: The limit, in the unit of the score and above 0. A candidate that is certainly above
+            it is infeasible.
     """
 
     name: str
@@ -179,8 +180,9 @@ class DeviceSettings(StrictModel):
         llama_bench: The path of the program llama-bench, for the runner `llama.cpp` only. None
             looks it up in PATH.
         reference: The model that every candidate is timed interleaved with; see `paired_reference`.
-        precision: Half the width of the 95 % confidence interval, as a fraction (above 0 and below
-            1) of the score, at which timing stops.
+        precision: Half the width of the 95 % confidence interval of a candidate's time relative to
+            the reference model's, as a fraction (above 0 and below 1), above which a time is
+            provisional: it decides nothing and is measured again.
         seconds: Time limit per candidate, in seconds, above 0 and at most 3,600.
     """
 
@@ -188,7 +190,7 @@ class DeviceSettings(StrictModel):
     threads: int = Field(default=1, ge=1, le=1_024)
     llama_bench: str | None = None
     reference: str | None = None
-    precision: float = Field(default=0.02, gt=0, lt=1)
+    precision: float = Field(default=0.05, gt=0, lt=1)
     seconds: float = Field(default=20.0, gt=0, le=3_600)
 
     @property

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from evaluators.evaluator import CurvePoint, FailureKind, Score
 from studies.owner import Owner, is_lost, this_process
 from studies.records import TRANSIENT_FAILURES, ConfirmationKey, ConfirmationRun
+from studies.storage.calibrations import read_calibration_keys
 from studies.storage.database import Database
-from studies.storage.evaluation_cache import read_curve, read_score
+from studies.storage.evaluation_cache import SCORE_COLUMNS, read_curve, read_score
 from studies.storage.schema import EVALUATIONS, REPEATS, SCORES, TRIALS
 
 
@@ -114,9 +115,14 @@ def read_confirmation_runs(connection: sa.Connection, study: int) -> tuple[Confi
         return ()
     prints = {row.fingerprint for row in rows}
     scores: dict[tuple[str, str], list[Score]] = defaultdict(list)
-    found = sa.select(SCORES).where(SCORES.c.fingerprint.in_(prints)).order_by(SCORES.c.position)
-    for score in connection.execute(found):
-        scores[score.fingerprint, score.architecture].append(read_score(score))
+    keys = read_calibration_keys(connection)
+    found = (
+        sa.select(SCORES.c.fingerprint, SCORES.c.architecture, *SCORE_COLUMNS)
+        .where(SCORES.c.fingerprint.in_(prints))
+        .order_by(SCORES.c.position)
+    )
+    for fingerprint, architecture, *score in connection.execute(found):
+        scores[fingerprint, architecture].append(read_score(score, keys))
     curves: dict[tuple[str, str], tuple[CurvePoint, ...]] = {
         (row.fingerprint, row.architecture): read_curve(row.curve)
         for row in connection.execute(

@@ -2,18 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from evaluators.evaluator import CurvePoint, Evaluation, Score
+from evaluators.calibration import CalibrationKey
+from evaluators.evaluator import CalibratedRatio, CurvePoint, Evaluation, Score
 from hardware.environment import Environment
 from hardware.measurement import Disturbance, Measurement, parse_workload
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.costs import parameter_counts
+from studies.storage import changes
+from studies.storage.calibrations import (
+    calibration_id,
+    read_calibration,
+    read_calibration_keys,
+)
 from studies.storage.database import Database
 from studies.storage.schema import ARCHITECTURES, ENVIRONMENTS, EVALUATIONS, MEASUREMENTS, SCORES
 
@@ -39,6 +46,7 @@ class DatabaseCache:
         """Store an evaluation in one transaction; see `EvaluationCache.save_evaluation`."""
         key = {"fingerprint": fingerprint, "architecture": architecture_hash(architecture)}
         with self.database.write() as connection:
+            changes.lock_evaluations(connection)
             save_architecture(self.database, connection, architecture)
             if not self.database.insert_new(
                 connection,
@@ -49,12 +57,34 @@ class DatabaseCache:
                 evaluated_at=datetime.now(UTC),
             ):
                 return
-            for position, score in enumerate(evaluation.scores):
-                row = key | {"position": position} | asdict(score)
-                connection.execute(SCORES.insert().values(row))
-            for position, placed in enumerate(_placed(evaluation.measurements)):
-                row = key | {"position": position} | self._measurement_row(connection, placed)
-                connection.execute(MEASUREMENTS.insert().values(row))
+            self._insert_details(connection, key, evaluation)
+
+    def replace_evaluation(
+        self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
+    ) -> None:
+        """Replace a stored evaluation in one transaction; see `EvaluationCache`."""
+        key = {"fingerprint": fingerprint, "architecture": architecture_hash(architecture)}
+        with self.database.write() as connection:
+            changes.lock_evaluations(connection)
+            for table in (SCORES, MEASUREMENTS):
+                connection.execute(table.delete().where(_belongs_to(table, key)))
+            connection.execute(
+                EVALUATIONS.update()
+                .where(_belongs_to(EVALUATIONS, key))
+                .values(seconds=evaluation.seconds)
+            )
+            self._insert_details(connection, key, evaluation)
+            changes.mark_changed(connection, [fingerprint], key["architecture"])
+
+    def _insert_details(
+        self, connection: sa.Connection, key: dict[str, str], evaluation: Evaluation
+    ) -> None:
+        for position, score in enumerate(evaluation.scores):
+            row = key | {"position": position} | _score_row(connection, score)
+            connection.execute(SCORES.insert().values(row))
+        for position, placed in enumerate(_placed(evaluation.measurements)):
+            row = key | {"position": position} | self._measurement_row(connection, placed)
+            connection.execute(MEASUREMENTS.insert().values(row))
 
     def _measurement_row(self, connection: sa.Connection, placed: "_Placed") -> dict[str, Any]:
         measurement, disturbance = placed.measurement, placed.measurement.disturbance
@@ -74,6 +104,10 @@ class DatabaseCache:
             "model_bytes": measurement.model_bytes,
             "environment_after": self._save_environment(connection, measurement.environment_after),
             "disturbance": None if disturbance is None else json.dumps(asdict(disturbance)),
+            "waited_ns": None
+            if measurement.waited_ns is None
+            else json.dumps(measurement.waited_ns),
+            "measured_at": measurement.measured_at,
             "reference_of": placed.reference_of,
         }
 
@@ -125,7 +159,10 @@ def read_evaluation(
     evaluation = connection.execute(rows(EVALUATIONS)).one_or_none()
     if evaluation is None:
         return None
-    scores = connection.execute(rows(SCORES).order_by(SCORES.c.position))
+    scores = connection.execute(
+        rows(SCORES).with_only_columns(*SCORE_COLUMNS).order_by(SCORES.c.position)
+    )
+    keys = read_calibration_keys(connection)
     before, after = ENVIRONMENTS.alias(), ENVIRONMENTS.alias()
     measurements = connection.execute(
         rows(MEASUREMENTS)
@@ -135,16 +172,84 @@ def read_evaluation(
         .order_by(MEASUREMENTS.c.position)
     ).all()
     return Evaluation(
-        scores=tuple(read_score(row) for row in scores),
+        scores=tuple(read_score(row, keys) for row in scores),
         seconds=evaluation.seconds,
         measurements=_read_measurements(measurements),
         curve=read_curve(evaluation.curve),
     )
 
 
-def read_score(row: sa.Row[Any]) -> Score:
-    """Read a row of SCORES."""
-    return Score(name=row.name, value=row.value, unit=row.unit, low=row.low, high=row.high)
+def count_runs(connection: sa.Connection, fingerprint: str, architecture: str) -> int:
+    """Return how often an architecture was measured: the most measurements of one workload."""
+    of_workload = (
+        sa.select(sa.func.count().label("runs"))
+        .where(MEASUREMENTS.c.fingerprint == fingerprint)
+        .where(MEASUREMENTS.c.architecture == architecture)
+        .where(MEASUREMENTS.c.reference_of.is_(None))
+        .group_by(MEASUREMENTS.c.workload)
+        .subquery()
+    )
+    return connection.scalar(sa.select(sa.func.max(of_workload.c.runs))) or 0
+
+
+SCORE_COLUMNS = (
+    SCORES.c.name,
+    SCORES.c.value,
+    SCORES.c.unit,
+    SCORES.c.low,
+    SCORES.c.high,
+    SCORES.c.provisional,
+    SCORES.c.calibration,
+    SCORES.c.ratio,
+    SCORES.c.ratio_low,
+    SCORES.c.ratio_high,
+)
+
+
+def read_score(row: Sequence[Any], keys: Mapping[int, CalibrationKey]) -> Score:
+    """Read the columns SCORE_COLUMNS of a row.
+
+    Args:
+        row: The values, in the order of the columns.
+        keys: What the calibrations of the database apply to, by id.
+    """
+    name, value, unit, low, high, provisional, calibration, ratio, ratio_low, ratio_high = row
+    return Score(
+        name=name,
+        value=value,
+        unit=unit,
+        low=low,
+        high=high,
+        provisional=provisional,
+        measured=None
+        if calibration is None
+        else CalibratedRatio(
+            calibration=keys[calibration], ratio=ratio, low=ratio_low, high=ratio_high
+        ),
+    )
+
+
+def _score_row(connection: sa.Connection, score: Score) -> dict[str, Any]:
+    row = {name: getattr(score, name) for name in ("name", "value", "unit", "low", "high")}
+    row["provisional"] = score.provisional
+    measured = score.measured
+    if measured is None:
+        return row
+    row["calibration"] = calibration_id(connection, measured.calibration)
+    row["ratio"], row["ratio_low"], row["ratio_high"] = measured.ratio, measured.low, measured.high
+    # Another process may have changed the calibration since this score was computed.
+    calibration = read_calibration(connection, measured.calibration)
+    assert calibration is not None, "its timings were added before the score was computed"
+    row["value"], row["low"], row["high"] = calibration.convert(
+        measured.ratio, measured.low, measured.high
+    )
+    return row
+
+
+def _belongs_to(table: sa.Table, key: Mapping[str, str]) -> sa.ColumnElement[bool]:
+    return (table.c.fingerprint == key["fingerprint"]) & (
+        table.c.architecture == key["architecture"]
+    )
 
 
 def curve_text(curve: Sequence[CurvePoint]) -> str:
@@ -204,6 +309,8 @@ def _read_measurement(row: sa.Row[Any], reference: Measurement | None) -> Measur
         model_bytes=row.model_bytes,
         environment_after=None if row.after_json is None else read_environment(row.after_json),
         disturbance=None if row.disturbance is None else Disturbance(**json.loads(row.disturbance)),
+        waited_ns=None if row.waited_ns is None else tuple(json.loads(row.waited_ns)),
+        measured_at=row.measured_at,
         reference=reference,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from hardware.measurement import running_ns, warm
 from studies.records import Evidence, ReferenceTime
 from studies.storage.evaluation_cache import read_environment
 from studies.storage.schema import ENVIRONMENTS, EVALUATIONS, MEASUREMENTS, STAGES, TRIALS
@@ -63,7 +64,13 @@ def read_reference_times(
     """
     rows = connection.execute(
         of_stages(
-            sa.select(STAGES.c.trial, MEASUREMENTS.c.workload, MEASUREMENTS.c.samples_ns),
+            sa.select(
+                STAGES.c.trial,
+                MEASUREMENTS.c.workload,
+                MEASUREMENTS.c.samples_ns,
+                MEASUREMENTS.c.waited_ns,
+                MEASUREMENTS.c.window,
+            ),
             MEASUREMENTS,
         )
         .join(
@@ -76,8 +83,11 @@ def read_reference_times(
         .order_by(EVALUATIONS.c.evaluated_at, STAGES.c.trial, MEASUREMENTS.c.position)
     ).all()
     found: dict[tuple[int, str], ReferenceTime] = {}
-    for trial, workload, samples_ns, evaluated_at in rows:
-        median_ms = float(np.median(json.loads(samples_ns))) / 1e6
+    for trial, workload, samples_ns, waited_ns, window, evaluated_at in rows:
+        running = running_ns(
+            json.loads(samples_ns), None if waited_ns is None else json.loads(waited_ns)
+        )
+        median_ms = float(np.median(warm(running.reshape(-1, window or 1)))) / 1e6
         time = ReferenceTime(trial=trial, workload=workload, at=evaluated_at, median_ms=median_ms)
         found.setdefault((trial, workload), time)
     return tuple(found.values())

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from evaluators.evaluator import Progress
 from search_space.architecture import Architecture
 from studies.records import Outcome, StageRun, Trial
+from studies.storage.changes import exceeded_text
 from studies.storage.claims import update_trial
 from studies.storage.database import Database
 from studies.storage.evaluation_cache import curve_text, save_architecture
@@ -112,6 +113,7 @@ def end(
         reason=outcome.reason,
         curve=curve_text(outcome.curve),
         estimated_loss=outcome.estimated_loss,
+        exceeded=exceeded_text(outcome),
         duplicate_of=None if earlier_duplicate is None else earlier_duplicate.number,
         progress=None,
         progress_text=None,

@@ -72,6 +72,24 @@ def _evaluation_key() -> list[SchemaItem]:
     ]
 
 
+# How long reference models take. The estimate changes with every timing, and with it the scores.
+CALIBRATIONS = sa.Table(
+    "nas_calibrations",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("device", sa.Text, nullable=False),
+    sa.Column("reference", sa.Text, nullable=False),
+    sa.Column("workload", sa.Text, nullable=False),
+    sa.Column("timings", sa.Text, nullable=False),  # JSON: [{"at": seconds, ...}, ...]
+    sa.Column("milliseconds", sa.Double, nullable=False),
+    sa.Column("low", sa.Double, nullable=False),
+    sa.Column("high", sa.Double, nullable=False),
+    # How far repeated measurements of one candidate differ on this device.
+    sa.Column("repeats", sa.Integer, nullable=False),
+    sa.Column("variance", sa.Double, nullable=False),
+    sa.UniqueConstraint("device", "reference", "workload"),
+)
+
 SCORES = sa.Table(
     "nas_scores",
     METADATA,
@@ -81,6 +99,12 @@ SCORES = sa.Table(
     sa.Column("unit", sa.Text, nullable=False),
     sa.Column("low", sa.Double),
     sa.Column("high", sa.Double),
+    sa.Column("provisional", sa.Boolean, nullable=False, server_default=sa.false()),
+    # For a time: the ratio that it was computed from, in its unit per ms of the reference model.
+    sa.Column("calibration", sa.ForeignKey(CALIBRATIONS.c.id)),
+    sa.Column("ratio", sa.Double),
+    sa.Column("ratio_low", sa.Double),
+    sa.Column("ratio_high", sa.Double),
 )
 
 ENVIRONMENTS = sa.Table(
@@ -109,6 +133,8 @@ MEASUREMENTS = sa.Table(
     sa.Column("model_bytes", sa.BigInteger),
     sa.Column("environment_after", sa.ForeignKey(ENVIRONMENTS.c.hash)),
     sa.Column("disturbance", sa.Text),  # JSON: {"steal": fraction, ...}
+    sa.Column("waited_ns", sa.Text),  # JSON: [ns, ...], one per sample
+    sa.Column("measured_at", sa.Double),  # seconds since 1970
     # For a measurement of the reference model: the position of the one it was interleaved with.
     sa.Column("reference_of", sa.Integer),
 )
@@ -147,6 +173,10 @@ TRIALS = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("duplicate_of", sa.Integer),
     sa.Column("estimated_loss", sa.Double),
+    # For a candidate above a limit, JSON: the lowest value that each such score may have, by name.
+    sa.Column("exceeded", sa.Text),
+    # Increases with every change of an ended trial or of its scores.
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
     sa.Column("curve", sa.Text, nullable=False),
     sa.Column("deaths", sa.Integer, nullable=False),
     sa.Column("progress", sa.Double),
@@ -231,8 +261,44 @@ def _add_repeats(connection: sa.Connection) -> None:
     repeats.create(connection)
 
 
+def _add_calibrations(connection: sa.Connection) -> None:
+    """Add calibrations, waiting times, provisional scores, and changes of ended trials."""
+    metadata = sa.MetaData()
+    calibrations = sa.Table(
+        "nas_calibrations",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("device", sa.Text, nullable=False),
+        sa.Column("reference", sa.Text, nullable=False),
+        sa.Column("workload", sa.Text, nullable=False),
+        sa.Column("timings", sa.Text, nullable=False),
+        sa.Column("milliseconds", sa.Double, nullable=False),
+        sa.Column("low", sa.Double, nullable=False),
+        sa.Column("high", sa.Double, nullable=False),
+        sa.Column("repeats", sa.Integer, nullable=False),
+        sa.Column("variance", sa.Double, nullable=False),
+        sa.UniqueConstraint("device", "reference", "workload"),
+    )
+    calibrations.create(connection)
+    double = sa.Double().compile(dialect=connection.dialect)
+    columns = {
+        "nas_measurements": ("waited_ns TEXT", f"measured_at {double}"),
+        "nas_scores": (
+            "provisional BOOLEAN NOT NULL DEFAULT FALSE",
+            "calibration INTEGER REFERENCES nas_calibrations (id)",
+            f"ratio {double}",
+            f"ratio_low {double}",
+            f"ratio_high {double}",
+        ),
+        "nas_trials": ("exceeded TEXT", "revision INTEGER NOT NULL DEFAULT 0"),
+    }
+    for table, added in columns.items():
+        for column in added:
+            connection.execute(sa.text(f"ALTER TABLE {table} ADD COLUMN {column}"))
+
+
 # Step n migrates from version n + 1 to n + 2. A released step is never edited.
-MIGRATIONS: tuple[Migration, ...] = (_pair_measurements, _add_repeats)
+MIGRATIONS: tuple[Migration, ...] = (_pair_measurements, _add_repeats, _add_calibrations)
 
 # The tables of Optuna 5. A database with these, ours and no others is a study database.
 _OPTUNA_TABLES = frozenset(

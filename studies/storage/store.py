@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import sqlalchemy as sa
 
+from evaluators.calibration import Calibration, CalibrationKey, ReferenceTiming
 from evaluators.evaluator import Evaluation, FailureKind, Progress
 from search_space.architecture import Architecture
 from search_space.strict import parse_json
@@ -25,11 +26,11 @@ from studies.records import (
     TrialKind,
     TrialState,
 )
-from studies.storage import claims, confirmation_jobs, running_trials
+from studies.storage import calibrations, changes, claims, confirmation_jobs, running_trials
 from studies.storage.database import Database, open_database, open_to_read
-from studies.storage.evaluation_cache import DatabaseCache, read_evaluation
+from studies.storage.evaluation_cache import DatabaseCache, count_runs, read_evaluation
 from studies.storage.evidence import read_evidence, read_reference_times
-from studies.storage.schema import ARCHITECTURES, STUDIES, TRIALS
+from studies.storage.schema import ARCHITECTURES, SCORES, STAGES, STUDIES, TRIALS
 from studies.storage.studies import (
     begin_study,
     delete_study,
@@ -37,7 +38,7 @@ from studies.storage.studies import (
     read_studies,
     study_id,
 )
-from studies.storage.trials import read_points, read_trials
+from studies.storage.trials import of_stages, read_points, read_trials
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -122,6 +123,37 @@ class Store:
         """Store an evaluation; see `EvaluationCache.save_evaluation`."""
         self._cache.save_evaluation(fingerprint, architecture, evaluation)
 
+    def replace_evaluation(
+        self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
+    ) -> None:
+        """Replace a stored evaluation; see `EvaluationCache.replace_evaluation`."""
+        self._cache.replace_evaluation(fingerprint, architecture, evaluation)
+
+    def calibration(self, key: CalibrationKey) -> Calibration | None:
+        """Return a calibration; see `CalibrationStore.calibration`."""
+        with self._database.read() as connection:
+            return calibrations.read_calibration(connection, key)
+
+    def calibrations(self, fingerprints: Collection[str]) -> tuple[Calibration, ...]:
+        """Return the calibrations that evaluations under these fingerprints depend on."""
+        with self._database.read() as connection:
+            return calibrations.read_calibrations(connection, fingerprints)
+
+    def add_timings(self, timings: Mapping[CalibrationKey, ReferenceTiming]) -> tuple[str, ...]:
+        """Add timings of a reference model; see `CalibrationStore.add_timings`."""
+        with self._database.write() as connection:
+            return calibrations.add_timings(connection, timings)
+
+    def add_repeat(self, key: CalibrationKey, variance: float) -> None:
+        """Learn from a repeat; see `CalibrationStore.add_repeat`."""
+        with self._database.write() as connection:
+            calibrations.add_repeat(connection, key, variance)
+
+    def forget_timings(self, key: CalibrationKey) -> None:
+        """Forget all timings of a calibration but the latest, so that the next ones decide."""
+        with self._database.write() as connection:
+            calibrations.forget_timings(connection, key)
+
     def add_study(self, name: str, spec: str) -> Study:
         """Return the study of this name, which is created if it does not exist.
 
@@ -198,6 +230,13 @@ class Store:
                 where &= TRIALS.c.number.in_(numbers)
             return read_trials(connection, where)
 
+    def changed_trials(self, study: str, revision: int) -> tuple[int, ...]:
+        """Return the ids of the ended trials that have changed since a revision was read."""
+        with self._database.read() as connection:
+            where = TRIALS.c.study == study_id(connection, study)
+            where &= TRIALS.c.revision > revision
+            return tuple(connection.scalars(sa.select(TRIALS.c.id).where(where)))
+
     def trials_since(
         self, study: str, last: int, open_trials: Collection[int]
     ) -> tuple[Trial, ...]:
@@ -271,6 +310,43 @@ class Store:
                 .order_by(TRIALS.c.number)
             )
             return tuple(rows)
+
+    def provisional_trials(self, study: str, scores: Collection[str]) -> tuple[Trial, ...]:
+        """Return the complete candidates and reference models with a provisional score.
+
+        Args:
+            study: The name of the study.
+            scores: The names of the scores that count.
+        """
+        with self._database.read() as connection:
+            provisional = of_stages(sa.select(STAGES.c.trial), SCORES).where(
+                SCORES.c.provisional, SCORES.c.name.in_(scores)
+            )
+            chosen = (TRIALS.c.study == study_id(connection, study)) & TRIALS.c.id.in_(provisional)
+            return read_trials(connection, chosen & (TRIALS.c.state == "complete"))
+
+    def runs(self, trial: Trial, fingerprint: str) -> int:
+        """Return how often a trial's architecture was measured under a fingerprint."""
+        assert trial.model is not None
+        with self._database.read() as connection:
+            return count_runs(connection, fingerprint, trial.model.hash)
+
+    def revision(self, study: str) -> int:
+        """Return a number that increases whenever an ended trial or its scores change."""
+        with self._database.read() as connection:
+            of_study = TRIALS.c.study == study_id(connection, study)
+            latest = sa.select(sa.func.max(TRIALS.c.revision)).where(of_study)
+            return connection.scalar(latest) or 0
+
+    def reopen(self, trial: Trial) -> bool:
+        """Let a refused trial be resumed; see `changes.reopen`."""
+        with self._database.write() as connection:
+            return changes.reopen(connection, trial)
+
+    def refuse(self, trial: Trial, outcome: Outcome) -> bool:
+        """End a complete or stopped trial as infeasible; see `changes.refuse`."""
+        with self._database.write() as connection:
+            return changes.refuse(connection, trial, outcome)
 
     def evaluations(self, trial: Trial) -> dict[str, Evaluation]:
         """Return the evaluations of a trial's finished stages, raw samples included, by stage."""

@@ -1,5 +1,6 @@
 """Reads trials from the database."""
 
+import json
 from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
@@ -9,7 +10,8 @@ import sqlalchemy as sa
 from evaluators.evaluator import CurvePoint, Progress, Score
 from studies.owner import Owner
 from studies.records import ModelSummary, Outcome, ScoredPoint, StageRun, Trial
-from studies.storage.evaluation_cache import read_curve
+from studies.storage.calibrations import read_calibration_keys
+from studies.storage.evaluation_cache import SCORE_COLUMNS, read_curve, read_score
 from studies.storage.schema import ARCHITECTURES, EVALUATIONS, SCORES, STAGES, STUDIES, TRIALS
 
 
@@ -52,14 +54,24 @@ def read_points(
         scores: The scores to read; a point has those of them that the trial has.
     """
     values: dict[int, dict[str, float]] = defaultdict(dict)
-    asked = of_stages(sa.select(STAGES.c.trial, SCORES.c.name, SCORES.c.value), SCORES)
+    provisional: dict[int, set[str]] = defaultdict(set)
+    columns = (STAGES.c.trial, SCORES.c.name, SCORES.c.value, SCORES.c.provisional)
+    asked = of_stages(sa.select(*columns), SCORES)
     found = connection.execute(asked.where(where, SCORES.c.name.in_(scores))).all()
-    for trial, name, value in found:
+    for trial, name, value, is_provisional in found:
         values[trial][name] = value
-    columns = (TRIALS.c.id, TRIALS.c.number, TRIALS.c.architecture, TRIALS.c.reason)
-    rows = connection.execute(sa.select(*columns).where(where).order_by(TRIALS.c.number)).all()
+        if is_provisional:
+            provisional[trial].add(name)
+    facts = (TRIALS.c.id, TRIALS.c.number, TRIALS.c.architecture, TRIALS.c.reason)
+    rows = connection.execute(sa.select(*facts).where(where).order_by(TRIALS.c.number)).all()
     return tuple(
-        ScoredPoint(number=number, architecture=architecture, reason=reason, values=values[trial])
+        ScoredPoint(
+            number=number,
+            architecture=architecture,
+            reason=reason,
+            values=values[trial],
+            provisional=frozenset(provisional[trial]),
+        )
         for trial, number, architecture, reason in rows
     )
 
@@ -81,14 +93,14 @@ def _stages(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[in
 
 def _scores(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[int, list[Score]]:
     found: dict[int, list[Score]] = defaultdict(list)
-    columns = (SCORES.c.name, SCORES.c.value, SCORES.c.unit, SCORES.c.low, SCORES.c.high)
+    keys = read_calibration_keys(connection)
     rows = connection.execute(
-        of_stages(sa.select(STAGES.c.trial, *columns), SCORES)
+        of_stages(sa.select(STAGES.c.trial, *SCORE_COLUMNS), SCORES)
         .where(where)
         .order_by(STAGES.c.trial, STAGES.c.position, SCORES.c.position)
     ).all()
-    for trial, name, value, unit, low, high in rows:
-        found[trial].append(Score(name=name, value=value, unit=unit, low=low, high=high))
+    for trial, *score in rows:
+        found[trial].append(read_score(score, keys))
     return found
 
 
@@ -155,6 +167,7 @@ def _trial(
             failure=row.failure,
             curve=partial_curve,
             estimated_loss=row.estimated_loss,
+            exceeded={} if row.exceeded is None else json.loads(row.exceeded),
         ),
         duplicate_of=row.duplicate_of,
         stages=tuple(stages),
@@ -163,4 +176,5 @@ def _trial(
         started_at=row.started_at,
         seen_at=row.seen_at,
         ended_at=row.ended_at,
+        revision=row.revision,
     )

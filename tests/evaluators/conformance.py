@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-from evaluators.evaluator import Evaluator, Progress
+from evaluators.evaluator import Evaluator, Progress, Refinable
 from search_space.architecture import Architecture
 from tests.search_space.strategies import ATTENTION, CONV, stack
 
@@ -76,3 +76,38 @@ class EvaluatorConformance:
             assert count == 1
         else:
             assert count == 0  # the evaluation ended without a report
+
+
+class RefinableConformance(EvaluatorConformance):
+    """The contract of `Refinable`. The fixture `evaluator` has a device that nothing disturbs."""
+
+    def test_it_is_refinable(self, evaluator):
+        assert isinstance(evaluator, Refinable)
+
+    def test_a_refined_evaluation_keeps_what_was_measured(self, evaluator, architecture):
+        first = evaluator.evaluate(architecture, lambda _: None)
+        second = evaluator.refine(architecture, first, lambda _: None)
+        third = evaluator.refine(architecture, second, lambda _: None)
+        for earlier, later in ((first, second), (second, third)):
+            assert tuple(score.name for score in later.scores) == evaluator.score_names
+            assert later.measurements[: len(earlier.measurements)] == earlier.measurements
+            assert len(later.measurements) - len(earlier.measurements) == len(first.measurements)
+
+    def test_refining_does_not_widen_an_interval(self, evaluator, architecture):
+        first = evaluator.evaluate(architecture, lambda _: None)
+        second = evaluator.refine(architecture, first, lambda _: None)
+        for before, after in zip(first.scores, second.scores, strict=True):
+            if before.low is not None:
+                # One percent more, because the value itself may have changed as well.
+                assert after.high - after.low <= 1.01 * (before.high - before.low)
+
+    def test_an_exception_in_a_report_ends_the_refinement(self, evaluator, architecture):
+        def stop(_: Progress) -> None:
+            raise Stopped
+
+        reports: list[Progress] = []
+        earlier = evaluator.evaluate(architecture, lambda _: None)
+        evaluator.refine(architecture, earlier, reports.append)
+        if reports:
+            with pytest.raises(Stopped):
+                evaluator.refine(architecture, earlier, stop)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from evaluators.cache import Cached
+from evaluators.cache import Cached, Remeasured
 from evaluators.evaluator import (
     CurvePoint,
     Evaluation,
@@ -15,9 +15,12 @@ from evaluators.evaluator import (
     Report,
     Score,
 )
+from hardware.fake import FakeRunner
 from search_space.architecture import Architecture, architecture_hash
 from search_space.preset_models import preset
 from studies.storage.store import Store
+from tests.evaluators.conformance import RefinableConformance
+from tests.evaluators.speed.timing import evaluator_of
 
 _ONE, _OTHER = preset("smollm2-135m"), preset("lfm2-350m")
 
@@ -60,6 +63,19 @@ def test_a_cached_evaluation_equals_the_first_one_and_evaluates_nothing(cache: S
     assert evaluator.evaluate(_ONE, reports.append) == fresh
     assert len(slow.calls) == 1
     assert reports == []
+
+
+def test_a_replaced_evaluation_is_the_one_that_is_found(cache: Store) -> None:
+    slow = _Slow()
+    evaluator = Cached(evaluator=slow, cache=cache)
+    for architecture in (_ONE, _OTHER):
+        evaluator.evaluate(architecture, _ignore)
+    score = Score(name="decode", value=1.25, unit="ms", low=1.0, high=1.5)
+    refined = Evaluation(scores=(score,), seconds=24.0, curve=(CurvePoint(tokens=1, loss=2.0),))
+    cache.replace_evaluation(slow.fingerprint, _ONE, refined)
+    assert evaluator.evaluate(_ONE, _ignore) == refined
+    assert evaluator.evaluate(_OTHER, _ignore).scores[0].value == 1.5
+    assert len(slow.calls) == 2
 
 
 def test_each_architecture_and_each_fingerprint_has_its_own_entry(cache: Store) -> None:
@@ -110,3 +126,10 @@ def test_an_exception_in_a_report_propagates_and_nothing_is_stored(cache: Store)
     with pytest.raises(Stopped):
         evaluator.evaluate(_ONE, stop)
     assert cache.load_evaluation(evaluator.fingerprint, _ONE) is None
+
+
+class TestRemeasured(RefinableConformance):
+    @pytest.fixture
+    def evaluator(self):
+        with evaluator_of(FakeRunner()) as latency:
+            yield Remeasured(evaluator=latency)

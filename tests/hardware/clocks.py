@@ -8,6 +8,7 @@ from hardware.runner import Loading
 
 DECODE, PREFILL = parse_workload("tg64@1024"), parse_workload("pp512")
 ENVIRONMENT = read_environment("test")
+STARTED_AT = 1_700_000_000.0  # seconds since 1970
 LOADING = Loading(
     runtime="test",
     threads=1,
@@ -30,3 +31,6 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now_ns / 1e9
+
+    def time(self) -> float:
+        return STARTED_AT + self.now_ns / 1e9

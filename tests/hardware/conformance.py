@@ -6,13 +6,15 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hardware.measurement import Workload, parse_workload
-from hardware.runner import Runner, RunnerError
+from hardware.runner import Runner, RunnerError, Window
 from search_space.onnx_model import write_onnx
 from tests.search_space.strategies import ATTENTION, CONV, stack
 
@@ -39,6 +41,23 @@ def children() -> set[int]:
     return found
 
 
+def other_cores(cores: Sequence[int]) -> tuple[int, ...]:
+    """Return, for each core, the next one that this process may use."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return tuple(allowed[(allowed.index(core) + 1) % len(allowed)] for core in cores)
+
+
+def check_window(window: Window, samples: int) -> None:
+    """Check what must be true of every window of that many samples."""
+    assert len(window.samples_ns) == samples
+    assert min(window.samples_ns) > 0
+    assert window.peak_memory_bytes > 0
+    if window.waited_ns is not None:
+        assert len(window.waited_ns) == samples
+        for sample, waited in zip(window.samples_ns, window.waited_ns, strict=True):
+            assert 0 <= waited <= sample
+
+
 def load_and_time_for_ever(runner: Runner, model: Path) -> None:
     while True:
         with runner.load(model, CAPACITY) as loaded:
@@ -49,12 +68,22 @@ def load_and_time_for_ever(runner: Runner, model: Path) -> None:
 class RunnerConformance:
     """The tests that every runner must pass.
 
-    A subclass provides the `runner` fixture and, if its files are not ONNX, `write_model`.
+    A subclass provides `make_runner` and, if its files are not ONNX, `write_model`.
     """
+
+    def make_runner(self, threads: int = 1) -> Runner:
+        """Return a runner, with that many threads if its device has a choice."""
+        raise NotImplementedError
 
     @pytest.fixture
     def runner(self) -> Runner:
-        raise NotImplementedError
+        return self.make_runner()
+
+    @pytest.fixture(params=[1, 2])
+    def any_runner(self, request) -> Runner:
+        if request.param > len(os.sched_getaffinity(0)):
+            pytest.skip(f"this process may use fewer than {request.param} cores")
+        return self.make_runner(request.param)
 
     def write_model(self, folder: Path) -> Path:
         return write_model(folder)
@@ -74,14 +103,26 @@ class RunnerConformance:
         assert set(model.parent.parent.rglob("*")) == files
         assert children() == processes
 
-    def test_windows_have_the_requested_number_of_samples(self, runner, model):
-        with runner.load(model, CAPACITY) as loaded:
+    def test_windows_have_the_requested_number_of_samples(self, any_runner, model):
+        with any_runner.load(model, CAPACITY) as loaded:
             # Workloads alternate, and more samples are requested than they have tokens.
             for samples, workload in itertools.product((1, 3, 10, 1), WORKLOADS):
-                window = loaded.time(workload, samples)
-                assert len(window.samples_ns) == samples
-                assert min(window.samples_ns) > 0
-                assert window.peak_memory_bytes > 0
+                check_window(loaded.time(workload, samples), samples)
+
+    def test_a_model_moves_and_so_do_those_that_are_loaded_later(self, any_runner, model, other):
+        with any_runner.load(model, CAPACITY) as loaded:
+            loaded.time(WORKLOADS[0], 3)
+            before = loaded.loading
+            cores = other_cores(before.cores)
+            loaded.move(cores)
+            assert loaded.loading == replace(before, cores=cores)
+            for workload in WORKLOADS[:2]:  # some runners start a process for the second one
+                check_window(loaded.time(workload, 3), 3)
+            with any_runner.load(other, CAPACITY) as later:
+                assert later.loading.cores == cores
+                check_window(later.time(WORKLOADS[0], 3), 3)
+        with any_runner.load(other, CAPACITY) as latest:
+            assert latest.loading.cores == cores
 
     def test_two_models_are_timed_alternately_on_the_same_cores(self, runner, model, other):
         with runner.load(model, CAPACITY) as one, runner.load(other, CAPACITY) as two:
@@ -194,8 +235,25 @@ class ProcessRunnerConformance(RunnerConformance):
                     assert caught.value.kind == kind
                 with pytest.raises(RunnerError):
                     loaded.snapshot()
+                with pytest.raises(RunnerError):
+                    loaded.move(loaded.loading.cores)
                 assert healthy.time(WORKLOADS[0], 1)
             assert healthy.snapshot()
+
+    def test_a_moved_process_runs_on_its_new_core(self, runner, model, other):
+        others = children()
+        with runner.load(model, CAPACITY) as loaded:
+            core = other_cores(loaded.loading.cores)
+            loaded.move(core)
+            with runner.load(other, CAPACITY) as later:
+                for _ in range(2):
+                    processes = children() - others
+                    assert len(processes) == 2
+                    for process in processes:
+                        assert os.sched_getaffinity(process) == set(core)
+                    # Some runners start new processes for these.
+                    loaded.time(WORKLOADS[1], 1)
+                    later.time(WORKLOADS[1], 1)
 
     def test_a_process_that_hangs_is_given_up(self, impatient, model):
         others = children()

@@ -53,11 +53,15 @@ class Machine:
         with (self.folder / "events").open("a") as file:
             file.write(event + "\n")
 
+    def count(self, event: str) -> int:
+        """Return the number of events so far that begin with this text."""
+        return sum(each.startswith(event) for each in self.events())
+
     def wait_for(self, event: str, times: int = 1) -> None:
-        wait_until(lambda: self.events().count(event) >= times)
+        wait_until(lambda: self.count(event) >= times)
 
     def wait_for_another(self, event: str) -> None:
-        self.wait_for(event, self.events().count(event) + 1)
+        self.wait_for(event, self.count(event) + 1)
 
     def stop(self) -> None:
         for process in self._processes:

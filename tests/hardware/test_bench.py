@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -217,12 +218,15 @@ class TestDialogue:
             "threads": 1,
         }
         window = {"time": {"phase": "decode", "tokens": 4, "depth": 2}, "samples": 7}
-        done = self.dialogue(load, window, {"snapshot": True}, window)
+        cores = sorted(os.sched_getaffinity(0))[-1:] if sys.platform == "linux" else []
+        done = self.dialogue(load, window, {"snapshot": True}, {"move": cores}, window)
         assert done.returncode == 0
         assert done.stderr == ""
-        loading, first, snapshot, second = map(json.loads, done.stdout.splitlines())
+        loading, first, snapshot, moved, second = map(json.loads, done.stdout.splitlines())
         assert loading["runtime"] == "onnxruntime"
-        assert len(first["samples_ns"]) == len(second["samples_ns"]) == 7
+        assert moved == {}
+        for answer in (first, second):
+            assert len(answer["samples_ns"]) == len(answer["waited_ns"]) == 7
         assert snapshot["environment"]["runtime_version"].startswith("onnxruntime 1.")
 
     def test_output_of_a_library_is_not_mistaken_for_an_answer(self, tmp_path):

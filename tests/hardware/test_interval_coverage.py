@@ -19,23 +19,30 @@ MAX_PAIRS = 400
 class Player:
     """A model that replays recorded quantiles (pair, quantile) of windows.
 
-    The first windows serve as warm-ups, too.
+    The first windows serve as warm-ups, too. Within a window, the samples are in random order,
+    because the order was not recorded and estimates use only the second half.
     """
 
     loading = LOADING
 
-    def __init__(self, clock: Clock, quantiles_ns: np.ndarray) -> None:
+    def __init__(
+        self, clock: Clock, quantiles_ns: np.ndarray, generator: np.random.Generator
+    ) -> None:
         self.clock = clock
         self.quantiles_ns = quantiles_ns
         self.position = 0
+        self.generator = generator
 
     def time(self, workload: Workload, samples: int) -> Window:
         quantiles_ns = self.quantiles_ns[self.position]
         fractions = (np.arange(samples) + 0.5) / samples
         samples_ns = np.interp(fractions, np.linspace(0, 1, len(quantiles_ns)), quantiles_ns)
+        self.generator.shuffle(samples_ns)
         self.position += 1
         self.clock.now_ns += samples_ns.sum()
-        return Window(samples_ns=tuple(samples_ns.round().astype(int)), peak_memory_bytes=1)
+        return Window(
+            samples_ns=tuple(samples_ns.round().astype(int)), waited_ns=None, peak_memory_bytes=1
+        )
 
     def snapshot(self) -> DeviceSnapshot:
         self.position = 0
@@ -61,8 +68,8 @@ def playback(clock: Clock, path: Path, generator: np.random.Generator) -> Measur
     workload = PREFILL if "prefill" in path.name else DECODE
     timing_budget = TimingBudget(workload=workload, seconds=10)
     (measurement,) = measure_paired(
-        Player(clock, pairs[:, 0] * TRUE_RATIO),
-        Player(clock, pairs[:, 1]),
+        Player(clock, pairs[:, 0] * TRUE_RATIO, generator),
+        Player(clock, pairs[:, 1], generator),
         [timing_budget],
         lambda _: None,
     )

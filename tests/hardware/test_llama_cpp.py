@@ -46,9 +46,8 @@ def runner() -> LlamaCppRunner:
 class TestLlamaCppRunner(ProcessRunnerConformance):
     patience_s = 1.0
 
-    @pytest.fixture
-    def runner(self) -> LlamaCppRunner:
-        return LlamaCppRunner(llama_program("llama-bench"))
+    def make_runner(self, threads: int = 1) -> LlamaCppRunner:
+        return LlamaCppRunner(llama_program("llama-bench"), threads=threads)
 
     @pytest.fixture
     def impatient(self) -> LlamaCppRunner:

@@ -258,6 +258,34 @@ class TestCores:
         assert chosen(LocalRunner()) == [3]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_thread_moves_to_a_core_of_its_own(model, threads):
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < threads:
+        pytest.skip(f"this process may use fewer than {threads} cores")
+    others = children()
+    runner = LocalRunner(threads=threads, choose_cores=lambda _: allowed[:threads])
+    with runner.load(model, CAPACITY) as loaded:
+        (process,) = children() - others
+        for cores in (allowed[:threads], allowed[-threads:][::-1], allowed[:threads]):
+            loaded.move(cores)
+            pinned = [
+                os.sched_getaffinity(int(thread.name))
+                for thread in Path(f"/proc/{process}/task").iterdir()
+            ]
+            assert os.sched_getaffinity(process) == {cores[0]}
+            # The thread that watches the parent process is pinned to no core.
+            assert sorted(map(sorted, pinned)) == sorted([*([core] for core in cores), allowed])
+
+
+def test_a_core_that_the_process_may_not_use_is_refused(model):
+    with LocalRunner().load(model, CAPACITY) as loaded:
+        with pytest.raises(RunnerError) as caught:
+            loaded.move([10_000])
+        assert caught.value.kind == "refused"
+        assert caught.value.reason.startswith("exit code 1: ")
+
+
 def test_modules_in_the_current_folder_are_not_imported(model, tmp_path, monkeypatch):
     for name in ("hardware", "numpy", "json", "onnxruntime"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')")

@@ -1,34 +1,21 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from hardware.environment import read_environment
 from hardware.measurement import (
     Measurement,
     Workload,
     parse_workload,
     quantile_ms,
-    undisturbed_ms,
+    running_ns,
+    warm,
+    window_quantiles_ns,
 )
-
-MEASUREMENT = Measurement(
-    workload=Workload(phase="decode", tokens=1),
-    runtime="test",
-    threads=1,
-    cores=(0,),
-    samples_ns=(1,),
-    warmup_ns=(),
-    load_ns=1,
-    peak_memory_bytes=1,
-    environment=read_environment("test"),
-)
-
-
-def measured_ms(*samples_ms: float) -> Measurement:
-    return replace(MEASUREMENT, samples_ns=tuple(round(1e6 * sample) for sample in samples_ms))
-
+from tests.hardware.measurements import measured
 
 workloads = st.builds(
     Workload,
@@ -76,25 +63,83 @@ class TestWorkload:
             replace(Workload(phase="decode", tokens=1), **{field: value})
 
 
-def test_a_measurement_requires_a_sample():
-    with pytest.raises(ValueError, match=r"^samples_ns: tg1 has no sample$"):
-        measured_ms()
+def measured_ms(*windows: list[float], waited_ms: list[float] | None = None) -> Measurement:
+    """Return a measurement with these samples, and the time that each of them waited, in ms."""
+    waited_ns = None if waited_ms is None else tuple(round(1e6 * waited) for waited in waited_ms)
+    in_ns = [[1e6 * sample for sample in window] for window in windows]
+    return measured(in_ns, waited_ns=waited_ns)
 
 
-def test_quantiles_are_of_the_samples_in_ms():
-    measurement = measured_ms(4, 1, 3, 2, 5)
-    assert [quantile_ms(measurement, quantile) for quantile in (0.0, 0.25, 0.5, 1.0)] == [
-        1,
-        2,
-        3,
-        5,
-    ]
-    assert quantile_ms(measured_ms(1, 2), 0.5) == 1.5
+class TestMeasurement:
+    def test_it_requires_a_sample(self):
+        with pytest.raises(ValueError, match=r"^samples_ns: tg64@1024 has no sample$"):
+            measured_ms([])
+
+    def test_it_requires_the_waiting_time_of_every_sample(self):
+        message = r"^waited_ns: 2 values do not belong to 3 samples$"
+        with pytest.raises(ValueError, match=message):
+            measured_ms([1, 2, 3], waited_ms=[0, 0])
+
+    def test_the_waiting_share_is_a_fraction_of_the_wall_time(self):
+        assert measured_ms([1, 2, 5], waited_ms=[0, 0, 2]).waiting_share == pytest.approx(2 / 8)
+        assert measured_ms([1, 2], waited_ms=[0, 0]).waiting_share == 0
+
+    def test_the_disturbed_share_is_the_fraction_of_samples_that_waited(self):
+        # Up to 20 us or 0.5 % of a sample do not count.
+        samples_ms, waited_ms = [1, 1, 1, 100, 100], [0, 0.019, 0.021, 0.49, 0.51]
+        measurement = measured_ms(samples_ms, waited_ms=waited_ms)
+        assert measurement.disturbed_share == pytest.approx(2 / 5)
+
+    def test_shares_are_unknown_without_a_clock_for_waiting(self):
+        measurement = measured_ms([1, 2])
+        assert measurement.waiting_share is None
+        assert measurement.disturbed_share is None
 
 
-def test_a_burst_of_load_does_not_change_the_undisturbed_time():
-    calm, burst = [1.0, 1.0, 1.0, 2.0], [9.0, 9.0, 9.0, 90.0]
-    measurement = replace(measured_ms(*calm, *burst, *calm, *burst), window=4)
-    assert undisturbed_ms(measurement, 0.5) == 1.0
-    assert undisturbed_ms(measurement, 1.0) == 2.0
-    assert quantile_ms(measurement, 0.5) > 1.0
+class TestRunningTime:
+    def test_it_is_the_time_without_waiting(self):
+        assert running_ns((5, 7), (2, 0)).tolist() == [3, 7]
+        assert running_ns((5, 7), None).tolist() == [5, 7]
+
+    def test_it_is_never_zero_so_that_it_has_a_logarithm(self):
+        assert running_ns((5, 7), (5, 0)).tolist() == [1, 7]
+
+    @given(
+        samples=arrays.arrays(
+            np.float64,
+            arrays.array_shapes(max_dims=3, max_side=9),
+            elements=st.floats(1, 1e9),
+        )
+    )
+    def test_warm_samples_are_the_second_half_of_each_window(self, samples):
+        found = warm(samples)
+        assert found.shape[:-1] == samples.shape[:-1]
+        assert samples.shape[-1] <= 2 * found.shape[-1] <= samples.shape[-1] + 1
+        rows = samples.reshape(-1, samples.shape[-1])
+        for row, kept in zip(rows, found.reshape(-1, found.shape[-1]), strict=True):
+            assert row.tolist()[-len(kept) :] == kept.tolist()
+
+
+class TestQuantiles:
+    def test_without_windows_all_samples_count(self):
+        measurement = replace(measured_ms([4, 1, 3, 2, 5]), window=None)
+        assert [quantile_ms(measurement, quantile) for quantile in (0.0, 0.25, 0.5, 1.0)] == [
+            1,
+            2,
+            3,
+            5,
+        ]
+        assert quantile_ms(replace(measured_ms([1, 2]), window=None), 0.5) == 1.5
+        assert window_quantiles_ns(measurement, 0.5).tolist() == [4e6, 1e6, 3e6, 2e6, 5e6]
+
+    def test_only_the_second_half_of_each_window_counts(self):
+        measurement = measured_ms([90, 80, 1, 2], [70, 60, 5, 9])
+        assert window_quantiles_ns(measurement, 0.5).tolist() == [1.5e6, 7e6]
+        assert window_quantiles_ns(measurement, 1.0).tolist() == [2e6, 9e6]
+        assert quantile_ms(measurement, 0.5) == 3.5
+        assert quantile_ms(measurement, 1.0) == 9
+
+    def test_waiting_does_not_count(self):
+        measurement = measured_ms([9, 9, 3, 4], [9, 9, 8, 7], waited_ms=[0, 0, 1, 1, 0, 0, 6, 5])
+        assert window_quantiles_ns(measurement, 0.5).tolist() == [2.5e6, 2e6]
+        assert quantile_ms(measurement, 0.5) == 2

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -30,6 +32,18 @@ with measure():
     write("measures")
     time.sleep(3600)
 """
+
+
+PAUSED = "paused during a measurement on this machine"
+WAITING = "waiting for another measurement on this machine"
+
+
+def named(*processes: subprocess.Popen[bytes]) -> str:
+    """Return how a report names these processes of a Machine as those that hold a lock."""
+    if not Path("/proc/locks").exists():
+        return ""
+    python = Path(sys.executable).name
+    return f" ({'; '.join(f'`{python} -c`, pid {process.pid}' for process in processes)})"
 
 
 @dataclass
@@ -77,8 +91,8 @@ class TestATraining:
             assert begun == ended
             # In between, it may have reported that it pauses.
             between = events[start + 1 : events.index("measured", start)]
-            assert set(between) <= {"paused during a measurement on this machine"}
-        assert "paused during a measurement on this machine" in events
+            assert all(event.startswith(PAUSED) for event in between)
+        assert machine.count(PAUSED) > 0
 
     def test_pauses_in_every_process(self, machine):
         for _ in range(2):
@@ -105,7 +119,7 @@ class TestATraining:
     def test_starts_after_a_measurement(self, machine):
         with machine.measuring():
             machine.start(TRAINER)
-            machine.wait_for("paused during a measurement on this machine")
+            machine.wait_for(PAUSED)
             assert "step begins" not in machine.events()
         machine.wait_for("step ends")
 
@@ -124,7 +138,7 @@ class TestATraining:
         machine.wait_for("step ends")
         measurer = machine.start(MEASURER)
         machine.wait_for("measures")
-        machine.wait_for("paused during a measurement on this machine")
+        machine.wait_for(f"{PAUSED}{named(measurer)}")
         paused = machine.events()
         measurer.kill()
         machine.wait_for("step ends", paused.count("step ends") + 1)
@@ -134,7 +148,7 @@ class TestATraining:
         machine.wait_for("step ends")
         trainer.send_signal(signal.SIGSTOP)  # so that it cannot pause by itself
         machine.start(MEASURER)
-        machine.wait_for("waiting for training on this machine to pause")
+        machine.wait_for(f"waiting for training on this machine to pause{named(trainer)}")
         time.sleep(0.1)
         assert "measures" not in machine.events()
         trainer.kill()
@@ -169,7 +183,7 @@ for _ in range(10):
 
         with machine.measuring(report) as waited_s:
             assert waited_s >= 0.2
-        assert sentences == ["waiting for another measurement on this machine"]
+        assert sentences == [f"{WAITING}{named(measurer)}"]
 
     def test_can_alternate_with_trainings_in_one_process(self, tmp_path):
         for _ in range(2):
@@ -180,10 +194,7 @@ for _ in range(10):
 
     @pytest.mark.parametrize("waiting", [TRAINER, MEASURER])
     def test_ctrl_c_ends_waiting_for_one(self, machine, waiting):
-        reported = {
-            TRAINER: "paused during a measurement on this machine",
-            MEASURER: "waiting for another measurement on this machine",
-        }
+        reported = {TRAINER: PAUSED, MEASURER: WAITING}
         with machine.measuring():
             process = machine.start(waiting)
             machine.wait_for(reported[waiting])

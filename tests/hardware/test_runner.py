@@ -14,9 +14,8 @@ from tests.hardware.conformance import (
 class TestLocalRunner(ProcessRunnerConformance):
     patience_s = 10.0  # loading takes half a second, and far longer on a busy machine
 
-    @pytest.fixture
-    def runner(self):
-        return LocalRunner()
+    def make_runner(self, threads=1):
+        return LocalRunner(threads=threads)
 
     @pytest.fixture
     def impatient(self):
@@ -34,8 +33,7 @@ class TestLocalRunner(ProcessRunnerConformance):
 
 
 class TestFakeRunner(RunnerConformance):
-    @pytest.fixture
-    def runner(self):
+    def make_runner(self, threads=1):
         return FakeRunner()
 
     def test_results_are_reproducible_and_marked_as_simulated(self, runner, model):

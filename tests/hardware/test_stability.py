@@ -8,21 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardware import stability
 from hardware.environment import CpuCounters
 from hardware.measurement import Disturbance, Measurement, Workload
 from hardware.runner import DeviceSnapshot, Loading, RunnerError, Window
 from hardware.stability import TimingBudget, interval_ms, measure_alone, measure_paired, ratio
-from tests.hardware.clocks import DECODE, ENVIRONMENT, LOADING, PREFILL, Clock
+from tests.hardware.clocks import DECODE, ENVIRONMENT, LOADING, PREFILL, STARTED_AT, Clock
+from tests.hardware.measurements import measured
 
 
 @dataclass(eq=False)
 class Scripted:
-    """A model whose samples are `window_ns(workload, samples)`, on a runner with an overhead."""
+    """A model whose samples are `window_ns(workload, samples)`, on a runner with an overhead.
+
+    `waiting` is the fraction of each sample's time that was spent waiting, by the first core that
+    the model runs on; 0 for other cores. Without it, the runner has no clock for waiting.
+    """
 
     clock: Clock
     window_ns: Callable[[Workload, int], Sequence[float]]
     overhead_ns: float = 0.0
     loading: Loading = LOADING
+    waiting: dict[int, float] | None = None
     counters: list[CpuCounters] = field(default_factory=list)
     calls: list[tuple["Scripted", int]] = field(default_factory=list)
 
@@ -30,13 +37,32 @@ class Scripted:
         samples_ns = tuple(round(sample) for sample in self.window_ns(workload, samples))
         self.clock.now_ns += sum(samples_ns) + self.overhead_ns
         self.calls.append((self, samples))
-        return Window(samples_ns=samples_ns, peak_memory_bytes=1000 - len(self.calls))
+        waited_ns = None
+        if self.waiting is not None:
+            share = self.waiting.get(self.loading.cores[0], 0.0)
+            waited_ns = tuple(round(share * sample) for sample in samples_ns)
+        return Window(
+            samples_ns=samples_ns, waited_ns=waited_ns, peak_memory_bytes=1000 - len(self.calls)
+        )
+
+    def move(self, cores: Sequence[int]) -> None:
+        self.loading = replace(self.loading, cores=tuple(cores))
 
     def snapshot(self) -> DeviceSnapshot:
         return DeviceSnapshot(
             environment=replace(ENVIRONMENT, load_1min=self.clock.monotonic()),
             counters=self.counters.pop(0) if self.counters else None,
         )
+
+
+@pytest.fixture(autouse=True)
+def offered(monkeypatch) -> list[tuple[int, ...]]:
+    """Return a list of calmer cores to offer, one entry after the other; at first it is empty."""
+    offered: list[tuple[int, ...]] = []
+    monkeypatch.setattr(
+        stability, "calmer_cores", lambda current: offered.pop(0) if offered else None
+    )
+    return offered
 
 
 def steady(clock: Clock, sample_ns: float, **fields) -> Scripted:
@@ -78,12 +104,14 @@ class TestWindows:
     @pytest.mark.parametrize(
         ("workload", "sample_ms", "overhead_ms", "samples"),
         [
-            (DECODE, 20, 0, 5),  # 0.1 s
-            (DECODE, 0.5, 0, 64),  # no more than the workload's tokens
+            (DECODE, 0.5, 0, 200),  # 0.1 s
+            (DECODE, 4, 0, 25),
+            (DECODE, 5, 0, 24),  # at least 24 tokens,
+            (DECODE, 20, 0, 10),  # in at most 0.2 s
             (DECODE, 300, 0, 1),
-            (replace(DECODE, tokens=3), 1, 0, 3),
+            (replace(DECODE, tokens=3), 1, 0, 100),  # more than the workload has
             (PREFILL, 2500, 0, 1),
-            (PREFILL, 10, 0, 10),
+            (PREFILL, 10, 0, 10),  # 0.1 s
             (DECODE, 20, 300, 30),  # twice the overhead
             (PREFILL, 100, 1000, 20),
             (PREFILL, 2500, 1000, 1),
@@ -104,8 +132,19 @@ class TestWindows:
         assert measurement.window == 10
 
     def test_each_model_has_its_own_size(self, clock):
-        measurement = pair(clock, TimingBudget(workload=DECODE), 20e6, 10e6)
+        measurement = pair(clock, TimingBudget(workload=DECODE), 40e6, 20e6)
         assert (measurement.window, measurement.reference.window) == (5, 10)
+
+    def test_waiting_makes_them_longer(self, clock):
+        """They have the same number of samples as without other load."""
+        model = steady(clock, 80e6, waiting={1: 0.75})
+        (measurement,) = measure_alone(model, [TimingBudget(workload=DECODE)], print)
+        assert measurement.window == 10
+
+    def test_waiting_makes_them_at_most_ten_times_as_long(self, clock):
+        model = steady(clock, 80e6, waiting={1: 0.99})
+        (measurement,) = measure_alone(model, [TimingBudget(workload=DECODE)], print)
+        assert sum(measurement.samples_ns[: measurement.window]) <= 10 * 2e8
 
     def test_they_are_interleaved_as_abba_after_the_warm_ups(self, clock):
         calls = []
@@ -115,9 +154,9 @@ class TestWindows:
         counted = "".join("A" if model is ours else "B" for model, _ in calls[-2 * pairs :])
         assert pairs > 4
         assert counted == ("ABBA" * pairs)[: 2 * pairs]
-        warm = [model for model, _ in calls[: -2 * pairs]]
-        assert ours in warm
-        assert theirs in warm
+        warmups = [model for model, _ in calls[: -2 * pairs]]
+        assert ours in warmups
+        assert theirs in warmups
 
     def test_every_sample_is_kept_in_order_and_warm_ups_are_separate(self, clock):
         numbers = itertools.count(10_000_000)
@@ -141,6 +180,8 @@ class TestWindows:
             assert one.peak_memory_bytes == 999  # that of the first window, a warm-up
             assert one.environment.load_1min < one.environment_after.load_1min
             assert one.disturbance is None
+            assert one.measured_at == STARTED_AT + clock.monotonic()
+            assert one.waited_ns is None
         assert measurement.reference.reference is None
         (alone,) = measure_alone(steady(clock, 1e9), [TimingBudget(workload=PREFILL)], print)
         assert alone.reference is None
@@ -154,17 +195,17 @@ class TestEnd:
             timing_budget = TimingBudget(workload=DECODE, precision=precision, seconds=60)
             (measurement,) = measure_paired(ours, theirs, [timing_budget], print)
             known = ratio(measurement)
-            assert math.sqrt(known.high / known.low) - 1 <= precision * 1.01
+            assert math.log(known.high / known.low) / 2 <= precision * 1.0001
             lengths[precision] = len(measurement.samples_ns)
         assert clock.monotonic() < 60
         assert lengths[0.10] < lengths[0.02]
 
     def test_it_comes_at_the_time_limit_with_a_wider_interval(self, clock):
-        ours, theirs = noisy(clock, 20e6, 0.5, 1), noisy(clock, 20e6, 0.5, 2)
+        ours, theirs = noisy(clock, 20e6, 0.2, 1), noisy(clock, 20e6, 0.2, 2)
         (measurement,) = measure_paired(
             ours, theirs, [TimingBudget(workload=DECODE, seconds=5)], print
         )
-        assert 4 < clock.monotonic() <= 5
+        assert 4 < clock.monotonic() < 5.1  # the last pair may take longer than the others
         known = ratio(measurement)
         assert known.high / known.low > 1.05
 
@@ -224,25 +265,139 @@ class TestEnd:
         assert reports[-1].endswith(" windows, 20.000 ms ±0.0 %")
 
 
-def measurement(windows: Sequence[Sequence[float]], reference: Measurement | None = None):
-    return Measurement(
-        workload=DECODE,
-        runtime="test",
-        threads=1,
-        cores=(),
-        samples_ns=tuple(round(sample) for window in windows for sample in window),
-        warmup_ns=(),
-        load_ns=1,
-        peak_memory_bytes=1,
-        environment=ENVIRONMENT,
-        window=len(windows[0]),
-        reference=reference,
-    )
+class TestWaiting:
+    def test_models_are_compared_without_it(self, clock):
+        ours = steady(clock, 50e6, waiting={1: 0.6})
+        theirs = steady(clock, 40e6, waiting={1: 0.5})
+        (measurement,) = measure_paired(ours, theirs, [TimingBudget(workload=DECODE)], print)
+        assert ratio(measurement).value == pytest.approx(1.0)
+        assert set(measurement.samples_ns) == {50_000_000}  # the wall time remains
+        assert set(measurement.waited_ns) == {30_000_000}
+        assert measurement.waiting_share == pytest.approx(0.6)
+        assert measurement.reference.waiting_share == pytest.approx(0.5)
+
+    def test_it_does_not_prolong_the_timing(self, clock):
+        """Wall times vary by a factor of two and running times not at all."""
+        generator = np.random.default_rng(0)
+
+        def window(workload: Workload, samples: int) -> Window:
+            waited_ns = generator.integers(20_000_000, size=samples).tolist()
+            return Window(
+                samples_ns=tuple(20_000_000 + waited for waited in waited_ns),
+                waited_ns=tuple(waited_ns),
+                peak_memory_bytes=1,
+            )
+
+        model = steady(clock, 0.0)
+        model.time = window
+        (measurement,) = measure_alone(model, [TimingBudget(workload=DECODE)], print)
+        assert len(measurement.samples_ns) == 6 * measurement.window
+        known = interval_ms([measurement])
+        assert (known.low, known.high) == pytest.approx((20, 20))
+
+    def test_one_runner_may_have_no_clock_for_it(self, clock):
+        models = steady(clock, 20e6), steady(clock, 40e6, waiting={1: 0.5})
+        (measurement,) = measure_paired(*models, [TimingBudget(workload=DECODE)], print)
+        assert measurement.waited_ns is None
+        assert measurement.waiting_share is None
+        assert measurement.reference.waiting_share == pytest.approx(0.5)
+        assert ratio(measurement).value == pytest.approx(1.0)
+
+    def test_a_model_that_never_ran_has_a_time(self, clock):
+        """The clock for several threads may attribute an earlier wait to a sample."""
+        ours, theirs = (steady(clock, 20e6, waiting={1: share}) for share in (1.0, 0.0))
+        (measurement,) = measure_paired(ours, theirs, [TimingBudget(workload=DECODE)], print)
+        assert measurement.waiting_share == 1
+        assert ratio(measurement).value > 0
+
+    def test_the_first_half_of_each_window_does_not_count(self, clock):
+        """Caches hold the other model's weights at the beginning."""
+
+        def cooled(_: Workload, samples: int) -> list[float]:
+            return [35e6] * (samples // 2) + [20e6] * (samples - samples // 2)
+
+        models = Scripted(clock, cooled), steady(clock, 10e6)
+        (measurement,) = measure_paired(*models, [TimingBudget(workload=DECODE)], print)
+        known = ratio(measurement)
+        assert (known.low, known.value, known.high) == pytest.approx((2, 2, 2))
+        assert measurement.samples_ns.count(35_000_000) > 0
+
+
+class TestMoving:
+    def test_models_that_wait_move_and_begin_again(self, clock, offered):
+        offered += [(0,), (3,)]
+        ours = steady(clock, 20e6, waiting={})
+        theirs = steady(clock, 20e6, waiting={1: 0.5})
+        sentences = []
+        (measurement,) = measure_paired(
+            ours, theirs, [TimingBudget(workload=DECODE)], sentences.append
+        )
+        for one in (measurement, measurement.reference):
+            assert one.cores == (0,)
+            assert set(one.waited_ns) == {0}
+            assert len(one.samples_ns) == 6 * one.window  # as without the earlier windows
+        assert ours.loading.cores == theirs.loading.cores == (0,)
+        assert sentences[0] == "other programs use core 1; moving to 0"
+        assert offered == [(3,)]  # there was no reason for another move
+
+    def test_the_evidence_is_that_of_the_new_cores(self, clock, offered):
+        offered += [(0,)]
+        # In the 20 s after the move, other processes use 10 s of core 0 and 20 s of core 1.
+        snapshots = [
+            counters(at_s, busy_s, [0, 0], 0)
+            for at_s, busy_s in ((0, [0, 0]), (10, [9, 9]), (30, [19, 29]))
+        ]
+        model = steady(clock, 20e6, waiting={1: 0.5}, counters=snapshots)
+        (measurement,) = measure_alone(model, [TimingBudget(workload=DECODE)], print)
+        assert measurement.disturbance == Disturbance(
+            steal=0, beside=pytest.approx(0.5), elsewhere=pytest.approx(1.0)
+        )
+        ended_s = clock.monotonic()
+        assert measurement.environment.load_1min == pytest.approx(
+            ended_s - len(measurement.samples_ns) * 20e-3
+        )
+
+    def test_they_move_at_most_twice(self, clock, offered):
+        offered += [(0,), (2,), (3,), (4,)]
+        models = [steady(clock, 20e6, waiting=dict.fromkeys(range(5), 0.5)) for _ in range(2)]
+        (measurement,) = measure_paired(*models, [TimingBudget(workload=DECODE)], print)
+        assert offered == [(3,), (4,)]
+        assert measurement.cores == measurement.reference.cores == (2,)
+        assert measurement.waiting_share == pytest.approx(0.5)
+
+    def test_they_stay_where_no_core_is_calmer(self, clock, offered):
+        models = [steady(clock, 20e6, waiting={1: 0.5}) for _ in range(2)]
+        (measurement,) = measure_paired(*models, [TimingBudget(workload=DECODE)], print)
+        assert measurement.cores == (1,)
+        assert len(measurement.samples_ns) == 6 * measurement.window
+        counted = sum(samples for _, samples in models[0].calls)
+        assert counted == len(measurement.warmup_ns) + len(measurement.samples_ns)
+
+    @pytest.mark.parametrize("waiting", [None, {1: 0.0}, {1: 0.05}])
+    def test_they_stay_if_they_hardly_wait(self, clock, offered, waiting):
+        offered += [(0,)]
+        models = [steady(clock, 20e6, waiting=waiting) for _ in range(2)]
+        measure_paired(*models, [TimingBudget(workload=DECODE)], print)
+        assert offered == [(0,)]
+
+    def test_moving_does_not_extend_the_time_limit(self, clock, offered):
+        offered += [(0,), (2,)]
+        generator = np.random.default_rng(0)
+
+        def vary(_: Workload, samples: int) -> list[float]:
+            return [20e6 * math.exp(generator.normal())] * samples
+
+        waiting = dict.fromkeys(range(3), 0.5)
+        models = [Scripted(clock, vary, waiting=waiting) for _ in range(2)]
+        measure_paired(*models, [TimingBudget(workload=DECODE, seconds=20)], print)
+        assert offered == []
+        assert 18 < clock.monotonic() <= 20
 
 
 samples_ns = st.floats(1e6, 1e9)
+windows = st.tuples(*[samples_ns] * 4)
 pairs = st.lists(
-    st.tuples(st.tuples(samples_ns, samples_ns), st.tuples(samples_ns, samples_ns)),
+    st.tuples(windows, windows),
     min_size=3,
     max_size=20,
 )
@@ -252,8 +407,8 @@ class TestRatio:
     @given(pairs=pairs, quantile=st.sampled_from([0.5, 0.95]))
     def test_swapping_the_models_inverts_it(self, pairs, quantile):
         ours, theirs = zip(*pairs, strict=True)
-        one = ratio(measurement(ours, measurement(theirs)), quantile)
-        other = ratio(measurement(theirs, measurement(ours)), quantile)
+        one = ratio(measured(ours, measured(theirs)), quantile)
+        other = ratio(measured(theirs, measured(ours)), quantile)
         assert one.low <= one.value <= one.high
         assert (one.value, one.low, one.high) == pytest.approx(
             (1 / other.value, 1 / other.high, 1 / other.low)
@@ -263,40 +418,40 @@ class TestRatio:
     def test_it_is_proportional_to_the_time_of_the_model(self, pairs, quantile, factor):
         ours, theirs = zip(*pairs, strict=True)
         slower = [[factor * sample for sample in window] for window in ours]
-        one = ratio(measurement(ours, measurement(theirs)), quantile)
-        other = ratio(measurement(slower, measurement(theirs)), quantile)
+        one = ratio(measured(ours, measured(theirs)), quantile)
+        other = ratio(measured(slower, measured(theirs)), quantile)
         assert (other.value, other.low, other.high) == pytest.approx(
             (factor * one.value, factor * one.low, factor * one.high), rel=1e-4
         )
 
     def test_it_compares_quantiles_of_windows(self):
         # Nineteen fast tokens and two slow ones: the 95 % quantile is a slow one.
-        ours = measurement([[10e6] * 19 + [30e6, 30e6]] * 3, measurement([[5e6] * 7] * 3))
+        ours = measured([[10e6] * 19 + [30e6, 30e6]] * 3, measured([[5e6] * 7] * 3))
         assert ratio(ours).value == pytest.approx(2)
         assert ratio(ours, 0.95).value == pytest.approx(6)
 
     def test_one_disturbed_window_does_not_change_it(self):
         ours = [[20e6 + 1e4 * window] for window in range(15)]
-        quiet = ratio(measurement(ours, measurement([[10e6]] * 15)))
-        disturbed = ratio(measurement([[9e9], *ours[1:]], measurement([[10e6]] * 15)))
+        quiet = ratio(measured(ours, measured([[10e6]] * 15)))
+        disturbed = ratio(measured([[9e9], *ours[1:]], measured([[10e6]] * 15)))
         assert disturbed.value == pytest.approx(quiet.value, rel=1e-3)
 
     @pytest.mark.parametrize("count", [1, 2])
     def test_too_few_windows_give_no_interval(self, count):
-        known = ratio(measurement([[4e6]] * count, measurement([[2e6]] * count)))
+        known = ratio(measured([[4e6]] * count, measured([[2e6]] * count)))
         assert (known.value, known.low, known.high) == (pytest.approx(2), None, None)
 
     def test_three_windows_have_students_interval(self):
         # Logarithms -0.1, 0 and 0.1: the standard error is 0.1 / sqrt(3), and t is 4.303.
         ours = [[1e9 * math.exp(log)] for log in (-0.1, 0.0, 0.1)]
-        known = ratio(measurement(ours, measurement([[1e9]] * 3)))
+        known = ratio(measured(ours, measured([[1e9]] * 3)))
         assert math.log(known.high) == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
         assert math.log(known.low) == pytest.approx(-math.log(known.high))
 
     def test_the_interval_of_six_windows_is_their_range(self):
         # The order has no correlation between neighbours.
         ours = [[1e9 * math.exp(log)] for log in (0.3, -0.1, 0.7, 0.0, 0.2, 0.1)]
-        known = ratio(measurement(ours, measurement([[1e9]] * 6)))
+        known = ratio(measured(ours, measured([[1e9]] * 6)))
         assert (math.log(known.low), math.log(known.high)) == pytest.approx((-0.1, 0.7))
 
     def test_correlated_windows_give_a_wider_interval(self):
@@ -304,7 +459,7 @@ class TestRatio:
         widths = []
         for order in (logs, np.sort(logs)):
             ours = [[1e9 * math.exp(log)] for log in order]
-            known = ratio(measurement(ours, measurement([[1e9]] * 30)))
+            known = ratio(measured(ours, measured([[1e9]] * 30)))
             widths.append(math.log(known.high / known.low))
         assert widths[1] > 2 * widths[0]
 
@@ -312,19 +467,19 @@ class TestRatio:
         with pytest.raises(
             ValueError, match=r"^reference: tg64@1024 was measured without a reference model$"
         ):
-            ratio(measurement([[1e6]]))
+            ratio(measured([[1e6]]))
 
 
 class TestInterval:
     def test_windows_of_several_measurements_are_combined(self):
         # Logarithms -0.1, 0 and 0.1: the standard error is 0.1 / sqrt(3), and t is 4.303.
         one, other = [[1e9 * math.exp(-0.1)], [1e9]], [[1e9 * math.exp(0.1)]]
-        known = interval_ms([measurement(one), measurement(other)])
+        known = interval_ms([measured(one), measured(other)])
         assert math.log(known.high / 1e3) == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
         assert known.low * known.high == pytest.approx(1e6)
 
     def test_too_few_windows_give_no_interval(self):
-        assert interval_ms([measurement([[4e6]] * 2)]) is None
+        assert interval_ms([measured([[4e6]] * 2)]) is None
 
 
 def counters(at_s: float, busy_s: Sequence[float], steal_s: Sequence[float], own_s: float):

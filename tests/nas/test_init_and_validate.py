@@ -1,12 +1,17 @@
 """`nas init` and `nas validate`, and the errors for mistakes in a study file."""
 
+import fcntl
 import json
 from pathlib import Path
 
 import pytest
 
+import hardware.quiet
 from nas.workflows.study_plan import plan_study
+from studies.spec.reference_models import with_reference
 from studies.spec.study_file import read_spec
+from studies.spec.study_spec import to_json
+from studies.storage.store import Store
 from tests.nas.tiny_study import STUDY
 
 
@@ -18,10 +23,37 @@ def test_planning_reports_what_it_is_doing(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     said: list[str] = []
     plan_study(read_spec("tiny.toml"), said.append)
-    assert said[:2] == ["reading the corpus", "timing a randomly drawn architecture"]
-    assert said[2].startswith("training a tokenizer of ")
-    assert said[-1].startswith(("training it for a few steps", "encoding the text"))
-    assert "training it for a few steps" in said
+    assert said[0] == "reading the corpus"
+    texts = [text for text in said if not text.startswith("reading the corpus")]
+    assert texts[0] == "timing the smallest of the drawn models"
+    assert texts[1].startswith("timing the smallest of the drawn models: ")
+    others = [text for text in texts if not text.startswith("timing ")]
+    assert others[0].startswith("training a tokenizer of ")
+    assert others[-1].startswith(("training it for a few steps", "encoding the text"))
+    assert "training it for a few steps" in others
+
+
+def test_planning_reports_what_the_training_waits_for(
+    study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hardware.quiet, "_machine_folder", lambda: tmp_path)
+    said: list[str] = []
+    with (tmp_path / "nas-measuring.lock").open("w") as measuring:
+
+        def say(text: str) -> None:
+            """Measure as another process would: from the first step until training has paused."""
+            said.append(text)
+            if text == "training it for a few steps" and said.count(text) == 1:
+                fcntl.flock(measuring, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            elif text.startswith("paused"):
+                fcntl.flock(measuring, fcntl.LOCK_UN)
+
+        plan = plan_study(read_spec("tiny.toml"), say)
+    (paused,) = [text for text in said if text.startswith("paused")]
+    assert paused.startswith("paused during a measurement on this machine")
+    assert plan.times.training_seconds is not None
+    assert plan.times.training_seconds > 0
 
 
 def test_validate_shows_the_plan(nas, study: Path) -> None:
@@ -29,9 +61,27 @@ def test_validate_shows_the_plan(nas, study: Path) -> None:
     assert plan["architectures"] > 1000
     assert plan["parameters"]["least"] < plan["parameters"]["most"]
     assert plan["seconds"] > 0
+    assert [model["size"] for model in plan["models"]] == ["smallest", "median", "largest"]
+    assert not (study.parent / "nas.db").exists()
     shown = nas("validate", "tiny.toml")
     assert "the study file is valid" in shown.stdout
-    assert shown.stderr == ""  # there is no terminal
+    assert shown.stderr.splitlines()[:2] == [
+        "reading the corpus",
+        "timing the smallest of the drawn models",
+    ]
+    assert "training it for a few steps" in shown.stderr.splitlines()
+
+
+def test_validate_reports_changed_settings_as_run_does(nas, study: Path) -> None:
+    spec = read_spec(study)
+    with Store.open(f"sqlite:///{study.parent}/nas.db") as store:
+        store.add_study("tiny", to_json(with_reference(spec)))
+    study.write_text(STUDY.replace("token_budget = 1280", "token_budget = 1920"))
+    validated, run = nas("validate", "tiny.toml"), nas("run", "tiny.toml")
+    assert validated.returncode == run.returncode == 2
+    assert "proxy.token_budget: 1280 in the study, 1920 in the file" in validated.stderr
+    assert validated.stderr == run.stderr.splitlines(keepends=True)[-1]
+    assert validated.stdout == ""
 
 
 def test_validate_times_a_study_of_many_rungs(nas, study: Path) -> None:

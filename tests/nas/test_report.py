@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from studies.analysis import summaries
+from studies.storage.store import Store
+from tests.nas.calibrated import make_provisional
 from tests.studies.large_study import HOSTILE, LargeStudy, write_study
 
 
@@ -86,6 +89,36 @@ def test_markdown_is_text_with_well_formed_tables(nas, study, tmp_path, hostile)
     assert "## Limitations" in text
     assert "(knee)" in tables[0]
     assert "lfm2-350m" in tables[0]
+
+
+def test_provisional_times_and_the_reference_models_time_are_explained(
+    nas, study, tmp_path
+) -> None:
+    write_study(study)
+    with Store.open(study.url) as store:
+        member = summaries.front(store, "large").members[1]
+        make_provisional(store, member)
+    assert nas("report", "large", "--format", "md").returncode == 0
+    assert nas("report", "large").returncode == 0
+    text = (tmp_path / "large.md").read_text(encoding="utf-8").replace("\\", "")
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| {member.number} ")]
+    value = member.values["decode"]
+    found = re.search(r"~(\S+) \((\S+) to (\S+)\)", row)
+    assert found is not None
+    shown, low, high = map(float, found.groups())
+    assert shown == pytest.approx(value, rel=1e-3)
+    # The interval of the ratio alone is ±30 % on a log scale.
+    assert low < 0.745 * value
+    assert high > 1.345 * value
+    assert "\n~ provisional: too uncertain to decide anything; `nas run` measures it again" in text
+    assert "members is on the front only provisionally." in text
+    assert "## Time of the reference model" in text
+    assert "| tg64@1024 | 10.00 " in text
+    page = (tmp_path / "large.html").read_text(encoding="utf-8")
+    picture = page[page.index("<svg viewBox") : page.index("</svg>")]
+    assert picture.count('fill="none" stroke-width') == 1
+    assert ">provisional</text>" in picture
+    assert "<p>~ provisional: too uncertain" in page
 
 
 def test_a_study_without_a_trial_has_a_report(nas, study, tmp_path) -> None:

@@ -14,6 +14,7 @@ from filelock import FileLock
 from tokenizers import Tokenizer
 
 from evaluators.text.corpus import Corpus, CorpusName, read_corpus
+from hardware.progress import Say
 from nas.commands.run import run
 from studies.records import ConfirmationKey
 from studies.spec.study_file import read_spec
@@ -37,6 +38,7 @@ def finished_folder(nas_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_study(folder)
             result = nas_in(folder, "run", "tiny.toml")
             assert result.returncode == 0, result.stderr
+            (folder / "run.log").write_text(result.stderr)
             done.touch()
     return folder
 
@@ -85,6 +87,20 @@ def test_a_study_runs_and_every_command_shows_it(nas, finished: Path, tmp_path: 
     assert "already exists" in refused.stderr
 
 
+def test_without_a_terminal_every_stage_is_a_line(finished: Path) -> None:
+    lines = finished.with_name("run.log").read_text().splitlines()
+    assert lines[:2] == ["tiny  reading the corpus", "tiny: 0 of 4 trials are done"]
+    stages = [
+        "reference lfm2.5-230m  costs; 0 of 4 trials done",
+        "reference lfm2.5-230m  latency; 0 of 4 trials done",
+        "reference lfm2.5-230m  text; 0 of 4 trials done",
+        "reference lfm2.5-230m  training; 0 of 4 trials done",
+        "trial 0  costs; 0 of 4 trials done",
+    ]
+    assert [line for line in lines if line in stages] == stages
+    assert any(line.startswith("trial 1  costs; 1 of 4 trials done") for line in lines)
+
+
 def test_a_winners_proxy_is_exported_as_its_study_trained_it(nas, finished: Path) -> None:
     winner = json.loads(nas("pareto", "tiny.toml", "--json").stdout)["front"][0]
     trial = str(winner["trial"])
@@ -94,6 +110,9 @@ def test_a_winners_proxy_is_exported_as_its_study_trained_it(nas, finished: Path
     )
     assert result.returncode == 0, result.stderr
     assert f"{winner['values']['loss']:.3f} bits per byte" in result.stderr
+    lines = result.stderr.splitlines()
+    assert lines[0] == "training the proxy"
+    assert "writing proxy" in lines
     folder = finished.with_name("proxy")
     card = (folder / "README.md").read_text()
     assert "the full-size model has not been trained" in card
@@ -266,9 +285,9 @@ def test_a_study_that_another_process_starts_meanwhile_is_not_discarded(
     spec = read_spec("tiny.toml")
     with Store.open(spec.storage) as store:
 
-        def reading(name: CorpusName) -> Corpus:
+        def reading(name: CorpusName, say: Say) -> Corpus:
             assert store.claim("tiny", total=100) is not None
-            return read_corpus(name)
+            return read_corpus(name, say)
 
         monkeypatch.setattr("nas.workflows.study_run.read_corpus", reading)
         with pytest.raises(ValueError, match=r"^study: 'tiny' is being run by process "):

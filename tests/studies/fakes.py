@@ -1,11 +1,15 @@
 """Deterministic evaluators whose scores conflict like real ones, and a small study."""
 
+import math
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from evaluators.calibration import CalibrationKey, CalibrationStore, ReferenceTiming
 from evaluators.evaluator import (
+    CalibratedRatio,
     CurvePoint,
     Evaluation,
     EvaluationFailed,
@@ -20,11 +24,13 @@ from search_space.architecture import Architecture, architecture_hash
 from search_space.costs import parameter_counts
 from search_space.space.space_definition import Space
 from studies.records import Trial
+from studies.search.events import Listener, ignore
 from studies.search.loop import run_study
 from studies.spec.study_spec import Objective, ProxySettings, SamplerSettings, StudySpec
 from studies.storage.store import Store
 
 TOKEN_BUDGET = 40_000
+REFERENCE_MS = 7.0
 
 ENVIRONMENT = Environment(
     host="fake",
@@ -96,6 +102,107 @@ class FakeEvaluator:
         return self.measure(architecture, report)
 
 
+@dataclass(kw_only=True)
+class RefinableFake(FakeEvaluator):
+    """A latency evaluator with the score `decode` that can measure again.
+
+    `factor` and `is_busy` take an architecture and the number of its earlier runs. The former
+    multiplies the time that a run measures. The latter returns whether other programs disturb it:
+    the score is the median of the undisturbed runs. Without any, it is the median of all runs and
+    provisional. `error` is half the width of its interval. `before_refining` is called before each
+    repeat. With `calibrations`, the score is the ratio to a reference model, which takes 7 ms for
+    the score to be `decode_ms`, multiplied by its time there.
+    """
+
+    stage: str = "latency"
+    score_names: tuple[str, ...] = ("decode",)
+    measure: Callable[[Architecture, Report], Evaluation] = field(init=False)
+    factor: Callable[[Architecture, int], float] = lambda architecture, runs: 1.0
+    is_busy: Callable[[Architecture, int], bool] = lambda architecture, runs: False
+    error: float = 0.02
+    before_refining: Callable[[Architecture], None] = lambda architecture: None
+    calibrations: CalibrationStore | None = None
+    reference_ms: float = REFERENCE_MS
+    governor: str | None = None
+    refined: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.measure = lambda architecture, report: self._measured(architecture, ())
+
+    def refine(self, architecture: Architecture, earlier: Evaluation, report: Report) -> Evaluation:
+        self.refined.append(architecture_hash(architecture))
+        report(Progress(done=0.0, text="measuring again"))
+        self.before_refining(architecture)
+        return self._measured(architecture, earlier.measurements)
+
+    @property
+    def key(self) -> CalibrationKey:
+        return CalibrationKey(device=self.fingerprint, reference="ab", workload="tg8@64")
+
+    def _measured(self, architecture: Architecture, earlier: Sequence[Measurement]) -> Evaluation:
+        (run,) = _latency(architecture, lambda progress: None).measurements
+        assert run.disturbance is not None
+        factor = self.factor(architecture, len(earlier))
+        elsewhere = 1.0 if self.is_busy(architecture, len(earlier)) else 0.0
+        run = replace(
+            run,
+            samples_ns=tuple(round(factor * sample) for sample in run.samples_ns),
+            disturbance=replace(run.disturbance, elsewhere=elsewhere),
+        )
+        runs, remarks = (*earlier, run), ()
+        if self.calibrations is not None:
+            timing = ReferenceTiming(
+                at=0.0, milliseconds=self.reference_ms, error=0.005, governor=self.governor
+            )
+            remarks = self.calibrations.add_timings({self.key: timing})
+        return Evaluation(
+            scores=(self._score(runs),),
+            seconds=2.0 * len(runs),
+            measurements=runs,
+            remarks=remarks,
+        )
+
+    def _score(self, runs: Sequence[Measurement]) -> Score:
+        quiet = [run for run in runs if run.disturbance and not run.disturbance.elsewhere]
+        value = statistics.median(run.samples_ns[0] / 1e6 for run in quiet or runs)
+        error = self.error if quiet else 0.5
+        bounds = value * math.exp(-error), value * math.exp(error)
+        score = Score(
+            name="decode",
+            value=value,
+            unit="ms",
+            low=bounds[0],
+            high=bounds[1],
+            provisional=not quiet,
+        )
+        if self.calibrations is None:
+            return score
+        calibration = self.calibrations.calibration(self.key)
+        assert calibration is not None
+        ratio, low, high = (each / REFERENCE_MS for each in (value, *bounds))
+        measured = CalibratedRatio(calibration=self.key, ratio=ratio, low=low, high=high)
+        value, low_ms, high_ms = calibration.convert(ratio, low, high)
+        return replace(score, value=value, low=low_ms, high=high_ms, measured=measured)
+
+
+def busy_at_first(
+    chosen: Callable[[Architecture], bool] = lambda architecture: True, *, factor: float = 1.5
+) -> RefinableFake:
+    """Return a device on which the first time of the chosen architectures is provisional.
+
+    It differs from the true time by the factor.
+    """
+
+    def is_busy(architecture: Architecture, runs: int) -> bool:
+        return runs == 0 and chosen(architecture)
+
+    return RefinableFake(
+        factor=lambda architecture, runs: factor if is_busy(architecture, runs) else 1.0,
+        is_busy=is_busy,
+    )
+
+
 Stages: TypeAlias = tuple[FakeEvaluator, FakeEvaluator, FakeEvaluator]
 
 
@@ -116,10 +223,21 @@ def all_stages() -> Stages:
 
 
 def run_with_fakes(
-    spec: StudySpec, store: Store, stages: Stages | None = None
+    spec: StudySpec,
+    store: Store,
+    stages: Stages | None = None,
+    *,
+    listener: Listener = ignore,
+    is_quiet: bool = True,
 ) -> tuple[Trial, ...]:
     """Run a study to its end and return its candidates."""
-    run_study(spec, evaluators=stages or all_stages(), store=store)
+    run_study(
+        spec,
+        evaluators=stages or all_stages(),
+        store=store,
+        listener=listener,
+        is_quiet=lambda: is_quiet,
+    )
     return store.trials(spec.name)
 
 

@@ -10,12 +10,11 @@ from typing import Self
 
 from scipy.special import stdtrit
 
-from evaluators.cache import EvaluationCache
 from evaluators.evaluator import Evaluation, Score
 from evaluators.speed.built_model import build_and_load
 from evaluators.speed.latency import Quiet
 from evaluators.speed.operators.probe_times import PairedRatio, Setting
-from evaluators.speed.reference_calibration import ReferenceModel
+from evaluators.speed.paired_reference import ReferenceModel
 from hardware.measurement import Workload, quantile_ms
 from hardware.progress import Say
 from hardware.quiet import measuring
@@ -25,7 +24,7 @@ from search_space.architecture import Architecture, architecture_hash
 from search_space.probes import make_probes
 
 # Increase this when the graph or the timing changes, so that earlier times are not comparable.
-_VERSION = 1
+_VERSION = 2
 _PATIENCE_S = 10.0
 # `ratio` computes its interval from ranks if there are at least this many windows, and otherwise
 # from Student's distribution.
@@ -62,7 +61,6 @@ class PairedTimer:
         profile_budget: ProfileBudget,
         round_number: int,
         capacity: int,
-        cache: EvaluationCache,
         quiet: Quiet | None = None,
     ) -> None:
         """Choose the device and the reference model; nothing is loaded yet.
@@ -73,7 +71,6 @@ class PairedTimer:
             profile_budget: The timing budget of each workload.
             round_number: The number of the round, counted from 0.
             capacity: The number of tokens that caches have room for; no time depends on it.
-            cache: Stores the calibrations of the reference model.
             quiet: Reserves the machine for a measurement; None waits for other programs, but at
                 most some seconds per round.
         """
@@ -86,7 +83,7 @@ class PairedTimer:
         self._capacity = max(capacity, 1 + max(setting.kinds.windows, default=0))
         first = make_probes(setting.width, setting.layers, setting.kinds)[0]
         self._reference = ReferenceModel(
-            runner, first.architecture, setting.quantization, self._capacity, cache
+            runner, first.architecture, setting.quantization, self._capacity
         )
         facts = asdict(profile_budget) | {
             "rounds": round_number,
@@ -135,7 +132,7 @@ class PairedTimer:
                     on_timed(missing[0], self._evaluate(model, reference, missing[0], say))
                     del missing[0]
 
-        with self._quiet(say, self._reference.cores):
+        with self._quiet(say, ()):
             say("building and loading the model")
             self._reference.run(work)
 

@@ -1,7 +1,7 @@
 // A summary of a trial, shown at the pointer or in a panel: scores, layout and shape.
 
 import { element } from "./dom.js";
-import { axisTitle, scoreText } from "./format.js";
+import { axisTitle, PROVISIONAL_LEGEND, scoreText } from "./format.js";
 import { shapeFacts, strip } from "./layout.js";
 import { axisValue, title } from "./study.js";
 
@@ -19,7 +19,17 @@ const ROLES = {
 
 /** @param {import("./study.js").Row} row @returns {string} */
 export function roleName(row) {
-  return row.duplicate_of === null ? ROLES[row.role] : `duplicate of trial ${row.duplicate_of}`;
+  if (row.duplicate_of !== null) return `duplicate of trial ${row.duplicate_of}`;
+  return row.provisionalMember ? "provisionally on the front" : ROLES[row.role];
+}
+
+/**
+ * @param {import("./study.js").Row} row
+ * @returns {string | null} why a trial was kept that may exceed a limit; null if none may be
+ */
+export function unsureText({ unsure_limits: names }) {
+  if (names.length === 0) return null;
+  return `May exceed the limit of ${names.join(" and ")}; kept, because that is not certain.`;
 }
 
 /**
@@ -40,7 +50,8 @@ export function card(study, row) {
     facts(scores),
     element("div", { class: "shape" }, facts(shapeFacts(row.architecture).filter(([, value]) => value !== "–"))),
     row.reason === null ? null : element("p", { class: "quiet" }, row.reason),
-    row.unsettled ? element("p", { class: "quiet" }, "confidence interval wider than requested") : null,
+    unsureText(row) === null ? null : element("p", { class: "quiet" }, unsureText(row)),
+    row.provisional ? element("p", { class: "quiet" }, PROVISIONAL_LEGEND) : null,
   );
 }
 
@@ -77,5 +88,5 @@ export class HoverCard {
 }
 
 function estimate(row) {
-  return { value: row.estimated_loss, low: null, high: null };
+  return { value: row.estimated_loss, low: null, high: null, half_width: null, provisional: false };
 }

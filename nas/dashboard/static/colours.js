@@ -14,6 +14,9 @@ export const MARKS = {
   front: { label: "front", colour: "front", shape: "circle", size: 10 },
 };
 
+/** How trials with a provisional score are drawn: with the shape and colour of their role, hollow. */
+export const HOLLOW = { label: "provisional time (hollow)", width: 2 };
+
 /** The colours of successive studies or curves: Okabe and Ito's palette without the yellow. */
 export const SERIES = ["front", "over", "good", "stopped", "orange", "sky"];
 export const SERIES_SHAPES = ["circle", "triangle", "rect", "diamond", "pin", "roundRect"];

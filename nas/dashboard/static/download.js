@@ -22,11 +22,13 @@ const SHAPE = [
 /** @param {import("./study.js").Study} study @param {import("./study.js").Row[]} rows */
 export function asCsv(study, rows) {
   const scores = study.axes.map((axis) => axis.name).filter((name) => !SHAPE.includes(name));
-  const heads = ["trial", "kind", "state", "role", "reason", "seconds"];
+  const heads = ["trial", "kind", "state", "role", "reason", "seconds", "provisional", "unsure_limits"];
   const lines = [[...heads, ...scores.flatMap((name) => [name, `${name}_low`, `${name}_high`]), ...SHAPE]];
   for (const row of rows) {
     lines.push([
       ...[row.name, row.kind, row.state, row.role, row.reason, row.seconds],
+      scores.filter((name) => row.scores[name]?.provisional).join(" "),
+      row.unsure_limits.join(" "),
       ...scores.flatMap((name) => {
         const score = row.scores[name];
         return [score?.value ?? null, score?.low ?? null, score?.high ?? null];
@@ -46,6 +48,7 @@ export function asJson(study, rows) {
     state: row.state,
     role: row.role,
     reason: row.reason,
+    unsure_limits: row.unsure_limits,
     seconds: row.seconds,
     scores: row.scores,
     architecture: row.architecture,

@@ -1,5 +1,8 @@
 // Formats numbers, units and times for people.
 
+// An interval is lopsided if one side is longer than the other by this factor.
+const LOPSIDED = 1.2;
+
 /** @param {number | null | undefined} value @returns {string} with four significant digits; from 1,000 on without decimals */
 export function figure(value) {
   if (value === null || value === undefined) return "–";
@@ -42,15 +45,32 @@ export function clock(moment) {
   });
 }
 
+/** The mark of values that are too uncertain to decide anything, and what it means. */
+export const PROVISIONAL = "~";
+export const PROVISIONAL_LEGEND =
+  "~ provisional: too uncertain to decide anything; nas run measures it again when the machine is quieter.";
+
 /**
- * @param {{value: number, low: number | null, high: number | null} | undefined} score
- * @returns {string} the value and half the width of its 95 % confidence interval, if it has one
+ * @param {import("./study.js").Score | undefined} score
+ * @returns {string} the value with its mark and its 95 % confidence interval, if it has one
  */
 export function scoreText(score) {
   if (score === undefined) return "–";
-  if (score.low === null || score.high === null) return figure(score.value);
-  const half = (score.high - score.low) / 2;
-  return `${figure(score.value)} ±${half >= 10 ? Math.round(half) : trimmed(half.toPrecision(2))}`;
+  return `${score.provisional ? PROVISIONAL : ""}${valueText(score)}`;
+}
+
+/**
+ * @param {{value: number, low: number | null, high: number | null}} score
+ * @returns {string} such as `10 ±0.02`, or `1.1 (1.02 to 1.33)` for a lopsided interval
+ */
+export function valueText({ value, low, high }) {
+  if (low === null || high === null) return figure(value);
+  const [below, above] = [value - low, high - value];
+  if (Math.max(below, above) > LOPSIDED * Math.max(0, Math.min(below, above))) {
+    return `${figure(value)} (${figure(low)} to ${figure(high)})`;
+  }
+  const half = (high - low) / 2;
+  return `${figure(value)} ±${half >= 10 ? Math.round(half) : trimmed(half.toPrecision(2))}`;
 }
 
 /** @param {{name: string, unit: string}} axis */

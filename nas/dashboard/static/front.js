@@ -2,9 +2,9 @@
 
 import { card, HoverCard, roleName } from "./card.js";
 import { Chart, scoreAxis, spansDecades } from "./chart.js";
-import { MARKS } from "./colours.js";
+import { HOLLOW, MARKS } from "./colours.js";
 import { button, checkbox, choice, element, fill, section } from "./dom.js";
-import { axisTitle, counted, scoreText } from "./format.js";
+import { axisTitle, counted, PROVISIONAL_LEGEND, scoreText } from "./format.js";
 import { rowsWithScores, scatter, valuesAlong } from "./scatter.js";
 import { axisValue, title } from "./study.js";
 
@@ -129,7 +129,16 @@ export function frontSection(page) {
       };
       return checkbox(label, !view.state.hidden.has(role), choose, symbol);
     });
-    fill(roles, ...boxes);
+    const provisional = shownRows(page).filter((row) => row.provisional).length;
+    const legend = provisional
+      ? element(
+          "span",
+          { class: "checkbox" },
+          element("i", { class: "mark provisional", "aria-hidden": "true" }),
+          element("span", {}, `${HOLLOW.label} ${provisional.toLocaleString("en-US")}`),
+        )
+      : null;
+    fill(roles, ...boxes, legend);
   }
 
   function drawChart() {
@@ -141,7 +150,7 @@ export function frontSection(page) {
     const log = logOf(view, rows, x, y);
     chart.label =
       `Scatter plot of ${y} against ${x}: ${counted(shown.length, "trial")}, ` +
-      `${study.withRole("front").length} on the front. The table of trials contains the same values.`;
+      `${membersText(study)}. The table of trials contains the same values.`;
     const option = {
       grid: { left: 58, right: 18, top: 14, bottom: 46 },
       brush: { toolbox: [], xAxisIndex: 0, brushStyle: { color: "rgba(128,128,128,.2)" } },
@@ -150,8 +159,9 @@ export function frontSection(page) {
       yAxis: scoreAxis(axisTitle(study.axis(y)), valuesAlong(rows, y), log.y, { nameGap: 42 }),
       series: scatter(page, shown, x, y, log),
     };
-    chart.draw(option, rows.length ? null : "No trial has both scores yet");
+    // First, because the chart has the height that the caption leaves.
     caption.textContent = captionOf(shown, x, y);
+    chart.draw(option, rows.length ? null : "No trial has both scores yet");
   }
 
   return {
@@ -200,12 +210,18 @@ function shownRows({ study, view }) {
   return study.rows.filter((row) => row.role in MARKS && !view.state.hidden.has(row.role));
 }
 
+function membersText(study) {
+  const provisional = study.document.provisional_front.length;
+  return `${study.document.front.length} on the front${provisional ? `, ${provisional} of them only provisionally` : ""}`;
+}
+
 function captionOf(shown, x, y) {
   const missing = shown.length - rowsWithScores(shown, x, y).length;
   const parts = ["Bars are 95 % confidence intervals of the front, the reference models and the selected trials."];
   if (shown.some((row) => row.role === "stopped")) {
     parts.push("A trial that was stopped early is drawn at its predicted loss.");
   }
+  if (shown.some((row) => row.provisional)) parts.push(PROVISIONAL_LEGEND);
   if (missing) {
     const which = counted(missing, "trial that lacks", "trials that lack");
     parts.push(`${which} one of the two scores ${missing === 1 ? "is" : "are"} not drawn.`);

@@ -1,7 +1,7 @@
 // The overview: the progress of the study, and what is running now.
 
 import { element, fill } from "./dom.js";
-import { clock, counted, duration, figure, percent } from "./format.js";
+import { clock, counted, duration, figure, percent, valueText } from "./format.js";
 import { strip } from "./layout.js";
 import { title } from "./study.js";
 
@@ -17,7 +17,7 @@ export function overviewSection(page) {
     const rejected = Object.values(counts.rejected).reduce((sum, draws) => sum + draws, 0);
     const tiles = [
       [`${ended.toLocaleString("en-US")} of ${counts.total.toLocaleString("en-US")}`, "candidates ended", duration(spent)],
-      [figure(study.document.front.length), "on the front", counted(counts.complete, "complete", "complete")],
+      [figure(study.document.front.length), "on the front", frontText(study)],
       [figure(counts.infeasible), "infeasible", rejected ? `${counted(rejected, "proposal")} rejected by rules` : ""],
       [figure(counts.stopped), "stopped early", counts.duplicates ? counted(counts.duplicates, "duplicate") : ""],
       [figure(counts.failed), "failed", counts.interrupted ? `${counts.interrupted} interrupted` : ""],
@@ -45,6 +45,7 @@ export function overviewSection(page) {
         ? null
         : element("p", { class: "knee" }, "Knee of the front: ", element("b", {}, `${title(knee)} `), strip(study.mixers, knee.architecture.layout)),
       running.length ? element("ul", { class: "running" }, ...running.map(runningTrial)) : null,
+      ...study.document.calibrations.map((each) => calibration(study.document.reference, each)),
       element("p", { class: "quiet" }, `Started ${clock(start)}. ${settings(spec)}`),
     );
   }
@@ -58,12 +59,27 @@ export function overviewSection(page) {
   };
 }
 
+function frontText({ document: { counts, provisional_front: provisional } }) {
+  const complete = counted(counts.complete, "complete", "complete");
+  return provisional.length ? `${provisional.length} only provisionally; ${complete}` : complete;
+}
+
+/** States the time of the reference model at a workload, and how well it is known. */
+function calibration(reference, { workload, ms, low, high, settled, timings, latest_at: latest }) {
+  const known = valueText({ value: ms, low, high });
+  const doubt = settled ? "" : "; not certain enough to enforce limits in ms";
+  const text =
+    `Reference model ${reference} at ${workload}: ${known} ms (95 % confidence), from ` +
+    `${counted(timings, "timing")}, the latest on ${clock(latest)}${doubt}`;
+  return element("p", { class: "quiet calibration" }, text);
+}
+
 /** Explains why there is no front yet. */
 function emptyState(study, ended, live) {
   if (study.document.front.length) return null;
   const { counts, running } = study.document;
   const infeasible = counts.infeasible
-    ? `${counted(counts.infeasible, "candidate")} exceeded a budget. `
+    ? `${counted(counts.infeasible, "candidate")} exceeded a limit. `
     : "";
   const text = ended
     ? `No candidate is complete yet, so there is no front. ${infeasible}`

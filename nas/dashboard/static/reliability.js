@@ -1,4 +1,4 @@
-// Reliability: the precision of the timings, disturbances, drift of the machine, and the confirmation.
+// Reliability: the precision of the measured ratios, disturbances, drift of the machine, and the confirmation.
 
 import { Chart, SMALL_POINT, tooltip, valueAxis } from "./chart.js";
 import { colour, SERIES, SERIES_SHAPES } from "./colours.js";
@@ -28,22 +28,23 @@ export function reliabilitySection(page) {
       score = value;
       drawWidths();
     }) : ` of ${score ?? "times"}`);
-    const measured = (row) => row.kind === "candidate" && row.scores[score]?.low != null;
+    const measured = (row) => row.kind === "candidate" && row.scores[score]?.half_width != null;
     const rows = score === null ? [] : study.rows.filter(measured);
     const points = rows.map((row) => {
-      const { value, low, high } = row.scores[score];
-      return [row.number, (50 * (high - low)) / value, row.disturbed, title(row)];
+      const { half_width: width } = row.scores[score];
+      return [row.number, 100 * width, row.disturbed, title(row)];
     });
     const requested = 100 * (study.document.spec.device?.precision ?? 0.02);
     widths.label =
-      `Half the width of the 95 % confidence interval of ${counted(points.length, "timing")}, in % of the value: ` +
+      `Half the width of the 95 % confidence interval of the ratio to the reference model, for ` +
+      `${counted(points.length, "timing")}, in % of the ratio: ` +
       `${points.filter(([, width]) => width > requested).length} exceed the requested ±${requested} %.`;
     const option = {
       grid: { left: 52, right: 14, top: 14, bottom: 44 },
       tooltip: tooltip(({ data }) =>
         data ? `${data[3]}: ±${figure(data[1])} %\nload from other processes: ${percent(data[2])} of the cores' time` : ""),
       xAxis: valueAxis("trial", { scale: false }),
-      yAxis: valueAxis("± % of the value", { nameGap: 38, min: 0, scale: false }),
+      yAxis: valueAxis("± % of the ratio", { nameGap: 38, min: 0, scale: false }),
       series: [
         {
           type: "scatter",
@@ -63,13 +64,17 @@ export function reliabilitySection(page) {
       ],
     };
     widths.draw(option, points.length ? null : "No timings yet");
-    const timedRows = study.rows.filter((row) => row.unsettled !== null);
-    const settled = timedRows.filter((row) => !row.unsettled);
+    const asked = study.axes.filter((axis) => axis.timed && (axis.objective || axis.max !== null));
+    const timedRows = study.rows.filter((row) => asked.some(({ name }) => row.scores[name]));
+    const settled = timedRows.filter((row) =>
+      asked.every(({ name }) =>
+        row.scores[name] === undefined || (row.scores[name].half_width ?? Infinity) <= requested / 100));
+    const provisional = timedRows.filter((row) => row.provisional);
     const disturbed = study.rows.filter((row) => (row.disturbed ?? 0) > DISTURBED);
     const waited = study.rows.reduce((sum, row) => sum + (row.waited ?? 0), 0);
     summary.textContent = timedRows.length
       ? `${figure(settled.length)} of ${counted(timedRows.length, "timed trial")} reached the requested precision ` +
-        `of ±${figure(requested)} %. In ${counted(disturbed.length, "trial")}, other processes used more than ` +
+        `of ±${figure(requested)} %${provisional.length ? `; ${counted(provisional.length, "trial")} will be measured again` : ""}. In ${counted(disturbed.length, "trial")}, other processes used more than ` +
         `${100 * DISTURBED} % of the measuring cores' time. ` +
         (waited
           ? `In total, timings waited ${duration(waited)} for a quiet machine.`
@@ -147,7 +152,7 @@ export function reliabilitySection(page) {
       element(
         "div",
         { class: "columns" },
-        element("figure", {}, element("figcaption", {}, element("b", {}, "Half the width of the 95 % confidence interval"), scoreChoice), widths.element),
+        element("figure", {}, element("figcaption", {}, element("b", {}, "Half the width of the 95 % confidence interval of the ratio"), scoreChoice), widths.element),
         element("figure", {}, element("figcaption", {}, element("b", {}, "Drift of the reference model"), driftCaption), drift.element),
       ),
       machines,

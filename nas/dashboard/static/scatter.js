@@ -2,7 +2,7 @@
 
 import { bestWithin } from "./budget.js";
 import { errorBars, SMALL_POINT } from "./chart.js";
-import { colour, MARKS } from "./colours.js";
+import { colour, HOLLOW, MARKS } from "./colours.js";
 import { figure } from "./format.js";
 import { axisValue } from "./study.js";
 
@@ -25,12 +25,16 @@ export function scatter(page, shown, x, y, log) {
     ...bars(page, shown, x, y),
     rings(page, shown, x, y),
     winnerMark(page, x, y),
+    hollow(shown, x, y),
   ];
 }
 
-/** Returns the trials that are not dominated in two scores, sorted by the first: the front line. */
+/**
+ * Returns the trials that are not dominated in two scores, sorted by the first: the front line.
+ * A trial with a provisional score dominates none, so it is left out.
+ */
 export function staircase(rows, x, y) {
-  const known = rowsWithScores(rows, x, y);
+  const known = rowsWithScores(rows, x, y).filter((row) => !row.scores[x]?.provisional && !row.scores[y]?.provisional);
   known.sort((a, b) => axisValue(a, x) - axisValue(b, x) || axisValue(a, y) - axisValue(b, y));
   let lowest = Infinity;
   return known.filter((row) => {
@@ -55,7 +59,7 @@ export function valuesAlong(rows, axis) {
 
 function points(role, shown, x, y, log) {
   const mark = MARKS[role];
-  const rows = rowsWithScores(shown, x, y).filter((row) => row.role === role);
+  const rows = rowsWithScores(shown, x, y).filter((row) => row.role === role && !isHollow(row));
   const small = rows.length > MAX_LARGE_POINTS && role !== "front";
   const data = rows.map((row) => [axisValue(row, x), axisValue(row, y), row.name]);
   return {
@@ -84,6 +88,39 @@ function points(role, shown, x, y, log) {
     z: { front: 5, reference: 6 }[role] ?? 2,
     cursor: "pointer",
   };
+}
+
+/** Returns the trials with a provisional score, hollow, in the shapes and colours of their roles. */
+function hollow(shown, x, y) {
+  const rows = rowsWithScores(shown, x, y).filter(isHollow);
+  return {
+    type: "scatter",
+    data: rows.map((row) => {
+      const { shape, size, colour: name } = MARKS[row.role];
+      return {
+        value: [axisValue(row, x), axisValue(row, y), row.name],
+        symbol: shape,
+        symbolSize: rows.length > MAX_LARGE_POINTS ? SMALL_POINT : size,
+        itemStyle: { color: colour("card"), borderColor: colour(name), borderWidth: HOLLOW.width },
+        label: { show: row.role === "reference" },
+      };
+    }),
+    label: {
+      formatter: ({ value }) => value[2],
+      position: "right",
+      color: colour("ink"),
+      textBorderColor: colour("card"),
+      textBorderWidth: 3,
+      fontSize: 12,
+    },
+    z: 5,
+    cursor: "pointer",
+  };
+}
+
+/** Returns whether a trial is drawn hollow; the mark of infeasible trials has no inside. */
+function isHollow(row) {
+  return row.provisional && row.role !== "infeasible";
 }
 
 /** Places a label on the side of the point where the frame does not cut it off. */

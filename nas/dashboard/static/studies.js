@@ -50,8 +50,8 @@ export function studiesSection(page) {
     });
     const lines = studies.map((study) => {
       const lowest = (axis) => {
-        const values = study.complete.map((row) => row.scores[axis]?.value).filter((value) => value !== undefined);
-        return values.length ? figure(values.reduce((least, value) => Math.min(least, value))) : "–";
+        const scores = study.complete.map((row) => row.scores[axis]).filter((score) => score && !score.provisional);
+        return scores.length ? figure(scores.reduce((least, { value }) => Math.min(least, value), Infinity)) : "–";
       };
       const [machine] = study.document.environments;
       return element(

@@ -1,7 +1,8 @@
 // The document of a study as one row per trial; merges updates.
 
 /**
- * @typedef {{value: number, low: number | null, high: number | null}} Score
+ * @typedef {{value: number, low: number | null, high: number | null, half_width: number | null,
+ *   provisional: boolean}} Score
  * @typedef {"front" | "dominated" | "infeasible" | "stopped" | "failed" | "running" |
  *   "interrupted" | "reference" | "duplicate"} Role
  *   the state of a trial, with complete trials divided into the front and the rest
@@ -20,7 +21,9 @@
  * @property {Record<string, Score>} scores
  * @property {number | null} estimated_loss
  * @property {number | null} trained
- * @property {boolean | null} unsettled
+ * @property {string[]} unsure_limits
+ * @property {boolean} provisional whether any score is provisional
+ * @property {boolean} provisionalMember whether it is on the front only provisionally
  * @property {number | null} disturbed
  * @property {number | null} waited
  * @property {number} seconds
@@ -100,14 +103,17 @@ export class Study {
       for (const fact of facts) row[fact] = trials[fact][index];
       row.name = String(row.name);
       row.architecture = shapes[row.architecture];
-      for (const [name, { value, low, high }] of scores) {
+      for (const [name, { value, low, high, half_width: width, provisional }] of scores) {
         if (value[index] === null) continue;
         row.scores[name] = {
           value: value[index],
           low: low?.[index] ?? null,
           high: high?.[index] ?? null,
+          half_width: width?.[index] ?? null,
+          provisional: provisional?.[index] ?? false,
         };
       }
+      row.provisional = Object.values(row.scores).some((score) => score.provisional);
       this.byId.set(id, row);
       this.byName.set(row.name, row);
     });
@@ -123,7 +129,11 @@ export class Study {
     const front = new Set(this.document.front);
     /** @type {Row[]} */
     this.rows = [...this.byId.values()];
-    for (const row of this.rows) row.role = roleOf(row, front);
+    const provisional = new Set(this.document.provisional_front);
+    for (const row of this.rows) {
+      row.role = roleOf(row, front);
+      row.provisionalMember = provisional.has(row.id);
+    }
   }
 }
 

@@ -1,9 +1,9 @@
 // The table of trials, with filters, sorting, selection and downloads.
 
-import { roleName } from "./card.js";
+import { roleName, unsureText } from "./card.js";
 import { button, choice, element, fill, section } from "./dom.js";
 import { asCsv, asJson, download } from "./download.js";
-import { axisTitle, counted, duration, figure, scoreText } from "./format.js";
+import { axisTitle, counted, duration, figure, PROVISIONAL_LEGEND, scoreText } from "./format.js";
 import { strip } from "./layout.js";
 import { axisValue } from "./study.js";
 
@@ -31,6 +31,7 @@ export function trialsSection(page) {
   let headings = "";
 
   const count = element("p", { class: "quiet", role: "status" });
+  const signs = element("p", { class: "quiet" });
   const head = element("thead");
   const body = element("tbody");
   const more = button("Show more", () => {
@@ -78,7 +79,7 @@ export function trialsSection(page) {
     });
   }
 
-  /** Returns the scores with a column: objectives, scores with a budget, and the parameters. */
+  /** Returns the scores with a column: objectives, scores with a limit, and the parameters. */
   function tableAxes() {
     const { axes } = page.study;
     const scores = axes.filter((axis) => axis.objective || axis.max !== null);
@@ -117,6 +118,10 @@ export function trialsSection(page) {
     const { selection } = page.view.state;
     fill(body, ...rows.slice(0, length).map((row) => line(row, selection.has(row.name))));
     more.hidden = rows.length <= length;
+    signs.textContent = [
+      rows.some((row) => row.provisional) ? PROVISIONAL_LEGEND : "",
+      rows.some((row) => row.unsure_limits.length) ? "? may exceed the limit; kept, because that is not certain." : "",
+    ].filter(Boolean).join(" ");
     const selectedCount = selected().length;
     const verb = filter || text ? (rows.length === 1 ? " matches" : " match") : "";
     const all = `${counted(rows.length, "trial")}${verb}`;
@@ -134,8 +139,11 @@ export function trialsSection(page) {
       const score = row.scores[axis.name];
       const estimate = score === undefined ? axisValue(row, axis.name) : null;
       const shown = estimate === null ? scoreText(score) : `(${figure(estimate)})`;
-      const tooltip = estimate === null ? null : "predicted; the training was stopped early";
-      return element("td", { class: "number", title: tooltip }, shown);
+      const unsure = row.unsure_limits.includes(axis.name);
+      const tooltip = estimate !== null
+        ? "predicted; the training was stopped early"
+        : unsure ? `may exceed the limit of ${figure(axis.max)}` : score?.provisional ? PROVISIONAL_LEGEND : null;
+      return element("td", { class: "number", title: tooltip }, unsure ? `${shown} ?` : shown);
     });
     return element(
       "tr",
@@ -144,8 +152,8 @@ export function trialsSection(page) {
       element("th", { scope: "row" }, row.name),
       element(
         "td",
-        { title: row.reason },
-        element("i", { class: `mark ${row.role}`, "aria-hidden": "true" }),
+        { title: row.reason ?? unsureText(row) },
+        element("i", { class: `mark ${row.role}${row.provisional ? " provisional" : ""}`, "aria-hidden": "true" }),
         ` ${roleName(row)}`,
       ),
       element("td", {}, strip(page.study.mixers, row.architecture.layout)),
@@ -175,6 +183,7 @@ export function trialsSection(page) {
         button("JSON", save("json"), { title: "Download the selected trials, or all matching trials if none is selected" }),
       ),
       count,
+      signs,
       element(
         "div",
         { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of trials" },

@@ -72,7 +72,8 @@ class TestProxyLoss(EvaluatorConformance):
         reports: list[Progress] = []
         evaluator.evaluate(SMALL, reports.append)
         texts = [progress.text for progress in reports if progress.done == 0]
-        assert texts == [
+        assert [text for text in texts if not text.startswith("reading the corpus: ")] == [
+            "reading the corpus",
             "training a tokenizer of 512 tokens",
             "encoding 641 tokens of text",
             "encoding the text",

@@ -2,15 +2,17 @@
 
 import contextlib
 import errno
+import math
 import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from evaluators.calibration import CalibrationKey, CalibrationsInMemory, ReferenceTiming
 from evaluators.evaluator import Evaluation, Infeasible
 from hardware.fake import FakeRunner
 from hardware.local import LocalRunner
@@ -19,11 +21,12 @@ from hardware.stability import ratio
 from search_space.architecture import architecture_hash
 from search_space.costs import weight_bytes
 from search_space.preset_models import preset
-from tests.evaluators.conformance import EvaluatorConformance
+from tests.evaluators.conformance import RefinableConformance
 from tests.evaluators.speed.timing import (
     REFERENCE,
     SETTINGS,
     CountingRunner,
+    by_name,
     evaluate,
     evaluator_of,
     failure,
@@ -37,17 +40,8 @@ def values(evaluation: Evaluation) -> dict[str, float]:
     return {score.name: score.value for score in evaluation.scores}
 
 
-@dataclass
-class CacheInMemory:
-    """An EvaluationCache in a dictionary."""
-
-    entries: dict[tuple[str, str], Evaluation] = field(default_factory=dict)
-
-    def load_evaluation(self, fingerprint, architecture):
-        return self.entries.get((fingerprint, architecture_hash(architecture)))
-
-    def save_evaluation(self, fingerprint, architecture, evaluation):
-        self.entries.setdefault((fingerprint, architecture_hash(architecture)), evaluation)
+def half_width(low: float, high: float) -> float:
+    return math.log(high / low) / 2
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +61,11 @@ class TestLocalLatency:
         evaluation = evaluate(local, stack(CONV, ATTENTION, None))
         decode, prefill = evaluation.measurements
         assert [str(decode.workload), str(prefill.workload)] == ["tg64@16", "pp8"]
-        scores = {score.name: score for score in evaluation.scores}
-        # Each score is a ratio times the reference model's own time.
-        of_decode = scores["decode"].value / ratio(decode).value
-        assert scores["decode"].low == pytest.approx(of_decode * ratio(decode).low)
+        scores = by_name(evaluation)
+        measured, of_run = scores["decode"].measured, ratio(decode)
+        assert measured.ratio == pytest.approx(of_run.value)
+        # Another run would scatter more than the windows of this one.
+        assert half_width(measured.low, measured.high) >= half_width(of_run.low, of_run.high)
         # Two ratios with independent errors: the intervals are in order, but the values may not be.
         assert scores["decode_p95"].high >= scores["decode"].low > 0
         # In MB: the model's few kilobytes and its memory arenas, without the interpreter.
@@ -101,7 +96,7 @@ class TestLocalLatency:
         assert process not in children()
 
 
-class TestFakeLatency(EvaluatorConformance):
+class TestFakeLatency(RefinableConformance):
     @pytest.fixture
     def evaluator(self):
         with evaluator_of(FakeRunner(), replace(SETTINGS, more_depths=(0, 64))) as evaluator:
@@ -125,31 +120,51 @@ class TestScores:
         assert found["decode_memory"] == pytest.approx(0.016)
         assert found["prefill_memory"] == 0
 
-    def test_milliseconds_are_the_ratio_times_the_cached_time_of_the_reference(self):
-        cache = CacheInMemory()
-        with evaluator_of(FakeRunner(), reference=SMALL, cache=cache) as evaluator:
-            first = evaluate(evaluator, LARGE)
-        assert len(cache.entries) == 2  # one for each workload
-        for key, evaluation in cache.entries.items():
-            (alone,) = evaluation.measurements
-            slower = replace(alone, samples_ns=tuple(10 * each for each in alone.samples_ns))
-            cache.entries[key] = replace(evaluation, measurements=(slower,))
-        with evaluator_of(FakeRunner(), reference=SMALL, cache=cache) as evaluator:
-            second = evaluate(evaluator, LARGE)
-        assert len(cache.entries) == 2
-        for before, after in zip(first.scores, second.scores, strict=True):
-            times = 10 if before.unit.startswith("ms") else 1
-            assert after.value == pytest.approx(times * before.value, rel=0.03)
-            if before.low is not None:
-                assert after.high - after.low == pytest.approx(times * (before.high - before.low))
+    def test_milliseconds_are_the_ratio_times_the_calibrated_time_of_the_reference(self):
+        """A hundred earlier timings say that the reference model takes a millisecond."""
+        calibrations = CalibrationsInMemory()
+        with evaluator_of(FakeRunner(), reference=SMALL, calibrations=calibrations) as evaluator:
+            key = by_name(evaluate(evaluator, SMALL))["decode"].measured.calibration
+            earlier = ReferenceTiming(at=0.0, milliseconds=1.0, error=0.0)
+            for _ in range(100):
+                calibrations.add_timings({key: earlier})
+            scores = by_name(evaluate(evaluator, LARGE))
+        calibration = calibrations.calibration(key)
+        assert calibration.milliseconds == pytest.approx(1.0, rel=0.1)
+        for name in ("decode", "decode_p95"):
+            score, measured = scores[name], scores[name].measured
+            assert measured.calibration == key
+            assert measured.ratio == pytest.approx(
+                weight_bytes(LARGE, "int4") / weight_bytes(SMALL, "int4"), rel=0.03
+            )
+            assert (score.value, score.low, score.high) == calibration.convert(
+                measured.ratio, measured.low, measured.high
+            )
+        assert scores["size"].measured is None
 
-    def test_another_prompt_length_calibrates_only_that_workload_again(self):
-        cache = CacheInMemory()
-        for settings in (SETTINGS, replace(SETTINGS, prompt_length=4)):
-            with evaluator_of(FakeRunner(), settings, cache=cache) as evaluator:
-                evaluate(evaluator, LARGE)
-        workloads = [entry.measurements[0].workload for entry in cache.entries.values()]
-        assert sorted(map(str, workloads)) == ["pp4", "pp8", "tg64@16"]
+    def test_a_calibration_is_that_of_a_device_a_reference_and_a_workload(self):
+        calibrations = CalibrationsInMemory()
+        found = []
+        for runner, settings, reference in (
+            (FakeRunner(), SETTINGS, REFERENCE),
+            (FakeRunner(), replace(SETTINGS, prompt_length=4), REFERENCE),
+            (FakeRunner(), replace(SETTINGS, quantization="int8"), REFERENCE),
+            (FakeRunner(), SETTINGS, SMALL),
+        ):
+            with evaluator_of(
+                runner, settings, reference=reference, calibrations=calibrations
+            ) as evaluator:
+                found.append(by_name(evaluate(evaluator, LARGE)))
+        decode, shorter, int8, small = (each["decode"].measured.calibration for each in found)
+        assert decode == CalibrationKey(
+            device="int4 fake", reference=architecture_hash(REFERENCE), workload="tg64@16"
+        )
+        assert shorter == decode  # the prompt length does not matter to decoding
+        assert len({decode, int8, small}) == 3
+        prefill = [each["prefill"].measured.calibration for each in found]
+        assert [key.workload for key in prefill] == ["pp8", "pp4", "pp8", "pp8"]
+        assert len(calibrations.calibration(decode).timings) == 2
+        assert len(calibrations.calibration(prefill[0]).timings) == 1
 
     def test_a_reference_timed_against_itself_has_a_ratio_of_one(self):
         with evaluator_of(FakeRunner(), reference=SMALL) as evaluator:
@@ -274,7 +289,7 @@ def test_the_fingerprint_depends_on_settings_reference_and_device():
         replace(SETTINGS, context_depth=17),
         replace(SETTINGS, more_depths=(64,)),
         replace(SETTINGS, asked=frozenset({"decode"})),
-        replace(SETTINGS, precision=0.05),
+        replace(SETTINGS, precision=0.04),
         replace(SETTINGS, seconds=0.3),
         replace(SETTINGS, asked=frozenset({"decode_p95", "prefill"})),
     ]
@@ -292,13 +307,6 @@ def test_a_score_of_memory_asks_for_no_precise_time():
     with_memory = replace(SETTINGS, asked=frozenset({"prefill", "decode_memory", "memory"}))
     fingerprints = {evaluator_of(FakeRunner(), one).fingerprint for one in (time_only, with_memory)}
     assert len(fingerprints) == 1
-
-
-def test_the_fingerprint_depends_on_the_version_of_the_calibration(monkeypatch):
-    """A score in milliseconds is a ratio times the calibrated time of the reference."""
-    before = evaluator_of(FakeRunner()).fingerprint
-    monkeypatch.setattr("evaluators.speed.reference_calibration._VERSION", -1)
-    assert evaluator_of(FakeRunner()).fingerprint != before
 
 
 def children() -> set[int]:

@@ -1,16 +1,28 @@
 """Latency per byte of text."""
 
+from dataclasses import replace
+
 import pytest
 
-from evaluators.evaluator import Evaluation, EvaluationFailed, Score
+from evaluators.calibration import CalibrationKey
+from evaluators.evaluator import CalibratedRatio, Evaluation, EvaluationFailed, Score
 from evaluators.speed.per_byte import PerByteEvaluator
 from evaluators.text.corpus import Corpus, read_corpus
-from tests.evaluators.conformance import EvaluatorConformance
+from tests.evaluators.conformance import RefinableConformance
 from tests.search_space.strategies import CONV, stack
 
+DECODE = CalibrationKey(device="int4 fake", reference="a1b2", workload="tg64")
 LATENCY = Evaluation(
     scores=(
-        Score(name="decode", value=2.0, unit="ms/token", low=1.5, high=3.0),
+        Score(
+            name="decode",
+            value=2.0,
+            unit="ms/token",
+            low=1.5,
+            high=3.0,
+            provisional=True,
+            measured=CalibratedRatio(calibration=DECODE, ratio=0.5, low=0.375, high=None),
+        ),
         Score(name="prefill", value=100.0, unit="ms"),
         Score(name="memory", value=7.0, unit="MB"),
     ),
@@ -24,9 +36,10 @@ class Latency:
     stage = "latency"
     fingerprint = "latency 1"
     score_names = ("decode", "prefill", "memory")
+    result = LATENCY
 
     def evaluate(self, architecture, report):
-        return LATENCY
+        return self.result
 
 
 @pytest.fixture
@@ -48,7 +61,7 @@ def found(corpus, vocab_size: int) -> dict[str, Score]:
     return {score.name: score for score in evaluation.scores}
 
 
-class TestPerByte(EvaluatorConformance):
+class TestPerByte(RefinableConformance):
     @pytest.fixture
     def evaluator(self, corpus):
         return PerByteEvaluator(Latency(), corpus, prompt_length=50)
@@ -62,6 +75,31 @@ def test_a_token_of_the_smallest_vocabulary_is_one_byte(corpus, vocab_size):
     assert scores["prefill_per_byte"].value == 2_000.0
     assert scores["prefill_per_byte"].low is None
     assert {score.unit for score in scores.values()} == {"us/byte"}
+
+
+def test_the_measured_ratio_is_that_of_the_latency_in_the_same_unit(corpus):
+    """Each token is one byte, and there are a thousand microseconds in a millisecond."""
+    scores = found(corpus, 256)
+    assert scores["decode_per_byte"].measured == CalibratedRatio(
+        calibration=DECODE, ratio=500.0, low=375.0, high=None
+    )
+    assert scores["decode_per_byte"].provisional
+    assert scores["prefill_per_byte"].measured is None
+    assert not scores["prefill_per_byte"].provisional
+
+
+def test_refining_reads_the_refined_latency(corpus):
+    latency = Latency()
+    evaluator = PerByteEvaluator(latency, corpus, prompt_length=50)
+    architecture = stack(CONV, vocab_size=256)
+    first = evaluator.evaluate(architecture, lambda _: None)
+    decode, *others = LATENCY.scores
+    latency.result = replace(
+        LATENCY, scores=(replace(decode, value=2.5, provisional=False), *others)
+    )
+    second = evaluator.refine(architecture, first, lambda _: None)
+    assert second.scores[0].value == 2_500.0
+    assert not second.scores[0].provisional
 
 
 def test_a_larger_vocabulary_takes_less_per_byte_until_the_text_is_exhausted(corpus):

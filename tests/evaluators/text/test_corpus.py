@@ -47,6 +47,17 @@ def test_every_document_is_in_exactly_one_of_the_two_texts(tmp_path: Path) -> No
     assert characters(corpus) == "".join(sorted("".join(documents.values())))
 
 
+def test_every_step_is_reported(tmp_path: Path) -> None:
+    documents = {f"{seed}.txt": document(seed) for seed in range(10)}
+    reported: list[str] = []
+    read_corpus(write(tmp_path, documents), reported.append)
+    assert reported == [
+        "reading the corpus",
+        *(f"reading the corpus: file {number} of 10" for number in range(1, 11)),
+        "reading the corpus: removing the overlap of training text and held-out text",
+    ]
+
+
 def test_duplicates_count_once_and_are_never_in_both_texts(tmp_path: Path) -> None:
     documents = {f"{seed}.txt": document(seed) for seed in range(20)}
     once = read_corpus(write(tmp_path / "once", documents))

@@ -53,6 +53,12 @@ def test_a_name_stands_for_its_documents(folder: Path, name: CorpusName, found: 
     assert sorted(read_documents(absolute)) == sorted(found)
 
 
+def test_the_number_of_each_file_is_reported_unless_it_is_the_only_one(folder: Path) -> None:
+    reported: list[str] = []
+    read_documents(("a.txt", "docs", "lines.jsonl"), reported.append)
+    assert reported == ["reading the corpus: file 1 of 2", "reading the corpus: file 2 of 2"]
+
+
 def test_python_and_a_file(folder: Path) -> None:
     assert sorted(read_documents(("a.txt", "python"))) == sorted(
         ["one\n", *read_documents("python")]

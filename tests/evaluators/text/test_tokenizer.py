@@ -55,6 +55,20 @@ def test_encoding_stops_at_the_requested_number_of_ids(trained: Tokenizer) -> No
     assert np.array_equal(encode(trained, BLOCKS, silent, at_least=10**9), everything)
 
 
+def test_a_long_encoding_reports_how_much_is_done(trained: Tokenizer) -> None:
+    reported: list[str] = []
+    encode(trained, BLOCKS, reported.append)  # 40 blocks, eight at a time
+    assert reported == [
+        "encoding the text",
+        *(f"encoding the text: {share} %" for share in (20, 40, 60, 80)),
+    ]
+    reported.clear()
+    half = len(encode(trained, BLOCKS[:20], silent))
+    encode(trained, BLOCKS, reported.append, at_least=half)  # ends in the third batch
+    shares = [float(text.split(": ")[1].removesuffix(" %")) for text in reported[1:]]
+    assert shares == pytest.approx([40, 80], abs=2)  # 8 and 16 blocks of 20
+
+
 def test_the_same_text_gives_the_same_tokenizer_in_another_cache(trained: Tokenizer) -> None:
     second = train_tokenizer(BLOCKS, 512, silent)
     assert second.identity == trained.identity

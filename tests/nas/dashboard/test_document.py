@@ -9,8 +9,11 @@ import pytest
 
 from nas.dashboard.document import StudyDocuments, json_bytes
 from nas.dashboard.form import Document
+from studies.records import Trial
+from studies.spec.study_spec import to_json
 from studies.storage.store import Store
-from tests.studies.large_study import HOSTILE, LargeStudy, write_study
+from tests.nas.calibrated import AT, DECODE, make_provisional
+from tests.studies.large_study import HOSTILE, LargeStudy, large_spec, write_study
 
 
 def merged(whole: Document, update: Document) -> dict[str, Any]:
@@ -99,6 +102,84 @@ def test_a_document_and_its_updates_add_up_to_a_new_document(any_url: str) -> No
     assert update["since"] == whole["revision"] != update["revision"]
     assert len(update["trials"]["id"]) < 25
     assert _plain(merged(whole, update)) == _plain(expected)
+
+
+def test_a_trial_that_is_measured_again_after_its_end_is_sent_again(any_url: str) -> None:
+    write_study(LargeStudy(url=any_url, trials=40))
+    with Store.open(any_url) as store:
+        page = StudyDocuments(store, "large")
+        whole = page.document()
+        trial = _member(store, whole)
+        make_provisional(store, trial)
+        update = page.document(whole["revision"])
+        expected = StudyDocuments(store, "large").document()
+    assert update["trials"]["id"] == [trial.id]
+    decode = update["trials"]["scores"]["decode"]
+    assert decode["value"] == pytest.approx([trial.values["decode"]])
+    assert decode["provisional"] == [True]
+    assert decode["half_width"] == pytest.approx([0.3])
+    assert update["provisional_front"] == [trial.id]
+    assert _plain(merged(whole, update)) == _plain(expected)
+
+
+def test_intervals_of_ratios_are_those_of_the_times_in_an_earlier_release(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=10))
+    with Store.open_to_read(url) as store:
+        document = StudyDocuments(store, "large").document()
+    scores = document["trials"]["scores"]
+    assert scores["decode"]["provisional"] is None
+    assert scores["parameters"]["half_width"] is None
+    widths = {round(width, 3) for width in scores["decode"]["half_width"] or [] if width}
+    assert widths <= {0.008, 0.015, 0.04}
+    assert widths
+    assert document["calibrations"] == []
+    assert document["provisional_front"] == []
+
+
+def test_the_time_of_the_reference_model_and_unsure_limits_are_in_the_document(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=40))
+    with Store.open(url) as store:
+        trial = _member(store, StudyDocuments(store, "large").document())
+        make_provisional(store, trial)
+        spec = large_spec(LargeStudy(url=url, trials=40))
+        limit = 1.01 * trial.values["decode"]
+        objectives = tuple(
+            each.model_copy(update={"max": limit if each.name == "decode" else each.max})
+            for each in spec.objectives
+        )
+        store.update_spec("large", to_json(spec.model_copy(update={"objectives": objectives})))
+        documents = StudyDocuments(store, "large")
+        document, why = documents.document(), documents.why()
+        known = store.calibration(DECODE)
+    assert known is not None
+    (calibration,) = document["calibrations"]
+    assert calibration["workload"] == "tg64@1024"
+    assert (calibration["ms"], calibration["timings"]) == (10.0, 1)
+    assert calibration["low"] == pytest.approx(known.interval.low, rel=1e-6)
+    assert calibration["high"] == pytest.approx(known.interval.high, rel=1e-6)
+    assert calibration["latest_at"] == AT
+    unsure = dict(zip(document["trials"]["id"], document["trials"]["unsure_limits"], strict=True))
+    assert unsure[trial.id] == ["decode"]
+    complete = [
+        row
+        for row in _rows(document["trials"])
+        if row["state"] == "complete" and row["kind"] == "candidate"
+    ]
+    intervals = {row["id"]: row["decode"][1:] for row in complete}
+    assert {key for key, names in unsure.items() if names} == {
+        key for key, (low, high) in intervals.items() if low <= limit < high
+    }
+    # Choices are analysed without the provisional time. 40 trials have no duplicate.
+    assert why["trials"] == len(complete) - 1
+    assert "1 candidate with provisional times is left out" in " ".join(
+        [*why["findings"], why["note"] or ""]
+    )
+
+
+def _member(store: Store, document: Document) -> Trial:
+    """Return a member of the front that is not the best in any objective."""
+    by_id = {trial.id: trial for trial in store.trials("large")}
+    return by_id[document["front"][len(document["front"]) // 2]]
 
 
 def test_an_update_without_changes_is_empty_and_keeps_the_revision(url: str) -> None:

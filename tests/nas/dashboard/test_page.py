@@ -3,6 +3,7 @@
 import csv
 import functools
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from studies.analysis import summaries
 from studies.spec.study_spec import to_json
 from studies.storage.store import Store
+from tests.nas.calibrated import make_provisional
 from tests.nas.dashboard.accessibility import serious_violations
 from tests.studies.large_study import LargeStudy, large_spec, write_study
 
@@ -294,6 +297,52 @@ def test_a_running_study_is_updated_and_the_selection_stays(
     expect(page.locator("#trials [role=status]")).to_contain_text("30 trials, 2 selected")
     _go(page, "Side by side")
     expect(page.locator("#compare thead th")).to_have_count(2)
+
+
+def test_a_trial_that_is_measured_again_is_drawn_hollow(
+    tmp_path: Path, served: Served, open_page: Open
+) -> None:
+    url = f"sqlite:///{tmp_path}/nas.db"
+    write_study(LargeStudy(url=url, trials=12, seed=4))
+    page = open_page(served(tmp_path))
+    page.locator("#front canvas").first.wait_for()
+    with Store.open(url) as store:
+        members = summaries.front(store, "large").members
+        number = members[1].number
+        make_provisional(store, members[1])
+    expect(page.locator("#front .mark.provisional")).to_be_visible()
+    hollow = page.evaluate(
+        """() => echarts.getInstanceByDom(document.querySelector("#front .canvas"))
+          .getOption().series.at(-1).data.map((point) => point.value[2])"""
+    )
+    assert hollow == [str(number)]
+    expect(page.locator("#front .caption").first).to_contain_text("~ provisional: too uncertain")
+    expect(page.locator(".tiles")).to_contain_text("1 only provisionally")
+    expect(page.locator(".calibration")).to_contain_text("at tg64@1024: 10 ±")
+    expect(page.locator(".calibration")).to_contain_text("from 1 timing, the latest on")
+    _go(page, "Trials")
+    name = page.get_by_role("rowheader", name=str(number), exact=True)
+    row = page.locator("#trials tbody tr").filter(has=name)
+    expect(row).to_contain_text("provisionally on the front")
+    expect(row).to_contain_text(re.compile(r"~[\d.]+ \([\d.]+ to [\d.]+\)"))
+    (line,) = [each for each in _downloaded(page) if each["trial"] == str(number)]
+    assert line["provisional"] == "decode"
+
+
+def test_intervals_are_written_by_half_their_width_or_by_their_ends(
+    shown: str, open_page: Open
+) -> None:
+    page = open_page(shown)
+    texts = page.evaluate(
+        """async () => {
+          const {scoreText} = await import("/static/format.js");
+          const score = (value, low, high, provisional = false) =>
+            scoreText({value, low, high, provisional});
+          return [score(10, 9.9, 10.1), score(0.571, 0.48, 1.33, true), score(2000, 1900, 2100),
+            score(3, null, null), score(4, null, null, true)];
+        }"""
+    )
+    assert texts == ["10 ±0.1", "~0.571 (0.48 to 1.33)", "2,000 ±100", "3", "~4"]
 
 
 @pytest.mark.parametrize("trials", [0, 1])

@@ -1,33 +1,54 @@
 """Tests of the findings and limitations of a study with trials of known scores."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evaluators.evaluator import Evaluation, Score
-from nas.findings.study_findings import study_findings, study_limitations
+from nas.findings.study_findings import study_findings
+from nas.findings.study_limitations import study_limitations
 from search_space.architecture import Architecture, Layer, ShortConv
 from search_space.preset_models import preset
 from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.summaries import study_summary
 from studies.records import Outcome, StageRun
 from studies.spec.study_file import read_spec
-from studies.spec.study_spec import Objective, StudySpec, to_json
+from studies.spec.study_spec import DeviceSettings, Objective, StudySpec, to_json
 from studies.storage.store import Store
+from tests.nas.calibrated import DECODE, calibrated, calibration
 
 
 class _Written:
-    """A study of loss and decode, in which decode has an interval of ±`half`."""
+    """A study of loss and decode, with a limit of 20 ms per token."""
 
     def __init__(self, folder: Path) -> None:
         url = f"sqlite:///{folder}/study.db"
         objectives = (Objective(name="loss"), Objective(name="decode", max=20.0))
-        changes = {"objectives": objectives, "storage": url, "constraints": ()}
+        changes = {
+            "objectives": objectives,
+            "storage": url,
+            "constraints": (),
+            "device": DeviceSettings(reference="lfm2.5-230m", precision=0.02),
+        }
         self.spec: StudySpec = read_spec("edge-350m").model_copy(update=changes)
         self.store = Store.open(url)
         self.store.add_study(self.spec.name, to_json(self.spec))
+        self.store.add_timings({DECODE: calibration().timings[0]})
+
+    def timed(self, loss: float, decode: float, **how: Any) -> None:
+        """Add a trial of this release; see `calibrated`."""
+        score = Score(name="decode", value=decode, unit="ms/token")
+        self._trial(loss, calibrated(score, **how), None)
 
     def trial(self, loss: float, decode: float, half: float = 0.1, name: str | None = None) -> None:
+        """Add a trial of an earlier release, in which decode has an interval of ±`half`."""
+        score = Score(
+            name="decode", value=decode, unit="ms/token", low=decode - half, high=decode + half
+        )
+        self._trial(loss, score, name)
+
+    def _trial(self, loss: float, decode: Score, name: str | None) -> None:
         study = self.spec.name
         claimed = (
             self.store.claim(study, total=99)
@@ -41,12 +62,7 @@ class _Written:
             vocab_size=256, width=64, embedding_width=64, layers=(layer,)
         )
         trial = self.store.begin(claimed, architecture)
-        scores = (
-            Score(name="loss", value=loss, unit="bits/byte"),
-            Score(
-                name="decode", value=decode, unit="ms/token", low=decode - half, high=decode + half
-            ),
-        )
+        scores = (Score(name="loss", value=loss, unit="bits/byte"), decode)
         self.store.save_evaluation("1", architecture, Evaluation(scores=scores, seconds=90.0))
         run = StageRun(stage="all", fingerprint="1", seconds=90.0)
         self.store.leave(trial, run, finished=True)
@@ -114,3 +130,45 @@ def test_limitations_are_listed(written: _Written) -> None:
         "The confidence intervals of some times of trial 0 are wider than the requested ±2 %."
         in limitations
     )
+    assert "from earlier releases are those of the measured ratio to lfm2.5-230m only" in (
+        limitations
+    )
+    assert "provisional" not in limitations
+
+
+def test_times_are_compared_by_their_ratios(written: _Written) -> None:
+    # The intervals of the ratios are ±1 % and do not overlap.
+    written.timed(1.5, 10.3)
+    written.timed(1.8, 10.0)
+    slow, fast = (trial.scores[1] for trial in written.store.trials(written.spec.name))
+    assert slow.low is not None
+    assert fast.high is not None
+    assert fast.high > slow.low
+    assert "1 of 1 pair in loss and 1 of 1 pair in decode." in written.findings()
+
+
+def test_provisional_times_decide_nothing_and_are_named(written: _Written) -> None:
+    written.timed(1.5, 10.3)
+    written.timed(1.8, 10.0)
+    written.timed(1.9, 5.0, half_width=0.4, provisional=True)
+    findings, limitations = written.findings(), written.limitations()
+    assert "Lowest decode: trial 1 " in findings
+    assert "1 of 2 pairs in decode." in findings
+    assert (
+        "Some times of trial 2 are provisional: they are too uncertain to decide anything, and "
+        "`nas run` measures them again when the machine is quieter.\n"
+        "1 of 3 members is on the front only provisionally."
+    ) in limitations
+    assert "wider than the requested" not in limitations
+    assert "cover the errors of both and the scatter between repeats" in limitations
+    assert "earlier releases" not in limitations
+
+
+def test_candidates_that_may_exceed_a_limit_are_counted(written: _Written) -> None:
+    written.timed(1.5, 19.9)
+    written.timed(1.4, 20.1)
+    written.timed(1.6, 15.0)
+    assert (
+        "2 complete candidates may exceed the limit of decode. They were kept, as that is not "
+        "certain."
+    ) in written.limitations()

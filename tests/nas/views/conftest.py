@@ -1,6 +1,7 @@
-"""Fixtures: trials of a study, and the text of a view in a terminal of 80 columns."""
+"""Fixtures: trials of a study, the text of a view in a terminal of 80 columns, and a clock."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -11,7 +12,7 @@ from evaluators.evaluator import Score
 from search_space.space.space_definition import Space
 from studies.owner import Owner
 from studies.records import ModelSummary, Outcome, Trial, TrialState
-from studies.spec.study_spec import Objective, StudySpec
+from studies.spec.study_spec import DeviceSettings, Objective, StudySpec
 
 UNITS = {
     "loss": "bits/byte",
@@ -21,6 +22,17 @@ UNITS = {
     "task": "bits/byte",
 }
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class FakeClock:
+    """A clock in seconds that stands still unless it is set."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
 
 MakeTrial = Callable[..., Trial]
 Render = Callable[[RenderableType], str]
@@ -72,6 +84,18 @@ def make_trial() -> MakeTrial:
 
 
 @pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw as on a terminal."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+
+
+@pytest.fixture
 def spec() -> StudySpec:
     """A study with three objectives."""
     return StudySpec(
@@ -81,6 +105,7 @@ def spec() -> StudySpec:
             depth=(2,), width=(64,), mixers=("c",), feed_forward=(2.0,), vocab_size=(4096,)
         ),
         objectives=tuple(Objective(name=name) for name in ("loss", "decode", "prefill")),
+        device=DeviceSettings(precision=0.02),
     )
 
 

@@ -86,6 +86,27 @@ def test_32_layers_and_four_objectives_fit_80_columns(confirmation, front, rende
     assert "caca" in shown  # the part of the layout that fits on the line
 
 
+def test_a_provisional_time_is_marked_and_left_out_of_the_changes(
+    confirmation, front, render
+) -> None:
+    assert "~" not in render(confirmation_view(confirmation, front))
+    first, *others = confirmation.candidates
+    wild = Score(name="decode", value=40.0, unit="ms/token", low=20.0, high=80.0, provisional=True)
+    candidates = (replace(first, remeasured={"decode": wild}), *others)
+    unsure = replace(confirmation, candidates=candidates)
+    shown = render(confirmation_view(unsure, front))
+    assert "~40.00" in shown
+    assert "~: the confidence interval is wider than the requested ±2 %" in shown
+    findings = list(confirmation_findings(unsure))
+    assert any("decode 1.0 % (at most 1.0 %)" in each for each in findings)
+    assert any(
+        each.startswith("Remeasured decode is still provisional for trial 7: ") for each in findings
+    )
+    document = confirmation_document(unsure)
+    flags = [each["again"]["decode"]["provisional"] for each in document["candidates"]]
+    assert flags == [True, False, False, False, False]
+
+
 def test_inherited_losses_are_not_described_as_those_of_short_runs(
     confirmation, front, render
 ) -> None:

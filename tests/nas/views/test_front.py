@@ -8,6 +8,8 @@ from nas.commands.pareto import parse_limits
 from nas.views.front import front_document, show_best, show_front
 from studies.analysis.summaries import Axis, Front
 from studies.records import StageRun, Trial, scored_point
+from studies.spec.study_spec import Objective
+from tests.nas.calibrated import with_calibrated
 
 AXES = (
     Axis(name="loss", unit="bits/byte", max=None),
@@ -99,14 +101,71 @@ def test_a_value_comes_with_half_its_interval(front, capsys, monkeypatch) -> Non
     show_front(replace(front, members=known[:2], references=known[2:]), "small.toml")
     shown = capsys.readouterr().out
     assert " 20.00 ±0.2 " in shown
-    assert (
-        "±: half the width of the 95 % confidence interval\n"
-        "latencies were measured interleaved with hybrid-20m\n"
-    ) in shown
+    assert "±: half the width of the 95 % confidence interval\n" in shown
+    assert "intervals cover the ratio to hybrid-20m only" in " ".join(shown.split())
     assert "~" not in shown
 
 
-def test_a_value_with_a_wider_interval_than_requested_is_marked(front, capsys, monkeypatch) -> None:
+def test_intervals_of_calibrated_times_cover_both_errors(front, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    members = tuple(with_calibrated(trial, "decode", "prefill") for trial in front.members)
+    show_front(replace(front, members=members, references=()), "small.toml")
+    shown = " ".join(capsys.readouterr().out.split())
+    # 20 ms * hypot(1 %, 2 %): the interval of the ratio, and that of the reference model's time.
+    assert " 20.00 ±0.45 " in shown
+    assert (
+        "times: the ratio to hybrid-20m (measured interleaved), multiplied by the time of "
+        "hybrid-20m; intervals cover the errors of both and the scatter between repeats"
+    ) in shown
+    assert "earlier release" not in shown
+    assert "~" not in shown
+
+
+def test_provisional_times_are_marked_and_explained_once(front, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    settled = with_calibrated(front.members[0], "decode", "prefill")
+    doubtful = with_calibrated(front.members[1], "prefill")
+    doubtful = with_calibrated(doubtful, "decode", half_width=0.3, provisional=True)
+    marked = replace(front, members=(settled, doubtful), references=())
+    show_front(marked, "small.toml")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert " ~10.00 (7.403 to 13.51) " in shown
+    assert "in parentheses: the ends of a lopsided 95 % confidence interval" in shown
+    legend = (
+        "~ provisional: too uncertain to decide anything; `nas run` measures it again when the "
+        "machine is quieter"
+    )
+    assert shown.count(legend) == 1
+    assert shown.count("~") == 2
+    assert "1 of 2 members is on the front only provisionally" in shown
+    first, second = front_document(marked, None)["front"]
+    assert (first["provisional"], second["provisional"]) == ([], ["decode"])
+
+
+def test_candidates_that_may_exceed_a_limit_are_marked(front, capsys) -> None:
+    limited = front.spec.model_copy(
+        update={
+            "objectives": (
+                Objective(name="loss"),
+                Objective(name="decode", max=20.1),
+                Objective(name="prefill"),
+            )
+        }
+    )
+    members = tuple(with_calibrated(trial, "decode", "prefill") for trial in front.members)
+    shown_front = replace(front, spec=limited, members=members, references=())
+    show_front(shown_front, "small.toml")
+    lines = capsys.readouterr().out.splitlines()
+    # 20 ms ±0.45 may be above 20.1 ms; 10 ms is not.
+    assert [line.split()[1] for line in lines if re.match(r" [12] +\d", line)] == ["3?", "117"]
+    assert "? trial 3 may exceed the limit of decode" in lines
+    documents = front_document(shown_front, None)["front"]
+    assert [each["unsure_limits"] for each in documents] == [["decode"], []]
+    show_best(shown_front, members[0], {"decode": 20.2}, "small.toml")
+    assert "\ntrial 3 may exceed the limit of decode\n" in capsys.readouterr().out
+
+
+def test_a_wide_interval_of_an_earlier_release_is_marked(front, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     members = (with_interval(front.members[0], 0.05), with_interval(front.members[1], 0.015))
     marked = replace(front, members=members, references=())
@@ -114,9 +173,12 @@ def test_a_value_with_a_wider_interval_than_requested_is_marked(front, capsys, m
     shown = capsys.readouterr().out
     assert " ~20.00 ±1 " in shown
     assert " 10.00 ±0.15 " in shown
-    assert "~: the confidence interval is wider than the requested ±2 %" in shown
+    assert (
+        "~ from an earlier release: the confidence interval is wider than the requested ±2 %"
+        in shown
+    )
     first, second = front_document(marked, None)["front"]
-    assert (first["unsettled"], second["unsettled"]) == (["decode", "prefill"], [])
+    assert (first["provisional"], second["provisional"]) == (["decode", "prefill"], [])
 
 
 def test_objectives_that_the_plot_has_no_axis_for_are_named(front, capsys) -> None:
@@ -136,8 +198,22 @@ def test_the_caption_explains_only_the_signs_that_are_plotted(front, capsys) -> 
     assert "hypervolume 12.5 (reference point: loss 1.600, decode 22.00, prefill 1,300)" in shown
 
 
+def test_lopsided_intervals_fit_80_columns(front, capsys) -> None:
+    members = tuple(
+        with_calibrated(trial, "decode", "prefill", half_width=0.4, provisional=True)
+        for trial in front.members
+    )
+    show_front(replace(front, members=members), "small.toml")
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    place = next(place for place, line in enumerate(lines) if "~20.00" in line)
+    # Each end has its own line, because the layouts take the room.
+    assert lines[place + 1].split()[-2:] == ["(13.40", "(827.1"]
+    assert lines[place + 2].split() == ["to", "29.85)", "to", "1,843)"]
+
+
 def test_a_study_without_a_complete_candidate_has_the_reason(make_trial, spec, capsys) -> None:
-    reason = "decode: 9 ms is above the budget of 1 ms"
+    reason = "decode: 9 ms is above the limit of 1 ms"
     refused = (scored_point(make_trial(4, "infeasible", reason=reason)),)
     empty = Front(
         study="small",
@@ -155,19 +231,19 @@ def test_a_study_without_a_complete_candidate_has_the_reason(make_trial, spec, c
     shown = " ".join(capsys.readouterr().out.split())
     assert "no candidate is complete" in shown
     assert (
-        "1 candidate is infeasible, such as trial 4: decode: 9 ms is above the budget of 1 ms"
+        "1 candidate is infeasible, such as trial 4: decode: 9 ms is above the limit of 1 ms"
         in shown
     )
     assert "nas status small.toml" in shown
     assert front_document(empty, None)["front"] == []
 
 
-def test_the_best_under_a_budget_is_named_with_all_its_scores(front, capsys) -> None:
+def test_the_best_within_limits_is_named_with_all_its_scores(front, capsys) -> None:
     show_best(front, front.members[1], {"decode": 12.0}, "small.toml")
     show_best(front, None, {"decode": 1.0}, "small.toml")
     best, scores, following, none = capsys.readouterr().out.splitlines()
     assert best == "lowest loss with decode at most 12: trial 117"
-    assert scores == "loss 1.500 bits/byte, decode 10.00 ms/token, prefill 345.6 ms"
+    assert scores == "loss 1.500 bits/byte, decode ~10.00 ms/token, prefill ~345.6 ms"
     assert following == "next: nas export small.toml 117 --format json"
     assert none.startswith("no complete candidate has decode at most 1; the lowest decode is ")
     fastest = min(front.members, key=lambda trial: trial.values["decode"])

@@ -1,15 +1,19 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evaluators.evaluator import Progress
-from nas.views.live_study import StudyProgress, ending, live_study, study_view
+from nas.views.live_study import StudyProgress, ending, live_study, study_line, study_view
 from search_space.preset_models import preset
+from studies.records import StageRun, Trial
 from studies.search.events import (
+    Remark,
     StageProgress,
     StageStarted,
     StudyStarted,
     TrialEnded,
+    TrialRemeasured,
     TrialStarted,
 )
 from studies.spec.study_spec import Objective, StudySpec, to_json
@@ -18,15 +22,18 @@ from studies.storage.store import Store
 SCORES = {"loss": 1.25, "decode": 12.5, "prefill": 345.6}
 
 
-def test_it_shows_the_current_trial_and_its_progress(make_trial, spec, render) -> None:
-    progress = StudyProgress(spec)
+def test_it_shows_the_current_trial_and_its_progress(make_trial, spec, render, clock) -> None:
+    progress = StudyProgress(spec, clock)
     running = make_trial(3, "running")
     progress.follow(StudyStarted(study="small", total=10, ended=0))
     assert "proposing the next candidate" in render(study_view(progress, progress.started_at))
     progress.follow(TrialStarted(trial=running))
     progress.follow(StageStarted(trial=running, stage="training"))
+    clock.now = 10.0
     report = Progress(done=0.25, text="1,024 tokens, 3.100 bits/byte in training")
     progress.follow(StageProgress(trial=running, stage="training", progress=report))
+    shown = render(study_view(progress, 10.0))
+    assert "about 30 s left" in shown
     shown = render(study_view(progress, progress.started_at + 65))
     for fact in ("0 of 10 trials", "65 s so far", "trial 3", "ca" * 16, "354.5 million"):
         assert fact in shown
@@ -61,7 +68,7 @@ def test_a_front_of_four_objectives_leaves_20_layers_two_lines(make_trial, spec,
     progress.follow(TrialEnded(trial=trial))
     lines = render(study_view(progress, progress.started_at)).splitlines()
     (first,) = [place for place, line in enumerate(lines) if "trial 0" in line]
-    assert lines[first].split()[-4:] == ["1.250", "12.50", "345.6", "0.4375"]
+    assert lines[first].split()[-4:] == ["1.250", "~12.50", "~345.6", "0.4375"]
     folded = lines[first].split()[2] + lines[first + 1].strip()
     assert folded == "cacslcacc-" * 2
 
@@ -76,15 +83,22 @@ def test_the_time_left_is_that_of_the_remaining_candidates(make_trial, spec) -> 
     assert progress.seconds_left(10_000.0) == 0.0
 
 
+def test_a_resumed_study_estimates_the_time_left_from_earlier_runs(make_trial, spec, clock) -> None:
+    progress = StudyProgress(spec, clock)
+    progress.follow(StudyStarted(study="small", total=10, ended=2))
+    progress.ended = [_timed(make_trial(0), 30.0, 50.0), _timed(make_trial(1), 40.0)]
+    assert progress.seconds_left(0.0) == pytest.approx(8 * 60)
+    progress.follow(TrialStarted(trial=make_trial(2, "running")))
+    assert progress.seconds_left(10.0) == pytest.approx(8 * 60 - 10)
+    clock.now = 20.0
+    progress.follow(TrialEnded(trial=make_trial(2)))  # after 20 s
+    assert progress.seconds_left(20.0) == pytest.approx(7 * 20)
+
+
+@pytest.mark.usefixtures("terminal")
 def test_a_study_that_was_interrupted_in_a_reference_can_be_shown(
-    make_trial,
-    spec: StudySpec,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    make_trial, spec: StudySpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # draw as on a terminal
-    monkeypatch.setenv("TERM", "xterm")
     with Store.open(f"sqlite:///{tmp_path}/nas.db") as store:
         store.add_study("small", to_json(spec))
         reference = store.claim_reference("small", "lfm2-350m")
@@ -110,10 +124,114 @@ def test_without_a_terminal_every_ended_trial_is_a_line(
             listener(TrialEnded(trial=make_trial(1, "failed", reason="loss 9 nats")))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "small: 0 of 10 trials are done"
-    assert "loss 1.250 bits/byte, decode 12.50 ms/token, prefill 345.6 ms" in lines[1]
+    assert "loss 1.250 bits/byte, decode ~12.50 ms/token, prefill ~345.6 ms" in lines[1]
     assert "failed" in lines[2]
     assert lines[2].endswith("; loss 9 nats")
     assert len(lines) == 3
+
+
+def test_without_a_terminal_lines_state_the_stage_and_the_time_left(
+    make_trial, spec, tmp_path: Path, clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def report(seconds: float, done: float, text: str) -> None:
+        clock.now += seconds
+        progress = Progress(done=done, text=text)
+        listener(StageProgress(trial=running, stage="training", progress=progress))
+
+    with Store.open(f"sqlite:///{tmp_path}/nas.db") as store:
+        store.add_study("small", to_json(spec))
+        with live_study(spec, store, clock) as listener:
+            listener.say("reading the corpus")
+            listener.say("reading the corpus: file 2 of 3")
+            listener(StudyStarted(study="small", total=4, ended=0))
+            first = make_trial(0, "running")
+            listener(TrialStarted(trial=first))
+            listener(StageStarted(trial=first, stage="latency"))
+            clock.now += 100.0
+            listener(TrialEnded(trial=make_trial(0, **SCORES)))
+            running = make_trial(1, "running")
+            listener(TrialStarted(trial=running))
+            listener(StageStarted(trial=running, stage="training"))
+            report(10.0, 0.2, "1,000 tokens")
+            report(10.0, 0.4, "2,000 tokens")
+            report(1.0, 0.4, "paused during a measurement on this machine")
+            listener(TrialEnded(trial=make_trial(1, "failed", reason="loss 9 nats")))
+            reference = make_trial(0, "running", reference="lfm2-350m")
+            listener(TrialStarted(trial=reference))
+            listener(StageStarted(trial=reference, stage="latency"))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[3].startswith("trial 0        complete ")
+    assert lines[7].startswith("trial 1        failed ")
+    del lines[7], lines[3]
+    assert lines == [
+        "small  reading the corpus",
+        "small: 0 of 4 trials are done",
+        "trial 0  latency; 0 of 4 trials done",
+        # One trial took 100 s, so three take 300 s.
+        "trial 1  training; 1 of 4 trials done, about 5 min left in all",
+        # 20 % take 10 s.
+        "trial 1  training: 40 %, 2,000 tokens; about 30 s of this stage left; 1 of 4 trials done, "
+        "about 5 min left in all",
+        "trial 1  training: 40 %, paused during a measurement on this machine; 1 of 4 trials done, "
+        "about 5 min left in all",
+        "reference lfm2-350m  latency; 2 of 4 trials done, about 2 min left in all",
+    ]
+
+
+def test_times_that_are_measured_again_are_shown_with_the_earlier_ones(
+    make_trial, spec, tmp_path: Path, clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = make_trial(0, **SCORES)  # provisional, because no interval is known
+    scores = (
+        replace(each, value=11.0, low=10.9, high=11.1) if each.name == "decode" else each
+        for each in first.scores
+    )
+    second = replace(first, scores=tuple(scores))
+    with Store.open(f"sqlite:///{tmp_path}/nas.db") as store:
+        store.add_study("small", to_json(spec))
+        with live_study(spec, store, clock) as listener:
+            listener(StudyStarted(study="small", total=4, ended=0))
+            listener(TrialEnded(trial=first))
+            listener(StageStarted(trial=first, stage="latency"))
+            listener(TrialRemeasured(trial=second, earlier=first.scores))
+            listener(TrialRemeasured(trial=second, earlier=second.scores))
+            listener(Remark(text="the reference model takes 2 % longer than before"))
+            listener(StageStarted(trial=make_trial(1, "running"), stage="latency"))
+    assert capsys.readouterr().err.splitlines()[2:] == [
+        "trial 0  latency again; 1 of 4 trials done",
+        "trial 0        remeasured  decode 11.00 ms/token (before: ~12.50)",
+        "trial 0        remeasured  nothing has changed",
+        "the reference model takes 2 % longer than before",
+        "trial 1  latency; 1 of 4 trials done",
+    ]
+
+
+def test_a_candidate_that_is_resumed_counts_as_running(make_trial, spec, render) -> None:
+    """Times that are measured again may show that it keeps the limits after all."""
+    progress = StudyProgress(spec)
+    progress.follow(TrialEnded(trial=make_trial(0, "infeasible", reason="decode: 50 ms")))
+    progress.follow(TrialStarted(trial=make_trial(0, "running")))
+    assert "0 of 10 trials" in render(study_view(progress, progress.started_at))
+    progress.follow(TrialEnded(trial=make_trial(0, **SCORES)))
+    progress.follow(TrialRemeasured(trial=make_trial(0, **{**SCORES, "decode": 99.5}), earlier=()))
+    shown = render(study_view(progress, progress.started_at))
+    assert "1 of 10 trials (1 complete)" in shown
+    assert "99.50" in shown
+
+
+def test_a_line_states_that_a_candidate_is_proposed_until_all_have_ended(make_trial, spec) -> None:
+    progress = StudyProgress(spec.model_copy(update={"trials": 1}))
+    line = study_line(progress, progress.started_at)
+    assert line is not None
+    assert line.text() == "small  proposing the next candidate; 0 of 1 trials done"
+    progress.follow(TrialEnded(trial=make_trial(0, **SCORES)))
+    assert study_line(progress, progress.started_at) is None
+
+
+def _timed(trial: Trial, *seconds: float) -> Trial:
+    """Return the trial with stages that took this long."""
+    stages = (StageRun(stage=f"{each}", fingerprint="", seconds=each) for each in seconds)
+    return replace(trial, stages=tuple(stages))
 
 
 def test_the_last_line_of_a_duplicate_names_the_earlier_trial(make_trial, spec) -> None:

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from nas.views.plan_view import corpus_usage_text, plan_document, plan_view
+from nas.workflows.space_samples import RefusedShares
 from nas.workflows.stage_times import StageTimes
 from nas.workflows.study_plan import CorpusUsage
 from search_space.preset_models import PRESETS
+from studies.spec.study_spec import Constraint, Objective
 from tests.nas.example_plan import example_plan
 
 
@@ -18,14 +20,98 @@ def test_the_view_shows_the_settings_and_the_cost(render) -> None:
         "1.2e+08 architectures; 50 % of random draws",
         "10.0 to 40.0 million",
         "5.0 to 25.0 MB at int4",
-        "hybrid-20m, interleaved, to ±3 % or for 3 s",
+        "hybrid-20m, interleaved, to ±5 % of the ratio or for 3 s",
         "8 MB to train on, 0.25 MB held out; a training run reads it 2.5 times; 2 copies",
-        "about 11 min, less if trials are stopped early: per trial 10 s of timing + 50 s of "
-        "training; references may take longer",
-        "a" * 28,
+        "about 11 min on a quiet machine, less if trials are stopped early: per trial 10 s of "
+        "timing + 50 s of training; references may take longer",
     ):
         assert fact in " ".join(shown.split())
     assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_the_view_shows_what_models_of_the_space_take(render) -> None:
+    lines = render(plan_view(example_plan())).splitlines()
+    cells = {
+        line.split()[0].strip(","): line.split()[1:]
+        for line in lines[lines.index(next(line for line in lines if "this machine" in line)) :]
+        if line.strip()
+    }
+    assert cells["smallest"] == ["median", "largest"]
+    assert cells["parameters"] == ["134.5", "million", "596.0", "million", "742.5", "million"]
+    assert cells["decode"] == ["ms/token", "4.000", "±0.16", "12.00", "±0.48", "14.00", "±0.56"]
+    assert cells["memory"] == ["MB", "150.0", "390.0", "450.0"]
+
+
+@pytest.mark.parametrize(
+    ("decode", "memory", "remarks"),
+    [
+        (12.5, 400.0, []),
+        # The decoding times, with their intervals, extend from 3.84 to 14.56 ms.
+        (14.6, 400.0, ["decode: the limit of 14.60 ms/token is above all of these models"]),
+        (14.5, 400.0, []),
+        (3.9, 400.0, []),
+        (3.8, 149.0, ["decode: the limit of 3.800 ms/token is below all", "memory: the limit"]),
+    ],
+)
+def test_a_limit_that_no_measured_model_is_near_is_reported(
+    render, decode: float, memory: float, remarks: list[str]
+) -> None:
+    plan = example_plan()
+    objectives = (Objective(name="loss"), Objective(name="decode", max=decode))
+    constraints = (Constraint(name="memory", max=memory),)
+    spec = plan.spec.model_copy(update={"objectives": objectives, "constraints": constraints})
+    plan = replace(plan, spec=spec)
+    found = plan_document(plan)["remarks_on_limits"]
+    assert len(found) == len(remarks)
+    shown = " ".join(render(plan_view(plan)).split())
+    for sentence, beginning in zip(found, remarks, strict=True):
+        assert sentence.startswith(beginning)
+        assert sentence in shown
+
+
+def test_provisional_times_are_marked(render) -> None:
+    plan = example_plan()
+    first, *others = plan.samples
+    scores = tuple(replace(score, provisional=score.name == "decode") for score in first.scores)
+    shown = render(plan_view(replace(plan, samples=(replace(first, scores=scores), *others))))
+    assert "~4.000 ±0.16" in shown
+    assert "~12.00" not in shown
+
+
+def test_refusals_are_part_of_the_duration(render) -> None:
+    plan = replace(example_plan(), refused=RefusedShares(untimed=0.0, untrained=0.3))
+    assert "the limits refuse about 30 % of random draws" in " ".join(
+        render(plan_view(plan)).split()
+    )
+    assert plan_document(plan)["share_refused_before_training"] == 0.3
+
+
+def test_the_document_has_the_measured_models() -> None:
+    plan = example_plan()
+    failed = replace(plan.samples[2], scores=(), seconds=None, failure="out of memory: 9 GB")
+    document = plan_document(replace(plan, samples=(*plan.samples[:2], failed)))
+    smallest, _, largest = document["models"]
+    assert (smallest["size"], smallest["layout"], smallest["seconds"]) == (
+        "smallest",
+        "a" * 30,
+        10.0,
+    )
+    assert smallest["scores"][0] == {
+        "name": "decode",
+        "value": 4.0,
+        "unit": "ms/token",
+        "low": pytest.approx(3.84),
+        "high": pytest.approx(4.16),
+        "provisional": False,
+    }
+    assert largest["failure"] == "out of memory: 9 GB"
+
+
+def test_a_model_that_cannot_be_measured_is_reported(render) -> None:
+    plan = example_plan()
+    failed = replace(plan.samples[2], scores=(), seconds=None, failure="out of memory: 9 GB")
+    shown = render(plan_view(replace(plan, samples=(*plan.samples[:2], failed))))
+    assert "the largest model could not be measured: out of memory: 9 GB" in shown
 
 
 def test_the_document_has_the_time_of_the_whole_study() -> None:
@@ -42,8 +128,8 @@ def test_a_shared_network_is_trained_once_for_all(render) -> None:
     assert shared.seconds == pytest.approx(10 * (10 + 2) + 1_800)
     assert plan_document(shared)["network_seconds"] == 1_800
     assert (
-        "about 32 min: 30 min to train the shared network, then per trial 10 s of timing + 2 s of "
-        "scoring"
+        "about 32 min on a quiet machine: 30 min to train the shared network, then per trial 10 s "
+        "of timing + 2 s of scoring"
     ) in " ".join(render(plan_view(shared)).split())
 
 

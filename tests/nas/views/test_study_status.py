@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from evaluators.evaluator import Progress
+from hardware.measurement import Interval
 from nas.views.study_status import confirmation_status_line, status_document, status_view
 from studies.analysis.summaries import Counts, Status
 from studies.owner import this_process
 from studies.records import ConfirmationKey, ConfirmationRun
+from tests.nas.calibrated import AT, calibration
 
 
 def _status(make_trial) -> Status:
@@ -35,6 +37,8 @@ def _status(make_trial) -> Status:
         rejections={"parameters": 3},
         stage_seconds={"latency": 30.0, "training": 7200.0},
         created_at=running.started_at,
+        calibrations=(),
+        provisional=0,
     )
 
 
@@ -104,6 +108,29 @@ def test_the_document_counts_every_state(make_trial) -> None:
         }
     ]
     assert document["repeats"] == {"ended": 0, "running": []}
+
+
+def test_the_reference_models_time_and_provisional_times_are_reported(
+    make_trial, render, monkeypatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: AT + 11 + 180)
+    known = calibration()
+    unknown = replace(known, interval=Interval(low=8.0, high=15.0))
+    status = replace(_status(make_trial), calibrations=(known, unknown), provisional=2)
+    shown = " ".join(render(status_view(status)).split())
+    assert "2 candidates have a provisional time; `nas run` measures it again" in shown
+    settled = "reference model at tg64@1024: 10.00 ±0.2 ms, from 12 timings, the latest 3 min ago"
+    assert f"{settled} reference model" in shown
+    assert (
+        "reference model at tg64@1024: 10.00 (8.000 to 15.00) ms, from 12 timings, the latest "
+        "3 min ago; not certain enough to enforce limits in ms"
+    ) in shown
+    document = status_document(status, [])
+    assert document["provisional"] == 2
+    first, second = document["calibrations"]
+    assert (first["workload"], first["milliseconds"], first["timings"]) == ("tg64@1024", 10.0, 12)
+    assert (first["settled"], second["settled"]) == (True, False)
+    assert (second["low_ms"], second["high_ms"], second["latest_at"]) == (8.0, 15.0, AT + 11)
 
 
 def test_the_process_that_confirms_a_study_is_named(make_trial) -> None:

@@ -10,6 +10,8 @@ from hardware.environment import Environment
 from hardware.measurement import Disturbance, Measurement, parse_workload
 from nas.views.trial import trial_document, trial_view
 from studies.analysis.summaries import TrialDetail
+from studies.spec.study_spec import Objective
+from tests.nas.calibrated import calibrated, calibration
 
 ENVIRONMENT = Environment(
     host="board",
@@ -57,6 +59,36 @@ def detail(make_trial, spec) -> TrialDetail:
         trial=replace(make_trial(7), scores=SCORES),
         architecture=None,
         evaluations={"latency": Evaluation(scores=SCORES, seconds=1.0, measurements=(PAIRED,))},
+        calibrations={},
+    )
+
+
+@pytest.fixture
+def calibrated_detail(detail) -> TrialDetail:
+    """The trial with times that were computed from ratios, each from two runs of five samples."""
+    known = calibration()
+    names = {"decode": 0.01, "decode_p95": None}
+    scores = tuple(
+        calibrated(replace(score, value=11.0), half_width=names[score.name], known=known)
+        if score.name in names
+        else score
+        for score in SCORES
+        if score.name != "prefill"
+    )
+    samples = tuple(range(10_000_000, 15_000_000, 1_000_000))
+    waited = (0, 0, 2_000_000, 0, 1_000_000)
+    run = replace(
+        PAIRED,
+        samples_ns=samples,
+        waited_ns=waited,
+        window=5,
+        reference=replace(ALONE, window=5, samples_ns=(20_000_000,) * 5),
+    )
+    return replace(
+        detail,
+        trial=replace(detail.trial, scores=scores),
+        evaluations={"latency": Evaluation(scores=scores, seconds=1.0, measurements=(run, run))},
+        calibrations={known.key: known},
     )
 
 
@@ -65,19 +97,86 @@ def test_times_have_intervals_and_the_reference_models_times(detail, render) -> 
     assert "prefill 800.0 ms 799.0 to 801.0" in shown
     assert "tg64@1024 12.00 ms/token, p95 13.80, 3 samples" in shown
     assert (
-        "interleaved with hybrid-20m, which took 20.00 ms/token other processes and the hypervisor "
-        "took 12 % of the cores' time waited 42 s for a quiet machine"
+        "1 thread these times include waiting for a core, which was not recorded interleaved with "
+        "hybrid-20m, which took 20.00 ms/token other processes and the hypervisor took 12 % of the "
+        "cores' time waited 42 s for a quiet machine"
     ) in shown
-    assert "confidence intervals of times are those of the measured ratio to hybrid-20m" in shown
+    assert "intervals cover the ratio to hybrid-20m only" in shown
 
 
-def test_a_time_with_a_wider_interval_than_requested_is_marked(detail, render) -> None:
+def test_a_time_is_explained_by_its_ratio_and_the_reference_models_time(
+    calibrated_detail, render
+) -> None:
+    shown = " ".join(render(trial_view(calibrated_detail)).split())
+    # 11 ms * hypot(1 %, 2 %): the interval of the ratio, and that of the reference model's time.
+    assert "decode 11.00 ms/token 10.76 to 11.25" in shown
+    assert "decode 1.100 ±0.011 10.00 ±0.2 12 tg64@1024" in shown
+    assert "reference ms: the time of hybrid-20m according to all its timings" in shown
+    assert "multiplied by the time of hybrid-20m; intervals cover the errors of both" in shown
+    assert "measured 2 times; each time combines all runs" in shown
+    assert "prediction" not in shown
+
+
+def test_raw_times_exclude_waiting_and_a_tail_without_interval_is_marked(
+    calibrated_detail, render
+) -> None:
+    shown = " ".join(render(trial_view(calibrated_detail)).split())
+    # The warm samples are the last three of each window: 10, 13 and 13 ms without waiting.
+    assert "tg64@1024 13.00 ms/token, p95 ~13.00, 5 samples, onnxruntime, 1 thread, run 1 of 2" in (
+        shown
+    )
+    assert "run 2 of 2 40 % of the samples waited for a core; these times exclude the waiting" in (
+        shown
+    )
+    assert "decode_p95 ~11.00 ms/token unknown" in shown
+    assert "~ without an interval: too few samples to know how precise it is" in shown
+    assert "~ provisional" not in shown
+
+
+def test_a_provisional_time_and_an_unsure_limit_are_explained(
+    calibrated_detail, spec, render
+) -> None:
+    objectives = (Objective(name="loss"), Objective(name="decode", max=11.1))
+    scores = tuple(
+        replace(score, provisional=True) if score.name == "decode" else score
+        for score in calibrated_detail.trial.scores
+    )
+    doubtful = replace(
+        calibrated_detail,
+        spec=spec.model_copy(update={"objectives": objectives}),
+        trial=replace(calibrated_detail.trial, scores=scores),
+    )
+    shown = " ".join(render(trial_view(doubtful)).split())
+    assert (
+        "state complete; may exceed the limit of decode, but was kept because that is not certain"
+        in shown
+    )
+    assert " ~11.00 ms/token 10.76 to 11.25" in shown
+    assert (
+        "~ provisional: too uncertain to decide anything; `nas run` measures it again when the "
+        "machine is quieter"
+    ) in shown
+    document = json.loads(json.dumps(trial_document(doubtful)))
+    assert document["unsure_limits"] == ["decode"]
+    assert document["provisional"] == ["decode"]
+    decode = next(each for each in document["scores"] if each["name"] == "decode")
+    assert decode["provisional"] is True
+    assert decode["measured"]["ratio"] == pytest.approx(1.1)
+    assert document["measurements"][0]["waited_ns"] == [0, 0, 2_000_000, 0, 1_000_000]
+
+
+def test_a_wide_interval_of_an_earlier_release_is_marked(detail, render) -> None:
     shown = " ".join(render(trial_view(detail)).split())
     assert "~11.00 ms/token 10.00 to 12.50" in shown
-    assert "~: the confidence interval is wider than the requested ±2 %" in shown
+    assert (
+        "~ from an earlier release: the confidence interval is wider than the requested ±2 %"
+        in shown
+    )
     # It is not an objective, so no precision is requested for it.
     assert " 13.00 ms/token 9.000 to 17.00" in shown
-    assert trial_document(detail)["unsettled"] == ["decode"]
+    document = trial_document(detail)
+    assert document["provisional"] == ["decode"]
+    assert [each["name"] for each in document["scores"] if each["provisional"]] == ["decode"]
     (_, decode, *others) = SCORES
     settled = replace(decode, low=10.9, high=11.1)
     trial = replace(detail.trial, scores=(SCORES[0], settled, *others))

@@ -71,7 +71,10 @@ class _Model:
         mean = true_ns(self._description, workload)
         off = self._runner.noise * self._runner.generator.standard_normal(samples)
         drawn = mean * self._process * np.exp(off)
-        return Window(samples_ns=tuple(map(int, drawn)), peak_memory_bytes=3)
+        return Window(samples_ns=tuple(map(int, drawn)), waited_ns=None, peak_memory_bytes=3)
+
+    def move(self, cores: Sequence[int]) -> None:
+        raise AssertionError("nothing waits on this device")
 
     def snapshot(self) -> DeviceSnapshot:
         environment = Environment(

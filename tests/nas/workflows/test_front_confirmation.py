@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from evaluators.text.documents import read_documents
+from hardware.progress import Say
 from nas.commands.confirm import confirm
 from studies.search.loop import run_study
 from studies.spec.study_file import read_spec
@@ -94,9 +95,9 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
     monkeypatch.setenv("COLUMNS", "80")
     read: list[str] = []
 
-    def counted(name: str) -> list[str]:
+    def counted(name: str, say: Say) -> list[str]:
         read.append(name)
-        return read_documents(name)
+        return read_documents(name, say)
 
     monkeypatch.setattr("evaluators.text.corpus.read_documents", counted)
     confirm(study, candidates=3, budget=2.0, storage=f"sqlite:///{tmp_path}/nas.db")

@@ -1,6 +1,7 @@
 """Comparisons of tiny models in real processes; the tests do not depend on how long they take."""
 
 import functools
+import itertools
 import os
 import signal
 from collections.abc import Callable
@@ -44,6 +45,14 @@ def conditions(*models: Measurable, **asked: object) -> Conditions:
     return conditions_of(models, TIMING_BUDGETS, **usual | asked)
 
 
+def unreachable(*models: Measurable) -> Conditions:
+    """Return conditions under which every result is provisional."""
+    return replace(
+        conditions(*models),
+        timing_budgets=tuple(replace(each, precision=1e-6) for each in TIMING_BUDGETS),
+    )
+
+
 @pytest.fixture
 def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
     """Measure without waiting for other measurements on this machine."""
@@ -51,9 +60,11 @@ def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
         "nas.workflows.model_timing.measuring", functools.partial(measuring, folder=tmp_path)
     )
 
-    def measure(*models: Measurable, against: Measurable | None = None, listener=silent):
+    def measure(
+        *models: Measurable, against: Measurable | None = None, listener=silent, make=conditions
+    ):
         everything = [*models, *([] if against is None else [against])]
-        return measure_models(models, against, conditions(*everything), listener)
+        return measure_models(models, against, make(*everything), listener)
 
     return measure
 
@@ -71,7 +82,7 @@ def test_all_are_timed_with_the_first_which_is_loaded_once(measure: Measure) -> 
     assert comparison.reference == A
     assert measured(comparison) == ["b", "c"]
     assert comparison.failures == ()
-    measurements = [each for model in comparison.measured for each in model.measurements]
+    measurements = [runs[0] for model in comparison.measured for runs in model.runs]
     assert len({each.reference.load_ns for each in measurements}) == 1
     assert len({each.load_ns for each in measurements}) == 2
     assert len({each.cores for each in (*measurements, measurements[0].reference)}) == 1
@@ -81,17 +92,37 @@ def test_all_are_timed_with_the_first_which_is_loaded_once(measure: Measure) -> 
         )
 
 
+@pytest.mark.parametrize(
+    ("models", "counts"),
+    [
+        ((A,), [("a", 0, 1)]),
+        ((A, B, C), [("a", 0, 2), ("b", 0, 2), ("c", 1, 2)]),
+        ((A, UNSTORABLE), [("a", 0, 1), ("narrow", 0, 1), ("a", 1, 2)]),
+    ],
+)
+def test_the_reference_is_not_counted_among_the_models(measure: Measure, models, counts) -> None:
+    heard: list[tuple[str, int, int]] = []
+
+    def listen(progress: WorkProgress) -> None:
+        if progress.subject != "the machine":
+            heard.append((progress.subject, progress.done, progress.total))
+
+    measure(*models, listener=listen)
+    # On a busy machine, some of them are measured again.
+    assert [key for key, _ in itertools.groupby(heard)][: len(counts)] == counts
+
+
 def test_workloads_that_leave_memory_allocated_are_timed_last(measure: Measure) -> None:
     (alone,) = measure(A).measured
-    assert [str(each.workload) for each in alone.measurements] == ["tg8", "tg8@16", "pp16"]
+    assert [str(runs[0].workload) for runs in alone.runs] == ["tg8", "tg8@16", "pp16"]
 
 
 def test_one_model_is_measured_alone_unless_a_reference_is_named(measure: Measure) -> None:
     alone, paired, itself = measure(A), measure(A, against=B), measure(A, against=A)
     assert (alone.reference, paired.reference, itself.reference) == (None, B, A)
-    assert alone.measured[0].measurements[0].reference is None
+    assert alone.measured[0].runs[0][0].reference is None
     assert measured(paired) == measured(itself) == ["a"]
-    assert itself.measured[0].measurements[0].reference is not None
+    assert itself.measured[0].runs[0][0].reference is not None
 
 
 def test_a_reference_among_the_models_is_measured_once(measure: Measure) -> None:
@@ -147,6 +178,59 @@ def test_results_are_kept_if_the_reference_process_dies(measure: Measure) -> Non
     assert children() <= others
 
 
+def test_provisional_results_are_measured_again_after_all_models(measure: Measure) -> None:
+    heard: list[tuple[str, int, int]] = []
+
+    def listen(progress: WorkProgress) -> None:
+        heard.append((progress.subject, progress.done, progress.total))
+
+    comparison = measure(A, B, C, listener=listen, make=unreachable)
+    assert measured(comparison) == ["b", "c"]
+    for model in comparison.measured:
+        assert [len(runs) for runs in model.runs] == [3, 3, 3]
+        for runs in model.runs:
+            assert len({run.load_ns for run in runs}) == 3  # loaded again
+            times = [run.measured_at for run in runs]
+            assert times == sorted(times)
+            assert all(run.reference is not None for run in runs)
+    of_models = [key for key, _ in itertools.groupby(heard) if key[0] != "the machine"]
+    assert of_models == [
+        *(("a", 0, 2), ("b", 0, 2), ("c", 1, 2)),
+        *(("a", 2, 4), ("b, run 2", 2, 4), ("c, run 2", 3, 4)),
+        *(("a", 4, 6), ("b, run 3", 4, 6), ("c, run 3", 5, 6)),
+    ]
+    results = results_of(comparison)
+    assert len(results) == 9
+    assert all(result.provisional for result in results if not result.is_reference)
+
+
+def test_a_single_model_is_measured_again_alone(measure: Measure) -> None:
+    comparison = measure(A, make=unreachable)
+    (alone,) = comparison.measured
+    assert comparison.reference is None
+    assert [len(runs) for runs in alone.runs] == [3, 3, 3]
+    assert all(run.reference is None for runs in alone.runs for run in runs)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes in /proc")
+def test_results_are_kept_if_a_repeat_fails(measure: Measure) -> None:
+    others = children()
+
+    def kill(progress: WorkProgress) -> None:
+        if progress.subject == "b, run 2":
+            for process in children() - others:
+                os.kill(process, signal.SIGSEGV)
+
+    comparison = measure(A, B, C, listener=kill, make=unreachable)
+    assert measured(comparison) == ["b", "c"]
+    assert [[len(runs) for runs in each.runs] for each in comparison.measured] == [[1, 1, 1]] * 2
+    ((name, reason),) = failures(comparison).items()
+    assert name == "a"
+    assert reason.startswith("not measured again: ")
+    assert "signal 11" in reason
+    assert len(results_of(comparison)) == 9
+
+
 def test_an_onnx_file_is_measured_and_left_as_it_was(measure: Measure, tmp_path: Path) -> None:
     folder = tmp_path / "exported"
     folder.mkdir()
@@ -169,7 +253,7 @@ def test_runtimes_are_compared_on_the_same_cores(
     file = Measurable(name="small.gguf", source=ModelFile(path=path, model_format="gguf"))
     built = Measurable(name="small", source=architecture)
     (pair,) = measure(file, against=built).measured
-    for each in pair.measurements:
+    for each, *_ in pair.runs:
         assert (each.runtime, each.reference.runtime) == ("llama.cpp", "onnxruntime")
         assert each.cores == each.reference.cores
 

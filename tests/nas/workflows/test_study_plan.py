@@ -8,6 +8,7 @@ import pytest
 
 from evaluators.text.corpus import read_corpus
 from nas.views.plan_view import corpus_usage_text
+from nas.workflows.space_samples import RefusedShares
 from nas.workflows.study_plan import CorpusUsage, corpus_usage, inexpressible_mixers
 from search_space.preset_models import PRESETS
 from studies.spec.study_file import read_spec
@@ -24,6 +25,19 @@ def test_a_larger_reference_takes_longer_to_train() -> None:
     small = replace(example_plan(), drawn=PRESETS["smollm2-135m"])
     assert small.seconds is not None
     assert small.seconds > 11 * 60
+
+
+def test_refused_candidates_are_not_trained_and_some_are_not_timed() -> None:
+    """Each of the ten candidates takes 10 s of timing and 50 s of training, as does the reference.
+
+    The text is prepared for each of the three vocabularies.
+    """
+    alike = replace(example_plan(), drawn=PRESETS["lfm2-350m"])
+    refusing = replace(alike, refused=RefusedShares(untimed=0.2, untrained=0.6))
+    assert refusing.seconds == pytest.approx((8 + 1) * 10 + (4 + 1) * 50)
+    assert len(alike.spec.space.vocab_size) == 3
+    unprepared = replace(alike, times=replace(alike.times, preparation_seconds=4.0))
+    assert unprepared.seconds == pytest.approx(11 * 60 + 3 * 4)
 
 
 def test_mixers_that_llama_cpp_lacks_are_found() -> None:

@@ -1,5 +1,6 @@
 """Tests of following a study: reading increments gives the same state as reading everything."""
 
+import statistics
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,16 @@ from search_space.preset_models import preset
 from studies.analysis.followed_study import FollowedStudy
 from studies.records import Outcome
 from studies.search.loop import run_study
-from studies.spec.study_spec import to_json
+from studies.spec.study_spec import Objective, to_json
 from studies.storage.store import Store
-from tests.studies.fakes import all_stages, small_spec, unlucky
+from tests.studies.fakes import (
+    all_stages,
+    busy_at_first,
+    small_spec,
+    static,
+    training,
+    unlucky,
+)
 from tests.studies.large_study import LargeStudy, write_study
 
 
@@ -41,6 +49,65 @@ def test_increments_of_a_resumed_study_add_up_to_the_whole(url: str) -> None:
         assert {time.median_ms for time in followed.reference_times} == {7.0}
         timed = [trial.id for trial in followed.trials.values() if "decode" in trial.values]
         assert sorted(time.trial for time in followed.reference_times) == sorted(timed)
+
+
+def test_changes_of_ended_trials_add_up_to_the_whole(url: str) -> None:
+    """A time is measured again, a limit refuses some candidates, and a higher one resumes them."""
+    spec = small_spec(url, trials=6, references=("lfm2-350m",))
+    stages = (static(), busy_at_first(), training())
+    with Store.open(url) as store:
+        run_study(spec, evaluators=stages, store=store, trials=4, is_quiet=lambda: False)
+        followed = FollowedStudy(store, "small")
+        followed.catch_up()
+        median = statistics.median(
+            trial.values["decode"]
+            for trial in followed.trials.values()
+            if trial.kind != "reference"
+        )
+        for most in (median, 100.0):
+            objectives = (*spec.objectives[:1], Objective(name="decode", max=most))
+            limited = spec.model_copy(update={"objectives": (*objectives, spec.objectives[2])})
+            before = dict(followed.trials)
+            run_study(limited, evaluators=stages, store=store, is_quiet=lambda: False)
+            changed = followed.catch_up()
+            assert {key for key in before if before[key] != followed.trials[key]} <= changed
+            assert before != {key: followed.trials[key] for key in before}
+            assert followed.catch_up() == frozenset()
+            whole = FollowedStudy(store, "small")
+            whole.catch_up()
+            assert _same(followed, whole)
+            states = {trial.state for trial in followed.trials.values()}
+            assert ("infeasible" in states) == (most == median)
+
+
+def test_a_change_during_a_read_is_read_the_next_time(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One trial changes after the changes were looked up, and another before trials are read."""
+    spec = small_spec(sqlite_url, trials=3)
+    with Store.open(sqlite_url) as store:
+        run_study(spec, evaluators=all_stages(), store=store)
+        followed = FollowedStudy(store, "small")
+        followed.catch_up()
+        first, second, third = store.trials("small")
+        refusal = Outcome(state="infeasible", stage="latency", reason="too slow")
+        store.refuse(first, refusal)
+        look_up = store.changed_trials
+
+        def look_up_and_change(study: str, revision: int) -> tuple[int, ...]:
+            found = look_up(study, revision)
+            store.refuse(second, refusal)
+            store.reopen(store.trials("small")[0])
+            store.refuse(third, refusal)
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "changed_trials", look_up_and_change)
+            followed.catch_up()
+        followed.catch_up()
+        whole = FollowedStudy(store, "small")
+        whole.catch_up()
+        assert _same(followed, whole)
 
 
 def test_a_running_trial_changes_until_it_ends(url: str) -> None:

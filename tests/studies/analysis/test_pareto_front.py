@@ -54,6 +54,23 @@ def test_no_points_have_no_front_and_equal_points_share_one():
     assert hypervolume([], (1, 1)) == 0
 
 
+@given(points, st.data())
+def test_a_provisional_point_dominates_none_and_is_dominated_by_settled_ones(values, data):
+    flags = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
+    settled = [point for point, provisional in zip(values, flags, strict=True) if not provisional]
+    expected = [
+        index
+        for index, point in enumerate(values)
+        if not any(dominates(other, point) for other in settled)
+    ]
+    assert list(non_dominated(values, flags)) == expected
+
+
+@pytest.mark.parametrize("values", [[], [(1.0, 2.0)], [(1.0, 2.0), (0.0, 3.0), (1.0, 2.0)]])
+def test_provisional_points_alone_are_all_on_the_front(values):
+    assert non_dominated(values, [True] * len(values)) == tuple(range(len(values)))
+
+
 class TestHypervolume:
     def test_of_a_box(self):
         assert hypervolume([(1, 2, 3)], (4, 4, 4)) == 3 * 2 * 1

@@ -1,11 +1,12 @@
 """Tests of summaries with studies that are small enough for the answer to be known."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
-from evaluators.evaluator import Evaluation, Score
+from evaluators.calibration import CalibrationKey
+from evaluators.evaluator import CalibratedRatio, Evaluation, Score
 from search_space.architecture import Architecture, Layer, ShortConv, architecture_hash
 from search_space.preset_models import preset
 from studies.analysis import followed_study, summaries
@@ -28,7 +29,12 @@ class Written:
     _count: int = field(default=0)
 
     def trial(
-        self, outcome: str = "complete", *, earlier_duplicate: Trial | None = None, **values: float
+        self,
+        outcome: str = "complete",
+        *,
+        earlier_duplicate: Trial | None = None,
+        provisional: Collection[str] = (),
+        **values: float,
     ) -> Trial:
         trial = self.store.claim(self.spec.name, total=10_000)
         assert trial is not None
@@ -39,7 +45,7 @@ class Written:
             architecture = self.store.architecture(earlier_duplicate.model.hash)
         begun = self.store.begin(trial, architecture)
         if earlier_duplicate is None:
-            self._evaluate(begun, architecture, values)
+            self._evaluate(begun, architecture, values, provisional)
         end = Outcome(
             state=outcome,
             stage=None if outcome == "complete" else "all",
@@ -55,15 +61,45 @@ class Written:
         self._evaluate(begun, preset(name), values)
         return self.store.end(begun, Outcome(state="complete"))
 
+    def settle(self, trial: Trial, **values: float) -> None:
+        """Replace the scores of a trial by settled ones."""
+        assert trial.model is not None
+        architecture = self.store.architecture(trial.model.hash)
+        self.store.replace_evaluation("all 1", architecture, _evaluation(values, ()))
+
     def _evaluate(
-        self, trial: Trial, architecture: Architecture, values: Mapping[str, float]
+        self,
+        trial: Trial,
+        architecture: Architecture,
+        values: Mapping[str, float],
+        provisional: Collection[str] = (),
     ) -> None:
-        scores = tuple(
-            Score(name=name, value=value, unit=_UNITS[name]) for name, value in values.items()
-        )
-        self.store.save_evaluation("all 1", architecture, Evaluation(scores=scores, seconds=1.0))
+        self.store.save_evaluation("all 1", architecture, _evaluation(values, provisional))
         run = StageRun(stage="all", fingerprint="all 1", seconds=0.5)
         self.store.leave(trial, run, finished=True)
+
+
+def _calibrated(*, provisional: bool) -> Score:
+    """Return a time whose own interval is wide, but not that of its ratio."""
+    key = CalibrationKey(device="board", reference="ab", workload="tg64@1024")
+    measured = CalibratedRatio(calibration=key, ratio=1.0, low=0.99, high=1.01)
+    return Score(
+        name="decode",
+        value=9.0,
+        unit="ms",
+        low=7.0,
+        high=11.0,
+        provisional=provisional,
+        measured=measured,
+    )
+
+
+def _evaluation(values: Mapping[str, float], provisional: Collection[str]) -> Evaluation:
+    scores = tuple(
+        Score(name=name, value=value, unit=_UNITS[name], provisional=name in provisional)
+        for name, value in values.items()
+    )
+    return Evaluation(scores=scores, seconds=1.0)
 
 
 def _architecture(number: int) -> Architecture:
@@ -112,6 +148,83 @@ def test_a_front_of_known_members(written: Written) -> None:
     assert found.reference_point == pytest.approx((3.2, 21.5))
     area = (3.2 - 1.0) * (21.5 - 20.0) + (3.2 - 2.0) * (20.0 - 9.0) + (3.2 - 3.0) * (9.0 - 5.0)
     assert found.hypervolume == pytest.approx(area)
+
+
+class TestProvisionalTimes:
+    def test_such_a_candidate_dominates_none(self, written: Written) -> None:
+        written.trial(loss=1.0, decode=5.0, provisional=["decode"])
+        written.trial(loss=2.0, decode=9.0)
+        written.trial(loss=3.0, decode=20.0, provisional=["decode"])
+        written.trial(loss=2.5, decode=10.0)
+        found = summaries.front(written.store, "small")
+        assert _numbers(found.members) == [0, 1]
+        assert _numbers(found.dominated) == [2, 3]
+
+    def test_it_is_no_knee_and_adds_no_hypervolume(self, written: Written) -> None:
+        written.trial(loss=3.0, decode=10.0)
+        written.trial(loss=1.0, decode=30.0)
+        before = summaries.front(written.store, "small")
+        written.trial(loss=1.5, decode=11.0, provisional=["decode"])
+        found = summaries.front(written.store, "small")
+        assert _numbers(found.members) == [1, 2, 0]
+        assert found.hypervolume == before.hypervolume
+        assert found.knee == before.knee
+
+    def test_it_advances_the_front_once_it_is_settled(self, written: Written) -> None:
+        written.trial(loss=3.0, decode=10.0)
+        written.trial(loss=1.0, decode=30.0)
+        late = written.trial(loss=1.5, decode=50.0, provisional=["decode"])
+        assert [advance.trial.number for advance in _study_summary(written).advances] == [0, 1]
+        written.settle(late, loss=1.5, decode=11.0)
+        found = _study_summary(written)
+        assert [advance.trial.number for advance in found.advances] == [0, 1, 2]
+        assert found.front.knee is not None
+        assert found.front.knee.number == late.number
+        assert found.advances[-1].hypervolume == pytest.approx(found.front.hypervolume)
+
+    def test_the_knee_of_nothing_but_such_candidates_is_one_of_them(self, written: Written) -> None:
+        for number in range(3):
+            written.trial(loss=1.0 + number, decode=9.0 - number, provisional=["decode"])
+        found = summaries.front(written.store, "small")
+        assert len(found.members) == 3
+        assert found.knee in found.members
+        assert found.hypervolume == 0.0
+
+    def test_another_provisional_score_does_not_matter(self, written: Written) -> None:
+        """Only the objectives decide who dominates."""
+        written.trial(loss=1.0, decode=5.0, memory=7.0, provisional=["memory"])
+        written.trial(loss=2.0, decode=9.0)
+        found = summaries.front(written.store, "small", ["memory"])
+        assert _numbers(found.members) == [0]
+        assert found.hypervolume > 0
+
+    def test_a_followed_study_has_the_same_front(self, written: Written) -> None:
+        written.trial(loss=1.0, decode=5.0, provisional=["decode"])
+        written.trial(loss=2.0, decode=9.0)
+        written.trial(loss=2.5, decode=10.0)
+        found = _study_summary(written).front
+        assert found == summaries.front(written.store, "small", ["loss", "decode"])
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        (Score(name="loss", value=2.0, unit="bits/byte", provisional=True), False),
+        (Score(name="memory", value=2.0, unit="MB", provisional=True), False),
+        (Score(name="prefill", value=2.0, unit="ms"), False),  # not asked for
+        (Score(name="decode", value=9.0, unit="ms"), True),  # its interval is not known
+        (Score(name="decode", value=9.0, unit="ms", low=8.9, high=9.1), False),
+        (Score(name="decode", value=9.0, unit="ms", low=8.0, high=10.0), True),
+        (Score(name="decode", value=9.0, unit="ms", low=8.9, high=9.1, provisional=True), True),
+        # The interval also covers the reference model's time, which says nothing about this one.
+        (_calibrated(provisional=False), False),
+        (_calibrated(provisional=True), True),
+    ],
+)
+def test_which_scores_are_provisional(score: Score, expected: bool) -> None:
+    objectives = (Objective(name="loss"), Objective(name="decode"))
+    spec = small_spec("sqlite:///nas.db", objectives=objectives)
+    assert summaries.is_provisional(spec, score) == expected
 
 
 def test_equal_scores_share_the_front_and_duplicates_are_left_out(
@@ -174,7 +287,7 @@ def test_hypervolumes_are_comparable_over_time(written: Written) -> None:
     assert grown[-1].hypervolume == pytest.approx(after.hypervolume)
 
 
-def test_a_budget_is_the_reference_point(sqlite_url: str) -> None:
+def test_a_limit_is_the_reference_point(sqlite_url: str) -> None:
     objectives = (Objective(name="loss"), Objective(name="decode", max=12.0))
     spec = small_spec(sqlite_url, objectives=objectives)
     with Store.open(sqlite_url) as store:

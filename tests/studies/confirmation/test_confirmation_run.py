@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from evaluators.cache import Remeasured
+from evaluators.evaluator import EvaluationFailed
+from search_space.architecture import Architecture
 from studies import owner as owners
 from studies.confirmation.confirmation_run import (
     ConfirmationJob,
@@ -24,7 +27,15 @@ from studies.records import ConfirmationRun
 from studies.search.loop import run_study
 from studies.storage.schema import REPEATS
 from studies.storage.store import Store
-from tests.studies.fakes import FakeEvaluator, all_stages, small_spec, training
+from tests.studies.fakes import (
+    FakeEvaluator,
+    RefinableFake,
+    all_stages,
+    busy_at_first,
+    decode_ms,
+    small_spec,
+    training,
+)
 
 _WORKER = """
 import sys
@@ -221,3 +232,86 @@ def test_deleting_a_study_deletes_its_confirmation_runs(store: Store) -> None:
     store.delete_study("small")
     with store._database.read() as connection:
         assert connection.execute(REPEATS.select()).all() == []
+
+
+def remeasure(
+    store: Store, latency: RefinableFake, needed: frozenset[str] = frozenset({"decode"})
+) -> list[JobEnded]:
+    """Run the remeasurement of one trial and return its end."""
+    trial = store.trials("small")[0]
+    job = ConfirmationJob(trial=trial, evaluator=Remeasured(evaluator=latency), needed=needed)
+    events: list[JobEvent] = []
+    run_confirmation_jobs([job], store, events.append)
+    return [event for event in events if isinstance(event, JobEnded)]
+
+
+def runs_of_remeasurement(store: Store) -> int:
+    return store.runs(store.trials("small")[0], "again fake-latency")
+
+
+def test_a_provisional_time_is_measured_again(store: Store) -> None:
+    latency = busy_at_first(factor=1.5)
+    (ended,) = remeasure(store, latency)
+    (run,) = store.confirmation_runs("small")
+    (score,) = run.scores
+    trial = store.trials("small")[0]
+    assert trial.model is not None
+    expected = decode_ms(store.architecture(trial.model.hash))
+    assert score.value == pytest.approx(expected, rel=1e-6)
+    assert not score.provisional
+    assert ended.scores == run.scores
+    assert (len(latency.asked), len(latency.refined)) == (1, 1)
+
+
+def test_a_time_that_remains_provisional_is_accepted_after_three_runs(store: Store) -> None:
+    latency = RefinableFake(is_busy=lambda architecture, runs: True)
+    (ended,) = remeasure(store, latency)
+    assert runs_of_remeasurement(store) == 3
+    assert ended.reason is None
+    (run,) = store.confirmation_runs("small")
+    assert run.ended_at is not None
+    assert run.scores[0].provisional
+    assert remeasure(store, latency) == []
+
+
+def test_times_that_nobody_asks_for_are_measured_once(store: Store) -> None:
+    latency = RefinableFake(is_busy=lambda architecture, runs: True)
+    remeasure(store, latency, frozenset({"prefill"}))
+    assert latency.refined == []
+
+
+def test_a_repeat_that_fails_leaves_the_first_time(store: Store) -> None:
+    def fail(architecture: Architecture) -> None:
+        raise EvaluationFailed("device lost", "no cable")
+
+    (ended,) = remeasure(store, replace(busy_at_first(), before_refining=fail))
+    assert ended.reason is None
+    assert ended.scores[0].provisional
+    assert runs_of_remeasurement(store) == 1
+
+
+def test_an_interrupted_repeat_is_resumed_without_measuring_from_scratch(store: Store) -> None:
+    def interrupt(architecture: Architecture) -> None:
+        raise KeyboardInterrupt
+
+    stopped = replace(busy_at_first(), before_refining=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        remeasure(store, stopped)
+    assert store.confirmation_runs("small") == ()
+    resumed = busy_at_first()
+    (ended,) = remeasure(store, resumed)
+    assert not ended.scores[0].provisional
+    assert (resumed.asked, len(resumed.refined)) == ([], 1)
+    assert runs_of_remeasurement(store) == 2
+
+
+def test_a_changed_time_of_the_reference_is_reported(store: Store) -> None:
+    latency = replace(busy_at_first(), calibrations=store)
+
+    def slow_down(architecture: Architecture) -> None:
+        latency.reference_ms = 14.0
+
+    latency.before_refining = slow_down
+    (ended,) = remeasure(store, latency)
+    (remark,) = ended.remarks
+    assert "1 time computed again" in remark

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluators.evaluator import Score
+from evaluators.calibration import CalibrationKey
+from evaluators.evaluator import CalibratedRatio, Score
 from studies.confirmation.confirmation_statistics import (
     CandidateScores,
     Noise,
@@ -25,6 +26,21 @@ def _candidate(loss: float, ms: float, margin: float | None = None) -> Candidate
     return CandidateScores(
         loss=loss, others=(Score(name="decode", value=ms, unit="ms", low=low, high=high),)
     )
+
+
+def _timed(loss: float, ms: float, ratio_error: float, reference_error: float) -> CandidateScores:
+    """Return a candidate whose time is 2 ms times its ratio, with errors on a log scale."""
+    error = math.hypot(ratio_error, reference_error)
+    ratio = ms / 2
+    measured = CalibratedRatio(
+        calibration=CalibrationKey(device="board", reference="ab", workload="tg64"),
+        ratio=ratio,
+        low=ratio * math.exp(-1.96 * ratio_error),
+        high=ratio * math.exp(1.96 * ratio_error),
+    )
+    low, high = ms * math.exp(-1.96 * error), ms * math.exp(1.96 * error)
+    score = Score(name="decode", value=ms, unit="ms", low=low, high=high, measured=measured)
+    return CandidateScores(loss=loss, others=(score,))
 
 
 class TestSeedNoise:
@@ -188,7 +204,32 @@ class TestFrontProbabilities:
         sd = 0.5 / 1.96 * math.sqrt(2)
         assert second == pytest.approx(stats.norm.sf(0.2 / sd), abs=0.015)
 
-    def test_a_candidate_above_a_budget_is_not_on_the_front_and_dominates_no_other(self) -> None:
+    def test_the_error_of_the_reference_does_not_change_the_order_of_times(self) -> None:
+        """The second is dominated, although the intervals of both times overlap widely."""
+        candidates = [_timed(1.0, 10.0, 0.005, 0.1), _timed(2.0, 10.3, 0.005, 0.1)]
+        first, second = front_probabilities(candidates, _NOISE, {})
+        assert first == 1
+        sd = 0.005 * math.sqrt(10.0**2 + 10.3**2)
+        assert second == pytest.approx(stats.norm.sf(0.3 / sd), abs=0.002)
+
+    def test_the_error_of_the_reference_counts_for_a_limit(self) -> None:
+        """Both times exceed the limit in the same draws, in which neither is on the front."""
+        candidates = [_timed(1.0, 10.0, 0.0001, 0.1), _timed(0.5, 10.0, 0.0001, 0.1)]
+        _, second = front_probabilities(candidates, _NOISE, {"decode": 11.0})
+        assert second == pytest.approx(stats.norm.cdf(math.log(1.1) / 0.1), abs=0.015)
+
+    @pytest.mark.parametrize(("provisional", "is_exact"), [(True, False), (False, True)])
+    def test_a_provisional_score_without_an_interval_is_not_exact(
+        self, provisional: bool, is_exact: bool
+    ) -> None:
+        score = Score(name="decode", value=5.5, unit="ms", provisional=provisional)
+        unsure = CandidateScores(loss=2.0, others=(score,))
+        _, second = front_probabilities([_candidate(1.0, 5.0), unsure], _NOISE, {})
+        assert (second == 0) == is_exact
+        if not is_exact:
+            assert second == pytest.approx(stats.norm.cdf(-0.5 / (0.5 * 5.5)), abs=0.015)
+
+    def test_a_candidate_above_a_limit_is_not_on_the_front_and_dominates_no_other(self) -> None:
         candidates = [_candidate(1.0, 9.0), _candidate(2.0, 9.5), _candidate(2.0, 4.0)]
         assert front_probabilities(candidates, _NOISE, {"decode": 9.2}) == (1, 0, 1)
 

@@ -109,7 +109,7 @@ def test_a_study_run_in_parts_equals_one_run_at_once(tmp_path: Path, spec: Study
 class TestDuplicates:
     @pytest.fixture
     def spec(self, sqlite_url: str) -> StudySpec:
-        """A study of eight architectures, some of which fail and some of which exceed a budget."""
+        """A study of eight architectures, some of which fail and some of which exceed a limit."""
         space = replace(
             small_spec(sqlite_url).space,
             depth=(1,),
@@ -163,7 +163,7 @@ def test_architectures_that_this_process_proposed_are_not_read_from_the_store(
 
 
 class TestReferences:
-    def test_they_come_first_and_run_every_stage_whatever_the_budgets(
+    def test_they_come_first_and_run_every_stage_whatever_the_limits(
         self, spec: StudySpec, store: Store
     ) -> None:
         names = ("lfm2-350m", "lfm2-350m-all-conv")

@@ -24,7 +24,7 @@ from tests.studies.fakes import all_stages, small_spec, unlucky
 
 @dataclass(frozen=True)
 class Ran:
-    """A study with rules, budgets, failures and rungs that has every kind of outcome.
+    """A study with rules, limits, failures and rungs that has every kind of outcome.
 
     trials: The candidates by the number of the Optuna trial.
     """
@@ -81,7 +81,8 @@ def test_the_sampler_is_told_about_every_outcome(ran: Ran) -> None:
         match trial.state:
             case "complete":
                 assert frozen.values == [trial.values["loss"], trial.values["decode"]]
-                assert max(frozen.constraints.values()) <= 0
+                # A candidate whose interval contains the limit is complete.
+                assert max(frozen.constraints.values()) <= 0.021
             case "stopped":
                 assert frozen.values == [trial.outcome.estimated_loss, trial.values["decode"]]
             case "infeasible":
@@ -113,6 +114,87 @@ def test_telling_a_trial_twice_changes_nothing(ran: Ran) -> None:
         assert trial.model is not None
         proposals.tell(trial, ran.store.architecture(trial.model.hash))
     assert _told(ran.store, ran.spec) == before
+
+
+class TestChangedOutcomes:
+    """Optuna does not change finished trials, so it gets another one with the same parameters."""
+
+    @pytest.fixture
+    def spec(self, url: str) -> StudySpec:
+        proxy = small_spec(url).proxy.model_copy(update={"rungs": ()})
+        return small_spec(url, trials=16, proxy=proxy)
+
+    def _run(self, spec: StudySpec, store: Store, most: float) -> tuple[Trial, ...]:
+        objectives = (Objective(name="loss"), Objective(name="decode", max=most))
+        limited = spec.model_copy(update={"objectives": objectives})
+        run_study(limited, evaluators=all_stages(), store=store)
+        return store.trials(spec.name)
+
+    def test_a_resumed_candidate(self, spec: StudySpec, store: Store) -> None:
+        before = self._run(spec, store, 2.5)
+        after = self._run(spec, store, 3.2)
+        told = _told(store, spec)
+        resumed = {
+            str(trial.optuna_number)
+            for trial, earlier in zip(after, before, strict=True)
+            if trial.state != earlier.state
+        }
+        assert len(told) == len(after) + len(resumed)
+        assert resumed
+        for frozen in told[len(after) :]:
+            (first,) = (each for each in told[: len(after)] if each.params == frozen.params)
+            assert first.state == TrialState.PRUNED
+            (trial,) = (each for each in after if each.optuna_number == first.number)
+            assert frozen.state == TrialState.COMPLETE
+            assert frozen.values == [trial.values["loss"], trial.values["decode"]]
+            excess = trial.values["decode"] / 3.2 - 1
+            assert frozen.constraints["decode.max"] == pytest.approx(excess)
+            assert frozen.user_attrs["nas"]["state"] == trial.state
+
+    def test_a_refused_candidate(self, spec: StudySpec, store: Store) -> None:
+        before = self._run(spec, store, 3.2)
+        after = self._run(spec, store, 2.5)
+        told = _told(store, spec)
+        refused = [
+            trial
+            for trial, earlier in zip(after, before, strict=True)
+            if trial.state != earlier.state
+        ]
+        assert refused
+        assert len(told) == len(after) + len(refused)
+        for frozen, trial in zip(told[len(after) :], refused, strict=True):
+            assert trial.optuna_number is not None
+            assert frozen.params == told[trial.optuna_number].params
+            assert told[trial.optuna_number].state == TrialState.COMPLETE
+            assert frozen.state == TrialState.PRUNED
+            assert frozen.constraints["decode.max"] > 0
+            assert frozen.user_attrs["nas"]["state"] == "infeasible"
+
+    def test_no_change_is_told_twice(self, spec: StudySpec, store: Store) -> None:
+        for most in (2.5, 3.2, 3.2, 2.5):
+            self._run(spec, store, most)
+        counts = [len(_told(store, spec))]
+        for most in (3.2, 2.5, 2.5):
+            self._run(spec, store, most)
+            counts.append(len(_told(store, spec)))
+        assert counts == counts[:1] * 4
+
+
+def test_a_run_tells_what_an_earlier_one_did_not_before_it_proposes(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small_spec(url, trials=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(Proposals, "tell", lambda self, trial, architecture: None)
+        run_study(spec, evaluators=all_stages(), store=store)
+    states: list[set[TrialState]] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, TrialStarted):
+            states.append({frozen.state for frozen in _told(store, spec)[:3]})
+
+    run_study(spec, evaluators=all_stages(), store=store, listener=look, trials=4)
+    assert states == [{TrialState.COMPLETE}]
 
 
 def test_only_references_in_the_space_are_told(url: str, store: Store) -> None:

@@ -1,5 +1,6 @@
-"""The outcomes of a candidate: budgets, rungs and failures."""
+"""The outcomes of a candidate: limits, rungs and failures."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,14 +10,24 @@ import pytest
 from evaluators.evaluator import Evaluation, Infeasible, Report, Score
 from search_space.architecture import Architecture
 from studies.analysis import summaries
+from studies.records import Trial
+from studies.search.events import Event, TrialEnded
 from studies.spec.study_spec import Constraint, Objective, StudySpec
 from studies.storage.store import Store
 from tests.studies import fakes
-from tests.studies.fakes import all_stages, run_with_fakes, small_spec, unlucky
+from tests.studies.fakes import (
+    RefinableFake,
+    all_stages,
+    run_with_fakes,
+    small_spec,
+    static,
+    training,
+    unlucky,
+)
 
 
-class TestBudgets:
-    def test_a_candidate_over_a_budget_runs_no_later_stage(
+class TestLimits:
+    def test_a_candidate_above_a_limit_runs_no_later_stage(
         self, spec: StudySpec, store: Store
     ) -> None:
         spec = spec.model_copy(
@@ -36,19 +47,29 @@ class TestBudgets:
             assert trial.model is not None
             assert trial.outcome is not None
             values, outcome = trial.values, trial.outcome
+            low = {score.name: score.low for score in trial.scores}
             if values["memory"] > 3.0:
-                expected = f"memory: {values['memory']:.4g} MB is above the budget of 3 MB"
+                expected = f"memory: {values['memory']:.4g} MB is above the limit of 3 MB"
                 assert (outcome.state, outcome.stage) == ("infeasible", "costs")
                 assert outcome.reason == expected
+                assert outcome.exceeded == {"memory": values["memory"]}
                 assert trial.model.hash not in latency.asked + training.asked
-            elif values["decode"] > 2.5:
+            elif low["decode"] is not None and low["decode"] > 2.5:
                 assert (outcome.state, outcome.stage) == ("infeasible", "latency")
-                assert "is above the budget of 2.5 ms" in str(outcome.reason)
+                assert "is above the limit of 2.5 ms" in str(outcome.reason)
+                assert outcome.exceeded == {"decode": low["decode"]}
                 assert trial.model.hash not in training.asked
             else:
                 assert outcome.state in ("complete", "stopped")
 
-    def test_a_candidate_at_its_budget_is_feasible(self, spec: StudySpec, store: Store) -> None:
+    def test_a_provisional_time_refuses_nobody(self, spec: StudySpec, store: Store) -> None:
+        objectives = (Objective(name="loss"), Objective(name="decode", max=0.01))
+        spec = spec.model_copy(update={"objectives": objectives})
+        device = RefinableFake(is_busy=lambda architecture, runs: True)
+        trials = run_with_fakes(spec, store, (static(), device, training()), is_quiet=False)
+        assert {trial.state for trial in trials} == {"complete"}
+
+    def test_a_candidate_at_its_limit_is_feasible(self, spec: StudySpec, store: Store) -> None:
         most = max(trial.values["memory"] for trial in run_with_fakes(spec, store))
         limited = small_spec(
             spec.storage,
@@ -118,10 +139,66 @@ class TestRungs:
         assert outcomes["exact"]["stopped"] > 0
         assert outcomes["noisy"] == {"complete": 24}
 
+    @pytest.mark.parametrize("busy", [1.0, 0.5, 0.0])
+    def test_provisional_times_stop_nobody_and_their_candidates_are_not_stopped(
+        self, spec: StudySpec, store: Store, busy: float
+    ) -> None:
+        """The times of a fraction of the candidates stay provisional until the end."""
+        device = RefinableFake(
+            is_busy=lambda architecture, runs: unlucky(architecture, busy), error=1e-6
+        )
+        spec = spec.model_copy(update={"trials": 40})
+        stages = (static(), device, training())
+        trials = run_with_fakes(spec, store, stages, is_quiet=False)
+        provisional = {trial.number for trial in trials if trial.provisional(["decode"])}
+        assert len(provisional) == {1.0: 40, 0.0: 0}.get(busy, len(provisional))
+        stopped = [trial for trial in trials if trial.state == "stopped"]
+        assert bool(stopped) == (busy < 1.0)
+        for trial in stopped:
+            assert trial.number not in provisional
+            assert _rival(trial) not in provisional
 
-def _constant(name: str, low: float) -> Callable[[Architecture, Report], Evaluation]:
-    """Return a function that measures 5 ms, with the lower bound `low`, for any architecture."""
-    score = Score(name=name, value=5.0, unit="ms", low=low, high=6.0)
+    def test_new_times_of_finishers_count(self, spec: StudySpec, store: Store) -> None:
+        """All candidates are equally fast, but all finishers save the latest become slower later.
+
+        Another measurement may have that result. They were compared with other candidates before.
+        """
+        stages = all_stages()
+        stages[1].measure = _constant("decode", 5.0)
+        slow = _constant("decode", 5.0, value=100.0)
+        finished: list[Trial] = []
+
+        def slow_down(event: Event) -> None:
+            if isinstance(event, TrialEnded) and event.trial.state == "complete":
+                for trial in finished:
+                    assert trial.model is not None
+                    architecture = store.architecture(trial.model.hash)
+                    evaluation = slow(architecture, lambda progress: None)
+                    store.replace_evaluation("fake-latency", architecture, evaluation)
+                finished.append(event.trial)
+
+        objectives = (Objective(name="loss"), Objective(name="decode"))
+        spec = spec.model_copy(update={"objectives": objectives, "trials": 40})
+        trials = run_with_fakes(spec, store, stages, listener=slow_down)
+        stopped = [trial for trial in trials if trial.state == "stopped"]
+        assert stopped
+        for trial in stopped:
+            latest = max(each.number for each in finished if each.number < trial.number)
+            assert _rival(trial) == latest
+
+
+def _rival(trial: Trial) -> int:
+    """Return the number of the candidate that stopped a trial."""
+    assert trial.outcome is not None
+    (number,) = re.findall(r"trial (\d+), which", str(trial.outcome.reason))
+    return int(number)
+
+
+def _constant(
+    name: str, low: float, value: float = 5.0
+) -> Callable[[Architecture, Report], Evaluation]:
+    """Return a function that measures the same for any architecture, in ms."""
+    score = Score(name=name, value=value, unit="ms", low=low, high=value + 1)
     return lambda architecture, report: Evaluation(scores=(score,), seconds=0.0)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from search_space.space.rules import Rules
 from studies.spec.difference import difference
-from studies.spec.study_spec import Objective, StudySpec
+from studies.spec.study_spec import Constraint, Objective, StudySpec
 from tests.studies.fakes import small_spec
 
 
@@ -31,13 +31,47 @@ def test_names_each_field_with_both_values(spec: StudySpec) -> None:
     assert difference(spec, other) == (
         'space.rules.first: null in the study, ["c"] in the file',
         "objectives[1].name: 'decode' in the study, 'prefill' in the file",
-        "objectives[1].max: null in the study, 20.0 in the file",
         "proxy.token_budget: 40000 in the study, 50000 in the file",
         "objectives[3].name: nothing in the study, 'parameters' in the file",
-        "objectives[3].max: nothing in the study, null in the file",
     )
 
 
 def test_more_trials_and_another_database_are_the_same_study(spec: StudySpec) -> None:
     elsewhere = {"trials": 50, "storage": "postgresql://host/nas"}
     assert difference(spec, spec.model_copy(update=elsewhere)) == ()
+
+
+def test_other_limits_are_the_same_study(spec: StudySpec) -> None:
+    spec = spec.model_copy(update={"constraints": (Constraint(name="size", max=500.0),)})
+    other = spec.model_copy(
+        update={
+            "objectives": (*spec.objectives[:2], Objective(name="memory", max=400.0)),
+            "constraints": (Constraint(name="size", max=600.0),),
+        }
+    )
+    assert difference(spec, other) == difference(other, spec) == ()
+
+
+def test_another_constraint_is_another_study(spec: StudySpec) -> None:
+    """Stages of ended candidates may not have measured its score."""
+    other = spec.model_copy(update={"constraints": (Constraint(name="size", max=500.0),)})
+    assert difference(spec, other) == (
+        "constraints[0].name: nothing in the study, 'size' in the file",
+    )
+    renamed = spec.model_copy(update={"constraints": (Constraint(name="prefill", max=500.0),)})
+    assert difference(other, renamed) == (
+        "constraints[0].name: 'size' in the study, 'prefill' in the file",
+    )
+
+
+def test_no_other_setting_called_max_may_change(spec: StudySpec) -> None:
+    """Only the limits of objectives and constraints are judged again."""
+    old, new = (
+        replace(spec.space, rules=Rules(parameters=(1_000, most))) for most in (2_000, 3_000)
+    )
+    changed = difference(
+        spec.model_copy(update={"space": old}), spec.model_copy(update={"space": new})
+    )
+    assert changed == (
+        "space.rules.parameters: [1000, 2000] in the study, [1000, 3000] in the file",
+    )

@@ -52,12 +52,14 @@ _REFERENCE = replace(
     model_bytes=2**35,
     environment_after=replace(ENVIRONMENT, load_1min=1.75),
     disturbance=Disturbance(steal=0.1 + 0.2, beside=1e-300, elsewhere=1.5, waited_s=60.0),
+    waited_ns=(2**49, 0),
+    measured_at=2e9 + 1 / 3,
 )
 _PAIRED = replace(_REFERENCE, window=2, model_bytes=7, disturbance=None, reference=_REFERENCE)
 _EVALUATION = Evaluation(
     scores=(
         Score(name="decode", value=0.1 + 0.2, unit="ms", low=1e-300, high=1e300),
-        Score(name="memory", value=4.0, unit="MB"),
+        Score(name="memory", value=4.0, unit="MB", provisional=True),
     ),
     seconds=1 / 3,
     measurements=(
@@ -68,13 +70,6 @@ _EVALUATION = Evaluation(
     ),
     curve=(CurvePoint(tokens=1, loss=float("inf")), CurvePoint(tokens=2**40, loss=2.0)),
 )
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with Store.open(url) as store:
-        store.add_study("ours", "{}")
-        yield store
 
 
 @pytest.fixture

@@ -1,17 +1,9 @@
 """The reference model: when it is loaded and unloaded, and what happens if it dies."""
 
-import sys
-
 import pytest
 
-from evaluators.cache import NoCache
-from evaluators.speed.latency import LatencyEvaluator
-from hardware.local import LocalRunner
 from tests.evaluators.speed.timing import (
-    REFERENCE,
-    SETTINGS,
     CountingRunner,
-    at_once,
     evaluate,
     evaluator_of,
     failure,
@@ -31,29 +23,13 @@ def test_it_is_loaded_once_for_all_candidates():
 
 
 def test_a_large_model_is_loaded_for_each_candidate(monkeypatch):
-    monkeypatch.setattr("evaluators.speed.reference_calibration._KEPT_FRACTION", 0.0)
+    monkeypatch.setattr("evaluators.speed.paired_reference._KEPT_FRACTION", 0.0)
     runner = CountingRunner()
     with evaluator_of(runner) as evaluator:
         for name in ("one layer", "no attention"):
             evaluate(evaluator, CORNERS[name])
             assert runner.open == 0
     assert runner.loaded == 2 + 2
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads are pinned on Linux only")
-def test_its_cores_are_known_while_it_is_not_loaded(monkeypatch):
-    """Waiting for quiet cores requires the cores that the model will run on."""
-    monkeypatch.setattr("evaluators.speed.reference_calibration._KEPT_FRACTION", 0.0)
-    asked = []
-
-    def quiet(_, cores):
-        asked.append(tuple(cores))
-        return at_once()
-
-    with LatencyEvaluator(LocalRunner(), SETTINGS, REFERENCE, NoCache(), quiet) as evaluator:
-        for name in ("one layer", "no attention"):
-            (first, *_) = evaluate(evaluator, CORNERS[name]).measurements
-    assert asked == [(), first.cores]
 
 
 def test_a_model_that_dies_is_loaded_once_more():

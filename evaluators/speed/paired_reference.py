@@ -1,28 +1,17 @@
-"""The reference model that candidates are timed against, and its calibration on a device."""
+"""The reference model that candidates are timed against, kept loaded on the device."""
 
 import contextlib
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
-from evaluators.cache import Cached, EvaluationCache
-from evaluators.evaluator import Evaluation, EvaluationFailed, Progress, Report
+from evaluators.evaluator import EvaluationFailed
 from evaluators.speed.built_model import build_and_load, evaluation_failure
-from hardware.measurement import Measurement, Workload
 from hardware.runner import LoadedModel, Runner, RunnerError
-from hardware.stability import TimingBudget, measure_alone
 from search_space.architecture import Architecture
 from search_space.quantization import Quantization
 
 T = TypeVar("T")
 
-# Increase this whenever a calibration would lead to another time.
-_VERSION = 2
-# Long enough to contain undisturbed windows, from which the time is taken. The precision is too
-# small to end a calibration earlier, because an interval does not account for drift.
-_CALIBRATION_SECONDS = 8.0
-_CALIBRATION_PRECISION = 0.001
 # A model that takes more than this fraction of the machine's memory is unloaded between two
 # candidates, while the machine trains.
 _KEPT_FRACTION = 0.25
@@ -36,7 +25,6 @@ class ReferenceModel:
 
     Attributes:
         architecture: The architecture of the model.
-        cores: The cores that it runs on, or last ran on; empty before it is first loaded.
     """
 
     def __init__(
@@ -45,7 +33,6 @@ class ReferenceModel:
         architecture: Architecture,
         quantization: Quantization,
         capacity: int,
-        cache: EvaluationCache,
     ) -> None:
         """Describe the model; it is not loaded yet.
 
@@ -54,22 +41,14 @@ class ReferenceModel:
             architecture: The architecture of the model.
             quantization: The quantisation of its weights.
             capacity: The number of tokens that its caches have room for.
-            cache: Stores the calibrations.
         """
         self.architecture = architecture
-        self.cores: tuple[int, ...] = ()
         self._runner = runner
         self._quantization = quantization
         self._capacity = capacity
-        self._cache = cache
         self._model: LoadedModel | None = None
         self._most_kept_bytes = 0.0
         self._open = contextlib.ExitStack()
-
-    @property
-    def calibration_version(self) -> str:
-        """A text that changes whenever a calibration would lead to another time."""
-        return f"calibration {_VERSION} {_CALIBRATION_SECONDS:g} s"
 
     def run(self, work: Callable[[LoadedModel], T]) -> T:
         """Call a function with the loaded reference model and return its result.
@@ -96,28 +75,6 @@ class ReferenceModel:
                 raise evaluation_failure(error) from error
             raise EvaluationFailed("device lost", f"the reference model: {error}") from error
 
-    def calibrate(self, workload: Workload, report: Report) -> Measurement:
-        """Return a measurement of the reference model alone.
-
-        It is measured once per device, quantisation and workload, and then read from the cache.
-
-        Args:
-            workload: The workload to time.
-            report: Receives the progress.
-
-        Raises:
-            EvaluationFailed: The reference model cannot be built, loaded or timed.
-        """
-        calibration = _Calibration(
-            reference=self,
-            workload=workload,
-            fingerprint=f"{self.calibration_version} {workload} {self._quantization} "
-            f"{self._runner.fingerprint}",
-        )
-        evaluator = Cached(evaluator=calibration, cache=self._cache)
-        (measurement,) = evaluator.evaluate(self.architecture, report).measurements
-        return measurement
-
     def unload_if_large(self) -> None:
         """Free the memory of a large model until the next candidate."""
         if (
@@ -136,7 +93,6 @@ class ReferenceModel:
             self._model = self._open.enter_context(
                 build_and_load(self._runner, self.architecture, self._quantization, self._capacity)
             )
-            self.cores = self._model.loading.cores
             memory_bytes = self._model.snapshot().environment.memory_bytes
             self._most_kept_bytes = _KEPT_FRACTION * memory_bytes
         return self._model
@@ -151,31 +107,3 @@ class ReferenceModel:
             self.close()
             return False
         return True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Calibration:
-    """The Evaluator behind `calibrate`: it has no scores, only one measurement."""
-
-    reference: ReferenceModel
-    workload: Workload
-    fingerprint: str
-    stage: str = "calibration"
-    score_names: tuple[str, ...] = ()
-
-    def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        start = time.monotonic()
-        timing_budget = TimingBudget(
-            workload=self.workload,
-            precision=_CALIBRATION_PRECISION,
-            seconds=_CALIBRATION_SECONDS,
-        )
-
-        def say(text: str) -> None:
-            done = min(1.0, (time.monotonic() - start) / _CALIBRATION_SECONDS)
-            report(Progress(done=done, text=f"calibrating the reference model: {text}"))
-
-        measurements = self.reference.run(lambda model: measure_alone(model, [timing_budget], say))
-        return Evaluation(
-            scores=(), seconds=time.monotonic() - start, measurements=tuple(measurements)
-        )

@@ -1,0 +1,235 @@
+"""The time that the reference model takes on a device, estimated from every timing of it.
+
+Models are compared by the ratio of their time to that of the reference model, which is steady on a
+machine that does other work. A time in milliseconds is that ratio multiplied by the reference
+model's own time. No single timing decides the latter: whenever a candidate is timed, so is the
+reference model, and each of these timings counts by how undisturbed it was.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from hardware.measurement import Interval, parse_workload
+from hardware.repeatability import BETWEEN_RUNS
+
+# The standard deviation, of the logarithm, of what a quiet machine takes at different times:
+# placement in memory, temperature, and neighbours that only the hypervisor knows.
+BETWEEN_TIMES = 0.04
+# Half the width of the interval, as a fraction of the time, above which no limit in milliseconds is
+# enforced.
+WIDEST_SETTLED = 0.1
+_MOST_TIMINGS = 100
+_PRIOR_REPEATS = 10
+_LEAST_OF_PRIOR = 0.5
+_NORMAL_975 = 1.96
+# A calibration that moves less than this, as a fraction, does not change what is displayed.
+_NOTICEABLE = 0.005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationKey:
+    """What a calibration applies to.
+
+    Attributes:
+        device: The fingerprint of the runner, with the quantisation of the weights.
+        reference: The hash of the reference model's architecture.
+        workload: The workload, such as `tg64@512`.
+    """
+
+    device: str
+    reference: str
+    workload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceTiming:
+    """One timing of the reference model, beside a candidate.
+
+    Attributes:
+        at: When it was taken, in seconds since 1970.
+        milliseconds: The time per token or per prompt.
+        error: The standard error of the logarithm of `milliseconds`, including the suspected effect
+            of other load on the machine.
+        governor: The frequency governor at that time; None where it is not known.
+    """
+
+    at: float
+    milliseconds: float
+    error: float
+    governor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The time of the reference model at one workload.
+
+    Attributes:
+        key: What it applies to.
+        milliseconds: The time per token or per prompt.
+        interval: Its 95 % confidence interval, in milliseconds.
+        timings: The timings that it was estimated from, in chronological order.
+        repeats: How often a candidate was timed against the reference model again.
+        variance: The sum of what these repeats say about the variance between runs, of the
+            logarithm of a ratio.
+    """
+
+    key: CalibrationKey
+    milliseconds: float
+    interval: Interval
+    timings: tuple[ReferenceTiming, ...]
+    repeats: int = 0
+    variance: float = 0.0
+
+    @property
+    def between_runs(self) -> float:
+        """The standard deviation of the logarithm of a ratio between runs on this device.
+
+        It starts from that of the machines on which this was developed, which counts as ten
+        repeats.
+        """
+        usual = BETWEEN_RUNS[parse_workload(self.key.workload).phase]
+        prior = _PRIOR_REPEATS * usual**2
+        variance = (prior + self.variance) / (_PRIOR_REPEATS + self.repeats)
+        return math.sqrt(max(variance, (_LEAST_OF_PRIOR * usual) ** 2))
+
+    @property
+    def error(self) -> float:
+        """The standard error of the logarithm of `milliseconds`."""
+        return self.interval.half_width / _NORMAL_975
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is certain enough for limits in milliseconds to be enforced."""
+        return self.interval.half_width <= WIDEST_SETTLED
+
+    def slowdown(self, milliseconds: float) -> float:
+        """Return by how much longer than is normal the reference model took at one time.
+
+        Args:
+            milliseconds: What it took.
+
+        Returns:
+            The logarithm of the factor beyond what quiet moments and the error of this calibration
+            explain; 0 if they explain it, or if the calibration is not settled.
+        """
+        if not self.is_settled:
+            return 0.0
+        normal = _NORMAL_975 * math.hypot(self.error, BETWEEN_TIMES)
+        return max(0.0, math.log(milliseconds / self.milliseconds) - normal)
+
+    def differs_noticeably(self, earlier: "Calibration") -> bool:
+        """Return whether times that were computed with an earlier calibration are out of date."""
+        pairs = (
+            (self.milliseconds, earlier.milliseconds),
+            (self.interval.low, earlier.interval.low),
+            (self.interval.high, earlier.interval.high),
+        )
+        return any(abs(math.log(now / then)) > _NOTICEABLE for now, then in pairs)
+
+    def convert(
+        self, ratio: float, low: float | None, high: float | None
+    ) -> tuple[float, float | None, float | None]:
+        """Convert a ratio and the bounds of its interval to milliseconds.
+
+        The interval of the result covers the errors of both factors, which are independent.
+        """
+        value = ratio * self.milliseconds
+        if low is None or high is None:
+            return value, None, None
+        below = math.hypot(math.log(ratio / low), math.log(self.milliseconds / self.interval.low))
+        above = math.hypot(math.log(high / ratio), math.log(self.interval.high / self.milliseconds))
+        return value, value * math.exp(-below), value * math.exp(above)
+
+
+class CalibrationStore(Protocol):
+    """Stores the timings of reference models, and estimates their times from them."""
+
+    def calibration(self, key: CalibrationKey) -> Calibration | None:
+        """Return the current calibration, or None if the reference model was never timed."""
+        ...
+
+    def add_repeat(self, key: CalibrationKey, variance: float) -> None:
+        """Learn how far repeats differ.
+
+        Args:
+            key: The calibration, which has at least one timing.
+            variance: What one repeat says about the variance between runs, of the logarithm of a
+                ratio; negative where two runs differ less than their own errors explain.
+        """
+        ...
+
+    def add_timings(self, timings: Mapping[CalibrationKey, ReferenceTiming]) -> tuple[str, ...]:
+        """Add timings, and compute every stored time that depends on them again.
+
+        Args:
+            timings: One timing for each of several keys.
+
+        Returns:
+            What changed, as sentences for the user; empty if nothing changed noticeably.
+        """
+        ...
+
+
+class CalibrationsInMemory:
+    """A CalibrationStore that lasts as long as the program."""
+
+    def __init__(self) -> None:
+        self._calibrations: dict[CalibrationKey, Calibration] = {}
+
+    def calibration(self, key: CalibrationKey) -> Calibration | None:
+        """See `CalibrationStore.calibration`."""
+        return self._calibrations.get(key)
+
+    def add_timings(self, timings: Mapping[CalibrationKey, ReferenceTiming]) -> tuple[str, ...]:
+        """See `CalibrationStore.add_timings`; no stored time depends on these."""
+        for key, timing in timings.items():
+            known = self._calibrations.get(key)
+            before = () if known is None else known.timings
+            now = calibrate(key, (*before, timing))
+            if known is not None:
+                now = replace(now, repeats=known.repeats, variance=known.variance)
+            self._calibrations[key] = now
+        return ()
+
+    def add_repeat(self, key: CalibrationKey, variance: float) -> None:
+        """See `CalibrationStore.add_repeat`."""
+        known = self._calibrations[key]
+        self._calibrations[key] = replace(
+            known, repeats=known.repeats + 1, variance=known.variance + variance
+        )
+
+
+def calibrate(key: CalibrationKey, timings: Sequence[ReferenceTiming]) -> Calibration:
+    """Estimate the reference model's time from its timings.
+
+    The estimate is the mean of the logarithms, each weighted by the inverse of its variance: that
+    of the timing itself and that between quiet moments. Where timings differ by more than these
+    explain, the interval is wider accordingly (Birge 1932, "The calculation of errors by the
+    method of least squares"). Timings under another frequency governor than the latest do not
+    count.
+
+    Args:
+        key: What the calibration applies to.
+        timings: At least one timing, in chronological order; the latest 100 count.
+    """
+    governor = timings[-1].governor
+    kept = [each for each in timings if each.governor == governor][-_MOST_TIMINGS:]
+    logs = [math.log(each.milliseconds) for each in kept]
+    weights = [1 / (each.error**2 + BETWEEN_TIMES**2) for each in kept]
+    total = sum(weights)
+    mean = sum(weight * log for weight, log in zip(weights, logs, strict=True)) / total
+    error = math.sqrt(1 / total)
+    if len(kept) > 1:
+        spread = sum(w * (log - mean) ** 2 for w, log in zip(weights, logs, strict=True))
+        error *= max(1.0, math.sqrt(spread / (len(kept) - 1)))
+    # Other load that lasts shifts all timings alike.
+    error = max(error, min(each.error for each in kept))
+    reach = _NORMAL_975 * error
+    return Calibration(
+        key=key,
+        milliseconds=math.exp(mean),
+        interval=Interval(low=math.exp(mean - reach), high=math.exp(mean + reach)),
+        timings=tuple(kept),
+    )

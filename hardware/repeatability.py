@@ -1,0 +1,232 @@
+"""The ratio of two models' times that repeats would give, from one or several measurements of it.
+
+An interval of one run describes two processes at one moment. Another load places the weights
+elsewhere in memory, and another hour brings another neighbour on the machine. The intervals here
+cover the mean over such repeats. They have three parts: the scatter within each run, the scatter
+between runs, and the suspected effect of other load on the machine that no clock shows.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.measurement import Interval, Measurement, Phase, running_ns, warm
+from hardware.stability import estimate_logs, log_quantiles
+
+_NORMAL_975 = 1.96
+
+# The constants below are fitted to recorded measurements; see benchmarks/timing_under_load.py. They
+# are standard deviations of the logarithm of a ratio, or of a time.
+BETWEEN_RUNS: dict[Phase, float] = {"decode": 0.018, "prefill": 0.006}
+# Models that differ in size use other levels of the memory, which vary independently: added for
+# each factor of e between their times beyond a factor of 2.
+_BETWEEN_SIZES = 0.005
+# For a model that waits for its core all the time.
+_SHARED_CORE: dict[Phase, float] = {"decode": 0.2, "prefill": 0.04}
+# For each other core that is busy. Most models take as long as ever, but one whose weights barely
+# fit a shared cache took half as long again, and nothing tells them apart.
+_SHARED_MEMORY: dict[Phase, float] = {"decode": 0.08, "prefill": 0.015}
+# Less load than this, in cores, is normal on any machine.
+_NEGLIGIBLE = 0.25
+_FEWEST_FOR_TAIL = 20  # samples in a window, for its 95 % quantile
+_MOST_PARTS = 20  # that a jackknife leaves out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatableRatio:
+    """A ratio of times.
+
+    Attributes:
+        value: The ratio.
+        interval: Its 95 % confidence interval; None if a run had too few windows for one.
+    """
+
+    value: float
+    interval: Interval | None
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval's width as a fraction of the value; infinity without an interval."""
+        return math.inf if self.interval is None else self.interval.half_width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnTime:
+    """The time of a model by itself, as one measurement shows it.
+
+    Attributes:
+        milliseconds: The median time per token or per prompt, without waiting.
+        error: The standard error of its logarithm, including the suspected effect of other load.
+    """
+
+    milliseconds: float
+    error: float
+
+
+def repeatable_ratio(
+    measurements: Sequence[Measurement],
+    *,
+    quantile: float = 0.5,
+    slowdowns: Sequence[float],
+    between_runs: float | None = None,
+) -> RepeatableRatio:
+    """Estimate the ratio of a quantile of a model's time to the median of its reference's time.
+
+    Args:
+        measurements: Measurements of one workload with a reference, each of another load of the
+            model; at least one.
+        quantile: The quantile of the model's time.
+        slowdowns: For each measurement, by how much the reference model was slower than is normal
+            on a quiet machine, as the logarithm of the factor; 0 where that is not known.
+        between_runs: The standard deviation of the logarithm between runs of models of one size;
+            None for that of the machines on which this was developed.
+    """
+    medians, within = _runs(measurements, 0.5)
+    values, errors = (medians, within) if quantile == 0.5 else _runs(measurements, quantile)
+    if not np.isfinite(within).all():
+        return RepeatableRatio(value=math.exp(float(np.median(values))), interval=None)
+    usual = BETWEEN_RUNS[measurements[0].workload.phase]
+    scatter = _between(float(np.median(medians)), usual if between_runs is None else between_runs)
+    hidden = np.array([hidden_error(*run) for run in zip(measurements, slowdowns, strict=True)])
+    # Those of the median, so that no higher quantile is below it.
+    weights = 1 / (within**2 + scatter**2 + hidden**2)
+    weights /= weights.sum()
+    mean = float(weights @ values)
+    if not np.isfinite(errors).all():
+        return RepeatableRatio(value=math.exp(mean), interval=None)
+    reach = _NORMAL_975 * _error_of_mean(values, weights, np.hypot(errors, scatter), hidden)
+    return RepeatableRatio(
+        value=math.exp(mean),
+        interval=Interval(low=math.exp(mean - reach), high=math.exp(mean + reach)),
+    )
+
+
+def repeat_variance(earlier: Measurement, later: Measurement) -> float | None:
+    """Return what a repeated measurement says about the variance between runs.
+
+    It is an unbiased estimate of the variance of the logarithm of the ratio, and may therefore be
+    negative.
+
+    Args:
+        earlier: A measurement with a reference.
+        later: A measurement of the same workload of the same two models, loaded again.
+
+    Returns:
+        The variance; None if other load disturbed one of them, or one has no interval.
+    """
+    runs = (earlier, later)
+    (first, second), errors = _runs(runs, 0.5)
+    hidden = max(hidden_error(each, 0.0) for each in runs)
+    if hidden > BETWEEN_RUNS[earlier.workload.phase] or not np.isfinite(errors).all():
+        return None
+    within = sum(_variance_within(_log_ratios(each, 0.5)) for each in runs)
+    return float((first - second) ** 2 - within) / 2
+
+
+def own_time(measurement: Measurement, slowdown: float = 0.0) -> OwnTime:
+    """Return the median time of a measured model itself.
+
+    Args:
+        measurement: The measurement, such as that of a reference model.
+        slowdown: By how much it was slower than is normal on a quiet machine, as a logarithm.
+    """
+    estimate = estimate_logs(log_quantiles(measurement, 0.5))
+    error = math.hypot(_error(estimate.low, estimate.high), hidden_error(measurement, slowdown))
+    return OwnTime(milliseconds=estimate.value / 1e6, error=error)
+
+
+def hidden_error(measurement: Measurement, slowdown: float) -> float:
+    """Return the suspected effect of other load that no clock of the measured process shows.
+
+    It is a standard error of the logarithm. Processes on the same core replace the contents of its
+    caches; those on other cores share a cache and the memory.
+
+    Args:
+        measurement: The measurement.
+        slowdown: By how much its reference model was slower than is normal, as a logarithm.
+    """
+    phase, disturbance = measurement.workload.phase, measurement.disturbance
+    waiting = measurement.waiting_share
+    if waiting is None:
+        waiting = 0.0 if disturbance is None else disturbance.beside + disturbance.steal
+    elsewhere = 0.0 if disturbance is None else disturbance.elsewhere
+    busy_cores = min(1.0, max(0.0, elsewhere - _NEGLIGIBLE))
+    return math.hypot(_SHARED_CORE[phase] * waiting, _SHARED_MEMORY[phase] * busy_cores, slowdown)
+
+
+def _runs(
+    measurements: Sequence[Measurement], quantile: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the logarithm of the ratio in each run, and its standard error within the run."""
+    values, errors = zip(*(_one_run(each, quantile) for each in measurements), strict=True)
+    return np.array(values), np.array(errors)
+
+
+def _one_run(measurement: Measurement, quantile: float) -> tuple[float, float]:
+    samples = _warm_samples(measurement)
+    if quantile != 0.5 and samples.shape[1] < _FEWEST_FOR_TAIL:
+        # A quantile over all windows, each corrected for the drift that the reference shows.
+        reference = _log_reference(measurement)
+        drift = reference - np.median(reference)
+        tail = float(np.quantile(np.log(samples) - drift[:, None], quantile))
+        return tail - float(np.median(reference)), math.inf
+    estimate = estimate_logs(_log_ratios(measurement, quantile))
+    return math.log(estimate.value), _error(estimate.low, estimate.high)
+
+
+def _log_ratios(measurement: Measurement, quantile: float) -> NDArray[np.float64]:
+    """Return the logarithm of each window's quantile over its reference's median."""
+    return log_quantiles(measurement, quantile) - _log_reference(measurement)
+
+
+def _log_reference(measurement: Measurement) -> NDArray[np.float64]:
+    assert measurement.reference is not None
+    return log_quantiles(measurement.reference, 0.5)
+
+
+def _warm_samples(measurement: Measurement) -> NDArray[np.float64]:
+    running = running_ns(measurement.samples_ns, measurement.waited_ns)
+    return warm(running.reshape(-1, measurement.window or 1))
+
+
+def _error(low: float | None, high: float | None) -> float:
+    return math.inf if low is None or high is None else math.log(high / low) / 2 / _NORMAL_975
+
+
+def _between(log_ratio: float, between_runs: float) -> float:
+    beyond = max(0.0, abs(log_ratio) - math.log(2))
+    return math.hypot(between_runs, _BETWEEN_SIZES * beyond)
+
+
+def _error_of_mean(
+    values: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    own: NDArray[np.float64],
+    hidden: NDArray[np.float64],
+) -> float:
+    """Return the standard error of the weighted mean of several runs.
+
+    Each run has an error of its own, which more runs reduce. It counts for more if the values
+    scatter too much (Birge 1932). Other load shifts all runs alike, so that more of them do not
+    help.
+    """
+    error = math.sqrt(weights**2 @ own**2)
+    if len(values) > 1:
+        squares = (values - weights @ values) ** 2 / (own**2 + hidden**2)
+        error *= max(1.0, math.sqrt(squares.sum() / (len(values) - 1)))
+    return math.hypot(error, weights @ hidden)
+
+
+def _variance_within(logs: NDArray[np.float64]) -> float:
+    """Return the variance of the estimate of one run.
+
+    It is that of the jackknife, which leaves out consecutive windows together because they are
+    correlated (Künsch 1989, "The jackknife and the bootstrap for general stationary observations").
+    The interval of a few windows is wide on purpose and would be a biased estimate.
+    """
+    parts = np.array_split(np.arange(len(logs)), min(len(logs), _MOST_PARTS))
+    rest = [math.log(estimate_logs(np.delete(logs, part)).value) for part in parts]
+    return float(np.var(rest)) * (len(parts) - 1)

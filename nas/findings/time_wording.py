@@ -1,0 +1,102 @@
+"""How measured scores are written: the mark of provisional ones, intervals, and what they cover."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from evaluators.evaluator import Score
+from evaluators.scores import is_timed
+from nas.findings.wording import PROVISIONAL, amount, joined, number, value_text
+from studies.analysis.summaries import Axis, is_provisional
+from studies.records import Trial
+from studies.spec.limits import judge, limits
+from studies.spec.reference_models import paired_reference
+from studies.spec.study_spec import StudySpec
+
+PROVISIONAL_LEGEND = (
+    f"{PROVISIONAL} provisional: too uncertain to decide anything; `nas run` measures it again "
+    "when the machine is quieter"
+)
+# Follows the name of a candidate that may exceed a limit.
+UNSURE = "?"
+
+
+def score_text(spec: StudySpec, score: Score) -> str:
+    """Format a score with its interval and the mark: `10.00 ±0.02`, `~0.5710 (0.4800 to 1.330)`."""
+    return provisional_mark(spec, score) + value_text(score.value, score.low, score.high)
+
+
+def provisional_mark(spec: StudySpec, score: Score) -> str:
+    """Return the mark of a provisional score; empty for any other."""
+    return PROVISIONAL if is_provisional(spec, score) else ""
+
+
+def quoted(spec: StudySpec, trial: Trial, axis: Axis) -> str:
+    """Format an objective of a trial for a sentence: `decode 10.00 ms/token (9.900 to 10.10)`."""
+    score = next(score for score in trial.scores if score.name == axis.name)
+    value = f"{axis.name} {provisional_mark(spec, score)}{amount(score.value, axis)}"
+    if score.low is None or score.high is None:
+        return value
+    return f"{value} ({number(score.low)} to {number(score.high)})"
+
+
+def marks_legend(spec: StudySpec, scores: Iterable[Score]) -> Iterator[str]:
+    """Explain the mark of provisional scores, if any of these scores has it."""
+    marked = [score for score in scores if is_provisional(spec, score)]
+    if any(score.measured is not None for score in marked):
+        yield PROVISIONAL_LEGEND
+    if any(score.measured is None for score in marked):
+        yield (
+            f"{PROVISIONAL} from an earlier release: the confidence interval is wider than the "
+            f"requested ±{100 * spec.device.precision:g} %"
+        )
+
+
+def times_legend(spec: StudySpec, scores: Iterable[Score]) -> Iterator[str]:
+    """State how times are computed and what their intervals cover, if any score is a time."""
+    timed = [score for score in scores if is_timed(score.name)]
+    reference = paired_reference(spec)
+    if any(score.measured is not None for score in timed):
+        yield (
+            f"times: the ratio to {reference} (measured interleaved), multiplied by the time of "
+            f"{reference}; intervals cover the errors of both and the scatter between repeats"
+        )
+    if any(score.measured is None for score in timed):
+        yield (
+            f"times from an earlier release: measured interleaved with {reference}; intervals "
+            f"cover the ratio to {reference} only, not the error of the time of {reference}"
+        )
+
+
+def unsure_limits(spec: StudySpec, trial: Trial) -> tuple[str, ...]:
+    """Return the scores of a complete candidate that may exceed their limits.
+
+    Such a candidate was kept, because a confidence interval contains the limit or a score is
+    provisional. Candidates in other states and reference models have none.
+    """
+    if trial.kind != "candidate" or trial.state != "complete":
+        return ()
+    return judge(spec, trial.scores).unsure
+
+
+def unsure_legend(spec: StudySpec, trials: Sequence[Trial]) -> Iterator[str]:
+    """State which of these trials may exceed which limit: `trial 3 may exceed the limit of ...`."""
+    unsure = {trial.title: unsure_limits(spec, trial) for trial in trials}
+    for name in limits(spec):
+        titles = [title for title, names in unsure.items() if name in names]
+        if titles:
+            yield f"{UNSURE} {joined(titles)} may exceed the limit of {name}"
+
+
+def provisional_among(trials: Iterable[Trial], axes: Sequence[Axis]) -> tuple[Trial, ...]:
+    """Return those of the trials that have a provisional objective.
+
+    Such a trial is on the front if no other dominates it, and dominates none itself.
+    """
+    names = [axis.name for axis in axes]
+    return tuple(trial for trial in trials if trial.provisional(names))
+
+
+def provisional_members_text(count: int, members: int) -> str:
+    """Return the sentence `2 of 9 members are on the front only provisionally`."""
+    verb = "is" if count == 1 else "are"
+    noun = "member" if members == 1 else "members"
+    return f"{count:,} of {members:,} {noun} {verb} on the front only provisionally"

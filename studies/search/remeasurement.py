@@ -1,0 +1,202 @@
+"""Measures candidates again whose times are provisional, when the machine is quieter.
+
+A provisional time decides nothing, so it delays the search but never misleads it. Some settled
+times are measured again as well: their scatter tells how far repeats differ on this device.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+
+from evaluators.evaluator import EvaluationFailed, Evaluator, Infeasible, Progress, Refinable
+from evaluators.scores import is_timed
+from hardware.processor_load import load_of_others
+from studies.analysis.pareto_front import non_dominated
+from studies.records import Trial
+from studies.search.complete_trials import CompleteTrials
+from studies.search.events import Listener, Remark, StageProgress, StageStarted, TrialRemeasured
+from studies.spec.study_spec import StudySpec, asked_scores
+from studies.storage.store import Store
+
+# Including the first measurement of a candidate.
+_MOST_RUNS = 4
+# How long measuring again may take before the front is shown, in seconds.
+_FINAL_SECONDS = 90.0
+# If as many measurements in a row have left their times provisional, the machine is too busy.
+_VAIN_ATTEMPTS = 3
+_FIRST_CONTROL = 4  # ended candidates; the next ones follow when their number has doubled
+
+
+def machine_is_quiet() -> bool:
+    """Return whether other programs leave at least one core of this machine alone."""
+    return load_of_others(()) is None
+
+
+class Remeasurements:
+    """Measures trials of one study again with this process's evaluators.
+
+    Args:
+        spec: The study.
+        evaluators: The evaluators of the study; those that are `Refinable` are used.
+        store: The database.
+        complete: The complete candidates of the study.
+        listener: Receives the progress, and what was measured.
+        is_quiet: Returns whether the machine is quiet now.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        evaluators: Sequence[Evaluator],
+        store: Store,
+        complete: CompleteTrials,
+        listener: Listener,
+        is_quiet: Callable[[], bool] = machine_is_quiet,
+    ) -> None:
+        self._spec = spec
+        self._store = store
+        self._complete = complete
+        self._listener = listener
+        self._is_quiet = is_quiet
+        self._evaluators = [each for each in evaluators if isinstance(each, Refinable)]
+        self._timed = {name for name in asked_scores(spec) if is_timed(name)}
+        self._failed: set[str] = set()  # hashes of architectures
+        # The number of runs by the id and the revision of a trial, because counting takes a query.
+        self._counted: dict[tuple[int, int], int] = {}
+        self._next_control = _FIRST_CONTROL
+        self._postpone_control()
+
+    def between_trials(self) -> list[Trial]:
+        """Measure one trial again, if there is one to measure and the machine is quiet.
+
+        Returns:
+            The trial with its new scores; empty if none was measured.
+        """
+        if not self._evaluators or not self._timed:
+            return []
+        waiting = self._provisional()
+        trial = waiting[0] if waiting else self._control()
+        if trial is None or not self._is_quiet():
+            return []
+        if not waiting:
+            self._postpone_control()
+        return self._measured(trial)
+
+    def before_front(self) -> list[Trial]:
+        """Measure provisional trials again, the best first, for a limited time.
+
+        Returns:
+            The trials with their new scores.
+        """
+        found: list[Trial] = []
+        if not self._evaluators or not self._timed:
+            return found
+        vain = 0
+        end = time.monotonic() + _FINAL_SECONDS
+        while (waiting := self._provisional()) and time.monotonic() < end and vain < _VAIN_ATTEMPTS:
+            measured = self._measured(waiting[0])
+            found += measured
+            settled = [trial for trial in measured if not trial.provisional(self._timed)]
+            vain = 0 if settled else vain + 1
+        return found
+
+    def renew(self) -> list[Trial]:
+        """Forget the reference model's earlier times and measure the front again.
+
+        Returns:
+            The trials with their new scores.
+        """
+        fingerprints = [each.fingerprint for each in self._evaluators]
+        for calibration in self._store.calibrations(fingerprints):
+            self._store.forget_timings(calibration.key)
+        complete = [trial for trial in self._complete.read() if trial.duplicate_of is None]
+        names = [objective.name for objective in self._spec.objectives]
+        points = [[trial.values[name] for name in names] for trial in complete]
+        front = non_dominated(points, [bool(trial.provisional(names)) for trial in complete])
+        return [updated for index in front for updated in self._measured(complete[index])]
+
+    def is_waiting(self, trial: Trial) -> bool:
+        """Return whether a trial's provisional times are still to be measured again.
+
+        Those of a duplicate are if those of the earlier trial are.
+        """
+        return (
+            trial.state == "complete"
+            and bool(trial.provisional(self._timed))
+            and trial.model is not None
+            and trial.model.hash not in self._failed
+            and 0 < self._runs(trial) < _MOST_RUNS
+        )
+
+    def _provisional(self) -> list[Trial]:
+        """Return the trials that are waiting: the least measured first, then the best."""
+        references = self._store.trials(self._spec.name, "reference")
+        waiting = [
+            trial
+            for trial in (*references, *self._complete.read())
+            if trial.duplicate_of is None and self.is_waiting(trial)
+        ]
+        names = [objective.name for objective in self._spec.objectives]
+        points = [[trial.values[name] for name in names] for trial in waiting]
+        best = {waiting[index].id for index in non_dominated(points)}
+        return sorted(waiting, key=lambda trial: (self._runs(trial), trial.id not in best))
+
+    def _control(self) -> Trial | None:
+        """Return a settled trial to measure again, a few times in the course of a study."""
+        complete = self._complete.read()
+        if len(complete) < self._next_control:
+            return None
+        measured_once = (
+            trial
+            for trial in complete
+            if trial.duplicate_of is None
+            and not trial.provisional(self._timed)
+            and self._runs(trial) == 1
+        )
+        return next(measured_once, None)
+
+    def _postpone_control(self) -> None:
+        while self._next_control <= len(self._complete.read()):
+            self._next_control *= 2
+
+    def _evaluators_of(self, trial: Trial) -> list[Refinable]:
+        """Return this process's evaluators that have measured a trial; none for other devices."""
+        fingerprints = {run.fingerprint for run in trial.stages}
+        return [each for each in self._evaluators if each.fingerprint in fingerprints]
+
+    def _runs(self, trial: Trial) -> int:
+        """Return how often this process's evaluators have measured a trial."""
+        key = trial.id, trial.revision
+        if key not in self._counted:
+            counts = (
+                self._store.runs(trial, each.fingerprint) for each in self._evaluators_of(trial)
+            )
+            self._counted[key] = max(counts, default=0)
+        return self._counted[key]
+
+    def _measured(self, trial: Trial) -> list[Trial]:
+        assert trial.model is not None
+        architecture = self._store.architecture(trial.model.hash)
+        evaluators = self._evaluators_of(trial)
+        if not evaluators:
+            return []
+        for evaluator in evaluators:
+            earlier = self._store.load_evaluation(evaluator.fingerprint, architecture)
+            assert earlier is not None, "the trial has this stage"
+            stage = evaluator.stage
+            self._listener(StageStarted(trial=trial, stage=stage))
+            report = functools.partial(self._report, trial, stage)
+            try:
+                evaluation = evaluator.refine(architecture, earlier, report)
+            except (EvaluationFailed, Infeasible):
+                self._failed.add(trial.model.hash)
+                return []
+            self._store.replace_evaluation(evaluator.fingerprint, architecture, evaluation)
+            for remark in evaluation.remarks:
+                self._listener(Remark(text=remark))
+        (updated,) = self._store.trials(self._spec.name, trial.kind, numbers=[trial.number])
+        self._listener(TrialRemeasured(trial=updated, earlier=trial.scores))
+        return [updated]
+
+    def _report(self, trial: Trial, stage: str, progress: Progress) -> None:
+        self._listener(StageProgress(trial=trial, stage=stage, progress=progress))

@@ -1,0 +1,179 @@
+"""Calibrations of reference models, and the stored times that are computed from them.
+
+Every function runs in the caller's transaction.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from evaluators.calibration import Calibration, CalibrationKey, ReferenceTiming, calibrate
+from hardware.measurement import Interval
+from studies.storage import changes
+from studies.storage.schema import CALIBRATIONS, SCORES
+
+
+def read_calibration_keys(connection: sa.Connection) -> dict[int, CalibrationKey]:
+    """Return what each calibration applies to, by its id."""
+    columns = (
+        CALIBRATIONS.c.id,
+        CALIBRATIONS.c.device,
+        CALIBRATIONS.c.reference,
+        CALIBRATIONS.c.workload,
+    )
+    return {
+        number: CalibrationKey(device=device, reference=reference, workload=workload)
+        for number, device, reference, workload in connection.execute(sa.select(*columns))
+    }
+
+
+def calibration_id(connection: sa.Connection, key: CalibrationKey) -> int:
+    """Return the id of a calibration, which must exist."""
+    number: int = connection.execute(sa.select(CALIBRATIONS.c.id).where(_is(key))).scalar_one()
+    return number
+
+
+def read_calibration(connection: sa.Connection, key: CalibrationKey) -> Calibration | None:
+    """Return a calibration, or None if the reference model was never timed."""
+    row = connection.execute(sa.select(CALIBRATIONS).where(_is(key))).one_or_none()
+    return None if row is None else _calibration(row)
+
+
+def read_calibrations(
+    connection: sa.Connection, fingerprints: Collection[str]
+) -> tuple[Calibration, ...]:
+    """Return the calibrations that evaluations under these fingerprints depend on."""
+    used = sa.select(SCORES.c.calibration).where(SCORES.c.fingerprint.in_(fingerprints))
+    rows = connection.execute(
+        sa.select(CALIBRATIONS).where(CALIBRATIONS.c.id.in_(used)).order_by(CALIBRATIONS.c.id)
+    )
+    return tuple(_calibration(row) for row in rows)
+
+
+def add_timings(
+    connection: sa.Connection, timings: Mapping[CalibrationKey, ReferenceTiming]
+) -> tuple[str, ...]:
+    """Add timings, and compute the times that depend on them again.
+
+    Returns:
+        What changed noticeably, as sentences for the user.
+    """
+    changes.lock_evaluations(connection)
+    sentences = []
+    for key, timing in timings.items():
+        earlier = read_calibration(connection, key)
+        if earlier is None:
+            row = _row(calibrate(key, [timing])) | asdict(key) | {"repeats": 0, "variance": 0.0}
+            connection.execute(CALIBRATIONS.insert().values(row))
+            continue
+        now = calibrate(key, (*earlier.timings, timing))
+        count = _update(connection, now, recompute=now.differs_noticeably(earlier))
+        if count:
+            sentences.append(_sentence(earlier, now, count))
+    return tuple(sentences)
+
+
+def add_repeat(connection: sa.Connection, key: CalibrationKey, variance: float) -> None:
+    """Learn from a repeat; see `CalibrationStore.add_repeat`."""
+    connection.execute(
+        CALIBRATIONS.update()
+        .where(_is(key))
+        .values(repeats=CALIBRATIONS.c.repeats + 1, variance=CALIBRATIONS.c.variance + variance)
+    )
+
+
+def forget_timings(connection: sa.Connection, key: CalibrationKey) -> None:
+    """Forget all timings but the latest, so that the next ones decide."""
+    changes.lock_evaluations(connection)
+    known = read_calibration(connection, key)
+    if known is not None:
+        _update(connection, calibrate(key, known.timings[-1:]), recompute=True)
+
+
+def _update(connection: sa.Connection, calibration: Calibration, *, recompute: bool) -> int:
+    """Store a calibration and return the number of scores that were computed again.
+
+    The stored estimate changes only together with the scores.
+    """
+    columns = _row(calibration)
+    if not recompute:
+        columns = {"timings": columns["timings"]}
+    connection.execute(CALIBRATIONS.update().where(_is(calibration.key)).values(columns))
+    return _recompute(connection, calibration) if recompute else 0
+
+
+def _recompute(connection: sa.Connection, calibration: Calibration) -> int:
+    number = calibration_id(connection, calibration.key)
+    rows = connection.execute(
+        sa.select(
+            SCORES.c.fingerprint,
+            SCORES.c.architecture,
+            SCORES.c.position,
+            SCORES.c.ratio,
+            SCORES.c.ratio_low,
+            SCORES.c.ratio_high,
+        ).where(SCORES.c.calibration == number)
+    ).all()
+    if not rows:
+        return 0
+    parameters: list[dict[str, Any]] = []
+    for fingerprint, architecture, position, ratio, ratio_low, ratio_high in rows:
+        value, low, high = calibration.convert(ratio, ratio_low, ratio_high)
+        parameters.append(
+            {"f": fingerprint, "a": architecture, "p": position, "v": value, "l": low, "h": high}
+        )
+    connection.execute(
+        SCORES.update()
+        .where(
+            SCORES.c.fingerprint == sa.bindparam("f"),
+            SCORES.c.architecture == sa.bindparam("a"),
+            SCORES.c.position == sa.bindparam("p"),
+        )
+        .values(value=sa.bindparam("v"), low=sa.bindparam("l"), high=sa.bindparam("h")),
+        parameters,
+    )
+    changes.mark_changed(connection, {row[0] for row in rows})
+    return len(rows)
+
+
+def _sentence(earlier: Calibration, now: Calibration, count: int) -> str:
+    def shown(calibration: Calibration) -> str:
+        interval = calibration.interval
+        return f"{calibration.milliseconds:.4g} ms ({interval.low:.4g} to {interval.high:.4g})"
+
+    times = "1 time" if count == 1 else f"{count:,} times"
+    return (
+        f"the reference model takes {shown(now)} at {now.key.workload} instead of "
+        f"{shown(earlier)}: {times} computed again from the measured ratios"
+    )
+
+
+def _is(key: CalibrationKey) -> sa.ColumnElement[bool]:
+    return (
+        (CALIBRATIONS.c.device == key.device)
+        & (CALIBRATIONS.c.reference == key.reference)
+        & (CALIBRATIONS.c.workload == key.workload)
+    )
+
+
+def _row(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "timings": json.dumps([asdict(timing) for timing in calibration.timings]),
+        "milliseconds": calibration.milliseconds,
+        "low": calibration.interval.low,
+        "high": calibration.interval.high,
+    }
+
+
+def _calibration(row: sa.Row[Any]) -> Calibration:
+    return Calibration(
+        key=CalibrationKey(device=row.device, reference=row.reference, workload=row.workload),
+        milliseconds=row.milliseconds,
+        interval=Interval(low=row.low, high=row.high),
+        timings=tuple(ReferenceTiming(**each) for each in json.loads(row.timings)),
+        repeats=row.repeats,
+        variance=row.variance,
+    )

@@ -1,0 +1,31 @@
+"""Tests of the formats of values with confidence intervals."""
+
+import pytest
+
+from nas.findings.wording import half_or_ends, value_text
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "shown"),
+    [
+        (10.0, 9.98, 10.02, "10.00 ±0.02"),
+        (10.0, 10.0, 10.0, "10.00 ±0"),
+        # ±10 % on a log scale is nearly symmetric; ±30 % is not.
+        (100.0, 90.48, 110.52, "100.0 ±10"),
+        (100.0, 74.08, 134.99, "100.0 (74.08 to 135.0)"),
+        (0.571, 0.48, 1.33, "0.5710 (0.4800 to 1.330)"),
+        # The value may be outside of the interval of another estimate.
+        (5.0, 5.5, 6.0, "5.000 (5.500 to 6.000)"),
+        (2_000.0, 1_880.0, 2_120.0, "2,000 ±120"),
+        (3.0, None, None, "3.000"),
+    ],
+)
+def test_an_interval_is_half_its_width_or_its_ends(
+    value: float, low: float | None, high: float | None, shown: str
+) -> None:
+    assert value_text(value, low, high) == shown
+
+
+def test_an_interval_alone_has_no_parentheses() -> None:
+    assert half_or_ends(1.1, 1.02, 1.33) == "1.020 to 1.330"
+    assert half_or_ends(1.1, 1.09, 1.11) == "±0.01"
