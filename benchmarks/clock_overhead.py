@@ -33,9 +33,11 @@ def main() -> None:
     for threads in (1, 2):
         clock = bench._wait_clock(threads, bench._own_threads()[:threads])
         # Interleaved, so that a change of the processor's frequency affects both alike.
-        added_ns = [
-            _added_ns(clock.start, clock.waited_ns, options.samples) for _ in range(options.repeats)
-        ]
+        with bench._precedence([threading.get_native_id()]):
+            added_ns = [
+                _added_ns(clock.start, clock.waited_ns, options.samples)
+                for _ in range(options.repeats)
+            ]
         low, middle, high = statistics.quantiles(added_ns, n=4)
         print(
             f"{threads} {'thread' if threads == 1 else 'threads'} ({type(clock).__name__[1:]}): "

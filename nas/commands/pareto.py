@@ -39,19 +39,19 @@ def pareto(
     from studies.confirmation.confirmation_results import read_confirmation
     from studies.storage.store import Store
 
-    budgets = parse_limits(limits or [])
+    asked = parse_limits(limits or [])
     place = find_study(study, storage)
     with Store.open(place.storage, create=False) as store:
-        front = summaries.front(store, place.name, budgets)
-        best = summaries.best(store, front, front.axes[0].name, budgets) if budgets else None
+        front = summaries.front(store, place.name, asked)
+        best = summaries.best(store, front, front.axes[0].name, asked) if asked else None
         confirmation = read_confirmation(store, front)
     if as_json:
         print_json(front_document(front, best, confirmation))
         return
     argument = argument_for_next_command(study, storage)
     show_front(front, argument, confirmation)
-    if budgets:
-        show_best(front, best, budgets, argument)
+    if asked:
+        show_best(front, best, asked, argument)
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:

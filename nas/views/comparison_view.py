@@ -11,9 +11,17 @@ from rich.text import Text
 
 from evaluators.calibration import BETWEEN_TIMES, WIDEST_SETTLED
 from hardware.measurement import Disturbance, Interval, Measurement, Phase
-from nas.findings.wording import duration, half_or_ends, joined, megabytes, number, percent
+from nas.findings.wording import (
+    PROVISIONAL,
+    duration,
+    half_or_ends,
+    joined,
+    megabytes,
+    number,
+    percent,
+)
 from nas.inputs.model_argument import ModelFile
-from nas.views.terminal import HALF_WIDTH_LEGEND, UNSETTLED, table
+from nas.views.terminal import HALF_WIDTH_LEGEND, table
 from nas.workflows.comparison import Comparison, Result, results_of
 
 # Less load than this, as a fraction of the cores' time or of the samples or in cores, is normal on
@@ -148,7 +156,7 @@ def _are_repeated(results: Sequence[Result]) -> bool:
 
 
 def _marked(is_uncertain: bool, text: str) -> str:
-    return f"{UNSETTLED}{text}" if is_uncertain else text
+    return f"{PROVISIONAL}{text}" if is_uncertain else text
 
 
 def _interval_text(value: float, interval: Interval | None) -> str:
@@ -202,9 +210,9 @@ def _remarks(results: Sequence[Result], comparison: Comparison) -> Iterator[str]
     if any(_is_other_size(result) for result in results):
         assert reference is not None
         yield (
-            f"models more than twice as fast or slow as {reference.name}: the times of models of "
-            "such different sizes vary independently, which their intervals include; name a "
-            "reference nearer in size with --against"
+            f"some models take more than twice or less than half the time of {reference.name}: "
+            "times of models of such different sizes vary independently, which the intervals "
+            "include; name a reference nearer in size with --against"
         )
     if comparison.waited_s >= _REPORTED_WAIT_S:
         yield f"waited {duration(comparison.waited_s)} for a quiet machine"
@@ -225,18 +233,18 @@ def _marks(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
         if comparison.reference is None:
             what = "this measurement, without the scatter between quiet moments,"
         yield (
-            f"{UNSETTLED}: the confidence interval of {what} is unknown or wider than the "
+            f"{PROVISIONAL}: the confidence interval of {what} is unknown or wider than the "
             f"requested ±{100 * precision:g} %; increase --seconds or measure on a quieter machine"
         )
     if any(result.provisional for result in results if result.is_reference):
         assert comparison.reference is not None
         yield (
-            f"{UNSETTLED} at {comparison.reference.name}: its own time is uncertain by more than "
+            f"{PROVISIONAL} at {comparison.reference.name}: its own time is uncertain by more than "
             f"±{100 * WIDEST_SETTLED:.0f} %, and so are all times in ms, but not the ratios"
         )
     if any(result.p95_interval is None for result in results):
         yield (
-            f"{UNSETTLED} at a p95: it has no confidence interval, because its windows have too "
+            f"{PROVISIONAL} at a p95: it has no confidence interval, because its windows have too "
             "few samples"
         )
 

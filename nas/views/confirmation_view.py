@@ -11,8 +11,8 @@ from rich.text import Text
 from evaluators.evaluator import Score
 from evaluators.scores import LOSS, TASK
 from nas.findings.confirmation_findings import confirmation_findings, probability_text
-from nas.findings.wording import number
-from nas.views.terminal import UNSETTLED, layout_strip, split_heading, table, unsettled_legend
+from nas.findings.wording import PROVISIONAL, number
+from nas.views.terminal import layout_strip, provisional_legend, split_heading, table
 from studies.analysis.summaries import Front
 from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
 from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
@@ -103,12 +103,12 @@ def _legend(confirmation: Confirmation, front: Front) -> Iterator[str]:
         yield f"{_DOMINATED}: dominated in the study"
     shown = [axis.name for axis in front.axes]
     if any(_score(each, name).provisional for each in confirmation.candidates for name in shown):
-        yield unsettled_legend(front.spec.device.precision)
+        yield provisional_legend(front.spec.device.precision)
 
 
 def _value(candidate: CandidateConfirmation, name: str) -> str:
     score = _score(candidate, name)
-    return f"{UNSETTLED if score.provisional else ''}{number(score.value)}"
+    return f"{PROVISIONAL if score.provisional else ''}{number(score.value)}"
 
 
 def _score(candidate: CandidateConfirmation, name: str) -> Score:

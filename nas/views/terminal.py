@@ -9,10 +9,9 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from nas.findings.wording import PROVISIONAL
 from search_space.architecture import MIXERS, layout_letters
 
-# Precedes a value whose confidence interval is wider than the study requests.
-UNSETTLED = "~"
 HALF_WIDTH_LEGEND = "±: half the width of the 95 % confidence interval"
 ENDS_LEGEND = "in parentheses: the ends of a lopsided 95 % confidence interval"
 _BAR_CELLS = 32
@@ -97,12 +96,12 @@ def interval_legend(cells: Iterable[str]) -> list[str]:
     return [*lines, ENDS_LEGEND] if any("(" in cell for cell in cells) else lines
 
 
-def unsettled_legend(precision: float) -> str:
-    """Explain the mark of unsettled values.
+def provisional_legend(precision: float) -> str:
+    """Explain the mark of provisional values by the precision that they miss.
 
     Args:
         precision: The requested half-width of the interval, as a fraction of the value.
     """
     return (
-        f"{UNSETTLED}: the confidence interval is wider than the requested ±{100 * precision:g} %"
+        f"{PROVISIONAL}: the confidence interval is wider than the requested ±{100 * precision:g} %"
     )

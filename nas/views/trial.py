@@ -178,16 +178,14 @@ def _timings(measurement: Measurement, spec: StudySpec, *, tail_mark: str, run: 
     unit = "ms/prompt" if measurement.workload.phase == "prefill" else "ms/token"
     samples = counted(len(measurement.samples_ns), "sample", "samples")
     lines = [
-        f"{quantile_ms(measurement, 0.5):,.2f} {unit}, p95 {tail_mark}"
-        f"{quantile_ms(measurement, 0.95):,.2f}, {samples}, {measurement.runtime}, "
+        f"{number(quantile_ms(measurement, 0.5))} {unit}, p95 {tail_mark}"
+        f"{number(quantile_ms(measurement, 0.95))}, {samples}, {measurement.runtime}, "
         f"{counted(measurement.threads, 'thread', 'threads')}{run}",
         _waiting(measurement),
     ]
     if measurement.reference is not None:
-        reference_ms = quantile_ms(measurement.reference, 0.5)
-        lines.append(
-            f"interleaved with {paired_reference(spec)}, which took {reference_ms:,.2f} {unit}"
-        )
+        reference_ms = number(quantile_ms(measurement.reference, 0.5))
+        lines.append(f"interleaved with {paired_reference(spec)}, which took {reference_ms} {unit}")
     if measurement.disturbance is not None:
         lost = percent(measurement.disturbance.steal + measurement.disturbance.beside)
         lines.append(f"other processes and the hypervisor took {lost} of the cores' time")

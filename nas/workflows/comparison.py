@@ -1,12 +1,13 @@
 """The results of timing models interleaved with a reference model."""
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from evaluators.calibration import Calibration, CalibrationsInMemory
 from evaluators.speed.calibrated_times import CalibratedTimes
-from hardware.measurement import Interval, Measurement, Workload
+from hardware.measurement import Interval, Measurement, Workload, quantile_ms
 from hardware.repeatability import RepeatableRatio, own_time
 from hardware.stability import TimingBudget
 from nas.inputs.model_argument import Measurable
@@ -187,8 +188,18 @@ def _own_result(
     """Return the result of the reference model or of a single model, whose `times` are its own."""
     calibration = times.calibration(runs[0].workload)
     median = RepeatableRatio(value=1.0, interval=Interval(low=1.0, high=1.0))
-    tail = times.ratio([_with_itself(run) for run in runs], _TAIL)
+    tail = _own_tail(runs, times)
     return _result(model, runs, calibration, median, tail, provisional=provisional)
+
+
+def _own_tail(runs: Sequence[Measurement], times: CalibratedTimes) -> RepeatableRatio:
+    """Return the ratio of a model's 95 % quantile to its own median."""
+    tail = times.ratio([_with_itself(run) for run in runs], _TAIL)
+    if tail.interval is not None:
+        return tail
+    # With few samples in a window, drift between windows cannot be distinguished from the tail.
+    ratios = [quantile_ms(run, _TAIL) / quantile_ms(run, 0.5) for run in runs]
+    return RepeatableRatio(value=statistics.median(ratios), interval=None)
 
 
 def _result(

@@ -6,7 +6,7 @@ times are measured again as well: their scatter tells how far repeats differ on 
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from evaluators.evaluator import EvaluationFailed, Evaluator, Infeasible, Progress, Refinable
 from evaluators.scores import is_timed
@@ -74,8 +74,9 @@ class Remeasurements:
         """
         if not self._evaluators or not self._timed:
             return []
-        waiting = self._provisional()
-        trial = waiting[0] if waiting else self._control()
+        complete = self._complete.read()
+        waiting = self._provisional(complete)
+        trial = waiting[0] if waiting else self._control(complete)
         if trial is None or not self._is_quiet():
             return []
         if not waiting:
@@ -93,7 +94,10 @@ class Remeasurements:
             return found
         vain = 0
         end = time.monotonic() + _FINAL_SECONDS
-        while (waiting := self._provisional()) and time.monotonic() < end and vain < _VAIN_ATTEMPTS:
+        while time.monotonic() < end and vain < _VAIN_ATTEMPTS:
+            waiting = self._provisional(self._complete.read())
+            if not waiting:
+                break
             measured = self._measured(waiting[0])
             found += measured
             settled = [trial for trial in measured if not trial.provisional(self._timed)]
@@ -128,12 +132,12 @@ class Remeasurements:
             and 0 < self._runs(trial) < _MOST_RUNS
         )
 
-    def _provisional(self) -> list[Trial]:
+    def _provisional(self, complete: Collection[Trial]) -> list[Trial]:
         """Return the trials that are waiting: the least measured first, then the best."""
         references = self._store.trials(self._spec.name, "reference")
         waiting = [
             trial
-            for trial in (*references, *self._complete.read())
+            for trial in (*references, *complete)
             if trial.duplicate_of is None and self.is_waiting(trial)
         ]
         names = [objective.name for objective in self._spec.objectives]
@@ -141,9 +145,8 @@ class Remeasurements:
         best = {waiting[index].id for index in non_dominated(points)}
         return sorted(waiting, key=lambda trial: (self._runs(trial), trial.id not in best))
 
-    def _control(self) -> Trial | None:
+    def _control(self, complete: Collection[Trial]) -> Trial | None:
         """Return a settled trial to measure again, a few times in the course of a study."""
-        complete = self._complete.read()
         if len(complete) < self._next_control:
             return None
         measured_once = (

@@ -59,8 +59,9 @@ def test_without_waiting_a_run_takes_its_processor_time():
         with competitor():
             process.run()
             beside = [process.run() for _ in range(5)]
-    assert RUN_S <= running_s(alone) < 1.5 * RUN_S
-    assert RUN_S * 0.8 <= running_s(beside) < 1.5 * RUN_S
+    # On a busy machine, a run's waiting time may include that of the beginning of the next run.
+    assert 0.6 * RUN_S < running_s(alone) < 1.5 * RUN_S
+    assert 0.6 * RUN_S < running_s(beside) < 1.5 * RUN_S
     # Several programs may use this core, but at least two do.
     assert statistics.median(run.run_ns for run in beside) / 1e9 > 1.4 * RUN_S
 

@@ -19,7 +19,7 @@ from hardware.measurement import Workload
 from hardware.runner import LoadedModel, Window
 from search_space.onnx_model import write_onnx
 from tests.hardware.competitors import CORE, competitor
-from tests.hardware.conformance import CAPACITY, write_model
+from tests.hardware.conformance import CAPACITY, children, write_model
 from tests.search_space.strategies import CONV, stack
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pins programs to cores")
@@ -54,6 +54,15 @@ def load(model: Path, *cores: int, precedence: bool = False) -> Iterator[LoadedM
     with runner.load(model, CAPACITY) as loaded:
         loaded.time(PROMPT, 10)  # warm-up
         yield loaded
+
+
+def may_take_precedence() -> bool:
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError:
+        return False
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return True
 
 
 def share(window: Window) -> float:
@@ -102,23 +111,21 @@ def two_cores() -> tuple[int, int]:
 
 @pytest.mark.parametrize("busy", [0, 1])
 def test_two_threads_wait_if_one_of_their_cores_is_busy(two_cores, wide_model, busy):
-    with load(wide_model, *two_cores) as loaded, competitor(two_cores[busy]):
-        middle = shares(loaded, PROMPT, SAMPLES // 10)[WINDOWS // 2]
+    others = children()
+    with load(wide_model, *two_cores) as loaded:
+        (process,) = children() - others
+        for thread in map(int, os.listdir(f"/proc/{process}/task")):
+            # So that only the thread on the busy core waits.
+            if may_take_precedence() and os.sched_getaffinity(thread) == {two_cores[1 - busy]}:
+                os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(1))
+        with competitor(two_cores[busy]):
+            middle = shares(loaded, PROMPT, SAMPLES // 10)[WINDOWS // 2]
     assert 0.1 < middle < 0.95
 
 
 def test_two_threads_on_their_own_do_not_wait(two_cores, wide_model):
     with load(wide_model, *two_cores) as loaded:
         assert least_share(loaded) < 0.05
-
-
-def may_take_precedence() -> bool:
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except OSError:
-        return False
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    return True
 
 
 class TestPrecedence:

@@ -91,16 +91,22 @@ def test_measure_json_contains_every_sample_and_the_results(nas, tmp_path: Path)
         assert each["p50_low_ms"] <= each["p50_ms"] <= each["p50_high_ms"]
         tokens = 16 if each["workload"] == "pp16" else 1
         assert each["tokens_per_second"] == pytest.approx(tokens * 1e3 / each["p50_ms"])
-        (measurement,) = each["measurements"]
+        assert isinstance(each["provisional"], bool)
+        measurement = each["measurements"][0]
         assert measurement["runtime"] == "onnxruntime"
         assert measurement["peak_memory_bytes"] > measurement["loaded_memory_bytes"] // 2
         assert measurement["environment_before"]["host"]
         assert measurement["environment_after"]["host"]
-        assert measurement["disturbance"]["waited_s"] == document["waited_s"]
+        assert 0 <= measurement["disturbance"]["waited_s"] <= document["waited_s"]
+        assert 0 <= measurement["waiting_share"] < 1
+        assert 0 <= measurement["disturbed_share"] <= 1
     for reference, model in (results[:2], results[2:]):
-        (paired,), (alone,) = model["measurements"], reference["measurements"]
-        assert paired["reference"] == alone
-        assert len(paired["windows_ns"]) == len(alone["windows_ns"]) >= 3
+        # On a busy machine, provisional results are measured up to two more times.
+        runs = zip(model["measurements"], reference["measurements"], strict=True)
+        for paired, alone in runs:
+            assert paired["reference"] == alone
+            assert len(paired["windows_ns"]) == len(alone["windows_ns"]) >= 3
+        assert len(model["measurements"]) <= 3
         assert reference["ratio"] is None
         assert model["ratio"]["low"] <= model["ratio"]["value"] <= model["ratio"]["high"]
         assert model["p50_ms"] == pytest.approx(model["ratio"]["value"] * reference["p50_ms"])

@@ -137,11 +137,11 @@ def test_pareto_and_show_fit_80_columns_without_colour(nas, finished: Path) -> N
         assert len(line) <= 80
 
 
-def test_max_picks_the_best_under_a_budget(nas, finished: Path) -> None:
+def test_max_picks_the_best_within_a_limit(nas, finished: Path) -> None:
     front = json.loads(nas("pareto", "tiny.toml", "--json").stdout)["front"]
     slowest = max(member["values"]["decode"] for member in front)
-    budget = f"decode={slowest}"
-    best = json.loads(nas("pareto", "tiny.toml", "--max", budget, "--json").stdout)["best"]
+    limit = f"decode={slowest}"
+    best = json.loads(nas("pareto", "tiny.toml", "--max", limit, "--json").stdout)["best"]
     assert best["values"]["loss"] == min(member["values"]["loss"] for member in front)
     assert json.loads(nas("pareto", "tiny", "--max", "decode=0", "--json").stdout)["best"] is None
 
@@ -171,13 +171,13 @@ def test_what_a_study_does_not_hold_is_one_sentence(nas, finished, arguments, se
     assert result.stdout == ""
 
 
-def test_a_study_that_finds_nothing_within_its_budget_says_so(nas, study: Path) -> None:
-    budgeted = STUDY.replace('name = "decode"', 'name = "decode"\nmax = 1e-6')
-    study.write_text(budgeted.replace(REFERENCES, ""))
+def test_a_study_that_finds_nothing_within_its_limit_says_so(nas, study: Path) -> None:
+    limited = STUDY.replace('name = "decode"', 'name = "decode"\nmax = 1e-6')
+    study.write_text(limited.replace(REFERENCES, ""))
     shown = " ".join(nas("run", "tiny.toml").stdout.split())
     assert "no candidate is complete" in shown
     assert "4 candidates are infeasible" in shown or "3 candidates are infeasible" in shown
-    assert "is above the budget of" in shown
+    assert "is above the limit of" in shown
 
 
 def test_finished_trials_count_when_more_are_requested(nas, finished: Path) -> None:

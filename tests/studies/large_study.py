@@ -182,7 +182,7 @@ class _Writer:
             "stage": _STAGES[min(done, 2)] if state != "infeasible" else "latency",
             "reason": {
                 "stopped": "at 50 % of its training, the loss was 1.9 bits/byte; trial 0 had 1.8",
-                "infeasible": "memory: 512.5 MB is above the budget of 500 MB",
+                "infeasible": "memory: 512.5 MB is above the limit of 500 MB",
                 "failed": "the loss is not finite",
             }[state],
         }

@@ -46,7 +46,7 @@ def test_it_shows_the_front_so_far(make_trial, spec, render) -> None:
     for trial in (
         make_trial(0, **SCORES),
         make_trial(1, **{name: 2 * value for name, value in SCORES.items()}),
-        make_trial(2, "infeasible", reason="memory: 500 MB is above the budget of 400 MB"),
+        make_trial(2, "infeasible", reason="memory: 500 MB is above the limit of 400 MB"),
         make_trial(0, reference="lfm2-350m-all-attention", **SCORES),
         make_trial(4, duplicate_of=0, **SCORES),
     ):
@@ -106,11 +106,11 @@ def test_a_study_that_was_interrupted_in_a_reference_can_be_shown(
         store.interrupt(store.begin(reference, preset("lfm2-350m")))
         with live_study(spec, store) as listener:
             listener(StudyStarted(study="small", total=10, ended=0))
-            reason = "memory: 500 MB is above the budget of 400 MB"
+            reason = "memory: 500 MB is above the limit of 400 MB"
             listener(TrialEnded(trial=make_trial(2, "infeasible", reason=reason)))
     shown = " ".join(capsys.readouterr().err.split())
     assert "1 of 10 trials" in shown
-    assert "500 MB is above the budget" in shown  # the line of an ended trial stays above the view
+    assert "500 MB is above the limit" in shown  # the line of an ended trial stays above the view
 
 
 def test_without_a_terminal_every_ended_trial_is_a_line(

@@ -190,13 +190,21 @@ def test_the_tail_is_never_below_the_median(seed: int, window: int, is_known: bo
 
 
 def test_the_tail_is_the_quantile_of_the_windows() -> None:
-    """Of 20 samples that count, one in ten takes twice as long."""
+    """One in ten of the 20 samples that count takes twice as long."""
     window = [10.0] * (LONG // 2) + ([10.0] * 9 + [20.0]) * (LONG // 20)
     ours = of_windows([window] * 6, reference=of_windows([[10.0] * LONG] * 6))
     reference, result = compare(measured(B, ours), reference=A)
     assert (reference.p50_ms, reference.p95_ms) == pytest.approx((10, 10))
     assert (result.p50_ms, result.p95_ms) == pytest.approx((10, 20))
     assert result.p95_interval.low < 20 < result.p95_interval.high
+
+
+def test_a_model_that_is_timed_alone_prompt_by_prompt_has_a_tail() -> None:
+    """Windows of one sample each, one in ten of which takes twice as long."""
+    prompts = of_windows([[10.0 if n % 10 else 20.0] for n in range(30)])
+    (result,) = compare(measured(A, prompts), reference=None)
+    assert (result.p50_ms, result.p95_ms) == pytest.approx((10, 20))
+    assert result.p95_interval is None
 
 
 def test_the_time_of_a_single_model_covers_other_moments() -> None:

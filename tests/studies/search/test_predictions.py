@@ -387,11 +387,14 @@ def _lost(architecture: Architecture) -> None:
 
 
 def _after(number: int, change: Callable[[], None]) -> Callable[[Event], None]:
-    """Return a listener that makes a change when the trial of this number has ended."""
+    """Return a listener that makes a change when the trial of this number ends first."""
+    ends = Counter[int]()
 
     def listen(event: Event) -> None:
-        if isinstance(event, TrialEnded) and event.trial.number == number:
-            change()
+        if isinstance(event, TrialEnded):
+            ends[event.trial.number] += 1
+            if event.trial.number == number and ends[number] == 1:
+                change()
 
     return listen
 

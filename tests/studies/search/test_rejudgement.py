@@ -95,11 +95,11 @@ class TestHigherLimit:
         constraint = Constraint(name="memory", max=3.0)
         spec = limited(sqlite_url, None, constraints=(constraint,))
         before = run_with_fakes(spec, store)
-        generous = (constraint.model_copy(update={"max": 4.0}),)
+        generous = (constraint.model_copy(update={"max": 6.5}),)
         after = run_with_fakes(spec.model_copy(update={"constraints": generous}), store)
         memory = {trial.number: trial.values["memory"] for trial in after}
         assert numbers(before, "infeasible") == {n for n, value in memory.items() if value > 3.0}
-        assert numbers(after, "infeasible") == {n for n, value in memory.items() if value > 4.0}
+        assert numbers(after, "infeasible") == {n for n, value in memory.items() if value > 6.5}
         assert numbers(after, "infeasible") < numbers(before, "infeasible")
 
     def test_another_changed_setting_is_still_another_study(
@@ -174,7 +174,7 @@ def test_duplicates_follow(sqlite_url: str, store: Store) -> None:
         mixers=("c", "a", "s", "l"),
         vocab_size=(1_024,),
     )
-    for most in (0.6, 2.0, 0.4):
+    for most in (0.5, 1.0, 0.4):
         spec = limited(sqlite_url, most, space=space, trials=40)
         stages = all_stages()
         trials = run_with_fakes(spec, store, stages)
@@ -190,7 +190,7 @@ def test_duplicates_follow(sqlite_url: str, store: Store) -> None:
                 original = originals[trial.duplicate_of]
                 assert (trial.model, trial.state) == (original.model, original.state)
                 assert trial.scores == original.scores
-        assert len(stages[1].asked) == (len(originals) if most == 0.6 else 0)
+        assert len(stages[1].asked) == (len(originals) if most == 0.5 else 0)
 
 
 class TestWithoutScores:
@@ -272,7 +272,7 @@ def test_what_a_runtime_does_not_support_or_cannot_build_stays(
         or (trial.outcome is not None and trial.outcome.reason == "it has no such layers")
     ]
     assert {trial.state for trial in unchanged} == {"infeasible", "failed"}
-    assert set(unchanged) <= set(after)
+    assert unchanged == [after[trial.number] for trial in unchanged]
 
 
 class TestTwoProcesses:

@@ -306,8 +306,11 @@ class TestBeforeTheFront:
         run(spec, store, device, is_quiet=False)
         assert len(device.refined) == 3
 
-    def test_a_successful_attempt_renews_the_hope(self, spec: StudySpec, store: Store) -> None:
+    def test_a_successful_attempt_renews_the_hope(
+        self, spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Only every third attempt succeeds."""
+        monkeypatch.setattr(remeasurement, "_MOST_RUNS", 100)
         attempts = itertools.count(1)
         device = RefinableFake(
             is_busy=lambda architecture, runs: runs == 0 or next(attempts) % 3 != 0
@@ -405,7 +408,7 @@ class TestConsequences:
         other = RefinableFake(fingerprint="another device")
         run(spec, store, other, trials=5)
         assert store.trials("small")[:3] == before
-        assert other.refined == []
+        assert not {trial.model.hash for trial in before if trial.model} & set(other.refined)
 
     def test_the_same_device_continues_where_an_earlier_run_ended(
         self, spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -436,7 +439,7 @@ class TestFailures:
         assert {trial.state for trial in trials} == {"complete"}
         for trial in trials:
             (measurement,) = store.evaluations(trial)["latency"].measurements
-            assert measurement.samples_ns[0] == round(1.5e6 * true_ms(store, trial))
+            assert measurement.samples_ns[0] == pytest.approx(1.5e6 * true_ms(store, trial))
         assert of_type(events, TrialRemeasured) == []
         # Each is tried once per run, and the next run tries again.
         assert len(device.refined) == len(set(device.refined)) == spec.trials
