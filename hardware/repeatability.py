@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from hardware.measurement import Interval, Measurement, Phase, running_ns, warm
 from hardware.stability import estimate_logs, log_quantiles
@@ -31,7 +32,7 @@ _SHARED_CORE: dict[Phase, float] = {"decode": 0.2, "prefill": 0.04}
 _SHARED_MEMORY: dict[Phase, float] = {"decode": 0.08, "prefill": 0.015}
 # Less load than this, in cores, is normal on any machine.
 _NEGLIGIBLE = 0.25
-_FEWEST_FOR_TAIL = 20  # samples in a window, for its 95 % quantile
+_FEWEST_FOR_TAIL = 20  # samples, in a window or else in all of them, for a 95 % quantile
 _MOST_PARTS = 20  # that a jackknife leaves out
 
 
@@ -171,10 +172,23 @@ def _one_run(measurement: Measurement, quantile: float) -> tuple[float, float]:
         # A quantile over all windows, each corrected for the drift that the reference shows.
         reference = _log_reference(measurement)
         drift = reference - np.median(reference)
-        tail = float(np.quantile(np.log(samples) - drift[:, None], quantile))
-        return tail - float(np.median(reference)), math.inf
+        logs = np.log(samples) - drift[:, None]
+        tail = float(np.quantile(logs, quantile)) - float(np.median(reference))
+        return tail, _tail_error(logs, quantile)
     estimate = estimate_logs(_log_ratios(measurement, quantile))
     return math.log(estimate.value), _error(estimate.low, estimate.high)
+
+
+def _tail_error(logs: NDArray[np.float64], quantile: float) -> float:
+    """Return the standard error of a quantile of normally distributed values.
+
+    It is infinite for few values, whose largest ones tell nothing of the distribution.
+    """
+    if logs.size < _FEWEST_FOR_TAIL:
+        return math.inf
+    density = math.exp(-(float(ndtri(quantile)) ** 2) / 2) / math.sqrt(2 * math.pi)
+    spread = float(logs.std(ddof=1))
+    return spread * math.sqrt(quantile * (1 - quantile) / logs.size) / density
 
 
 def _log_ratios(measurement: Measurement, quantile: float) -> NDArray[np.float64]:

@@ -211,7 +211,7 @@ class TestBetweenRuns:
 
 
 class TestSlowdown:
-    """By how much longer the reference model took than is normal."""
+    """The time that the reference model took beyond what is normal."""
 
     def test_what_quiet_moments_explain_is_no_slowdown(self):
         calibration = calibrate(DECODE, quiet(20))

@@ -127,7 +127,7 @@ class TestWidth:
         assert both.half_width < ratio_of(loaded, slowdown=0.1).half_width / 2
 
     def test_runs_that_contradict_each_other_widen_it(self):
-        """By the ratio of their scatter to their errors (Birge 1932)."""
+        """The factor is the ratio of their scatter to their errors (Birge 1932)."""
         agreeing = ratio_of(run([0.2] * 9), run([0.2] * 9), between_runs=0.01)
         apart = ratio_of(run([0.1] * 9), run([0.3] * 9), between_runs=0.01)
         assert agreeing.half_width == pytest.approx(1.96 * 0.01 / math.sqrt(2))
@@ -170,8 +170,8 @@ class TestTooFewWindows:
 
     def test_a_quantile_of_few_samples_has_none(self):
         """It is that of all windows together, without the drift that the reference shows."""
-        logs = [0.0] * 18 + [0.7, 0.7]
-        drifting = run(logs, drift=[0.01 * position for position in range(20)])
+        logs = [0.0] * 17 + [0.7, 0.7]
+        drifting = run(logs, drift=[0.01 * position for position in range(19)])
         estimate = ratio_of(drifting, quantile=0.95)
         assert estimate.value == pytest.approx(math.exp(0.7), rel=1e-6)
         assert estimate.interval is None

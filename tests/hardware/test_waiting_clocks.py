@@ -114,7 +114,7 @@ def test_two_threads_wait_if_one_of_their_cores_is_busy(two_cores, wide_model, b
     others = children()
     with load(wide_model, *two_cores) as loaded:
         (process,) = children() - others
-        for thread in map(int, os.listdir(f"/proc/{process}/task")):
+        for thread in (int(task.name) for task in Path(f"/proc/{process}/task").iterdir()):
             # So that only the thread on the busy core waits.
             if may_take_precedence() and os.sched_getaffinity(thread) == {two_cores[1 - busy]}:
                 os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(1))
