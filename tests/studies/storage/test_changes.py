@@ -132,7 +132,7 @@ class TestRevision:
         assert changed(store, 0) == {first.id, second.id}
 
     def test_a_running_trial_is_not_marked(self, store: Store) -> None:
-        """Whoever follows a study reads it again anyway."""
+        """A process that follows the study reads it again anyway."""
         claimed = store.claim("ours", total=9)
         assert claimed is not None
         store.save_evaluation("latency", ONE, simple(2.0))
