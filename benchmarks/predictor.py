@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.cache import NoCache
+from evaluators.calibration import CalibrationsInMemory
 from evaluators.evaluator import EvaluationFailed
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
 from evaluators.speed.latency_model import Accuracy, LatencyModel
@@ -156,7 +156,7 @@ def _measure(
         LocalRunner(threads=spec.device.threads),
         settings,
         preset(paired_reference(spec)),
-        NoCache(),
+        CalibrationsInMemory(),
         lambda say, cores: measuring(say, cores, patience_s=0.0),
     ) as evaluator:
         for architecture in candidates:

@@ -25,7 +25,7 @@ from chart import Axis, Chart
 from long_runs import SHORT, drawn_models, matched_models, rows
 from ranking import KINDS, kind_of
 
-from evaluators.cache import NoCache
+from evaluators.calibration import CalibrationsInMemory
 from evaluators.evaluator import CurvePoint
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
 from nas.assembly import device_runner
@@ -108,7 +108,7 @@ def measure() -> None:
             device_runner(spec.device),
             settings,
             model_of(spec, paired_reference(spec)),
-            NoCache(),
+            CalibrationsInMemory(),
             lambda *_: contextlib.nullcontext(0.0),
         ) as latency,
     ):

@@ -21,7 +21,6 @@ class EvaluationCache(Protocol):
       architecture at the same time, the first evaluation to be saved is kept.
 
     `DatabaseCache` stores evaluations in a study's database and raises the errors of that database.
-    `NoCache` is the exception to the above: it stores nothing, for programs that must measure.
 
     Example:
         >>> cache.save_evaluation(evaluator.fingerprint, architecture, evaluation)
@@ -66,23 +65,6 @@ class EvaluationCache(Protocol):
             evaluation: The evaluation to store.
         """
         ...
-
-
-class NoCache:
-    """An EvaluationCache that stores nothing."""
-
-    def load_evaluation(self, fingerprint: str, architecture: Architecture) -> None:
-        """Return None, because nothing is stored."""
-
-    def save_evaluation(
-        self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
-    ) -> None:
-        """Discard the evaluation."""
-
-    def replace_evaluation(
-        self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
-    ) -> None:
-        """Discard the evaluation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The evaluator interface: an Architecture goes in, named scores with units come out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from evaluators.calibration import CalibrationKey
@@ -88,7 +88,7 @@ class Evaluation:
     seconds: float
     measurements: tuple[Measurement, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

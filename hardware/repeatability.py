@@ -78,7 +78,7 @@ def repeatable_ratio(
 
     Args:
         measurements: Measurements of one workload with a reference, each of another load of the
-            model; at least one.
+            model; at least one. If some have enough windows for an interval, only those count.
         quantile: The quantile of the model's time.
         slowdowns: For each measurement, by how much the reference model was slower than is normal
             on a quiet machine, as the logarithm of the factor; 0 where that is not known.
@@ -87,11 +87,14 @@ def repeatable_ratio(
     """
     medians, within = _runs(measurements, 0.5)
     values, errors = (medians, within) if quantile == 0.5 else _runs(measurements, quantile)
-    if not np.isfinite(within).all():
+    counted = np.isfinite(within)
+    if not counted.any():
         return RepeatableRatio(value=math.exp(float(np.median(values))), interval=None)
+    medians, within, values, errors = (each[counted] for each in (medians, within, values, errors))
     usual = BETWEEN_RUNS[measurements[0].workload.phase]
     scatter = _between(float(np.median(medians)), usual if between_runs is None else between_runs)
-    hidden = np.array([hidden_error(*run) for run in zip(measurements, slowdowns, strict=True)])
+    runs = zip(measurements, slowdowns, strict=True)
+    hidden = np.array([hidden_error(*run) for run in runs])[counted]
     # Those of the median, so that no higher quantile is below it.
     weights = 1 / (within**2 + scatter**2 + hidden**2)
     weights /= weights.sum()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.cache import NoCache
 from evaluators.text.corpus import read_corpus
 from nas.assembly import evaluators_of
 from studies.spec.study_file import read_spec
+from studies.storage.store import Store
 
 STUDY = """
 name = "asked"
@@ -98,7 +98,9 @@ def test_both_scores_are_shown_wherever_scores_are(nas, study: Path, tmp_path: P
     assert "recall_error, wrong" in (tmp_path / "report.md").read_text()
 
 
-def test_recall_is_trained_only_on_request_and_before_the_loss(study: Path) -> None:
+def test_recall_is_trained_only_on_request_and_before_the_loss(
+    study: Path, tmp_path: Path
+) -> None:
     """At a rung of the loss, all other objectives must be known."""
     asked = read_spec(study)
     others = tuple(each for each in asked.objectives if each.name != "recall_error")
@@ -107,7 +109,10 @@ def test_recall_is_trained_only_on_request_and_before_the_loss(study: Path) -> N
         (asked, ["costs", "latency", "text", "recall", "training"]),
         (asked.model_copy(update={"objectives": others}), ["costs", "latency", "text", "training"]),
     ):
-        with evaluators_of(spec, NoCache(), corpus) as evaluators:
+        with (
+            Store.open(f"sqlite:///{tmp_path / 'stages.db'}") as store,
+            evaluators_of(spec, store, corpus) as evaluators,
+        ):
             assert [each.stage for each in evaluators] == stages
 
 
