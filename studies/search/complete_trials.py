@@ -21,21 +21,19 @@ class CompleteTrials:
         self._revision = 0
 
     def read(self) -> Collection[Trial]:
-        """Return the complete candidates as they are now."""
+        """Return the complete candidates as they are now, in the order of their numbers."""
         revision = self._store.revision(self._study)
         changed: set[int] = set()
         if revision != self._revision:
             changed.update(self._store.changed_trials(self._study, self._revision))
             self._revision = revision
         numbers = self._store.numbers(self._study, ["complete"])
-        self._by_number = {
-            number: trial
-            for number in numbers
-            if (trial := self._by_number.get(number)) is not None and trial.id not in changed
+        known = {
+            number: trial for number, trial in self._by_number.items() if trial.id not in changed
         }
-        new = [number for number in numbers if number not in self._by_number]
+        new = [number for number in numbers if number not in known]
         if new:
-            some = new if self._by_number else None
-            found = self._store.trials(self._study, numbers=some)
-            self._by_number |= {trial.number: trial for trial in found if trial.state == "complete"}
+            found = self._store.trials(self._study, numbers=new if known else None)
+            known |= {trial.number: trial for trial in found if trial.state == "complete"}
+        self._by_number = {number: known[number] for number in numbers if number in known}
         return self._by_number.values()

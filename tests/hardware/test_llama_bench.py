@@ -58,12 +58,12 @@ def test_without_waiting_a_run_takes_its_processor_time():
         alone = [process.run() for _ in range(5)]
         with competitor():
             process.run()
-            beside = [process.run() for _ in range(5)]
+            sharing = [process.run() for _ in range(5)]
     # On a busy machine, a run's waiting time may include that of the beginning of the next run.
     assert 0.6 * RUN_S < running_s(alone) < 1.5 * RUN_S
-    assert 0.6 * RUN_S < running_s(beside) < 1.5 * RUN_S
+    assert 0.6 * RUN_S < running_s(sharing) < 1.5 * RUN_S
     # Several programs may use this core, but at least two do.
-    assert statistics.median(run.run_ns for run in beside) / 1e9 > 1.4 * RUN_S
+    assert statistics.median(run.run_ns for run in sharing) / 1e9 > 1.4 * RUN_S
 
 
 def test_all_threads_are_pinned():

@@ -4,6 +4,7 @@ import itertools
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from evaluators.evaluator import EvaluationFailed, Infeasible
 from search_space.architecture import Architecture, architecture_hash
 from search_space.preset_models import preset
+from studies.analysis import summaries
 from studies.records import Trial
 from studies.search import remeasurement
 from studies.search.events import (
@@ -552,6 +554,23 @@ class TestSampler:
             assert frozen.values == [trial.values[name] for name in ("loss", "decode", "memory")]
             assert frozen.values[1] == pytest.approx(1.5 * true_ms(store, trial), rel=1e-5)
 
+    def test_it_is_told_no_provisional_time_of_a_duplicate_before_the_end(
+        self, spec: StudySpec, store: Store, no_time_at_the_end: None
+    ) -> None:
+        space = replace(spec.space, depth=(1,), mixers=("c", "a"), vocab_size=(1_024,))
+        spec = spec.model_copy(update={"space": space, "trials": 20})
+        known: list[set[TrialState]] = []
+
+        def look(event: Event) -> None:
+            if isinstance(event, TrialEnded):
+                known.append({frozen.state for frozen in told(store)})
+
+        run(spec, store, busy_at_first(), is_quiet=False, listener=look)
+        trials = store.trials("small")
+        assert any(trial.duplicate_of is not None for trial in trials)
+        assert known == [{TrialState.RUNNING}] * 20
+        assert {frozen.state for frozen in told(store)} == {TrialState.COMPLETE}
+
     def test_it_is_told_the_outcome_that_follows_from_the_new_time(
         self, sqlite_url: str, store: Store
     ) -> None:
@@ -611,6 +630,18 @@ class TestRenewal:
         for trial in store.trials("small"):
             ratio = trial.values["decode"] / true_ms(store, trial)
             assert ratio == pytest.approx(calibration.milliseconds / 7.0, rel=1e-3)
+
+    def test_provisional_times_keep_nothing_from_being_measured_again(
+        self, spec: StudySpec, store: Store, no_time_at_the_end: None
+    ) -> None:
+        """They are too short, so that their candidates dominate most others."""
+        spec = spec.model_copy(update={"trials": 16})
+        run(spec, store, busy_at_first(first_half, factor=0.1), is_quiet=False)
+        front = summaries.front(store, "small").members
+        run(spec, store, device := busy_at_first(factor=0.1), is_quiet=False, remeasure=True)
+        assert set(device.refined) == {trial.model.hash for trial in front if trial.model}
+        assert any(is_settled(store, trial) for trial in front)
+        assert not all(is_settled(store, trial) for trial in front)
 
     def test_candidates_of_another_device_are_left_alone(
         self, spec: StudySpec, store: Store
