@@ -167,7 +167,7 @@ class CalibrationStore(Protocol):
             timings: One timing for each of several keys.
 
         Returns:
-            What changed, as sentences for the user; empty if nothing changed noticeably.
+            What changed by so much that the user should know, as sentences.
         """
         ...
 

@@ -311,14 +311,15 @@ def _move(models: Sequence[LoadedModel], say: Say) -> bool:
     cores = calmer_cores(models[0].loading.cores)
     if cores is None:
         return False
-    say(f"other programs use core {_listed(models[0].loading.cores)}; moving to {_listed(cores)}")
+    now = _named(models[0].loading.cores)
+    say(f"other programs are busy; moving from {now} to {_named(cores)}")
     for model in models:
         model.move(cores)
     return True
 
 
-def _listed(cores: Sequence[int]) -> str:
-    return ", ".join(map(str, cores))
+def _named(cores: Sequence[int]) -> str:
+    return f"core{'s' if len(cores) > 1 else ''} {', '.join(map(str, cores))}"
 
 
 def _log_times(turns: Sequence[_Turns]) -> NDArray[np.float64]:

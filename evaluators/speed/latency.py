@@ -16,6 +16,7 @@ from evaluators.evaluator import (
     Progress,
     Report,
     Score,
+    text_reporter,
 )
 from evaluators.scores import definition_of, make_score, score_at_depth
 from evaluators.speed.built_model import build_and_load, unsupported_by_format
@@ -173,9 +174,8 @@ class LatencyEvaluator:
 
     def measure(self, architecture: Architecture, report: Report) -> tuple[Measurement, ...]:
         """Return the measurements of `evaluate`, without storing the time of the reference."""
-        say = self._time_reporter(report)
-        with self._reserved_machine(architecture, say) as waited_s:
-            timed = self._time(architecture, say)
+        with self._reserved_machine(architecture, text_reporter(report)) as waited_s:
+            timed = self._time(architecture, self._time_reporter(report))
         return tuple(with_wait(each, waited_s) for each in timed.values())
 
     def _evaluate(

@@ -4,6 +4,7 @@ Every function runs in the caller's transaction.
 """
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +15,9 @@ from evaluators.calibration import Calibration, CalibrationKey, ReferenceTiming,
 from hardware.measurement import Interval
 from studies.storage import changes
 from studies.storage.schema import CALIBRATIONS, SCORES
+
+# A smaller change of the reference model's time, as a fraction, is stored but not told to the user.
+_WORTH_TELLING = 0.03
 
 
 def read_calibration_keys(connection: sa.Connection) -> dict[int, CalibrationKey]:
@@ -59,7 +63,7 @@ def add_timings(
     """Add timings, and compute the times that depend on them again.
 
     Returns:
-        What changed noticeably, as sentences for the user.
+        What changed by so much that the user should know, as sentences.
     """
     changes.lock_evaluations(connection)
     sentences = []
@@ -71,7 +75,7 @@ def add_timings(
             continue
         now = calibrate(key, (*earlier.timings, timing))
         count = _update(connection, now, recompute=now.differs_noticeably(earlier))
-        if count:
+        if count and _is_worth_telling(earlier, now):
             sentences.append(_sentence(earlier, now, count))
     return tuple(sentences)
 
@@ -137,6 +141,10 @@ def _recompute(connection: sa.Connection, calibration: Calibration) -> int:
     )
     changes.mark_changed(connection, {row[0] for row in rows})
     return len(rows)
+
+
+def _is_worth_telling(earlier: Calibration, now: Calibration) -> bool:
+    return abs(math.log(now.milliseconds / earlier.milliseconds)) > _WORTH_TELLING
 
 
 def _sentence(earlier: Calibration, now: Calibration, count: int) -> str:

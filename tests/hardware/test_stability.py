@@ -337,7 +337,7 @@ class TestMoving:
             assert set(one.waited_ns) == {0}
             assert len(one.samples_ns) == 6 * one.window  # as without the earlier windows
         assert ours.loading.cores == theirs.loading.cores == (0,)
-        assert sentences[0] == "other programs use core 1; moving to 0"
+        assert sentences[0] == "other programs are busy; moving from core 1 to core 0"
         assert offered == [(3,)]  # there was no reason for another move
 
     def test_the_evidence_is_that_of_the_new_cores(self, clock, offered):
