@@ -167,8 +167,8 @@ def test_a_tail_without_an_interval_is_marked_and_explained_once(
     render, decode_only: Comparison
 ) -> None:
     few = {"window": 2, "waited_ns": (0,) * 18}
-    reference = measurement("tg64@1024", samples_ns=(10_000_000,) * 18, **few)
-    ours = measurement("tg64@1024", samples_ns=(15_000_000,) * 18, reference=reference, **few)
+    reference = measurement("tg64@1024", 10.0, samples_ns=(10_000_000,) * 18, **few)
+    ours = measurement("tg64@1024", 15.0, samples_ns=(15_000_000,) * 18, reference=reference, **few)
     model = Measured(model=MODEL, runs=((ours,),))
     shown = render(comparison_view(replace(decode_only, measured=(model,))))
     assert "~15.00" in shown
