@@ -169,13 +169,17 @@ def _runs(
     return np.array(values), np.array(errors)
 
 
+def has_long_windows(measurement: Measurement) -> bool:
+    """Return whether each window has enough samples for a 95 % quantile of its own."""
+    return _warm_samples(measurement).shape[1] >= _FEWEST_FOR_TAIL
+
+
 def _one_run(measurement: Measurement, quantile: float) -> tuple[float, float]:
-    samples = _warm_samples(measurement)
-    if quantile != 0.5 and samples.shape[1] < _FEWEST_FOR_TAIL:
+    if quantile != 0.5 and not has_long_windows(measurement):
         # A quantile over all windows, each corrected for the drift that the reference shows.
         reference = _log_reference(measurement)
         drift = reference - np.median(reference)
-        logs = np.log(samples) - drift[:, None]
+        logs = np.log(_warm_samples(measurement)) - drift[:, None]
         tail = float(np.quantile(logs, quantile)) - float(np.median(reference))
         return tail, _tail_error(logs, quantile)
     estimate = estimate_logs(_log_ratios(measurement, quantile))

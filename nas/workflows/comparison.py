@@ -8,7 +8,7 @@ from itertools import pairwise
 from evaluators.calibration import Calibration, CalibrationsInMemory
 from evaluators.speed.calibrated_times import CalibratedTimes
 from hardware.measurement import Interval, Measurement, Workload, quantile_ms
-from hardware.repeatability import RepeatableRatio, own_time
+from hardware.repeatability import RepeatableRatio, has_long_windows, own_time
 from hardware.stability import TimingBudget
 from nas.inputs.model_argument import Measurable
 from search_space.quantization import Quantization
@@ -194,9 +194,8 @@ def _own_result(
 
 def _own_tail(runs: Sequence[Measurement], times: CalibratedTimes) -> RepeatableRatio:
     """Return the ratio of a model's 95 % quantile to its own median."""
-    tail = times.ratio([_with_itself(run) for run in runs], _TAIL)
-    if tail.interval is not None:
-        return tail
+    if all(map(has_long_windows, runs)):
+        return times.ratio([_with_itself(run) for run in runs], _TAIL)
     # With few samples in a window, drift between windows cannot be distinguished from the tail.
     ratios = [quantile_ms(run, _TAIL) / quantile_ms(run, 0.5) for run in runs]
     return RepeatableRatio(value=statistics.median(ratios), interval=None)

@@ -173,8 +173,9 @@ def test_a_busy_core_elsewhere_leaves_a_doubt() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize(("window", "is_known"), [(LONG, True), (8, False), (1, False)])
-def test_the_tail_is_never_below_the_median(seed: int, window: int, is_known: bool) -> None:
+@pytest.mark.parametrize("window", [LONG, 8, 1])
+def test_the_tail_is_never_below_the_median(seed: int, window: int) -> None:
+    """A model by itself needs long windows for an interval; beside another, many samples do."""
     generator = np.random.default_rng(seed)
 
     def windows(scale: float):
@@ -186,6 +187,7 @@ def test_the_tail_is_never_below_the_median(seed: int, window: int, is_known: bo
         *compare(measured(A, of_windows(windows(15))), reference=None),
     ):
         assert result.p95_ms >= result.p50_ms
+        is_known = window == LONG or (window == 8 and result.ratio is not None)
         assert (result.p95_interval is not None) == is_known
 
 

@@ -281,6 +281,25 @@ class TestProvisionalTimes:
             assert low < decode_ms(trial, store) < high
             assert "Kendall tau 1.00" in reason(trial)
 
+    def test_they_do_when_another_process_has_settled_them(
+        self, sqlite_url: str, store: Store
+    ) -> None:
+        """It does so after 40 trials, all of which this process has seen before."""
+        latency = RefinableFake(is_busy=lambda architecture, runs: runs == 0)
+
+        def settle() -> None:
+            for trial in store.trials("small"):
+                assert trial.model is not None
+                architecture = store.architecture(trial.model.hash)
+                earlier = store.load_evaluation(latency.fingerprint, architecture)
+                assert earlier is not None
+                settled = latency.refine(architecture, earlier, lambda progress: None)
+                store.replace_evaluation(latency.fingerprint, architecture, settled)
+
+        trials = run(limited(sqlite_url), store, latency, listener=_after(39, settle))
+        assert unmeasured(trials)
+        assert min(trial.number for trial in unmeasured(trials)) >= 40
+
 
 class TestReferenceModel:
     def test_predictions_are_in_the_milliseconds_of_the_present_calibration(

@@ -143,11 +143,18 @@ class TestRungs:
     def test_provisional_times_stop_nobody_and_their_candidates_are_not_stopped(
         self, spec: StudySpec, store: Store, busy: float
     ) -> None:
-        """The times of a fraction of the candidates stay provisional until the end."""
+        """Those of the best candidates stay provisional and far too short."""
+
+        def is_busy(architecture: Architecture, runs: int) -> bool:
+            return not unlucky(architecture, 1 - busy)
+
         device = RefinableFake(
-            is_busy=lambda architecture, runs: unlucky(architecture, busy), error=1e-6
+            is_busy=is_busy,
+            factor=lambda architecture, runs: 0.1 if is_busy(architecture, runs) else 1.0,
+            error=1e-6,
         )
-        spec = spec.model_copy(update={"trials": 40})
+        objectives = (Objective(name="loss"), Objective(name="decode"))
+        spec = spec.model_copy(update={"objectives": objectives, "trials": 40})
         stages = (static(), device, training())
         trials = run_with_fakes(spec, store, stages, is_quiet=False)
         provisional = {trial.number for trial in trials if trial.provisional(["decode"])}
@@ -159,32 +166,30 @@ class TestRungs:
             assert _rival(trial) not in provisional
 
     def test_new_times_of_finishers_count(self, spec: StudySpec, store: Store) -> None:
-        """All candidates are equally fast, but all finishers save the latest become slower later.
+        """All candidates are equally fast, but a finisher turns out to be slow one trial later.
 
-        Another measurement may have that result. They were compared with other candidates before.
+        The trial in between was compared with it.
         """
         stages = all_stages()
         stages[1].measure = _constant("decode", 5.0)
         slow = _constant("decode", 5.0, value=100.0)
-        finished: list[Trial] = []
+        previous: list[Trial] = []
 
         def slow_down(event: Event) -> None:
-            if isinstance(event, TrialEnded) and event.trial.state == "complete":
-                for trial in finished:
+            if isinstance(event, TrialEnded):
+                for trial in previous:
                     assert trial.model is not None
                     architecture = store.architecture(trial.model.hash)
                     evaluation = slow(architecture, lambda progress: None)
                     store.replace_evaluation("fake-latency", architecture, evaluation)
-                finished.append(event.trial)
+                previous[:] = [event.trial]
 
         objectives = (Objective(name="loss"), Objective(name="decode"))
         spec = spec.model_copy(update={"objectives": objectives, "trials": 40})
         trials = run_with_fakes(spec, store, stages, listener=slow_down)
         stopped = [trial for trial in trials if trial.state == "stopped"]
         assert stopped
-        for trial in stopped:
-            latest = max(each.number for each in finished if each.number < trial.number)
-            assert _rival(trial) == latest
+        assert {_rival(trial) - trial.number for trial in stopped} == {-1}
 
 
 def _rival(trial: Trial) -> int:
