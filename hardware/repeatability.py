@@ -171,7 +171,7 @@ def _runs(
 
 def has_long_windows(measurement: Measurement) -> bool:
     """Return whether each window has enough samples for a 95 % quantile of its own."""
-    return _warm_samples(measurement).shape[1] >= _FEWEST_FOR_TAIL
+    return bool(_warm_samples(measurement).shape[1] >= _FEWEST_FOR_TAIL)
 
 
 def _one_run(measurement: Measurement, quantile: float) -> tuple[float, float]:
