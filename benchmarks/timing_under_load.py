@@ -35,7 +35,7 @@ from hardware.local import LocalRunner
 from hardware.measurement import Disturbance, Measurement, parse_workload
 from hardware.quiet import measuring
 from hardware.repeatability import own_time, repeatable_ratio
-from hardware.stability import TimingBudget, measure_paired
+from hardware.stability import TimingBudget, estimate_logs, measure_paired
 from search_space.architecture import Architecture, Attention, Layer, ShortConv
 from search_space.onnx_model import write_onnx
 from search_space.preset_models import preset
@@ -45,6 +45,7 @@ _CAPACITY = 320
 _CORE = 0
 _PRECISION = 0.05
 _WITHIN_RUN = 0.5
+_EARLIER_PRECISION = 0.02
 
 
 def hybrid(width: int, layout: str, feed_forward_width: int, vocab_size: int) -> Architecture:
@@ -98,9 +99,15 @@ def main() -> None:
     recording.add_argument("--without-precedence", action="store_true")
     judging = actions.add_parser("judge")
     judging.add_argument("files", type=Path, nargs="+")
+    judging.add_argument(
+        "--earlier",
+        action="store_true",
+        help="judge the estimates of release 0.1: wall time of whole windows, intervals of one run",
+    )
     arguments = parser.parse_args()
     if arguments.action == "judge":
-        judge([row for file in arguments.files for row in read(file)])
+        rows = [row for file in arguments.files for row in read(file)]
+        judge(rows, earlier=arguments.earlier)
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the loads end, too
     record(arguments)
@@ -194,7 +201,7 @@ def measurement_of(found: dict[str, Any]) -> Measurement:
     )
 
 
-def judge(rows: Sequence[dict[str, Any]]) -> None:
+def judge(rows: Sequence[dict[str, Any]], *, earlier: bool) -> None:
     groups: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[tuple(row["pair"]), str(row["measurement"].workload)].append(row)
@@ -207,7 +214,11 @@ def judge(rows: Sequence[dict[str, Any]]) -> None:
         calibration = _calibration(quiet, workload)
         print(f"{'/'.join(pair)} {workload}: {math.exp(truth):.4f}")
         for row in found:
-            error, half, provisional = judged(row["measurement"], truth, calibration)
+            error, half, provisional = (
+                judged_earlier(row["measurement"], truth)
+                if earlier
+                else judged(row["measurement"], truth, calibration)
+            )
             load, phase = row["load"], row["measurement"].workload.phase
             outcomes[load, phase].append((error, half, provisional, row["seconds"]))
             outcomes[load, "both"].append((error, half, provisional, row["seconds"]))
@@ -242,6 +253,20 @@ def judged(
         estimate.half_width,
         estimate.half_width > _PRECISION,
     )
+
+
+def judged_earlier(measurement: Measurement, truth: float) -> tuple[float, float, bool]:
+    """Return the error, half the interval, and whether release 0.1 would mark it as unsettled."""
+    assert measurement.reference is not None
+    medians = [
+        np.median(np.reshape(each.samples_ns, (-1, each.window or 1)), axis=1)
+        for each in (measurement, measurement.reference)
+    ]
+    estimate = estimate_logs(np.log(medians[0]) - np.log(medians[1]))
+    if estimate.low is None or estimate.high is None:
+        return math.log(estimate.value) - truth, math.inf, True
+    half = math.log(estimate.high / estimate.low) / 2
+    return math.log(estimate.value) - truth, half, half > _EARLIER_PRECISION
 
 
 def _log_ratio(measurement: Measurement) -> float:

@@ -45,7 +45,7 @@ class CalibrationKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceTiming:
-    """One timing of the reference model, beside a candidate.
+    """One timing of the reference model, next to a candidate.
 
     Attributes:
         at: When it was taken, in seconds since 1970.

@@ -98,9 +98,7 @@ def test_both_scores_are_shown_wherever_scores_are(nas, study: Path, tmp_path: P
     assert "recall_error, wrong" in (tmp_path / "report.md").read_text()
 
 
-def test_recall_is_trained_only_on_request_and_before_the_loss(
-    study: Path, tmp_path: Path
-) -> None:
+def test_recall_is_trained_only_on_request_and_before_the_loss(study: Path, tmp_path: Path) -> None:
     """At a rung of the loss, all other objectives must be known."""
     asked = read_spec(study)
     others = tuple(each for each in asked.objectives if each.name != "recall_error")

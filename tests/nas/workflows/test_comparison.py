@@ -175,7 +175,7 @@ def test_a_busy_core_elsewhere_leaves_a_doubt() -> None:
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("window", [LONG, 8, 1])
 def test_the_tail_is_never_below_the_median(seed: int, window: int) -> None:
-    """A model by itself needs long windows for an interval; beside another, many samples do."""
+    """A model by itself needs long windows for an interval; next to another, many samples do."""
     generator = np.random.default_rng(seed)
 
     def windows(scale: float):
