@@ -1,11 +1,12 @@
 """The evaluator interface: an Architecture goes in, named scores with units come out."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from evaluators.calibration import CalibrationKey
-from hardware.measurement import Measurement
+from hardware.measurement import Interval, Measurement
 from hardware.progress import Say
 from search_space.architecture import Architecture
 
@@ -56,6 +57,22 @@ class Score:
     high: float | None = None
     provisional: bool = False
     measured: CalibratedRatio | None = None
+
+    @property
+    def reference_half_width(self) -> float:
+        """Half the width of the interval that the reference model's time has by itself.
+
+        It is a fraction of the value: what the interval of a time covers in addition to that of the
+        ratio. It is 0 for a score that is no such time, or has no interval.
+        """
+        measured = self.measured
+        if measured is None or measured.low is None or measured.high is None:
+            return 0.0
+        if self.low is None or self.high is None:
+            return 0.0
+        whole = Interval(low=self.low, high=self.high).half_width
+        ratio = Interval(low=measured.low, high=measured.high).half_width
+        return math.sqrt(max(0.0, whole**2 - ratio**2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

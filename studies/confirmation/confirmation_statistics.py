@@ -248,7 +248,7 @@ def _drawn_scores(scores: Sequence[Score], generator: np.random.Generator) -> _V
         if key is not None:
             reference_error = generator.standard_normal((_DRAWS, 1))
             same = [n for n, other in enumerate(keys) if other == key]
-            shifts = np.array([_reference_error(scores[n]) for n in same])
+            shifts = np.array([scores[n].reference_half_width for n in same]) / NORMAL_95
             drawn[:, same] *= np.exp(shifts * reference_error)
     return drawn
 
@@ -261,20 +261,6 @@ def _own_sd(score: Score) -> float:
     if score.low is not None and score.high is not None:
         return (score.high - score.low) / 2 / NORMAL_95
     return _UNKNOWN_ERROR * score.value if score.provisional else 0.0
-
-
-def _reference_error(score: Score) -> float:
-    """Return the error of the reference model's time, as the standard deviation of its logarithm.
-
-    It is what the interval of a time covers in addition to that of the ratio.
-    """
-    measured = score.measured
-    if measured is None or measured.low is None or measured.high is None:
-        return 0.0
-    assert score.low is not None
-    assert score.high is not None
-    squares = _log_sd(score.low, score.high) ** 2 - _log_sd(measured.low, measured.high) ** 2
-    return math.sqrt(max(0.0, squares))
 
 
 def _log_sd(low: float, high: float) -> float:

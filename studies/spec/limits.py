@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from evaluators.calibration import WIDEST_SETTLED
 from evaluators.evaluator import Score
 from evaluators.scores import is_timed
-from hardware.measurement import Interval
 from studies.spec.study_spec import StudySpec
 
 
@@ -76,7 +75,7 @@ def excesses(spec: StudySpec, values: Mapping[str, float]) -> dict[str, float]:
 
 def _lowest(score: Score) -> float:
     """Return the lowest value that a score may have; minus infinity if it decides nothing."""
-    if score.provisional or not _is_calibrated(score):
+    if score.provisional or score.reference_half_width > WIDEST_SETTLED:
         return -math.inf
     if score.low is None and is_timed(score.name):
         return -math.inf
@@ -85,18 +84,6 @@ def _lowest(score: Score) -> float:
 
 def _highest(score: Score) -> float:
     return score.value if score.high is None else score.high
-
-
-def _is_calibrated(score: Score) -> bool:
-    """Return whether the reference model's time, which a time contains, is settled."""
-    measured = score.measured
-    if measured is None or measured.low is None or measured.high is None:
-        return True
-    if score.low is None or score.high is None:
-        return True
-    whole = Interval(low=score.low, high=score.high).half_width
-    ratio = Interval(low=measured.low, high=measured.high).half_width
-    return math.sqrt(max(0.0, whole**2 - ratio**2)) <= WIDEST_SETTLED
 
 
 def _sentence(score: Score, most: float) -> str:
