@@ -14,8 +14,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from hardware import bench
 from hardware.environment import read_environment
+from hardware.thread_scheduling import make_wait_clock, own_threads, taking_precedence
 
 _SAMPLE_NS = 500_000
 
@@ -31,9 +31,9 @@ def main() -> None:
     threading.Thread(target=worker.wait, daemon=True).start()
     gc.disable()
     for threads in (1, 2):
-        clock = bench._wait_clock(threads, bench._own_threads()[:threads])
+        clock = make_wait_clock(threads, own_threads()[:threads])
         # Interleaved, so that a change of the processor's frequency affects both alike.
-        with bench._precedence([threading.get_native_id()]):
+        with taking_precedence([threading.get_native_id()]):
             added_ns = [
                 _added_ns(clock.start, clock.waited_ns, options.samples)
                 for _ in range(options.repeats)

@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hardware.environment import read_environment
 from nas.dashboard.document import StudyDocuments, json_bytes
-from nas.dashboard.form import Document, Why
+from nas.dashboard.form import Document
+from nas.dashboard.why_form import Why
 from studies.storage.store import Store
 from tests.studies.large_study import LargeStudy, write_study
 

@@ -27,8 +27,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from hardware.bench import Session, write_random_weights
 from hardware.environment import read_environment
+from hardware.onnx_session import Session
+from hardware.random_weights import write_random_weights
 from search_space.architecture import Architecture, Attention, ShortConv
 from search_space.onnx_model import write_onnx
 from search_space.preset_models import preset

@@ -2,12 +2,12 @@
 
     python benchmarks/machine_load.py LOAD [--core 0]
 
-Runs until it is interrupted. The loads:
+Runs until it gets SIGINT (Ctrl-C) or SIGTERM. The loads:
 
     cpu         one process that computes without memory traffic, pinned to one core
     cpu-all     the same on every core
     memory-all  a process on every core that streams through an array larger than its caches
-    mix         an ordinary afternoon: installing a package, and running a test suite
+    mix         ordinary work: installing a package and running a test suite
 """
 
 import argparse
@@ -25,6 +25,7 @@ LOADS = ("cpu", "cpu-all", "memory-all", "mix")
 _COMPUTE = "x = 1\nwhile True: x = (x * 1103515245 + 12345) % 2147483648"
 _STREAM = "import numpy as np; a = np.ones(1 << 23)\nwhile True: a += 1.0"
 _START_SECONDS = 1.0
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -36,8 +37,10 @@ def machine_load(load: str | None, core: int) -> Iterator[None]:
         core: The core that is measured on, which the load `cpu` is pinned to.
     """
     with tempfile.TemporaryDirectory(prefix="nas-load-") as folder:
-        processes = [_start(*each) for each in _commands(load, core, folder)]
+        processes: list[subprocess.Popen[bytes]] = []
         try:
+            for command in _commands(load, core, folder):
+                processes.append(_start(*command))  # noqa: PERF401 - one by one: all are ended below
             if processes:
                 time.sleep(_START_SECONDS)
             yield
@@ -87,8 +90,13 @@ def main() -> None:
     parser.add_argument("load", choices=LOADS)
     parser.add_argument("--core", type=int, default=0)
     arguments = parser.parse_args()
-    with machine_load(arguments.load, arguments.core), contextlib.suppress(KeyboardInterrupt):
-        signal.pause()
+    # The signals wait until all programs have started, so that none is left behind. A shell starts
+    # background jobs with SIGINT ignored.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_DFL)
+    with machine_load(arguments.load, arguments.core):
+        signal.sigwait(_ENDING)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ import fakes
 
 from hardware.environment import read_environment
 from search_space.space.space_definition import Space
-from studies.analysis import summaries
+from studies.analysis import study_front
 from studies.search.events import Event, StudyStarted, TrialEnded
 from studies.search.loop import run_study
-from studies.spec.study_spec import SamplerSettings
+from studies.spec.study_tables import SamplerSettings
 from studies.storage.store import Store
 
 _SPACE = Space(
@@ -118,7 +118,7 @@ def main() -> None:
         with Store.open(url) as store:
             run_study(spec, evaluators=fakes.all_stages(), store=store, listener=listen)
             start = time.perf_counter()
-            front = summaries.front(store, spec.name)
+            front = study_front.front(store, spec.name)
             front_ms = 1e3 * (time.perf_counter() - start)
 
     print(f"ms per trial ({options.sampler}), median [quartiles] of the 50 trials up to each count")

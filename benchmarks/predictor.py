@@ -35,7 +35,7 @@ from hardware.environment import read_environment
 from hardware.local import LocalRunner
 from hardware.measurement import Measurement
 from hardware.quiet import measuring
-from hardware.stability import ratio
+from hardware.window_statistics import ratio
 from search_space.architecture import Architecture, to_json
 from search_space.costs import decode_flops, parameter_counts, prefill_flops
 from search_space.preset_models import preset
@@ -157,7 +157,7 @@ def _measure(
         settings,
         preset(paired_reference(spec)),
         CalibrationsInMemory(),
-        lambda say, cores: measuring(say, cores, patience_s=0.0),
+        lambda say: measuring(say, patience_s=0.0),
     ) as evaluator:
         for architecture in candidates:
             try:

@@ -3,9 +3,9 @@
     python benchmarks/record_noise.py FOLDER CONDITION [--preset lfm2-350m]
         [--workload tg64@1024] [--loads 10] [--pairs 60] [--busy-neighbour]
 
-The tests of hardware/stability.py sample from these series. A window lasts about 0.1 s, or one
-prompt; 21 evenly spaced quantiles of its samples are stored. Both processes are started again for
-each load, because the placement of the weights in memory changes a model's time.
+The tests of intervals sample from these series. A window lasts about 0.1 s, or one prompt; 21
+evenly spaced quantiles of its samples are stored. Both processes are started again for each load,
+because the placement of the weights in memory changes a model's time.
 """
 
 import argparse

@@ -27,7 +27,8 @@ from hardware.environment import read_environment
 from hardware.local import LocalRunner
 from hardware.measurement import Measurement, Workload, parse_workload, quantile_ms
 from hardware.quiet import measuring
-from hardware.stability import TimingBudget, measure_paired, ratio
+from hardware.stability import TimingBudget, measure_paired
+from hardware.window_statistics import ratio
 from search_space.preset_models import PRESETS, preset
 
 _KNOWN_MEASUREMENTS = 4

@@ -109,7 +109,7 @@ def measure() -> None:
             settings,
             model_of(spec, paired_reference(spec)),
             CalibrationsInMemory(),
-            lambda *_: contextlib.nullcontext(0.0),
+            lambda _: contextlib.nullcontext(0.0),
         ) as latency,
     ):
         for model in (*matched_models(), *drawn_models()):

@@ -27,7 +27,8 @@ from hardware.local import STEADY_HEAP, LocalRunner
 from hardware.measurement import Workload, parse_workload
 from hardware.quiet import measuring
 from hardware.runner import LoadedModel, Runner
-from hardware.stability import TimingBudget, measure_paired, ratio
+from hardware.stability import TimingBudget, measure_paired
+from hardware.window_statistics import ratio
 from search_space.architecture import Architecture, Attention, Layer, ShortConv
 from search_space.costs import parameter_counts
 from search_space.llama_cpp.gguf_file import write_gguf

@@ -3,12 +3,15 @@
     python benchmarks/timing_under_load.py record FILE.jsonl.gz [--repeats 5] [--seconds 10]
         [--loads quiet,cpu,memory-all,mix] [--without-precedence]
     python benchmarks/timing_under_load.py judge FILE.jsonl.gz ...
+    python benchmarks/timing_under_load.py draw FILE.jsonl.gz PICTURE.svg [--pair 30m-attention/20m]
+        [--load mix] [--workload tg64@256]
 
 `record` measures pairs of models of 4 to 350 million parameters, decoding and prefill, on a machine
 that is quiet or under each load of machine_load.py. The second model of a pair stays loaded; the
 first is loaded again for every measurement. The raw samples are stored, so that `judge` can apply
 the estimates of this or another release to the same recording. The truth is the mean over the quiet
-measurements of all files.
+measurements of all files. `draw` shows the windows of the first measurement of a pair under a load:
+wall time, and the time without waiting.
 """
 
 import argparse
@@ -27,15 +30,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from chart import Axis, Chart
 from machine_load import machine_load
+from numpy.typing import NDArray
 
 from evaluators.calibration import Calibration, CalibrationKey, ReferenceTiming, calibrate
 from hardware.environment import Environment
 from hardware.local import LocalRunner
-from hardware.measurement import Disturbance, Measurement, parse_workload
+from hardware.measurement import Disturbance, Measurement, parse_workload, running_ns, warm
 from hardware.quiet import measuring
 from hardware.repeatability import own_time, repeatable_ratio
-from hardware.stability import TimingBudget, estimate_logs, measure_paired
+from hardware.stability import TimingBudget, measure_paired
+from hardware.window_statistics import estimate_logs
 from search_space.architecture import Architecture, Attention, Layer, ShortConv
 from search_space.onnx_model import write_onnx
 from search_space.preset_models import preset
@@ -104,7 +110,16 @@ def main() -> None:
         action="store_true",
         help="judge the estimates of release 0.1: wall time of whole windows, intervals of one run",
     )
+    drawing = actions.add_parser("draw")
+    drawing.add_argument("file", type=Path)
+    drawing.add_argument("picture", type=Path)
+    drawing.add_argument("--pair", default="30m-attention/20m")
+    drawing.add_argument("--load", default="mix")
+    drawing.add_argument("--workload", default="tg64@256")
     arguments = parser.parse_args()
+    if arguments.action == "draw":
+        draw(arguments)
+        return
     if arguments.action == "judge":
         rows = [row for file in arguments.files for row in read(file)]
         judge(rows, earlier=arguments.earlier)
@@ -138,7 +153,7 @@ def record(arguments: argparse.Namespace) -> None:
                     for load in random.Random(f"{repeat}{pair}").sample(loads, len(loads)):
                         start = time.monotonic()
                         with (
-                            measuring(lambda _: None, (), patience_s=20.0),
+                            measuring(lambda _: None, patience_s=20.0),
                             machine_load(None if load == "quiet" else load, _CORE),
                             runner.load(model, _CAPACITY) as loaded,
                         ):
@@ -239,6 +254,42 @@ def judge(rows: Sequence[dict[str, Any]], *, earlier: bool) -> None:
             f"  {np.median([abs(case[0]) for case in cases]):8.2%}"
             f"  {np.median([case[3] for case in cases]):6.1f}"
         )
+
+
+def draw(arguments: argparse.Namespace) -> None:
+    found = next(
+        row["measurement"]
+        for row in read(arguments.file)
+        if (row["load"], str(row["measurement"].workload)) == (arguments.load, arguments.workload)
+        and "/".join(row["pair"]) == arguments.pair
+    )
+    series = {
+        "model, wall": (_means_ms(found, waiting=True), "#f4a582"),
+        "model, running": (_means_ms(found, waiting=False), "#b2182b"),
+        "reference, wall": (_means_ms(found.reference, waiting=True), "#92c5de"),
+        "reference, running": (_means_ms(found.reference, waiting=False), "#2166ac"),
+    }
+    every = np.concatenate([means for means, _ in series.values()])
+    chart = Chart(
+        x_axis=Axis(values=[1, len(found.samples_ns) // found.window], label="window", digits=0),
+        y_axis=Axis(values=[0, every.max()], label="ms per pass, mean of the window", digits=1),
+    )
+    marks = [
+        f'<circle cx="{chart.x(index)}" cy="{chart.y(mean)}" r="3" fill="{colour}"/>'
+        for means, colour in series.values()
+        for index, mean in enumerate(means, 1)
+    ]
+    colours = {name: colour for name, (_, colour) in series.items()}
+    arguments.picture.write_text(chart.svg(marks, colours, f"load: {arguments.load}"))
+
+
+def _means_ms(measurement: Measurement, *, waiting: bool) -> NDArray[np.float64]:
+    """Return the mean time of the warm passes in each window, in ms, with or without waiting."""
+    samples_ns = np.asarray(measurement.samples_ns, dtype=np.float64)
+    if not waiting:
+        samples_ns = running_ns(measurement.samples_ns, measurement.waited_ns)
+    means_ns: NDArray[np.float64] = warm(samples_ns.reshape(-1, measurement.window or 1)).mean(1)
+    return means_ns / 1e6
 
 
 def judged(

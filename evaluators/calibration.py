@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from hardware.measurement import Interval, parse_workload
+from hardware.measurement import NORMAL_975, Interval, parse_workload
 from hardware.repeatability import BETWEEN_RUNS
 
 # The standard deviation, of the logarithm, of what a quiet machine takes at different times:
@@ -21,9 +21,10 @@ BETWEEN_TIMES = 0.04
 # enforced.
 WIDEST_SETTLED = 0.1
 _MOST_TIMINGS = 100
+# The scatter between runs that is assumed at first counts as much as ten repeats, and repeats on a
+# device never reduce it to less than half.
 _PRIOR_REPEATS = 10
 _LEAST_OF_PRIOR = 0.5
-_NORMAL_975 = 1.96
 # A calibration that moves less than this, as a fraction, does not change what is displayed.
 _NOTICEABLE = 0.005
 
@@ -69,10 +70,11 @@ class Calibration:
         key: What it applies to.
         milliseconds: The time per token or per prompt.
         interval: Its 95 % confidence interval, in milliseconds.
-        timings: The timings that it was estimated from, in chronological order.
+        timings: The latest timings, in chronological order. Those under another frequency governor
+            than the last do not count.
         repeats: How often a candidate was timed against the reference model again.
-        variance: The sum of what these repeats say about the variance between runs, of the
-            logarithm of a ratio.
+        variance: The sum over these repeats of the variance between runs that each of them shows,
+            of the logarithm of a ratio.
     """
 
     key: CalibrationKey
@@ -97,7 +99,7 @@ class Calibration:
     @property
     def error(self) -> float:
         """The standard error of the logarithm of `milliseconds`."""
-        return self.interval.half_width / _NORMAL_975
+        return self.interval.log_error
 
     @property
     def is_settled(self) -> bool:
@@ -105,10 +107,10 @@ class Calibration:
         return self.interval.half_width <= WIDEST_SETTLED
 
     def slowdown(self, milliseconds: float) -> float:
-        """Return by how much longer than is normal the reference model took at one time.
+        """Return by how much a timing of the reference model exceeds what is normal.
 
         Args:
-            milliseconds: What it took.
+            milliseconds: The time per token or per prompt in that timing.
 
         Returns:
             The logarithm of the factor beyond what quiet moments and the error of this calibration
@@ -116,7 +118,7 @@ class Calibration:
         """
         if not self.is_settled:
             return 0.0
-        normal = _NORMAL_975 * math.hypot(self.error, BETWEEN_TIMES)
+        normal = NORMAL_975 * math.hypot(self.error, BETWEEN_TIMES)
         return max(0.0, math.log(milliseconds / self.milliseconds) - normal)
 
     def differs_noticeably(self, earlier: "Calibration") -> bool:
@@ -155,8 +157,8 @@ class CalibrationStore(Protocol):
 
         Args:
             key: The calibration, which has at least one timing.
-            variance: What one repeat says about the variance between runs, of the logarithm of a
-                ratio; negative where two runs differ less than their own errors explain.
+            variance: The variance between runs that one repeat shows, of the logarithm of a ratio.
+                It is negative if two runs differ by less than their own errors explain.
         """
         ...
 
@@ -214,8 +216,8 @@ def calibrate(key: CalibrationKey, timings: Sequence[ReferenceTiming]) -> Calibr
         key: What the calibration applies to.
         timings: At least one timing, in chronological order; the latest 100 count.
     """
-    governor = timings[-1].governor
-    kept = [each for each in timings if each.governor == governor][-_MOST_TIMINGS:]
+    recent = tuple(timings[-_MOST_TIMINGS:])
+    kept = [each for each in recent if each.governor == recent[-1].governor]
     logs = [math.log(each.milliseconds) for each in kept]
     weights = [1 / (each.error**2 + BETWEEN_TIMES**2) for each in kept]
     total = sum(weights)
@@ -224,12 +226,15 @@ def calibrate(key: CalibrationKey, timings: Sequence[ReferenceTiming]) -> Calibr
     if len(kept) > 1:
         spread = sum(w * (log - mean) ** 2 for w, log in zip(weights, logs, strict=True))
         error *= max(1.0, math.sqrt(spread / (len(kept) - 1)))
-    # Other load that lasts shifts all timings alike.
-    error = max(error, min(each.error for each in kept))
-    reach = _NORMAL_975 * error
+    # The least error may be that of other load that lasts, which shifts all timings alike: the mean
+    # of many has no less of it. The weights count it once for each timing.
+    shared = min(each.error for each in kept)
+    counted = sum((weight / total) ** 2 for weight in weights)
+    error = math.hypot(error, shared * math.sqrt(1 - counted))
+    reach = NORMAL_975 * error
     return Calibration(
         key=key,
         milliseconds=math.exp(mean),
         interval=Interval(low=math.exp(mean - reach), high=math.exp(mean + reach)),
-        timings=tuple(kept),
+        timings=recent,
     )

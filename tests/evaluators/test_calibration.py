@@ -83,8 +83,23 @@ class TestEstimate:
     def test_other_frequency_governors_do_not_count(self):
         slow = [timing(25.0, governor="powersave")] * 30
         fast = [timing(10.0, governor="performance")]
-        assert calibrate(DECODE, slow + fast) == calibrate(DECODE, fast)
+        mixed, alone = calibrate(DECODE, slow + fast), calibrate(DECODE, fast)
+        assert (mixed.milliseconds, mixed.interval) == (alone.milliseconds, alone.interval)
         assert calibrate(DECODE, fast + slow).milliseconds == pytest.approx(25.0)
+
+    def test_timings_under_another_frequency_governor_count_again_when_it_returns(self):
+        slow = [timing(25.0, governor="powersave")] * 30
+        mixed = calibrate(DECODE, [*slow, timing(10.0, governor="performance")])
+        again = calibrate(DECODE, [*mixed.timings, timing(25.0, governor="powersave")])
+        assert again.interval == calibrate(DECODE, [*slow, slow[0]]).interval
+
+    def test_an_error_that_all_timings_share_does_not_shrink(self):
+        """For two timings: half of each, so that the independent part has half the variance."""
+        shared = 0.06
+        two = calibrate(DECODE, [timing(TRUE_MS, shared)] * 2)
+        assert two.error == pytest.approx(math.sqrt(BETWEEN_TIMES**2 / 2 + shared**2))
+        many = calibrate(DECODE, [timing(TRUE_MS, shared)] * 100)
+        assert many.error == pytest.approx(math.sqrt(BETWEEN_TIMES**2 / 100 + shared**2))
 
     def test_the_latest_hundred_timings_count(self):
         """So does a machine that became faster: the earlier times are forgotten."""
@@ -102,7 +117,7 @@ class TestEstimate:
         assert found.is_settled
 
     def test_an_unrecognised_outlier_unsettles_the_estimate(self):
-        """Nothing tells which of the timings is wrong, so the interval reaches the others."""
+        """Nothing shows which of the timings is wrong, so the interval reaches the others."""
         found = calibrate(DECODE, [*quiet(4), timing(2.6 * TRUE_MS, 0.005)])
         assert not found.is_settled
         assert found.interval.low < TRUE_MS
