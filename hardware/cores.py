@@ -2,17 +2,15 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from hardware.environment import read_counters
+from hardware.core_use import observe_cores
 
 # Returns that many cores to measure on.
 ChooseCores: TypeAlias = Callable[[int], list[int]]
 
-_CHOICE_SECONDS = 0.2
-# Of a core's time.
+# Moving is worthwhile if it gains more than this fraction of one core's time.
 _WORTH_MOVING = 0.3
 
 
@@ -23,15 +21,16 @@ def idlest_cores(count: int) -> list[int]:
 
 
 def calmer_cores(current: Sequence[int]) -> list[int] | None:
-    """Return as many other cores that are much less busy than some of these (Linux).
+    """Return the idlest cores, as many as the current ones, if these are much busier (Linux).
 
-    Call it while nothing is measured.
+    It observes the cores for 0.2 s, during which nothing may be measured.
 
     Args:
         current: The cores that are measured on.
 
     Returns:
-        The cores, or None if the current ones are among the calmest.
+        The cores; None if moving would gain little, if no thread is pinned, or if the system does
+        not count the time of its cores.
     """
     busy = _busy_shares()
     if busy is None or not current:
@@ -42,20 +41,12 @@ def calmer_cores(current: Sequence[int]) -> list[int] | None:
 
 
 def _busy_shares() -> dict[int, float] | None:
-    """Observe, for 0.2 s, which fraction of each available core's time is used or stolen."""
-    before = read_counters()
-    time.sleep(_CHOICE_SECONDS)
-    after = read_counters()
-    if before is None or after is None:
-        return None
-    seconds = (after.at_ns - before.at_ns) / 1e9
-    return {
-        core: (
-            after.busy_s[core] - before.busy_s[core] + after.steal_s[core] - before.steal_s[core]
-        )
-        / seconds
-        for core in os.sched_getaffinity(0)
-    }
+    """Observe for 0.2 s which fraction of each available core's time is used or stolen.
+
+    Returns None if the system does not count the time of its cores.
+    """
+    used = observe_cores()
+    return None if used is None else {core: use.busy + use.steal for core, use in used.items()}
 
 
 def check_threads(threads: int) -> None:

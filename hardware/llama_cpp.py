@@ -17,7 +17,7 @@ from hardware.runner import DeviceSnapshot, LoadedModel, Loading, ModelFormat, R
 
 # Tokens that one run of llama-bench generates; it reports only the time of all of them together.
 _TOKENS_PER_RUN = 8
-# Runs per process. It may start the spare ones while it is being stopped.
+# Runs per process. Except on Linux, it may start the spare ones while it is being stopped.
 _RUNS, _SPARE_RUNS = 1_000, 100
 
 _Answer = TypeVar("_Answer")
@@ -26,8 +26,8 @@ _Answer = TypeVar("_Answer")
 class LlamaCppRunner:
     """Runs models with llama-bench in processes of this machine.
 
-    A llama-bench process repeats one workload and is stopped (SIGSTOP) between windows. For another
-    workload the model is loaded again.
+    A llama-bench process repeats one workload and is stopped (SIGSTOP) between windows, on Linux
+    also between the runs of a window. For another workload the model is loaded again.
 
     llama-bench reports the total time of several tokens, so each of their samples is their mean.
     The mapped pages of the model file count as resident memory.
@@ -179,8 +179,8 @@ class _LlamaCppModel:
     def _process_of(self, workload: Workload) -> LlamaBench:
         """Return a process that is stopped before a run of the workload.
 
-        A fast model may have started several runs before it was stopped, so `runs_left` can be
-        negative.
+        Except on Linux, a fast model may have started several runs before it was stopped, so
+        `runs_left` can be negative.
         """
         if self._process is None or workload != self._workload or self._process.runs_left <= 0:
             # The first run, of one token, fills the context depth; the others restore it.

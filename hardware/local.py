@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -50,6 +51,10 @@ _MOST_SHOWN = 200
 # Both libraries would start threads of their own: onnxruntime to report usage to its makers,
 # through a database in the user's cache and uploads; numpy for linear algebra, which is not used.
 _SILENCED = {"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"}
+_TRACEBACK = re.compile(
+    r"^Traceback \(most recent call last\):\n(?: .*\n)*(?P<kind>[\w.]+)(?:: (?P<message>.*))?",
+    re.MULTILINE,
+)
 _OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "ailed to allocate")
 
 _Answer = TypeVar("_Answer")
@@ -265,7 +270,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def crash(returncode: int, errors: str) -> RunnerError:
     """Return the error for a process that ended with this exit code and error output."""
-    last_lines = "; ".join(errors.strip().splitlines()[-_LAST_LINES:]) or "no output"
+    last_lines = "; ".join(errors.strip().splitlines()[-_LAST_LINES:])
+    last_lines = _exception(errors) or last_lines or "no output"
     if any(sign in errors for sign in _OUT_OF_MEMORY):
         return RunnerError("out of memory", last_lines)
     if returncode == -signal.SIGKILL:  # this program ends it only through an exception
@@ -275,6 +281,15 @@ def crash(returncode: int, errors: str) -> RunnerError:
             "crashed", f"the process was terminated by signal {-returncode}: {last_lines}"
         )
     return RunnerError("refused", f"exit code {returncode}: {last_lines}")
+
+
+def _exception(errors: str) -> str | None:
+    """Return the message of the last Python exception in error output; None if there is none.
+
+    An exception without a message is named by its class.
+    """
+    found = list(_TRACEBACK.finditer(errors))
+    return found[-1]["message"] or found[-1]["kind"] if found else None
 
 
 def _check_memory(model: Path, capacity: int) -> None:

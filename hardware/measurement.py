@@ -12,7 +12,12 @@ from hardware.environment import Environment
 
 Phase: TypeAlias = Literal["prefill", "decode"]
 
-# A sample that waited no longer than this is undisturbed: reading the clocks takes a microsecond.
+# The 97.5 % quantile of the standard normal distribution: half the width of a 95 % confidence
+# interval, in standard errors.
+NORMAL_975 = 1.96
+
+# A sample counts as undisturbed if it waited no longer than the larger of these. Reading the clocks
+# alone takes a microsecond.
 _TOLERATED_NS = 20_000
 _TOLERATED_SHARE = 0.005
 
@@ -105,8 +110,8 @@ class Measurement:
         model_bytes: Size of the model's files.
         environment_after: The machine after the samples.
         disturbance: Load from other processes; None where the system has no counters.
-        waited_ns: The part of each sample in which the model waited for a core, as other processes
-            or the hypervisor used it; None where the system does not tell.
+        waited_ns: The part of each sample in which the model waited for a core that other processes
+            or the hypervisor used; None where the system does not report it.
         measured_at: When the samples were taken, in seconds since 1970.
         reference: The measurement of the reference model that was interleaved; its window i
             was taken next to window i of this one.
@@ -171,6 +176,11 @@ class Interval:
         """Half the interval's width, as a fraction of the value (on a log scale)."""
         return math.log(self.high / self.low) / 2
 
+    @property
+    def log_error(self) -> float:
+        """The standard error of the logarithm of the quantity, which is normally distributed."""
+        return self.half_width / NORMAL_975
+
 
 def running_ns(samples_ns: ArrayLike, waited_ns: ArrayLike | None) -> NDArray[np.float64]:
     """Return the time of samples without the part in which they waited for a core.
@@ -185,10 +195,10 @@ def running_ns(samples_ns: ArrayLike, waited_ns: ArrayLike | None) -> NDArray[np
 
 
 def warm(running: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Leave out the samples at the beginning of each window, when caches hold another model.
+    """Return the second half of each window; before it, caches still hold another model.
 
-    Weights return to a large shared cache over about ten passes, during which a pass may take twice
-    as long. The second half of a window is what a model takes that runs on its own.
+    The weights return to a large shared cache over about ten passes, of which the first may take
+    three times as long. In the second half of a window, a model takes as long as on its own.
 
     Args:
         running: Shape (..., samples of a window).

@@ -2,7 +2,7 @@
 
 Linux describes its processes in files below /proc (see proc(5)). On other systems, and about
 processes that this user may not read, these functions return nothing. Other users choose the names
-of their processes, so what is returned of a name has at most 40 characters, all of them printable.
+of their processes, so at most 40 characters of a name are returned, all of them printable.
 """
 
 import os
@@ -93,13 +93,13 @@ def largest_consumer(
 ) -> Consumer | None:
     """Return the process that used most of the processor between two readings.
 
-    Processes that have ended since are not known.
+    A process that ended between the readings is not considered.
 
     Args:
         before: The first reading.
         after: The second reading.
-        cores: The cores in question. A process is left out if it has one thread, and this thread
-            ran on another core at both readings.
+        cores: The cores in question. A process is left out if it has only one thread, which ran on
+            another core at both readings.
         apart_from: The pid of a process that is left out together with its descendants.
         proc: The folder that describes the processes.
 
@@ -112,7 +112,7 @@ def largest_consumer(
     for pid, now in after.by_pid.items():
         earlier = before.by_pid.get(pid)
         if earlier is not None and earlier.started_ticks != now.started_ticks:
-            earlier = None  # That process has ended, and this one has got its pid.
+            earlier = None  # That process has ended, and this one now has its pid.
         if earlier is None and (newest_ticks is None or now.started_ticks < newest_ticks):
             continue  # It was already there, but could not be read.
         used = now.used_ticks - (earlier.used_ticks if earlier else 0)

@@ -17,7 +17,7 @@ import fcntl
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -38,21 +38,17 @@ _MOST_HOLDERS = 3
 
 
 @contextlib.contextmanager
-def measuring(
-    say: Say, cores: Sequence[int] = (), *, patience_s: float = 60.0, folder: Path | None = None
-) -> Iterator[float]:
+def measuring(say: Say, *, patience_s: float = 60.0, folder: Path | None = None) -> Iterator[float]:
     """Hold off all other measurements and training runs on this machine until the context ends.
 
-    Before it begins, it waits until other programs leave the processor alone, but not longer than
-    `patience_s`. This process and its descendants must be idle meanwhile.
+    Before the context begins, this waits until other programs leave a core alone, but not longer
+    than `patience_s`. This process and its descendants must be idle meanwhile.
 
     A thread that already trains or measures must not call this: it would wait for itself.
 
     Args:
         say: Receives a line about what the measurement waits for: once when it starts to wait for
             another process, and a few times per second while it waits for other programs.
-        cores: The cores that the measurement will use. If they are not chosen yet, one idle core is
-            enough.
         patience_s: Seconds to wait for other programs before the measurement starts regardless.
         folder: The folder of the lock files; None is the machine's.
 
@@ -73,7 +69,7 @@ def measuring(
             fcntl.LOCK_EX,
             lambda: say(f"waiting for training on this machine to pause{trainers.sharers()}"),
         )
-        _wait_for_quiet(say, cores, patience_s)
+        _wait_for_quiet(say, patience_s)
         yield time.monotonic() - start
 
 
@@ -207,10 +203,10 @@ def _open_or_create(path: Path) -> int:
     return os.open(path, reading)
 
 
-def _wait_for_quiet(say: Say, cores: Sequence[int], patience_s: float) -> None:
+def _wait_for_quiet(say: Say, patience_s: float) -> None:
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
-        load = load_of_others(cores)
+        load = load_of_others()
         if load is None:
             return
         left_s = end - time.monotonic()

@@ -1,9 +1,10 @@
 """The ratio of two models' times that repeats would give, from one or several measurements of it.
 
-An interval of one run describes two processes at one moment. Another load places the weights
-elsewhere in memory, and another hour brings another neighbour on the machine. The intervals here
-cover the mean over such repeats. They have three parts: the scatter within each run, the scatter
-between runs, and the suspected effect of other load on the machine that no clock shows.
+The interval of one run describes two processes at one moment. If a model is loaded again, its
+weights lie elsewhere in memory, and at another time other programs or virtual machines use the
+hardware. The intervals here cover the mean over such repeats. They have three parts: the scatter
+within each run, the scatter between runs, and the suspected effect of other programs that no clock
+shows.
 """
 
 import math
@@ -14,26 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from hardware.measurement import Interval, Measurement, Phase, running_ns, warm
-from hardware.stability import estimate_logs, log_quantiles
-
-_NORMAL_975 = 1.96
+from hardware.measurement import NORMAL_975, Interval, Measurement, Phase, running_ns, warm
+from hardware.window_statistics import estimate_logs, log_quantiles
 
 # The constants below are fitted to recorded measurements; see benchmarks/timing_under_load.py. They
 # are standard deviations of the logarithm of a ratio, or of a time.
-BETWEEN_RUNS: dict[Phase, float] = {"decode": 0.018, "prefill": 0.008}
-# Models that differ in size use other levels of the memory, which vary independently: added for
-# each factor of e between their times beyond a factor of 2.
-_BETWEEN_SIZES = 0.005
-# For a model that waits for its core all the time.
+BETWEEN_RUNS: dict[Phase, float] = {"decode": 0.018, "prefill": 0.012}
+# Models that differ in size depend on different levels of the memory, which vary independently.
+# Added in full for models whose times differ by a factor of 3 or more, and not below a factor of 2.
+_BETWEEN_SIZES: dict[Phase, float] = {"decode": 0.03, "prefill": 0.01}
+_ONE_SIZE, _OTHER_SIZE = 2.0, 3.0
+# For a model that waits for its core all the time; less in proportion.
 _SHARED_CORE: dict[Phase, float] = {"decode": 0.2, "prefill": 0.04}
-# For each other core that is busy. Most models take as long as ever, but one whose weights barely
-# fit a shared cache took half as long again, and nothing tells them apart.
+# For at least one other core that is busy all the time; less in proportion. Most models take no
+# longer, but one whose weights barely fit a shared cache took half as long again, and nothing
+# distinguishes the two kinds.
 _SHARED_MEMORY: dict[Phase, float] = {"decode": 0.08, "prefill": 0.015}
 # Less load than this, in cores, is normal on any machine.
 _NEGLIGIBLE = 0.25
 _FEWEST_FOR_TAIL = 20  # samples, in a window or else in all of them, for a 95 % quantile
-_MOST_PARTS = 20  # that a jackknife leaves out
+_MOST_PARTS = 20  # into which the jackknife divides a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,11 @@ class OwnTime:
     milliseconds: float
     error: float
 
+    @property
+    def half_width(self) -> float:
+        """Half the width of the 95 % confidence interval, as a fraction (on a log scale)."""
+        return NORMAL_975 * self.error
+
 
 def repeatable_ratio(
     measurements: Sequence[Measurement],
@@ -77,13 +83,13 @@ def repeatable_ratio(
     """Estimate the ratio of a quantile of a model's time to the median of its reference's time.
 
     Args:
-        measurements: Measurements of one workload with a reference, each of another load of the
-            model; at least one. If some have enough windows for an interval, only those count.
+        measurements: Measurements of one workload with a reference; at least one. The model was
+            loaded again for each. If some have enough windows for an interval, only those count.
         quantile: The quantile of the model's time.
         slowdowns: For each measurement, by how much the reference model was slower than is normal
             on a quiet machine, as the logarithm of the factor; 0 where that is not known.
         between_runs: The standard deviation of the logarithm between runs of models of one size;
-            None for that of the machines on which this was developed.
+            None for `BETWEEN_RUNS`, that of the machines on which this was developed.
     """
     medians, within = _runs(measurements, 0.5)
     values, errors = (medians, within) if quantile == 0.5 else _runs(measurements, quantile)
@@ -91,17 +97,18 @@ def repeatable_ratio(
     if not counted.any():
         return RepeatableRatio(value=math.exp(float(np.median(values))), interval=None)
     medians, within, values, errors = (each[counted] for each in (medians, within, values, errors))
-    usual = BETWEEN_RUNS[measurements[0].workload.phase]
-    scatter = _between(float(np.median(medians)), usual if between_runs is None else between_runs)
+    phase = measurements[0].workload.phase
+    usual = BETWEEN_RUNS[phase] if between_runs is None else between_runs
+    scatter = _between(float(np.median(medians)), usual, phase)
     runs = zip(measurements, slowdowns, strict=True)
     hidden = np.array([hidden_error(*run) for run in runs])[counted]
-    # Those of the median, so that no higher quantile is below it.
+    # The same weights for every quantile, so that none is below the median.
     weights = 1 / (within**2 + scatter**2 + hidden**2)
     weights /= weights.sum()
     mean = float(weights @ values)
     if not np.isfinite(errors).all():
         return RepeatableRatio(value=math.exp(mean), interval=None)
-    reach = _NORMAL_975 * _error_of_mean(values, weights, np.hypot(errors, scatter), hidden)
+    reach = NORMAL_975 * _error_of_mean(values, weights, np.hypot(errors, scatter), hidden)
     return RepeatableRatio(
         value=math.exp(mean),
         interval=Interval(low=math.exp(mean - reach), high=math.exp(mean + reach)),
@@ -109,9 +116,9 @@ def repeatable_ratio(
 
 
 def repeat_variance(earlier: Measurement, later: Measurement) -> float | None:
-    """Return what a repeated measurement says about the variance between runs.
+    """Estimate the variance between runs from a repeated measurement.
 
-    It is an unbiased estimate of the variance of the logarithm of the ratio, and may therefore be
+    The estimate of the variance of the logarithm of the ratio is unbiased, and may therefore be
     negative.
 
     Args:
@@ -138,7 +145,7 @@ def own_time(measurement: Measurement, slowdown: float = 0.0) -> OwnTime:
         slowdown: By how much it was slower than is normal on a quiet machine, as a logarithm.
     """
     estimate = estimate_logs(log_quantiles(measurement, 0.5))
-    error = math.hypot(_error(estimate.low, estimate.high), hidden_error(measurement, slowdown))
+    error = math.hypot(estimate.log_error, hidden_error(measurement, slowdown))
     return OwnTime(milliseconds=estimate.value / 1e6, error=error)
 
 
@@ -183,13 +190,13 @@ def _one_run(measurement: Measurement, quantile: float) -> tuple[float, float]:
         tail = float(np.quantile(logs, quantile)) - float(np.median(reference))
         return tail, _tail_error(logs, quantile)
     estimate = estimate_logs(_log_ratios(measurement, quantile))
-    return math.log(estimate.value), _error(estimate.low, estimate.high)
+    return math.log(estimate.value), estimate.log_error
 
 
 def _tail_error(logs: NDArray[np.float64], quantile: float) -> float:
     """Return the standard error of a quantile of normally distributed values.
 
-    It is infinite for few values, whose largest ones tell nothing of the distribution.
+    It is infinite for few values, whose largest ones show little about the distribution.
     """
     if logs.size < _FEWEST_FOR_TAIL:
         return math.inf
@@ -213,13 +220,10 @@ def _warm_samples(measurement: Measurement) -> NDArray[np.float64]:
     return warm(running.reshape(-1, measurement.window or 1))
 
 
-def _error(low: float | None, high: float | None) -> float:
-    return math.inf if low is None or high is None else math.log(high / low) / 2 / _NORMAL_975
-
-
-def _between(log_ratio: float, between_runs: float) -> float:
-    beyond = max(0.0, abs(log_ratio) - math.log(2))
-    return math.hypot(between_runs, _BETWEEN_SIZES * beyond)
+def _between(log_ratio: float, between_runs: float, phase: Phase) -> float:
+    beyond = abs(log_ratio) - math.log(_ONE_SIZE)
+    share = min(1.0, max(0.0, beyond / math.log(_OTHER_SIZE / _ONE_SIZE)))
+    return math.hypot(between_runs, _BETWEEN_SIZES[phase] * share)
 
 
 def _error_of_mean(

@@ -37,8 +37,8 @@ class Window:
 
     Attributes:
         samples_ns: The wall time of the samples in order, in ns.
-        waited_ns: The part of each sample in which the model had work to do and no core to do it
-            on, in ns; None where the system does not tell.
+        waited_ns: The part of each sample in which the model waited for a core, in ns; None where
+            the system does not report it.
         peak_memory_bytes: Peak resident memory of the measuring process during the window.
     """
 
@@ -92,7 +92,7 @@ class LoadedModel(Protocol):
         ...
 
     def move(self, cores: Sequence[int]) -> None:
-        """Run on other cores from now on, as will every model that its runner loads later.
+        """Move to other cores. Models that the same runner loads later run there, too.
 
         Args:
             cores: As many cores as the model has threads.
@@ -137,7 +137,7 @@ class Runner(Protocol):
 
     @property
     def memory_step_bytes(self) -> int:
-        """The steps in which resident memory grows, so that it is known only to within one.
+        """The step in which resident memory grows, in bytes; it is known only to within one step.
 
         A heap of huge pages grows by whole pages, and where it begins differs between loads.
         """

@@ -15,20 +15,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from hardware.cores import calmer_cores
 from hardware.measurement import (
     Disturbance,
-    Interval,
     Measurement,
     Workload,
     running_ns,
     warm,
-    window_quantiles_ns,
 )
 from hardware.progress import Say
 from hardware.runner import DeviceSnapshot, LoadedModel, Window
+from hardware.window_statistics import (
+    FEWEST_FOR_INTERVAL,
+    FEWEST_FOR_RANKS,
+    Ratio,
+    estimate_logs,
+)
 
 _WINDOW_NS = 1e8
 # In decoding, the caches hold another model's weights at the beginning of a window; see `warm`.
@@ -43,9 +46,6 @@ _LEAST_RUNNING = 0.1
 _OVERHEADS = 2.0  # a window lasts at least that many times the runner's own overhead
 _PROBE_TOKENS = 8
 _LONG_PROBE_NS = 5e8
-_FEWEST_FOR_INTERVAL = 3  # windows
-_FEWEST_FOR_RANKS = 6  # fewer have no rank-based 95 % interval, and often look precise by chance
-_NORMAL_975 = 1.96
 _REPORT_SECONDS = 2.0
 
 
@@ -65,7 +65,7 @@ class TimingBudget:
     workload: Workload
     precision: float = 0.02
     seconds: float = 10.0
-    fewest: int = _FEWEST_FOR_INTERVAL
+    fewest: int = FEWEST_FOR_INTERVAL
     quantile: float = 0.5
 
     def __post_init__(self) -> None:
@@ -77,19 +77,6 @@ class TimingBudget:
             raise ValueError(f"seconds: {self.seconds} is not a positive number")
         if self.fewest < 1:
             raise ValueError(f"fewest: {self.fewest} is not at least 1 window")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio:
-    """The ratio of a model's time to the reference's time, with its 95 % confidence interval.
-
-    The bounds are None for fewer than three windows. They describe these two processes only; see
-    `hardware.repeatability` for those of a repeat.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
 
 
 def measure_alone(
@@ -139,44 +126,6 @@ def measure_paired(
         replace(ours, reference=theirs)
         for ours, theirs in _measure((model, reference), timing_budgets, say)
     )
-
-
-def ratio(measurement: Measurement, quantile: float = 0.5) -> Ratio:
-    """Estimate the ratio of a model's time to that of its reference.
-
-    Args:
-        measurement: A measurement with a reference.
-        quantile: The quantile of each window's samples that is compared.
-
-    Raises:
-        ValueError: The measurement has no reference.
-    """
-    if measurement.reference is None:
-        raise ValueError(
-            f"reference: {measurement.workload} was measured without a reference model"
-        )
-    return estimate_logs(
-        log_quantiles(measurement, quantile) - log_quantiles(measurement.reference, quantile)
-    )
-
-
-def interval_ms(measurements: Sequence[Measurement], quantile: float = 0.5) -> Interval | None:
-    """Return the 95 % confidence interval of the windows' quantile, in ms.
-
-    It accounts only for the drift that its own windows show.
-
-    Args:
-        measurements: Measurements of one workload of one model.
-        quantile: The quantile of each window's samples.
-
-    Returns:
-        The interval, or None for fewer than three windows.
-    """
-    logs = np.concatenate([log_quantiles(measurement, quantile) for measurement in measurements])
-    estimate = estimate_logs(logs)
-    if estimate.low is None or estimate.high is None:
-        return None
-    return Interval(low=estimate.low / 1e6, high=estimate.high / 1e6)
 
 
 class _Turns:
@@ -289,7 +238,7 @@ def _sample(
                 continue
         estimate = estimate_logs(_log_times(turns))
         now = time.monotonic()
-        precise = count >= _FEWEST_FOR_RANKS and _half_width(estimate) <= timing_budget.precision
+        precise = count >= FEWEST_FOR_RANKS and estimate.half_width <= timing_budget.precision
         spent = now + (now - sampling) / count > start + timing_budget.seconds
         ends = precise or (spent and count >= timing_budget.fewest)
         if ends or now > reported_at + _REPORT_SECONDS:
@@ -329,66 +278,12 @@ def _log_times(turns: Sequence[_Turns]) -> NDArray[np.float64]:
 
 
 def _sentence(turns: Sequence[_Turns], estimate: Ratio) -> str:
-    workload, count, half_width = turns[0].workload, len(turns[0].windows), _half_width(estimate)
+    workload, count, half_width = turns[0].workload, len(turns[0].windows), estimate.half_width
     if len(turns) == 2:
         known = f" ±{estimate.value * half_width:.3f}" if math.isfinite(half_width) else ""
         return f"{workload}: {count} pairs, ratio {estimate.value:.3f}{known}"
     known = f" ±{100 * half_width:.1f} %" if math.isfinite(half_width) else ""
     return f"{workload}: {count} windows, {estimate.value / 1e6:.3f} ms{known}"
-
-
-def estimate_logs(logs: NDArray[np.float64]) -> Ratio:
-    """Return the Hodges-Lehmann estimate, the median of all pairwise means, with its interval.
-
-    The interval is that of the Wilcoxon signed-rank test for large samples (Hollander, Wolfe and
-    Chicken, Nonparametric Statistical Methods, 3.3), widened where consecutive windows are
-    correlated; with too few windows for ranks it is Student's t interval. On recorded noise the
-    error is as low as half that of the mean, because bursts of load from other processes have long
-    tails.
-    """
-    count = len(logs)
-    first, second = np.triu_indices(count)
-    means = np.sort((logs[first] + logs[second]) / 2)
-    middle = float(np.median(means))
-    if count < _FEWEST_FOR_INTERVAL:
-        return Ratio(value=math.exp(middle), low=None, high=None)
-    if count < _FEWEST_FOR_RANKS:
-        below = above = stdtrit(count - 1, 0.975) * logs.std(ddof=1) / math.sqrt(count)
-    else:
-        spread = math.sqrt(count * (count + 1) * (2 * count + 1) / 24)
-        outside = math.floor(count * (count + 1) / 4 - _NORMAL_975 * spread)
-        wider = _widening(logs)
-        below = wider * (middle - means[outside - 1])
-        above = wider * (means[-outside] - middle)
-    return Ratio(
-        value=math.exp(middle), low=math.exp(middle - below), high=math.exp(middle + above)
-    )
-
-
-def _widening(logs: NDArray[np.float64]) -> float:
-    """Return by how much the correlation of consecutive windows widens the interval of their mean.
-
-    It is the factor of a first-order autoregression, computed from the rank correlation, and is at
-    least 1.
-    """
-    ordered = np.sort(logs)
-    ranks = ordered.searchsorted(logs, "left") + ordered.searchsorted(logs, "right") - len(logs)
-    if not ranks.any():  # all windows are equal
-        return 1.0
-    correlation = max(0.0, float(ranks[1:] @ ranks[:-1] / (ranks @ ranks)))
-    return math.sqrt((1 + correlation) / (1 - correlation))
-
-
-def _half_width(estimate: Ratio) -> float:
-    """Return half the interval's width as a fraction of the value; infinity without an interval."""
-    if estimate.low is None or estimate.high is None:
-        return math.inf
-    return Interval(low=estimate.low, high=estimate.high).half_width
-
-
-def log_quantiles(measurement: Measurement, quantile: float) -> NDArray[np.float64]:
-    """Return the logarithms of `window_quantiles_ns`."""
-    return np.log(window_quantiles_ns(measurement, quantile))
 
 
 def _samples_ns(windows: Sequence[Window]) -> tuple[int, ...]:

@@ -1,139 +1,20 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
-from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hardware.bench import Bench, Session, write_random_weights
+import hardware
+from hardware.bench import Bench
 from hardware.local import LocalRunner
 from hardware.measurement import Workload
 from search_space.onnx_model import write_onnx
-from tests.search_space.strategies import ATTENTION, CONV, CORNERS, LINEAR, WINDOW, stack
-
-EVERY_MIXER = stack(CONV, ATTENTION, LINEAR, WINDOW)
-
-
-def write(folder, architecture=EVERY_MIXER, quantization="int4", seed=0):
-    folder.mkdir(exist_ok=True)
-    return write_onnx(architecture, folder, quantization=quantization, context_length=64, seed=seed)
-
-
-def drawn(folder, **options):
-    model = write(folder, **options)
-    write_random_weights(model)
-    return model
-
-
-def session_of(model, **options) -> Session:
-    return Session(model, **options)
-
-
-def description_of(model):
-    return json.loads(model.with_name("model.json").read_text())
-
-
-def data_of(model) -> bytes:
-    return model.with_name("model.onnx.data").read_bytes()
-
-
-class TestRandomWeights:
-    def test_a_seed_gives_the_same_bytes_and_another_gives_others(self, tmp_path):
-        one, again, other = (
-            drawn(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))
-        )
-        assert data_of(one) == data_of(again) != data_of(other)
-        assert len(data_of(one)) == description_of(one)["data_bytes"]
-
-    @pytest.mark.parametrize("quantization", ["fp32", "int8", "int4"])
-    def test_every_tensor_has_its_own_bytes_with_values_in_its_range(self, quantization, tmp_path):
-        model = drawn(tmp_path / "model", quantization=quantization)
-        data = data_of(model)
-        tensors = {weight["offset"]: weight for weight in description_of(model)["weights"]}
-        ends = []
-        for offset, weight in sorted(tensors.items()):
-            dtype = np.dtype(weight["dtype"])
-            count = int(np.prod(weight["shape"]))
-            values = np.frombuffer(data, dtype, count, offset)
-            assert weight["low"] <= values.min() <= values.max() <= weight["high"]
-            if count >= 1000:
-                # The mean of a uniform draw is the middle, within five standard errors.
-                highest = weight["high"] - (1 if weight["dtype"] == "uint8" else 0)
-                middle = (weight["low"] + highest) / 2
-                error = (weight["high"] - weight["low"]) / np.sqrt(12 * count)
-                assert abs(values.mean(dtype=np.float64) - middle) < 5 * error
-                assert len(np.unique(values)) > min(count, 256) / 2
-            ends.append((offset, offset + values.nbytes))
-        assert all(end <= start for (_, end), (start, _) in pairwise(ends))
-
-    def test_large_tensors_do_not_repeat_values(self, tmp_path):
-        # Weights are drawn in chunks of 4 million elements.
-        architecture = stack(None, vocab_size=300_000)
-        model = drawn(tmp_path / "model", architecture=architecture, quantization="fp32")
-        table = next(w for w in description_of(model)["weights"] if w["shape"] == [300_000, 32])
-        values = np.frombuffer(data_of(model), np.float32, 300_000 * 32, table["offset"])
-        rows = values.reshape(300_000, 32)
-        assert len(np.unique(rows[:, 0])) > 290_000
-
-    @pytest.mark.parametrize("quantization", ["fp32", "int8", "int4"])
-    def test_logits_are_finite_numbers_that_depend_on_the_tokens(self, quantization, tmp_path):
-        model = drawn(tmp_path / "model", quantization=quantization)
-        one, other = (
-            session_of(model).read(np.array(tokens)) for tokens in ([1, 2, 3, 4], [1, 2, 7, 4])
-        )
-        assert one.shape == (64,)
-        assert np.isfinite(one).all()
-        assert one.std() > 0
-        assert np.abs(one - other).max() > 0
-
-
-class TestSession:
-    @pytest.mark.parametrize("name", CORNERS)
-    def test_reading_a_prompt_in_pieces_gives_the_same_logits(self, name, tmp_path):
-        model = drawn(tmp_path / "model", architecture=CORNERS[name], quantization="fp32")
-        tokens = np.arange(10) % CORNERS[name].vocab_size
-        whole, pieces = session_of(model), session_of(model)
-        expected = whole.read(tokens)
-        for piece in (tokens[:4], tokens[4:5], tokens[5:6], tokens[6:]):
-            logits = pieces.read(piece)
-        assert whole.position == pieces.position == 10
-        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * max(1, expected.std()))
-
-    def test_returned_logits_are_not_overwritten(self, tmp_path):
-        session = session_of(drawn(tmp_path / "model"))
-        first = session.read(np.array([1]))
-        kept = first.copy()
-        session.read(np.array([2]))
-        np.testing.assert_array_equal(first, kept)
-
-    def test_it_rewinds_to_an_earlier_position(self, tmp_path):
-        # Only with full attention: the states of other mixers also depend on later tokens.
-        session = session_of(drawn(tmp_path / "model", architecture=stack(ATTENTION, ATTENTION)))
-        session.read(np.array([3, 1, 4, 1]))
-        first = session.read(np.array([5, 9]))
-        session.position = 4
-        session.read(np.array([2, 6, 5]))
-        session.position = 4
-        np.testing.assert_array_equal(session.read(np.array([5, 9])), first)
-
-    def test_a_filled_past_replaces_one_that_was_read(self, tmp_path):
-        session = session_of(drawn(tmp_path / "model"))
-        empty = session.read(np.array([1]))
-        before = session.position
-        session.fill(20, np.random.default_rng(0))
-        assert before == 1
-        filled = session.read(np.array([1]))
-        assert session.position == 21
-        assert np.isfinite(filled).all()
-        assert np.abs(filled - empty).max() > 1e-3
-
-    def test_capacity_bounds_the_context(self, tmp_path):
-        model = drawn(tmp_path / "model", architecture=stack(ATTENTION))
-        session_of(model, capacity=10).read(np.zeros(10, dtype=np.int64))
-        with pytest.raises(ValueError, match=r"^capacity: 65 is above 64, the model's context"):
-            session_of(model, capacity=65)
+from tests.hardware.onnx_models import description_of, write
+from tests.search_space.strategies import ATTENTION, CORNERS, stack
 
 
 class TestWindows:
@@ -248,6 +129,32 @@ class TestDialogue:
         )
         assert len([json.loads(line) for line in done.stdout.splitlines()]) == 2
         assert done.stderr == "printed by a library"
+
+    def test_five_files_are_enough(self, tmp_path):
+        """A device has neither the other modules nor the libraries that they import."""
+        device = tmp_path / "device"
+        (device / "hardware").mkdir(parents=True)
+        names = ("bench", "environment", "onnx_session", "random_weights", "thread_scheduling")
+        for name in names:
+            shutil.copy(Path(hardware.__file__).with_name(f"{name}.py"), device / "hardware")
+        (device / "hardware" / "__init__.py").touch()  # so that the installed package is not used
+        script = (
+            "import sys, hardware.bench\n"
+            "hardware.bench.main()\n"
+            "print(*sorted(each for each in sys.modules if each.startswith('hardware.')))\n"
+            "print(hardware.bench.__file__, 'scipy' in sys.modules)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", script],
+            input="",
+            env=os.environ | {"PYTHONPATH": str(device)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        modules, rest = done.stderr.splitlines()  # whatever a library prints goes there
+        assert modules.split() == [f"hardware.{name}" for name in names]
+        assert rest == f"{device / 'hardware' / 'bench.py'} False"
 
     def test_without_requests_there_is_no_output(self):
         done = self.dialogue()

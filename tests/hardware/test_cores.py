@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware import cores
+from hardware import core_use
 from hardware.cores import calmer_cores
 from hardware.environment import CpuCounters
 
@@ -30,8 +30,8 @@ def simulate(
             own_s=0.0,
         )
 
-    monkeypatch.setattr(cores, "_CHOICE_SECONDS", 0.0)
-    monkeypatch.setattr(cores, "read_counters", read_counters)
+    monkeypatch.setattr(core_use, "_OBSERVED_S", 0.0)
+    monkeypatch.setattr(core_use, "read_counters", read_counters)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(used), raising=False)
 
 
@@ -65,7 +65,7 @@ def test_cores_that_this_process_may_not_use_do_not_count(monkeypatch):
 
 def test_there_are_none_without_counters(monkeypatch):
     simulate(monkeypatch, {0: 0.9, 1: 0.0}, {})
-    monkeypatch.setattr(cores, "read_counters", lambda: None)
+    monkeypatch.setattr(core_use, "read_counters", lambda: None)
     assert calmer_cores([0]) is None
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from hardware.measurement import Measurement, Workload
 from hardware.runner import DeviceSnapshot, Window
-from hardware.stability import TimingBudget, measure_paired, ratio
+from hardware.stability import TimingBudget, measure_paired
+from hardware.window_statistics import ratio
 from tests.hardware.clocks import DECODE, ENVIRONMENT, LOADING, PREFILL, Clock
 
 NOISE = sorted((Path(__file__).parent / "noise").glob("*.npz"))

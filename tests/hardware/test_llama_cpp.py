@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import statistics
@@ -61,8 +62,12 @@ class TestLlamaCppRunner(ProcessRunnerConformance):
         others = children()
 
         def hang() -> None:
-            for process in children() - others:
-                os.kill(process, signal.SIGSTOP)
+            # The runner continues the process after each run, so one signal may not be enough.
+            while processes := children() - others:
+                for process in processes:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGSTOP)
+                time.sleep(0.001)
 
         with impatient.load(model, CAPACITY) as loaded:
             threading.Timer(0.3, hang).start()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hardware import cores
+from hardware import core_use
 from hardware.environment import CpuCounters
 from hardware.local import LocalRunner
 from hardware.measurement import Workload
@@ -23,6 +23,7 @@ from search_space.onnx_model import write_onnx
 from tests.hardware.conformance import CAPACITY, children, write_model
 from tests.search_space.strategies import CONV, stack
 
+PYTHON = sys.executable
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 
 
@@ -162,6 +163,21 @@ class TestMisbehavingProcesses:
         assert error.kind == "refused"
         assert error.reason == "exit code 3: complaint; complaint; the end"
 
+    @pytest.mark.parametrize(
+        ("raised", "shown"),
+        [
+            ("ValueError('tokens: 9 exceed 8')", "tokens: 9 exceed 8"),
+            ("ValueError('first line\\nsecond line')", "first line"),
+            ("NotImplementedError", "NotImplementedError"),
+            ("json.JSONDecodeError('no value', '', 0)", "no value: line 1 column 1 (char 0)"),
+        ],
+    )
+    def test_only_the_message_of_an_exception_is_reported(self, program, model, raised, shown):
+        code = f"import json, sys; print('warning', file=sys.stderr); raise {raised}"
+        program(f'exec "{PYTHON}" -c "{code}"')
+        error = failure(LocalRunner(), model)
+        assert str(error) == f"refused: exit code 1: {shown}"
+
     def test_one_that_reports_that_it_is_out_of_memory(self, program, model):
         program("echo 'onnxruntime: Failed to allocate memory for a buffer' >&2; exit 1")
         assert failure(LocalRunner(), model).kind == "out of memory"
@@ -221,9 +237,9 @@ class TestCores:
         def read_counters() -> CpuCounters:
             time = next(times)
             busy_s = tuple(100 - core + time * work_s.get(core, 0.0) for core in range(8))
-            return CpuCounters(at_ns=time, busy_s=busy_s, steal_s=(0.0,) * 8, own_s=0.0)
+            return CpuCounters(at_ns=time * 10**9, busy_s=busy_s, steal_s=(0.0,) * 8, own_s=0.0)
 
-        monkeypatch.setattr(cores, "read_counters", read_counters)
+        monkeypatch.setattr(core_use, "read_counters", read_counters)
         return work_s
 
     @pytest.fixture

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from hardware.measurement import (
+    Interval,
     Measurement,
     Workload,
     parse_workload,
@@ -118,6 +120,14 @@ class TestRunningTime:
         rows = samples.reshape(-1, samples.shape[-1])
         for row, kept in zip(rows, found.reshape(-1, found.shape[-1]), strict=True):
             assert row.tolist()[-len(kept) :] == kept.tolist()
+
+
+class TestInterval:
+    def test_a_normal_error_is_within_it_in_95_percent_of_cases(self):
+        interval = Interval(low=3.0, high=4.0)
+        assert interval.half_width == pytest.approx(math.log(4 / 3) / 2)
+        within = math.erf(interval.half_width / interval.log_error / math.sqrt(2))
+        assert within == pytest.approx(0.95, abs=1e-4)
 
 
 class TestQuantiles:

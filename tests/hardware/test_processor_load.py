@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hardware import processes, processor_load, quiet
+from hardware import core_use, processes, processor_load, quiet
 from hardware.environment import CpuCounters, read_counters
 from hardware.processor_load import Load, load_of_others
 from hardware.quiet import measuring
@@ -95,54 +95,57 @@ def simulated(monkeypatch, tmp_path) -> Iterator[SimulatedMachine]:
     proc = tmp_path / "proc"
     proc.mkdir()
     machine = SimulatedMachine(proc)
-    for module in (quiet, processor_load, processes):
+    for module in (quiet, processor_load, core_use, processes):
         monkeypatch.setattr(module, "time", machine)
-    monkeypatch.setattr(processor_load, "read_counters", machine.counters)
+    monkeypatch.setattr(core_use, "read_counters", machine.counters)
     monkeypatch.setattr(quiet, "load_of_others", functools.partial(load_of_others, proc=proc))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     return machine
 
 
-def load(machine: SimulatedMachine, cores=(0, 1)) -> str:
+def load(machine: SimulatedMachine) -> str:
     """Return the load as text, and "" if there is none."""
-    return str(load_of_others(cores, proc=machine.proc) or "")
+    return str(load_of_others(proc=machine.proc) or "")
 
 
-def reports(tmp_path: Path, cores=(0, 1), patience_s: float = 30.0) -> list[str]:
+def reports(tmp_path: Path, patience_s: float = 30.0) -> list[str]:
     """Return what a measurement reports before it starts."""
     sentences: list[str] = []
-    with measuring(sentences.append, cores, patience_s=patience_s, folder=tmp_path):
+    with measuring(sentences.append, patience_s=patience_s, folder=tmp_path):
         return sentences
 
 
 class TestAMeasurement:
     def test_starts_at_once_on_a_quiet_machine(self, simulated, tmp_path):
         simulated.play(simulated.load(busy=(0.1, 0.1), steal=(0.05, 0.05), pressure=0.1))
-        assert reports(tmp_path) == reports(tmp_path, cores=()) == []
-        assert simulated.sleeps == 2
+        assert reports(tmp_path) == []
+        assert simulated.sleeps == 1
 
     def test_waits_for_other_programs(self, simulated, tmp_path):
         simulated.play(
-            simulated.load(busy=(0.0, 0.8), programs={4711: (b"pytest", 0.8)}),
-            simulated.load(busy=(0.0, 0.4)),
-            simulated.load(steal=(0.12, 0.0)),
-            simulated.load(busy=(0.0, 0.1)),
+            simulated.load(busy=(0.9, 0.8), programs={4711: (b"pytest", 0.9)}),
+            simulated.load(busy=(0.4, 0.6)),
+            simulated.load(steal=(0.12, 0.2)),
+            simulated.load(busy=(0.9, 0.1)),
         )
         assert reports(tmp_path) == [
-            "`pytest` (pid 4711) uses 80 % of a core; waiting for up to 30 s for a quiet machine",
-            "other programs use 40 % of core 1; waiting for up to 30 s for a quiet machine",
-            "the hypervisor takes 12 % of core 0; waiting for up to 29 s for a quiet machine",
+            "other programs use 80 % of even the idlest core, and `pytest` (pid 4711) uses the "
+            "most, 90 % of a core; waiting for up to 30 s for a quiet machine",
+            "other programs use 40 % of even the idlest core; waiting for up to 30 s for a quiet "
+            "machine",
+            "the hypervisor takes 12 % of even the idlest core; waiting for up to 29 s for a quiet "
+            "machine",
         ]
 
     def test_waits_for_the_given_time_and_starts_regardless(self, simulated, tmp_path):
         simulated.play(simulated.load(busy=(0.8, 0.8)))
         sentences: list[str] = []
-        with measuring(sentences.append, [1], patience_s=10.1, folder=tmp_path) as waited_s:
+        with measuring(sentences.append, patience_s=10.1, folder=tmp_path) as waited_s:
             assert waited_s == pytest.approx(10.1, abs=PHASE_S)
         *first, last = sentences
         assert last == (
-            "other programs use 80 % of core 1; measuring anyway, and counting only the time that "
-            "the model itself ran"
+            "other programs use 80 % of even the idlest core; measuring anyway, and counting only "
+            "the time that the model itself ran"
         )
         assert first
         assert all("; waiting for up to " in sentence for sentence in first)
@@ -159,84 +162,83 @@ class TestAMeasurement:
 
 
 class TestALoad:
-    @pytest.mark.parametrize("cores", [(0,), (1,), (0, 1), ()])
-    def test_is_none_on_an_idle_machine(self, simulated, cores):
+    def test_is_none_on_an_idle_machine(self, simulated):
         simulated.play(simulated.load(pressure=0.0))
-        assert load_of_others(cores, proc=simulated.proc) is None
+        assert load_of_others(proc=simulated.proc) is None
 
-    def test_is_that_of_the_busiest_core_in_question(self, simulated):
-        simulated.play(simulated.load(busy=(0.3, 1.0), pressure=0.05))
-        assert load_of_others([0, 1], proc=simulated.proc) == Load(
-            core=1,
-            busy=pytest.approx(1.0),
+    def test_is_that_of_the_idlest_core(self, simulated):
+        simulated.play(simulated.load(busy=(1.0, 0.3), pressure=0.05))
+        assert load_of_others(proc=simulated.proc) == Load(
+            busy=pytest.approx(0.3),
             steal=0.0,
             pressure=pytest.approx(0.05, abs=1e-4),
             consumer=None,
         )
-        assert load(simulated, [0]) == "other programs use 30 % of core 0"
+        assert load(simulated) == "other programs use 30 % of even the idlest core"
 
-    def test_is_none_if_other_cores_are_busy(self, simulated):
-        simulated.play(simulated.load(busy=(0.0, 1.0), steal=(0.0, 0.3), pressure=1.0))
-        assert load(simulated, [0]) == load(simulated, []) == ""
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_is_none_if_one_core_is_idle(self, simulated, order):
+        simulated.play(
+            simulated.load(busy=(0.0, 1.0)[::order], steal=(0.0, 0.3)[::order], pressure=1.0)
+        )
+        assert load(simulated) == ""
 
-    def test_is_that_of_the_idlest_core_while_none_is_chosen(self, simulated):
-        simulated.play(simulated.load(busy=(0.7, 0.9)))
-        assert load(simulated, []) == "other programs use 70 % of even the idlest core"
-
-    def test_names_a_program_while_no_core_is_chosen(self, simulated):
-        simulated.play(simulated.load(busy=(0.7, 0.9), programs={7: (b"make", 0.9)}))
-        assert load(simulated, []) == (
+    def test_names_the_program_that_uses_the_most(self, simulated):
+        simulated.play(
+            simulated.load(busy=(0.7, 0.9), programs={7: (b"make", 0.9), 8: (b"cc1", 0.7)})
+        )
+        assert load(simulated) == (
             "other programs use 70 % of even the idlest core, and `make` (pid 7) uses the most, "
             "90 % of a core"
         )
 
     def test_includes_what_the_hypervisor_takes(self, simulated):
-        simulated.play(simulated.load(busy=(0.1, 0.5), steal=(0.12, 0.3)))
-        assert load(simulated, [0]) == "the hypervisor takes 12 % of core 0"
-        assert load(simulated, [1]) == (
-            "other programs use 50 % of core 1, and the hypervisor takes 30 % of core 1"
+        simulated.play(simulated.load(busy=(0.1, 0.1), steal=(0.12, 0.3)))
+        assert load(simulated) == "the hypervisor takes 12 % of even the idlest core"
+        simulated.play(simulated.load(busy=(0.5, 0.9), steal=(0.3, 0.3)))
+        assert load(simulated) == (
+            "other programs use 50 % of even the idlest core, and the hypervisor takes 30 % of "
+            "even the idlest core"
         )
-        assert load(simulated, []) == "the hypervisor takes 12 % of even the idlest core"
-        simulated.play(simulated.load(busy=(0.3, 0.0), steal=(0.0, 0.3)))
-        assert load(simulated) == "the hypervisor takes 30 % of core 1"
+        # 15 % that the hypervisor takes are worse than 25 % that other programs use.
+        simulated.play(simulated.load(busy=(0.25, 0.0), steal=(0.0, 0.15)))
+        assert load(simulated) == "other programs use 25 % of even the idlest core"
 
     def test_names_no_program_for_what_the_hypervisor_takes(self, simulated):
         simulated.play(simulated.load(steal=(0.3, 0.3), programs={7: (b"make", 0.3)}))
-        assert load(simulated) == "the hypervisor takes 30 % of core 0"
+        assert load(simulated) == "the hypervisor takes 30 % of even the idlest core"
 
     def test_includes_the_pressure_on_a_core_that_is_hardly_busy(self, simulated):
-        simulated.play(simulated.load(busy=(0.06, 0.0), pressure=0.35))
+        simulated.play(simulated.load(busy=(0.06, 0.06), pressure=0.35))
         assert load(simulated) == "programs wait for a free core 35 % of the time"
-        simulated.play(simulated.load(busy=(0.06, 0.0), pressure=0.15))
+        simulated.play(simulated.load(busy=(0.06, 0.06), pressure=0.15))
         assert load(simulated) == ""
 
     def test_names_the_program_that_causes_pressure(self, simulated):
         simulated.play(
-            simulated.load(busy=(0.06, 0.0), pressure=0.35, programs={7: (b"make", 0.5)})
+            simulated.load(busy=(0.06, 0.06), pressure=0.35, programs={7: (b"make", 0.5)})
         )
         assert load(simulated) == "`make` (pid 7) uses 50 % of a core"
 
-    def test_names_a_program_that_causes_some_of_it(self, simulated):
-        simulated.play(simulated.load(busy=(1.0, 0.0), programs={7: (b"cc1", 0.3)}))
-        assert load(simulated) == (
-            "other programs use 100 % of core 0, and `cc1` (pid 7) uses the most, 30 % of a core"
-        )
-
     def test_names_no_program_that_causes_little_of_it(self, simulated):
-        simulated.play(simulated.load(busy=(0.8, 0.0), programs={7: (b"top", 0.15)}))
-        assert load(simulated) == "other programs use 80 % of core 0"
+        simulated.play(simulated.load(busy=(0.8, 0.8), programs={7: (b"top", 0.15)}))
+        assert load(simulated) == "other programs use 80 % of even the idlest core"
 
     def test_is_never_more_than_a_core(self, simulated):
-        simulated.play(simulated.load(busy=(1.04, 0.0)))
-        assert load(simulated) == "other programs use 100 % of core 0"
-        simulated.play(simulated.load(busy=(1.04, 0.0), programs={7: (b"cc1", 1.04)}))
-        assert load(simulated) == "`cc1` (pid 7) uses 100 % of a core"
+        simulated.play(simulated.load(busy=(1.04, 1.04), programs={7: (b"cc1", 1.04)}))
+        assert load(simulated) == (
+            "other programs use 100 % of even the idlest core, and `cc1` (pid 7) uses the most, "
+            "100 % of a core"
+        )
 
     def test_names_neither_this_process_nor_its_children(self, simulated):
         simulated.play(
-            simulated.load(busy=(0.8, 0.0), programs={os.getpid(): (b"nas", 0.8), 7: (b"cc", 0.5)})
+            simulated.load(busy=(0.8, 0.8), programs={os.getpid(): (b"nas", 0.8), 7: (b"cc", 0.5)})
         )
-        assert load(simulated) == "`cc` (pid 7) uses 50 % of a core"
+        assert load(simulated) == (
+            "other programs use 80 % of even the idlest core, and `cc` (pid 7) uses the most, 50 % "
+            "of a core"
+        )
 
     def test_reads_processes_only_on_a_busy_machine(self, simulated, monkeypatch):
         def refuse(_: Path) -> None:
@@ -254,13 +256,12 @@ class TestWhatCannotBeRead:
     def test_leaves_nothing_to_wait_for(self, simulated):
         simulated.has_counters = False
         simulated.play(simulated.load(busy=(1.0, 1.0)))
-        assert load(simulated) == load(simulated, []) == ""
+        assert load(simulated) == ""
 
     def test_leaves_the_pressure(self, simulated):
         simulated.has_counters = False
         simulated.play(simulated.load(pressure=0.5))
-        for cores in ([0], []):
-            assert load(simulated, cores) == "programs wait for a free core 50 % of the time"
+        assert load(simulated) == "programs wait for a free core 50 % of the time"
         simulated.play(simulated.load(pressure=0.5, programs={7: (b"make", 1.0)}))
         assert load(simulated) == "`make` (pid 7) uses 100 % of a core"
 
@@ -271,15 +272,15 @@ class TestWhatCannotBeRead:
             (simulated.proc / "pressure" / "cpu").write_bytes(content)
 
         simulated.play(write_malformed)
-        found = load_of_others([0], proc=simulated.proc)
+        found = load_of_others(proc=simulated.proc)
         assert found is not None
         assert found.pressure is None
-        assert str(found) == "other programs use 50 % of core 0"
+        assert str(found) == "other programs use 50 % of even the idlest core"
 
 
 @pytest.mark.skipif(read_counters() is None, reason="this system keeps no counters")
 class TestARealProgram:
-    def test_is_waited_for_until_it_ends(self, machine):
+    def test_is_waited_for_until_it_ends(self, machine, monkeypatch):
         core = min(os.sched_getaffinity(0))
         program = machine.start(
             f"os.sched_setaffinity(0, [{core}])\nwrite('runs')\nwhile True: pass"
@@ -291,9 +292,10 @@ class TestARealProgram:
             sentences.append(sentence)
             program.kill()
 
-        with measuring(report, [core], patience_s=3.0, folder=machine.folder):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {core})
+        with measuring(report, patience_s=3.0, folder=machine.folder):
             # The program is a child of this process and not named. Another busy program may be.
-            assert re.search(rf"(of core {core}|of a core); waiting for up to \d s", sentences[0])
+            assert re.search(r"(idlest core|of a core); waiting for up to \d s", sentences[0])
             assert f"pid {program.pid}" not in sentences[0]
 
     def test_is_named_to_a_process_that_has_not_started_it(self, machine, tmp_path):
@@ -312,7 +314,8 @@ class TestARealProgram:
         machine.start(
             "from hardware import processor_load\n"
             "processor_load._BUSY = 0.01  # dozens of programs may share this core\n"
-            f"while True: write(str(processor_load.load_of_others([{core}], proc=folder / 'proc')))"
+            f"os.sched_setaffinity(0, [{core}])\n"
+            "while True: write(str(processor_load.load_of_others(proc=folder / 'proc')))"
         )
         found = f"`{name}` (pid {busy.pid}) uses"
         wait_until(lambda: any(found in event for event in machine.events()))

@@ -261,6 +261,11 @@ class TestOwnTime:
         measurement = measured([[1e8 * math.exp(log)] for log in spread_out(0.0, 0.01, 100)])
         assert own_time(measurement, 0.0).error == pytest.approx(0.01, rel=0.15)
 
+    def test_its_interval_covers_95_percent_of_normal_errors(self):
+        own = own_time(measured([[1e8 * math.exp(log)] for log in spread_out(0.0, 0.01, 100)]))
+        within = math.erf(own.half_width / own.error / math.sqrt(2))
+        assert within == pytest.approx(0.95, abs=1e-4)
+
     def test_other_load_adds_to_its_error(self):
         measurement = measured([[1e8]] * 9, disturbance=ONE_BUSY_CORE)
         errors = [own_time(measurement, slowdown).error for slowdown in (0.0, 0.1)]

@@ -164,7 +164,8 @@ class TestPrecedence:
 
 OBSERVE = """
 import contextlib, json, os, sys, threading
-from hardware.bench import Bench, Session
+from hardware.bench import Bench
+from hardware.onnx_session import Session
 
 options = json.loads(sys.argv[1])
 fails, in_thread = options.pop("fails"), options.pop("in_thread")
