@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from evaluators.evaluator import Score
 from evaluators.scores import LOSS, TASK, is_trained
+from hardware.measurement import NORMAL_975
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
-from studies.analysis.summaries import Front
+from studies.analysis.study_front import Front
 from studies.confirmation.confirmation_statistics import (
     FEWEST_RANKED,
-    NORMAL_95,
     CandidateScores,
     Noise,
     RankCorrelation,
@@ -288,7 +288,7 @@ def _with_task_noise(found: Sequence[CandidateConfirmation]) -> list[CandidateCo
     noise = seed_noise([each.fresh_task for each in found])
     if noise is None:
         return list(found)
-    half = NORMAL_95 * noise.sd
+    half = NORMAL_975 * noise.sd
     known = []
     for each in found:
         task = each.remeasured.get(TASK)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from evaluators.cache import Cached
+from evaluators.cache import Cached, refine_cached
 from evaluators.evaluator import (
     Evaluation,
     EvaluationFailed,
@@ -183,9 +183,8 @@ def _refined(
         text = f"the interval of {', '.join(names)} is too wide; measuring again"
         report(Progress(done=0.0, text=text))
         try:
-            again = evaluator.refine(architecture, evaluation, report)
+            again = refine_cached(evaluator, architecture, evaluation, store, report)
         except (EvaluationFailed, Infeasible):
             break
         evaluation = replace(again, remarks=(*evaluation.remarks, *again.remarks))
-        store.replace_evaluation(evaluator.fingerprint, architecture, evaluation)
     return evaluation

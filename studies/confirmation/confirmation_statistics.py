@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.evaluator import Score
+from hardware.measurement import NORMAL_975, Interval
 
 # With fewer candidates, the interval of a rank correlation is useless: even of three, one random
 # order in six is perfect.
 FEWEST_RANKED = 3
-NORMAL_95 = 1.959964  # the 97.5 % quantile of the standard normal distribution
 
 # scipy is imported where it is used, so that commands that show no confirmation start faster.
 
@@ -248,7 +248,7 @@ def _drawn_scores(scores: Sequence[Score], generator: np.random.Generator) -> _V
         if key is not None:
             reference_error = generator.standard_normal((_DRAWS, 1))
             same = [n for n, other in enumerate(keys) if other == key]
-            shifts = np.array([scores[n].reference_half_width for n in same]) / NORMAL_95
+            shifts = np.array([scores[n].reference_half_width for n in same]) / NORMAL_975
             drawn[:, same] *= np.exp(shifts * reference_error)
     return drawn
 
@@ -257,14 +257,10 @@ def _own_sd(score: Score) -> float:
     """Return the standard deviation of a score, without the error of the reference model's time."""
     measured = score.measured
     if measured is not None and measured.low is not None and measured.high is not None:
-        return score.value * _log_sd(measured.low, measured.high)
+        return score.value * Interval(low=measured.low, high=measured.high).log_error
     if score.low is not None and score.high is not None:
-        return (score.high - score.low) / 2 / NORMAL_95
+        return (score.high - score.low) / 2 / NORMAL_975
     return _UNKNOWN_ERROR * score.value if score.provisional else 0.0
-
-
-def _log_sd(low: float, high: float) -> float:
-    return math.log(high / low) / 2 / NORMAL_95
 
 
 class _Population:

@@ -36,10 +36,11 @@ class TrialStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStarted:
-    """A stage of a trial has begun.
+    """A stage of a trial has begun. `StageEnded` follows, unless the run ends or loses the trial.
 
     Attributes:
-        trial: The trial in the state of its `TrialStarted` event.
+        trial: The trial in the state of its `TrialStarted` event. If the trial has ended, its times
+            are measured again.
         stage: The name of the stage.
     """
 
@@ -52,7 +53,7 @@ class StageProgress:
     """An evaluator has reported progress.
 
     Attributes:
-        trial: The trial in the state of its `TrialStarted` event.
+        trial: The trial as in `StageStarted`.
         stage: The name of the stage.
         progress: What the evaluator reported.
     """
@@ -64,18 +65,19 @@ class StageProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageEnded:
-    """A stage has its scores. A stage that fails or stops the trial early has no such event.
+    """A stage of a trial has ended.
 
     Attributes:
-        trial: The trial in the state of its `TrialStarted` event.
+        trial: The trial as in `StageStarted`.
         stage: The name of the stage.
-        evaluation: The result of the stage, new or cached.
+        evaluation: The result of the stage, new or cached; None if it failed, found the trial
+            infeasible or stopped it early.
         seconds: The time that the stage took, close to 0 for a cache hit.
     """
 
     trial: Trial
     stage: str
-    evaluation: Evaluation
+    evaluation: Evaluation | None
     seconds: float
 
 

@@ -55,8 +55,8 @@ def run_study(
         listener: Receives the events of the run.
         trials: The total number of candidates, including finished ones; None for that of the
             study. Interrupted candidates and rejected draws do not count.
-        remeasure: Whether to forget the reference model's time, and to measure the times of the
-            front again first.
+        remeasure: Whether to first forget the reference model's earlier timings and measure the
+            times of the front again.
         is_quiet: Returns whether the machine is quiet enough to measure provisional times again.
 
     Raises:
@@ -80,15 +80,15 @@ def run_study(
         run.judge_again()
         proposals.catch_up(apart_from=remeasurements.is_waiting)
         if remeasure:
-            run.measure_again(remeasurements.renew())
+            run.use_new_times(remeasurements.renew())
         while True:
             for trial in _claimed(spec, total, store):
                 run.carry_out(trial)
                 interrupts.check()
-                run.measure_again(remeasurements.between_trials())
+                run.use_new_times(remeasurements.between_trials())
                 interrupts.check()
-            # Some may be resumed because their times, measured again, keep the limits.
-            if not run.measure_again(remeasurements.before_front()):
+            # Candidates whose new times meet the limits are resumed.
+            if not run.use_new_times(remeasurements.before_front()):
                 break
         # Another process may have died during this run.
         proposals.catch_up()
@@ -141,11 +141,14 @@ class _Run:
                 self._store.interrupt(trial)
             raise
 
-    def measure_again(self, measured: Sequence[Trial]) -> bool:
-        """Draw the consequences of new times; return whether a trial is to be resumed.
+    def use_new_times(self, measured: Sequence[Trial]) -> bool:
+        """Judge the candidates again, and report settled ones to the sampler.
 
         Args:
             measured: The trials that were measured again, with their new scores.
+
+        Returns:
+            Whether a candidate is to be resumed.
         """
         is_resumed = self.judge_again()
         for measured_trial in measured:

@@ -1,8 +1,8 @@
 """Predicts scores from earlier measurements of a study, to skip or repeat further measurements.
 
 A candidate whose predicted interval lies wholly above a limit is not measured. A measurement that
-is far from its prediction, or too close to a limit to tell, is made up to two more times, and all
-of them count. A prediction never replaces a measurement.
+is far from its prediction, or whose interval contains a limit, is repeated up to twice, and all of
+the measurements count. A prediction never replaces a measurement.
 """
 
 import math
@@ -77,7 +77,7 @@ class PredictionGuided:
         self._predictor = _Predictor(evaluator, spec, store)
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """Measure an architecture, and up to twice more if the result leaves a doubt.
+        """Measure an architecture, and repeat this up to twice if the result is doubtful.
 
         Args:
             architecture: The candidate.
@@ -107,7 +107,7 @@ class PredictionGuided:
             doubt = "; ".join(self._doubts(evaluation, self._predictor.predict(architecture)))
             if not doubt:
                 break
-            report(Progress(done=0.0, text=f"{doubt}; measuring it again"))
+            report(Progress(done=0.0, text=f"{doubt}; measuring again"))
             evaluation = self._evaluator.refine(architecture, evaluation, report)
         return evaluation
 
@@ -121,7 +121,7 @@ class PredictionGuided:
         settled = [score for score in evaluation.scores if not score.provisional]
         yield from _far(settled, predictions)
         for name in judge(self._spec, settled).unsure:
-            yield f"{name} is too close to its limit to tell"
+            yield f"it is uncertain whether {name} exceeds its limit"
 
     def _sentence(self, name: str, predicted: "_ScorePrediction") -> str:
         interval, unit = predicted.absolute, predicted.unit
@@ -136,8 +136,8 @@ class PredictionGuided:
 class _Measured:
     """The measured values of a score, and the workload parts of the measured candidates.
 
-    For a time, the values are ratios to the reference model, which do not change when its time
-    becomes known better. `calibration` then identifies that time.
+    For a time, the values are ratios to the reference model, which do not depend on the estimate of
+    its time. `calibration` then identifies that estimate.
     """
 
     unit: str = ""
@@ -151,10 +151,9 @@ class _ScorePrediction:
     """The prediction of a score.
 
     Attributes:
-        prediction: The prediction, as far as it can be compared with another measurement on the
-            same device.
-        absolute: The prediction with the error of the reference model's time, for comparison with
-            a limit.
+        prediction: The prediction without the error of the reference model's time, for comparison
+            with a measurement on the same device.
+        absolute: The prediction with that error, for comparison with a limit.
         is_settled: Whether the reference model's time is certain enough for limits to be enforced.
         unit: The unit of the score.
         accuracy: The accuracy of the model in cross-validation.

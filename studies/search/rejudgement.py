@@ -1,6 +1,6 @@
 """Judges ended candidates again, from their stored scores, by the limits that hold now.
 
-A limit may have changed since, or a score may have become known better. Nothing is measured for it.
+A limit or a score may have changed since a candidate ended. Nothing is measured for this.
 """
 
 import re
@@ -22,8 +22,8 @@ class Rejudgement:
     """The candidates whose outcome changed.
 
     Attributes:
-        reopened: The candidates that were refused and, as far as is certain, keep the limits now;
-            they will be resumed.
+        reopened: The candidates that were refused and no longer certainly exceed a limit; they will
+            be resumed.
         refused: The candidates that were complete or stopped early, with their new outcomes.
     """
 
@@ -31,13 +31,13 @@ class Rejudgement:
     refused: tuple[Trial, ...]
 
     def __str__(self) -> str:
-        """The change as a clause, such as `3 candidates keep the limits now and are resumed`."""
+        """The changes as clauses, such as `3 candidates exceed the limits now`."""
         clauses = []
         for trials, one, several in (
             (
                 self.reopened,
-                "that was refused keeps the limits now and is resumed",
-                "that were refused keep the limits now and are resumed",
+                "that was refused meets the limits now and is resumed",
+                "that were refused meet the limits now and are resumed",
             ),
             (self.refused, "exceeds the limits now", "exceed the limits now"),
         ):
@@ -61,7 +61,7 @@ def rejudge(spec: StudySpec, store: Store) -> Rejudgement:
             continue
         match trial.outcome.state:
             case "infeasible":
-                if _keeps_limits_now(spec, trial, trial.outcome) and store.reopen(trial):
+                if _meets_limits_now(spec, trial, trial.outcome) and store.reopen(trial):
                     reopened.append(trial)
             case "complete" | "stopped":
                 judgement = judge(spec, trial.scores)
@@ -78,7 +78,7 @@ def rejudge(spec: StudySpec, store: Store) -> Rejudgement:
     return Rejudgement(reopened=tuple(reopened), refused=tuple(refused))
 
 
-def _keeps_limits_now(spec: StudySpec, trial: Trial, outcome: Outcome) -> bool:
+def _meets_limits_now(spec: StudySpec, trial: Trial, outcome: Outcome) -> bool:
     """Return whether a trial was refused because of limits none of which it certainly exceeds."""
     reason = outcome.reason or ""
     exceeded: Mapping[str, float] = outcome.exceeded or {

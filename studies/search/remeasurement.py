@@ -1,20 +1,38 @@
 """Measures candidates again whose times are provisional, when the machine is quieter.
 
 A provisional time decides nothing, so it delays the search but never misleads it. Some settled
-times are measured again as well: their scatter tells how far repeats differ on this device.
+times are measured again as well: their scatter shows how far repeats differ on this device.
 """
 
 import functools
 import time
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 
-from evaluators.evaluator import EvaluationFailed, Evaluator, Infeasible, Progress, Refinable
+from evaluators.cache import refine_cached
+from evaluators.evaluator import (
+    Evaluation,
+    EvaluationFailed,
+    Evaluator,
+    Infeasible,
+    Progress,
+    Refinable,
+)
 from evaluators.scores import is_timed
 from hardware.processor_load import load_of_others
+from search_space.architecture import Architecture
 from studies.analysis.pareto_front import non_dominated
+from studies.owner import Owner, is_lost, this_process
 from studies.records import Trial
 from studies.search.complete_trials import CompleteTrials
-from studies.search.events import Listener, Remark, StageProgress, StageStarted, TrialRemeasured
+from studies.search.events import (
+    Listener,
+    Remark,
+    StageEnded,
+    StageProgress,
+    StageStarted,
+    TrialRemeasured,
+)
 from studies.spec.study_spec import StudySpec, asked_scores
 from studies.storage.store import Store
 
@@ -22,14 +40,16 @@ from studies.storage.store import Store
 _MOST_RUNS = 4
 # How long measuring again may take before the front is shown, in seconds.
 _FINAL_SECONDS = 90.0
-# If as many measurements in a row have left their times provisional, the machine is too busy.
+# The machine is too busy if this many consecutive measurements have left their times provisional.
 _VAIN_ATTEMPTS = 3
-_FIRST_CONTROL = 4  # ended candidates; the next ones follow when their number has doubled
+# A settled time is measured again after this many complete candidates, and each time their number
+# has doubled.
+_FIRST_CONTROL = 4
 
 
 def machine_is_quiet() -> bool:
     """Return whether other programs leave at least one core of this machine alone."""
-    return load_of_others(()) is None
+    return load_of_others() is None
 
 
 class Remeasurements:
@@ -60,6 +80,7 @@ class Remeasurements:
         self._is_quiet = is_quiet
         self._evaluators = [each for each in evaluators if isinstance(each, Refinable)]
         self._timed = {name for name in asked_scores(spec) if is_timed(name)}
+        self._owner = this_process()
         self._failed: set[str] = set()  # hashes of architectures
         # The number of runs by the id and the revision of a trial, because counting takes a query.
         self._counted: dict[tuple[int, int], int] = {}
@@ -133,7 +154,10 @@ class Remeasurements:
         )
 
     def _provisional(self, complete: Collection[Trial]) -> list[Trial]:
-        """Return the trials that are waiting: the least measured first, then the best."""
+        """Return the trials that are waiting: the least measured first, then the best.
+
+        Those that another process is likely to measure come last.
+        """
         references = self._store.trials(self._spec.name, "reference")
         waiting = [
             trial
@@ -143,20 +167,37 @@ class Remeasurements:
         names = [objective.name for objective in self._spec.objectives]
         points = [[trial.values[name] for name in names] for trial in waiting]
         best = {waiting[index].id for index in non_dominated(points)}
-        return sorted(waiting, key=lambda trial: (self._runs(trial), trial.id not in best))
+        others = self._of_other_processes(waiting)
+        return sorted(
+            waiting,
+            key=lambda trial: (trial.id in others, self._runs(trial), trial.id not in best),
+        )
 
     def _control(self, complete: Collection[Trial]) -> Trial | None:
-        """Return a settled trial to measure again, a few times in the course of a study."""
+        """Return a settled trial to measure again, if one is due; see `_FIRST_CONTROL`."""
         if len(complete) < self._next_control:
             return None
-        measured_once = (
+        settled = [
             trial
             for trial in complete
-            if trial.duplicate_of is None
-            and not trial.provisional(self._timed)
-            and self._runs(trial) == 1
-        )
-        return next(measured_once, None)
+            if trial.duplicate_of is None and not trial.provisional(self._timed)
+        ]
+        others = self._of_other_processes(settled)
+        settled.sort(key=lambda trial: trial.id in others)
+        return next((trial for trial in settled if self._runs(trial) == 1), None)
+
+    def _of_other_processes(self, trials: Collection[Trial]) -> set[int]:
+        """Return the ids of the trials that another living process has evaluated.
+
+        If every process measures its own trials first, two of them rarely measure the same one.
+        """
+        seen_at: dict[Owner, datetime] = {}
+        for trial in trials:
+            if trial.owner is not None and trial.owner != self._owner:
+                latest = seen_at.get(trial.owner, trial.seen_at)
+                seen_at[trial.owner] = max(latest, trial.seen_at)
+        alive = {owner for owner, latest in seen_at.items() if not is_lost(owner, latest)}
+        return {trial.id for trial in trials if trial.owner in alive}
 
     def _postpone_control(self) -> None:
         while self._next_control <= len(self._complete.read()):
@@ -178,28 +219,46 @@ class Remeasurements:
         return self._counted[key]
 
     def _measured(self, trial: Trial) -> list[Trial]:
+        """Measure a trial again; return it with its new scores, or nothing if that has failed."""
         assert trial.model is not None
         architecture = self._store.architecture(trial.model.hash)
-        evaluators = self._evaluators_of(trial)
-        if not evaluators:
-            return []
-        for evaluator in evaluators:
-            earlier = self._store.load_evaluation(evaluator.fingerprint, architecture)
-            assert earlier is not None, "the trial has this stage"
-            stage = evaluator.stage
-            self._listener(StageStarted(trial=trial, stage=stage))
-            report = functools.partial(self._report, trial, stage)
-            try:
-                evaluation = evaluator.refine(architecture, earlier, report)
-            except (EvaluationFailed, Infeasible):
+        refined = 0
+        for evaluator in self._evaluators_of(trial):
+            if not self._is_refined(evaluator, trial, architecture):
                 self._failed.add(trial.model.hash)
-                return []
-            self._store.replace_evaluation(evaluator.fingerprint, architecture, evaluation)
-            for remark in evaluation.remarks:
-                self._listener(Remark(text=remark))
+                break
+            refined += 1
+        if not refined:
+            return []
         (updated,) = self._store.trials(self._spec.name, trial.kind, numbers=[trial.number])
         self._listener(TrialRemeasured(trial=updated, earlier=trial.scores))
         return [updated]
+
+    def _is_refined(self, evaluator: Refinable, trial: Trial, architecture: Architecture) -> bool:
+        """Measure a trial again with one evaluator and store the result; return whether it could.
+
+        If another process measures the trial at the same time, the measurements of both are stored.
+        """
+        earlier = self._store.load_evaluation(evaluator.fingerprint, architecture)
+        assert earlier is not None, "the trial has this stage"
+        stage = evaluator.stage
+        self._listener(StageStarted(trial=trial, stage=stage))
+        report = functools.partial(self._report, trial, stage)
+        start = time.monotonic()
+        evaluation: Evaluation | None = None
+        remarks: tuple[str, ...]
+        try:
+            evaluation = refine_cached(evaluator, architecture, earlier, self._store, report)
+            remarks = evaluation.remarks
+        except (EvaluationFailed, Infeasible) as error:
+            remarks = (
+                f"measuring {trial.title} again failed ({error}); its earlier result is kept",
+            )
+        seconds = time.monotonic() - start
+        self._listener(StageEnded(trial=trial, stage=stage, evaluation=evaluation, seconds=seconds))
+        for remark in remarks:
+            self._listener(Remark(text=remark))
+        return evaluation is not None
 
     def _report(self, trial: Trial, stage: str, progress: Progress) -> None:
         self._listener(StageProgress(trial=trial, stage=stage, progress=progress))

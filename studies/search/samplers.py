@@ -9,7 +9,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.spec.study_spec import SamplerSettings
+from studies.spec.study_tables import SamplerSettings
 
 _FromSeed: TypeAlias = Callable[[int], BaseSampler]
 

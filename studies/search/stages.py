@@ -133,24 +133,28 @@ class Stages:
     def _evaluate(
         self, evaluator: Evaluator, trial: Trial, architecture: Architecture, report: Report
     ) -> Evaluation:
-        stage, finished = evaluator.stage, False
+        stage = evaluator.stage
         self._store.enter(trial, stage)
         self._listener(StageStarted(trial=trial, stage=stage))
+        evaluation: Evaluation | None = None
         start = time.perf_counter()
         try:
-            evaluation = evaluator.evaluate(architecture, report)
-            finished = True
-        finally:
-            seconds = time.perf_counter() - start
-            run = StageRun(stage=stage, fingerprint=evaluator.fingerprint, seconds=seconds)
-            self._store.leave(trial, run, finished=finished)
+            try:
+                evaluation = evaluator.evaluate(architecture, report)
+            finally:
+                seconds = time.perf_counter() - start
+                run = StageRun(stage=stage, fingerprint=evaluator.fingerprint, seconds=seconds)
+                self._store.leave(trial, run, finished=evaluation is not None)
+        except (EvaluationFailed, Infeasible, _Stopped):
+            self._listener(StageEnded(trial=trial, stage=stage, evaluation=None, seconds=seconds))
+            raise
         self._listener(StageEnded(trial=trial, stage=stage, evaluation=evaluation, seconds=seconds))
         for remark in evaluation.remarks:
             self._listener(Remark(text=remark))
         return evaluation
 
     def _ladder(self, scores: Mapping[str, Score]) -> "_Ladder | None":
-        """Return the rungs of the training; None unless all other objectives are known for sure."""
+        """Return the rungs of the training; None if another objective is unknown or provisional."""
         names = [objective.name for objective in self._spec.objectives]
         others = [name for name in names if name != LOSS]
         if LOSS not in names or not all(name in scores for name in others):
@@ -219,6 +223,15 @@ class InterruptibleRefinable(Interruptible):
         """
         with self._interrupts.immediate():
             return self._refinable.refine(architecture, earlier, self._uninterrupted(report))
+
+    def rescore(
+        self, architecture: Architecture, evaluation: Evaluation, report: Report
+    ) -> Evaluation:
+        """Compute scores with the wrapped evaluator; see `Refinable.rescore`.
+
+        This is quick, and Ctrl-C does not interrupt it: some measurements are not stored yet.
+        """
+        return self._refinable.rescore(architecture, evaluation, report)
 
 
 class _Stopped(Exception):

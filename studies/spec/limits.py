@@ -1,4 +1,4 @@
-"""The limits of a study: the maximum of each limited score, and whether a candidate keeps it.
+"""The limits of a study: the maximum of each limited score, and whether a candidate meets it.
 
 A candidate is refused only if it is certain that a score is above its limit. Where the confidence
 interval contains the limit, or the score is provisional, the candidate stays.
@@ -16,7 +16,7 @@ from studies.spec.study_spec import StudySpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """Whether a candidate keeps the limits, as far as its scores are known.
+    """Whether a candidate meets the limits, as far as its scores are known.
 
     Attributes:
         exceeded: The scores that are certainly above their limits, with the lowest value that each

@@ -14,10 +14,61 @@ import sqlalchemy as sa
 from evaluators.calibration import Calibration, CalibrationKey, ReferenceTiming, calibrate
 from hardware.measurement import Interval
 from studies.storage import changes
+from studies.storage.database import StorePart
 from studies.storage.schema import CALIBRATIONS, SCORES
 
-# A smaller change of the reference model's time, as a fraction, is stored but not told to the user.
-_WORTH_TELLING = 0.03
+# A smaller change of the reference model's time, as a fraction, is stored but not reported.
+_WORTH_REPORTING = 0.03
+
+
+class DatabaseCalibrations(StorePart):
+    """A `CalibrationStore` in the database."""
+
+    def calibration(self, key: CalibrationKey) -> Calibration | None:
+        """Return a calibration; see `CalibrationStore.calibration`."""
+        with self._database.read() as connection:
+            return read_calibration(connection, key)
+
+    def calibrations(self, fingerprints: Collection[str]) -> tuple[Calibration, ...]:
+        """Return the calibrations that evaluations under these fingerprints depend on."""
+        with self._database.read() as connection:
+            return read_calibrations(connection, fingerprints)
+
+    def add_timings(self, timings: Mapping[CalibrationKey, ReferenceTiming]) -> tuple[str, ...]:
+        """Add timings of a reference model; see `CalibrationStore.add_timings`."""
+        sentences = []
+        with self._database.write() as connection:
+            changes.lock_evaluations(connection)
+            for key, timing in timings.items():
+                earlier = read_calibration(connection, key)
+                if earlier is None:
+                    _insert(connection, calibrate(key, [timing]))
+                    continue
+                now = calibrate(key, (*earlier.timings, timing))
+                count = _update(connection, now, recompute=now.differs_noticeably(earlier))
+                if count and _is_worth_reporting(earlier, now):
+                    sentences.append(_sentence(earlier, now, count))
+        return tuple(sentences)
+
+    def add_repeat(self, key: CalibrationKey, variance: float) -> None:
+        """Learn from a repeat; see `CalibrationStore.add_repeat`."""
+        with self._database.write() as connection:
+            connection.execute(
+                CALIBRATIONS.update()
+                .where(_is(key))
+                .values(
+                    repeats=CALIBRATIONS.c.repeats + 1,
+                    variance=CALIBRATIONS.c.variance + variance,
+                )
+            )
+
+    def forget_timings(self, key: CalibrationKey) -> None:
+        """Forget all timings of a calibration but the latest, so that the next ones decide."""
+        with self._database.write() as connection:
+            changes.lock_evaluations(connection)
+            known = read_calibration(connection, key)
+            if known is not None:
+                _update(connection, calibrate(key, known.timings[-1:]), recompute=True)
 
 
 def read_calibration_keys(connection: sa.Connection) -> dict[int, CalibrationKey]:
@@ -57,44 +108,9 @@ def read_calibrations(
     return tuple(_calibration(row) for row in rows)
 
 
-def add_timings(
-    connection: sa.Connection, timings: Mapping[CalibrationKey, ReferenceTiming]
-) -> tuple[str, ...]:
-    """Add timings, and compute the times that depend on them again.
-
-    Returns:
-        What changed by so much that the user should know, as sentences.
-    """
-    changes.lock_evaluations(connection)
-    sentences = []
-    for key, timing in timings.items():
-        earlier = read_calibration(connection, key)
-        if earlier is None:
-            row = _row(calibrate(key, [timing])) | asdict(key) | {"repeats": 0, "variance": 0.0}
-            connection.execute(CALIBRATIONS.insert().values(row))
-            continue
-        now = calibrate(key, (*earlier.timings, timing))
-        count = _update(connection, now, recompute=now.differs_noticeably(earlier))
-        if count and _is_worth_telling(earlier, now):
-            sentences.append(_sentence(earlier, now, count))
-    return tuple(sentences)
-
-
-def add_repeat(connection: sa.Connection, key: CalibrationKey, variance: float) -> None:
-    """Learn from a repeat; see `CalibrationStore.add_repeat`."""
-    connection.execute(
-        CALIBRATIONS.update()
-        .where(_is(key))
-        .values(repeats=CALIBRATIONS.c.repeats + 1, variance=CALIBRATIONS.c.variance + variance)
-    )
-
-
-def forget_timings(connection: sa.Connection, key: CalibrationKey) -> None:
-    """Forget all timings but the latest, so that the next ones decide."""
-    changes.lock_evaluations(connection)
-    known = read_calibration(connection, key)
-    if known is not None:
-        _update(connection, calibrate(key, known.timings[-1:]), recompute=True)
+def _insert(connection: sa.Connection, calibration: Calibration) -> None:
+    row = _row(calibration) | asdict(calibration.key) | {"repeats": 0, "variance": 0.0}
+    connection.execute(CALIBRATIONS.insert().values(row))
 
 
 def _update(connection: sa.Connection, calibration: Calibration, *, recompute: bool) -> int:
@@ -143,8 +159,8 @@ def _recompute(connection: sa.Connection, calibration: Calibration) -> int:
     return len(rows)
 
 
-def _is_worth_telling(earlier: Calibration, now: Calibration) -> bool:
-    return abs(math.log(now.milliseconds / earlier.milliseconds)) > _WORTH_TELLING
+def _is_worth_reporting(earlier: Calibration, now: Calibration) -> bool:
+    return abs(math.log(now.milliseconds / earlier.milliseconds)) > _WORTH_REPORTING
 
 
 def _sentence(earlier: Calibration, now: Calibration, count: int) -> str:
@@ -152,7 +168,7 @@ def _sentence(earlier: Calibration, now: Calibration, count: int) -> str:
         interval = calibration.interval
         return f"{calibration.milliseconds:.4g} ms ({interval.low:.4g} to {interval.high:.4g})"
 
-    times = "1 time" if count == 1 else f"{count:,} times"
+    times = "1 stored time was" if count == 1 else f"{count:,} stored times were"
     return (
         f"the reference model takes {shown(now)} at {now.key.workload} instead of "
         f"{shown(earlier)}: {times} computed again from the measured ratios"

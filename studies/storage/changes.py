@@ -1,7 +1,7 @@
 """Changes of ended trials: new scores after another measurement, and outcomes judged again.
 
-Every function runs in the caller's transaction. Each change increases the trial's `revision`, by
-which readers that follow a study find it.
+Every function runs in the caller's transaction. Each change gives the trial a higher `revision`
+than any other, by which readers that follow a study find it.
 """
 
 import json
@@ -19,10 +19,15 @@ def exceeded_text(outcome: Outcome) -> str | None:
 
 
 def lock_evaluations(connection: sa.Connection) -> None:
-    """Let other transactions that call this wait until this one ends; with SQLite they always do.
+    """Make other transactions that call this wait until this one ends.
 
     Scores, calibrations and revisions are computed from what the database holds, so that two
-    transactions that change them at the same time would lose one of the changes.
+    transactions that change them at the same time would lose one of the changes. Revisions become
+    visible in ascending order, since the transaction that gives one locks first, and keeps the lock
+    until its commit. So does a transaction that ends a trial: otherwise, one that changes scores at
+    the same time could overlook that the trial has ended and must get a revision.
+
+    SQLite lets only one transaction write at a time.
     """
     connection.execute(sa.select(VERSION.c.version).with_for_update())
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from studies.owner import Owner, is_lost, this_process
 from studies.records import TRANSIENT_FAILURES, Trial, TrialKind
+from studies.storage.changes import lock_evaluations
 from studies.storage.schema import TRIALS
 from studies.storage.trials import read_trial, read_trials
 
@@ -166,10 +167,10 @@ def _release(connection: sa.Connection, trial: Trial) -> None:
 def _release_dead(connection: sa.Connection, study: int) -> None:
     """Interrupt the trials whose process died; fail those whose process died repeatedly."""
     running = (TRIALS.c.study == study) & (TRIALS.c.state == "running")
-    for trial in read_trials(connection, running):
-        assert trial.owner is not None
-        if not is_lost(trial.owner, trial.seen_at):
-            continue
+    dead = [trial for trial in read_trials(connection, running) if _is_dead(trial)]
+    if dead:
+        lock_evaluations(connection)
+    for trial in dead:
         row = TRIALS.c.id == trial.id
         died = TRIALS.update().where(row).values(deaths=TRIALS.c.deaths + 1)
         deaths = connection.scalar(died.returning(TRIALS.c.deaths))
@@ -188,6 +189,11 @@ def _release_dead(connection: sa.Connection, study: int) -> None:
                 ended_at=datetime.now(UTC),
             )
         )
+
+
+def _is_dead(trial: Trial) -> bool:
+    assert trial.owner is not None
+    return is_lost(trial.owner, trial.seen_at)
 
 
 def _columns(owner: Owner | None) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""Confirmation stages in the database: which process works on each, how it ended, and its results.
-
-Every function runs in the caller's transaction.
-"""
+"""Confirmation jobs in the database: which process works on each, how it ended, and its results."""
 
 from collections import defaultdict
 from datetime import UTC, datetime
@@ -12,25 +9,74 @@ from evaluators.evaluator import CurvePoint, FailureKind, Score
 from studies.owner import Owner, is_lost, this_process
 from studies.records import TRANSIENT_FAILURES, ConfirmationKey, ConfirmationRun
 from studies.storage.calibrations import read_calibration_keys
-from studies.storage.database import Database
-from studies.storage.evaluation_cache import SCORE_COLUMNS, read_curve, read_score
+from studies.storage.database import Database, StorePart
+from studies.storage.evaluation_rows import SCORE_COLUMNS, read_curve, read_score
 from studies.storage.schema import EVALUATIONS, REPEATS, SCORES, TRIALS
+from studies.storage.studies import study_id
 
 
-def claim(database: Database, connection: sa.Connection, key: ConfirmationKey) -> bool:
-    """Claim a confirmation job for this process.
+class DatabaseConfirmations(StorePart):
+    """The confirmation jobs of all studies in the database."""
 
-    A job that failed for a reason that the device may have caused is retried.
+    def confirmation_runs(self, study: str) -> tuple[ConfirmationRun, ...]:
+        """Return the confirmation runs of a study.
 
-    Args:
-        database: The database.
-        connection: An open transaction.
-        key: The job.
+        Returns:
+            The unfinished runs, followed by the others in the order in which they ended.
+        """
+        with self._database.read() as connection:
+            return _read_runs(connection, study_id(connection, study))
 
-    Returns:
-        Whether this process owns the job now. It does not if the job has ended or a living
-        process is working on it.
-    """
+    def claim_confirmation(self, key: ConfirmationKey) -> bool:
+        """Claim a confirmation job for this process.
+
+        A job that failed for a reason that the device may have caused is retried.
+
+        Returns:
+            Whether this process owns the job now. It does not if the job has ended or a living
+            process is working on it.
+        """
+        with self._database.write() as connection:
+            return _claim(self._database, connection, key)
+
+    def renew_confirmation(self, key: ConfirmationKey) -> None:
+        """Record that this process is alive and still works on the job."""
+        with self._database.write() as connection:
+            now = datetime.now(UTC)
+            connection.execute(REPEATS.update().where(_own(key)).values(seen_at=now))
+
+    def end_confirmation(
+        self,
+        key: ConfirmationKey,
+        *,
+        seconds: float,
+        failure: FailureKind | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """End a confirmation job of this process, unless another process has taken it over.
+
+        If it did not fail, its results are in the cache, under its fingerprint.
+
+        Args:
+            key: The job.
+            seconds: The time that it took.
+            failure: The kind of failure, if it failed.
+            reason: The reason for the failure, as a sentence.
+        """
+        with self._database.write() as connection:
+            now = datetime.now(UTC)
+            ended = {"seconds": seconds, "failure": failure, "reason": reason}
+            connection.execute(
+                REPEATS.update().where(_own(key)).values(seen_at=now, ended_at=now, **ended)
+            )
+
+    def release_confirmation(self, key: ConfirmationKey) -> None:
+        """Delete an unfinished job of this process, so that it can be claimed again."""
+        with self._database.write() as connection:
+            connection.execute(REPEATS.delete().where(_own(key)))
+
+
+def _claim(database: Database, connection: sa.Connection, key: ConfirmationKey) -> bool:
     if database.insert_new(
         connection,
         REPEATS,
@@ -45,7 +91,7 @@ def claim(database: Database, connection: sa.Connection, key: ConfirmationKey) -
         return True
     row = connection.execute(sa.select(REPEATS).where(_is_job(key)).with_for_update()).one_or_none()
     if row is None:  # its owner released it at this moment
-        return claim(database, connection, key)
+        return _claim(database, connection, key)
     if row.ended_at is None:
         free = is_lost(_owner(row), row.seen_at)
     else:
@@ -58,51 +104,7 @@ def claim(database: Database, connection: sa.Connection, key: ConfirmationKey) -
     return free
 
 
-def renew(connection: sa.Connection, key: ConfirmationKey) -> None:
-    """Record that this process is alive and still works on the job."""
-    connection.execute(REPEATS.update().where(_own(key)).values(seen_at=datetime.now(UTC)))
-
-
-def end(
-    connection: sa.Connection,
-    key: ConfirmationKey,
-    *,
-    seconds: float,
-    failure: FailureKind | None = None,
-    reason: str | None = None,
-) -> None:
-    """End a job of this process; nothing changes if another process has taken it over.
-
-    Args:
-        connection: An open transaction.
-        key: The job.
-        seconds: The time that it took.
-        failure: The kind of failure, if it failed.
-        reason: The reason for the failure, as a sentence.
-    """
-    now = datetime.now(UTC)
-    connection.execute(
-        REPEATS.update()
-        .where(_own(key))
-        .values(seconds=seconds, failure=failure, reason=reason, seen_at=now, ended_at=now)
-    )
-
-
-def release(connection: sa.Connection, key: ConfirmationKey) -> None:
-    """Delete an unfinished job of this process, so that it can be claimed again."""
-    connection.execute(REPEATS.delete().where(_own(key)))
-
-
-def read_confirmation_runs(connection: sa.Connection, study: int) -> tuple[ConfirmationRun, ...]:
-    """Read the confirmation runs of a study.
-
-    Args:
-        connection: An open transaction.
-        study: The id of the study.
-
-    Returns:
-        The unfinished runs, followed by the others in the order in which they ended.
-    """
+def _read_runs(connection: sa.Connection, study: int) -> tuple[ConfirmationRun, ...]:
     of_study = sa.select(TRIALS.c.id).where(TRIALS.c.study == study)
     rows = connection.execute(
         sa.select(REPEATS, TRIALS.c.number, TRIALS.c.architecture)

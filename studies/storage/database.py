@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from studies.storage import schema
+from studies.storage import migrations
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -120,6 +120,13 @@ class Database:
             raise _refusal(self.url, why) from None
 
 
+class StorePart:
+    """Methods of a `Store` that belong together; each is one transaction of its database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+
 def open_database(url: str, *, create: bool) -> Database:
     """Open a database for reading and writing, and bring its tables up to date.
 
@@ -141,7 +148,7 @@ def open_database(url: str, *, create: bool) -> Database:
         with engine.begin() as connection:
             if not _is_sqlite(parsed):
                 _lock_creation(connection)
-            schema.prepare(connection, create=create)
+            migrations.prepare(connection, create=create)
         if _is_sqlite(parsed):
             _set_write_ahead(engine)
     except BaseException as error:
@@ -171,11 +178,11 @@ def open_to_read(url: str) -> Database:
     database = Database(url=parsed, engine=_reading_engine(parsed))
     try:
         with database.read() as connection:
-            schema.check(connection)
+            migrations.check(connection)
     except BaseException as error:
         database.close()
         if isinstance(error, ValueError):
-            kind = schema.NotBegun if isinstance(error, schema.NotBegun) else ValueError
+            kind = migrations.NotBegun if isinstance(error, migrations.NotBegun) else ValueError
             raise _refusal(parsed, str(error), kind) from None
         if isinstance(error, sa.exc.DBAPIError):
             raise _refusal(parsed, _why(error)) from None
@@ -223,15 +230,18 @@ def _check_file(url: sa.URL, *, create: bool) -> None:
         if not path.exists():
             if create:
                 return
-            why = "does not exist; `nas run FILE` creates it"
-            raise _refusal(url, why, schema.NotBegun)
+            where = "" if path.is_absolute() else f" in '{path.absolute().parent}'"
+            why = f"does not exist{where}; `nas run FILE` creates it"
+            raise _refusal(url, why, migrations.NotBegun)
     except OSError as error:
         raise _refusal(url, f"cannot be opened: {(error.strerror or '').lower()}") from None
 
 
 def _engine(url: sa.URL) -> sa.Engine:
     if not _is_sqlite(url):
-        return sa.create_engine(url, pool_pre_ping=True)
+        # What is read after a lock was obtained must be what its last holder has written, whatever
+        # the default of the server is.
+        return sa.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED")
     engine = sa.create_engine(url, creator=lambda: _connect_sqlite(url, isolation_level=None))
 
     @sa.event.listens_for(engine, "begin")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from hardware.measurement import running_ns, warm
 from studies.records import Evidence, ReferenceTime
-from studies.storage.evaluation_cache import read_environment
+from studies.storage.evaluation_rows import read_environment
 from studies.storage.schema import ENVIRONMENTS, EVALUATIONS, MEASUREMENTS, STAGES, TRIALS
 from studies.storage.trials import of_stages
 

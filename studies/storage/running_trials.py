@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from evaluators.evaluator import Progress
 from search_space.architecture import Architecture
 from studies.records import Outcome, StageRun, Trial
-from studies.storage.changes import exceeded_text
+from studies.storage.changes import exceeded_text, lock_evaluations
 from studies.storage.claims import update_trial
 from studies.storage.database import Database
-from studies.storage.evaluation_cache import curve_text, save_architecture
+from studies.storage.evaluation_rows import curve_text, save_architecture
 from studies.storage.schema import STAGES
 from studies.storage.studies import add_rejections
 from studies.storage.trials import read_trial
@@ -104,6 +104,7 @@ def end(
     Returns:
         The updated trial.
     """
+    lock_evaluations(connection)
     update_trial(
         connection,
         trial,

@@ -11,7 +11,7 @@ from evaluators.evaluator import CurvePoint, Progress, Score
 from studies.owner import Owner
 from studies.records import ModelSummary, Outcome, ScoredPoint, StageRun, Trial
 from studies.storage.calibrations import read_calibration_keys
-from studies.storage.evaluation_cache import SCORE_COLUMNS, read_curve, read_score
+from studies.storage.evaluation_rows import SCORE_COLUMNS, read_curve, read_score
 from studies.storage.schema import ARCHITECTURES, EVALUATIONS, SCORES, STAGES, STUDIES, TRIALS
 
 

@@ -26,7 +26,8 @@ from search_space.space.space_definition import Space
 from studies.records import Trial
 from studies.search.events import Listener, ignore
 from studies.search.loop import run_study
-from studies.spec.study_spec import Objective, ProxySettings, SamplerSettings, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import Objective, ProxySettings, SamplerSettings
 from studies.storage.store import Store
 
 TOKEN_BUDGET = 40_000
@@ -135,6 +136,11 @@ class RefinableFake(FakeEvaluator):
         report(Progress(done=0.0, text="measuring again"))
         self.before_refining(architecture)
         return self._measured(architecture, earlier.measurements)
+
+    def rescore(
+        self, architecture: Architecture, evaluation: Evaluation, report: Report
+    ) -> Evaluation:
+        return replace(evaluation, scores=(self._score(evaluation.measurements),))
 
     @property
     def key(self) -> CalibrationKey:

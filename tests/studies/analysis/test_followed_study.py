@@ -10,7 +10,8 @@ from search_space.preset_models import preset
 from studies.analysis.followed_study import FollowedStudy
 from studies.records import Outcome
 from studies.search.loop import run_study
-from studies.spec.study_spec import Objective, to_json
+from studies.spec.study_spec import to_json
+from studies.spec.study_tables import Objective
 from studies.storage.store import Store
 from tests.studies.fakes import (
     all_stages,

@@ -7,15 +7,16 @@ import pytest
 
 from evaluators.evaluator import Evaluation, Score
 from search_space.architecture import Architecture, Layer, ShortConv
-from studies.analysis import summaries
-from studies.analysis.summaries import Axis
+from studies.analysis import study_front
+from studies.analysis.study_front import Axis
 from studies.confirmation.confirmation_results import (
     candidates_to_confirm,
     evaluate_confirmation,
     read_confirmation,
 )
 from studies.records import ConfirmationKey, Outcome, StageRun, Trial
-from studies.spec.study_spec import Objective, to_json
+from studies.spec.study_spec import to_json
+from studies.spec.study_tables import Objective
 from studies.storage.store import Store
 from tests.studies.fakes import small_spec
 
@@ -55,8 +56,8 @@ class Written:
         self.store.end_confirmation(job, seconds=1.0, failure="diverged", reason="loss nan")
 
     @property
-    def front(self) -> summaries.Front:
-        return summaries.front(self.store, "small")
+    def front(self) -> study_front.Front:
+        return study_front.front(self.store, "small")
 
     def _confirm(
         self,
@@ -262,6 +263,6 @@ def test_the_task_comes_from_the_long_trainings_with_seed_noise(
     assert task_score.value == 0.98
     # There are 6 scores of 1.9 or 2.1, from which 4 effects are removed.
     sd = (6 * 0.1**2 * (8 / 9) / 2) ** 0.5
-    assert task_score.high == pytest.approx(0.98 + 1.959964 * sd)
+    assert task_score.high == pytest.approx(0.98 + 1.96 * sd)
     assert last.probability is not None
     assert 0.2 < last.probability < 0.6

@@ -314,4 +314,4 @@ def test_a_changed_time_of_the_reference_is_reported(store: Store) -> None:
     latency.before_refining = slow_down
     (ended,) = remeasure(store, latency)
     (remark,) = ended.remarks
-    assert "1 time computed again" in remark
+    assert "1 stored time was computed again" in remark

@@ -11,6 +11,7 @@ from studies.search.complete_trials import CompleteTrials
 from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 from tests.studies.fakes import run_with_fakes
+from tests.studies.storage.timed_trials import replace_stored
 
 _REFUSAL = Outcome(state="infeasible", stage="latency", reason="too slow")
 
@@ -29,7 +30,7 @@ def _measure_again(store: Store, trial: Trial) -> None:
     assert trial.model is not None
     score = Score(name="decode", value=99.0, unit="ms")
     evaluation = Evaluation(scores=(score,), seconds=1.0)
-    store.replace_evaluation("fake-latency", store.architecture(trial.model.hash), evaluation)
+    replace_stored(store, "fake-latency", store.architecture(trial.model.hash), evaluation)
 
 
 @pytest.mark.parametrize("change", [_refuse, _refuse_and_reopen, _measure_again])

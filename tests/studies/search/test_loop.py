@@ -24,7 +24,8 @@ from studies.search.events import (
     TrialStarted,
 )
 from studies.search.loop import run_study
-from studies.spec.study_spec import Constraint, SamplerSettings, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import Constraint, SamplerSettings
 from studies.storage.store import Store
 from tests.studies import fakes
 from tests.studies.fakes import Stages, all_stages, run_with_fakes, small_spec, unlucky

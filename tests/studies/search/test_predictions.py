@@ -19,10 +19,12 @@ from search_space.preset_models import preset
 from studies.records import Trial
 from studies.search.events import Event, TrialEnded, ignore
 from studies.search.loop import run_study
-from studies.spec.study_spec import Constraint, Objective, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import Constraint, Objective
 from studies.storage.store import Store
 from tests.studies import fakes
 from tests.studies.fakes import RefinableFake, busy_at_first, small_spec, static, training
+from tests.studies.storage.timed_trials import replace_stored
 
 TRIALS = 60
 _NOTHING = Evaluation(scores=(), seconds=0.0)
@@ -294,7 +296,7 @@ class TestProvisionalTimes:
                 earlier = store.load_evaluation(latency.fingerprint, architecture)
                 assert earlier is not None
                 settled = latency.refine(architecture, earlier, lambda progress: None)
-                store.replace_evaluation(latency.fingerprint, architecture, settled)
+                replace_stored(store, latency.fingerprint, architecture, settled)
 
         trials = run(limited(sqlite_url), store, latency, listener=_after(39, settle))
         assert unmeasured(trials)

@@ -17,7 +17,8 @@ from studies.records import Trial
 from studies.search.events import Event, TrialStarted
 from studies.search.loop import run_study
 from studies.search.proposals import Proposals
-from studies.spec.study_spec import Constraint, Objective, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import Constraint, Objective
 from studies.storage.store import Store
 from tests.studies.fakes import all_stages, small_spec, unlucky
 

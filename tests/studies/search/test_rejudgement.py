@@ -14,14 +14,8 @@ from studies.records import Outcome, Trial
 from studies.search.events import Event, Remark, TrialEnded
 from studies.search.loop import run_study
 from studies.search.rejudgement import Rejudgement, rejudge
-from studies.spec.study_spec import (
-    Constraint,
-    Objective,
-    SamplerSettings,
-    StudySpec,
-    from_json,
-    to_json,
-)
+from studies.spec.study_spec import StudySpec, from_json, to_json
+from studies.spec.study_tables import Constraint, Objective, SamplerSettings
 from studies.storage.store import Store
 from tests.studies.fakes import Stages, all_stages, run_with_fakes, small_spec, unlucky
 
@@ -82,7 +76,7 @@ class TestHigherLimit:
         assert len(store.trials(spec.name)) == 17
         (text,) = [event.text for event in events if isinstance(event, Remark)]
         resumed = len([event for event in events if isinstance(event, TrialEnded)]) - 1
-        assert text.startswith(f"{resumed} candidates that were refused keep the limits now")
+        assert text.startswith(f"{resumed} candidates that were refused meet the limits now")
 
     def test_no_limit_at_all_resumes_every_refused_candidate(
         self, sqlite_url: str, store: Store
@@ -338,13 +332,13 @@ class TestTwoProcesses:
     ("reopened", "refused", "expected"),
     [
         (0, 0, ""),
-        (1, 0, "1 candidate that was refused keeps the limits now and is resumed"),
-        (3, 0, "3 candidates that were refused keep the limits now and are resumed"),
+        (1, 0, "1 candidate that was refused meets the limits now and is resumed"),
+        (3, 0, "3 candidates that were refused meet the limits now and are resumed"),
         (0, 1, "1 candidate exceeds the limits now"),
         (
             1,
             2,
-            "1 candidate that was refused keeps the limits now and is resumed; "
+            "1 candidate that was refused meets the limits now and is resumed; "
             "2 candidates exceed the limits now",
         ),
     ],

@@ -3,7 +3,7 @@
 import itertools
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TypeVar
@@ -12,10 +12,13 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from evaluators.evaluator import EvaluationFailed, Infeasible
+from evaluators.cache import refine_cached
+from evaluators.evaluator import EvaluationFailed, Infeasible, Score
+from hardware.measurement import Measurement
 from search_space.architecture import Architecture, architecture_hash
 from search_space.preset_models import preset
-from studies.analysis import summaries
+from studies.analysis import study_front
+from studies.owner import this_process
 from studies.records import Trial
 from studies.search import remeasurement
 from studies.search.events import (
@@ -28,7 +31,8 @@ from studies.search.events import (
     ignore,
 )
 from studies.search.loop import run_study
-from studies.spec.study_spec import Objective, SamplerSettings, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import Objective, SamplerSettings
 from studies.storage.store import Store
 from tests.studies.fakes import (
     RefinableFake,
@@ -119,6 +123,19 @@ def told(store: Store) -> list[FrozenTrial]:
 
 def first_half(architecture: Architecture) -> bool:
     return unlucky(architecture, 0.5)
+
+
+class Deeper(RefinableFake):
+    """A device on which another workload is timed."""
+
+    stage = "deeper"
+    score_names = ("decode@4096",)
+
+    def __init__(self) -> None:
+        super().__init__(stage=self.stage, score_names=self.score_names)
+
+    def _score(self, runs: Sequence[Measurement]) -> Score:
+        return replace(super()._score(runs), name="decode@4096")
 
 
 class Clock:
@@ -382,7 +399,7 @@ class TestConsequences:
             if true_ms(store, trials[number]) > 2.5 * 1.1
         } == {"infeasible"}
         texts = [event.text for event in of_type(events, Remark)]
-        assert any("refused keep the limits now" in text for text in texts)
+        assert any("refused meet the limits now" in text for text in texts)
         assert max(Counter(device.asked).values()) == 1
 
     def test_a_candidate_is_refused_when_the_reference_model_turns_out_to_be_slower(
@@ -423,6 +440,74 @@ class TestConsequences:
         assert all(is_settled(store, trial) for trial in store.trials("small"))
 
 
+class TestTwoProcesses:
+    """Another process runs the same study on the same device."""
+
+    def test_the_measurements_of_both_are_kept(
+        self, spec: StudySpec, store: Store, sqlite_url: str
+    ) -> None:
+        """Both measure the same trial again. The first time was provisional, and does not count."""
+        device = busy_at_first(factor=1.5)
+        neighbour = RefinableFake(factor=lambda architecture, runs: 1.2)
+
+        def measure_elsewhere(architecture: Architecture) -> None:
+            with Store.open(sqlite_url) as other:
+                earlier = other.load_evaluation(device.fingerprint, architecture)
+                assert earlier is not None
+                refine_cached(neighbour, architecture, earlier, other, lambda _: None)
+
+        device.before_refining = measure_elsewhere
+        events = run(spec, store, device, trials=1)
+        (trial,) = store.trials("small")
+        true = true_ms(store, trial)
+        runs = store.evaluations(trial)["latency"].measurements
+        times = [run.samples_ns[0] / 1e6 / true for run in runs]
+        assert times == pytest.approx([1.5, 1.2, 1.0], rel=1e-5)
+        # The median of the two settled times.
+        assert trial.values["decode"] == pytest.approx(1.1 * true, rel=1e-5)
+        (event,) = of_type(events, TrialRemeasured)
+        assert event.trial == trial
+
+    @pytest.mark.parametrize("is_alive", [True, False])
+    def test_each_measures_its_own_trials_first(
+        self, spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch, is_alive: bool
+    ) -> None:
+        """A process that has died measures none, so that its trials are like any other."""
+        with monkeypatch.context() as patch:
+            neighbour = replace(this_process(), started="another time")
+            patch.setattr("studies.storage.claims.this_process", lambda: neighbour)
+            patch.setattr("studies.storage.claims.is_lost", lambda *_: False)
+            patch.setattr(remeasurement, "_FINAL_SECONDS", 0.0)
+            run(spec, store, busy_at_first(), is_quiet=False, trials=3)
+        monkeypatch.setattr(
+            remeasurement, "is_lost", lambda owner, seen_at: owner == neighbour and not is_alive
+        )
+        device = RefinableFake(is_busy=lambda architecture, runs: runs < 2)
+        monkeypatch.setattr(remeasurement, "_VAIN_ATTEMPTS", 100)
+        run(spec, store, device, is_quiet=False, trials=6)
+        theirs = {trial.model.hash for trial in store.trials("small")[:3] if trial.model}
+        assert len(device.refined) == 12
+        if is_alive:
+            assert not theirs & set(device.refined[:6])
+            assert theirs == set(device.refined[6:])
+        else:
+            assert theirs < set(device.refined[:6])
+
+    def test_a_control_is_one_of_its_own_trials(
+        self, spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            neighbour = replace(this_process(), started="another time")
+            patch.setattr("studies.storage.claims.this_process", lambda: neighbour)
+            patch.setattr("studies.storage.claims.is_lost", lambda *_: False)
+            run(spec, store, RefinableFake(), trials=3)
+        monkeypatch.setattr(remeasurement, "is_lost", lambda owner, seen_at: False)
+        run(spec, store, device := RefinableFake(), trials=4)
+        own = store.trials("small")[3].model
+        assert own is not None
+        assert device.refined == [own.hash]
+
+
 @pytest.mark.parametrize(
     "error", [EvaluationFailed("device lost", "gone"), Infeasible("it has no such layers")]
 )
@@ -443,11 +528,40 @@ class TestFailures:
             (measurement,) = store.evaluations(trial)["latency"].measurements
             assert measurement.samples_ns[0] == pytest.approx(1.5e6 * true_ms(store, trial))
         assert of_type(events, TrialRemeasured) == []
+        assert [event.text for event in of_type(events, Remark)] == [
+            f"measuring trial {number} again failed ({error}); its earlier result is kept"
+            for number in range(spec.trials)
+        ]
         # Each is tried once per run, and the next run tries again.
         assert len(device.refined) == len(set(device.refined)) == spec.trials
         device.before_refining = lambda architecture: None
         run(spec, store, device)
         assert all(is_settled(store, trial) for trial in store.trials("small"))
+
+    def test_what_another_evaluator_has_measured_before_counts(
+        self, spec: StudySpec, store: Store, error: Exception
+    ) -> None:
+        device, deeper = busy_at_first(), Deeper()
+
+        def fail(architecture: Architecture) -> None:
+            raise error
+
+        deeper.before_refining = fail
+        events: list[Event] = []
+        run_study(
+            spec,
+            evaluators=(static(), device, deeper, training()),
+            store=store,
+            listener=events.append,
+            trials=1,
+            is_quiet=lambda: True,
+        )
+        (trial,) = store.trials("small")
+        assert is_settled(store, trial)
+        (event,) = of_type(events, TrialRemeasured)
+        assert event.trial == trial
+        assert len(of_type(events, Remark)) == 1
+        assert [len(each) for each in (device.refined, deeper.refined)] == [1, 1]
 
     def test_a_device_that_is_lost_ends_the_attempts(
         self, spec: StudySpec, store: Store, error: Exception
@@ -637,7 +751,7 @@ class TestRenewal:
         """They are too short, so that their candidates dominate most others."""
         spec = spec.model_copy(update={"trials": 16})
         run(spec, store, busy_at_first(first_half, factor=0.1), is_quiet=False)
-        front = summaries.front(store, "small").members
+        front = study_front.front(store, "small").members
         run(spec, store, device := busy_at_first(factor=0.1), is_quiet=False, remeasure=True)
         assert set(device.refined) == {trial.model.hash for trial in front if trial.model}
         assert any(is_settled(store, trial) for trial in front)

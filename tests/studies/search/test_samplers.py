@@ -10,7 +10,7 @@ from search_space.space.encoding import draw, encode
 from search_space.space.rules import Rules
 from search_space.space.space_definition import Space
 from studies.search.samplers import make_sampler
-from studies.spec.study_spec import SamplerKind, SamplerSettings
+from studies.spec.study_tables import SamplerKind, SamplerSettings
 
 SPACE = Space(
     depth=(4, 6, 8),

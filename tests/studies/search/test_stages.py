@@ -9,10 +9,11 @@ import pytest
 
 from evaluators.evaluator import Evaluation, Infeasible, Report, Score
 from search_space.architecture import Architecture
-from studies.analysis import summaries
+from studies.analysis import study_front
 from studies.records import Trial
 from studies.search.events import Event, TrialEnded
-from studies.spec.study_spec import Constraint, Objective, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import Constraint, Objective
 from studies.storage.store import Store
 from tests.studies import fakes
 from tests.studies.fakes import (
@@ -24,6 +25,7 @@ from tests.studies.fakes import (
     training,
     unlucky,
 )
+from tests.studies.storage.timed_trials import replace_stored
 
 
 class TestLimits:
@@ -119,7 +121,7 @@ class TestRungs:
         fronts = []
         for changes in ({"name": "with"}, {"name": "without", "proxy": proxy}):
             run_with_fakes(spec.model_copy(update={"trials": 24, **changes}), store)
-            members = summaries.front(store, str(changes["name"])).members
+            members = study_front.front(store, str(changes["name"])).members
             fronts.append([trial.number for trial in members])
         assert fronts[0] == fronts[1]
 
@@ -181,7 +183,7 @@ class TestRungs:
                     assert trial.model is not None
                     architecture = store.architecture(trial.model.hash)
                     evaluation = slow(architecture, lambda progress: None)
-                    store.replace_evaluation("fake-latency", architecture, evaluation)
+                    replace_stored(store, "fake-latency", architecture, evaluation)
                 previous[:] = [event.trial]
 
         objectives = (Objective(name="loss"), Objective(name="decode"))

@@ -6,7 +6,8 @@ import pytest
 
 from search_space.space.rules import Rules
 from studies.spec.difference import difference
-from studies.spec.study_spec import Constraint, Objective, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import Constraint, Objective
 from tests.studies.fakes import small_spec
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from evaluators.calibration import WIDEST_SETTLED, CalibrationKey
 from evaluators.evaluator import CalibratedRatio, Score
 from studies.spec.limits import excesses, judge, limits
-from studies.spec.study_spec import Constraint, Objective, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import Constraint, Objective
 from tests.studies.fakes import small_spec
 
 _KEY = CalibrationKey(device="board", reference="ab", workload="tg64@1024")

@@ -9,7 +9,8 @@ from search_space.preset_models import PRESETS
 from search_space.space.rules import Rules
 from studies.spec.reference_models import paired_reference, with_reference, with_stored_reference
 from studies.spec.study_file import read_spec
-from studies.spec.study_spec import DeviceSettings, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import DeviceSettings
 from tests.studies.fakes import small_spec
 
 

@@ -11,14 +11,8 @@ from search_space.space.encoding import RandomSuggester, draw, encode
 from search_space.space.space_definition import Rules, Space, broken_rule
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_file import read_spec, shipped_studies, spec_text
-from studies.spec.study_spec import (
-    DeviceSettings,
-    ProxySettings,
-    SamplerSettings,
-    StudySpec,
-    Target,
-    check_machine,
-)
+from studies.spec.study_spec import StudySpec, check_machine
+from studies.spec.study_tables import DeviceSettings, ProxySettings, SamplerSettings, Target
 
 
 @pytest.mark.parametrize("name", shipped_studies())

@@ -10,14 +10,8 @@ from search_space.architecture import MIXERS
 from search_space.space.matching import Matched
 from search_space.strict import parse_strict
 from studies.spec.difference import difference
-from studies.spec.study_spec import (
-    SamplerSettings,
-    StudySpec,
-    asked_scores,
-    check_machine,
-    from_json,
-    to_json,
-)
+from studies.spec.study_spec import StudySpec, asked_scores, check_machine, from_json, to_json
+from studies.spec.study_tables import SamplerSettings
 
 TEXT = """
 name = "small"

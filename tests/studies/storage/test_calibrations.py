@@ -1,9 +1,7 @@
 """Calibrations in the database, and the stored times that follow them."""
 
 import math
-import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -18,7 +16,8 @@ from tests.evaluators.calibration_conformance import (
     CalibrationStoreConformance,
     timing,
 )
-from tests.studies.storage.timed_trials import ARCHITECTURES, ended, reread, timed
+from tests.studies.storage.concurrency import at_once
+from tests.studies.storage.timed_trials import ARCHITECTURES, ended, replace_stored, reread, timed
 
 ONE, OTHER, THIRD, FOURTH = ARCHITECTURES
 # Timings of the same reference model: on a machine that is busy and known to be, and on a quiet
@@ -137,8 +136,8 @@ class TestStoredTimes:
         mean = 10.0 * 2.6 ** (weights[0] / sum(weights))
         assert sentence.startswith(f"the reference model takes {mean:.4g} ms (")
         assert sentence.endswith(
-            f") at tg64@512 instead of 26 ms ({26 / reach:.4g} to {26 * reach:.4g}): 3 times "
-            "computed again from the measured ratios"
+            f") at tg64@512 instead of 26 ms ({26 / reach:.4g} to {26 * reach:.4g}): 3 stored "
+            "times were computed again from the measured ratios"
         )
 
     def test_small_changes_wait_until_they_add_up(self, store: Store) -> None:
@@ -148,7 +147,7 @@ class TestStoredTimes:
         trial = ended(store, ONE, {"latency": timed(before, 0.5)})
         slightly_slower = timing(10.3, 0.005)
         for count in range(1, 100):
-            assert store.add_timings({DECODE: slightly_slower}) == ()  # not worth telling
+            assert store.add_timings({DECODE: slightly_slower}) == ()  # not worth reporting
             now = calibration_of(store)
             assert len(now.timings) == min(100, 60 + count)
             if reread(store, trial) != trial:
@@ -169,7 +168,7 @@ class TestStoredTimes:
         store.add_timings({DECODE: QUIET})
         store.save_evaluation("latency", ONE, late)
         assert loaded(store, ONE).scores == expected(store, late.scores)
-        store.replace_evaluation("latency", ONE, later)
+        replace_stored(store, "latency", ONE, later)
         assert loaded(store, ONE).scores == expected(store, later.scores) != later.scores
 
     def test_the_calibrations_that_evaluations_depend_on(
@@ -233,7 +232,7 @@ class TestConcurrency:
                 other.add_timings({DECODE: timing(10.0 + 3 * number + worker, 0.005)})
                 evaluation = timed(calibration_of(other), 0.5 + number)
                 other.save_evaluation("latency", architecture, evaluation)
-                other.replace_evaluation("latency", architecture, evaluation)
+                replace_stored(other, "latency", architecture, evaluation)
 
         at_once(url, work)
         for number, architecture in enumerate(ARCHITECTURES):
@@ -241,16 +240,3 @@ class TestConcurrency:
             assert scores == expected(store, scores)
             assert scores[0].measured is not None
             assert scores[0].measured.ratio == 0.5 + number
-
-
-def at_once(url: str, work: Callable[[Store, int], None]) -> None:
-    """Run work in two threads, each with a store of its own, from the same moment on."""
-    barrier = threading.Barrier(2)
-
-    def run(worker: int) -> None:
-        with Store.open(url) as other:
-            barrier.wait()
-            work(other, worker)
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(run, range(2)))

@@ -12,7 +12,14 @@ from studies.records import Outcome, StageRun, Trial
 from studies.storage.store import Store
 from tests.evaluators.calibration_conformance import DECODE, timing
 from tests.studies.fakes import ENVIRONMENT
-from tests.studies.storage.timed_trials import ARCHITECTURES, COMPLETE, ended, reread, timed
+from tests.studies.storage.timed_trials import (
+    ARCHITECTURES,
+    COMPLETE,
+    ended,
+    replace_stored,
+    reread,
+    timed,
+)
 
 ONE, OTHER, THIRD, _ = ARCHITECTURES
 REFUSED = Outcome(
@@ -71,7 +78,7 @@ class TestReplacement:
         )
         fewer = replace(refined, seconds=5.0, scores=refined.scores[:1], measurements=(PROMPT,))
         for later in (refined, fewer):
-            store.replace_evaluation("latency", ONE, later)
+            replace_stored(store, "latency", ONE, later)
             assert store.load_evaluation("latency", ONE) == later
         assert store.load_evaluation("latency", OTHER) == other
         assert store.load_evaluation("again latency", ONE) == first
@@ -85,7 +92,7 @@ class TestReplacement:
         ended(store, OTHER, evaluations)
         ended(store, THIRD, {"costs": simple(1.0)})
         revisions = store.revision("ours"), store.revision("theirs")
-        store.replace_evaluation("latency", ONE, simple(2.5))
+        replace_stored(store, "latency", ONE, simple(2.5))
         assert changed(store, revisions[0]) == {ours.id, duplicate.id}
         assert changed(store, revisions[1], "theirs") == {theirs.id}
         for trial in (ours, duplicate, theirs):
@@ -94,7 +101,7 @@ class TestReplacement:
     def test_every_run_of_the_model_counts_but_none_of_the_reference(self, store: Store) -> None:
         trial = ended(store, ONE, {"costs": simple(1.0), "latency": simple(2.0, PAIRED, PROMPT)})
         assert store.runs(trial, "latency") == 1
-        store.replace_evaluation("latency", ONE, simple(2.0, PAIRED, PROMPT, PAIRED))
+        replace_stored(store, "latency", ONE, simple(2.0, PAIRED, PROMPT, PAIRED))
         assert store.runs(trial, "latency") == 2
         assert store.runs(trial, "costs") == 0
         assert store.runs(trial, "never") == 0
@@ -107,11 +114,11 @@ class TestRevision:
         assert store.revision("ours") == 0
         seen = [0]
         for change in (
-            lambda: store.replace_evaluation("latency", ONE, simple(2.5)),
-            lambda: store.replace_evaluation("latency", OTHER, simple(3.5)),
+            lambda: replace_stored(store, "latency", ONE, simple(2.5)),
+            lambda: replace_stored(store, "latency", OTHER, simple(3.5)),
             lambda: store.refuse(reread(store, first), REFUSED),
             lambda: store.reopen(reread(store, first)),
-            lambda: store.replace_evaluation("latency", OTHER, simple(3.6)),
+            lambda: replace_stored(store, "latency", OTHER, simple(3.6)),
         ):
             change()
             seen.append(store.revision("ours"))
@@ -139,7 +146,7 @@ class TestRevision:
         trial = store.begin(claimed, ONE)
         run = StageRun(stage="latency", fingerprint="latency", seconds=1.0)
         store.leave(trial, run, finished=True)
-        store.replace_evaluation("latency", ONE, simple(2.5))
+        replace_stored(store, "latency", ONE, simple(2.5))
         assert reread(store, trial).values == {"decode": 2.5}
         assert store.revision("ours") == 0
 
@@ -219,7 +226,7 @@ class TestJudgedAgain:
         self, store: Store, trials: tuple[Trial, ...]
     ) -> None:
         first, duplicate, other, _ = trials
-        store.replace_evaluation("latency", ONE, simple(4.0))
+        replace_stored(store, "latency", ONE, simple(4.0))
         assert not store.refuse(first, REFUSED)
         current = reread(store, first)
         assert current.state == "complete"
@@ -240,28 +247,22 @@ class TestJudgedAgain:
         assert trial.outcome == REFUSED
 
 
-class TestProvisionalTrials:
-    def test_they_are_the_complete_ones_with_an_unreliable_score_that_counts(
+class TestProvisionalScores:
+    def test_a_trial_and_a_point_name_them_until_the_trial_is_measured_again(
         self, store: Store, calibration: Calibration
     ) -> None:
         unreliable = {"latency": timed(calibration, 0.5, provisional=True)}
-        store.add_study("theirs", "{}")
         found = ended(store, ONE, unreliable)
         ended(store, OTHER, {"latency": timed(calibration, 0.5)})
         ended(store, THIRD, unreliable, outcome=REFUSED)
-        ended(store, ONE, unreliable, study="theirs")
-        reference = store.claim_reference("ours", "hybrid-20m")
-        assert reference is not None
-        begun = store.begin(reference, ONE)
-        store.leave(begun, replace(found.stages[0], seconds=0.0), finished=True)
-        reference = store.end(begun, COMPLETE)
-        assert store.provisional_trials("ours", ["decode", "loss"]) == (found, reference)
         assert found.provisional(["decode", "memory"]) == ("decode",)
-        assert store.provisional_trials("ours", ["memory"]) == ()
-        point, _ = store.points("ours", ["complete"], ["decode", "memory"])
-        assert point.provisional == {"decode"}
-        assert point.architecture == architecture_hash(ONE)
+        assert found.provisional(["memory"]) == ()
+        first, second = store.points("ours", ["complete"], ["decode", "memory"])
+        assert (first.provisional, second.provisional) == ({"decode"}, set())
+        assert first.architecture == architecture_hash(ONE)
 
-        settled = timed(calibration, 0.5)
-        store.replace_evaluation("latency", ONE, settled)
-        assert store.provisional_trials("ours", ["decode"]) == ()
+        replace_stored(store, "latency", ONE, timed(calibration, 0.5))
+        assert reread(store, found).provisional(["decode"]) == ()
+        assert not any(
+            point.provisional for point in store.points("ours", ["complete"], ["decode"])
+        )

@@ -8,14 +8,14 @@ import sqlalchemy as sa
 
 from evaluators.evaluator import Evaluation, Score
 from hardware.measurement import Measurement, parse_workload
-from studies.analysis import summaries
+from studies.analysis import study_front, summaries, trial_detail
 from studies.search.loop import run_study
 from studies.spec.study_spec import from_json
-from studies.storage import schema
+from studies.storage import migrations
 from studies.storage.store import Store
 from tests.evaluators.calibration_conformance import DECODE, timing
 from tests.studies.fakes import ENVIRONMENT, all_stages
-from tests.studies.storage.timed_trials import ARCHITECTURES, ended, reread, timed
+from tests.studies.storage.timed_trials import ARCHITECTURES, ended, replace_stored, reread, timed
 
 _GOLDEN = Path(__file__).parent / "golden"
 # Without what earlier releases did not record.
@@ -71,9 +71,9 @@ def test_a_database_of_a_released_schema_is_read_unchanged(dump: Path, tmp_path:
         assert (counts.complete, counts.stopped, counts.infeasible, counts.failed) == (5, 6, 2, 3)
         assert counts.rejected == 2
         assert summaries.status(store, "small").references[0].reference == "lfm2-350m"
-        front = summaries.front(store, "small")
+        front = study_front.front(store, "small")
         assert [trial.number for trial in front.members] == [13, 1, 0, 4]
-        best = summaries.detail(store, "small", "13")
+        best = trial_detail.detail(store, "small", "13")
         assert best.trial.model is not None
         assert (best.trial.model.layout, best.trial.model.parameters) == ("-l", 7_870_536)
         assert best.trial.values["loss"] == 2.6741735013000003
@@ -121,7 +121,7 @@ def test_a_database_of_a_released_schema_is_read_unchanged(dump: Path, tmp_path:
 
 
 def test_every_schema_has_a_golden_database() -> None:
-    versions = range(1, 2 + len(schema.MIGRATIONS))
+    versions = range(1, 2 + len(migrations.MIGRATIONS))
     names = {path.name for path in _GOLDEN.glob("*.sql")}
     assert names == {f"schema_{version}.sql" for version in versions}
 
@@ -161,7 +161,7 @@ def test_a_database_of_version_3_is_migrated_by_postgresql(
         store.add_timings({DECODE: timing(10.0)})
         calibration = store.calibration(DECODE)
         assert calibration is not None
-        store.replace_evaluation("latency", ARCHITECTURES[0], timed(calibration, 0.5))
+        replace_stored(store, "latency", ARCHITECTURES[0], timed(calibration, 0.5))
         assert reread(store, trial).values["decode"] == pytest.approx(5.0)
 
 
@@ -181,16 +181,16 @@ def _fail(connection: sa.Connection) -> None:
 
 def test_an_older_database_is_migrated(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Store.open(url).close()
-    released = schema.MIGRATIONS
+    released = migrations.MIGRATIONS
     for steps in ((_add_birds,), (_add_birds, _add_colours)):
-        monkeypatch.setattr(schema, "MIGRATIONS", (*released, *steps))
+        monkeypatch.setattr(migrations, "MIGRATIONS", (*released, *steps))
         for _ in range(2):  # each migration runs once
             with Store.open(url) as store:
                 with store._database.read() as connection:
                     birds = connection.execute(sa.text("SELECT * FROM nas_birds")).all()
                 assert len(birds) == 1
     assert len(birds[0]) == 2
-    monkeypatch.setattr(schema, "MIGRATIONS", (*released, _add_birds))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*released, _add_birds))
     with pytest.raises(ValueError, match=f"has tables of version {len(released) + 3}"):
         Store.open(url)
 
@@ -200,7 +200,7 @@ def test_a_failing_migration_leaves_the_database_unchanged(
 ) -> None:
     Store.open(url).close()
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, _add_birds, _fail))
+        patch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, _add_birds, _fail))
         with pytest.raises(RuntimeError, match="half way"):
             Store.open(url)
     with Store.open(url) as store, store._database.read() as connection:

@@ -66,3 +66,12 @@ def reread(store: Store, trial: Trial) -> Trial:
     """Return the trial as it is now."""
     (found,) = store.trials(trial.study, trial.kind, numbers=[trial.number])
     return found
+
+
+def replace_stored(
+    store: Store, fingerprint: str, architecture: Architecture, evaluation: Evaluation
+) -> None:
+    """Replace an evaluation like a process that has just read it."""
+    earlier = store.load_evaluation(fingerprint, architecture)
+    assert earlier is not None
+    assert store.replace_evaluation(fingerprint, architecture, earlier=earlier, refined=evaluation)

@@ -12,8 +12,9 @@ from pathlib import Path
 from search_space.space.rules import Rules
 from studies.confirmation.confirmation_run import ConfirmationJob, run_confirmation_jobs
 from studies.search.loop import run_study
-from studies.spec.study_spec import Constraint, Objective, StudySpec
-from studies.storage import schema
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import Constraint, Objective
+from studies.storage import migrations
 from studies.storage.store import Store
 from tests.evaluators.calibration_conformance import DECODE, timing
 from tests.studies.fakes import all_stages, small_spec, training, unlucky
@@ -45,7 +46,7 @@ def main() -> None:
         connection = sqlite3.connect(path)
         dump = "\n".join(connection.iterdump()).replace(platform.node(), "host")
         connection.close()
-    name = f"schema_{1 + len(schema.MIGRATIONS)}.sql"
+    name = f"schema_{1 + len(migrations.MIGRATIONS)}.sql"
     Path(__file__).with_name(name).write_text(dump + "\n")
 
 

@@ -1,0 +1,185 @@
+"""Creates the tables of a database, and brings those of an earlier release up to date."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import sqlalchemy as sa
+
+from studies.storage.schema import METADATA, VERSION
+
+Migration: TypeAlias = Callable[[sa.Connection], None]
+
+# The tables of Optuna 5. A database with these, ours and no others is a study database.
+_OPTUNA_TABLES = frozenset(
+    {
+        "alembic_version",
+        "studies",
+        "study_directions",
+        "study_system_attributes",
+        "study_user_attributes",
+        "trial_heartbeats",
+        "trial_intermediate_values",
+        "trial_params",
+        "trial_system_attributes",
+        "trial_user_attributes",
+        "trial_values",
+        "trials",
+        "version_info",
+    }
+)
+
+
+class NotBegun(ValueError):
+    """There is no database yet, or it has no tables: no study has been started in it."""
+
+
+def prepare(connection: sa.Connection, *, create: bool) -> None:
+    """Create the tables in an empty database, or bring those of an older release up to date.
+
+    Args:
+        connection: An open transaction.
+        create: Whether to create the tables in an empty database.
+
+    Raises:
+        ValueError: The database belongs to another program or a newer release, or is empty and
+            `create` is False. The message completes a sentence that starts with the database.
+    """
+    latest = 1 + len(MIGRATIONS)
+    version = _version(connection)
+    if version is None and not create:
+        raise ValueError("holds no study")
+    if version is None:
+        METADATA.create_all(connection)
+        connection.execute(VERSION.insert().values(version=latest))
+        return
+    if version > latest:
+        raise ValueError(_newer_release(version, latest))
+    for step in MIGRATIONS[version - 1 :]:
+        step(connection)
+    if version < latest:
+        connection.execute(VERSION.update().values(version=latest))
+
+
+def check(connection: sa.Connection) -> None:
+    """Check that the tables exist and are up to date.
+
+    Args:
+        connection: An open transaction.
+
+    Raises:
+        NotBegun: There are no tables.
+        ValueError: The tables are of an older or newer release, or of another program. The message
+            completes a sentence that starts with the database.
+    """
+    latest = 1 + len(MIGRATIONS)
+    version = _version(connection)
+    if version is None:
+        raise NotBegun("holds no study; `nas run FILE` creates one")
+    if version > latest:
+        raise ValueError(_newer_release(version, latest))
+    if version < latest:
+        raise ValueError("has tables of an older release; `nas status STUDY` updates them")
+
+
+def _newer_release(version: int, latest: int) -> str:
+    return (
+        f"has tables of version {version} from a newer release; this release supports versions up "
+        f"to {latest}"
+    )
+
+
+def _version(connection: sa.Connection) -> int | None:
+    """Return the version of the tables; None if there are none yet."""
+    tables = set(sa.inspect(connection).get_table_names())
+    foreign = {name for name in tables - _OPTUNA_TABLES if not name.startswith("nas_")}
+    if foreign:
+        raise ValueError(f"belongs to another program: it holds a table '{min(foreign)}'")
+    if not any(name.startswith("nas_") for name in tables):
+        if tables and "version_info" not in tables:
+            raise ValueError(f"belongs to another program: it holds a table '{min(tables)}'")
+        return None
+    versions: list[int] = []
+    if VERSION.name in tables:
+        versions = list(connection.scalars(sa.select(VERSION.c.version)))
+    if len(versions) != 1:
+        raise ValueError("is damaged: it has tables of a study but no version")
+    return versions[0]
+
+
+def _pair_measurements(connection: sa.Connection) -> None:
+    """Add interleaved reference measurements, windows, details of memory, and disturbances."""
+    columns = (
+        '"window" INTEGER',
+        "empty_memory_bytes BIGINT",
+        "loaded_memory_bytes BIGINT",
+        "model_bytes BIGINT",
+        "environment_after TEXT REFERENCES nas_environments (hash)",
+        "disturbance TEXT",
+        "reference_of INTEGER",
+    )
+    for column in columns:
+        connection.execute(sa.text(f"ALTER TABLE nas_measurements ADD COLUMN {column}"))
+
+
+def _add_repeats(connection: sa.Connection) -> None:
+    """Add the table of confirmation stages."""
+    metadata = sa.MetaData()
+    trials = sa.Table("nas_trials", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    repeats = sa.Table(
+        "nas_repeats",
+        metadata,
+        sa.Column("trial", sa.ForeignKey(trials.c.id), primary_key=True),
+        sa.Column("fingerprint", sa.Text, primary_key=True),
+        sa.Column("stage", sa.Text, nullable=False),
+        sa.Column("seed", sa.BigInteger),
+        sa.Column("token_budget", sa.BigInteger),
+        sa.Column("seconds", sa.Double),
+        sa.Column("failure", sa.Text),
+        sa.Column("reason", sa.Text),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("pid", sa.Integer, nullable=False),
+        sa.Column("process_started", sa.Text, nullable=False),
+        sa.Column("seen_at", sa.DateTime, nullable=False),
+        sa.Column("ended_at", sa.DateTime),
+    )
+    repeats.create(connection)
+
+
+def _add_calibrations(connection: sa.Connection) -> None:
+    """Add calibrations, waiting times, provisional scores, and changes of ended trials."""
+    metadata = sa.MetaData()
+    calibrations = sa.Table(
+        "nas_calibrations",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("device", sa.Text, nullable=False),
+        sa.Column("reference", sa.Text, nullable=False),
+        sa.Column("workload", sa.Text, nullable=False),
+        sa.Column("timings", sa.Text, nullable=False),
+        sa.Column("milliseconds", sa.Double, nullable=False),
+        sa.Column("low", sa.Double, nullable=False),
+        sa.Column("high", sa.Double, nullable=False),
+        sa.Column("repeats", sa.Integer, nullable=False),
+        sa.Column("variance", sa.Double, nullable=False),
+        sa.UniqueConstraint("device", "reference", "workload"),
+    )
+    calibrations.create(connection)
+    double = sa.Double().compile(dialect=connection.dialect)
+    columns = {
+        "nas_measurements": ("waited_ns TEXT", f"measured_at {double}"),
+        "nas_scores": (
+            "provisional BOOLEAN NOT NULL DEFAULT FALSE",
+            "calibration INTEGER REFERENCES nas_calibrations (id)",
+            f"ratio {double}",
+            f"ratio_low {double}",
+            f"ratio_high {double}",
+        ),
+        "nas_trials": ("exceeded TEXT", "revision INTEGER NOT NULL DEFAULT 0"),
+    }
+    for table, added in columns.items():
+        for column in added:
+            connection.execute(sa.text(f"ALTER TABLE {table} ADD COLUMN {column}"))
+
+
+# Step n migrates from version n + 1 to n + 2. A released step is never edited.
+MIGRATIONS: tuple[Migration, ...] = (_pair_measurements, _add_repeats, _add_calibrations)
