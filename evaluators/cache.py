@@ -1,7 +1,8 @@
 """A cache of evaluations, and evaluators that read from it or deliberately bypass it."""
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from evaluators.evaluator import Evaluation, EvaluationFailed, Evaluator, Refinable, Report
@@ -16,9 +17,10 @@ class EvaluationCache(Protocol):
     - A loaded evaluation equals the saved one, including every raw sample and curve point.
     - An evaluation that was saved can be loaded immediately, by other processes too.
     - Equal architectures share an entry, however they were constructed.
-    - An entry changes only when it is replaced by a more precise evaluation, or when the time of
-      the reference model behind its times becomes known better. If two processes evaluate the same
-      architecture at the same time, the first evaluation to be saved is kept.
+    - An entry changes only when it is replaced by a more precise evaluation, or when its times are
+      computed again because the estimate of the reference model's time has changed. If two
+      processes evaluate the same architecture at the same time, the first evaluation to be saved
+      is kept.
 
     `DatabaseCache` stores evaluations in a study's database and raises the errors of that database.
 
@@ -55,14 +57,27 @@ class EvaluationCache(Protocol):
         ...
 
     def replace_evaluation(
-        self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
-    ) -> None:
+        self,
+        fingerprint: str,
+        architecture: Architecture,
+        *,
+        earlier: Evaluation,
+        refined: Evaluation,
+    ) -> bool:
         """Replace a stored evaluation by one that contains its measurements and further ones.
+
+        Nothing happens if the stored evaluation is no longer `earlier`, because another process has
+        replaced it: its measurements would be lost. See `refine_cached`. Times that were computed
+        again for another time of the reference model do not count as a difference.
 
         Args:
             fingerprint: The evaluator's fingerprint.
             architecture: The architecture that was evaluated.
-            evaluation: The evaluation to store.
+            earlier: The evaluation that `refined` was made from.
+            refined: The evaluation to store.
+
+        Returns:
+            Whether the evaluation was replaced.
         """
         ...
 
@@ -154,3 +169,63 @@ class Remeasured:
     def refine(self, architecture: Architecture, earlier: Evaluation, report: Report) -> Evaluation:
         """Measure again with the wrapped evaluator; see `Refinable.refine`."""
         return self.evaluator.refine(architecture, earlier, report)
+
+    def rescore(
+        self, architecture: Architecture, evaluation: Evaluation, report: Report
+    ) -> Evaluation:
+        """Compute scores with the wrapped evaluator; see `Refinable.rescore`."""
+        return self.evaluator.rescore(architecture, evaluation, report)
+
+
+def refine_cached(
+    evaluator: Refinable,
+    architecture: Architecture,
+    earlier: Evaluation,
+    cache: EvaluationCache,
+    report: Report,
+) -> Evaluation:
+    """Measure an architecture again, and replace its evaluation in the cache.
+
+    If another process has measured the architecture in the meantime, the measurements of both are
+    kept, and the scores are computed from all of them.
+
+    Args:
+        evaluator: Measures the architecture; its fingerprint is that of the cached evaluation.
+        architecture: The candidate or reference model.
+        earlier: The evaluation so far.
+        cache: Holds an evaluation of the architecture.
+        report: Receives the progress.
+
+    Returns:
+        The evaluation that is in the cache now.
+
+    Raises:
+        EvaluationFailed: The architecture could not be measured this time.
+        Infeasible: The evaluator found the architecture infeasible.
+    """
+    refined = evaluator.refine(architecture, earlier, report)
+    while not cache.replace_evaluation(
+        evaluator.fingerprint, architecture, earlier=earlier, refined=refined
+    ):
+        stored = cache.load_evaluation(evaluator.fingerprint, architecture)
+        assert stored is not None, "evaluations are replaced, but never deleted"
+        joined = _joined(stored, earlier, refined)
+        earlier, refined = stored, evaluator.rescore(architecture, joined, report)
+    return refined
+
+
+def _joined(stored: Evaluation, earlier: Evaluation, refined: Evaluation) -> Evaluation:
+    """Return a stored evaluation with those measurements of a refined one that it lacks.
+
+    Args:
+        stored: The stored evaluation.
+        earlier: The evaluation that `refined` was made from.
+        refined: An evaluation with the measurements of `earlier` and further ones.
+    """
+    pairs = zip(stored.measurements, earlier.measurements, strict=False)
+    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return replace(
+        refined,
+        seconds=stored.seconds + refined.seconds - earlier.seconds,
+        measurements=(*stored.measurements, *refined.measurements[shared:]),
+    )

@@ -62,8 +62,9 @@ class Score:
     def reference_half_width(self) -> float:
         """Half the width of the interval that the reference model's time has by itself.
 
-        It is a fraction of the value: what the interval of a time covers in addition to that of the
-        ratio. It is 0 for a score that is no such time, or has no interval.
+        It is a fraction of that time. In the interval of a time, it is what is added to the
+        interval of the ratio. It is 0 for a score that was not computed from a ratio, or that has
+        no interval.
         """
         measured = self.measured
         if measured is None or measured.low is None or measured.high is None:
@@ -256,5 +257,21 @@ class Refinable(Evaluator, Protocol):
 
         Raises:
             EvaluationFailed: The architecture could not be measured this time.
+        """
+        ...
+
+    def rescore(
+        self, architecture: Architecture, evaluation: Evaluation, report: Report
+    ) -> Evaluation:
+        """Compute the scores again from the measurements of an evaluation, without measuring.
+
+        Args:
+            architecture: The candidate or reference model.
+            evaluation: Measurements by this evaluator, perhaps of several processes. Its scores are
+                ignored.
+            report: Receives the progress.
+
+        Returns:
+            The evaluation with the scores that follow from all its measurements.
         """
         ...

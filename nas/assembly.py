@@ -17,16 +17,32 @@ from evaluators.speed.latency import LatencyEvaluator, LatencySettings, Quiet
 from evaluators.speed.per_byte import PerByteEvaluator
 from evaluators.speed.runners import RUNNERS, make_runner
 from evaluators.static import StaticEvaluator
-from evaluators.text.corpus import Corpus
+from evaluators.text.corpus import Corpus, read_corpus
 from evaluators.text.tokenizer import cache_folder
 from evaluators.training.fit import TrainingSettings
+from hardware.progress import Say
 from hardware.runner import Runner
 from studies.spec.reference_models import model_of, paired_reference
-from studies.spec.study_spec import DeviceSettings, ProxySettings, StudySpec, Target, asked_scores
+from studies.spec.study_spec import StudySpec, asked_scores
+from studies.spec.study_tables import DeviceSettings, ProxySettings, Target
 
 
 class EvaluationStore(EvaluationCache, CalibrationStore, Protocol):
     """Stores evaluations and calibrations, as the database of a study does."""
+
+
+def study_corpus(spec: StudySpec, say: Say) -> Corpus:
+    """Read the corpus of a study.
+
+    Args:
+        spec: The study.
+        say: Receives what is being read.
+
+    Raises:
+        ValueError: The corpus cannot be read, or is too small.
+    """
+    with _fields_of("proxy"):
+        return read_corpus(spec.proxy.corpus, say)
 
 
 @contextlib.contextmanager
@@ -46,7 +62,8 @@ def evaluators_of(
         ValueError: This machine lacks cores, a program or CUDA.
     """
     # Recall precedes the loss: it takes less time, and a rung of the loss needs all other scores.
-    recall = (Recall(recall_settings(spec)),) if RECALL_ERROR in asked_scores(spec) else ()
+    with _fields_of("proxy"):
+        recall = (Recall(recall_settings(spec)),) if RECALL_ERROR in asked_scores(spec) else ()
     loss = loss_evaluator(spec, corpus)
     with latency_evaluator(spec, store) as latency:
         yield StaticEvaluator(), latency, _per_byte(latency, spec, store, corpus), *recall, loss
@@ -91,10 +108,14 @@ def retraining_evaluator(
         corpus: The study's corpus.
         seed: The seed of the weights and of the order of the text.
         token_budget: Training tokens.
+
+    Raises:
+        ValueError: The task or CUDA is not available.
     """
     settings = proxy_training(spec.proxy, spec.target, seed)
     training = replace(settings.training, token_budget=token_budget)
-    return ProxyLoss(replace(settings, training=training), corpus)
+    with _fields_of("proxy"):
+        return ProxyLoss(replace(settings, training=training), corpus)
 
 
 def latency_evaluator(spec: StudySpec, calibrations: CalibrationStore) -> LatencyEvaluator:
@@ -136,15 +157,16 @@ def loss_evaluator(
         ValueError: The corpus, the task or CUDA is not available.
     """
     settings = proxy_training(spec.proxy, spec.target, spec.seed)
-    match spec.proxy.method:
-        case "scratch":
-            return ProxyLoss(settings, corpus)
-        case "shared":
-            training = replace(settings.training, token_budget=spec.proxy.shared_token_budget)
-            settings = replace(settings, training=training)
-            return InheritedLoss(settings, spec.space, folder or cache_folder(), corpus)
-        case _:
-            assert_never(spec.proxy.method)
+    with _fields_of("proxy"):
+        match spec.proxy.method:
+            case "scratch":
+                return ProxyLoss(settings, corpus)
+            case "shared":
+                training = replace(settings.training, token_budget=spec.proxy.shared_token_budget)
+                settings = replace(settings, training=training)
+                return InheritedLoss(settings, spec.space, folder or cache_folder(), corpus)
+            case _:
+                assert_never(spec.proxy.method)
 
 
 def proxy_training(proxy: ProxySettings, target: Target, seed: int) -> ProxyTraining:
@@ -186,7 +208,17 @@ def device_runner(device: DeviceSettings) -> Runner:
         ValueError: This machine lacks cores or a program.
     """
     program = None if device.llama_bench is None else Path(device.llama_bench)
-    return make_runner(device.runner, threads=device.threads, llama_bench=program)
+    with _fields_of("device"):
+        return make_runner(device.runner, threads=device.threads, llama_bench=program)
+
+
+@contextlib.contextmanager
+def _fields_of(table: str) -> Iterator[None]:
+    """Precede the field that an error names by its table in the study file: `device.threads`."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{table}.{error}") from None
 
 
 def _per_byte(
@@ -199,4 +231,4 @@ def _per_byte(
 
 def _quiet(device: DeviceSettings) -> Quiet | None:
     """Return None, the default, for real devices; a simulated one needs no quiet machine."""
-    return (lambda *_: contextlib.nullcontext(0.0)) if RUNNERS[device.runner].is_simulated else None
+    return (lambda _: contextlib.nullcontext(0.0)) if RUNNERS[device.runner].is_simulated else None

@@ -6,6 +6,7 @@ fast.
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -27,11 +28,33 @@ from nas.commands import (
 )
 
 app = typer.Typer(
-    help="Neural architecture search for small language models, measured on your device.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+_DISTRIBUTION = "hybrid-lm-search"
+
+
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
+        from importlib.metadata import version
+
+        print(f"nas {version(_DISTRIBUTION)}")
+        raise typer.Exit
+
+
+@app.callback()
+def _nas(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Neural architecture search for small language models, measured on your device."""
+
+
 for command in (
     init,
     validate,

@@ -28,6 +28,7 @@ from evaluators.training.fit import (
 from evaluators.training.recipe import Recipe
 from evaluators.training.step import UNSCORED, Batch
 from evaluators.training.torch_device import Device, check_device, precision
+from hardware.measurement import NORMAL_975
 from hardware.quiet import YieldToMeasurements
 from search_space.architecture import Architecture
 from search_space.proxy import proxy_of
@@ -39,7 +40,6 @@ _VERSION = 2
 _RECIPE = Recipe(matrix_rate=2e-3)
 _STEP_TOKENS = 1_024
 _HELD_OUT_SEQUENCES = 256
-_NORMAL_QUANTILE = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +192,7 @@ def recall_score(wrong: float, trials: int) -> Score:
         wrong: The fraction of wrong answers.
         trials: The number of independent observations that the fraction is based on.
     """
-    spread = _NORMAL_QUANTILE**2 / trials
+    spread = NORMAL_975**2 / trials
     middle = (wrong + spread / 2) / (1 + spread)
     half = math.sqrt(spread * (wrong * (1 - wrong) + spread / 4)) / (1 + spread)
     return make_score(

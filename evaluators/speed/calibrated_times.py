@@ -1,7 +1,7 @@
 """The ratios of models' times to that of a reference model, and the reference model's own time.
 
-Both come from the same measurements. The time that the reference model usually takes also tells how
-far other load affected a measurement; see `hardware.repeatability.hidden_error`.
+Both come from the same measurements. A reference model that took longer than usual also shows that
+other load affected a measurement; see `hardware.repeatability.hidden_error`.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,15 @@ from hardware.repeatability import RepeatableRatio, own_time, repeat_variance, r
 # The fraction of the requested precision that one run is to reach: the interval of a result also
 # covers the scatter between runs.
 WITHIN_RUN = 0.5
-# A timing of too few windows for an interval is known to about a factor of two.
+# The standard error of the logarithm of a timing that has too few windows for an interval.
 _LARGEST_ERROR = 0.5
 
 
 class CalibratedTimes:
-    """What the measurements of models next to one reference model on one device say.
+    """Estimates ratios and the reference model's time from measurements on one device.
 
-    A measurement counts only after `add` has received it.
+    All measurements are interleaved with one reference model. `calibration` and `ratio` require
+    that `add` has received a measurement of the same workload.
     """
 
     def __init__(self, calibrations: CalibrationStore, *, device: str, reference: str) -> None:
@@ -76,7 +77,7 @@ class CalibratedTimes:
                 self._calibrations.add_repeat(self.key(measurement.workload), variance)
 
     def calibration(self, workload: Workload) -> Calibration:
-        """Return the reference model's time at a workload that has been measured."""
+        """Return the estimate of the reference model's time at a workload."""
         calibration = self._calibrations.calibration(self.key(workload))
         assert calibration is not None, "`add` has received measurements of this workload"
         return calibration
@@ -85,7 +86,7 @@ class CalibratedTimes:
         """Estimate the ratio of a model's time to the reference model's median time.
 
         Args:
-            runs: Measurements of one workload of one model, each of another load of it.
+            runs: Measurements of one workload of one model, which was loaded again for each.
             quantile: The quantile of the model's time.
         """
         return repeatable_ratio(

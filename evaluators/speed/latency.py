@@ -30,8 +30,8 @@ from hardware.stability import TimingBudget, measure_paired
 from search_space.architecture import Architecture, architecture_hash
 from search_space.quantization import Quantization
 
-Quiet: TypeAlias = Callable[[Say, Sequence[int]], AbstractContextManager[float]]
-"""Reserves the machine for one measurement on some cores; yields the seconds that it waited."""
+Quiet: TypeAlias = Callable[[Say], AbstractContextManager[float]]
+"""Reserves the machine for one measurement; yields the seconds that it waited."""
 
 # Increase this when the graph or the timing changes, so that earlier times are not comparable.
 _VERSION = 3
@@ -172,6 +172,12 @@ class LatencyEvaluator:
         """Load and time the architecture again; see `Refinable.refine`."""
         return self._evaluate(architecture, earlier, report)
 
+    def rescore(
+        self, architecture: Architecture, evaluation: Evaluation, report: Report
+    ) -> Evaluation:
+        """Compute the scores from all measurements; see `Refinable.rescore`."""
+        return replace(evaluation, scores=tuple(self._scores(evaluation.measurements)))
+
     def measure(self, architecture: Architecture, report: Report) -> tuple[Measurement, ...]:
         """Return the measurements of `evaluate`, without storing the time of the reference."""
         with self._reserved_machine(architecture, text_reporter(report)) as waited_s:
@@ -211,7 +217,7 @@ class LatencyEvaluator:
         reason = unsupported_by_format(architecture, self._runner.model_format)
         if reason is not None:
             raise Infeasible(reason)
-        with self._quiet(say, ()) as waited_s:
+        with self._quiet(say) as waited_s:
             try:
                 yield waited_s
             finally:
@@ -339,8 +345,8 @@ def _decode(depth: int) -> Workload:
 
 
 def _wait_at_most(seconds: float) -> Quiet:
-    """Wait for other programs, but not for longer; after that they are part of the noise."""
-    return lambda say, cores: measuring(say, cores, patience_s=seconds)
+    """Return a `Quiet` that waits for other programs for a limited time, in seconds."""
+    return lambda say: measuring(say, patience_s=seconds)
 
 
 def _beyond_loaded(measurement: Measurement) -> int:

@@ -78,6 +78,12 @@ class PerByteEvaluator:
         """Divide the latency again, which has become more precise; see `Refinable.refine`."""
         return self.evaluate(architecture, report)
 
+    def rescore(
+        self, architecture: Architecture, evaluation: Evaluation, report: Report
+    ) -> Evaluation:
+        """Divide the latency as it is now; see `Refinable.rescore`."""
+        return self.evaluate(architecture, report)
+
     def _mean_bytes(self, vocab_size: int, say: Say) -> float:
         size = min(max(vocab_size, _FEWEST_TOKENS), _MOST_TOKENS)
         if size not in self._bytes_per_token:

@@ -74,7 +74,7 @@ def confirm(
             )
             raise
     if as_json:
-        print_json(confirmation_document(confirmation))
+        print_json(confirmation_document(confirmation, front.spec))
     else:
         output().print(confirmation_view(confirmation, front))
         argument = argument_for_next_command(study, storage)

@@ -5,7 +5,13 @@ from typing import Annotated
 
 import typer
 
-from nas.exporters.formats import DEFAULT_CONTEXT_LENGTH, FORMATS, Format, formats_where
+from nas.exporters.formats import (
+    DEFAULT_CONTEXT_LENGTH,
+    FORMATS,
+    Format,
+    format_of,
+    formats_where,
+)
 
 _FORMAT_HELP = " ".join(f"{name}: {definition.summary}." for name, definition in FORMATS.items())
 _FOLDER_FORMATS = formats_where(lambda definition: definition.is_folder)
@@ -26,12 +32,11 @@ def export(
         typer.Argument(help="For a study: a trial number or the name of a reference model."),
     ] = None,
     file_format: Annotated[
-        Format,
+        Format | None,
         typer.Option(
-            "--format",
-            help=_FORMAT_HELP,
+            "--format", help=_FORMAT_HELP, show_default="by the suffix of --output, else json"
         ),
-    ] = Format.JSON,
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -79,9 +84,10 @@ def export(
     from nas.views.live_stage import live_progress
     from nas.views.terminal import notices
 
+    chosen = file_format or format_of(output)
     found = find_model(model, trial, storage=storage, scale=scale)
     options = ExportOptions(
-        file_format=file_format,
+        file_format=chosen,
         output=output,
         weights=weights,
         quantization=quantization,
@@ -97,4 +103,4 @@ def export(
     for remark in (found.remark, exported.remark):
         if remark is not None:
             console.print(remark, soft_wrap=True)
-    console.print("next: " + "    ".join(next_steps(exported, file_format)), soft_wrap=True)
+    console.print("next: " + "    ".join(next_steps(exported, chosen)), soft_wrap=True)

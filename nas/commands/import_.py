@@ -26,17 +26,15 @@ def import_(
 
     Writes an architecture file, which can be used wherever a command takes a model.
     """
-    from nas.exporters.output import writing_file
+    from nas.exporters.output import check_architecture_path, writing_file
+    from nas.inputs.config_argument import find_config
     from nas.views.terminal import notices
     from search_space.architecture import to_json
     from search_space.costs import parameter_counts
-    from search_space.huggingface.configuration import (
-        architecture_of,
-        read_config,
-        without_scaling,
-    )
+    from search_space.huggingface.configuration import architecture_of, without_scaling
 
-    config = read_config(path)
+    check_architecture_path(output)
+    config = find_config(path)
     if without_rope_scaling:
         config = without_scaling(config)
     architecture = architecture_of(config, str(path))

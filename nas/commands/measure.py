@@ -68,7 +68,8 @@ def measure(
     from nas.views.comparison_view import comparison_document, comparison_view
     from nas.views.live_items import live_items
     from nas.views.terminal import notices, output, print_json
-    from nas.workflows.model_timing import conditions_of, measure_models
+    from nas.workflows.model_timing import measure_models
+    from nas.workflows.timing_conditions import conditions_of
 
     timing_budgets = [
         TimingBudget(workload=parse_workload(text), precision=precision, seconds=seconds)

@@ -35,15 +35,15 @@ def pareto(
     from nas.inputs.study_argument import argument_for_next_command, find_study
     from nas.views.front import front_document, show_best, show_front
     from nas.views.terminal import print_json
-    from studies.analysis import summaries
+    from studies.analysis import study_front
     from studies.confirmation.confirmation_results import read_confirmation
     from studies.storage.store import Store
 
     asked = parse_limits(limits or [])
     place = find_study(study, storage)
     with Store.open(place.storage, create=False) as store:
-        front = summaries.front(store, place.name, asked)
-        best = summaries.best(store, front, front.axes[0].name, asked) if asked else None
+        front = study_front.front(store, place.name, asked)
+        best = study_front.best(store, front, front.axes[0].name, asked) if asked else None
         confirmation = read_confirmation(store, front)
     if as_json:
         print_json(front_document(front, best, confirmation))

@@ -29,11 +29,13 @@ def report(
         ),
     ] = None,
     file_format: Annotated[
-        ReportFormat,
+        ReportFormat | None,
         typer.Option(
-            "--format", help="html: a page that needs no network connection. md: Markdown."
+            "--format",
+            help="html: a page that needs no network connection. md: Markdown.",
+            show_default="by the suffix of --output, else html",
         ),
-    ] = ReportFormat.HTML,
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     storage: Annotated[
         str | None, typer.Option(help="Database URL; replaces the one in the study file.")
@@ -56,8 +58,9 @@ def report(
     from studies.storage.store import Store
 
     writers = {ReportFormat.HTML: report_html, ReportFormat.MARKDOWN: report_markdown}
+    chosen = file_format or _format_of(target)
     place = find_study(study, storage)
-    path = target or Path(file_name(f"{place.name}.{file_format}"))
+    path = target or Path(file_name(f"{place.name}.{chosen}"))
     with writing_file(path, overwrite=force) as unfinished, live_text(at_once=False) as say:
         with Store.open_to_read(place.storage) as store:
             documents = StudyDocuments(store, place.name)
@@ -66,6 +69,19 @@ def report(
             say("analysing which choices matter")
             why = documents.why()
         say("writing the report")
-        text = writers[file_format](document, why, datetime.now(UTC))
+        text = writers[chosen](document, why, datetime.now(UTC))
         unfinished.write_text(text, encoding="utf-8")
     output().print(f"wrote {path}, {file_size(len(text.encode()))}", soft_wrap=True)
+
+
+def _format_of(target: Path | None) -> ReportFormat:
+    """Return the format that a suffix stands for; HTML without one."""
+    if target is None or not target.suffix:
+        return ReportFormat.HTML
+    for file_format in ReportFormat:
+        if target.suffix.lower() == f".{file_format}":
+            return file_format
+    raise ValueError(
+        f"output: '{target}' ends in neither .html nor .md, so its format is not known; specify "
+        "--format"
+    )

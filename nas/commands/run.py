@@ -25,7 +25,7 @@ def run(
         bool,
         typer.Option(
             "--remeasure",
-            help="First forget how long the reference model takes, and measure the front again.",
+            help="First forget the reference model's earlier timings and measure the front again.",
         ),
     ] = False,
     restart_by_former_name: Annotated[bool, typer.Option("--anew", hidden=True)] = False,
@@ -35,7 +35,11 @@ def run(
     Runs until the study has the requested number of trials, then shows its front. The same command
     resumes it after an interruption.
     """
-    from nas.inputs.study_argument import argument_for_next_command, read_study
+    from nas.inputs.study_argument import (
+        argument_for_next_command,
+        new_database_remark,
+        read_study,
+    )
     from studies.spec.study_spec import check_machine
 
     spec = read_study(study, storage)
@@ -48,6 +52,9 @@ def run(
     from studies.storage.store import Store
 
     restart = restart or restart_by_former_name
+    remark = new_database_remark(study, spec.storage)
+    if remark is not None:
+        notices().print(remark, soft_wrap=True)
     with Store.open(spec.storage) as store:
         try:
             with live_study(spec, store) as live:
@@ -64,8 +71,8 @@ def run(
         except StudyInterrupted as stop:
             command = "without --restart" if restart else "again"
             notices().print(
-                f"stopped after {stop.ended} of {stop.total} trials; run the same command "
-                f"{command} to resume; the interrupted training run restarts",
+                f"{stop}; run the same command {command} to resume; the interrupted training run "
+                "restarts",
                 soft_wrap=True,
             )
             raise

@@ -11,9 +11,9 @@ def validate(
 ) -> None:
     """Check a study file and show its plan.
 
-    The plan contains the size of the space and of its models, what three of them take on this
-    machine, and the expected duration. If the study was started before, the file must still
-    describe it.
+    The plan contains the size of the space and of its models, the times and the memory of three of
+    them on this machine, and the expected duration. If the study was started before, the file must
+    still describe it.
     """
     from nas.views.live_stage import live_text
     from nas.views.terminal import output, print_json

@@ -6,7 +6,7 @@ from datetime import datetime
 from evaluators.evaluator import Score
 from evaluators.scores import is_timed
 from hardware.measurement import Interval
-from nas.dashboard.form import Architectures, Column, Curves, Trials
+from nas.dashboard.trial_form import Architectures, Column, Curves, Trials
 from nas.findings.time_wording import unsure_limits
 from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.shapes import Shape

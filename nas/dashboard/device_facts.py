@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from evaluators.calibration import Calibration
-from nas.dashboard import form
 from nas.dashboard.columns import exact_short, seconds_since_1970
+from nas.dashboard.device_form import CalibrationDocument, Drift, EnvironmentSeen
 from studies.analysis.followed_study import FollowedStudy
 
 _MAX_DRIFT_POINTS = 400
 
 
-def drift(followed: FollowedStudy) -> Iterator[form.Drift]:
+def drift(followed: FollowedStudy) -> Iterator[Drift]:
     """Yield the reference times, thinned to as many points as a chart can show separately."""
     times = followed.reference_times
     for workload in dict.fromkeys(time.workload for time in times):
@@ -25,7 +25,7 @@ def drift(followed: FollowedStudy) -> Iterator[form.Drift]:
         }
 
 
-def calibration_document(calibration: Calibration) -> form.CalibrationDocument:
+def calibration_document(calibration: Calibration) -> CalibrationDocument:
     """Return what is known about the reference model's time at one workload."""
     return {
         "workload": calibration.key.workload,
@@ -38,7 +38,7 @@ def calibration_document(calibration: Calibration) -> form.CalibrationDocument:
     }
 
 
-def environments(followed: FollowedStudy) -> Iterator[form.EnvironmentSeen]:
+def environments(followed: FollowedStudy) -> Iterator[EnvironmentSeen]:
     """Yield the machines by their fixed properties; load, clock and temperature vary."""
     seen: Counter[tuple[str, str, str, int, int, str, str | None]] = Counter()
     for evidence in followed.evidence.values():

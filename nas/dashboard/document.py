@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from evaluators.calibration import Calibration
-from evaluators.scores import LOSS, is_timed
+from evaluators.scores import is_timed
 from nas.dashboard import form
 from nas.dashboard.columns import (
     architecture_columns,
@@ -16,11 +16,13 @@ from nas.dashboard.columns import (
     seconds_since_1970,
     trial_columns,
 )
+from nas.dashboard.confirmation_facts import confirmation_facts
 from nas.dashboard.device_facts import calibration_document, drift, environments
-from nas.dashboard.form import Document, Why
+from nas.dashboard.form import Document
+from nas.dashboard.trial_form import State
 from nas.dashboard.why import why_document
+from nas.dashboard.why_form import Why
 from nas.exporters.formats import FORMATS
-from nas.findings.confirmation_findings import confirmation_findings
 from nas.findings.study_findings import study_findings
 from nas.findings.study_limitations import study_limitations
 from nas.findings.time_wording import provisional_among
@@ -215,7 +217,9 @@ def _document(
         "environments": list(environments(followed)),
         "findings": list(study_findings(followed, now)),
         "limitations": list(study_limitations(followed, now, confirmation)),
-        "confirmation": None if confirmation is None else _confirmation(followed, confirmation),
+        "confirmation": None
+        if confirmation is None
+        else confirmation_facts(followed.spec, confirmation),
     }
 
 
@@ -227,35 +231,6 @@ def _mixers() -> Iterator[form.MixerDocument]:
             "colour": mixer.colour,
             "attention": mixer.is_softmax_attention,
         }
-
-
-def _confirmation(followed: FollowedStudy, confirmation: Confirmation) -> form.ConfirmationDocument:
-    remeasured_scores = {name for each in confirmation.candidates for name in each.remeasured}
-    remeasured = [each.name for each in followed.spec.objectives if each.name in remeasured_scores]
-    seeds = sorted({seed for each in confirmation.candidates for seed in each.fresh})
-    return {
-        "short_tokens": confirmation.short_tokens,
-        "inherited": confirmation.inherited,
-        "long_tokens": confirmation.long_tokens,
-        "seeds": seeds,
-        "remeasured": remeasured,
-        "candidates": [
-            {
-                "trial": each.trial.id,
-                "on_front": each.on_front,
-                "short_loss": each.trial.values[LOSS],
-                "seed_losses": [each.fresh.get(seed) for seed in seeds],
-                "long_loss": each.long,
-                "remeasured_values": [
-                    each.remeasured[name].value if name in each.remeasured else None
-                    for name in remeasured
-                ],
-                "probability": each.probability,
-            }
-            for each in confirmation.candidates
-        ],
-        "findings": list(confirmation_findings(confirmation)),
-    }
 
 
 def _settings(followed: FollowedStudy) -> dict[str, form.Json]:
@@ -323,8 +298,8 @@ def _hypervolume(followed: FollowedStudy, now: StudySummary) -> form.Hypervolume
 
 
 def _stages(trials: Iterable[Trial]) -> Iterator[form.StageTime]:
-    counts: Counter[tuple[str, form.State]] = Counter()
-    seconds: dict[tuple[str, form.State], float] = defaultdict(float)
+    counts: Counter[tuple[str, State]] = Counter()
+    seconds: dict[tuple[str, State], float] = defaultdict(float)
     for trial in trials:
         for run in trial.stages:
             counts[run.stage, trial.state] += 1

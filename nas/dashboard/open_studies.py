@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Self
 
 from nas.dashboard.document import StudyDocuments
-from nas.dashboard.form import Why
 from nas.dashboard.why import why_document
+from nas.dashboard.why_form import Why
 from nas.inputs.study_argument import DEFAULT_STORAGE, StudyLocation
-from studies.storage.schema import NotBegun
+from studies.storage.migrations import NotBegun
 from studies.storage.store import Store
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nas.dashboard import form
+from nas.dashboard import why_form
 from nas.dashboard.columns import exact_short, short
-from nas.dashboard.form import Why
+from nas.dashboard.why_form import Why
 from nas.findings.time_wording import provisional_among
 from nas.findings.wording import counted, joined, percent, sentence
 from search_space.architecture import ATTENTION_LETTERS
@@ -25,7 +25,8 @@ from studies.analysis.placement import (
     placement,
     residuals_at_speed,
 )
-from studies.analysis.summaries import Axis, study_summary
+from studies.analysis.study_front import Axis
+from studies.analysis.summaries import study_summary
 
 _NAMED_CHOICES = 3
 _LOW_EXPLAINED = 0.3
@@ -87,7 +88,7 @@ def why_document(followed: FollowedStudy) -> Why:
     return document
 
 
-def _importance(objective: str, found: Importances) -> form.Importance:
+def _importance(objective: str, found: Importances) -> why_form.Importance:
     return {
         "objective": objective,
         "explained": exact_short(found.explained),
@@ -103,7 +104,7 @@ def _importance(objective: str, found: Importances) -> form.Importance:
     }
 
 
-def _placement(places: Placement) -> form.PlacementDocument:
+def _placement(places: Placement) -> why_form.PlacementDocument:
     return {
         "letters": list(places.letters),
         "best": [[exact_short(each) for each in row] for row in places.best],
@@ -113,7 +114,7 @@ def _placement(places: Placement) -> form.PlacementDocument:
     }
 
 
-def _attention(count: AttentionCount) -> form.AttentionCountDocument:
+def _attention(count: AttentionCount) -> why_form.AttentionCountDocument:
     return {
         "layers": count.layers,
         "trials": count.count,
@@ -123,7 +124,7 @@ def _attention(count: AttentionCount) -> form.AttentionCountDocument:
     }
 
 
-def _importance_finding(importance: form.Importance) -> str:
+def _importance_finding(importance: why_form.Importance) -> str:
     objective, explained = importance["objective"], importance["explained"]
     if not importance["choices"]:
         return f"{objective} cannot be predicted from the choices"

@@ -13,11 +13,11 @@ from pydantic import JsonValue, TypeAdapter
 from evaluators.evaluator import Score
 from hardware.environment import Environment
 from hardware.measurement import Measurement, quantile_ms
-from hardware.stability import interval_ms
+from hardware.window_statistics import interval_ms
 from nas.inputs.model_argument import ResolvedModel
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.strict import parse_json, read_text
-from studies.analysis.summaries import TrialDetail
+from studies.analysis.trial_detail import TrialDetail
 
 Schema: TypeAlias = dict[str, JsonValue]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from nas.exporters.export_model import export_model, next_steps
 from nas.exporters.formats import ExportOptions, Format
-from nas.exporters.output import file_name
+from nas.exporters.output import OutputExists, file_name
 from nas.inputs.model_argument import ResolvedModel
 from search_space.input_errors import one_of
-from studies.analysis import summaries
+from studies.analysis import trial_detail
 from studies.storage.store import Store
 
 
@@ -54,7 +54,7 @@ class ExportFolder:
         formats = [str(name) for name in Format]
         if file_format not in formats:
             raise ValueError(f"format: {file_format[:100]!r} is not {one_of(formats)}")
-        detail = summaries.detail(store, study, trial)
+        detail = trial_detail.detail(store, study, trial)
         if detail.architecture is None:
             raise ValueError(f"trial: {trial} has no architecture yet")
         model = ResolvedModel(
@@ -63,7 +63,12 @@ class ExportFolder:
         options = ExportOptions(file_format=Format(file_format))
         with self._one_at_a_time:
             self.path.mkdir(parents=True, exist_ok=True)
-            exported = export_model(model, options, folder=self.path)
+            try:
+                exported = export_model(model, options, folder=self.path)
+            except OutputExists as error:
+                raise ValueError(
+                    f"output: '{error.target}' already exists; move it to export the trial again"
+                ) from None
         return WrittenExport(
             path=exported.path,
             remark=exported.remark,

@@ -16,7 +16,7 @@ from nas.exporters.formats import (
     Format,
     formats_where,
 )
-from nas.exporters.output import file_name, writing_file
+from nas.exporters.output import check_architecture_path, file_name, writing_file
 from nas.exporters.torch_file import write_torch
 from nas.inputs.model_argument import ResolvedModel
 from search_space.input_errors import one_of
@@ -67,7 +67,9 @@ def export_model(
 def next_steps(exported: Exported, file_format: Format) -> tuple[str, ...]:
     """Return shell commands that use an export."""
     definition = FORMATS[file_format]
-    commands = definition.next_commands + (definition.text_commands if exported.reads_text else ())
+    commands = definition.next_commands
+    commands += definition.text_commands if exported.reads_text else ()
+    commands += definition.llama_cpp_commands if exported.fits_llama_cpp else ()
     path = shlex.quote(str(exported.path))
     return tuple(command.format(path=path) for command in commands)
 
@@ -103,7 +105,9 @@ def _check_options(model: ResolvedModel, options: ExportOptions) -> None:
 
 
 def _check_output(model: ResolvedModel, options: ExportOptions, path: Path) -> None:
-    """Refuse to overwrite the weights that are read, even with --force."""
+    """Refuse a path that could not be read again, and to overwrite the weights that are read."""
+    if options.file_format is Format.JSON:
+        check_architecture_path(path)
     given = None if options.weights in (None, RANDOM, PROXY) else Path(str(options.weights))
     for source in (model.folder, given):
         if source is not None and source.resolve().is_relative_to(path.resolve()):

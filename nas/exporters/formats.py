@@ -37,6 +37,7 @@ class FormatDefinition:
         quantizations: The values that `--quantization` accepts; empty if there is no choice.
         next_commands: Shell commands that use the export, with `{path}` in place of its path.
         text_commands: Further commands, which require a tokenizer in the export.
+        llama_cpp_commands: Further commands, for architectures that llama.cpp supports.
     """
 
     summary: str
@@ -46,6 +47,7 @@ class FormatDefinition:
     quantizations: tuple[str, ...] = ()
     next_commands: tuple[str, ...]
     text_commands: tuple[str, ...] = ()
+    llama_cpp_commands: tuple[str, ...] = ()
 
 
 FORMATS: Mapping[Format, FormatDefinition] = MappingProxyType(
@@ -68,8 +70,8 @@ FORMATS: Mapping[Format, FormatDefinition] = MappingProxyType(
             next_commands=(
                 "cat {path}/README.md",
                 "nas export {path} --format onnx",
-                "nas export {path} --format gguf",
             ),
+            llama_cpp_commands=("nas export {path} --format gguf",),
         ),
         Format.ONNX: FormatDefinition(
             summary="a folder for onnxruntime and onnxruntime-genai",
@@ -122,14 +124,41 @@ class Exported:
     Attributes:
         path: The file or folder.
         reads_text: Whether a GGUF file contains a tokenizer.
+        fits_llama_cpp: Whether llama.cpp supports the architecture of a folder for transformers.
         weights_origin: Where the weights come from, as a clause; None for a format without weights.
         remark: What could not be written or differs from the model, as a clause, if anything.
     """
 
     path: Path
     reads_text: bool = False
+    fits_llama_cpp: bool = False
     weights_origin: str | None = None
     remark: str | None = None
+
+
+def format_of(output: Path | None) -> Format:
+    """Return the format that the end of an output path stands for.
+
+    Args:
+        output: The path; None is the default path.
+
+    Returns:
+        The format whose exports have this suffix by default; json for a path without a suffix.
+
+    Raises:
+        ValueError: The suffix is that of no format.
+    """
+    if output is None:
+        return Format.JSON
+    for name, definition in FORMATS.items():
+        if output.name.lower().endswith(definition.suffix):
+            return name
+    if not output.suffix:
+        return Format.JSON
+    known = ", ".join(f"{definition.suffix} ({name})" for name, definition in FORMATS.items())
+    raise ValueError(
+        f"output: '{output}' ends in none of {known}, so its format is not known; specify --format"
+    )
 
 
 def formats_where(holds: Callable[[FormatDefinition], bool]) -> str:

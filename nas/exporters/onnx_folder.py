@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.exporters.genai import unsupported_by_genai, write_genai
+from nas.findings.wording import sentence
 from search_space.architecture import Architecture
 from search_space.onnx_graph import GraphQuantization
 from search_space.onnx_model import write_onnx
@@ -23,6 +24,7 @@ def write_onnx_folder(
     context_length: int,
     tokenizer: Path | None,
     end_token: int | None,
+    weights_origin: str,
 ) -> str | None:
     """Write a model for onnxruntime and, if possible, for onnxruntime-genai.
 
@@ -35,6 +37,7 @@ def write_onnx_folder(
         tokenizer: A file of the library `tokenizers`, if there is one; only onnxruntime-genai
             reads it.
         end_token: The id of the token at which generation stops, if there is one.
+        weights_origin: Where the weights come from, as a clause for the README.
 
     Returns:
         Why the files of onnxruntime-genai are not written, as a clause; None if they are.
@@ -50,10 +53,11 @@ def write_onnx_folder(
         weights=weights,
     )
     reason = unsupported_by_genai(architecture)
+    readme = _README.format(origin=sentence(weights_origin))
+    readme += "" if reason is not None else _GENAI_README
+    (folder / "README.md").write_text(readme, encoding="utf-8")
     if reason is not None:
-        (folder / "README.md").write_text(_README)
         return reason
-    (folder / "README.md").write_text(_README + _GENAI_README)
     write_genai(architecture, model, context_length=context_length, end_token=end_token)
     if tokenizer is not None:
         shutil.copyfile(tokenizer, folder / "tokenizer.json")
@@ -71,6 +75,8 @@ _README = """\
 `logits` of the last token and the present states. `model.json` lists the states. A size of 0 stands
 for the maximum number of tokens that a cache holds. If a state is `in_place`, its past and its
 present value must be bound to one buffer of that size.
+
+{origin}
 """
 
 _GENAI_README = """

@@ -3,8 +3,11 @@
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from search_space.huggingface.configuration import CONFIG_FILE
+from search_space.preset_models import PRESETS
 
 # Every exported folder contains this file. A folder without it is not an export and is never
 # replaced, nor is a folder that contains files other than these.
@@ -27,6 +30,16 @@ _EXPORTED_FILES = {
     "tokenizer.json",
     "tokenizer_config.json",
 }
+# Commands take files with these suffixes for other models, or for a study.
+_OTHER_SUFFIXES = (".gguf", ".onnx", ".toml")
+
+
+class OutputExists(ValueError):
+    """The output exists already, and was not to be replaced."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(f"output: '{target}' already exists; --force overwrites it")
+        self.target = target
 
 
 def file_name(name: str) -> str:
@@ -40,6 +53,20 @@ def file_name(name: str) -> str:
     if not re.fullmatch(r"\w[\w.+ -]{0,100}", name):
         raise ValueError(f"output: {name[:100]!r} cannot be used as a file name; specify --output")
     return name
+
+
+def check_architecture_path(path: Path) -> None:
+    """Check that commands read a file at this path as an architecture file.
+
+    Raises:
+        ValueError: They take a file of this name for something else.
+    """
+    is_other = path.name == CONFIG_FILE or path.suffix in _OTHER_SUFFIXES
+    if is_other or str(path) in PRESETS:
+        raise ValueError(
+            f"output: commands do not read '{path}' as an architecture file; choose a name that "
+            f"ends in .json, other than {CONFIG_FILE}"
+        )
 
 
 @contextlib.contextmanager
@@ -56,11 +83,10 @@ def writing_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
         The temporary path, to which the caller writes.
 
     Raises:
-        ValueError: `target` is a folder, exists and must not be replaced, or cannot be written.
+        OutputExists: `target` exists and must not be replaced.
+        ValueError: `target` is a folder or cannot be written.
     """
-    with _temporary_folder(target, overwrite=overwrite) as temporary:
-        if target.is_dir():
-            raise ValueError(f"output: '{target}' is a folder, not a file")
+    with _temporary_folder(target, _check_file, overwrite=overwrite) as temporary:
         yield temporary / target.name
         (temporary / target.name).replace(target)
 
@@ -80,11 +106,11 @@ def writing_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
         The temporary folder, into which the caller writes.
 
     Raises:
-        ValueError: `target` exists and must not be replaced, or cannot be written.
+        OutputExists: `target` is an export and must not be replaced.
+        ValueError: `target` is something else, or cannot be written.
     """
-    with _temporary_folder(target, overwrite=overwrite or _is_empty(target)) as temporary:
-        if target.exists() and not _is_empty(target):
-            _check_export(target)
+    overwrite = overwrite or _is_empty(target)
+    with _temporary_folder(target, _check_export, overwrite=overwrite) as temporary:
         new = temporary / "new"
         new.mkdir()
         yield new
@@ -100,15 +126,19 @@ def writing_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _temporary_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
+def _temporary_folder(
+    target: Path, check: Callable[[Path], None], *, overwrite: bool
+) -> Iterator[Path]:
     """Provide a temporary folder on the same disk as `target`, so that a rename completes the work.
 
-    OSErrors, including those of the caller, become ValueErrors.
+    `check` raises ValueError if `target` must not be replaced in any case. OSErrors, including
+    those of the caller, become ValueErrors.
     """
     try:
+        check(target)
         # A dangling link also counts as existing output.
         if (target.exists() or target.is_symlink()) and not overwrite:
-            raise ValueError(f"output: '{target}' already exists; --force overwrites it")
+            raise OutputExists(target)
         with tempfile.TemporaryDirectory(prefix=".nas-export-", dir=target.parent) as folder:
             yield Path(folder)
     except OSError as error:
@@ -116,7 +146,14 @@ def _temporary_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
         raise ValueError(f"output: '{target}' cannot be written: {reason}") from error
 
 
+def _check_file(target: Path) -> None:
+    if target.is_dir():
+        raise ValueError(f"output: '{target}' is a folder, not a file")
+
+
 def _check_export(target: Path) -> None:
+    if not target.exists() or _is_empty(target):
+        return
     if not (target / MARK).is_file():
         raise ValueError(f"output: '{target}' is not an export (no {MARK}) and is not overwritten")
     added = sorted({path.name for path in target.iterdir()} - _EXPORTED_FILES)

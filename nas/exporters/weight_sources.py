@@ -17,7 +17,7 @@ from search_space.architecture import Architecture
 from search_space.huggingface.checkpoint import PICKLES, read_weights, read_weights_file
 from search_space.strict import parse_json, read_text
 from search_space.torch_model import InitialWeights, weights_of
-from studies.analysis.summaries import TrialDetail
+from studies.analysis.trial_detail import TrialDetail
 
 Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
 

@@ -27,6 +27,7 @@ from nas.exporters.weight_sources import (
     proxy_model,
     random_model,
 )
+from nas.findings.wording import sentence
 from nas.inputs.model_argument import ResolvedModel
 from search_space.huggingface.checkpoint import holds_weights
 from search_space.llama_cpp.family import unsupported_by_llama_cpp
@@ -140,7 +141,11 @@ def _export_huggingface(
             provenance=_card(provenance, weighted),
         )
         write_architecture(weighted.architecture, folder / MARK, provenance)
-        return Exported(path=path, weights_origin=weighted.weights_origin)
+        return Exported(
+            path=path,
+            fits_llama_cpp=unsupported_by_llama_cpp(weighted.architecture) is None,
+            weights_origin=weighted.weights_origin,
+        )
 
 
 def _export_onnx(
@@ -159,6 +164,7 @@ def _export_onnx(
             context_length=options.context_length,
             tokenizer=weighted.tokenizer,
             end_token=_end_token(weighted),
+            weights_origin=weighted.weights_origin,
         )
         write_architecture(weighted.architecture, folder / MARK, _provenance(model, weighted))
         remark = None if reason is None else f"genai_config.json was not written: {reason}"
@@ -213,8 +219,7 @@ def _provenance(model: ResolvedModel, weighted: WeightedModel) -> Provenance:
 
 def _card(provenance: Provenance, weighted: WeightedModel) -> str:
     """Return the model card's paragraphs on where model and weights come from, in Markdown."""
-    origin = weighted.weights_origin
-    lines = [f"{origin[0].upper()}{origin[1:]}."]
+    lines = [sentence(weighted.weights_origin)]
     if provenance.study is not None:
         trial = f"{provenance.trial} of the study {provenance.study}, {provenance.state}"
         lines += [

@@ -5,29 +5,40 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from evaluators.scores import TASK
-from nas.findings.wording import counted, joined
+from nas.findings.wording import counted, joined, sentence
 from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
-from studies.confirmation.confirmation_statistics import RankCorrelation
+from studies.confirmation.confirmation_statistics import FEWEST_RANKED, RankCorrelation
 
 _MOST_NAMED = 4
 _CERTAIN, _UNLIKELY = 0.95, 0.05
+_NO_RANKS = "no rank correlation: there are too few candidates, or all losses are equal"
 _ASSUMPTION = (
     "Each candidate has only one long training run, which cannot show its own seed noise; the "
     "following findings assume that this noise equals that of the short training runs."
 )
 
 
-def confirmation_line(confirmation: Confirmation | None, study_argument: str) -> str:
+def confirmation_line(
+    confirmation: Confirmation | None, study_argument: str, *, complete: int
+) -> str:
     """Summarize a confirmation in one line.
 
     Args:
         confirmation: The results so far; None if the confirmation has not started.
         study_argument: The argument that identifies the study on the command line.
+        complete: The number of complete candidates.
     """
+    if confirmation is None and complete < FEWEST_RANKED:
+        return (
+            "not confirmed by longer training, which requires at least "
+            f"{FEWEST_RANKED} complete candidates"
+        )
     if confirmation is None:
         return f"not confirmed by longer training: run nas confirm {study_argument}"
-    if confirmation.by_short_loss is None:
+    if confirmation.by_short_loss is None and _is_incomplete(confirmation):
         return f"partly confirmed: nas confirm {study_argument} resumes"
+    if confirmation.by_short_loss is None:
+        return f"confirmed: {_NO_RANKS}"
     noise, found = confirmation.noise, confirmation.by_short_loss
     noise_text = "" if noise is None else f"; seed noise {noise.sd:.2g} bits/byte (sd)"
     return (
@@ -51,7 +62,7 @@ def confirmation_findings(confirmation: Confirmation) -> Iterator[str]:
     for each in confirmation.candidates:
         for failure in each.failures:
             yield f"{each.trial.title.capitalize()} failed in its {failure}."
-    missing = [each for each in confirmation.candidates if each.long is None and not each.failures]
+    missing = _untrained(confirmation)
     left = []
     if missing:
         lack = counted(len(missing), "candidate lacks", "candidates lack")
@@ -69,6 +80,15 @@ def probability_text(probability: float | None) -> str:
     if 0.99 < probability < 1:
         return ">99 %"
     return "<1 %" if 0 < probability < 0.01 else f"{100 * probability:.0f} %"
+
+
+def _untrained(confirmation: Confirmation) -> list[CandidateConfirmation]:
+    """Return the candidates whose long training run has not ended."""
+    return [each for each in confirmation.candidates if each.long is None and not each.failures]
+
+
+def _is_incomplete(confirmation: Confirmation) -> bool:
+    return bool(confirmation.unfinished or _untrained(confirmation))
 
 
 def _noise(confirmation: Confirmation) -> Iterator[str]:
@@ -96,7 +116,7 @@ def _ranks(confirmation: Confirmation) -> Iterator[str]:
     short = confirmation.by_short_loss
     if short is None:
         if len(_long_losses(confirmation)) > 1:
-            yield "No rank correlation: there are too few candidates, or all losses are equal."
+            yield sentence(_NO_RANKS)
         return
     bound = ""
     if confirmation.ceiling is not None:
@@ -207,7 +227,7 @@ def _remeasurements(confirmation: Confirmation) -> Iterator[str]:
         if provisional:
             yield (
                 f"Remeasured {name} is still provisional for {joined(provisional)}: its confidence "
-                "interval is wider than requested, as on a machine that does other work."
+                "interval is wider than requested, which is common on a busy machine."
             )
 
 

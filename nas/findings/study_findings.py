@@ -13,7 +13,8 @@ from nas.findings.time_wording import provisional_among, quoted
 from nas.findings.wording import amount, counted, duration, joined, number, percent
 from studies.analysis.choice_importance import FEWEST_TRIALS
 from studies.analysis.followed_study import FollowedStudy
-from studies.analysis.summaries import Axis, Front, StudySummary
+from studies.analysis.study_front import Axis, Front
+from studies.analysis.summaries import StudySummary
 from studies.records import Trial, TrialState
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec

@@ -12,7 +12,8 @@ from nas.findings.time_wording import (
 from nas.findings.wording import counted, joined, sentence
 from studies.analysis.choice_importance import FEWEST_TRIALS
 from studies.analysis.followed_study import FollowedStudy
-from studies.analysis.summaries import StudySummary, is_provisional
+from studies.analysis.study_front import is_provisional
+from studies.analysis.summaries import StudySummary
 from studies.confirmation.confirmation_results import Confirmation
 from studies.spec.limits import limits
 from studies.spec.reference_models import paired_reference
@@ -33,9 +34,11 @@ def study_limitations(
     """
     spec, front = followed.spec, now.front
     if len(now.complete) < FEWEST_TRIALS:
+        # The number that the study asks for may have been lowered since.
+        asked = f" of {spec.trials:,}" if len(now.complete) <= spec.trials else ""
         yield (
-            f"Few candidates are complete ({len(now.complete):,} of {spec.trials:,}); the front "
-            "may change with more."
+            f"Few candidates are complete ({len(now.complete):,}{asked}); the front may change "
+            "with more."
         )
     if any(axis.name == LOSS for axis in front.axes):
         yield from _loss_limitations(spec, now, confirmation)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from evaluators.evaluator import Score
 from evaluators.scores import is_timed
-from nas.findings.wording import PROVISIONAL, amount, joined, number, value_text
-from studies.analysis.summaries import Axis, is_provisional
+from nas.findings.wording import PROVISIONAL, amount, joined, marked, number, value_text
+from studies.analysis.study_front import Axis, is_provisional
 from studies.records import Trial
 from studies.spec.limits import judge, limits
 from studies.spec.reference_models import paired_reference
@@ -21,18 +21,20 @@ UNSURE = "?"
 
 def score_text(spec: StudySpec, score: Score) -> str:
     """Format a score with its interval and the mark: `10.00 ±0.02`, `~0.5710 (0.4800 to 1.330)`."""
-    return provisional_mark(spec, score) + value_text(score.value, score.low, score.high)
+    text = value_text(score.value, score.low, score.high)
+    return marked(text, is_provisional=is_provisional(spec, score))
 
 
-def provisional_mark(spec: StudySpec, score: Score) -> str:
-    """Return the mark of a provisional score; empty for any other."""
-    return PROVISIONAL if is_provisional(spec, score) else ""
+def score_number(spec: StudySpec, score: Score) -> str:
+    """Format the value of a score with the mark, but without its interval: `~0.5710`."""
+    return marked(number(score.value), is_provisional=is_provisional(spec, score))
 
 
 def quoted(spec: StudySpec, trial: Trial, axis: Axis) -> str:
     """Format an objective of a trial for a sentence: `decode 10.00 ms/token (9.900 to 10.10)`."""
     score = next(score for score in trial.scores if score.name == axis.name)
-    value = f"{axis.name} {provisional_mark(spec, score)}{amount(score.value, axis)}"
+    text = marked(amount(score.value, axis), is_provisional=is_provisional(spec, score))
+    value = f"{axis.name} {text}"
     if score.low is None or score.high is None:
         return value
     return f"{value} ({number(score.low)} to {number(score.high)})"
@@ -48,6 +50,17 @@ def marks_legend(spec: StudySpec, scores: Iterable[Score]) -> Iterator[str]:
             f"{PROVISIONAL} from an earlier release: the confidence interval is wider than the "
             f"requested ±{100 * spec.device.precision:g} %"
         )
+
+
+def precision_legend(precision: float) -> str:
+    """Explain the mark of provisional values that `nas run` does not measure again.
+
+    Args:
+        precision: The requested half-width of the interval, as a fraction of the value.
+    """
+    return (
+        f"{PROVISIONAL}: the confidence interval is wider than the requested ±{100 * precision:g} %"
+    )
 
 
 def times_legend(spec: StudySpec, scores: Iterable[Score]) -> Iterator[str]:

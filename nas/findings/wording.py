@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 # Slow to import, and most callers only format numbers.
 if TYPE_CHECKING:
-    from studies.analysis.summaries import Axis
+    from studies.analysis.study_front import Axis
 
 # Precedes a value that is too uncertain to decide anything.
 PROVISIONAL = "~"
@@ -43,9 +43,22 @@ def value_text(value: float, low: float | None, high: float | None) -> str:
     return f"{number(value)} {interval if interval.startswith('±') else f'({interval})'}"
 
 
+def marked(text: str, *, is_provisional: bool) -> str:
+    """Precede the text of a value by the mark of provisional ones: `~10.00`."""
+    return f"{PROVISIONAL}{text}" if is_provisional else text
+
+
 def counted(count: int, singular: str, plural: str) -> str:
     """Format a count with its noun: `1 candidate`, `2,000 candidates`."""
     return f"{count:,} {singular if count == 1 else plural}"
+
+
+def trials_of(done: int, total: int) -> str:
+    """Format how many of the requested trials are done: `3 of 10 trials`.
+
+    There may be more than requested, because the number may be lowered: `4 trials (2 requested)`.
+    """
+    return f"{done} of {total} trials" if done <= total else f"{done} trials ({total} requested)"
 
 
 def percent(fraction: float) -> str:

@@ -13,8 +13,8 @@ from search_space.architecture_file import find_architecture_file, model_name, r
 from search_space.input_errors import suggest_name
 from search_space.preset_models import PRESETS
 from search_space.scaling import parse_parameters, scale_architecture, scaling_remark
-from studies.analysis import summaries
-from studies.analysis.summaries import TrialDetail
+from studies.analysis import trial_detail
+from studies.analysis.trial_detail import TrialDetail
 from studies.spec.study_file import shipped_studies
 from studies.storage.store import Store
 
@@ -148,7 +148,7 @@ def _find_unscaled(text: str) -> ResolvedModel:
 def _find_trial(study: str, trial: str, storage: str | None) -> ResolvedModel:
     place = find_study(study, storage)
     with Store.open(place.storage, create=False) as store:
-        detail = summaries.detail(store, place.name, trial)
+        detail = trial_detail.detail(store, place.name, trial)
     if detail.architecture is None:
         raise ValueError(f"trial: {trial} has no architecture yet")
     return ResolvedModel(
@@ -165,7 +165,7 @@ def _find_measurable(text: str, storage: str | None) -> Measurable:
             name=path.name,
             source=ModelFile(path=_existing_file(path).absolute(), model_format="gguf"),
         )
-    if path.suffix == ".onnx":
+    if path.suffix == ".onnx" and not path.is_dir():
         return _onnx(_existing_file(path))
     if path.suffix != ".toml" and _exists(path):
         if (path / _ONNX_FILE).is_file():

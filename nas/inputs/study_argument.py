@@ -54,12 +54,37 @@ def read_study(text: str, storage: str | None) -> StudySpec:
     if storage is None:
         return spec
     moved = spec.model_dump(mode="json") | {"storage": storage}
-    return parse_strict(StudySpec, moved, text)
+    try:
+        return parse_strict(StudySpec, moved, text)
+    except ValueError as error:  # about the option, because the file itself is valid
+        raise ValueError(str(error).removeprefix(f"{text}: ")) from None
 
 
 def argument_for_next_command(text: str, storage: str | None) -> str:
     """Return the arguments with which a suggested command finds the same study.
 
-    The database URL may contain a password, so it is replaced by a placeholder.
+    A database URL that may contain a password is replaced by a placeholder.
     """
-    return shlex.quote(text) + (" --storage URL" if storage else "")
+    if storage is None:
+        return shlex.quote(text)
+    return f"{shlex.quote(text)} --storage {'URL' if '@' in storage else shlex.quote(storage)}"
+
+
+def new_database_remark(text: str, storage: str) -> str | None:
+    """Return where a database will be created, unless it exists or is next to the study file.
+
+    A relative path in a database URL is relative to the current folder, as those of a corpus are.
+
+    Args:
+        text: The study file.
+        storage: The database URL.
+    """
+    path = Path(storage.removeprefix("sqlite:///"))
+    if not storage.startswith("sqlite:///") or path.is_absolute() or path.exists():
+        return None
+    if not Path(text).is_file() or Path(text).resolve().parent == Path.cwd():
+        return None
+    return (
+        f"storage: the database is created in '{path.absolute().parent}', because '{path}' is "
+        "relative to the current folder, not to the study file"
+    )

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from nas.dashboard.form import Document, Why
+from nas.dashboard.form import Document
+from nas.dashboard.why_form import Why
 from nas.report.page import confirmation_findings, date_line, limitations
 from nas.report.tables import Table, tables
 

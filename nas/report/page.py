@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from html import escape
 
 from nas.dashboard.document import json_bytes
-from nas.dashboard.form import Document, Why
+from nas.dashboard.form import Document
+from nas.dashboard.why_form import Why
 from nas.report.bundle import scripts, stylesheet
 from nas.report.picture import front_picture
 from nas.report.tables import Table, tables

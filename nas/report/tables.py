@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from evaluators.scores import TASK
-from nas.dashboard.form import ConfirmationDocument, Document, Json, State
+from nas.dashboard.form import ConfirmationDocument, Document, Json
+from nas.dashboard.trial_form import State
 from nas.findings.confirmation_findings import probability_text
 from nas.findings.time_wording import PROVISIONAL_LEGEND, UNSURE
-from nas.findings.wording import PROVISIONAL, duration, joined, number, value_text
+from nas.findings.wording import PROVISIONAL, duration, joined, marked, number, value_text
 from nas.views.terminal import interval_legend
 
 _STATE_NAMES: dict[State, str] = {"stopped": "stopped early"}
@@ -80,7 +81,7 @@ def _front(document: Document) -> Table:
     columns = ("trial", "layout", "million parameters", *titles)
     lines = tuple(cells(row) for row in rows)
     values = [value for line in lines for value in line[3:]]
-    marked = any(value.startswith(PROVISIONAL) for value in values)
+    has_marks = any(value.startswith(PROVISIONAL) for value in values)
     return Table(
         title="Front and reference models",
         columns=columns,
@@ -88,7 +89,7 @@ def _front(document: Document) -> Table:
         numbers=frozenset(range(2, len(columns))),
         notes=(
             *interval_legend(values),
-            *([PROVISIONAL_LEGEND] if marked else []),
+            *([PROVISIONAL_LEGEND] if has_marks else []),
             *_unsure_notes(document, rows),
         ),
     )
@@ -103,7 +104,7 @@ def _value(document: Document, name: str, row: int) -> str:
     low = None if column["low"] is None else column["low"][row]
     high = None if column["high"] is None else column["high"][row]
     is_provisional = column["provisional"] is not None and column["provisional"][row]
-    return (PROVISIONAL if is_provisional else "") + value_text(value, low, high)
+    return marked(value_text(value, low, high), is_provisional=is_provisional)
 
 
 def _unsure_notes(document: Document, rows: Sequence[int]) -> Iterator[str]:
@@ -125,6 +126,7 @@ def _confirmation(document: Document, confirmation: ConfirmationDocument) -> Tab
         columns=tuple(columns),
         rows=tuple(zip(*columns.values(), strict=True)),
         numbers=frozenset(range(2, len(columns))),
+        notes=tuple(confirmation["notes"]),
     )
 
 
@@ -149,7 +151,16 @@ def _confirmation_columns(
     for place, name in enumerate(confirmation["remeasured"]):
         # The user's own task is scored by the longer training, not measured again.
         how = f"{long:,} tokens" if name == TASK else f"remeasured, {units[name]}"
-        yield f"{name}, {how}", _texts(each["remeasured_values"][place] for each in candidates)
+        yield (
+            f"{name}, {how}",
+            [
+                marked(
+                    _text(each["remeasured_values"][place]),
+                    is_provisional=name in each["provisional"],
+                )
+                for each in candidates
+            ],
+        )
     own = "inherited from the shared network" if confirmation["inherited"] else f"{short:,} tokens"
     yield f"loss, {own}", _texts(each["short_loss"] for each in candidates)
     for place, seed in enumerate(confirmation["seeds"]):
@@ -165,13 +176,17 @@ def _confirmation_columns(
 
 
 def _texts(values: Iterable[float | None]) -> list[str]:
-    return ["" if value is None else number(value) for value in values]
+    return [_text(value) for value in values]
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else number(value)
 
 
 def _counts(document: Document) -> Table:
     counts = document["counts"]
     named = {
-        "total": counts["total"],
+        "requested": counts["total"],
         "complete": counts["complete"],
         "infeasible": counts["infeasible"],
         "stopped early": counts["stopped"],

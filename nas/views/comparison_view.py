@@ -16,6 +16,7 @@ from nas.findings.wording import (
     duration,
     half_or_ends,
     joined,
+    marked,
     megabytes,
     number,
     percent,
@@ -133,9 +134,9 @@ def _times(results: Sequence[Result]) -> Table:
         ratio, p50_ms = result.ratio, result.p50_ms
         cells = [
             f"{result.tokens_per_second:,.1f}",
-            _marked(result.provisional, number(p50_ms)),
+            marked(number(p50_ms), is_provisional=result.provisional),
             _interval_text(p50_ms, result.interval),
-            _marked(result.p95_interval is None, number(result.p95_ms)),
+            marked(number(result.p95_ms), is_provisional=result.p95_interval is None),
         ]
         if ratio is not None:
             cells.append(number(ratio.value))
@@ -153,10 +154,6 @@ def _times(results: Sequence[Result]) -> Table:
 def _are_repeated(results: Sequence[Result]) -> bool:
     """Return whether a model was measured more than once; the reference model usually is."""
     return any(len(each.measurements) > 1 for each in results if not each.is_reference)
-
-
-def _marked(is_uncertain: bool, text: str) -> str:
-    return f"{PROVISIONAL}{text}" if is_uncertain else text
 
 
 def _interval_text(value: float, interval: Interval | None) -> str:

@@ -11,23 +11,30 @@ from rich.text import Text
 from evaluators.evaluator import Score
 from evaluators.scores import LOSS, TASK
 from nas.findings.confirmation_findings import confirmation_findings, probability_text
-from nas.findings.wording import PROVISIONAL, number
-from nas.views.terminal import layout_strip, provisional_legend, split_heading, table
-from studies.analysis.summaries import Front
+from nas.findings.time_wording import precision_legend, score_number
+from nas.findings.wording import number
+from nas.views.terminal import layout_strip, split_heading, table
+from studies.analysis.study_front import Front, is_provisional
 from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
 from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
+from studies.spec.study_spec import StudySpec
 
 _DOMINATED = "*"
 
 
-def confirmation_document(confirmation: Confirmation) -> dict[str, Any]:
-    """Return the document that `nas confirm --json` prints."""
+def confirmation_document(confirmation: Confirmation, spec: StudySpec) -> dict[str, Any]:
+    """Return the document that `nas confirm --json` prints.
+
+    Args:
+        confirmation: The results so far.
+        spec: The study.
+    """
     return {
         "study": confirmation.study,
         "short_tokens": confirmation.short_tokens,
         "inherited": confirmation.inherited,
         "long_tokens": confirmation.long_tokens,
-        "candidates": [_candidate(each) for each in confirmation.candidates],
+        "candidates": [_candidate(each, spec) for each in confirmation.candidates],
         "repeats_under_way": confirmation.unfinished,
         "seed_noise": _noise(confirmation.noise),
         "spearman_with_long_loss": {
@@ -82,7 +89,7 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
         grid.add_row(
             f"{each.trial.number}{'' if each.on_front else _DOMINATED}",
             layout_strip(each.trial.model.layout),
-            *(_value(each, axis.name) for axis in others),
+            *(score_number(front.spec, _score(each, axis.name)) for axis in others),
             number(each.trial.values[LOSS]),
             *([_mean(each.fresh, seeds)] if seeds else []),
             Text("–") if each.long is None else Text(number(each.long), style="bold"),
@@ -101,14 +108,9 @@ def _legend(confirmation: Confirmation, front: Front) -> Iterator[str]:
     yield "on the front: probability among the candidates of this table"
     if not all(each.on_front for each in confirmation.candidates):
         yield f"{_DOMINATED}: dominated in the study"
-    shown = [axis.name for axis in front.axes]
-    if any(_score(each, name).provisional for each in confirmation.candidates for name in shown):
-        yield provisional_legend(front.spec.device.precision)
-
-
-def _value(candidate: CandidateConfirmation, name: str) -> str:
-    score = _score(candidate, name)
-    return f"{PROVISIONAL if score.provisional else ''}{number(score.value)}"
+    scores = [_score(each, axis.name) for each in confirmation.candidates for axis in front.axes]
+    if any(is_provisional(front.spec, score) for score in scores):
+        yield precision_legend(front.spec.device.precision)
 
 
 def _score(candidate: CandidateConfirmation, name: str) -> Score:
@@ -132,27 +134,29 @@ def _tokens(count: int) -> str:
     return f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count / 1e3:.3g} k"
 
 
-def _candidate(candidate: CandidateConfirmation) -> dict[str, Any]:
+def _candidate(candidate: CandidateConfirmation, spec: StudySpec) -> dict[str, Any]:
+    scores = candidate.trial.scores
     return {
         "trial": candidate.trial.number,
         "on_front": candidate.on_front,
         "values": candidate.trial.values,
+        "provisional": [score.name for score in scores if is_provisional(spec, score)],
         "fresh_losses": {str(seed): loss for seed, loss in candidate.fresh.items()},
         "long_loss": candidate.long,
-        "again": _scores(candidate.remeasured),
+        "again": _scores(candidate.remeasured, spec),
         "failures": list(candidate.failures),
         "front_probability": candidate.probability,
     }
 
 
-def _scores(scores: Mapping[str, Score]) -> dict[str, Any]:
+def _scores(scores: Mapping[str, Score], spec: StudySpec) -> dict[str, Any]:
     return {
         name: {
             "value": score.value,
             "unit": score.unit,
             "low": score.low,
             "high": score.high,
-            "provisional": score.provisional,
+            "provisional": is_provisional(spec, score),
         }
         for name, score in scores.items()
     }

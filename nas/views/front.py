@@ -13,18 +13,18 @@ from nas.findings.time_wording import (
     UNSURE,
     marks_legend,
     provisional_among,
-    provisional_mark,
     provisional_members_text,
+    score_number,
     score_text,
     times_legend,
     unsure_legend,
     unsure_limits,
 )
-from nas.findings.wording import counted, joined, number
+from nas.findings.wording import counted, joined, marked, number
 from nas.views.candidates import CandidateTable, Row
 from nas.views.scatter import Mark, scatter
 from nas.views.terminal import interval_legend, output
-from studies.analysis.summaries import Axis, Front, is_provisional
+from studies.analysis.study_front import Axis, Front, is_provisional, left_out
 from studies.confirmation.confirmation_results import Confirmation
 from studies.records import ScoredPoint, Trial, scored_point
 from studies.spec.study_spec import StudySpec
@@ -32,6 +32,7 @@ from studies.spec.study_spec import StudySpec
 # Each row of the table has a sign, which marks the same candidate in the scatter plot.
 _SIGNS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DOMINATED, _INFEASIBLE, _REFERENCE, _UNSIGNED = "·", "x", "@", "*"
+_MOST_NAMED = 3  # candidates that a sentence lists
 # The stage of `evaluators.speed.latency`, which is slow to import.
 _LATENCY_STAGE = "latency"
 
@@ -119,6 +120,7 @@ def show_best(
         ", ".join(_named_value(front.spec, score) for score in best.scores),
         *(line for line in marks_legend(front.spec, best.scores) if line not in explained),
     ]
+    lines += _provisional_choice(front, best, limits, asked)
     unsure = [each.name for each in best.scores if _may_exceed(each, limits)]
     if unsure:
         lines.append(f"trial {best.number} may exceed the limit of {joined(unsure)}")
@@ -126,13 +128,33 @@ def show_best(
     output().print("\n".join(lines), soft_wrap=True)
 
 
+def _provisional_choice(
+    front: Front, best: Trial, limits: Mapping[str, float], asked: str
+) -> Iterator[str]:
+    """State how provisional scores affected the choice of the best candidate, if they did."""
+    score = front.axes[0].name
+    provisional = best.provisional({score, *limits})
+    if provisional:
+        verb = "is" if len(provisional) == 1 else "are"
+        yield (
+            f"the choice is provisional: {joined(provisional)} of trial {best.number} {verb} "
+            f"provisional, and no candidate with settled scores has {asked}"
+        )
+    others = left_out(front, best, score, limits)
+    named = [f"trial {each.number} ({score} {_point_value(each, score)})" for each in others]
+    if named[_MOST_NAMED:]:
+        named = [*named[:_MOST_NAMED], f"{len(named) - _MOST_NAMED} more"]
+    if named:
+        yield f"left out because of provisional scores: {joined(named)}"
+
+
 def _named_value(spec: StudySpec, score: Score) -> str:
-    value = f"{provisional_mark(spec, score)}{number(score.value)} {score.unit}"
+    value = f"{score_number(spec, score)} {score.unit}"
     return value if score.unit == score.name else f"{score.name} {value}"
 
 
 def _may_exceed(score: Score, limits: Mapping[str, float]) -> bool:
-    """Return whether the interval of a score contains a limit that its value keeps."""
+    """Return whether the upper bound of a score's interval is above its limit."""
     return score.high is not None and score.high > limits.get(score.name, math.inf)
 
 
@@ -140,7 +162,11 @@ def _lowest(front: Front, names: Iterable[str]) -> Iterator[str]:
     points = [*map(scored_point, front.members), *front.dominated]
     for name in names if points else ():
         point = min(points, key=lambda each: each.values[name])
-        yield f"the lowest {name} is {number(point.values[name])} (trial {point.number})"
+        yield f"the lowest {name} is {_point_value(point, name)} (trial {point.number})"
+
+
+def _point_value(point: ScoredPoint, name: str) -> str:
+    return marked(number(point.values[name]), is_provisional=name in point.provisional)
 
 
 def _no_front(front: Front, study_argument: str) -> Text:
@@ -234,7 +260,8 @@ def _caption(front: Front, study_argument: str, confirmation: Confirmation | Non
     if confirmation is not None:
         lines.append("on the front: probability among the confirmed candidates")
     if LOSS in [axis.name for axis in front.axes]:
-        lines.append(confirmation_line(confirmation, study_argument))
+        complete = len(front.members) + len(front.dominated)
+        lines.append(confirmation_line(confirmation, study_argument, complete=complete))
     return Text("\n".join(lines), style="dim")
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from nas.findings.wording import counted, duration, number
+from nas.findings.time_wording import score_number
+from nas.findings.wording import counted, duration
 from nas.views.live_display import Clock, LiveDisplay, ProgressLine, live_display, time_left
 from nas.views.live_stage import LiveStage, PreparationListener, preparation_line
 from nas.views.terminal import layout_strip
@@ -20,6 +21,10 @@ from studies.confirmation.confirmation_run import (
     JobStarted,
 )
 from studies.records import ConfirmationKey
+from studies.spec.study_spec import StudySpec
+
+# A job that ends sooner and reports no progress was a cache hit.
+_CACHE_HIT_S = 1.0
 
 
 class LiveConfirmation(PreparationListener):
@@ -38,7 +43,8 @@ class LiveConfirmation(PreparationListener):
             case JobStarted() | JobProgress():
                 self._display.update()
             case JobEnded():
-                self._display.print(_ending(event))
+                assert self._progress.plan is not None, "the plan is the first event"
+                self._display.print(_ending(event, self._progress.plan.spec))
 
 
 @contextmanager
@@ -58,9 +64,11 @@ class _Progress:
 
     def __init__(self, clock: Clock) -> None:
         self.preparation = ""
+        self.plan: ConfirmationPlan | None = None
         self._clock = clock
-        self._plan: ConfirmationPlan | None = None
-        self._ended: dict[ConfirmationKey, float] = {}
+        # The seconds that each ended job took; None for a cache hit.
+        self._ended: dict[ConfirmationKey, float | None] = {}
+        self._has_reported = False
         self._job: ConfirmationJob | None = None
         self._since = clock()
         self._stage = LiveStage("", self._since)
@@ -69,21 +77,24 @@ class _Progress:
         now = self._clock()
         match event:
             case ConfirmationPlan():
-                self._plan = event
+                self.plan = event
             case JobStarted():
                 self._stage = LiveStage(event.job.evaluator.stage, now)
-                self._job, self._since = event.job, now
+                self._job, self._since, self._has_reported = event.job, now, False
             case JobProgress():
                 self._stage.follow(event.progress, now)
+                self._has_reported = True
             case JobEnded():
                 self._job = None
-                self._ended[event.job.key] = now - self._since
+                seconds = now - self._since
+                is_evaluated = self._has_reported or seconds >= _CACHE_HIT_S
+                self._ended[event.job.key] = seconds if is_evaluated else None
 
     def view(self) -> RenderableType:
-        plan, job = self._plan, self._job
+        plan, job = self.plan, self._job
         if plan is None:
             return Text(self.preparation)
-        head = Text.assemble((plan.study, "bold"), f"  {self._overall(plan)}")
+        head = Text.assemble((plan.spec.name, "bold"), f"  {self._overall(plan)}")
         if job is None:
             return head
         left = time_left(self._seconds_left(plan))
@@ -92,7 +103,7 @@ class _Progress:
 
     def line(self) -> ProgressLine | None:
         """Return the current job as a line; None between two jobs and at the end."""
-        plan, job, stage = self._plan, self._job, self._stage
+        plan, job, stage = self.plan, self._job, self._stage
         if plan is None:
             return preparation_line("", self.preparation) if self.preparation else None
         if job is None:
@@ -114,25 +125,27 @@ class _Progress:
     def _seconds_left(self, plan: ConfirmationPlan) -> float:
         """Scale the expected time by how much longer than expected the ended jobs took.
 
-        It is 0 if nothing is known about retrainings.
+        It is 0 if nothing is known about retrainings. Cache hits do not count.
         """
         ended, expected = dict(self._ended), plan.seconds_left
         left = math.fsum(each for stage, each in expected.items() if stage not in ended)
-        expected_so_far = math.fsum(expected.get(stage, 0.0) for stage in ended)
-        taken = math.fsum(ended.values())
+        known = {stage: seconds for stage, seconds in ended.items() if seconds is not None}
+        expected_so_far = math.fsum(expected.get(stage, 0.0) for stage in known)
+        taken = math.fsum(known.values())
         if expected_so_far and taken:
             left *= taken / expected_so_far
         return max(0.0, left - (self._clock() - self._since))
 
 
 def _plan_text(plan: ConfirmationPlan) -> str:
+    proxy = plan.spec.proxy
     members = counted(plan.on_front, "member of the front", "members of the front")
     runners_up = counted(plan.runners_up, "runner-up", "runners-up")
     candidates = f"{members} and {runners_up}" if plan.runners_up else members
     seeds = counted(plan.seeds, "new seed", "new seeds")
     plan_line = (
-        f"{plan.study}: {candidates}; each is measured again, retrained with {seeds} on "
-        f"{plan.short_tokens:,} tokens, and retrained with another seed on {plan.long_tokens:,} "
+        f"{plan.spec.name}: {candidates}; each is measured again, retrained with {seeds} on "
+        f"{proxy.token_budget:,} tokens, and retrained with another seed on {plan.long_tokens:,} "
         "tokens"
     )
     if not plan.seconds_left:
@@ -140,20 +153,20 @@ def _plan_text(plan: ConfirmationPlan) -> str:
     runs = sum(stage.token_budget is not None for stage in plan.seconds_left)
     timings = counted(len(plan.seconds_left) - runs, "timing", "timings")
     about = ""
-    if not plan.is_inherited or not runs:
+    if proxy.method == "scratch" or not runs:
         about = f", about {duration(math.fsum(plan.seconds_left.values()))}"
     done = f"; {plan.done_before} are done" if plan.done_before else ""
     trained = counted(runs, "training run", "training runs")
     return f"{plan_line}\n{timings} and {trained} are left{about}{done}"
 
 
-def _ending(event: JobEnded) -> Text:
+def _ending(event: JobEnded, spec: StudySpec) -> Text:
     """Return a line that states what was repeated, and its score or the reason for its failure."""
     line = _title(event.job)
     if event.reason is not None:
         return line.append(f"  failed, {event.reason}")
     # The first score of an evaluator is the one that it is used for.
-    values = [f"{score.name} {number(score.value)} {score.unit}" for score in event.scores[:1]]
+    values = [f"{each.name} {score_number(spec, each)} {each.unit}" for each in event.scores[:1]]
     return line.append(f"  {', '.join(values)}")
 
 

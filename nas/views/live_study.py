@@ -1,7 +1,5 @@
 """The live view of a running study; without a terminal, lines about its stages and trials."""
 
-import math
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +8,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from evaluators.evaluator import Score
-from nas.findings.time_wording import provisional_mark
-from nas.findings.wording import duration, number
+from nas.findings.time_wording import score_number
+from nas.findings.wording import duration, trials_of
 from nas.views.candidates import CandidateTable, Row
 from nas.views.live_display import Clock, LiveDisplay, ProgressLine, live_display, time_left
 from nas.views.live_stage import LiveStage, PreparationListener, preparation_line
+from nas.views.study_progress import StudyProgress
 from nas.views.terminal import layout_strip
 from studies.analysis.pareto_front import non_dominated
 from studies.records import Trial
@@ -25,9 +24,7 @@ from studies.search.events import (
     StageStarted,
     StudyStarted,
     TrialEnded,
-    TrialLost,
     TrialRemeasured,
-    TrialStarted,
 )
 from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
@@ -39,7 +36,7 @@ _COUNTED = ("complete", "infeasible", "stopped", "failed")
 class LiveStudy(PreparationListener):
     """The listener that updates the view of a running study."""
 
-    def __init__(self, progress: "StudyProgress", store: Store, display: LiveDisplay) -> None:
+    def __init__(self, progress: StudyProgress, store: Store, display: LiveDisplay) -> None:
         super().__init__(progress, display)
         self._progress = progress
         self._store = store
@@ -49,11 +46,9 @@ class LiveStudy(PreparationListener):
         self._progress.follow(event)
         match event:
             case StudyStarted():
-                known = self._store.trials(event.study)
-                self._progress.ended = [trial for trial in known if trial.outcome is not None]
-                self._display.print_instead(
-                    f"{event.study}: {event.ended} of {event.total} trials are done"
-                )
+                self._progress.read_earlier(self._store)
+                done = trials_of(event.ended, event.total)
+                self._display.print_instead(f"{event.study}: {done} are done")
             case StageStarted() | StageProgress():
                 self._display.update()
             case TrialEnded():
@@ -87,103 +82,6 @@ def live_study(spec: StudySpec, store: Store, clock: Clock = time.monotonic) -> 
         yield LiveStudy(progress, store, display)
 
 
-class StudyProgress:
-    """What the view shows, collected from the events of the search.
-
-    Attributes:
-        spec: The study.
-        preparation: What is being prepared; empty once the search has started.
-        total: Number of candidates that the run was asked for.
-        ended_before: Number of candidates that had ended before this run.
-        ended: The candidates that have ended, in this run or before.
-        current: The trial that is being evaluated.
-        stage: The stage of the current trial; None before its first one.
-        started_at: When the run started, on the clock in seconds, as are the following.
-        candidates_from: When the first candidate of this run started.
-        candidate_ended_at: When a candidate last ended.
-    """
-
-    def __init__(self, spec: StudySpec, clock: Clock = time.monotonic) -> None:
-        """Start the clock.
-
-        Args:
-            spec: The study.
-            clock: Measures the time of the trials, in seconds.
-        """
-        self.spec = spec
-        self.preparation = ""
-        self.total = spec.trials
-        self.ended_before = 0
-        self.ended: list[Trial] = []
-        self.current: Trial | None = None
-        self.stage: LiveStage | None = None
-        self.started_at = clock()
-        self.candidates_from: float | None = None
-        self.candidate_ended_at: float | None = None
-        self._clock = clock
-
-    def follow(self, event: Event) -> None:
-        """Update the progress with an event."""
-        match event:
-            case StudyStarted():
-                self.preparation = ""
-                self.total, self.ended_before = event.total, event.ended
-            case TrialStarted():
-                self.current = event.trial
-                if event.trial.kind == "candidate":
-                    self._forget(event.trial)  # it may be resumed after it has ended
-                    if self.candidates_from is None:
-                        self.candidates_from = self._clock()
-            case StageStarted():
-                # The times of an ended trial may be measured again.
-                again = "" if event.trial.outcome is None else " again"
-                self.current = event.trial
-                self.stage = LiveStage(f"{event.stage}{again}", self._clock())
-            case StageProgress():
-                if self.stage is not None:
-                    self.stage.follow(event.progress, self._clock())
-            case TrialEnded():
-                self.current = self.stage = None
-                if event.trial.kind == "candidate":
-                    self.ended.append(event.trial)
-                    self.candidate_ended_at = self._clock()
-            case TrialRemeasured():
-                self.current = self.stage = None
-                if event.trial.kind == "candidate":
-                    self._forget(event.trial)
-                    self.ended.append(event.trial)
-            case TrialLost():
-                self.current = self.stage = None
-            case _:
-                pass
-
-    def _forget(self, trial: Trial) -> None:
-        self.ended = [each for each in self.ended if each.id != trial.id]
-
-    def seconds_left(self, now: float) -> float | None:
-        """Estimate the remaining time from the mean time per candidate.
-
-        That is the mean of this run; before its first candidate has ended, the mean of the time
-        that earlier runs spent in stages.
-
-        Args:
-            now: The present time on the clock, in seconds.
-
-        Returns:
-            Seconds, or None until a candidate has ended.
-        """
-        begun_at, ended_at = self.candidates_from, self.candidate_ended_at
-        ended_here = len(self.ended) - self.ended_before
-        if ended_here > 0 and begun_at is not None and ended_at is not None:
-            mean, since = (ended_at - begun_at) / ended_here, ended_at
-        elif self.ended:
-            mean = statistics.fmean(_stage_seconds(trial) for trial in self.ended)
-            since = now if begun_at is None else begun_at
-        else:
-            return None
-        return max(0.0, mean * (self.total - len(self.ended)) - (now - since))
-
-
 def study_view(progress: StudyProgress, now: float) -> RenderableType:
     """Return a view of the study's progress, its current trial and its front so far.
 
@@ -206,7 +104,7 @@ def study_line(progress: StudyProgress, now: float) -> ProgressLine | None:
     name, trial, stage = progress.spec.name, progress.current, progress.stage
     if progress.preparation:
         return preparation_line(name, progress.preparation)
-    overall = f"{len(progress.ended)} of {progress.total} trials done"
+    overall = f"{trials_of(len(progress.ended), progress.total)} done"
     seconds_left = progress.seconds_left(now)
     if trial is None or stage is None:
         if len(progress.ended) >= progress.total:
@@ -243,11 +141,11 @@ def ending(trial: Trial, spec: StudySpec) -> Text:
 
 def remeasured(event: TrialRemeasured, spec: StudySpec) -> Text:
     """Return a line that states which objectives of a trial have new values."""
-    earlier = {score.name: _marked_value(spec, score) for score in event.earlier}
+    earlier = {score.name: score_number(spec, score) for score in event.earlier}
     changes = [
         f"{_named_value(spec, score)} (before: {earlier[score.name]})"
         for score in _objective_scores(event.trial, spec)
-        if earlier.get(score.name, "") not in ("", _marked_value(spec, score))
+        if earlier.get(score.name, "") not in ("", score_number(spec, score))
     ]
     text = ", ".join(changes) or "nothing has changed"
     return Text.assemble(f"{event.trial.title:14} ", ("remeasured ", "bold"), f" {text}")
@@ -264,11 +162,7 @@ def _objective_scores(trial: Trial, spec: StudySpec) -> list[Score]:
 
 
 def _named_value(spec: StudySpec, score: Score) -> str:
-    return f"{score.name} {_marked_value(spec, score)} {score.unit}"
-
-
-def _marked_value(spec: StudySpec, score: Score) -> str:
-    return f"{provisional_mark(spec, score)}{number(score.value)}"
+    return f"{score.name} {score_number(spec, score)} {score.unit}"
 
 
 def _headline(progress: StudyProgress, now: float) -> Text:
@@ -277,7 +171,7 @@ def _headline(progress: StudyProgress, now: float) -> Text:
     left = time_left(progress.seconds_left(now))
     return Text.assemble(
         (progress.spec.name, "bold"),
-        f"  {len(progress.ended)} of {progress.total} trials",
+        f"  {trials_of(len(progress.ended), progress.total)}",
         f" ({', '.join(counts)})" if counts else "",
         f"  {duration(now - progress.started_at)} so far",
         f", {left}" if left else "",
@@ -295,10 +189,6 @@ def _current(progress: StudyProgress, now: float) -> list[RenderableType]:
         line.append(f"  {trial.model.parameters / 1e6:,.1f} million parameters")
     stage = progress.stage or LiveStage("starting", now)
     return [line, *stage.drawn(now)]
-
-
-def _stage_seconds(trial: Trial) -> float:
-    return math.fsum(run.seconds for run in trial.stages)
 
 
 def _title(trial: Trial) -> str:
@@ -333,5 +223,5 @@ def _row(trial: Trial, spec: StudySpec) -> Row:
     return Row(
         names=(f"trial {trial.number}",),
         model=trial.model,
-        figures=tuple(_marked_value(spec, score) for score in _objective_scores(trial, spec)),
+        figures=tuple(score_number(spec, score) for score in _objective_scores(trial, spec)),
     )

@@ -10,12 +10,13 @@ from rich.text import Text
 
 from evaluators.evaluator import Score
 from evaluators.scores import definition_of
-from nas.findings.time_wording import marks_legend, score_text
+from nas.findings.time_wording import precision_legend, score_text
 from nas.findings.wording import duration, megabytes, number, percent
 from nas.views.terminal import interval_legend, layout_strip, table
 from nas.workflows.space_samples import SpaceSample
 from nas.workflows.study_plan import CorpusUsage, StudyPlan
 from search_space.costs import parameter_counts
+from studies.analysis.study_front import is_provisional
 from studies.spec.limits import limits
 from studies.spec.study_spec import asked_scores
 
@@ -113,7 +114,7 @@ def _sample_document(sample: SpaceSample) -> dict[str, Any]:
 
 
 def _models(plan: StudyPlan) -> Iterator[RenderableType]:
-    """Yield a table of what models of the space take, and remarks about it."""
+    """Yield a table of the measured models of the space, and remarks about it."""
     yield Text("models of this space on this machine, from random draws that obey the rules")
     rows = {
         name: [_cell(plan, sample, name) for sample in plan.samples] for name in _shown_scores(plan)
@@ -125,7 +126,9 @@ def _models(plan: StudyPlan) -> Iterator[RenderableType]:
     yield from map(Text, _remarks_on_limits(plan))
     scores = [score for sample in plan.samples for score in sample.scores if score.name in rows]
     legend = [*interval_legend(cell for row in rows.values() for cell in row)]
-    for line in [*legend, *marks_legend(plan.spec, scores)]:
+    if any(is_provisional(plan.spec, score) for score in scores):
+        legend.append(precision_legend(plan.spec.device.precision))
+    for line in legend:
         yield Text(line, style="dim")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from evaluators.calibration import Calibration
-from nas.findings.wording import counted, duration, value_text
+from nas.findings.wording import counted, duration, trials_of, value_text
 from nas.views.terminal import bar
 from studies.analysis.followed_study import active_runs
 from studies.analysis.summaries import Counts, Status
@@ -89,7 +89,7 @@ def _run_document(run: ConfirmationRun) -> dict[str, Any]:
 def _lines(status: Status) -> Iterator[Text]:
     counts = status.counts
     share = min(1.0, counts.ended / status.total)
-    yield Text.assemble((status.study, "bold"), f"  {counts.ended} of {status.total} trials  ")
+    yield Text.assemble((status.study, "bold"), f"  {trials_of(counts.ended, status.total)}  ")
     yield Text(f"{bar(share):░<32} {100 * share:.0f} %")
     yield Text(_counted(counts))
     for trial in status.running:
@@ -118,6 +118,7 @@ def _calibration_document(calibration: Calibration) -> dict[str, Any]:
         "low_ms": calibration.interval.low,
         "high_ms": calibration.interval.high,
         "settled": calibration.is_settled,
+        "provisional": not calibration.is_settled,
         "timings": len(calibration.timings),
         "latest_at": calibration.timings[-1].at,
     }

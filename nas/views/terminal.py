@@ -9,7 +9,6 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from nas.findings.wording import PROVISIONAL
 from search_space.architecture import MIXERS, layout_letters
 
 HALF_WIDTH_LEGEND = "±: half the width of the 95 % confidence interval"
@@ -94,14 +93,3 @@ def interval_legend(cells: Iterable[str]) -> list[str]:
     cells = list(cells)
     lines = [HALF_WIDTH_LEGEND] if any("±" in cell for cell in cells) else []
     return [*lines, ENDS_LEGEND] if any("(" in cell for cell in cells) else lines
-
-
-def provisional_legend(precision: float) -> str:
-    """Explain the mark of provisional values by the precision that they miss.
-
-    Args:
-        precision: The requested half-width of the interval, as a fraction of the value.
-    """
-    return (
-        f"{PROVISIONAL}: the confidence interval is wider than the requested ±{100 * precision:g} %"
-    )

@@ -13,18 +13,25 @@ from evaluators.calibration import Calibration
 from evaluators.evaluator import CurvePoint, Score
 from evaluators.scores import is_timed
 from hardware.measurement import Measurement, quantile_ms
-from nas.findings.time_wording import marks_legend, times_legend, unsure_limits
+from nas.findings.time_wording import (
+    marks_legend,
+    precision_legend,
+    times_legend,
+    unsure_limits,
+)
 from nas.findings.wording import (
     PROVISIONAL,
     counted,
     duration,
     joined,
+    marked,
     number,
     percent,
     value_text,
 )
 from nas.views.terminal import bar, table
-from studies.analysis.summaries import TrialDetail, is_provisional
+from studies.analysis.study_front import is_provisional
+from studies.analysis.trial_detail import TrialDetail
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec
 
@@ -93,9 +100,9 @@ def _measurement_document(measurement: Measurement) -> dict[str, Any]:
 def _scores(detail: TrialDetail) -> Table:
     scores = table("score", "value", "unit", "95 % confidence interval", left=("score", "unit"))
     for score in detail.trial.scores:
-        is_marked = is_provisional(detail.spec, score) or _lacks_interval(score)
-        mark = PROVISIONAL if is_marked else ""
-        scores.add_row(score.name, mark + number(score.value), score.unit, _interval(score))
+        is_doubtful = is_provisional(detail.spec, score) or _lacks_interval(score)
+        value = marked(number(score.value), is_provisional=is_doubtful)
+        scores.add_row(score.name, value, score.unit, _interval(score))
     return scores
 
 
@@ -133,7 +140,11 @@ def _legend(detail: TrialDetail) -> Iterator[str]:
         yield f"reference ms: the time of {reference} according to all its timings on this device"
     if any(each.reference is not None for each in _measurements(detail)):
         yield from times_legend(detail.spec, scores)
-    yield from marks_legend(detail.spec, scores)
+    if detail.trial.state in ("infeasible", "stopped", "failed"):  # not measured again
+        if any(is_provisional(detail.spec, score) for score in scores):
+            yield precision_legend(detail.spec.device.precision)
+    else:
+        yield from marks_legend(detail.spec, scores)
     if any(_lacks_interval(each) and not is_provisional(detail.spec, each) for each in scores):
         yield f"{PROVISIONAL} without an interval: too few samples to know how precise it is"
     times = max(Counter(each.workload for each in _measurements(detail)).values(), default=1)
@@ -169,17 +180,20 @@ def _all_timings(detail: TrialDetail) -> Iterator[Text]:
     for workload, found in runs.items():
         for place, measurement in enumerate(found, 1):
             run = f", run {place} of {len(found)}" if len(found) > 1 else ""
-            tail_mark = PROVISIONAL if workload in imprecise else ""
-            yield _timings(measurement, detail.spec, tail_mark=tail_mark, run=run)
+            is_tail_doubtful = workload in imprecise
+            yield _timings(measurement, detail.spec, is_tail_doubtful=is_tail_doubtful, run=run)
 
 
-def _timings(measurement: Measurement, spec: StudySpec, *, tail_mark: str, run: str) -> Text:
+def _timings(
+    measurement: Measurement, spec: StudySpec, *, is_tail_doubtful: bool, run: str
+) -> Text:
     """Describe the samples themselves; the scores are relative to the reference model's samples."""
     unit = "ms/prompt" if measurement.workload.phase == "prefill" else "ms/token"
     samples = counted(len(measurement.samples_ns), "sample", "samples")
+    p95_ms = marked(number(quantile_ms(measurement, 0.95)), is_provisional=is_tail_doubtful)
     lines = [
-        f"{number(quantile_ms(measurement, 0.5))} {unit}, p95 {tail_mark}"
-        f"{number(quantile_ms(measurement, 0.95))}, {samples}, {measurement.runtime}, "
+        f"{number(quantile_ms(measurement, 0.5))} {unit}, p95 {p95_ms}, {samples}, "
+        f"{measurement.runtime}, "
         f"{counted(measurement.threads, 'thread', 'threads')}{run}",
         _waiting(measurement),
     ]

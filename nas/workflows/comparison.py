@@ -14,7 +14,6 @@ from nas.inputs.model_argument import Measurable
 from search_space.quantization import Quantization
 
 _TAIL = 0.95
-_NORMAL_975 = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +235,7 @@ def _converted(calibration: Calibration, ratio: RepeatableRatio) -> tuple[float,
 
 def _own_half_width(runs: Sequence[Measurement]) -> float:
     """Return half the width of the interval of a single model's best run, as a fraction."""
-    return min(_NORMAL_975 * own_time(run).error for run in runs)
+    return min(own_time(run).half_width for run in runs)
 
 
 def _with_itself(measurement: Measurement) -> Measurement:

@@ -7,11 +7,16 @@ from typing import TypeAlias
 
 from evaluators.quality.proxy_loss import ProxyLoss
 from evaluators.scores import definition_of
-from evaluators.text.corpus import Corpus, read_corpus
+from evaluators.text.corpus import Corpus
 from hardware.progress import Say
-from nas.assembly import evaluators_of, remeasuring_evaluators, retraining_evaluator
-from studies.analysis import summaries
-from studies.analysis.summaries import Front
+from nas.assembly import (
+    evaluators_of,
+    remeasuring_evaluators,
+    retraining_evaluator,
+    study_corpus,
+)
+from studies.analysis import study_front, summaries
+from studies.analysis.study_front import Front
 from studies.confirmation.confirmation_results import (
     Confirmation,
     candidates_to_confirm,
@@ -51,25 +56,21 @@ class ConfirmationPlan:
     """What a confirmation consists of, and what is left to do.
 
     Attributes:
-        study: The name of the study.
+        spec: The study, with whose token budget the short retrainings run.
         on_front: Number of candidates that are on the front.
         runners_up: Number of candidates that are not.
         seeds: Number of short retrainings per candidate.
-        short_tokens: Tokens of a short retraining, which is the study's token budget.
         long_tokens: Tokens of the long retraining.
-        is_inherited: Whether the study's losses come from a shared network, so that nothing is
-            known about the time of a retraining.
-        seconds_left: The expected seconds of what is left to do; 0 if nothing is known.
+        seconds_left: The expected seconds of what is left to do; 0 if nothing is known, as about
+            retrainings in a study whose losses come from a shared network.
         done_before: Number of remeasurements and retrainings that have ended already.
     """
 
-    study: str
+    spec: StudySpec
     on_front: int
     runners_up: int
     seeds: int
-    short_tokens: int
     long_tokens: int
-    is_inherited: bool
     seconds_left: Mapping[ConfirmationKey, float]
     done_before: int
 
@@ -107,14 +108,14 @@ def confirm_front(
         ValueError: The study does not exist, is being run or has too few complete candidates, or
             this machine lacks something that it needs.
     """
-    front = summaries.front(store, study)
+    front = study_front.front(store, study)
     spec = from_json(store.study(study).spec)
     _check_idle(store, study)
     numbers = candidates_to_confirm(front, options.candidates)
     check_machine(spec)
     trials = store.trials(study, numbers=numbers)
     trials = tuple(sorted(trials, key=lambda trial: numbers.index(trial.number)))
-    corpus = read_corpus(spec.proxy.corpus, say)
+    corpus = study_corpus(spec, say)
     trainings = list(_trainings(spec, trials, options, corpus))
     needed = _needed_times(spec)
 
@@ -224,13 +225,11 @@ def _plan(
     left = [job for job in jobs if (job.trial.id, job.evaluator.fingerprint) not in ended]
     on_front = sum(trial in front.members for trial in trials)
     return ConfirmationPlan(
-        study=spec.name,
+        spec=spec,
         on_front=on_front,
         runners_up=len(trials) - on_front,
         seeds=options.seeds,
-        short_tokens=spec.proxy.token_budget,
         long_tokens=_long_tokens(spec, options),
-        is_inherited=spec.proxy.method != "scratch",
         seconds_left=_expected_seconds(store, spec, left),
         done_before=len(jobs) - len(left),
     )

@@ -4,13 +4,13 @@ import contextlib
 import functools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from evaluators.evaluator import EvaluationFailed
 from evaluators.speed.built_model import build_and_load, unsupported_by_format
 from evaluators.speed.calibrated_times import WITHIN_RUN
 from evaluators.speed.latency import with_wait
-from evaluators.speed.runners import RUNNERS, RunnerDefinition, make_runner
+from evaluators.speed.runners import make_runner
 from hardware.cores import idlest_cores
 from hardware.measurement import Measurement
 from hardware.progress import Say
@@ -19,97 +19,12 @@ from hardware.runner import LoadedModel, ModelFormat, Runner, RunnerError
 from hardware.stability import TimingBudget, measure_alone, measure_paired
 from nas.inputs.model_argument import Measurable, ModelFile
 from nas.workflows.comparison import Comparison, Failure, Measured, provisional_workloads
+from nas.workflows.timing_conditions import REAL_RUNNERS, Conditions
 from nas.workflows.work_progress import WorkListener, WorkProgress
-from search_space.input_errors import one_of
-from search_space.quantization import QUANTIZATIONS, Quantization
 
-# The runners that time real devices, by the name of their runtime.
-_RUNNERS: Mapping[str, RunnerDefinition] = {
-    definition.runtime: definition for definition in RUNNERS.values() if not definition.is_simulated
-}
-_DEFAULT_RUNTIME = RUNNERS["local"].runtime
-_DEFAULT_QUANTIZATION: Quantization = "int4"
 _FAILURES = (RunnerError, EvaluationFailed)
 # How often a provisional result is measured again.
 _MOST_REPEATS = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """How all models of a comparison are measured.
-
-    Attributes:
-        timing_budgets: One per workload, in the order in which they are measured. The precision is
-            that of a result, which may have several runs.
-        model_format: The format that architectures are written in.
-        quantization: The quantisation of architectures.
-        threads: Number of threads, each on a core of its own.
-    """
-
-    timing_budgets: tuple[TimingBudget, ...]
-    model_format: ModelFormat
-    quantization: Quantization
-    threads: int
-
-    @property
-    def capacity(self) -> int:
-        """The longest context that a workload needs, in tokens."""
-        return max(
-            timing_budget.workload.tokens + timing_budget.workload.depth
-            for timing_budget in self.timing_budgets
-        )
-
-
-def conditions_of(
-    models: Sequence[Measurable],
-    timing_budgets: Sequence[TimingBudget],
-    *,
-    runtime: str | None,
-    quantization: str | None,
-    threads: int,
-) -> Conditions:
-    """Check the options of a comparison.
-
-    Args:
-        models: All models, including the reference model.
-        timing_budgets: One per workload; duplicates are ignored.
-        runtime: The runtime for architectures; None is onnxruntime.
-        quantization: The quantisation of architectures; None is int4.
-        threads: Number of threads.
-
-    Raises:
-        ValueError: An option is unknown or would have no effect, or the context of a model file is
-            shorter than a workload needs.
-    """
-    runner = _runner_with(runtime)
-    if quantization is not None and quantization not in runner.quantizations:
-        raise ValueError(
-            f"quantization: '{quantization}' is not {one_of(runner.quantizations)}, which "
-            f"{runner.runtime} supports"
-        )
-    conditions = Conditions(
-        timing_budgets=tuple(sorted(set(timing_budgets), key=_memory_needed)),
-        model_format=runner.model_format,
-        quantization=next((q for q in QUANTIZATIONS if q == quantization), _DEFAULT_QUANTIZATION),
-        threads=threads,
-    )
-    files = [(model.name, model.source) for model in models if isinstance(model.source, ModelFile)]
-    if len(files) == len(models):
-        if quantization is not None:
-            raise ValueError(
-                f"quantization: '{quantization}' applies to architectures only; model files are "
-                "measured as they are"
-            )
-        for name, file in files:
-            if runtime is not None and file.model_format != conditions.model_format:
-                raise ValueError(f"runtime: '{runtime}' cannot run {name}")
-    for name, file in files:
-        if file.context_length is not None and file.context_length < conditions.capacity:
-            raise ValueError(
-                f"workload: {conditions.capacity:,} tokens in total exceed "
-                f"{file.context_length:,}, the context length of {name}"
-            )
-    return conditions
 
 
 def measure_models(
@@ -163,7 +78,7 @@ class _Session:
         cores = functools.cache(idlest_cores)  # both runtimes use the same cores
         self._runners: dict[ModelFormat, Runner] = {}
         formats = {self._format(model) for model in models}
-        for definition in _RUNNERS.values():
+        for definition in REAL_RUNNERS.values():
             if definition.model_format in formats:
                 self._runners[definition.model_format] = make_runner(
                     definition.kind, threads=conditions.threads, choose_cores=cores
@@ -342,20 +257,3 @@ class _Session:
 
     def _fail(self, model: Measurable, reason: str) -> None:
         self._failures.append(Failure(model=model, reason=reason))
-
-
-def _memory_needed(timing_budget: TimingBudget) -> tuple[bool, int, int]:
-    """Return a key that sorts workloads by the memory that they need.
-
-    Runtimes do not return memory. In this order, a workload's peak memory includes little that
-    earlier workloads allocated.
-    """
-    workload = timing_budget.workload
-    return workload.phase == "prefill", workload.depth + workload.tokens, workload.tokens
-
-
-def _runner_with(runtime: str | None) -> RunnerDefinition:
-    name = runtime or _DEFAULT_RUNTIME
-    if name not in _RUNNERS:
-        raise ValueError(f"runtime: '{runtime}' is not {one_of(list(_RUNNERS))}")
-    return _RUNNERS[name]

@@ -7,7 +7,7 @@ from studies.spec.reference_models import (
     with_stored_reference,
 )
 from studies.spec.study_spec import StudySpec, from_json
-from studies.storage.schema import NotBegun
+from studies.storage.migrations import NotBegun
 from studies.storage.store import Store
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evaluators.speed.built_model import unsupported_by_format
-from evaluators.text.corpus import Corpus, overlap_note, read_corpus
+from evaluators.text.corpus import Corpus, overlap_note
 from evaluators.text.tokenizer import encode, train_tokenizer
 from hardware.progress import Say
+from nas.assembly import study_corpus
 from nas.workflows.space_samples import (
     RefusedShares,
     SpaceSample,
@@ -144,7 +145,7 @@ def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
             f"architectures; for the first, {unsupported_by_format(legal[0], model_format)}"
         )
     parameters, weights = parameter_range(space), weight_range(space, quantization)
-    corpus = read_corpus(spec.proxy.corpus, say)
+    corpus = study_corpus(spec, say)
     samples = measure_samples(spec, space_samples(possible), say)
     (drawn,) = [sample for sample in samples if sample.size == "median"]
     times = time_stages(spec, drawn, corpus, say)

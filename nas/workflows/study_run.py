@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 
 from evaluators.speed.runners import RUNNERS
-from evaluators.text.corpus import read_corpus
 from hardware.progress import Say
-from nas.assembly import evaluators_of
-from nas.findings.wording import joined
-from studies.analysis import summaries
+from nas.assembly import evaluators_of, study_corpus
+from nas.findings.wording import joined, trials_of
+from studies.analysis import study_front, summaries
 from studies.analysis.followed_study import active_runs
-from studies.analysis.summaries import Front
+from studies.analysis.study_front import Front
 from studies.confirmation.confirmation_results import Confirmation, read_confirmation
 from studies.owner import Owner
 from studies.search.events import Listener
@@ -23,15 +22,8 @@ from studies.storage.store import Store
 class StudyInterrupted(KeyboardInterrupt):
     """Ctrl-C stopped the run of a study, whose finished trials are stored.
 
-    Attributes:
-        ended: Number of candidates that have ended, in this run or an earlier one.
-        total: Number of candidates that the run was asked for.
+    The message states how many candidates have ended, in this run or an earlier one.
     """
-
-    def __init__(self, ended: int, total: int) -> None:
-        super().__init__(f"stopped after {ended} of {total} trials")
-        self.ended = ended
-        self.total = total
 
 
 def run_or_resume(
@@ -75,7 +67,7 @@ def run_or_resume(
             spec = with_stored_reference(spec, begun)
             _report_other_processes(spec, store, notify)
     check_models(spec)
-    corpus = read_corpus(spec.proxy.corpus, say)
+    corpus = study_corpus(spec, say)
     with evaluators_of(spec, store, corpus) as evaluators:
         if restart and _is_begun(spec, store):
             _check_idle(spec, store)  # again, because reading a large corpus takes minutes
@@ -93,8 +85,9 @@ def run_or_resume(
         except KeyboardInterrupt:
             is_begun = _is_begun(spec, store)
             ended = summaries.status(store, spec.name).counts.ended if is_begun else 0
-            raise StudyInterrupted(ended, trials or spec.trials) from None
-    front = summaries.front(store, spec.name)
+            done = trials_of(ended, trials or spec.trials)
+            raise StudyInterrupted(f"stopped after {done}") from None
+    front = study_front.front(store, spec.name)
     return front, read_confirmation(store, front)
 
 

@@ -27,6 +27,7 @@ from search_space.huggingface.families import (
     LLAMA,
     QWEN2,
     QWEN3,
+    RESCALED_ROPES,
     SLIDING,
     Family,
 )
@@ -234,6 +235,10 @@ def _rope(kind: str, family: Family, fields: _Fields) -> _Rope:
     rope = parse_strict(_Rope, table, name)
     rope_type = rope.rope_type or rope.type or "default"
     if rope_type not in family.rope_types:
+        # `without_scaling` removes the whole table `rope_scaling`, but keeps other types elsewhere.
+        if rope_type not in RESCALED_ROPES and name != "rope_scaling":
+            known = one_of(family.rope_types)
+            raise ValueError(f"{name}: rope_type: {format_value(rope_type)} is not {known}")
         raise ValueError(
             f"{name}: rope_type: {format_value(rope_type)} rescales rotary frequencies, which is "
             "not supported; nas import --without-rope-scaling ignores it and keeps shape and costs"

@@ -23,6 +23,7 @@ from search_space.huggingface.families import (
     LFM3,
     QWEN2,
     QWEN3,
+    RESCALED_ROPES,
     SLIDING,
     Family,
     LayerType,
@@ -123,11 +124,13 @@ def without_scaling(config: Config) -> Config:
 
 
 _MODEL_TYPES = [*FAMILIES, CUSTOM]
-_RESCALED = ("linear", "dynamic", "yarn", "longrope", "llama3")
 
 
 def _unscaled(entry: object) -> object:
-    if not isinstance(entry, Mapping) or entry.get("rope_type") not in _RESCALED:
+    # Older files call it `type`.
+    if not isinstance(entry, Mapping):
+        return entry
+    if (entry.get("rope_type") or entry.get("type")) not in RESCALED_ROPES:
         return entry
     return {"rope_theta": entry["rope_theta"]} if "rope_theta" in entry else {}
 

@@ -12,6 +12,9 @@ FULL: LayerType = "full_attention"
 SLIDING: LayerType = "sliding_attention"
 CONV: LayerType = "conv"
 
+# Values of `rope_type` that rescale rotary frequencies for contexts beyond those of the training.
+RESCALED_ROPES = ("linear", "dynamic", "yarn", "longrope", "llama3")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:

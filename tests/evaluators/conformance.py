@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+from dataclasses import replace
 
 import pytest
 
@@ -100,6 +101,13 @@ class RefinableConformance(EvaluatorConformance):
             if before.low is not None:
                 # One percent more, because the value itself may have changed as well.
                 assert after.high - after.low <= 1.01 * (before.high - before.low)
+
+    def test_the_scores_follow_from_the_measurements(self, evaluator, architecture):
+        first = evaluator.evaluate(architecture, lambda _: None)
+        second = evaluator.refine(architecture, first, lambda _: None)
+        unscored = replace(second, scores=first.scores)
+        found = evaluator.rescore(architecture, unscored, lambda _: None)
+        assert (found.scores, found.measurements) == (second.scores, second.measurements)
 
     def test_an_exception_in_a_report_ends_the_refinement(self, evaluator, architecture):
         def stop(_: Progress) -> None:

@@ -1,11 +1,13 @@
 """Cached evaluations: what is stored and returned, and what is evaluated again."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from evaluators.cache import Cached, Remeasured
+from evaluators.cache import Cached, Remeasured, refine_cached
 from evaluators.evaluator import (
     CurvePoint,
     Evaluation,
@@ -15,12 +17,14 @@ from evaluators.evaluator import (
     Report,
     Score,
 )
+from evaluators.speed.latency import LatencyEvaluator
 from hardware.fake import FakeRunner
 from search_space.architecture import Architecture, architecture_hash
 from search_space.preset_models import preset
 from studies.storage.store import Store
 from tests.evaluators.conformance import RefinableConformance
-from tests.evaluators.speed.timing import evaluator_of
+from tests.evaluators.speed.timing import REFERENCE, evaluator_of
+from tests.studies.storage.timed_trials import replace_stored
 
 _ONE, _OTHER = preset("smollm2-135m"), preset("lfm2-350m")
 
@@ -72,7 +76,7 @@ def test_a_replaced_evaluation_is_the_one_that_is_found(cache: Store) -> None:
         evaluator.evaluate(architecture, _ignore)
     score = Score(name="decode", value=1.25, unit="ms", low=1.0, high=1.5)
     refined = Evaluation(scores=(score,), seconds=24.0, curve=(CurvePoint(tokens=1, loss=2.0),))
-    cache.replace_evaluation(slow.fingerprint, _ONE, refined)
+    replace_stored(cache, slow.fingerprint, _ONE, refined)
     assert evaluator.evaluate(_ONE, _ignore) == refined
     assert evaluator.evaluate(_OTHER, _ignore).scores[0].value == 1.5
     assert len(slow.calls) == 2
@@ -126,6 +130,57 @@ def test_an_exception_in_a_report_propagates_and_nothing_is_stored(cache: Store)
     with pytest.raises(Stopped):
         evaluator.evaluate(_ONE, stop)
     assert cache.load_evaluation(evaluator.fingerprint, _ONE) is None
+
+
+class TestRefineCached:
+    """A measurement of a model on a device, refined by one or two processes."""
+
+    @pytest.fixture
+    def evaluator(self, cache: Store) -> Iterator[LatencyEvaluator]:
+        with evaluator_of(FakeRunner(), calibrations=cache) as latency:
+            yield latency
+
+    def test_the_refined_evaluation_is_stored_and_returned(
+        self, cache: Store, evaluator: LatencyEvaluator
+    ) -> None:
+        earlier = Cached(evaluator=evaluator, cache=cache).evaluate(REFERENCE, _ignore)
+        refined = refine_cached(evaluator, REFERENCE, earlier, cache, _ignore)
+        assert len(refined.measurements) == 2 * len(earlier.measurements)
+        assert cache.load_evaluation(evaluator.fingerprint, REFERENCE) == refined
+
+    def test_a_failure_leaves_the_stored_evaluation(
+        self, cache: Store, evaluator: LatencyEvaluator
+    ) -> None:
+        earlier = Cached(evaluator=evaluator, cache=cache).evaluate(REFERENCE, _ignore)
+
+        def fail(progress: Progress) -> None:
+            raise EvaluationFailed("device lost", "no cable")
+
+        with pytest.raises(EvaluationFailed, match="no cable"):
+            refine_cached(evaluator, REFERENCE, earlier, cache, fail)
+        assert cache.load_evaluation(evaluator.fingerprint, REFERENCE) == earlier
+
+    def test_what_another_process_measures_in_the_meantime_is_kept(
+        self, cache: Store, evaluator: LatencyEvaluator, tmp_path: Path
+    ) -> None:
+        earlier = Cached(evaluator=evaluator, cache=cache).evaluate(REFERENCE, _ignore)
+        others: list[Evaluation] = []
+
+        def measure_elsewhere(progress: Progress) -> None:
+            if not others:
+                with (
+                    Store.open(f"sqlite:///{tmp_path}/study.db") as store,
+                    evaluator_of(FakeRunner(), calibrations=store) as other,
+                ):
+                    others.append(refine_cached(other, REFERENCE, earlier, store, _ignore))
+
+        refined = refine_cached(evaluator, REFERENCE, earlier, cache, measure_elsewhere)
+        count = len(earlier.measurements)
+        (other,) = others
+        assert refined.measurements[: 2 * count] == other.measurements
+        own = refined.measurements[2 * count :]
+        assert [each.workload for each in own] == [each.workload for each in earlier.measurements]
+        assert cache.load_evaluation(evaluator.fingerprint, REFERENCE) == refined
 
 
 class TestRemeasured(RefinableConformance):

@@ -8,6 +8,7 @@ from evaluators.evaluator import CalibratedRatio, Score
 from hardware.measurement import Interval
 from studies.records import Trial
 from studies.storage.store import Store
+from tests.studies.storage.timed_trials import replace_stored
 
 DECODE = CalibrationKey(device="board", reference="0" * 16, workload="tg64@1024")
 AT = 1_900_000_000.0
@@ -84,4 +85,4 @@ def make_provisional(store: Store, trial: Trial) -> None:
         else score
         for score in evaluation.scores
     )
-    store.replace_evaluation("latency 1", architecture, replace(evaluation, scores=scores))
+    replace_stored(store, "latency 1", architecture, replace(evaluation, scores=scores))

@@ -6,7 +6,7 @@ from nas.workflows.stage_times import StageTimes
 from nas.workflows.study_plan import CorpusUsage, StudyPlan
 from search_space.preset_models import PRESETS
 from studies.spec.study_file import read_spec
-from studies.spec.study_spec import Constraint, Objective
+from studies.spec.study_tables import Constraint, Objective
 
 
 def example_plan() -> StudyPlan:

@@ -5,12 +5,18 @@ from pathlib import Path
 import pytest
 
 from evaluators.text.corpus import Corpus, read_corpus
-from nas.assembly import remeasuring_evaluators
+from nas.assembly import (
+    evaluators_of,
+    remeasuring_evaluators,
+    retraining_evaluator,
+    study_corpus,
+)
 from search_space.architecture import Architecture
 from studies.confirmation.confirmation_run import ConfirmationJob, run_confirmation_jobs
 from studies.records import Trial
 from studies.spec.study_file import read_spec
-from studies.spec.study_spec import Objective, StudySpec, to_json
+from studies.spec.study_spec import StudySpec, to_json
+from studies.spec.study_tables import Objective
 from studies.storage.store import Store
 from tests.nas.tiny_study import write_study
 from tests.search_space.strategies import CORNERS
@@ -88,3 +94,53 @@ def test_times_per_byte_are_computed_from_the_repeated_latency(
     score = per_byte.scores[0]
     assert score.high / score.low == pytest.approx(decode.high / decode.low)
     assert score.measured.ratio / decode.measured.ratio == pytest.approx(score.value / decode.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "sentence"),
+    [
+        ("device", {"runner": "local", "threads": 1024}, "device.threads: 1024 is not between 1"),
+        (
+            "device",
+            {"runner": "llama.cpp", "llama_bench": "/no/program"},
+            "device.llama_bench: '/no/program' is not an installed program",
+        ),
+        ("proxy", {"device": "cuda"}, "proxy.device: 'cuda' is not available to torch"),
+        ("proxy", {"device": "cuda", "method": "shared"}, "proxy.device: 'cuda' is not available"),
+    ],
+)
+def test_what_this_machine_lacks_is_named_as_in_the_study_file(
+    spec: StudySpec,
+    corpus: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    change: dict[str, object],
+    sentence: str,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    settings = getattr(spec, table).model_copy(update=change)
+    asked = spec.model_copy(update={table: settings})
+    with (
+        Store.open(f"sqlite:///{tmp_path}/nas.db") as store,
+        pytest.raises(ValueError, match=f"^{sentence}"),
+        evaluators_of(asked, store, corpus),
+    ):
+        pass
+
+
+def test_a_retraining_names_the_table_too(
+    spec: StudySpec, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    proxy = spec.proxy.model_copy(update={"device": "cuda"})
+    with pytest.raises(ValueError, match=r"^proxy\.device: 'cuda' is not available"):
+        retraining_evaluator(spec.model_copy(update={"proxy": proxy}), corpus, 1, 1280)
+
+
+def test_a_corpus_that_is_too_small_is_named_as_in_the_study_file(
+    spec: StudySpec, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("short")
+    with pytest.raises(ValueError, match=r"^proxy\.corpus: 'text\.txt' has 5 characters"):
+        study_corpus(spec, lambda text: None)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,7 @@ def test_measure_shows_results_and_failures(nas, tmp_path: Path) -> None:
             ["report", "tiny", "-x"],
             "-x is not an option of nas report; expected one of --output, -o, ",
         ),
-        (["--version"], "--version is not an option of nas; expected one of --help"),
+        (["--verison"], "--verison is not an option of nas; did you mean --version?"),
         (["measure", "lfm2-350m", "--threads"], "option '--threads' requires an argument; see nas"),
         (["runn", "quickstart"], "no such command 'runn'; did you mean 'run'?"),
         (["run", "quickstart", "4"], "got unexpected extra argument(s) (4); see nas run --help"),
@@ -157,6 +158,12 @@ def test_an_invalid_option_is_reported_as_one_sentence(
     assert said.err.startswith(f"nas: {sentence}")
     assert said.err.count("\n") == 1
     assert said.out == ""
+
+
+def test_the_version_is_that_of_the_project(nas) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    shown = nas("--version")
+    assert (shown.returncode, shown.stdout) == (0, f"nas {project['version']}\n")
 
 
 def test_without_arguments_the_help_is_shown(monkeypatch, capsys) -> None:

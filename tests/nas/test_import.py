@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from search_space.architecture_file import read_architecture
 from search_space.preset_models import PRESETS
 from tests.search_space.huggingface.published import LLAMA_3_2, PUBLISHED
@@ -29,6 +31,21 @@ def test_the_scaling_of_positions_is_ignored_on_request(nas, tmp_path: Path) -> 
     assert not (tmp_path / "architecture.json").exists()
     assert nas("import", "config.json", "--without-rope-scaling").returncode == 0
     assert read_architecture(tmp_path / "architecture.json") == PRESETS["llama-3.2-1b"]
+
+
+@pytest.mark.parametrize("output", ["lfm2.toml", "lfm2.gguf", "config.json"])
+def test_a_name_that_commands_take_for_something_else_is_refused(
+    nas, tmp_path: Path, output: str
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text(json.dumps(PUBLISHED["lfm2-350m"]))
+    refused = nas("import", "model", "-o", output)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        f"nas: output: commands do not read '{output}' as an architecture file; choose a name that "
+        "ends in .json, other than config.json\n"
+    )
+    assert not (tmp_path / output).exists()
 
 
 def test_a_missing_file_is_named(nas) -> None:

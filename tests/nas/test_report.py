@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.analysis import summaries
+from studies.analysis import study_front
 from studies.storage.store import Store
 from tests.nas.calibrated import make_provisional
 from tests.studies.large_study import HOSTILE, LargeStudy, write_study
@@ -96,7 +96,7 @@ def test_provisional_times_and_the_reference_models_time_are_explained(
 ) -> None:
     write_study(study)
     with Store.open(study.url) as store:
-        member = summaries.front(store, "large").members[1]
+        member = study_front.front(store, "large").members[1]
         make_provisional(store, member)
     assert nas("report", "large", "--format", "md").returncode == 0
     assert nas("report", "large").returncode == 0
@@ -126,6 +126,30 @@ def test_a_study_without_a_trial_has_a_report(nas, study, tmp_path) -> None:
     for name, file_format in (("empty.html", "html"), ("empty.md", "md")):
         assert nas("report", "large", "-o", name, "--format", file_format).returncode == 0
         assert "No candidate has ended yet." in (tmp_path / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [("r.md", "# large"), ("r.MD", "# large"), ("r.html", "<!doctype"), ("r", "<!doctype")],
+)
+def test_the_suffix_of_the_output_stands_for_the_format(
+    nas, study, tmp_path, name: str, beginning: str
+) -> None:
+    write_study(LargeStudy(url=study.url, trials=0, references=()))
+    assert nas("report", "large", "-o", name).returncode == 0
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(beginning)
+
+
+def test_a_suffix_of_no_format_requires_one(nas, study, tmp_path) -> None:
+    write_study(LargeStudy(url=study.url, trials=0, references=()))
+    refused = nas("report", "large", "-o", "r.pdf")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "nas: output: 'r.pdf' ends in neither .html nor .md, so its format is not known; specify "
+        "--format\n"
+    )
+    assert not (tmp_path / "r.pdf").exists()
+    assert nas("report", "large", "-o", "r.pdf", "--format", "md").returncode == 0
 
 
 def test_an_existing_file_is_overwritten_only_with_force(nas, study, tmp_path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from hardware.bench import Session
+from hardware.onnx_session import Session
 from search_space.onnx_model import DESCRIPTION_FILE, write_onnx
 from search_space.preset_models import PRESETS, preset
 from search_space.proxy import proxy_of

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,21 +14,18 @@ from evaluators.speed.built_model import build_and_load
 from evaluators.speed.latency import Quiet
 from evaluators.speed.operators.probe_times import PairedRatio, Setting
 from evaluators.speed.paired_reference import ReferenceModel
-from hardware.measurement import Workload, quantile_ms
+from hardware.measurement import NORMAL_975, Interval, Workload, quantile_ms
 from hardware.progress import Say
 from hardware.quiet import measuring
 from hardware.runner import LoadedModel, Runner
-from hardware.stability import TimingBudget, measure_paired, ratio
+from hardware.stability import TimingBudget, measure_paired
+from hardware.window_statistics import FEWEST_FOR_RANKS, ratio
 from search_space.architecture import Architecture, architecture_hash
 from search_space.probes import make_probes
 
 # Increase this when the graph or the timing changes, so that earlier times are not comparable.
 _VERSION = 2
 _PATIENCE_S = 10.0
-# `ratio` computes its interval from ranks if there are at least this many windows, and otherwise
-# from Student's distribution.
-_RANKED = 6
-_NORMAL_975 = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +128,13 @@ class PairedTimer:
                     on_timed(missing[0], self._evaluate(model, reference, missing[0], say))
                     del missing[0]
 
-        with self._quiet(say, ()):
+        with self._quiet(say):
             say("building and loading the model")
             self._reference.run(work)
 
     @contextlib.contextmanager
-    def _wait_at_most(self, say: Say, cores: Sequence[int]) -> Iterator[float]:
-        with measuring(say, cores, patience_s=self._patience_s) as waited_s:
+    def _wait_at_most(self, say: Say) -> Iterator[float]:
+        with measuring(say, patience_s=self._patience_s) as waited_s:
             self._patience_s = max(0.0, self._patience_s - waited_s)
             yield waited_s
 
@@ -175,9 +171,10 @@ def paired_ratio(evaluation: Evaluation) -> PairedRatio:
     if score.low is None or score.high is None:
         return PairedRatio(value=score.value, deviation=None)
     windows = len(measurement.samples_ns) // (measurement.window or 1)
-    quantile = float(stdtrit(windows - 1, 0.975)) if windows < _RANKED else _NORMAL_975
-    deviation = math.log(score.high / score.low) / 2 / quantile
-    return PairedRatio(value=score.value, deviation=deviation)
+    ranked = windows >= FEWEST_FOR_RANKS
+    quantile = NORMAL_975 if ranked else float(stdtrit(windows - 1, 0.975))
+    half_width = Interval(low=score.low, high=score.high).half_width
+    return PairedRatio(value=score.value, deviation=half_width / quantile)
 
 
 def reference_ms(evaluation: Evaluation) -> float:

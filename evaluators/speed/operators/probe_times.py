@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hardware.measurement import Phase, Workload
+from hardware.measurement import NORMAL_975, Phase, Workload
 from search_space.architecture import Architecture
 from search_space.probes import Kinds, Part, make_probes
 from search_space.quantization import Quantization
-
-_NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +258,7 @@ class ProbeTimes:
         phase = time.workload.phase
         within = (within + self._within[phase]) / 2
         variance = (within + self._loading[phase]) / len(time.ratios)
-        return Estimate(value=value, margin=_NORMAL_95 * math.sqrt(variance) * value)
+        return Estimate(value=value, margin=NORMAL_975 * math.sqrt(variance) * value)
 
 
 def root_of_squares(margins: Iterable[float | None]) -> float | None:

@@ -2,7 +2,7 @@
 
 import { facts } from "./card.js";
 import { button, choice, element, fill, section } from "./dom.js";
-import { axisTitle, figure, scoreText, shellWord } from "./format.js";
+import { axisTitle, figure, scoreText, studyCommand } from "./format.js";
 import { strip } from "./layout.js";
 import { axisValue, title } from "./study.js";
 
@@ -135,11 +135,8 @@ function exportButton(page, row, format, status) {
 }
 
 /** @param {import("./draw.js").Page} page */
-function exportCommand({ study, storages }, row, format) {
-  const words = ["nas", "export", study.name, row.name, "--format", format];
-  const storage = storages.get(study.name) ?? null;
-  if (storage !== null) words.push("--storage", storage);
-  return words.map(shellWord).join(" ");
+function exportCommand(page, row, format) {
+  return studyCommand(page, "nas", "export", page.study.name, row.name, "--format", format);
 }
 
 /** Returns the scores that have a slider: all objectives but the first, then other limits of a deployment. */

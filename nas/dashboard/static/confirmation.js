@@ -1,29 +1,23 @@
 // The confirmation of the front: a table of the retrained candidates, and what it shows.
 
 import { element, fill } from "./dom.js";
-import { axisTitle, figure, probabilityText } from "./format.js";
+import { axisTitle, figure, marked, probabilityText, studyCommand } from "./format.js";
 import { strip } from "./layout.js";
 import { title } from "./study.js";
 
-/** @param {HTMLElement} into is filled @param {import("./study.js").Study} study */
-export function drawConfirmation(into, study) {
-  const { confirmation, study: name } = study.document;
+// A confirmation ranks candidates; see `FEWEST_RANKED` of its statistics.
+const FEWEST_RANKED = 3;
+
+/** @param {HTMLElement} into is filled @param {import("./draw.js").Page} page */
+export function drawConfirmation(into, page) {
+  const { study } = page;
+  const { confirmation } = study.document;
   const heading = element("h3", {}, "Confirmation");
   if (confirmation === null) {
-    fill(
-      into,
-      heading,
-      element(
-        "p",
-        { class: "quiet" },
-        "The front has not been confirmed by longer training yet. To confirm it, run ",
-        element("code", {}, `nas confirm ${name}`),
-        ".",
-      ),
-    );
+    fill(into, heading, element("p", { class: "quiet" }, ...howToConfirm(page)));
     return;
   }
-  const { short_tokens, inherited, long_tokens, seeds, remeasured, candidates, findings } = confirmation;
+  const { short_tokens, inherited, long_tokens, seeds, remeasured, candidates, notes, findings } = confirmation;
   const titles = new Map(study.axes.map((axis) => [axis.name, axisTitle(axis)]));
   // A column without any value is left out.
   const ranked = candidates.some((each) => each.probability !== null);
@@ -43,7 +37,7 @@ export function drawConfirmation(into, study) {
     return [
       `${title(row)}${each.on_front ? "" : " (dominated)"}`,
       strip(study.mixers, row.architecture.layout),
-      ...each.remeasured_values.map(figure),
+      ...each.remeasured_values.map((value, place) => marked(figure(value), each.provisional.includes(remeasured[place]))),
       figure(each.short_loss),
       ...each.seed_losses.map(figure),
       ...(long_tokens === null ? [] : [figure(each.long_loss)]),
@@ -60,6 +54,20 @@ export function drawConfirmation(into, study) {
     into,
     heading,
     element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Confirmation" }, table),
+    ...notes.map((note) => element("p", { class: "quiet" }, note)),
     element("ul", { class: "findings" }, ...findings.map((finding) => element("li", {}, finding))),
   );
+}
+
+/** Yields what a confirmation requires, and the command that starts it. */
+function* howToConfirm(page) {
+  const { study } = page;
+  if (!study.axes.some((axis) => axis.objective && axis.name === "loss")) {
+    yield "This study cannot be confirmed by longer training, because loss is none of its objectives.";
+    return;
+  }
+  yield "The front has not been confirmed by longer training yet. ";
+  yield `Once the study has ended with at least ${FEWEST_RANKED} complete candidates, run `;
+  yield element("code", {}, studyCommand(page, "nas", "confirm", study.name));
+  yield " to confirm it.";
 }

@@ -46,7 +46,7 @@ export function clock(moment) {
 }
 
 /** The mark of values that are too uncertain to decide anything, and what it means. */
-export const PROVISIONAL = "~";
+const PROVISIONAL = "~";
 export const PROVISIONAL_LEGEND =
   "~ provisional: too uncertain to decide anything; nas run measures it again when the machine is quieter.";
 
@@ -56,7 +56,12 @@ export const PROVISIONAL_LEGEND =
  */
 export function scoreText(score) {
   if (score === undefined) return "–";
-  return `${score.provisional ? PROVISIONAL : ""}${valueText(score)}`;
+  return marked(valueText(score), score.provisional);
+}
+
+/** @param {string} text @param {boolean} provisional @returns {string} the text of a value, with its mark if it is provisional */
+export function marked(text, provisional) {
+  return `${provisional ? PROVISIONAL : ""}${text}`;
 }
 
 /**
@@ -83,8 +88,18 @@ export function counted(count, one, many = `${one}s`) {
   return `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`;
 }
 
+/**
+ * @param {import("./draw.js").Page} page
+ * @param {string[]} words
+ * @returns {string} a shell command about the study that is shown, with the database that holds it
+ */
+export function studyCommand({ study, storages }, ...words) {
+  const storage = storages.get(study.name) ?? null;
+  return [...words, ...(storage === null ? [] : ["--storage", storage])].map(shellWord).join(" ");
+}
+
 /** @param {string} text @returns {string} the text quoted as one word of a POSIX shell */
-export function shellWord(text) {
+function shellWord(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 

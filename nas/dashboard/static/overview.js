@@ -15,8 +15,11 @@ export function overviewSection(page) {
     const ended = counts.complete + counts.infeasible + counts.stopped + counts.failed;
     const spent = stages.reduce((sum, each) => sum + each.seconds, 0);
     const rejected = Object.values(counts.rejected).reduce((sum, draws) => sum + draws, 0);
+    // The number that the study asks for may have been lowered since.
+    const asked = ended > counts.total ? "" : ` of ${counts.total.toLocaleString("en-US")}`;
+    const more = ended > counts.total ? `; ${counts.total.toLocaleString("en-US")} requested` : "";
     const tiles = [
-      [`${ended.toLocaleString("en-US")} of ${counts.total.toLocaleString("en-US")}`, "candidates ended", duration(spent)],
+      [`${ended.toLocaleString("en-US")}${asked}`, "candidates ended", `${duration(spent)}${more}`],
       [figure(study.document.front.length), "on the front", frontText(study)],
       [figure(counts.infeasible), "infeasible", rejected ? `${counted(rejected, "proposal")} rejected by rules` : ""],
       [figure(counts.stopped), "stopped early", counts.duplicates ? counted(counts.duplicates, "duplicate") : ""],

@@ -29,7 +29,7 @@ async function start() {
       first === undefined
         ? "The database contains no study yet."
         : `The study ${first.name} has not been started yet.`;
-    show(text, `To start one, run nas run ${first?.name ?? "STUDY"}. This page updates automatically.`);
+    show(text, "To start a study, run nas run with its study file. This page updates automatically.");
   } catch (error) {
     show("The study cannot be shown.", error.message);
   }

@@ -34,7 +34,7 @@ export function reliabilitySection(page) {
       const { half_width: width } = row.scores[score];
       return [row.number, 100 * width, row.disturbed, title(row)];
     });
-    const requested = 100 * (study.document.spec.device?.precision ?? 0.02);
+    const requested = 100 * (study.document.spec.device?.precision ?? 0.05);
     widths.label =
       `Half the width of the 95 % confidence interval of the ratio to the reference model, for ` +
       `${counted(points.length, "timing")}, in % of the ratio: ` +
@@ -69,7 +69,7 @@ export function reliabilitySection(page) {
     const settled = timedRows.filter((row) =>
       asked.every(({ name }) =>
         row.scores[name] === undefined || (row.scores[name].half_width ?? Infinity) <= requested / 100));
-    const provisional = timedRows.filter((row) => row.provisional);
+    const provisional = timedRows.filter((row) => row.provisional && row.state === "complete");
     const disturbed = study.rows.filter((row) => (row.disturbed ?? 0) > DISTURBED);
     const waited = study.rows.reduce((sum, row) => sum + (row.waited ?? 0), 0);
     summary.textContent = timedRows.length
@@ -85,7 +85,7 @@ export function reliabilitySection(page) {
   function drawDrift() {
     const { drift: workloads, reference } = page.study.document;
     const first = Math.min(...workloads.flatMap((each) => each.at.slice(0, 1)));
-    driftCaption.textContent = ` ${reference}, which is timed in alternation with every trial`;
+    driftCaption.textContent = ` ${reference}, which is timed interleaved with every trial`;
     drift.label = `Time of the reference model ${reference} over the study, in % of its median.`;
     const option = {
       grid: { left: 52, right: 14, top: 30, bottom: 44 },
@@ -164,7 +164,7 @@ export function reliabilitySection(page) {
       drawWidths();
       drawDrift();
       drawMachines();
-      drawConfirmation(confirmation, page.study);
+      drawConfirmation(confirmation, page);
     },
   };
 }

@@ -40,7 +40,7 @@ def test_a_load_that_slows_the_reference_down_counts_less(times: CalibratedTimes
     assert times.calibration(DECODE).milliseconds == pytest.approx(10, rel=0.02)
 
 
-def test_a_reference_of_too_few_windows_is_known_to_a_factor_of_two(times: CalibratedTimes) -> None:
+def test_a_reference_of_too_few_windows_is_hardly_known(times: CalibratedTimes) -> None:
     facts = {"measured_at": 1_000.0}
     reference = measured([[1e7] * 4] * 2, **facts)
     times.add([measured([[1e7] * 4] * 2, reference, **facts)])
@@ -69,7 +69,7 @@ def test_a_busy_core_widens_the_ratio_even_if_the_reference_is_as_fast_as_ever(
 
 
 @pytest.mark.parametrize(("ratios", "is_wider"), [((1.0, 1.5), True), ((1.5, 1.5), False)])
-def test_repeats_tell_how_far_runs_differ(
+def test_repeats_show_how_far_runs_differ(
     times: CalibratedTimes, ratios: tuple[float, float], is_wider: bool
 ) -> None:
     earlier, later = (run(ratio, 10.0) for ratio in ratios)

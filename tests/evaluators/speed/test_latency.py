@@ -17,7 +17,7 @@ from evaluators.evaluator import Evaluation, Infeasible
 from hardware.fake import FakeRunner
 from hardware.local import LocalRunner
 from hardware.runner import LoadedModel, RunnerError
-from hardware.stability import ratio
+from hardware.window_statistics import ratio
 from search_space.architecture import architecture_hash
 from search_space.costs import weight_bytes
 from search_space.preset_models import preset

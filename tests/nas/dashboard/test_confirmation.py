@@ -13,10 +13,11 @@ from nas.dashboard.form import Document
 from nas.report.markdown import report_markdown
 from nas.report.page import report_html
 from nas.report.tables import Table, tables
-from studies.analysis import summaries
+from studies.analysis import study_front
 from studies.confirmation.confirmation_results import candidates_to_confirm, read_confirmation
 from studies.records import ConfirmationKey, Trial
 from studies.storage.store import Store
+from tests.nas.calibrated import DECODE, calibrated, calibration
 from tests.studies.large_study import LargeStudy, write_study
 
 
@@ -53,7 +54,7 @@ def repeat(store: Store, trial: Trial, seed: int, tokens: int, loss: float | Non
 
 def confirm(store: Store) -> list[Trial]:
     """Confirm the front and a runner-up, whose long training diverges."""
-    front = summaries.front(store, "large")
+    front = study_front.front(store, "large")
     numbers = candidates_to_confirm(front, len(front.members) + 1)
     trials = [store.trials("large", numbers=[number])[0] for number in numbers]
     budget = front.spec.proxy.token_budget
@@ -125,8 +126,41 @@ def test_what_was_not_remeasured_has_no_column(store: Store) -> None:
     assert remeasured == ["decode, remeasured, ms/token"]
 
 
+@pytest.mark.parametrize("provisional", [False, True])
+def test_a_remeasured_time_that_is_provisional_is_marked(store: Store, provisional: bool) -> None:
+    trial, *_ = confirm(store)
+    assert trial.model is not None
+    half_width = 0.3 if provisional else 0.01
+    decode = calibrated(
+        Score(name="decode", value=7.125, unit="ms/token"),
+        half_width=half_width,
+        provisional=provisional,
+    )
+    again = ConfirmationKey(trial=trial.id, stage="latency", fingerprint="again")
+    assert store.claim_confirmation(again)
+    architecture = store.architecture(trial.model.hash)
+    store.add_timings({DECODE: calibration().timings[0]})
+    store.save_evaluation("again", architecture, Evaluation(scores=(decode,), seconds=1.0))
+    store.end_confirmation(again, seconds=1.0)
+    documents = StudyDocuments(store, "large")
+    document = documents.document()
+    confirmation = document["confirmation"]
+    assert confirmation is not None
+    (found,) = [each for each in confirmation["candidates"] if each["trial"] == trial.id]
+    assert found["provisional"] == (["decode"] if provisional else [])
+    assert not any(each["provisional"] for each in confirmation["candidates"] if each != found)
+    table = confirmation_table(document)
+    column = table.columns.index("decode, remeasured, ms/token")
+    cells = [row[column] for row in table.rows if row[column]]
+    assert cells == ["~7.125" if provisional else "7.125"]
+    explained = "~: the confidence interval is wider than the requested ±5 %"
+    assert table.notes == ((explained,) if provisional else ())
+    text = report_markdown(document, documents.why(), datetime.now(UTC)).replace("\\", "")
+    assert (explained in text) == provisional
+
+
 def test_before_the_first_long_training_there_is_no_column_of_it(store: Store) -> None:
-    front = summaries.front(store, "large")
+    front = study_front.front(store, "large")
     repeat(store, front.members[0], 2, front.spec.proxy.token_budget, 1.25)
     assert confirmation_table(StudyDocuments(store, "large").document()).columns == (
         "trial",
@@ -138,7 +172,7 @@ def test_before_the_first_long_training_there_is_no_column_of_it(store: Store) -
 
 def test_inherited_losses_are_named_as_such(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     confirm(store)
-    found = read_confirmation(store, summaries.front(store, "large"))
+    found = read_confirmation(store, study_front.front(store, "large"))
     assert found is not None
     shared = replace(found, inherited=True)
     monkeypatch.setattr("nas.dashboard.document.read_confirmation", lambda *_: shared)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from studies.analysis import summaries
+from studies.analysis import study_front
 from studies.spec.study_spec import to_json
 from studies.storage.store import Store
 from tests.nas.calibrated import make_provisional
@@ -292,7 +292,8 @@ def test_a_running_study_is_updated_and_the_selection_stays(
     expect(page.locator(".tiles")).to_contain_text("10 of 10")
     writer = [sys.executable, "-c", _WRITER, f"sqlite:///{folder}/nas.db"]
     subprocess.run(writer, check=True, cwd=Path.cwd())
-    expect(page.locator(".tiles")).to_contain_text("30 of 10")
+    expect(page.locator(".tiles li").first).to_contain_text("30candidates ended")
+    expect(page.locator(".tiles li").first).to_contain_text("10 requested")
     _go(page, "Trials")
     expect(page.locator("#trials [role=status]")).to_contain_text("30 trials, 2 selected")
     _go(page, "Side by side")
@@ -307,7 +308,7 @@ def test_a_trial_that_is_measured_again_is_drawn_hollow(
     page = open_page(served(tmp_path))
     page.locator("#front canvas").first.wait_for()
     with Store.open(url) as store:
-        members = summaries.front(store, "large").members
+        members = study_front.front(store, "large").members
         number = members[1].number
         make_provisional(store, members[1])
     expect(page.locator("#front .mark.provisional")).to_be_visible()
@@ -355,6 +356,16 @@ def test_empty_states_are_explained(shown: str, open_page: Open, trials: int) ->
         expect(page.locator(".winner")).to_contain_text("No trial is complete yet")
 
 
+def test_a_confirmation_is_suggested_with_the_database_of_the_study(
+    tmp_path: Path, served: Served, open_page: Open
+) -> None:
+    url = f"sqlite:///{tmp_path}/elsewhere.db"
+    write_study(LargeStudy(url=url, trials=12, seed=4))
+    page = open_page(served(tmp_path, "--storage", url))
+    page.set_viewport_size({"width": 1440, "height": 16_000})  # so that every section is drawn
+    expect(page.locator("#reliability code")).to_have_text(f"nas confirm large --storage {url}")
+
+
 def test_a_study_that_is_started_later_appears(
     tmp_path: Path, served: Served, open_page: Open
 ) -> None:
@@ -363,6 +374,8 @@ def test_a_study_that_is_started_later_appears(
     (tmp_path / "later.toml").write_text(_STUDY_FILE)
     page = open_page(served(tmp_path, "later.toml"))
     expect(page.locator(".empty")).to_contain_text("large has not been started yet")
+    # The name of the study is no argument of `nas run`.
+    expect(page.locator("#charts")).to_contain_text("run nas run with its study file")
     write_study(later)
     expect(page.locator(".tiles")).to_contain_text("2 of 2")
 

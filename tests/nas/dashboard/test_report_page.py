@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nas.dashboard.document import StudyDocuments
+from nas.dashboard.form import Document
 from nas.report.page import report_html
 from studies.storage.store import Store
 from tests.nas.dashboard.accessibility import serious_violations
@@ -58,14 +59,30 @@ def test_axe_finds_nothing_serious(report: str, open_page: Callable[..., Any], w
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_confirmation_has_only_columns_with_values(
+@pytest.fixture
+def open_report(
     tmp_path: Path, open_page: Callable[..., Any]
-) -> None:
-    url = f"sqlite:///{tmp_path}/nas.db"
-    write_study(LargeStudy(url=url, trials=10))
-    with Store.open_to_read(url) as store:
-        documents = StudyDocuments(store, "large")
-        document, why = documents.document(), documents.why()
+) -> Callable[[Callable[[Document], None]], Any]:
+    """Open the report of a study of ten trials, whose document is changed first."""
+
+    def opened(change: Callable[[Document], None]) -> Any:
+        url = f"sqlite:///{tmp_path}/nas.db"
+        write_study(LargeStudy(url=url, trials=10))
+        with Store.open_to_read(url) as store:
+            documents = StudyDocuments(store, "large")
+            document, why = documents.document(), documents.why()
+        change(document)
+        path = tmp_path / "report.html"
+        path.write_text(report_html(document, why, datetime.now(UTC)), encoding="utf-8")
+        page = open_page(path.as_uri(), offline=True)
+        page.set_viewport_size({"width": 1440, "height": 16_000})  # so that every section is drawn
+        return page
+
+    return opened
+
+
+def _confirm(document: Document) -> None:
+    """Add a confirmation of two candidates; the remeasured time of the second is provisional."""
     document["confirmation"] = {
         "short_tokens": 400_000,
         "inherited": True,
@@ -74,21 +91,24 @@ def test_a_confirmation_has_only_columns_with_values(
         "remeasured": ["decode"],
         "candidates": [
             {
-                "trial": document["front"][0],
+                "trial": document["front"][place],
                 "on_front": True,
                 "short_loss": 1.25,
                 "seed_losses": [1.5],
                 "long_loss": None,
                 "remeasured_values": [7.125],
+                "provisional": ["decode"] if place == 1 else [],
                 "probability": None,
             }
+            for place in (0, 1)
         ],
+        "notes": ["~: the interval is too wide"],
         "findings": [],
     }
-    path = tmp_path / "report.html"
-    path.write_text(report_html(document, why, datetime.now(UTC)), encoding="utf-8")
-    page = open_page(path.as_uri(), offline=True)
-    page.set_viewport_size({"width": 1440, "height": 16_000})  # so that every section is drawn
+
+
+def test_a_confirmation_has_only_columns_with_values(open_report: Callable[..., Any]) -> None:
+    page = open_report(_confirm)
     table = page.get_by_label("Confirmation")
     expect(table.locator("th")).to_have_text(
         [
@@ -101,3 +121,28 @@ def test_a_confirmation_has_only_columns_with_values(
     )
     expect(table.locator("td").nth(2)).to_have_text("7.125")
     expect(table.locator("td").nth(4)).to_have_text("1.5")
+    expect(table.locator("td").nth(7)).to_have_text("~7.125")
+    expect(page.locator("#reliability")).to_contain_text("~: the interval is too wide")
+
+
+def test_a_confirmation_is_suggested_unless_the_study_has_no_loss(
+    open_report: Callable[..., Any],
+) -> None:
+    page = open_report(lambda document: None)
+    expect(page.locator("#reliability code")).to_have_text("nas confirm large")
+
+    def without_loss(document: Document) -> None:
+        for axis in document["axes"]:
+            axis["objective"] = axis["name"] in ("decode", "memory")
+
+    page = open_report(without_loss)
+    expect(page.locator("#reliability")).to_contain_text("cannot be confirmed by longer training")
+    expect(page.locator("#reliability code")).to_have_count(0)
+
+
+def test_more_trials_than_a_lowered_number_are_not_a_fraction_of_it(
+    open_report: Callable[..., Any],
+) -> None:
+    page = open_report(lambda document: document["counts"].update(total=2))
+    expect(page.locator(".tiles li").first).to_contain_text("2 requested")
+    expect(page.locator(".tiles")).not_to_contain_text(" of 2")

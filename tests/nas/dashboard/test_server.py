@@ -136,7 +136,8 @@ def test_an_export_requires_the_token_and_the_origin_of_the_page(
     written = Path(answer.json()["path"])
     assert written == tmp_path / "exports" / "large-0.json"
     assert json.loads(written.read_text())
-    assert "already exists" in browser.export(options).json()["error"]
+    error = browser.export(options).json()["error"]
+    assert error.endswith("large-0.json' already exists; move it to export the trial again")
 
 
 @pytest.mark.parametrize(

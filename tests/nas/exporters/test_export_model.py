@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import save_file
 
 from evaluators.evaluator import Score
-from hardware.bench import Session
+from hardware.onnx_session import Session
 from nas.exporters.architecture_json import Stage, provenance_of, write_architecture
 from nas.exporters.export_model import export_model, next_steps
-from nas.exporters.formats import FORMATS, Exported, ExportOptions, Format
-from nas.inputs.model_argument import find_model
+from nas.exporters.formats import FORMATS, Exported, ExportOptions, Format, format_of
+from nas.inputs.model_argument import ModelFile, find_measurables, find_model
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.architecture_file import read_architecture
 from search_space.costs import parameter_counts
@@ -70,6 +70,46 @@ def test_the_table_lists_the_quantisations_that_the_writers_support() -> None:
     assert FORMATS[Format.GGUF].quantizations == get_args(GgufQuantization)
 
 
+@pytest.mark.parametrize(
+    ("output", "file_format"),
+    [
+        (None, Format.JSON),
+        ("winner", Format.JSON),
+        ("winner.json", Format.JSON),
+        ("out/winner.py", Format.TORCH),
+        ("winner.gguf", Format.GGUF),
+        ("Winner.GGUF", Format.GGUF),
+        ("winner-hf", Format.HF),
+        ("winner-onnx", Format.ONNX),
+    ],
+)
+def test_the_end_of_a_path_stands_for_its_format(output: str | None, file_format: Format) -> None:
+    assert format_of(None if output is None else Path(output)) is file_format
+
+
+@pytest.mark.parametrize("output", ["winner.onnx", "winner.safetensors", "winner-v1.2"])
+def test_a_path_that_stands_for_no_format_requires_one(nas, in_folder: Path, output: str) -> None:
+    refused = nas("export", "small.json", "-o", output)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        f"nas: output: '{output}' ends in none of .json (json), .py (torch), -hf (hf), -onnx "
+        "(onnx), .gguf (gguf), so its format is not known; specify --format\n"
+    )
+    assert not (in_folder / output).exists()
+
+
+def test_the_command_writes_the_format_of_the_output(nas, in_folder: Path) -> None:
+    assert nas("export", "small.json", "-o", "small.gguf", "--context", "64").returncode == 0
+    assert (in_folder / "small.gguf").read_bytes()[:4] == b"GGUF"
+    asked = ("--format", "onnx", "--context", "64", "--quantization", "fp32")
+    written = nas("export", "small.json", "-o", "small.onnx", *asked)
+    assert "next: nas measure small.onnx" in written.stderr
+    (found,) = find_measurables(["small.onnx"], None)
+    assert found.source == ModelFile(
+        path=in_folder / "small.onnx" / "model.onnx", model_format="onnx", context_length=64
+    )
+
+
 def test_the_default_name_depends_on_the_format(in_folder: Path) -> None:
     names = [str(export("small.json", name, overwrite=True).path) for name in Format]
     assert names == ["small.json", "small.py", "small-hf", "small-onnx", "small-int4.gguf"]
@@ -101,6 +141,18 @@ def test_random_weights_are_the_initial_weights_of_the_model(in_folder: Path) ->
     found = read_weights(in_folder / "small-hf", SMALL)
     for name, weight in trained(SMALL).named_parameters():
         assert np.array_equal(found[name], weight.detach().numpy()), name
+
+
+def test_a_readme_states_where_the_weights_come_from(in_folder: Path) -> None:
+    folder = export("small.json", "onnx", seed=7).path
+    assert "\nRandom weights (seed 7), untrained.\n" in (folder / "README.md").read_text()
+    save_file(trained(SMALL).state_dict(), in_folder / "trained.safetensors")
+    for name in ("small.json", "custom.json"):  # onnxruntime-genai does not support the latter
+        weights = {"weights": "trained.safetensors"} if name == "small.json" else {}
+        folder = export(name, "onnx", output=Path(f"{name}-trained"), **weights).path
+        readme = (folder / "README.md").read_text()
+        assert ("\nWeights from trained.safetensors.\n" in readme) == bool(weights)
+        assert ("Random weights" in readme) != bool(weights)
 
 
 def test_formats_agree_on_random_weights(in_folder: Path) -> None:
@@ -143,6 +195,9 @@ def test_a_scaled_model_records_the_architecture_that_it_was_made_from(in_folder
         ("custom.json", "gguf", {}, "format: gguf is not possible: llama.cpp does"),
         ("small.json", "hf", {"output": Path("no/such/place")}, "no such file or directory"),
         ("small.json", "json", {"scale": "huge"}, "scale: 'huge' is not a number of parameters"),
+        ("small.json", "json", {"output": Path("config.json")}, "do not read 'config.json' as an"),
+        ("small.json", "json", {"output": Path("small.toml")}, "do not read 'small.toml' as an "),
+        ("small.json", "json", {"output": Path("lfm2-350m")}, "do not read 'lfm2-350m' as an ar"),
     ],
 )
 def test_an_error_is_one_sentence_and_writes_nothing(
@@ -273,6 +328,15 @@ def test_a_tokenizer_that_llama_cpp_does_not_support_is_omitted_with_a_remark(
         "the file contains no tokenizer: llama.cpp does not support tokenizers of the type Word"
     )
     assert len(next_steps(exported, Format.GGUF)) == 1
+
+
+@pytest.mark.parametrize("name", ["small", "custom"])
+def test_an_export_that_llama_cpp_refuses_is_not_suggested(name: str, in_folder: Path) -> None:
+    commands = next_steps(export(f"{name}.json", "hf"), Format.HF)
+    assert (f"nas export {name}-hf --format gguf" in commands) == (name == "small")
+    if name == "custom":
+        with pytest.raises(ValueError, match="format: gguf is not possible"):
+            export("custom-hf", "gguf")
 
 
 def test_the_command_reports_what_it_wrote_and_next_steps(nas, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def greedy(model: LanguageModel, prompt: tuple[int, ...]) -> list[int]:
 
 def write(model: LanguageModel, folder: Path, **options: object) -> str | None:
     wanted = {"quantization": "fp32", "context_length": 64, "tokenizer": None, "end_token": None}
+    wanted |= {"weights_origin": "random weights"}
     return write_onnx_folder(model.architecture, weights_of(model), folder, **wanted | options)
 
 

@@ -17,7 +17,7 @@ import tokenizers
 import torch
 
 import hardware.quiet
-from hardware.bench import Session
+from hardware.onnx_session import Session
 from nas.exporters.export_model import export_model
 from nas.exporters.formats import Exported, ExportOptions, Format
 from nas.inputs.model_argument import find_model
@@ -28,7 +28,7 @@ from search_space.llama_cpp.family import unsupported_by_llama_cpp
 from search_space.space.space_definition import Space
 from search_space.torch_model import LanguageModel
 from studies.search.loop import run_study
-from studies.spec.study_spec import ProxySettings
+from studies.spec.study_tables import ProxySettings
 from studies.storage.store import Store
 from tests.nas.conftest import Nas
 from tests.nas.exporters.huggingface.exported import load

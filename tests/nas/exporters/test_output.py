@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from nas.exporters.output import MARK, file_name, writing_file, writing_folder
+from nas.exporters.output import (
+    MARK,
+    OutputExists,
+    file_name,
+    writing_file,
+    writing_folder,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -98,14 +104,35 @@ def test_a_disk_error_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("writing", [writing_file, writing_folder])
 def test_existing_output_is_replaced_only_if_requested(writing, tmp_path: Path) -> None:
-    target = tmp_path / "model"
-    target.write_text("mine")
+    target = file = tmp_path / "model"
+    if writing is writing_folder:
+        target.mkdir()
+        file = target / MARK
+    file.write_text("mine")
     with (
-        pytest.raises(ValueError, match="already exists; --force"),
+        pytest.raises(OutputExists, match="already exists; --force"),
         writing(target, overwrite=False),
     ):
         pass
-    assert target.read_text() == "mine"
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_force_is_not_suggested_where_it_would_not_help(overwrite: bool, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").touch()
+    (tmp_path / "note").touch()
+    for writing, name, sentence in (
+        (writing_file, "thesis", r"is a folder, not a file$"),
+        (writing_folder, "thesis", r"is not an export \(no architecture.json\)"),
+        (writing_folder, "note", r"is not an export \(no architecture.json\)"),
+    ):
+        with (
+            pytest.raises(ValueError, match=sentence),
+            writing(tmp_path / name, overwrite=overwrite),
+        ):
+            pass
+    assert names(tmp_path) == ["note", "thesis"]
 
 
 def test_a_folder_that_no_export_wrote_is_never_replaced(tmp_path: Path) -> None:

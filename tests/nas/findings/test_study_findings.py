@@ -14,7 +14,8 @@ from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.summaries import study_summary
 from studies.records import Outcome, StageRun
 from studies.spec.study_file import read_spec
-from studies.spec.study_spec import DeviceSettings, Objective, StudySpec, to_json
+from studies.spec.study_spec import StudySpec, to_json
+from studies.spec.study_tables import DeviceSettings, Objective
 from studies.storage.store import Store
 from tests.nas.calibrated import DECODE, calibrated, calibration
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nas.findings.wording import half_or_ends, value_text
+from nas.findings.wording import half_or_ends, marked, trials_of, value_text
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,16 @@ def test_an_interval_is_half_its_width_or_its_ends(
 def test_an_interval_alone_has_no_parentheses() -> None:
     assert half_or_ends(1.1, 1.02, 1.33) == "1.020 to 1.330"
     assert half_or_ends(1.1, 1.09, 1.11) == "±0.01"
+
+
+def test_only_provisional_values_are_marked() -> None:
+    assert marked("10.00 ±0.02", is_provisional=True) == "~10.00 ±0.02"
+    assert marked("10.00 ±0.02", is_provisional=False) == "10.00 ±0.02"
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "shown"),
+    [(3, 10, "3 of 10 trials"), (2, 2, "2 of 2 trials"), (4, 2, "4 trials (2 requested)")],
+)
+def test_trials_are_counted_out_of_those_requested(done: int, total: int, shown: str) -> None:
+    assert trials_of(done, total) == shown

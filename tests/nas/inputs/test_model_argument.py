@@ -10,7 +10,7 @@ from search_space.architecture import to_json
 from search_space.huggingface.configuration import config_of
 from search_space.onnx_model import write_onnx
 from search_space.preset_models import PRESETS
-from studies.analysis import summaries
+from studies.analysis import trial_detail
 from studies.search.loop import run_study
 from studies.storage.store import Store
 from tests.search_space.strategies import CONV, CORNERS, stack
@@ -119,7 +119,7 @@ def test_a_trial_is_named_by_its_study_and_its_number_or_name(tmp_path: Path) ->
     spec = small_spec(storage, trials=1, references=("lfm2-350m",))
     with Store.open(storage) as store:
         run_study(spec, evaluators=all_stages(), store=store)
-        candidate = summaries.detail(store, "small", "0").architecture
+        candidate = trial_detail.detail(store, "small", "0").architecture
     found = find_measurables(["small:0", "small:lfm2-350m"], storage)
     assert [(model.name, model.source) for model in found] == [
         ("small-0", candidate),

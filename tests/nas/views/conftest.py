@@ -12,7 +12,8 @@ from evaluators.evaluator import Score
 from search_space.space.space_definition import Space
 from studies.owner import Owner
 from studies.records import ModelSummary, Outcome, Trial, TrialState
-from studies.spec.study_spec import DeviceSettings, Objective, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import DeviceSettings, Objective
 
 UNITS = {
     "loss": "bits/byte",

@@ -1,5 +1,6 @@
 """Tests of the table, the findings and the JSON document of a confirmation."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,9 +12,10 @@ from nas.findings.confirmation_findings import (
     probability_text,
 )
 from nas.views.confirmation_view import confirmation_document, confirmation_view
-from studies.analysis.summaries import Axis, Front
+from studies.analysis.study_front import Axis, Front
 from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
 from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
+from tests.nas.calibrated import calibrated, with_calibrated
 
 
 @pytest.fixture
@@ -45,9 +47,10 @@ def confirmation(make_trial) -> Confirmation:
     def confirmed(
         number: int, long: float | None, probability: float | None, *failures: str
     ) -> CandidateConfirmation:
-        decode = Score(name="decode", value=20.2, unit="ms/token")
+        decode = calibrated(Score(name="decode", value=20.2, unit="ms/token"))
+        trial = make_trial(number, loss=1.25, decode=20.0, recall_error=0.5, task=1.5)
         return CandidateConfirmation(
-            trial=make_trial(number, loss=1.25, decode=20.0, recall_error=0.5, task=1.5),
+            trial=with_calibrated(trial, "decode"),
             on_front=number < 100,
             fresh={5: 1.26, 6: 1.27},
             long=long,
@@ -91,7 +94,8 @@ def test_a_provisional_time_is_marked_and_left_out_of_the_changes(
 ) -> None:
     assert "~" not in render(confirmation_view(confirmation, front))
     first, *others = confirmation.candidates
-    wild = Score(name="decode", value=40.0, unit="ms/token", low=20.0, high=80.0, provisional=True)
+    wild = Score(name="decode", value=40.0, unit="ms/token")
+    wild = calibrated(wild, half_width=math.log(2), provisional=True)
     candidates = (replace(first, remeasured={"decode": wild}), *others)
     unsure = replace(confirmation, candidates=candidates)
     shown = render(confirmation_view(unsure, front))
@@ -102,9 +106,43 @@ def test_a_provisional_time_is_marked_and_left_out_of_the_changes(
     assert any(
         each.startswith("Remeasured decode is still provisional for trial 7: ") for each in findings
     )
-    document = confirmation_document(unsure)
+    document = confirmation_document(unsure, front.spec)
     flags = [each["again"]["decode"]["provisional"] for each in document["candidates"]]
     assert flags == [True, False, False, False, False]
+    assert all(each["provisional"] == [] for each in document["candidates"])
+
+
+def test_a_provisional_time_that_was_not_remeasured_is_marked(confirmation, front, render) -> None:
+    first, *others = confirmation.candidates
+    trial = with_calibrated(first.trial, "decode", half_width=0.5, provisional=True)
+    candidates = (replace(first, trial=trial, remeasured={}), *others)
+    unsure = replace(confirmation, candidates=candidates)
+    shown = render(confirmation_view(unsure, front))
+    assert "~20.00" in shown
+    assert "~: the confidence interval is wider than the requested ±2 %" in shown
+    document = confirmation_document(unsure, front.spec)
+    assert [each["provisional"] for each in document["candidates"]] == [["decode"], *[[]] * 4]
+
+
+def test_a_time_of_an_earlier_release_is_marked_by_its_interval(
+    confirmation, front, render
+) -> None:
+    """Earlier releases did not store whether a time is provisional."""
+    first, second, *others = confirmation.candidates
+    narrow = Score(name="decode", value=30.0, unit="ms/token", low=29.7, high=30.3)
+    wide = Score(name="decode", value=40.0, unit="ms/token", low=38.0, high=42.0)
+    candidates = (
+        replace(first, remeasured={"decode": narrow}),
+        replace(second, remeasured={"decode": wide}),
+        *others,
+    )
+    earlier = replace(confirmation, candidates=candidates)
+    shown = render(confirmation_view(earlier, front))
+    assert "~40.00" in shown
+    assert "~30.00" not in shown
+    document = confirmation_document(earlier, front.spec)
+    flags = [each["again"]["decode"]["provisional"] for each in document["candidates"]]
+    assert flags == [False, True, False, False, False]
 
 
 def test_inherited_losses_are_not_described_as_those_of_short_runs(
@@ -215,23 +253,39 @@ def test_what_is_not_known_yet_is_left_out(confirmation, front, render) -> None:
         "unfinished"
     )
     assert "1.250" in render(confirmation_view(started, front))
-    document = confirmation_document(started)
+    document = confirmation_document(started, front.spec)
     assert document["seed_noise"] is None
     assert document["candidates"][0]["front_probability"] is None
 
 
 def test_one_line_states_the_confirmation_or_how_to_start_it(confirmation) -> None:
     assert (
-        confirmation_line(None, "small")
+        confirmation_line(None, "small", complete=3)
         == "not confirmed by longer training: run nas confirm small"
     )
-    line = confirmation_line(confirmation, "small")
+    line = confirmation_line(confirmation, "small", complete=5)
     assert line.startswith(
         "confirmed: the losses of 4 candidates and those after 1,600,000 tokens have Spearman "
         "correlation 0.93 (95 % confidence interval: 0.70 to 0.99); seed noise 0.006"
     )
-    part = replace(confirmation, by_short_loss=None)
-    assert confirmation_line(part, "small") == "partly confirmed: nas confirm small resumes"
+    part = replace(confirmation, by_short_loss=None, unfinished=1)
+    resumes = "partly confirmed: nas confirm small resumes"
+    assert confirmation_line(part, "small", complete=5) == resumes
+    first, *others = confirmation.candidates
+    untrained = (replace(first, long=None), *others)
+    part = replace(confirmation, by_short_loss=None, candidates=untrained)
+    assert confirmation_line(part, "small", complete=5) == resumes
+
+
+def test_one_line_suggests_no_command_that_would_fail_or_do_nothing(confirmation) -> None:
+    for complete in (0, 2):
+        assert confirmation_line(None, "small", complete=complete) == (
+            "not confirmed by longer training, which requires at least 3 complete candidates"
+        )
+    equal = replace(confirmation, by_short_loss=None)
+    assert confirmation_line(equal, "small", complete=5) == (
+        "confirmed: no rank correlation: there are too few candidates, or all losses are equal"
+    )
 
 
 @pytest.mark.parametrize(

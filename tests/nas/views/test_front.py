@@ -6,9 +6,9 @@ import pytest
 
 from nas.commands.pareto import parse_limits
 from nas.views.front import front_document, show_best, show_front
-from studies.analysis.summaries import Axis, Front
+from studies.analysis.study_front import Axis, Front
 from studies.records import StageRun, Trial, scored_point
-from studies.spec.study_spec import Objective
+from studies.spec.study_tables import Objective
 from tests.nas.calibrated import with_calibrated
 
 AXES = (
@@ -248,6 +248,67 @@ def test_the_best_within_limits_is_named_with_all_its_scores(front, capsys) -> N
     assert none.startswith("no complete candidate has decode at most 1; the lowest decode is ")
     fastest = min(front.members, key=lambda trial: trial.values["decode"])
     assert none.endswith(f" (trial {fastest.number})")
+
+
+def test_a_lowest_time_that_is_provisional_is_marked(front, capsys) -> None:
+    members = [
+        with_calibrated(trial, "decode", half_width=0.5, provisional=trial.number == 117)
+        for trial in front.members
+    ]
+    show_best(replace(front, members=tuple(members)), None, {"decode": 1.0}, "small.toml")
+    show_best(replace(front, members=tuple(members[:1])), None, {"decode": 1.0}, "small.toml")
+    marked, settled = capsys.readouterr().out.splitlines()
+    assert marked.endswith("the lowest decode is ~10.00 (trial 117)")
+    assert settled.endswith("the lowest decode is 20.00 (trial 3)")
+
+
+def test_a_confirmation_is_suggested_only_if_there_are_enough_candidates(front, capsys) -> None:
+    show_front(front, "small.toml")
+    assert "nas confirm" not in capsys.readouterr().out
+    third = scored_point(front.members[0])
+    show_front(replace(front, dominated=(third,)), "small.toml")
+    assert "run nas confirm small.toml" in capsys.readouterr().out
+
+
+def with_provisional(trial: Trial) -> Trial:
+    """Return the trial with a time that is known to be unreliable."""
+    settled = with_calibrated(trial, "prefill")
+    return with_calibrated(settled, "decode", half_width=0.3, provisional=True)
+
+
+def test_better_candidates_with_provisional_scores_are_named(make_trial, front, capsys) -> None:
+    settled = with_calibrated(front.members[0], "decode", "prefill")
+    others = [
+        with_provisional(make_trial(number, loss=loss, decode=9.0, prefill=300.0))
+        for number, loss in ((7, 1.125), (8, 1.0), (9, 1.0625), (10, 1.1875), (11, 1.5))
+    ]
+    mixed = replace(front, members=(settled, *others), references=())
+    limits = {"decode": 21.0}
+    show_best(mixed, settled, limits, "small.toml")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "lowest loss with decode at most 21: trial 3"
+    expected = "trial 8 (loss 1.000), trial 9 (loss 1.062), trial 7 (loss 1.125) and 1 more"
+    assert f"left out because of provisional scores: {expected}" in lines
+    show_best(replace(mixed, members=(settled, others[-1])), settled, limits, "small.toml")
+    shown = capsys.readouterr().out
+    assert "left out" not in shown
+    assert "the choice is provisional" not in shown
+
+
+def test_a_best_candidate_with_a_provisional_score_is_marked(front, capsys) -> None:
+    best = with_provisional(front.members[1])
+    provisional = replace(front, members=(front.members[0], best), references=())
+    show_best(provisional, best, {"decode": 12.0}, "small.toml")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "lowest loss with decode at most 12: trial 117"
+    assert (
+        "the choice is provisional: decode of trial 117 is provisional, and no candidate with "
+        "settled scores has decode at most 12"
+    ) in lines
+    assert front_document(provisional, best)["best"]["provisional"] == ["decode"]
+    # Its decoding time does not matter where it is not limited.
+    show_best(provisional, best, {"prefill": 400.0}, "small.toml")
+    assert "the choice is provisional" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["decode", "decode=", "decode=fast", "=3", "decode=nan"])

@@ -1,5 +1,7 @@
 """The view of a confirmation, with and without a terminal."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from evaluators.evaluator import Progress, Score
@@ -11,32 +13,37 @@ from studies.confirmation.confirmation_run import (
     JobProgress,
     JobStarted,
 )
+from studies.records import ConfirmationKey
+from studies.spec.study_spec import StudySpec
+from tests.nas.calibrated import calibrated
 from tests.nas.views.conftest import FakeClock, MakeTrial
 from tests.studies.fakes import latency, training
 
 
-def _confirm(listen: LiveConfirmation, clock: FakeClock, make_trial: MakeTrial) -> None:
+def _plan(spec: StudySpec, seconds_left: Mapping[ConfirmationKey, float]) -> ConfirmationPlan:
+    return ConfirmationPlan(
+        spec=spec,
+        on_front=1,
+        runners_up=0,
+        seeds=1,
+        long_tokens=1_600_000,
+        seconds_left=seconds_left,
+        done_before=2,
+    )
+
+
+def _confirm(
+    listen: LiveConfirmation, clock: FakeClock, make_trial: MakeTrial, spec: StudySpec
+) -> None:
     """Report a timing of 40 s, then the first 30 s of a retraining."""
     trial = make_trial(7, layout="ca")
     timing = ConfirmationJob(trial=trial, evaluator=latency())
     run = ConfirmationJob(trial=trial, evaluator=training(), seed=3, token_budget=400_000)
     listen.say("reading the corpus")
-    listen(
-        ConfirmationPlan(
-            study="small",
-            on_front=1,
-            runners_up=0,
-            seeds=1,
-            short_tokens=400_000,
-            long_tokens=1_600_000,
-            is_inherited=False,
-            seconds_left={timing.key: 20.0, run.key: 100.0},
-            done_before=2,
-        )
-    )
+    listen(_plan(spec, {timing.key: 20.0, run.key: 100.0}))
     listen(JobStarted(job=timing))
     clock.now += 40.0
-    score = Score(name="decode", value=12.5, unit="ms/token")
+    score = calibrated(Score(name="decode", value=12.5, unit="ms/token"))
     listen(JobEnded(job=timing, scores=(score,), reason=None))
     listen(JobStarted(job=run))
     for done in (0.1, 0.2, 0.3):
@@ -46,12 +53,16 @@ def _confirm(listen: LiveConfirmation, clock: FakeClock, make_trial: MakeTrial) 
 
 
 def test_without_a_terminal_lines_state_the_job_and_the_time_left(
-    make_trial, clock, capsys: pytest.CaptureFixture[str]
+    make_trial, spec, clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with live_confirmation(clock) as listen:
-        _confirm(listen, clock, make_trial)
+        _confirm(listen, clock, make_trial, spec)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "reading the corpus"
+    assert lines[1] == (
+        "small: 1 member of the front; each is measured again, retrained with 1 new seed on "
+        "400,000 tokens, and retrained with another seed on 1,600,000 tokens"
+    )
     assert lines[2] == "1 timing and 1 training run are left, about 2 min; 2 are done"
     assert lines[3:] == [
         "trial 7  latency; 2 of 4 timings and training runs done, about 2 min left in all",
@@ -66,10 +77,10 @@ def test_without_a_terminal_lines_state_the_job_and_the_time_left(
 
 @pytest.mark.usefixtures("terminal")
 def test_on_a_terminal_the_same_facts_are_drawn(
-    make_trial, clock, capsys: pytest.CaptureFixture[str]
+    make_trial, spec, clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with live_confirmation(clock) as listen:
-        _confirm(listen, clock, make_trial)
+        _confirm(listen, clock, make_trial, spec)
     shown = capsys.readouterr().err
     for fact in (
         "3 of 4 timings and training runs",
@@ -79,3 +90,38 @@ def test_on_a_terminal_the_same_facts_are_drawn(
         "120,000 tokens",
     ):
         assert fact in shown
+
+
+def test_a_time_that_remains_provisional_is_marked(
+    make_trial, spec, clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timing = ConfirmationJob(trial=make_trial(7, layout="ca"), evaluator=latency())
+    score = Score(name="decode", value=12.5, unit="ms/token")
+    with live_confirmation(clock) as listen:
+        listen(_plan(spec, {timing.key: 20.0}))
+        for found in (calibrated(score), calibrated(score, half_width=0.5, provisional=True)):
+            listen(JobStarted(job=timing))
+            listen(JobEnded(job=timing, scores=(found,), reason=None))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[-2] for line in lines if "ms/token" in line] == ["12.50", "~12.50"]
+
+
+def test_cache_hits_do_not_shorten_the_time_left(
+    make_trial, spec, clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = make_trial(7, layout="ca")
+    jobs = [
+        ConfirmationJob(trial=trial, evaluator=training(), seed=seed, token_budget=400_000)
+        for seed in (3, 4, 5)
+    ]
+    cached, trained, left = jobs
+    with live_confirmation(clock) as listen:
+        listen(_plan(spec, {job.key: 100.0 for job in jobs}))
+        listen(JobStarted(job=cached))
+        listen(JobEnded(job=cached, scores=(), reason=None))
+        listen(JobStarted(job=trained))
+        clock.now += 200.0
+        listen(JobEnded(job=trained, scores=(), reason=None))
+        listen(JobStarted(job=left))
+    # One training run took twice as long as expected, so the other one will.
+    assert "about 3 min left in all" in capsys.readouterr().err.splitlines()[-1]

@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 
 from evaluators.evaluator import Progress
-from nas.views.live_study import StudyProgress, ending, live_study, study_line, study_view
+from nas.views.live_study import ending, live_study, study_line, study_view
+from nas.views.study_progress import StudyProgress
 from search_space.preset_models import preset
-from studies.records import StageRun, Trial
 from studies.search.events import (
     Remark,
+    StageEnded,
     StageProgress,
     StageStarted,
     StudyStarted,
@@ -16,7 +17,8 @@ from studies.search.events import (
     TrialRemeasured,
     TrialStarted,
 )
-from studies.spec.study_spec import Objective, StudySpec, to_json
+from studies.spec.study_spec import StudySpec, to_json
+from studies.spec.study_tables import Objective
 from studies.storage.store import Store
 
 SCORES = {"loss": 1.25, "decode": 12.5, "prefill": 345.6}
@@ -71,28 +73,6 @@ def test_a_front_of_four_objectives_leaves_20_layers_two_lines(make_trial, spec,
     assert lines[first].split()[-4:] == ["1.250", "~12.50", "~345.6", "0.4375"]
     folded = lines[first].split()[2] + lines[first + 1].strip()
     assert folded == "cacslcacc-" * 2
-
-
-def test_the_time_left_is_that_of_the_remaining_candidates(make_trial, spec) -> None:
-    progress = StudyProgress(spec)
-    progress.follow(TrialStarted(trial=make_trial(0, "running")))
-    assert progress.seconds_left(progress.started_at) is None
-    progress.follow(TrialEnded(trial=make_trial(0, **SCORES)))
-    progress.candidates_from, progress.candidate_ended_at = 100.0, 120.0
-    assert progress.seconds_left(125.0) == pytest.approx(9 * 20 - 5)
-    assert progress.seconds_left(10_000.0) == 0.0
-
-
-def test_a_resumed_study_estimates_the_time_left_from_earlier_runs(make_trial, spec, clock) -> None:
-    progress = StudyProgress(spec, clock)
-    progress.follow(StudyStarted(study="small", total=10, ended=2))
-    progress.ended = [_timed(make_trial(0), 30.0, 50.0), _timed(make_trial(1), 40.0)]
-    assert progress.seconds_left(0.0) == pytest.approx(8 * 60)
-    progress.follow(TrialStarted(trial=make_trial(2, "running")))
-    assert progress.seconds_left(10.0) == pytest.approx(8 * 60 - 10)
-    clock.now = 20.0
-    progress.follow(TrialEnded(trial=make_trial(2)))  # after 20 s
-    assert progress.seconds_left(20.0) == pytest.approx(7 * 20)
 
 
 @pytest.mark.usefixtures("terminal")
@@ -206,8 +186,20 @@ def test_times_that_are_measured_again_are_shown_with_the_earlier_ones(
     ]
 
 
+def test_a_repeated_measurement_that_fails_is_not_shown_any_more(make_trial, spec, render) -> None:
+    progress = StudyProgress(spec)
+    ended = make_trial(0, **SCORES)
+    progress.follow(TrialEnded(trial=ended))
+    progress.follow(StageStarted(trial=ended, stage="latency"))
+    assert "latency again" in render(study_view(progress, progress.started_at))
+    progress.follow(StageEnded(trial=ended, stage="latency", evaluation=None, seconds=1.0))
+    shown = render(study_view(progress, progress.started_at))
+    assert "latency" not in shown
+    assert "proposing the next candidate" in shown
+
+
 def test_a_candidate_that_is_resumed_counts_as_running(make_trial, spec, render) -> None:
-    """Times that are measured again may show that it keeps the limits after all."""
+    """Times that are measured again may show that it meets the limits after all."""
     progress = StudyProgress(spec)
     progress.follow(TrialEnded(trial=make_trial(0, "infeasible", reason="decode: 50 ms")))
     progress.follow(TrialStarted(trial=make_trial(0, "running")))
@@ -219,6 +211,21 @@ def test_a_candidate_that_is_resumed_counts_as_running(make_trial, spec, render)
     assert "99.50" in shown
 
 
+def test_a_lowered_number_of_trials_is_stated_next_to_what_has_ended(
+    make_trial, spec, tmp_path: Path, render, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/nas.db") as store:
+        store.add_study("small", to_json(spec))
+        with live_study(spec, store) as listener:
+            listener(StudyStarted(study="small", total=2, ended=4))
+    assert capsys.readouterr().err == "small: 4 trials (2 requested) are done\n"
+    progress = StudyProgress(spec.model_copy(update={"trials": 2}))
+    for number in range(4):
+        progress.follow(TrialEnded(trial=make_trial(number, **SCORES)))
+    shown = render(study_view(progress, progress.started_at))
+    assert "small  4 trials (2 requested) (4 complete)" in shown
+
+
 def test_a_line_states_that_a_candidate_is_proposed_until_all_have_ended(make_trial, spec) -> None:
     progress = StudyProgress(spec.model_copy(update={"trials": 1}))
     line = study_line(progress, progress.started_at)
@@ -226,12 +233,6 @@ def test_a_line_states_that_a_candidate_is_proposed_until_all_have_ended(make_tr
     assert line.text() == "small  proposing the next candidate; 0 of 1 trials done"
     progress.follow(TrialEnded(trial=make_trial(0, **SCORES)))
     assert study_line(progress, progress.started_at) is None
-
-
-def _timed(trial: Trial, *seconds: float) -> Trial:
-    """Return the trial with stages that took this long."""
-    stages = (StageRun(stage=f"{each}", fingerprint="", seconds=each) for each in seconds)
-    return replace(trial, stages=tuple(stages))
 
 
 def test_the_last_line_of_a_duplicate_names_the_earlier_trial(make_trial, spec) -> None:

@@ -9,7 +9,7 @@ from nas.workflows.space_samples import RefusedShares
 from nas.workflows.stage_times import StageTimes
 from nas.workflows.study_plan import CorpusUsage
 from search_space.preset_models import PRESETS
-from studies.spec.study_spec import Constraint, Objective
+from studies.spec.study_tables import Constraint, Objective
 from tests.nas.example_plan import example_plan
 
 
@@ -76,6 +76,9 @@ def test_provisional_times_are_marked(render) -> None:
     shown = render(plan_view(replace(plan, samples=(replace(first, scores=scores), *others))))
     assert "~4.000 ±0.16" in shown
     assert "~12.00" not in shown
+    # `nas run` does not measure these models.
+    assert "nas run" not in shown
+    assert "~: the confidence interval is wider than the requested ±5 %" in shown
 
 
 def test_refusals_are_part_of_the_duration(render) -> None:

@@ -57,6 +57,14 @@ def test_it_shows_what_has_ended_what_runs_and_what_failed(make_trial, render) -
         assert fact in shown
 
 
+def test_more_trials_than_a_lowered_number_are_not_a_fraction_of_it(make_trial, render) -> None:
+    lowered = replace(_status(make_trial), total=2)
+    shown = render(status_view(lowered))
+    assert "small  4 trials (2 requested)" in shown
+    assert "100 %" in shown
+    assert status_document(lowered, [])["requested"] == 2
+
+
 def test_a_study_without_a_candidate_says_so(make_trial, render) -> None:
     nothing = Counts(
         complete=0,
@@ -130,6 +138,7 @@ def test_the_reference_models_time_and_provisional_times_are_reported(
     first, second = document["calibrations"]
     assert (first["workload"], first["milliseconds"], first["timings"]) == ("tg64@1024", 10.0, 12)
     assert (first["settled"], second["settled"]) == (True, False)
+    assert (first["provisional"], second["provisional"]) == (False, True)
     assert (second["low_ms"], second["high_ms"], second["latest_at"]) == (8.0, 15.0, AT + 11)
 
 

@@ -9,8 +9,9 @@ from evaluators.evaluator import Evaluation, Score
 from hardware.environment import Environment
 from hardware.measurement import Disturbance, Measurement, parse_workload
 from nas.views.trial import trial_document, trial_view
-from studies.analysis.summaries import TrialDetail
-from studies.spec.study_spec import Objective
+from studies.analysis.trial_detail import TrialDetail
+from studies.records import Outcome
+from studies.spec.study_tables import Objective
 from tests.nas.calibrated import calibrated, calibration
 
 ENVIRONMENT = Environment(
@@ -156,6 +157,12 @@ def test_a_provisional_time_and_an_unsure_limit_are_explained(
         "~ provisional: too uncertain to decide anything; `nas run` measures it again when the "
         "machine is quieter"
     ) in shown
+    stopped = Outcome(state="stopped", stage="training", reason="its loss is too high")
+    early = replace(doubtful, trial=replace(doubtful.trial, outcome=stopped))
+    shown = " ".join(render(trial_view(early)).split())
+    assert " ~11.00 ms/token 10.76 to 11.25" in shown
+    assert "~: the confidence interval is wider than the requested ±2 %" in shown
+    assert "nas run" not in shown  # it measures complete candidates only
     document = json.loads(json.dumps(trial_document(doubtful)))
     assert document["unsure_limits"] == ["decode"]
     assert document["provisional"] == ["decode"]

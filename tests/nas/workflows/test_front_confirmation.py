@@ -100,7 +100,8 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
         return read_documents(name, say)
 
     monkeypatch.setattr("evaluators.text.corpus.read_documents", counted)
-    confirm(study, candidates=3, budget=2.0, storage=f"sqlite:///{tmp_path}/nas.db")
+    url = f"sqlite:///{tmp_path}/nas.db"
+    confirm(study, candidates=3, budget=2.0, storage=url)
     assert read == ["text.txt"]  # a large corpus takes minutes
     shown = capsys.readouterr()
     assert "all 12 timings and training runs are done" in shown.err
@@ -110,7 +111,9 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
         "training: 3 of 3 candidates"
     ) in shown.err
     assert len(_trainings(tmp_path)) == 9
-    assert all(len(line) <= 80 for line in shown.out.splitlines())
+    *table, suggestion = shown.out.splitlines()
+    assert all(len(line) <= 80 for line in table)
+    assert suggestion == f"next: nas pareto {study} --storage {url}"  # on one line, to copy it
     assert "Seed noise" in shown.out
 
     probabilities = json.loads(nas("pareto", "tiny", "--json").stdout)["front_probabilities"]

@@ -15,7 +15,8 @@ from hardware.quiet import measuring
 from hardware.stability import TimingBudget
 from nas.inputs.model_argument import Measurable, ModelFile
 from nas.workflows.comparison import Comparison, results_of
-from nas.workflows.model_timing import Conditions, conditions_of, measure_models
+from nas.workflows.model_timing import measure_models
+from nas.workflows.timing_conditions import Conditions, conditions_of
 from nas.workflows.work_progress import WorkProgress
 from search_space.llama_cpp.gguf_file import write_gguf
 from search_space.onnx_model import write_onnx
@@ -268,45 +269,3 @@ def test_a_model_that_the_runtime_cannot_express_is_a_failure(
     assert failures(comparison) == {
         "c": "build error: llama.cpp does not support layers without a mixer"
     }
-
-
-GGUF = Measurable(name="x.gguf", source=ModelFile(path=Path("x.gguf"), model_format="gguf"))
-ONNX = Measurable(
-    name="x", source=ModelFile(path=Path("model.onnx"), model_format="onnx", context_length=20)
-)
-LONG_ONNX = Measurable(
-    name="y", source=ModelFile(path=Path("model.onnx"), model_format="onnx", context_length=24)
-)
-
-
-@pytest.mark.parametrize(
-    ("models", "asked", "sentence"),
-    [
-        ([A], {"runtime": "tflite"}, "runtime: 'tflite' is not one of onnxruntime, llama.cpp"),
-        (
-            [A],
-            {"quantization": "int3"},
-            "quantization: 'int3' is not one of fp32, int8, int4, which onnxruntime",
-        ),
-        (
-            [A],
-            {"runtime": "llama.cpp", "quantization": "fp32"},
-            "quantization: 'fp32' is not one of fp16, int8, int4, which llama.cpp supports",
-        ),
-        ([GGUF], {"runtime": "onnxruntime"}, "runtime: 'onnxruntime' cannot run x.gguf"),
-        ([LONG_ONNX], {"runtime": "llama.cpp"}, "runtime: 'llama.cpp' cannot run y"),
-        ([GGUF], {"quantization": "int8"}, "quantization: 'int8' applies to architectures"),
-        ([A, ONNX], {}, "workload: 24 tokens in total exceed 20, the context length of x"),
-    ],
-)
-def test_impossible_options_are_refused_before_anything_is_measured(
-    models, asked, sentence
-) -> None:
-    with pytest.raises(ValueError, match=f"^{sentence}"):
-        conditions(*models, **asked)
-
-
-def test_options_for_architectures_do_not_affect_files() -> None:
-    assert conditions(A, LONG_ONNX, runtime="llama.cpp").model_format == "gguf"
-    assert conditions(GGUF, runtime="llama.cpp").model_format == "gguf"
-    assert conditions(A, GGUF, quantization="fp32").quantization == "fp32"

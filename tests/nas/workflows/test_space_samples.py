@@ -20,7 +20,8 @@ from search_space.architecture import Architecture
 from search_space.costs import parameter_counts, state_bytes, weight_bytes
 from search_space.preset_models import PRESETS
 from studies.spec.study_file import read_spec
-from studies.spec.study_spec import Constraint, DeviceSettings, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import Constraint, DeviceSettings
 from tests.hardware.measurements import measured
 
 MODELS = tuple(

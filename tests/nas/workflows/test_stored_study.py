@@ -7,7 +7,8 @@ import pytest
 from nas.workflows.stored_study import resumed_study
 from search_space.preset_models import PRESETS
 from studies.spec.reference_models import paired_reference, with_reference
-from studies.spec.study_spec import Constraint, StudySpec, to_json
+from studies.spec.study_spec import StudySpec, to_json
+from studies.spec.study_tables import Constraint
 from studies.storage.store import Store
 from tests.studies.fakes import small_spec
 

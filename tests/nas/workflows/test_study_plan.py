@@ -12,7 +12,8 @@ from nas.workflows.space_samples import RefusedShares
 from nas.workflows.study_plan import CorpusUsage, corpus_usage, inexpressible_mixers
 from search_space.preset_models import PRESETS
 from studies.spec.study_file import read_spec
-from studies.spec.study_spec import DeviceSettings, StudySpec
+from studies.spec.study_spec import StudySpec
+from studies.spec.study_tables import DeviceSettings
 from tests.nas.example_plan import example_plan
 
 

@@ -118,6 +118,15 @@ def test_rescaling_is_removed_from_files_of_the_new_form_too() -> None:
     assert architecture_of(without_scaling(new), "config.json") == PRESETS["llama-3.2-1b"]
 
 
+@pytest.mark.parametrize("field", ["rope_type", "type"])
+def test_rescaling_is_removed_by_its_older_name_too(field: str) -> None:
+    new = {name: value for name, value in LLAMA_3_2.items() if not name.startswith("rope")}
+    new["rope_parameters"] = {"rope_theta": 500_000.0, field: "yarn", "factor": 32.0}
+    with pytest.raises(ValueError, match=r"rope_type: 'yarn' rescales.*--without-rope-scaling"):
+        architecture_of(new, "config.json")
+    assert architecture_of(without_scaling(new), "config.json") == PRESETS["llama-3.2-1b"]
+
+
 @pytest.mark.parametrize("name", ["lfm3-1.7b", "gemma-3-270m", "qwen3-0.6b", "lfm2-350m"])
 def test_a_configuration_without_rescaling_is_unchanged(name: str) -> None:
     plain = without_scaling(config_of(PRESETS[name]))
@@ -155,6 +164,11 @@ LAYER = {"feed_forward_width": 8, "mixer": {"kind": "short_conv", "kernel": 0}}
             "qwen3-0.6b",
             {"rope_scaling": {"type": "yarn", "factor": 4.0}},
             "rope_scaling: rope_type: 'yarn' rescales rotary frequencies",
+        ),
+        (
+            "qwen3-0.6b",
+            {"rope_parameters": {"rope_type": "proportional"}},
+            "rope_parameters: rope_type: 'proportional' is not one of default",
         ),
         ("qwen3-0.6b", {"rope_scaling": {"factor": 4.0}}, "rope_scaling: a factor contradicts"),
         ("qwen3-0.6b", {"per_layer_config": {"0": {}}}, 'per_layer_config: {"0": {}} is not '),

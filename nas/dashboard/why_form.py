@@ -1,0 +1,101 @@
+"""The schema of the document that says which choices matter; see `nas.dashboard.form`."""
+
+from typing import TypedDict
+
+
+class Choice(TypedDict):
+    """The importance of one choice of the search space for an objective.
+
+    Attributes:
+        choice: The name of the choice, such as "width".
+        share: The importance as a fraction of the total; all choices of an objective add up to 1.
+        low: The 2.5 % quantile of the importance over random splits of the candidates.
+        high: The upper bound.
+    """
+
+    choice: str
+    share: float
+    low: float
+    high: float
+
+
+class Importance(TypedDict):
+    """The importance of the choices for one objective.
+
+    Attributes:
+        objective: The name of the objective.
+        explained: The fraction of the variance of the objective that a model predicts from the
+            choices for candidates that it was not fitted to (R²; 0 to 1).
+        choices: The choices, most important first; empty if they do not predict the objective.
+    """
+
+    objective: str
+    explained: float
+    choices: list[Choice]
+
+
+class PlacementDocument(TypedDict):
+    """Which mixers are used at each tenth of the depth, in the best layouts and in the others.
+
+    Attributes:
+        letters: The letters of the mixers.
+        best: One list per letter: the fraction of the layers with that mixer in each tenth of the
+            depth (ten values from 0 to 1, first layers first), in the layouts whose first objective
+            is best at their value of the second.
+        rest: The same for all other layouts.
+        best_trials: The number of candidates behind `best`.
+        rest_trials: The number of candidates behind `rest`.
+    """
+
+    letters: list[str]
+    best: list[list[float]]
+    rest: list[list[float]]
+    best_trials: int
+    rest_trials: int
+
+
+class AttentionCountDocument(TypedDict):
+    """Candidates with a given number of attention layers, compared at equal second objective.
+
+    Attributes:
+        layers: The number of attention layers, full or sliding-window.
+        trials: The number of candidates.
+        difference: The mean difference between their first objective and its typical value at their
+            second objective, in the unit of the first objective. Negative is better.
+        low: The lower bound of the 95 % confidence interval of `difference`; null for fewer than
+            three candidates.
+        high: The upper bound, with the same rule.
+    """
+
+    layers: int
+    trials: int
+    difference: float
+    low: float | None
+    high: float | None
+
+
+class Why(TypedDict):
+    """Which choices matter. Computing it takes seconds, so the page requests it separately.
+
+    Attributes:
+        study: The name of the study.
+        trials: The number of complete candidates that the results are based on.
+        note: Why results are missing, such as too few trials, as a sentence; null if none are.
+        method: How the importances were computed, in sentences.
+        objectives: The names of the first and the second objective, which `placement` and
+            `attention` compare.
+        importances: The importance of the choices, one entry per objective.
+        placement: Where each mixer is used; null with too few trials.
+        attention: The effect of the number of attention layers, sorted by that number.
+        findings: What follows, in sentences.
+    """
+
+    study: str
+    trials: int
+    note: str | None
+    method: str
+    objectives: list[str]
+    importances: list[Importance]
+    placement: PlacementDocument | None
+    attention: list[AttentionCountDocument]
+    findings: list[str]

@@ -1,0 +1,155 @@
+"""What a running study has done so far, collected from its events, and the estimated time left."""
+
+import math
+import statistics
+import time
+from collections.abc import Mapping
+
+from nas.views.live_display import Clock
+from nas.views.live_stage import LiveStage
+from studies.records import Trial
+from studies.search.events import (
+    Event,
+    StageEnded,
+    StageProgress,
+    StageStarted,
+    StudyStarted,
+    TrialEnded,
+    TrialLost,
+    TrialRemeasured,
+    TrialStarted,
+)
+from studies.spec.study_spec import StudySpec
+from studies.storage.store import Store
+
+# The mean time of this many candidates of earlier runs predicts that of the next ones.
+_MOST_RECENT = 20
+
+
+class StudyProgress:
+    """What has happened in a run of a study.
+
+    Attributes:
+        spec: The study.
+        preparation: What is being prepared; empty once the search has started.
+        total: Number of candidates that the run was asked for.
+        ended_before: Number of candidates that had ended before this run.
+        ended: The candidates that have ended, in this run or before.
+        current: The trial that is being evaluated.
+        stage: The stage of the current trial; None before its first one.
+        started_at: When the run started, on the clock in seconds, as are the following.
+        candidates_from: When the first candidate of this run started.
+        candidate_ended_at: When a candidate last ended.
+    """
+
+    def __init__(self, spec: StudySpec, clock: Clock = time.monotonic) -> None:
+        """Start the clock.
+
+        Args:
+            spec: The study.
+            clock: Measures the time of the trials, in seconds.
+        """
+        self.spec = spec
+        self.preparation = ""
+        self.total = spec.trials
+        self.ended_before = 0
+        self.ended: list[Trial] = []
+        self.current: Trial | None = None
+        self.stage: LiveStage | None = None
+        self.started_at = clock()
+        self.candidates_from: float | None = None
+        self.candidate_ended_at: float | None = None
+        self._clock = clock
+        # The seconds that cached evaluations saved: in this run, and by the id of a candidate in
+        # earlier ones.
+        self._saved_s = 0.0
+        self._saved_before_s: Mapping[int, float] = {}
+
+    def read_earlier(self, store: Store) -> None:
+        """Read the candidates that ended in earlier runs of the study."""
+        known = store.trials(self.spec.name)
+        self.ended = [trial for trial in known if trial.outcome is not None]
+        self._saved_before_s = {
+            trial.id: _saved_seconds(store, trial) for trial in self.ended[-_MOST_RECENT:]
+        }
+
+    def follow(self, event: Event) -> None:
+        """Update the progress with an event."""
+        match event:
+            case StudyStarted():
+                self.preparation = ""
+                self.total, self.ended_before = event.total, event.ended
+            case TrialStarted():
+                self.current = event.trial
+                if event.trial.kind == "candidate":
+                    self._forget(event.trial)  # it may be resumed after it has ended
+                    if self.candidates_from is None:
+                        self.candidates_from = self._clock()
+            case StageStarted():
+                # The times of an ended trial may be measured again.
+                again = "" if event.trial.outcome is None else " again"
+                self.current = event.trial
+                self.stage = LiveStage(f"{event.stage}{again}", self._clock())
+            case StageProgress():
+                if self.stage is not None:
+                    self.stage.follow(event.progress, self._clock())
+            case StageEnded():
+                if event.trial.outcome is not None:  # measuring it again may have failed
+                    self.current = self.stage = None
+                elif event.trial.kind == "candidate" and event.evaluation is not None:
+                    self._saved_s += max(0.0, event.evaluation.seconds - event.seconds)
+            case TrialEnded():
+                self.current = self.stage = None
+                if event.trial.kind == "candidate":
+                    self.ended.append(event.trial)
+                    self.candidate_ended_at = self._clock()
+            case TrialRemeasured():
+                self.current = self.stage = None
+                if event.trial.kind == "candidate":
+                    self._forget(event.trial)
+                    self.ended.append(event.trial)
+            case TrialLost():
+                self.current = self.stage = None
+            case _:
+                pass
+
+    def _forget(self, trial: Trial) -> None:
+        self.ended = [each for each in self.ended if each.id != trial.id]
+
+    def seconds_left(self, now: float) -> float | None:
+        """Estimate the remaining time from the mean time per candidate.
+
+        That is the mean of this run; before its first candidate has ended, the mean of the time
+        that earlier runs spent in stages. A cached evaluation counts with the time that it took
+        originally, because the remaining candidates may not be cached.
+
+        Args:
+            now: The present time on the clock, in seconds.
+
+        Returns:
+            Seconds, or None until a candidate has ended.
+        """
+        begun_at, ended_at = self.candidates_from, self.candidate_ended_at
+        ended_here = len(self.ended) - self.ended_before
+        if ended_here > 0 and begun_at is not None and ended_at is not None:
+            mean = (ended_at - begun_at + self._saved_s) / ended_here
+            since = ended_at
+        elif self.ended:
+            recent = self.ended[-_MOST_RECENT:]
+            mean = statistics.fmean(
+                _stage_seconds(trial) + self._saved_before_s.get(trial.id, 0.0) for trial in recent
+            )
+            since = now if begun_at is None else begun_at
+        else:
+            return None
+        return max(0.0, mean * (self.total - len(self.ended)) - (now - since))
+
+
+def _stage_seconds(trial: Trial) -> float:
+    return math.fsum(run.seconds for run in trial.stages)
+
+
+def _saved_seconds(store: Store, trial: Trial) -> float:
+    """Return how much longer the evaluations of a trial took originally than in its stages."""
+    took = {stage: evaluation.seconds for stage, evaluation in store.evaluations(trial).items()}
+    return math.fsum(max(0.0, took.get(run.stage, 0.0) - run.seconds) for run in trial.stages)

@@ -1,0 +1,113 @@
+"""The options of a comparison of models, checked against what the runtimes support."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evaluators.speed.runners import RUNNERS, RunnerDefinition
+from hardware.runner import ModelFormat
+from hardware.stability import TimingBudget
+from nas.inputs.model_argument import Measurable, ModelFile
+from search_space.input_errors import one_of
+from search_space.quantization import QUANTIZATIONS, Quantization
+
+# The runners that time real devices, by the name of their runtime.
+REAL_RUNNERS: Mapping[str, RunnerDefinition] = {
+    definition.runtime: definition for definition in RUNNERS.values() if not definition.is_simulated
+}
+_DEFAULT_RUNTIME = RUNNERS["local"].runtime
+_DEFAULT_QUANTIZATION: Quantization = "int4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How all models of a comparison are measured.
+
+    Attributes:
+        timing_budgets: One per workload, in the order in which they are measured. The precision is
+            that of a result, which may have several runs.
+        model_format: The format that architectures are written in.
+        quantization: The quantisation of architectures.
+        threads: Number of threads, each on a core of its own.
+    """
+
+    timing_budgets: tuple[TimingBudget, ...]
+    model_format: ModelFormat
+    quantization: Quantization
+    threads: int
+
+    @property
+    def capacity(self) -> int:
+        """The longest context that a workload needs, in tokens."""
+        return max(
+            timing_budget.workload.tokens + timing_budget.workload.depth
+            for timing_budget in self.timing_budgets
+        )
+
+
+def conditions_of(
+    models: Sequence[Measurable],
+    timing_budgets: Sequence[TimingBudget],
+    *,
+    runtime: str | None,
+    quantization: str | None,
+    threads: int,
+) -> Conditions:
+    """Check the options of a comparison.
+
+    Args:
+        models: All models, including the reference model.
+        timing_budgets: One per workload; duplicates are ignored.
+        runtime: The runtime for architectures; None is onnxruntime.
+        quantization: The quantisation of architectures; None is int4.
+        threads: Number of threads.
+
+    Raises:
+        ValueError: An option is unknown or would have no effect, or the context of a model file is
+            shorter than a workload needs.
+    """
+    runner = _runner_with(runtime)
+    if quantization is not None and quantization not in runner.quantizations:
+        raise ValueError(
+            f"quantization: '{quantization}' is not {one_of(runner.quantizations)}, which "
+            f"{runner.runtime} supports"
+        )
+    conditions = Conditions(
+        timing_budgets=tuple(sorted(set(timing_budgets), key=_memory_needed)),
+        model_format=runner.model_format,
+        quantization=next((q for q in QUANTIZATIONS if q == quantization), _DEFAULT_QUANTIZATION),
+        threads=threads,
+    )
+    files = [(model.name, model.source) for model in models if isinstance(model.source, ModelFile)]
+    if len(files) == len(models):
+        if quantization is not None:
+            raise ValueError(
+                f"quantization: '{quantization}' applies to architectures only; model files are "
+                "measured as they are"
+            )
+        for name, file in files:
+            if runtime is not None and file.model_format != conditions.model_format:
+                raise ValueError(f"runtime: '{runtime}' cannot run {name}")
+    for name, file in files:
+        if file.context_length is not None and file.context_length < conditions.capacity:
+            raise ValueError(
+                f"workload: {conditions.capacity:,} tokens in total exceed "
+                f"{file.context_length:,}, the context length of {name}"
+            )
+    return conditions
+
+
+def _memory_needed(timing_budget: TimingBudget) -> tuple[bool, int, int]:
+    """Return a key that sorts workloads by the memory that they need.
+
+    Runtimes do not return memory. In this order, a workload's peak memory includes little that
+    earlier workloads allocated.
+    """
+    workload = timing_budget.workload
+    return workload.phase == "prefill", workload.depth + workload.tokens, workload.tokens
+
+
+def _runner_with(runtime: str | None) -> RunnerDefinition:
+    name = runtime or _DEFAULT_RUNTIME
+    if name not in REAL_RUNNERS:
+        raise ValueError(f"runtime: '{runtime}' is not {one_of(list(REAL_RUNNERS))}")
+    return REAL_RUNNERS[name]
