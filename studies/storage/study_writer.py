@@ -1,4 +1,4 @@
-"""Writes studies and trials: a study that is started, and the work of a process on its trials."""
+"""Writes studies and their trials to the database."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from studies.storage.studies import begin_study, study_id
 
 
 class StudyWriter(StorePart):
-    """The part of the store that the processes use which run a study.
+    """The part of the store that starts studies and records the work on their trials.
 
     A method that updates a running trial raises `claims.TrialTaken` if this process does not own
     the trial any more.
