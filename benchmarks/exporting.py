@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hardware.environment import read_environment
-from nas.exporters.formats import Format
+from nas.exporters.formats import FORMATS, Format
 from nas.inputs.model_argument import find_model
 from search_space.costs import parameter_counts
 
@@ -56,6 +56,8 @@ def measure(model: str, file_format: Format, repetitions: int, weight_bytes: int
     for _ in range(repetitions):
         with tempfile.TemporaryDirectory() as folder:
             command = ["export", model, "--format", file_format, "-o", str(Path(folder) / "out")]
+            if FORMATS[Format(file_format)].has_weights:
+                command += ["--weights", "random"]
             start = time.perf_counter()
             peaks.append(_peak_bytes([sys.executable, "-m", "nas.cli", *command]))
             seconds.append(time.perf_counter() - start)

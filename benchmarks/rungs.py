@@ -28,6 +28,7 @@ from ranking import KINDS, kind_of
 from evaluators.calibration import CalibrationsInMemory
 from evaluators.evaluator import CurvePoint
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
+from hardware.quiet import Reservation
 from nas.assembly import device_runner
 from search_space.architecture import architecture_hash
 from studies.analysis.pareto_front import hypervolume, non_dominated
@@ -109,7 +110,7 @@ def measure() -> None:
             settings,
             model_of(spec, paired_reference(spec)),
             CalibrationsInMemory(),
-            lambda _: contextlib.nullcontext(0.0),
+            lambda _: contextlib.nullcontext(Reservation(waited_s=0.0)),
         ) as latency,
     ):
         for model in (*matched_models(), *drawn_models()):

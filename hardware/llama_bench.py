@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hardware.local import STEADY_HEAP, crash
+from hardware.memory_kills import MemoryKills
 from hardware.runner import RunnerError
 from hardware.thread_scheduling import parse_waited_ns
 
@@ -52,6 +53,7 @@ class LlamaBench:
     def __init__(self, command: Sequence[str], cores: Sequence[int], timeout_s: float) -> None:
         self.runs_left = 0
         self._timeout_s = timeout_s
+        self._kills = MemoryKills()
         self._process = subprocess.Popen(  # noqa: S603 - what the user names, without a shell
             command,
             bufsize=0,
@@ -109,6 +111,7 @@ class LlamaBench:
         if not os.WIFSTOPPED(status):
             self._process.returncode = os.waitstatus_to_exitcode(status)
             raise self._crash()
+        self._kills.restart()  # those until now have not concerned this process
         self._stopped = True
 
     def resume(self) -> None:
@@ -226,7 +229,7 @@ class LlamaBench:
         except (RunnerError, subprocess.TimeoutExpired):
             return self._timed_out()
         self._note_progress()
-        return crash(returncode, "".join(self._last_lines))
+        return crash(returncode, "".join(self._last_lines), self._kills)
 
     def _timed_out(self) -> RunnerError:
         return RunnerError("timed out", f"no answer within {self._timeout_s:g} s")

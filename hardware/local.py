@@ -22,6 +22,7 @@ from typing import IO, Any, TypeVar
 from hardware.cores import ChooseCores, check_threads, idlest_cores
 from hardware.environment import CpuCounters, Environment, fingerprint_of, read_environment
 from hardware.measurement import Workload
+from hardware.memory_kills import MemoryKills
 from hardware.runner import (
     DeviceSnapshot,
     LoadedModel,
@@ -138,6 +139,7 @@ class LocalRunner:
             "precedence": self._precedence,
         }
         command = [sys.executable, "-P", "-m", "hardware.bench"]  # -P: not from the working folder
+        kills = MemoryKills()
         with tempfile.TemporaryFile() as errors, ExitStack() as started:
             with interrupt_deferred():
                 process = subprocess.Popen(  # noqa: S603 - this program itself
@@ -152,7 +154,7 @@ class LocalRunner:
                 started.enter_context(process)
                 started.callback(_end, process)
             try:
-                loaded = _ProcessModel(process, errors, request, self.timeout_s, self._moved)
+                loaded = _ProcessModel(process, errors, request, self.timeout_s, self._moved, kills)
             except BaseException:
                 if not given:  # a killed process leaves the weights that it has drawn
                     data.unlink(missing_ok=True)
@@ -173,11 +175,13 @@ class _ProcessModel:
         request: dict[str, Any],
         timeout_s: float,
         moved: Callable[[Sequence[int]], None],
+        kills: MemoryKills,
     ) -> None:
         self._process = process
         self._errors = errors
         self._timeout_s = timeout_s
         self._moved = moved
+        self._kills = kills
         self._failure: RunnerError | None = None
         self.loading = self._ask(request, _loading)
 
@@ -211,6 +215,7 @@ class _ProcessModel:
         except BrokenPipeError:
             raise self._end_of_process() from None
         line = self._next_line()
+        self._kills.restart()  # those until now have not concerned this process
         try:
             return read(json.loads(line))
         except (ValueError, LookupError, TypeError):
@@ -239,7 +244,7 @@ class _ProcessModel:
         except subprocess.TimeoutExpired:
             return RunnerError("timed out", f"no answer within {self._timeout_s:g} s")
         self._errors.seek(0)
-        return crash(returncode, self._errors.read().decode(errors="replace"))
+        return crash(returncode, self._errors.read().decode(errors="replace"), self._kills)
 
 
 def _loading(answer: Any) -> Loading:
@@ -268,14 +273,27 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()  # an interrupted `with` skips this
 
 
-def crash(returncode: int, errors: str) -> RunnerError:
-    """Return the error for a process that ended with this exit code and error output."""
+def crash(returncode: int, errors: str, kills: MemoryKills) -> RunnerError:
+    """Return the error for a process that has ended, although this program did not end it.
+
+    Args:
+        returncode: Its exit code.
+        errors: Its error output.
+        kills: The kernel's kills for lack of memory since the process last answered.
+    """
     last_lines = "; ".join(errors.strip().splitlines()[-_LAST_LINES:])
     last_lines = _exception(errors) or last_lines or "no output"
     if any(sign in errors for sign in _OUT_OF_MEMORY):
         return RunnerError("out of memory", last_lines)
-    if returncode == -signal.SIGKILL:  # this program ends it only through an exception
-        return RunnerError("out of memory", "killed (SIGKILL), probably out of memory")
+    if returncode == -signal.SIGKILL:
+        match kills.has_killed():
+            case True:
+                return RunnerError("out of memory", "the kernel ended the process (SIGKILL)")
+            case False:
+                return RunnerError("killed", "another program ended the process (SIGKILL)")
+            case None:
+                reason = "SIGKILL ended the process; this system does not report why"
+                return RunnerError("killed", reason)
     if returncode < 0:
         return RunnerError(
             "crashed", f"the process was terminated by signal {-returncode}: {last_lines}"

@@ -77,12 +77,15 @@ class Disturbance:
         beside: Fraction of the measuring cores' time that other processes used.
         elsewhere: Number of other cores that other processes kept busy, as a fraction such as 1.5.
         waited_s: Seconds that the measurement waited for a quiet machine before it began.
+        reserved: Whether the machine was reserved for it. Otherwise, another measurement or a
+            training run may have disturbed it.
     """
 
     steal: float
     beside: float
     elsewhere: float
     waited_s: float = 0.0
+    reserved: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

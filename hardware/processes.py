@@ -6,6 +6,7 @@ of their processes, so at most 40 characters of a name are returned, all of them
 """
 
 import os
+import pwd
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -71,6 +72,34 @@ class Consumer:
     def __str__(self) -> str:
         name = f"`{self.name}`" if self.name else "a program"
         return f"{name} (pid {self.pid})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockHolder:
+    """A process that holds a lock; as text, "`nas profile`, pid 4711, user ann, stopped".
+
+    Attributes:
+        pid: Its process id.
+        command: Its program and first argument; empty if unknown.
+        user: The name of its user, or the number of a user without a name; empty if unknown.
+        started_ticks: When it started, in clock ticks since the machine started; None if unknown.
+        is_stopped: Whether it is stopped, as by Ctrl-Z or a debugger, so that it does nothing.
+    """
+
+    pid: int
+    command: str
+    user: str
+    started_ticks: int | None
+    is_stopped: bool
+
+    def __str__(self) -> str:
+        parts = [f"`{self.command}`"] if self.command else []
+        parts.append(f"pid {self.pid}")
+        if self.user:
+            parts.append(f"user {self.user}")
+        if self.is_stopped:
+            parts.append("stopped")
+        return ", ".join(parts)
 
 
 def read_process_times(proc: Path = PROC) -> ProcessTimes:
@@ -154,6 +183,37 @@ def lock_holders(descriptor: int, mode: LockMode, proc: Path = PROC) -> list[int
     return pids
 
 
+def describe_holder(pid: int, proc: Path = PROC) -> LockHolder:
+    """Return what this user may read about a process that holds a lock.
+
+    Args:
+        pid: The process id.
+        proc: The folder that describes the processes.
+    """
+    lines = _content(proc / str(pid) / "status").decode(errors="replace").splitlines()
+    # Lines such as "State:\tT (stopped)" and "Uid:\t1000\t1000\t1000\t1000".
+    fields = {words[0]: words[1] for line in lines if len(words := line.split()) > 1}
+    try:
+        started_ticks = _process_time(_stat_line(f"{proc}/{pid}/stat")).started_ticks
+    except (OSError, ValueError, IndexError):
+        started_ticks = None
+    return LockHolder(
+        pid=pid,
+        command=command_of(pid, proc),
+        user=user_name(int(number)) if (number := fields.get("Uid:", "")).isdecimal() else "",
+        started_ticks=started_ticks,
+        is_stopped=fields.get("State:") in ("T", "t"),
+    )
+
+
+def user_name(number: int) -> str:
+    """Return the name of a user, or the number of a user without a name."""
+    try:
+        return _printable(os.fsencode(pwd.getpwuid(number).pw_name))
+    except (KeyError, OverflowError):
+        return str(number)
+
+
 def command_of(pid: int, proc: Path = PROC) -> str:
     """Return the name of a program and its first argument, such as "nas profile".
 
@@ -229,3 +289,19 @@ def _content(path: Path) -> bytes:
 def _printable(text: bytes) -> str:
     characters = filter(str.isprintable, text.decode(errors="replace"))
     return "".join(characters).strip()[:_LONGEST_NAME].rstrip()
+
+
+def kernel_kills(vmstat: Path = PROC / "vmstat") -> int | None:
+    """Return how many processes the kernel has killed for lack of memory since it was booted.
+
+    Those of all containers count. None on systems that do not tell.
+
+    Args:
+        vmstat: The kernel's counters of its memory management.
+    """
+    try:
+        lines = vmstat.read_text().splitlines()
+    except OSError:
+        return None
+    counts = (line.split()[1] for line in lines if line.startswith("oom_kill "))
+    return next((int(count) for count in counts), None)

@@ -9,6 +9,10 @@ ends, however it ends:
 A measurement takes `measuring`, which training runs notice, and then waits for `training`. A
 training run takes `training` only while it shares `measuring`, so that none can start in between.
 
+A process that is stopped keeps its locks, and any user can take them. Everything here therefore
+waits for a limited time (`machine_lock`). A measurement then begins regardless or ends with an
+error, as configured, and training continues.
+
 Other programs do not know these locks. A measurement waits for them, too, but for a limited time.
 """
 
@@ -18,10 +22,11 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from hardware.processes import LockMode, command_of, lock_holders
+from hardware.machine_lock import LONGEST_WAIT_S, LockWait, MachineLock, named_holders
 from hardware.processor_load import load_of_others
 from hardware.progress import Say
 
@@ -34,11 +39,40 @@ YieldToMeasurements: TypeAlias = Callable[[], float]
 _FOLDERS = (Path("/dev/shm"), Path("/tmp"))  # noqa: S108 - files of other users are opened safely
 _MEASURING = "nas-measuring.lock"
 _TRAINING = "nas-training.lock"
-_MOST_HOLDERS = 3
+# How often training that waited in vain looks whether it can take part in the locks again.
+_LOOK_SECONDS = 1.0
+_DEFAULT_WAIT = LockWait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """How a measurement came to begin.
+
+    Attributes:
+        waited_s: Seconds that it waited.
+        obstacle: The process that did not release the machine in time, and may disturb the
+            measurement, as a clause; None if the machine is reserved.
+    """
+
+    waited_s: float
+    obstacle: str | None = None
+
+    @property
+    def remark(self) -> str | None:
+        """A warning for the user; None if the machine is reserved."""
+        if self.obstacle is None:
+            return None
+        return f"{self.obstacle}; the times that were measured meanwhile are provisional"
 
 
 @contextlib.contextmanager
-def measuring(say: Say, *, patience_s: float = 60.0, folder: Path | None = None) -> Iterator[float]:
+def measuring(
+    say: Say,
+    *,
+    patience_s: float = 60.0,
+    lock_wait: LockWait = _DEFAULT_WAIT,
+    folder: Path | None = None,
+) -> Iterator[Reservation]:
     """Hold off all other measurements and training runs on this machine until the context ends.
 
     Before the context begins, this waits until other programs leave a core alone, but not longer
@@ -47,40 +81,44 @@ def measuring(say: Say, *, patience_s: float = 60.0, folder: Path | None = None)
     A thread that already trains or measures must not call this: it would wait for itself.
 
     Args:
-        say: Receives a line about what the measurement waits for: once when it starts to wait for
-            another process, and a few times per second while it waits for other programs.
+        say: Receives a line about what the measurement waits for: every two seconds while it waits
+            for another process, and a few times per second while it waits for other programs.
         patience_s: Seconds to wait for other programs before the measurement starts regardless.
+        lock_wait: How long to wait for other measurements and for training, and what follows. A
+            process that kept the machine for that long is not waited for again.
         folder: The folder of the lock files; None is the machine's.
 
     Yields:
-        The seconds waited.
+        The seconds waited, and what did not release the machine.
 
     Raises:
-        ValueError: A lock file cannot be opened.
+        ValueError: A lock file cannot be opened, or `lock_wait` demands to stop.
     """
     start = time.monotonic()
     folder = folder or _machine_folder()
-    with _Lock(folder / _MEASURING) as measurers, _Lock(folder / _TRAINING) as trainers:
-        measurers.take(
-            fcntl.LOCK_EX,
-            lambda: say(f"waiting for another measurement on this machine{measurers.owner()}"),
-        )
-        trainers.take(
-            fcntl.LOCK_EX,
-            lambda: say(f"waiting for training on this machine to pause{trainers.sharers()}"),
-        )
+    with MachineLock(folder / _MEASURING) as measurers, MachineLock(folder / _TRAINING) as trainers:
+        obstacle = _reserve(measurers, trainers, lock_wait.longest_wait, say)
+        if obstacle is not None and lock_wait.if_occupied == "stop":
+            raise ValueError(
+                f"longest_wait: {obstacle}; resume or end it, or set if_occupied to 'measure' to "
+                "measure regardless"
+            )
+        if obstacle is not None:
+            say(f"{obstacle}; measuring regardless, with provisional times")
         _wait_for_quiet(say, patience_s)
-        yield time.monotonic() - start
+        yield Reservation(waited_s=time.monotonic() - start, obstacle=obstacle)
 
 
 @contextlib.contextmanager
 def yielding_to_measurements(
-    say: Say, *, folder: Path | None = None
+    say: Say, *, longest_wait: float = LONGEST_WAIT_S, folder: Path | None = None
 ) -> Iterator[YieldToMeasurements]:
     """Let training pause whenever something is measured on this machine.
 
     Args:
-        say: Receives a line about each pause.
+        say: Receives a line about each pause, again every two seconds.
+        longest_wait: The longest pause for one process, in seconds. Training then continues until
+            that process has released the machine.
         folder: The folder of the lock files; None is the machine's.
 
     Yields:
@@ -92,115 +130,79 @@ def yielding_to_measurements(
         ValueError: A lock file cannot be opened.
     """
     folder = folder or _machine_folder()
-    with _Lock(folder / _MEASURING) as measurers, _Lock(folder / _TRAINING) as trainers:
+    with MachineLock(folder / _MEASURING) as measurers, MachineLock(folder / _TRAINING) as trainers:
 
-        def say_paused() -> None:
-            say(f"paused during a measurement on this machine{measurers.owner()}")
+        def say_paused(holders: str, left_s: float) -> None:
+            say(f"paused during a measurement on this machine{holders}{_at_most(left_s)}")
 
-        def begin() -> None:
-            measurers.take(fcntl.LOCK_SH, say_paused)
-            trainers.take(fcntl.LOCK_SH, say_paused)
+        def begin() -> MachineLock | None:
+            """Share the lock of trainings; return the lock that was not released in time."""
+            occupied = next(
+                (
+                    lock
+                    for lock in (measurers, trainers)
+                    if not lock.take(fcntl.LOCK_SH, longest_wait, say_paused)
+                ),
+                None,
+            )
             measurers.release()
+            return occupied
+
+        occupied: MachineLock | None = None
+        looked_at = 0.0
+
+        def pause() -> None:
+            nonlocal occupied, looked_at
+            before, occupied = occupied, begin()
+            looked_at = time.monotonic()
+            if occupied is not None and before is None:
+                holders = named_holders(occupied.holders())
+                say(
+                    "a measurement on this machine has not ended within "
+                    f"{longest_wait:g} s{holders}; training continues"
+                )
 
         def yield_to_measurements() -> float:
-            if not measurers.is_taken():
+            start = time.monotonic()
+            if occupied is not None and start - looked_at < _LOOK_SECONDS:
                 return 0.0
-            start = time.perf_counter()
-            trainers.release()
-            begin()
-            return time.perf_counter() - start
+            if occupied is None:
+                if not measurers.is_taken():
+                    return 0.0
+                trainers.release()
+            pause()
+            return looked_at - start
 
-        begin()
+        pause()
         yield yield_to_measurements
 
 
-class _Lock:
-    """A lock file that one process can hold exclusively, or several can share."""
+def _reserve(
+    measurers: MachineLock, trainers: MachineLock, longest_wait: float, say: Say
+) -> str | None:
+    """Take both locks exclusively; return what did not release one of them in time."""
+    locks = (
+        (measurers, "another measurement on this machine", "", "ended"),
+        (trainers, "training on this machine", " to pause", "paused"),
+    )
+    for lock, activity, awaited, done in locks:
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = _open(path)
+        def say_waiting(holders: str, left_s: float, what: str = activity + awaited) -> None:
+            say(f"waiting for {what}{holders}{_at_most(left_s)}")
 
-    def __enter__(self) -> "_Lock":
-        return self
+        if not lock.take(fcntl.LOCK_EX, longest_wait, say_waiting):
+            holders = named_holders(lock.holders())
+            return f"{activity} has not {done} within {longest_wait:g} s{holders}"
+    return None
 
-    def __exit__(self, *_: object) -> None:
-        # If the file was only closed, a forked child that has it open would keep the lock.
-        self.release()
-        os.close(self._descriptor)
 
-    def take(self, how: int, before_waiting: Callable[[], None]) -> None:
-        """Take the lock: exclusively with LOCK_EX, shared with LOCK_SH."""
-        while True:
-            try:
-                fcntl.flock(self._descriptor, how | fcntl.LOCK_NB)
-            except BlockingIOError:
-                before_waiting()
-                fcntl.flock(self._descriptor, how)
-            if not self._is_removed():
-                return
-            newer = _open(self._path)
-            os.close(self._descriptor)
-            self._descriptor = newer
-
-    def is_taken(self) -> bool:
-        """Return whether another process holds the lock exclusively, or has replaced its file."""
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        self.release()
-        return self._is_removed()
-
-    def release(self) -> None:
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-
-    def owner(self) -> str:
-        """Return which process holds the lock exclusively, as " (`nas profile`, pid 4711)".
-
-        The text is empty if no process does or it is unknown.
-        """
-        return self._holders("WRITE")
-
-    def sharers(self) -> str:
-        """Return which processes share the lock, in the form of `owner`; at most three."""
-        return self._holders("READ")
-
-    def _holders(self, mode: LockMode) -> str:
-        pids = lock_holders(self._descriptor, mode)[:_MOST_HOLDERS]
-        commands = {pid: command_of(pid) for pid in pids}
-        names = [f"`{name}`, pid {pid}" if name else f"pid {pid}" for pid, name in commands.items()]
-        return f" ({'; '.join(names)})" if names else ""
-
-    def _is_removed(self) -> bool:
-        """Return whether the file was deleted, as by a cleanup or when its owner logged out."""
-        return os.fstat(self._descriptor).st_nlink == 0
+def _at_most(left_s: float) -> str:
+    return f", for up to {math.ceil(left_s)} s"
 
 
 def _machine_folder() -> Path:
     writable = (folder for folder in _FOLDERS if os.access(folder, os.W_OK))
     return next(writable, _FOLDERS[-1])
-
-
-def _open(path: Path) -> int:
-    try:
-        return _open_or_create(path)
-    except OSError as error:
-        raise ValueError(
-            f"lock: '{path}' is not a file that this user can read or create ({error.strerror})"
-        ) from None
-
-
-def _open_or_create(path: Path) -> int:
-    # Read access is enough for a lock, and users may read files that another user created.
-    reading = os.O_RDONLY | os.O_NOFOLLOW
-    with contextlib.suppress(FileNotFoundError):
-        return os.open(path, reading)
-    with contextlib.suppress(FileExistsError):  # another process was faster
-        descriptor = os.open(path, reading | os.O_CREAT | os.O_EXCL, 0o644)
-        os.fchmod(descriptor, 0o644)  # independent of the umask
-        return descriptor
-    return os.open(path, reading)
 
 
 def _wait_for_quiet(say: Say, patience_s: float) -> None:

@@ -31,6 +31,8 @@ _SHARED_CORE: dict[Phase, float] = {"decode": 0.2, "prefill": 0.04}
 # longer, but one whose weights barely fit a shared cache took half as long again, and nothing
 # distinguishes the two kinds.
 _SHARED_MEMORY: dict[Phase, float] = {"decode": 0.08, "prefill": 0.015}
+# For a measurement during which another one may have run: no precision can be claimed.
+_UNRESERVED = 1.0
 # Less load than this, in cores, is normal on any machine.
 _NEGLIGIBLE = 0.25
 _FEWEST_FOR_TAIL = 20  # samples, in a window or else in all of them, for a 95 % quantile
@@ -165,7 +167,13 @@ def hidden_error(measurement: Measurement, slowdown: float) -> float:
         waiting = 0.0 if disturbance is None else disturbance.beside + disturbance.steal
     elsewhere = 0.0 if disturbance is None else disturbance.elsewhere
     busy_cores = min(1.0, max(0.0, elsewhere - _NEGLIGIBLE))
-    return math.hypot(_SHARED_CORE[phase] * waiting, _SHARED_MEMORY[phase] * busy_cores, slowdown)
+    unreserved = disturbance is not None and not disturbance.reserved
+    return math.hypot(
+        _SHARED_CORE[phase] * waiting,
+        _SHARED_MEMORY[phase] * busy_cores,
+        _UNRESERVED * unreserved,
+        slowdown,
+    )
 
 
 def _runs(

@@ -12,7 +12,10 @@ from hardware.environment import CpuCounters, Environment
 from hardware.measurement import Workload
 
 ModelFormat: TypeAlias = Literal["onnx", "gguf"]
-RunnerErrorKind: TypeAlias = Literal["out of memory", "refused", "crashed", "timed out"]
+RunnerErrorKind: TypeAlias = Literal["out of memory", "refused", "crashed", "timed out", "killed"]
+
+# How often a measurement is repeated because its process was killed from outside.
+MOST_KILLS = 2
 
 
 class RunnerError(Exception):
@@ -21,7 +24,8 @@ class RunnerError(Exception):
     Attributes:
         kind: `out of memory`; `refused` if its description is missing, there is no room for its
             weights, or the measuring program ended with an error; `crashed` if something else ended
-            the program; `timed out` if it did not answer.
+            the program; `timed out` if it did not answer; `killed` if someone else ended the
+            program, so that this says nothing about the model.
         reason: The last output of the measuring program, as a message to the user.
     """
 

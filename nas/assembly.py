@@ -21,10 +21,11 @@ from evaluators.text.corpus import Corpus, read_corpus
 from evaluators.text.tokenizer import cache_folder
 from evaluators.training.fit import TrainingSettings
 from hardware.progress import Say
+from hardware.quiet import Reservation
 from hardware.runner import Runner
 from studies.spec.reference_models import model_of, paired_reference
 from studies.spec.study_spec import StudySpec, asked_scores
-from studies.spec.study_tables import DeviceSettings, ProxySettings, Target
+from studies.spec.study_tables import DeviceSettings
 
 
 class EvaluationStore(EvaluationCache, CalibrationStore, Protocol):
@@ -112,7 +113,7 @@ def retraining_evaluator(
     Raises:
         ValueError: The task or CUDA is not available.
     """
-    settings = proxy_training(spec.proxy, spec.target, seed)
+    settings = proxy_training(spec, seed)
     training = replace(settings.training, token_budget=token_budget)
     with _fields_of("proxy"):
         return ProxyLoss(replace(settings, training=training), corpus)
@@ -136,6 +137,7 @@ def latency_evaluator(spec: StudySpec, calibrations: CalibrationStore) -> Latenc
         asked=frozenset(asked_scores(spec)),
         precision=spec.device.precision,
         seconds=spec.device.seconds,
+        lock_wait=spec.device.lock_wait,
     )
     reference = model_of(spec, paired_reference(spec))
     return LatencyEvaluator(
@@ -156,7 +158,7 @@ def loss_evaluator(
     Raises:
         ValueError: The corpus, the task or CUDA is not available.
     """
-    settings = proxy_training(spec.proxy, spec.target, spec.seed)
+    settings = proxy_training(spec, spec.seed)
     with _fields_of("proxy"):
         match spec.proxy.method:
             case "scratch":
@@ -169,10 +171,11 @@ def loss_evaluator(
                 assert_never(spec.proxy.method)
 
 
-def proxy_training(proxy: ProxySettings, target: Target, seed: int) -> ProxyTraining:
-    """Return the settings with which a study trains proxies."""
+def proxy_training(spec: StudySpec, seed: int) -> ProxyTraining:
+    """Return the settings with which a study trains proxies, with this seed."""
+    proxy = spec.proxy
     return ProxyTraining(
-        target_context=max(1, target.context_depth),
+        target_context=max(1, spec.target.context_depth),
         corpus=proxy.corpus,
         task=proxy.task,
         task_share=proxy.task_share,
@@ -185,6 +188,7 @@ def proxy_training(proxy: ProxySettings, target: Target, seed: int) -> ProxyTrai
             device=proxy.device,
             threads=proxy.threads,
             seed=seed,
+            longest_pause=spec.device.lock_wait.longest_wait,
         ),
     )
 
@@ -198,6 +202,7 @@ def recall_settings(spec: StudySpec) -> RecallSettings:
         device=spec.proxy.device,
         threads=spec.proxy.threads,
         seed=spec.seed,
+        longest_pause=spec.device.lock_wait.longest_wait,
     )
 
 
@@ -231,4 +236,6 @@ def _per_byte(
 
 def _quiet(device: DeviceSettings) -> Quiet | None:
     """Return None, the default, for real devices; a simulated one needs no quiet machine."""
-    return (lambda _: contextlib.nullcontext(0.0)) if RUNNERS[device.runner].is_simulated else None
+    if not RUNNERS[device.runner].is_simulated:
+        return None
+    return lambda _: contextlib.nullcontext(Reservation(waited_s=0.0))

@@ -6,13 +6,14 @@ fast.
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from nas.commands import (
     confirm,
     dashboard,
+    db,
     export,
     import_,
     init,
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(db.db, name="db")
 _DISTRIBUTION = "hybrid-lm-search"
 
 
@@ -88,22 +90,28 @@ _EXIT_INTERRUPTED = 130
 def main() -> None:
     """Run a command, and exit with its code.
 
-    An error that the user can fix is printed as one sentence on standard error, with exit code 2;
-    if the environment variable NAS_TRACEBACK is set, its traceback is shown instead.
+    An error that the user can fix is printed as one sentence on standard error, of at most 500
+    characters, with exit code 2. If the environment variable NAS_TRACEBACK is set, its traceback is
+    shown instead.
     """
     try:
         # Not in standalone mode, in which the library would print its errors in its own format.
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except typer.TyperException as error:
-        print(f"nas: {_sentence(error)}", file=sys.stderr)
-        sys.exit(_EXIT_USER_ERROR)
+        _exit_with(_sentence(error))
     except ValueError as error:
         if "NAS_TRACEBACK" in os.environ:
             raise
-        print(f"nas: {error}", file=sys.stderr)
-        sys.exit(_EXIT_USER_ERROR)
+        _exit_with(str(error))
     except KeyboardInterrupt:
         sys.exit(_EXIT_INTERRUPTED)
+
+
+def _exit_with(reason: str) -> NoReturn:
+    from search_space.input_errors import one_sentence
+
+    print(f"nas: {one_sentence(reason)}", file=sys.stderr)
+    sys.exit(_EXIT_USER_ERROR)
 
 
 def _sentence(error: typer.TyperException) -> str:

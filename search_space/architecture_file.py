@@ -8,7 +8,8 @@ from typing import ClassVar
 from search_space.architecture import Architecture, architecture_hash
 from search_space.huggingface.configuration import CONFIG_FILE, read_huggingface
 from search_space.input_errors import format_value
-from search_space.strict import load_json, parse_strict, read_text
+from search_space.input_files import exists, is_file, is_folder, read_text, real_path
+from search_space.strict import load_json, parse_strict
 
 _ARCHITECTURE_FILE = "architecture.json"
 
@@ -19,8 +20,8 @@ def model_name(path: Path) -> str:
     A `config.json` is named after the folder that contains it.
     """
     if path.name == CONFIG_FILE:
-        return path.resolve().parent.name
-    return path.stem if path.suffix == ".json" else path.resolve().name
+        return real_path(path).parent.name
+    return path.stem if path.suffix == ".json" else real_path(path).name
 
 
 def find_architecture_file(path: Path) -> Path | None:
@@ -28,8 +29,8 @@ def find_architecture_file(path: Path) -> Path | None:
 
     It may be older than a `config.json` in the same folder; see `read_model`.
     """
-    file = path / _ARCHITECTURE_FILE if path.is_dir() else path
-    return None if file.name == CONFIG_FILE or not file.is_file() else file
+    file = path / _ARCHITECTURE_FILE if is_folder(path) else path
+    return None if file.name == CONFIG_FILE or not is_file(file) else file
 
 
 def read_model(path: Path) -> Architecture:
@@ -42,7 +43,7 @@ def read_model(path: Path) -> Architecture:
     Raises:
         ValueError: There is no such file, or no Architecture can express the model.
     """
-    if path.is_dir():
+    if is_folder(path):
         return _read_folder(path)
     return read_huggingface(path) if path.name == CONFIG_FILE else read_architecture(path)
 
@@ -85,8 +86,8 @@ class _ExportedArchitecture:
 
 def _read_folder(folder: Path) -> Architecture:
     # After an export, a trainer may have saved a newer configuration to the same folder.
-    if (folder / CONFIG_FILE).is_file():
+    if exists(folder / CONFIG_FILE):
         return read_huggingface(folder)
-    if (folder / _ARCHITECTURE_FILE).is_file():
+    if exists(folder / _ARCHITECTURE_FILE):
         return read_architecture(folder / _ARCHITECTURE_FILE)
     raise ValueError(f"model: '{folder}' holds neither {CONFIG_FILE} nor {_ARCHITECTURE_FILE}")

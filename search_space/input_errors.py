@@ -18,6 +18,9 @@ from pydantic_core import ErrorDetails
 _Type: TypeAlias = Any  # anything that can be an annotation
 
 _MOST_SHOWN = 60
+_MOST_CHARACTERS = 500
+# A longer word is a path or a value; its beginning and its end are enough to recognise it.
+_LONG_WORD = re.compile(r"\S{120,}")
 
 _NO_TABLE = "is not a table of named fields"
 _NOT = {
@@ -52,6 +55,23 @@ def describe_error(details: Sequence[ErrorDetails], type_: _Type, data: object) 
         if place is not None:
             return _sentence(detail, place)
     raise AssertionError(f"no place for {details}")
+
+
+def one_sentence(text: str) -> str:
+    """Return an error message as it is shown: one line of at most 500 characters.
+
+    Control characters are shown as escapes, because a terminal would obey them. If the message is
+    too long, first its longest words are shortened, and then its middle is left out.
+    """
+    # The text can contain a whole file. What is cut off here would not be shown anyway.
+    shown = text if len(text) <= 20 * _MOST_CHARACTERS else f"{text[:5_000]} ... {text[-5_000:]}"
+    shown = "".join(map(_printable, shown.strip()))
+    if len(shown) > _MOST_CHARACTERS:
+        shown = _LONG_WORD.sub(lambda word: f"{word[0][:60]}...{word[0][-40:]}", shown)
+    if len(shown) > _MOST_CHARACTERS:
+        half = _MOST_CHARACTERS // 2 - 3
+        shown = f"{shown[:half]} ... {shown[-half:]}"
+    return shown
 
 
 def one_of(names: Sequence[object]) -> str:
@@ -200,6 +220,10 @@ def _fixed_length(type_: _Type) -> int:
     """Return the number of values in a tuple of fixed length, and 0 for any other type."""
     arguments = get_args(type_)
     return len(arguments) if _origin(type_) is tuple and Ellipsis not in arguments else 0
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def _step(name: object) -> str:

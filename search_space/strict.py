@@ -3,8 +3,8 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,7 +13,6 @@ from search_space.input_errors import describe_error, format_value, join_path
 
 T = TypeVar("T")
 
-_MOST_BYTES = 1_000_000
 _MOST_LEVELS = 32
 _MOST_DIGITS = 60
 _NO_UNICODE = "contains an unpaired UTF-16 surrogate, which is not a character"
@@ -22,7 +21,8 @@ _NO_UNICODE = "contains an unpaired UTF-16 surrogate, which is not a character"
 def parse_strict(type_: type[T], data: object, source: str) -> T:
     """Validate plain data, as read from JSON or TOML, without coercing values.
 
-    Lists become tuples, and whole numbers are accepted where the type asks for a float.
+    Lists become tuples, and whole numbers are accepted where the type asks for a float. If the type
+    ignores unknown fields, their values can be anything.
 
     Args:
         type_: The dataclass or pydantic model to create.
@@ -32,6 +32,7 @@ def parse_strict(type_: type[T], data: object, source: str) -> T:
     Raises:
         ValueError: The data is invalid; one sentence describes the first error.
     """
+    data = _read_fields(type_, data)
     _check_plain(data, source)
     try:
         adapter: TypeAdapter[T] = _adapter(cast(Any, type_))
@@ -41,28 +42,26 @@ def parse_strict(type_: type[T], data: object, source: str) -> T:
     raise ValueError(f"{source}: {sentence}")
 
 
-def read_text(path: Path) -> str:
-    """Read a UTF-8 text file of at most 1 MB.
-
-    Raises:
-        ValueError: The file cannot be read, exceeds 1 MB, or is not UTF-8 text.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
-    if len(content) > _MOST_BYTES:
-        raise ValueError(f"{path}: the file exceeds 1 MB")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: byte {error.start} is not UTF-8 text") from None
-
-
 def parse_json(type_: type[T], text: str, source: str) -> T:
     """Parse and validate JSON text; see `load_json` and `parse_strict`."""
     return parse_strict(type_, load_json(text, source), source)
+
+
+def load_table(text: str, source: str) -> dict[str, object]:
+    """Parse JSON text that is a table of fields, without checking the values of the fields.
+
+    Args:
+        text: The JSON text.
+        source: The name of the file, which error messages start with.
+
+    Raises:
+        ValueError: See `load_json`; or the text is another value, or is nested too deeply.
+    """
+    data = load_json(text, source)
+    _check_levels(data, source)
+    if not isinstance(data, dict):
+        raise ValueError(f"{source}: {format_value(data)} is not a table of named fields")
+    return data
 
 
 def load_json(text: str, source: str) -> object:
@@ -77,7 +76,7 @@ def load_json(text: str, source: str) -> object:
             number of more than 60 digits.
     """
 
-    def fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    def table_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
         table: dict[str, object] = {}
         for name, value in pairs:
             if name in table:
@@ -91,7 +90,7 @@ def load_json(text: str, source: str) -> object:
         return int(digits)
 
     try:
-        data: object = json.loads(text, object_pairs_hook=fields, parse_int=whole)
+        data: object = json.loads(text, object_pairs_hook=table_of, parse_int=whole)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ValueError(f"{source}: {place} is not valid JSON: {error.msg.lower()}") from None
@@ -109,20 +108,40 @@ def _refuse_nesting(source: str) -> NoReturn:
     raise ValueError(f"{source}: fields are nested more than {_MOST_LEVELS} levels deep")
 
 
-def _check_plain(data: object, source: str) -> None:
-    """Reject values that JSON cannot represent (NaN, dates, lone surrogates) and deep nesting."""
-    open_values: list[tuple[str, int, object]] = [("", 0, data)]
+def _read_fields(type_: Any, data: object) -> object:
+    """Return the data without the fields that a type ignores."""
+    settings = getattr(type_, "__pydantic_config__", {})
+    if settings.get("extra") != "ignore" or not isinstance(data, Mapping):
+        return data
+    return {field.name: data[field.name] for field in fields(type_) if field.name in data}
+
+
+def _check_levels(data: object, source: str) -> None:
+    """Reject deep nesting, at which functions that call themselves would fail."""
+    open_values: list[tuple[int, object]] = [(0, data)]
     while open_values:
-        path, level, value = open_values.pop()
+        level, value = open_values.pop()
         if level > _MOST_LEVELS:
             _refuse_nesting(source)
+        if isinstance(value, Mapping):
+            open_values += [(level + 1, item) for item in value.values()]
+        elif isinstance(value, list | tuple):
+            open_values += [(level + 1, item) for item in value]
+
+
+def _check_plain(data: object, source: str) -> None:
+    """Reject values that JSON cannot represent (NaN, dates, lone surrogates) and deep nesting."""
+    _check_levels(data, source)
+    open_values: list[tuple[str, object]] = [("", data)]
+    while open_values:
+        path, value = open_values.pop()
         if isinstance(value, Mapping):
             for key in value:
                 if not _is_unicode(key):
                     raise ValueError(f"{source}: {join_path(path, key)} {_NO_UNICODE}")
-            open_values += [(join_path(path, key), level + 1, item) for key, item in value.items()]
+            open_values += [(join_path(path, key), item) for key, item in value.items()]
         elif isinstance(value, list | tuple):
-            open_values += [(join_path(path, n), level + 1, item) for n, item in enumerate(value)]
+            open_values += [(join_path(path, n), item) for n, item in enumerate(value)]
         elif (fault := _fault(value)) is not None:
             raise ValueError(f"{source}: {path}: {fault}" if path else f"{source}: {fault}")
 

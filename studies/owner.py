@@ -1,31 +1,57 @@
-"""The process that works on a trial, and whether it is still alive."""
+"""The processes that work on trials, and which of them are still alive.
 
+A process can be looked up directly only from the same PID namespace of the same running system. For
+all others, on other hosts or in other containers, only silence counts: each process gives a sign of
+life every few seconds. Clocks are not compared, because those of two machines may differ by hours.
+"""
+
+import functools
 import os
 import platform
+import secrets
 import subprocess
 import sys
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
-# A process on another host cannot be checked directly. Evaluators report far more often than this.
-_LONGEST_SILENCE = timedelta(hours=1)
+# Seconds of silence after which a process that cannot be looked up is considered dead.
+LEASE_S = 60.0
+# Signs of life during that time, so that one or two may fail.
+SIGNS_PER_LEASE = 3
+
+Verdict: TypeAlias = Literal["alive", "lost", "unknown"]
+"""Whether a process is alive, as far as another one can tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """A process.
+    """A process. Two values are equal if they describe the same process.
 
     Attributes:
+        token: Text that no other process has.
         host: The name of the host.
-        pid: The process identifier.
+        pid: The process identifier, within `namespace`.
         started: The start time as the operating system reports it, which distinguishes the process
             from a later one with the same identifier.
+        boot: What identifies the running system since it was booted; empty if unknown.
+        namespace: The PID namespace; empty on systems without them, and if unknown.
+        lease_s: Seconds of silence after which others consider it dead if they cannot look it up.
+        beats: The number of signs of life that it had given when this was read.
+        silent_s: The seconds since the last of them, by the clock of the database.
     """
 
-    host: str
-    pid: int
-    started: str
+    token: str
+    host: str = field(compare=False)
+    pid: int = field(compare=False)
+    started: str = field(compare=False)
+    boot: str = field(compare=False)
+    namespace: str = field(compare=False)
+    lease_s: float = field(default=LEASE_S, compare=False)
+    beats: int = field(default=0, compare=False)
+    silent_s: float = field(default=0.0, compare=False)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -33,23 +59,105 @@ class Owner:
 
 def this_process() -> Owner:
     """Return the current process."""
-    pid = os.getpid()
-    return Owner(host=platform.node(), pid=pid, started=_started(pid) or "unknown")
+    return _process(os.getpid())
 
 
-def is_lost(owner: Owner, seen_at: datetime) -> bool:
-    """Return whether a process is considered dead.
+@functools.cache  # a forked child has another identifier, and needs a token of its own
+def _process(pid: int) -> Owner:
+    return Owner(
+        token=secrets.token_hex(8),
+        host=platform.node(),
+        pid=pid,
+        started=_started(pid) or "unknown",
+        boot=_boot(),
+        namespace=_namespace(),
+    )
 
-    On this host that is checked directly. A process on another host is considered dead if it has
-    not reported for an hour.
+
+def has_ended(owner: Owner) -> bool | None:
+    """Look a process up; return None if it cannot be looked up from this process."""
+    here = this_process()
+    if not owner.boot or (owner.boot, owner.namespace) != (here.boot, here.namespace):
+        return None
+    return _started(owner.pid) != owner.started
+
+
+def seems_lost(owner: Owner) -> bool:
+    """Return whether a process has ended or has been silent for too long, at the first glance.
+
+    This is for display. A process that takes a trial from another one observes it; see `LifeSigns`.
+    """
+    ended = has_ended(owner)
+    return owner.silent_s > owner.lease_s if ended is None else ended
+
+
+class LifeSigns:
+    """The signs of life of other processes, as this process has observed them.
 
     Args:
-        owner: The process.
-        seen_at: The time at which it last reported that it is alive.
+        clock: Returns seconds that never go back.
     """
-    if owner.host == platform.node():
-        return _started(owner.pid) != owner.started
-    return datetime.now(UTC) - seen_at > _LONGEST_SILENCE
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # By the token of a process: its number of signs, when it was first seen, and whether an
+        # earlier number was seen before.
+        self._seen: dict[str, tuple[int, float, bool]] = {}
+
+    def judge(self, owner: Owner) -> Verdict:
+        """Return whether a process is alive.
+
+        One that cannot be looked up is alive if it has given a sign of life since this process
+        observed it for the first time, and lost after `lease_s` seconds without one.
+
+        Args:
+            owner: The process, as it was just read.
+        """
+        ended = has_ended(owner)
+        if ended is not None:
+            return "lost" if ended else "alive"
+        now = self._clock()
+        beats, since, moved = self._seen.get(owner.token, (owner.beats, now, False))
+        if beats != owner.beats:
+            since, moved = now, True
+        self._seen[owner.token] = owner.beats, since, moved
+        if now - since > owner.lease_s:
+            return "lost"
+        return "alive" if moved else "unknown"
+
+    def is_lost(self, owner: Owner) -> bool:
+        """Return whether a process is known to be dead, or has been silent for too long."""
+        return self.judge(owner) == "lost"
+
+    def forget(self) -> None:
+        """Observe anew, because no process could give a sign of life for a while."""
+        self._seen.clear()
+
+
+def _boot() -> str:
+    """Return what identifies this system since it was booted; empty if unknown."""
+    if sys.platform == "linux":
+        return _text_of(Path("/proc/sys/kernel/random/boot_id"))
+    command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _started(pid: int) -> str | None:

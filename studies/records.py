@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 from evaluators.evaluator import CurvePoint, FailureKind, Progress, Score
 from hardware.environment import Environment
+from studies.damage import StoredScores
 from studies.owner import Owner
 
 TrialKind: TypeAlias = Literal["candidate", "reference"]
@@ -16,8 +17,8 @@ TrialFailure: TypeAlias = FailureKind | Literal["process died"]
 
 END_STATES: tuple[EndState, ...] = get_args(EndState)
 
-# The device may have caused these failures, so they say little about the architecture.
-TRANSIENT_FAILURES: tuple[TrialFailure, ...] = ("device lost", "timed out")
+# The device or another program may have caused these, so they say little about the architecture.
+TRANSIENT_FAILURES: tuple[TrialFailure, ...] = ("device lost", "timed out", "killed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,6 @@ class Trial:
         scores: The scores of every finished stage.
         curve: The learning curve, complete or up to the point at which training ended early.
         started_at: The time at which the trial was first claimed.
-        seen_at: The time at which its process last reported that it is alive.
         ended_at: The time at which it ended; None while it is running or interrupted.
         revision: A number that increases whenever the trial or its scores change after its end.
     """
@@ -136,7 +136,6 @@ class Trial:
     scores: tuple[Score, ...]
     curve: tuple[CurvePoint, ...]
     started_at: datetime
-    seen_at: datetime
     ended_at: datetime | None
     revision: int = 0
 
@@ -159,8 +158,8 @@ class Trial:
 
     @property
     def values(self) -> dict[str, float]:
-        """The value of every score, by name."""
-        return {score.name: score.value for score in self.scores}
+        """The value of every score, by name; looking up one that is missing reports damage."""
+        return StoredScores(self.title, {score.name: score.value for score in self.scores})
 
     def provisional(self, names: Collection[str]) -> tuple[str, ...]:
         """Return which of these scores are provisional; see `Score.provisional`."""
@@ -196,7 +195,6 @@ class ConfirmationRun:
         key: What identifies the job.
         number: The number of the candidate.
         owner: The process that works on it or that ended it.
-        seen_at: The time at which that process last reported that it is alive.
         ended_at: The time at which it ended; None while it is running.
         seconds: The time that it took; None while it is running.
         failure: The kind of failure, if it failed.
@@ -208,7 +206,6 @@ class ConfirmationRun:
     key: ConfirmationKey
     number: int
     owner: Owner
-    seen_at: datetime
     ended_at: datetime | None
     seconds: float | None
     failure: FailureKind | None

@@ -123,6 +123,7 @@ class ProxyLoss:
     def fingerprint(self) -> str:
         """A hash of the settings, the texts and the versions that the scores depend on."""
         facts = asdict(self._settings)
+        del facts["training"]["longest_pause"]
         if self._task is None:
             del facts["task"], facts["task_share"]
         else:

@@ -28,6 +28,7 @@ from evaluators.training.fit import (
 from evaluators.training.recipe import Recipe
 from evaluators.training.step import UNSCORED, Batch
 from evaluators.training.torch_device import Device, check_device, precision
+from hardware.machine_lock import LONGEST_WAIT_S
 from hardware.measurement import NORMAL_975
 from hardware.quiet import YieldToMeasurements
 from search_space.architecture import Architecture
@@ -54,6 +55,7 @@ class RecallSettings:
         device: The device to train on.
         threads: torch's threads on a CPU.
         seed: The seed of the initial weights and of the sequences.
+        longest_pause: See `TrainingSettings`.
     """
 
     target_context: int
@@ -62,6 +64,7 @@ class RecallSettings:
     device: Device = "cpu"
     threads: int = 1
     seed: int = 0
+    longest_pause: float = LONGEST_WAIT_S
 
     @property
     def training(self) -> TrainingSettings:
@@ -75,6 +78,7 @@ class RecallSettings:
             threads=self.threads,
             seed=self.seed,
             recipe=_RECIPE,
+            longest_pause=self.longest_pause,
         )
 
 
@@ -115,6 +119,7 @@ class Recall:
             "torch": torch.__version__,
             "precision": precision(self._settings.device),
         }
+        del facts["longest_pause"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:

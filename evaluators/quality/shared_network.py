@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TextIO, TypeAlias
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from evaluators.training.fit import TokenizedText, TrainingSettings, computing, 
 from evaluators.training.recipe import initialise_as_identity, make_optimizer, set_rate
 from evaluators.training.step import Batch, mean_cross_entropy
 from evaluators.training.torch_device import autocast
+from hardware.machine_lock import named_holders
+from hardware.processes import describe_holder, lock_holders
 from hardware.progress import Say
 from hardware.quiet import YieldToMeasurements
 from search_space.architecture import Architecture, Layer, layout_letter
@@ -38,6 +40,7 @@ DrawCandidate: TypeAlias = Callable[[int], Architecture]
 _CONCENTRATION = 0.5
 _REPORTS = 200
 _SAVE_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
 _MIXER_PARTS = ("mixer_norm", "mixer", "mixer_post_norm")
 
 
@@ -165,12 +168,12 @@ def train_shared(
         report: Receives the progress.
 
     Raises:
-        EvaluationFailed: The loss diverged.
+        EvaluationFailed: The loss diverged, or the process that trains the network is stopped.
     """
     reporter = ProgressReporter(report)
     file.parent.mkdir(parents=True, exist_ok=True)
     with (
-        _one_process(file, reporter.say),
+        _one_process(file, settings.longest_pause, reporter.say),
         computing(settings, reporter.say) as yield_to_measurements,
     ):
         _train(network, draw_candidate, text, settings, file, reporter, yield_to_measurements)
@@ -262,15 +265,38 @@ def _step(
 
 
 @contextlib.contextmanager
-def _one_process(file: Path, say: Say) -> Iterator[None]:
-    """Let one process at a time train the network of a file."""
+def _one_process(file: Path, longest_stop: float, say: Say) -> Iterator[None]:
+    """Let one process at a time train the network of a file.
+
+    The training takes as long as it takes, but a process that is stopped is not waited for longer
+    than `longest_stop` seconds.
+    """
     with file.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for the process that trains the shared network")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        stopped_since: float | None = None
+        while not _is_locked(lock):
+            now = time.monotonic()
+            holders = [describe_holder(pid) for pid in lock_holders(lock.fileno(), "WRITE")]
+            names = named_holders(holders)
+            say(f"waiting for the process that trains the shared network{names}")
+            if not any(holder.is_stopped for holder in holders):
+                stopped_since = None
+            elif stopped_since is None:
+                stopped_since = now
+            elif now - stopped_since >= longest_stop:
+                raise EvaluationFailed(
+                    "timed out", f"the process that trains the shared network is stopped{names}"
+                )
+            time.sleep(_LOOK_SECONDS)
         yield
+
+
+def _is_locked(lock: TextIO) -> bool:
+    """Take the lock and return True, or return False if another process holds it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _save(

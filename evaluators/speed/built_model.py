@@ -15,6 +15,7 @@ _FAILURES: dict[RunnerErrorKind, FailureKind] = {
     "out of memory": "out of memory",
     "refused": "build error",
     "crashed": "device lost",
+    "killed": "killed",
     "timed out": "timed out",
 }
 

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Self, TypeAlias
 
 from evaluators.calibration import CalibrationStore
@@ -22,16 +22,17 @@ from evaluators.scores import definition_of, make_score, score_at_depth
 from evaluators.speed.built_model import build_and_load, unsupported_by_format
 from evaluators.speed.calibrated_times import WITHIN_RUN, CalibratedTimes
 from evaluators.speed.paired_reference import ReferenceModel
-from hardware.measurement import Measurement, Workload
+from hardware.machine_lock import LockWait
+from hardware.measurement import Disturbance, Measurement, Workload
 from hardware.progress import Say
-from hardware.quiet import measuring
+from hardware.quiet import Reservation, measuring
 from hardware.runner import LoadedModel, Runner
 from hardware.stability import TimingBudget, measure_paired
 from search_space.architecture import Architecture, architecture_hash
 from search_space.quantization import Quantization
 
-Quiet: TypeAlias = Callable[[Say], AbstractContextManager[float]]
-"""Reserves the machine for one measurement; yields the seconds that it waited."""
+Quiet: TypeAlias = Callable[[Say], AbstractContextManager[Reservation]]
+"""Reserves the machine for one measurement, as `hardware.quiet.measuring` does."""
 
 # Increase this when the graph or the timing changes, so that earlier times are not comparable.
 _VERSION = 3
@@ -59,6 +60,7 @@ class LatencySettings:
             model, as a fraction, above which a score is provisional.
         seconds: Time limit for the timing of one architecture. The requested times share it,
             and a workload that needs less leaves the rest to those that follow.
+        lock_wait: How long to wait for other measurements and for training, and what follows.
     """
 
     quantization: Quantization
@@ -68,6 +70,7 @@ class LatencySettings:
     asked: frozenset[str] = frozenset({"decode", "prefill"})
     precision: float = 0.05
     seconds: float = 20.0
+    lock_wait: LockWait = field(default_factory=LockWait)
 
 
 class LatencyEvaluator:
@@ -114,7 +117,7 @@ class LatencyEvaluator:
             timing_budget.workload.tokens + timing_budget.workload.depth
             for timing_budget in self._timing_budgets.values()
         )
-        self._quiet = quiet or _wait_at_most(settings.seconds)
+        self._quiet = quiet or _wait_as(settings)
         self._times = CalibratedTimes(
             calibrations,
             device=f"{settings.quantization} {runner.fingerprint}",
@@ -180,16 +183,25 @@ class LatencyEvaluator:
 
     def measure(self, architecture: Architecture, report: Report) -> tuple[Measurement, ...]:
         """Return the measurements of `evaluate`, without storing the time of the reference."""
-        with self._reserved_machine(architecture, text_reporter(report)) as waited_s:
-            timed = self._time(architecture, self._time_reporter(report))
-        return tuple(with_wait(each, waited_s) for each in timed.values())
+        return self._measure(architecture, report, lambda _: None)
+
+    def _measure(
+        self, architecture: Architecture, report: Report, remark: Say
+    ) -> tuple[Measurement, ...]:
+        """Measure; `remark` receives what the user should know about how this came about."""
+        with self._reserved_machine(architecture, text_reporter(report)) as reservation:
+            if reservation.remark is not None:
+                remark(reservation.remark)
+            timed = self._time(architecture, self._time_reporter(report), remark)
+        return tuple(with_reservation(each, reservation) for each in timed.values())
 
     def _evaluate(
         self, architecture: Architecture, earlier: Evaluation | None, report: Report
     ) -> Evaluation:
         start = time.monotonic()
-        measurements = self.measure(architecture, report)
-        remarks = self._times.add(measurements)
+        remarks: list[str] = []
+        measurements = self._measure(architecture, report, remarks.append)
+        remarks += self._times.add(measurements)
         if earlier is not None:
             self._times.learn_from_repeats(earlier.measurements, measurements)
         before, seconds = ((), 0.0) if earlier is None else (earlier.measurements, earlier.seconds)
@@ -198,7 +210,7 @@ class LatencyEvaluator:
             scores=tuple(self._scores(measurements)),
             seconds=seconds + time.monotonic() - start,
             measurements=measurements,
-            remarks=remarks,
+            remarks=tuple(remarks),
         )
 
     def _time_reporter(self, report: Report) -> Say:
@@ -212,18 +224,18 @@ class LatencyEvaluator:
         return say
 
     @contextlib.contextmanager
-    def _reserved_machine(self, architecture: Architecture, say: Say) -> Iterator[float]:
-        """Reserve the machine, unless the architecture is unsupported; yield the seconds waited."""
+    def _reserved_machine(self, architecture: Architecture, say: Say) -> Iterator[Reservation]:
+        """Reserve the machine, unless the architecture is unsupported."""
         reason = unsupported_by_format(architecture, self._runner.model_format)
         if reason is not None:
             raise Infeasible(reason)
-        with self._quiet(say) as waited_s:
+        with self._quiet(say) as reservation:
             try:
-                yield waited_s
+                yield reservation
             finally:
                 self._reference.unload_if_large()
 
-    def _time(self, architecture: Architecture, say: Say) -> dict[str, Measurement]:
+    def _time(self, architecture: Architecture, say: Say, remark: Say) -> dict[str, Measurement]:
         """Return the architecture's measurements by the names of the timing budgets."""
 
         def work(reference: LoadedModel) -> tuple[Measurement, ...]:
@@ -232,7 +244,7 @@ class LatencyEvaluator:
             ) as model:
                 return measure_paired(model, reference, list(self._timing_budgets.values()), say)
 
-        return dict(zip(self._timing_budgets, self._reference.run(work), strict=True))
+        return dict(zip(self._timing_budgets, self._reference.run(work, remark), strict=True))
 
     def _scores(self, measurements: Sequence[Measurement]) -> Iterator[Score]:
         """Yield the scores in the order of `score_names`, from one or several runs."""
@@ -278,16 +290,21 @@ class LatencyEvaluator:
         )
 
 
-def with_wait(measurement: Measurement, seconds: float) -> Measurement:
-    """Return a measurement that records how long it waited for a quiet machine, in seconds.
+def with_reservation(measurement: Measurement, reservation: Reservation) -> Measurement:
+    """Return a measurement that records how long it waited, and whether the machine was reserved.
 
     So does the measurement of its reference model.
     """
     disturbance, reference = measurement.disturbance, measurement.reference
+    is_reserved = reservation.obstacle is None
+    if disturbance is None and not is_reserved:  # a system without counters
+        disturbance = Disturbance(steal=0.0, beside=0.0, elsewhere=0.0)
+    if disturbance is not None:
+        disturbance = replace(disturbance, waited_s=reservation.waited_s, reserved=is_reserved)
     return replace(
         measurement,
-        disturbance=None if disturbance is None else replace(disturbance, waited_s=seconds),
-        reference=None if reference is None else with_wait(reference, seconds),
+        disturbance=disturbance,
+        reference=None if reference is None else with_reservation(reference, reservation),
     )
 
 
@@ -344,9 +361,9 @@ def _decode(depth: int) -> Workload:
     return Workload(phase="decode", tokens=_DECODE_TOKENS, depth=depth)
 
 
-def _wait_at_most(seconds: float) -> Quiet:
-    """Return a `Quiet` that waits for other programs for a limited time, in seconds."""
-    return lambda say: measuring(say, patience_s=seconds)
+def _wait_as(settings: LatencySettings) -> Quiet:
+    """Return a `Quiet` that waits for other programs no longer than the timing may take."""
+    return lambda say: measuring(say, patience_s=settings.seconds, lock_wait=settings.lock_wait)
 
 
 def _beyond_loaded(measurement: Measurement) -> int:

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from evaluators.evaluator import EvaluationFailed
 from evaluators.speed.built_model import build_and_load, evaluation_failure
-from hardware.runner import LoadedModel, Runner, RunnerError
+from hardware.progress import Say
+from hardware.runner import MOST_KILLS, LoadedModel, Runner, RunnerError
 from search_space.architecture import Architecture
 from search_space.quantization import Quantization
 
@@ -50,30 +51,39 @@ class ReferenceModel:
         self._most_kept_bytes = 0.0
         self._open = contextlib.ExitStack()
 
-    def run(self, work: Callable[[LoadedModel], T]) -> T:
+    def run(self, work: Callable[[LoadedModel], T], remark: Say) -> T:
         """Call a function with the loaded reference model and return its result.
 
-        If the reference model dies, it is loaded again and the function is called a second time. As
-        long as the reference model is alive, a RunnerError of the function is attributed to the
-        candidate.
+        The function is called again if the reference model dies, once, and if another program kills
+        the process of either model, a few times. As long as the reference model is alive, a
+        RunnerError of the function is attributed to the candidate.
 
         Args:
             work: Times a candidate, or the reference model alone.
+            remark: Receives a sentence whenever another program has killed a process.
 
         Raises:
-            EvaluationFailed: The candidate failed, or the reference model died twice.
+            EvaluationFailed: The candidate failed, or the reference model died too often.
         """
-        try:
-            return work(self._loaded())
-        except RunnerError as error:
-            if self._is_alive():
-                raise evaluation_failure(error) from error
-        try:
-            return work(self._loaded())
-        except RunnerError as error:
-            if self._is_alive():
-                raise evaluation_failure(error) from error
-            raise EvaluationFailed("device lost", f"the reference model: {error}") from error
+        deaths = kills = 0
+        while True:
+            try:
+                return work(self._loaded())
+            except RunnerError as error:
+                is_alive = self._is_alive()
+                whose = "the candidate's process" if is_alive else "the reference model's process"
+                if error.kind == "killed" and kills < MOST_KILLS:
+                    kills += 1
+                    remark(f"{whose} was killed, so its measurement was repeated: {error.reason}")
+                elif is_alive:
+                    raise evaluation_failure(error) from error
+                elif error.kind == "killed":
+                    raise EvaluationFailed("killed", f"{whose}: {error.reason}") from error
+                elif deaths:
+                    reason = f"the reference model: {error}"
+                    raise EvaluationFailed("device lost", reason) from error
+                else:
+                    deaths += 1
 
     def unload_if_large(self) -> None:
         """Free the memory of a large model until the next candidate."""

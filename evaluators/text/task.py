@@ -6,6 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from search_space.input_files import UnreadableFile, read_file
+
+# A task is held in memory, and its examples are short.
+_MOST_BYTES = 1_000_000_000
 _HELD_OUT_SHARE = 0.2
 # Held-out prompts are scored after every training. With this limit a longer file gives more text to
 # train on but does not make scoring slower.
@@ -72,10 +76,13 @@ def _split(examples: Iterable[Example]) -> Task:
 
 def _examples(name: str) -> Iterator[Example]:
     try:
-        lines = Path(name).expanduser().read_bytes().splitlines()
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no file has that name"
-        raise ValueError(f"task: '{name}' cannot be read ({reason.lower()})") from None
+        path = Path(name).expanduser()
+    except (OSError, RuntimeError, ValueError):  # an unknown user's home
+        raise ValueError(f"task: '{name}' cannot be read (no file has that name)") from None
+    try:
+        lines = read_file(path, _MOST_BYTES).splitlines()
+    except UnreadableFile as error:
+        raise ValueError(f"task: '{name}' cannot be read ({error.reason})") from None
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:

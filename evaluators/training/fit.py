@@ -21,6 +21,7 @@ from evaluators.text.tokenizer import TokenIds
 from evaluators.training.recipe import Recipe, initialise_as_identity, make_optimizer, set_rate
 from evaluators.training.step import UNSCORED, Batch, TrainingStep
 from evaluators.training.torch_device import Device, autocast, keep_freed_memory, torch_threads
+from hardware.machine_lock import LONGEST_WAIT_S
 from hardware.progress import Say
 from hardware.quiet import YieldToMeasurements, yielding_to_measurements
 from search_space.architecture import Architecture
@@ -52,6 +53,8 @@ class TrainingSettings:
         threads: torch's threads on a CPU; the previous number is restored afterwards.
         seed: The seed of the initial weights and of the order of the windows.
         recipe: The optimizer's settings.
+        longest_pause: Seconds after which the training continues although the measurement that it
+            pauses for has not ended. No score depends on it.
     """
 
     context_length: int = 256
@@ -62,6 +65,7 @@ class TrainingSettings:
     threads: int = 1
     seed: int = 0
     recipe: Recipe = field(default_factory=Recipe)
+    longest_pause: float = LONGEST_WAIT_S
 
     def __post_init__(self) -> None:
         for name in ("context_length", "batch_size", "token_budget", "threads"):
@@ -192,7 +196,7 @@ def computing(settings: TrainingSettings, say: Say) -> Iterator[YieldToMeasureme
     """Set up torch for training or scoring, and let measurements on this machine interrupt it.
 
     Args:
-        settings: The number of threads.
+        settings: The number of threads and the longest pause.
         say: Receives a line about every pause for a measurement.
 
     Yields:
@@ -200,7 +204,10 @@ def computing(settings: TrainingSettings, say: Say) -> Iterator[YieldToMeasureme
         measured on this machine and returns the seconds that this took.
     """
     keep_freed_memory()
-    with torch_threads(settings.threads), yielding_to_measurements(say) as yield_to_measurements:
+    with (
+        torch_threads(settings.threads),
+        yielding_to_measurements(say, longest_wait=settings.longest_pause) as yield_to_measurements,
+    ):
         yield yield_to_measurements
 
 

@@ -51,7 +51,7 @@ def export(
         typer.Option(
             help="random: random weights. proxy: the trial's proxy, retrained. PATH: a "
             ".safetensors file, or a folder saved by transformers.",
-            show_default="those in the model folder, else random",
+            show_default="those in the model folder",
         ),
     ] = None,
     quantization: Annotated[

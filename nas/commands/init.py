@@ -21,17 +21,17 @@ def init(
 
     By default, the file is a copy of quickstart, which explains every key.
     """
+    from nas.exporters.output import OutputExists, writing_file
     from nas.views.terminal import notices
     from studies.spec.study_file import spec_text
 
     text = spec_text(like)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(_NAME.sub(f'name = "{_name(path)}"', text, count=1))
-    except FileExistsError:
+        with writing_file(path, overwrite=False, field="path") as file:
+            named = _NAME.sub(f'name = "{_name(path)}"', text, count=1)
+            file.write_text(named, encoding="utf-8")
+    except OutputExists:
         raise ValueError(f"path: '{path}' already exists and was not changed") from None
-    except OSError as error:
-        raise ValueError(f"path: '{path}': {(error.strerror or '').lower()}") from None
     notices().print(f"wrote {path}; next: nas validate {shlex.quote(str(path))}")
 
 

@@ -51,6 +51,19 @@ def measure(
     seconds: Annotated[
         float, typer.Option(help="Time limit of one run of a workload, in seconds.")
     ] = 10.0,
+    longest_wait: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds to wait for another measurement on this machine.",
+            show_default="600, and twice --seconds",
+        ),
+    ] = None,
+    if_occupied: Annotated[
+        str,
+        typer.Option(
+            help="If that has not ended by then: measure, with provisional times, or stop."
+        ),
+    ] = "measure",
     storage: Annotated[
         str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
@@ -62,6 +75,7 @@ def measure(
     enough. Results that do not reach the requested precision are measured up to two more times.
     Architectures are built with random weights.
     """
+    from hardware.machine_lock import make_lock_wait
     from hardware.measurement import parse_workload
     from hardware.stability import TimingBudget
     from nas.inputs.model_argument import find_measurables
@@ -70,6 +84,7 @@ def measure(
     from nas.views.terminal import notices, output, print_json
     from nas.workflows.model_timing import measure_models
     from nas.workflows.timing_conditions import conditions_of
+    from search_space.input_errors import one_sentence
 
     timing_budgets = [
         TimingBudget(workload=parse_workload(text), precision=precision, seconds=seconds)
@@ -78,7 +93,12 @@ def measure(
     found = find_measurables(models if against is None else [*models, against], storage)
     reference = None if against is None else found[-1]
     conditions = conditions_of(
-        found, timing_budgets, runtime=runtime, quantization=quantization, threads=threads
+        found,
+        timing_budgets,
+        runtime=runtime,
+        quantization=quantization,
+        threads=threads,
+        lock_wait=make_lock_wait(seconds, longest_wait, if_occupied),
     )
     seconds_each = sum(each.seconds for each in conditions.timing_budgets)
     with live_items("models", seconds_each) as listener:
@@ -88,6 +108,7 @@ def measure(
     elif comparison.measured:
         output().print(comparison_view(comparison))
     for failure in comparison.failures:
-        notices().print(f"nas: {failure.model.name}: {failure.reason}", soft_wrap=True)
+        sentence = one_sentence(f"{failure.model.name}: {failure.reason}")
+        notices().print(f"nas: {sentence}", soft_wrap=True)
     if comparison.failures:
         raise typer.Exit(1)

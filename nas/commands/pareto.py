@@ -41,7 +41,7 @@ def pareto(
 
     asked = parse_limits(limits or [])
     place = find_study(study, storage)
-    with Store.open(place.storage, create=False) as store:
+    with Store.open_to_read(place.storage, update=True) as store:
         front = study_front.front(store, place.name, asked)
         best = study_front.best(store, front, front.axes[0].name, asked) if asked else None
         confirmation = read_confirmation(store, front)

@@ -1,13 +1,12 @@
 """`nas profile`: measure what each part of a model costs on this machine, by context depth."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from evaluators.speed.operators.probe_times import Profile
+    from nas.workflows.profile_timing import Profiling
 
 
 def profile(
@@ -40,6 +39,19 @@ def profile(
             "confidence intervals."
         ),
     ] = None,
+    longest_wait: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds to wait for another measurement on this machine.",
+            show_default="about 600",
+        ),
+    ] = None,
+    if_occupied: Annotated[
+        str,
+        typer.Option(
+            help="If that has not ended by then: measure, with provisional times, or stop."
+        ),
+    ] = "measure",
     storage: Annotated[
         str | None, typer.Option(help="URL of the database that stores the times.")
     ] = None,
@@ -53,6 +65,7 @@ def profile(
     Times the mixers, the feed-forward and the vocabulary on this machine. The same command resumes
     after an interruption.
     """
+    from hardware.machine_lock import make_lock_wait
     from nas.inputs.study_argument import DEFAULT_STORAGE
     from nas.views.live_profile import live_profile, print_cache_warnings
     from nas.views.terminal import notices
@@ -69,43 +82,52 @@ def profile(
         prompt=prompt,
         rounds=rounds,
     )
+    lock_wait = make_lock_wait(plan.profile_budget.seconds, longest_wait, if_occupied)
     if picture is not None:
         _check_picture(picture)
     with Store.open(storage or DEFAULT_STORAGE) as store:
-        profiling = profile_this_machine(plan, store)
+        profiling = profile_this_machine(plan, store, lock_wait)
         print_cache_warnings(profiling)
         try:
             with live_profile(profiling) as listener:
                 profiling.run(listener)
         except KeyboardInterrupt:
-            _show(profiling.profiles(), picture, as_json=as_json)
+            _show(profiling, picture, as_json=as_json)
             notices().print(
                 f"stopped after {profiling.done} of {profiling.total} times; run the same command "
                 "again to resume",
                 soft_wrap=True,
             )
             raise
-        _show(profiling.profiles(), picture, as_json=as_json)
+        _show(profiling, picture, as_json=as_json)
 
 
 def _check_picture(path: Path) -> None:
+    from nas.exporters.output import check_output_file
+
     if path.suffix != ".svg":
         raise ValueError(f"picture: '{path}' does not end in .svg")
     if not path.parent.is_dir():
         raise ValueError(f"picture: '{path}' is in a folder that does not exist")
+    check_output_file(path, "picture")
 
 
-def _show(profiles: "Sequence[Profile]", picture: Path | None, *, as_json: bool) -> None:
+def _show(profiling: "Profiling", picture: Path | None, *, as_json: bool) -> None:
     from evaluators.speed.operators.operator_costs import operator_costs
+    from nas.exporters.output import writing_file
     from nas.views.profile_picture import draw_profiles
     from nas.views.profile_tables import profile_document, profile_view
     from nas.views.terminal import notices, output, print_json
 
+    profiles = profiling.profiles()
     if as_json:
         print_json(profile_document(profiles))
     else:
         for profile in profiles:
             output().print(profile_view(profile))
+    for remark in profiling.remarks:
+        notices().print(remark, soft_wrap=True)
     if picture is not None and any(map(operator_costs, profiles)):
-        picture.write_text(draw_profiles(profiles), encoding="utf-8")
+        with writing_file(picture, overwrite=True, field="picture") as file:
+            file.write_text(draw_profiles(profiles), encoding="utf-8")
         notices().print(f"wrote {picture}")

@@ -28,6 +28,16 @@ def run(
             help="First forget the reference model's earlier timings and measure the front again.",
         ),
     ] = False,
+    lease: Annotated[
+        float,
+        typer.Option(
+            help="Seconds without a sign of life of this process after which one on another host, "
+            "or in another container, takes over its trial. Increase it if the database is often "
+            "unreachable for longer.",
+            min=3,
+            max=86_400,
+        ),
+    ] = 60.0,
     restart_by_former_name: Annotated[bool, typer.Option("--anew", hidden=True)] = False,
 ) -> None:
     """Run a study, or resume it.
@@ -64,6 +74,7 @@ def run(
                     trials=trials,
                     restart=restart,
                     remeasure=remeasure,
+                    lease_s=lease,
                     listener=live,
                     say=live.say,
                     notify=live.notify,

@@ -26,7 +26,7 @@ def status(
     from studies.storage.store import Store
 
     place = find_study(study, storage)
-    with Store.open(place.storage, create=False) as store:
+    with Store.open_to_read(place.storage, update=True) as store:
         progress = summaries.status(store, place.name)
         runs = store.confirmation_runs(place.name)
     if as_json:

@@ -1,11 +1,12 @@
 """The dashboard's web application: the page, its static files, study documents and exports."""
 
-import json
+import asyncio
 import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from secrets import token_urlsafe
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -16,10 +17,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from nas.dashboard.assets import Asset, assets, page_text
+from nas.dashboard.connections import REQUEST_S
 from nas.dashboard.document import json_bytes
 from nas.dashboard.guard import Guard
 from nas.dashboard.open_studies import OpenStudies, storage_option
 from nas.exporters.export_folder import ExportFolder
+from search_space.input_errors import format_value
+from search_space.strict import load_json
 
 _MAX_REQUEST_BYTES = 10_000
 
@@ -122,12 +126,16 @@ def _json(text: bytes) -> Response:
 async def _json_fields(request: Request, names: tuple[str, ...]) -> dict[str, str]:
     """Return the fields of a JSON body; raise ValueError unless it has exactly these fields."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_REQUEST_BYTES:
-            raise ValueError(f"body: the request exceeds {_MAX_REQUEST_BYTES:,} bytes")
     try:
-        fields = json.loads(body)
+        async with asyncio.timeout(REQUEST_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _MAX_REQUEST_BYTES:
+                    raise ValueError(f"body: the request exceeds {_MAX_REQUEST_BYTES:,} bytes")
+    except TimeoutError:
+        raise ValueError(f"body: the request did not arrive within {REQUEST_S:g} s") from None
+    try:
+        fields = load_json(body.decode(), "body")
     except ValueError:
         fields = None
     if not isinstance(fields, dict) or set(fields) != set(names):
@@ -136,8 +144,8 @@ async def _json_fields(request: Request, names: tuple[str, ...]) -> dict[str, st
         )
     for name, value in fields.items():
         if not isinstance(value, str):
-            raise ValueError(f"{name}: {value!r} is not a string")
-    return fields
+            raise ValueError(f"{name}: {format_value(value)} is not a string")
+    return cast(dict[str, str], fields)
 
 
 async def _bad_request(_: Request, error: Exception) -> Response:

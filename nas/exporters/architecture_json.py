@@ -16,7 +16,8 @@ from hardware.measurement import Measurement, quantile_ms
 from hardware.window_statistics import interval_ms
 from nas.inputs.model_argument import ResolvedModel
 from search_space.architecture import Architecture, architecture_hash, to_json
-from search_space.strict import parse_json, read_text
+from search_space.input_files import read_text
+from search_space.strict import parse_json
 from studies.analysis.trial_detail import TrialDetail
 
 Schema: TypeAlias = dict[str, JsonValue]

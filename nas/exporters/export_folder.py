@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nas.exporters.export_model import export_model, next_steps
-from nas.exporters.formats import ExportOptions, Format
+from nas.exporters.formats import FORMATS, RANDOM, ExportOptions, Format
 from nas.exporters.output import OutputExists, file_name
 from nas.inputs.model_argument import ResolvedModel
 from search_space.input_errors import one_of
@@ -49,7 +49,8 @@ class ExportFolder:
             file_format: The name of the format.
 
         Raises:
-            ValueError: The trial or the format does not exist, or the export exists already.
+            ValueError: The trial or the format does not exist, the export exists already, or the
+                folder cannot be created.
         """
         formats = [str(name) for name in Format]
         if file_format not in formats:
@@ -60,9 +61,18 @@ class ExportFolder:
         model = ResolvedModel(
             name=file_name(f"{study}-{trial}"), architecture=detail.architecture, detail=detail
         )
-        options = ExportOptions(file_format=Format(file_format))
+        chosen = Format(file_format)
+        options = ExportOptions(
+            file_format=chosen, weights=RANDOM if FORMATS[chosen].has_weights else None
+        )
         with self._one_at_a_time:
-            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise ValueError(
+                    f"output: '{self.path}' cannot be created as a folder: {reason}"
+                ) from None
             try:
                 exported = export_model(model, options, folder=self.path)
             except OutputExists as error:

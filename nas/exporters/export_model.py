@@ -20,6 +20,7 @@ from nas.exporters.output import check_architecture_path, file_name, writing_fil
 from nas.exporters.torch_file import write_torch
 from nas.inputs.model_argument import ResolvedModel
 from search_space.input_errors import one_of
+from search_space.input_files import real_path
 
 
 def export_model(
@@ -110,7 +111,7 @@ def _check_output(model: ResolvedModel, options: ExportOptions, path: Path) -> N
         check_architecture_path(path)
     given = None if options.weights in (None, RANDOM, PROXY) else Path(str(options.weights))
     for source in (model.folder, given):
-        if source is not None and source.resolve().is_relative_to(path.resolve()):
+        if source is not None and real_path(source).is_relative_to(real_path(path)):
             raise ValueError(
                 f"output: '{path}' contains the model that is read, and is not overwritten"
             )

@@ -101,7 +101,7 @@ class ExportOptions:
         file_format: The format.
         output: The path to write; None derives it from the name of the model.
         weights: `random`, `proxy`, or the path of a folder or file; None uses the weights in the
-            folder of the model, if there are any, else random ones.
+            folder of the model. A format without weights requires None.
         quantization: The quantisation, if the format has a choice; None stands for int4.
         seed: The seed of random weights.
         context_length: The maximum context length of the exported model, in tokens.

@@ -1,12 +1,14 @@
 """Writes exports completely or not at all, even if the disk is full or Ctrl-C is pressed."""
 
 import contextlib
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from search_space.huggingface.configuration import CONFIG_FILE
+from search_space.input_files import exists, is_file, is_folder
 from search_space.preset_models import PRESETS
 
 # Every exported folder contains this file. A folder without it is not an export and is never
@@ -37,8 +39,8 @@ _OTHER_SUFFIXES = (".gguf", ".onnx", ".toml")
 class OutputExists(ValueError):
     """The output exists already, and was not to be replaced."""
 
-    def __init__(self, target: Path) -> None:
-        super().__init__(f"output: '{target}' already exists; --force overwrites it")
+    def __init__(self, target: Path, field: str = "output") -> None:
+        super().__init__(f"{field}: '{target}' already exists; --force overwrites it")
         self.target = target
 
 
@@ -70,25 +72,53 @@ def check_architecture_path(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def writing_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
+def writing_file(target: Path, *, overwrite: bool, field: str = "output") -> Iterator[Path]:
     """Provide a temporary path that is moved to `target` at the end.
 
     After any exception, `target` is unchanged and nothing else is left.
 
     Args:
-        target: The file to write.
+        target: The file to write. A link is replaced, and what it refers to is unchanged.
         overwrite: Whether an existing file may be replaced.
+        field: The name of the option, with which error messages begin.
 
     Yields:
         The temporary path, to which the caller writes.
 
     Raises:
         OutputExists: `target` exists and must not be replaced.
-        ValueError: `target` is a folder or cannot be written.
+        ValueError: `target` is no regular file, such as a folder or a device, or cannot be written.
     """
-    with _temporary_folder(target, _check_file, overwrite=overwrite) as temporary:
+
+    def check(target: Path) -> None:
+        check_output_file(target, field)
+
+    with _temporary_folder(target, check, overwrite=overwrite, field=field) as temporary:
         yield temporary / target.name
+        # The target may have been created in the meantime.
+        check(target)
+        if not overwrite and os.path.lexists(target):
+            raise OutputExists(target, field)
         (temporary / target.name).replace(target)
+
+
+def check_output_file(target: Path, field: str = "output") -> None:
+    """Check that a path is free or a regular file, or a link to one, so that it may be replaced.
+
+    Raises:
+        ValueError: It is something else, such as a folder or a device, or is not a possible path.
+    """
+    try:
+        target.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ValueError(f"{field}: '{target}' cannot be written: {reason}") from None
+    if is_folder(target):
+        raise ValueError(f"{field}: '{target}' is a folder, not a file")
+    if exists(target) and not is_file(target) and not target.is_symlink():
+        raise ValueError(f"{field}: '{target}' is not a regular file and is not overwritten")
 
 
 @contextlib.contextmanager
@@ -127,7 +157,11 @@ def writing_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _temporary_folder(
-    target: Path, check: Callable[[Path], None], *, overwrite: bool
+    target: Path,
+    check: Callable[[Path], None],
+    *,
+    overwrite: bool,
+    field: str = "output",
 ) -> Iterator[Path]:
     """Provide a temporary folder on the same disk as `target`, so that a rename completes the work.
 
@@ -137,18 +171,13 @@ def _temporary_folder(
     try:
         check(target)
         # A dangling link also counts as existing output.
-        if (target.exists() or target.is_symlink()) and not overwrite:
-            raise OutputExists(target)
+        if os.path.lexists(target) and not overwrite:
+            raise OutputExists(target, field)
         with tempfile.TemporaryDirectory(prefix=".nas-export-", dir=target.parent) as folder:
             yield Path(folder)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ValueError(f"output: '{target}' cannot be written: {reason}") from error
-
-
-def _check_file(target: Path) -> None:
-    if target.is_dir():
-        raise ValueError(f"output: '{target}' is a folder, not a file")
+        raise ValueError(f"{field}: '{target}' cannot be written: {reason}") from error
 
 
 def _check_export(target: Path) -> None:

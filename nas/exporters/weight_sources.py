@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import tokenizers
 from numpy.typing import NDArray
 
 from evaluators.evaluator import EvaluationFailed, Progress, Report
 from nas.assembly import loss_evaluator
 from search_space.architecture import Architecture
 from search_space.huggingface.checkpoint import PICKLES, read_weights, read_weights_file
-from search_space.strict import parse_json, read_text
+from search_space.input_files import exists, is_folder
+from search_space.strict import load_table
+from search_space.tokenizer_file import load_tokenizer, read_companion
 from search_space.torch_model import InitialWeights, weights_of
 from studies.analysis.trial_detail import TrialDetail
 
@@ -100,15 +101,18 @@ def given_model(path: Path, architecture: Architecture) -> WeightedModel:
         architecture: The architecture that the weights are for.
 
     Raises:
-        ValueError: The weights cannot be read or do not fit the architecture.
+        ValueError: The weights or the tokenizer cannot be read, or the weights do not fit the
+            architecture.
     """
-    if path.is_dir():
+    if is_folder(path):
+        tokenizer = path / _TOKENIZER_FILE if exists(path / _TOKENIZER_FILE) else None
+        if tokenizer is not None:
+            load_tokenizer(tokenizer)  # it is copied into the export
         weights: Weights = read_weights(path, architecture)
-        tokenizer = path / _TOKENIZER_FILE
         return WeightedModel(
             architecture=architecture,
             weights=weights,
-            tokenizer=tokenizer if tokenizer.is_file() else None,
+            tokenizer=tokenizer,
             weights_origin=f"weights from {path}",
         )
     if path.suffix in PICKLES:
@@ -117,7 +121,7 @@ def given_model(path: Path, architecture: Architecture) -> WeightedModel:
             "if you trust it, convert it with safetensors.torch.save_file(torch.load(FILE), "
             "NEW_FILE)"
         )
-    if path.suffix != ".safetensors" or not path.is_file():
+    if path.suffix != ".safetensors" or not exists(path):
         raise ValueError(
             f"weights: '{path}' is not random, proxy, a folder saved by transformers, or a "
             ".safetensors file"
@@ -150,24 +154,21 @@ def end_token(tokenizer: Path, vocab_size: int) -> int | None:
 
 
 def _named_end_token(tokenizer: Path) -> int | None:
-    found = _read_companion(tokenizer, "generation_config.json").get("eos_token_id")
+    found = _companion_table(tokenizer, "generation_config.json").get("eos_token_id")
     first = found[0] if isinstance(found, list) and found else found
     if isinstance(first, int):
         return first
-    named = _read_companion(tokenizer, "tokenizer_config.json").get("eos_token")
+    named = _companion_table(tokenizer, "tokenizer_config.json").get("eos_token")
     spelling = named.get("content") if isinstance(named, dict) else named
     return _token_id(spelling, tokenizer) if isinstance(spelling, str) else None
 
 
 def _token_id(spelling: str, tokenizer: Path) -> int | None:
-    try:
-        found: int | None = tokenizers.Tokenizer.from_file(str(tokenizer)).token_to_id(spelling)
-    except Exception as error:  # the library raises no other
-        raise ValueError(f"{tokenizer} is not a tokenizer file: {error}") from None
+    found: int | None = load_tokenizer(tokenizer).token_to_id(spelling)
     return found
 
 
-def _read_companion(tokenizer: Path, name: str) -> Mapping[str, object]:
+def _companion_table(tokenizer: Path, name: str) -> Mapping[str, object]:
     """Return the content of a JSON file in the tokenizer's folder; empty if there is none."""
-    path = tokenizer.with_name(name)
-    return parse_json(dict[str, object], read_text(path), str(path)) if path.is_file() else {}
+    text = read_companion(tokenizer, name)
+    return {} if text is None else load_table(text, str(tokenizer.with_name(name)))

@@ -30,6 +30,7 @@ from nas.exporters.weight_sources import (
 from nas.findings.wording import sentence
 from nas.inputs.model_argument import ResolvedModel
 from search_space.huggingface.checkpoint import holds_weights
+from search_space.input_files import exists
 from search_space.llama_cpp.family import unsupported_by_llama_cpp
 from search_space.llama_cpp.gguf_file import GgufQuantization, write_gguf
 from search_space.llama_cpp.gguf_tokenizer import (
@@ -195,12 +196,18 @@ def _weighted(
     elif options.weights is None and folder is not None and holds_weights(folder):
         report(Progress(done=0.0, text="reading the weights"))
         yield given_model(folder, architecture)
-    elif options.weights is None and folder is not None and (folder / MODEL_FILE).is_file():
+    elif options.weights is None and folder is not None and exists(folder / MODEL_FILE):
         raise ValueError(
             f"weights: '{folder}' contains weights only in {MODEL_FILE}, from which they cannot be "
             "read; set --weights to a folder saved by transformers, or to random"
         )
-    elif options.weights in (None, RANDOM):
+    elif options.weights is None:
+        proxy = "" if model.detail is None or model.scaled_from is not None else "proxy, "
+        raise ValueError(
+            f"weights: {model.name} has none; set --weights to random, {proxy}a folder saved by "
+            "transformers or a .safetensors file"
+        )
+    elif options.weights == RANDOM:
         yield random_model(architecture, options.seed)
     else:
         report(Progress(done=0.0, text="reading the weights"))

@@ -15,6 +15,12 @@ PROVISIONAL_LEGEND = (
     f"{PROVISIONAL} provisional: too uncertain to decide anything; `nas run` measures it again "
     "when the machine is quieter"
 )
+# Explains the mark where it is first printed while a study runs or is confirmed.
+FIRST_MARK_LEGEND = (
+    f"{PROVISIONAL} provisional: too uncertain to decide anything; measured again later"
+)
+# How far the losses of one layout differ between seeds, in bits per byte; see docs/proxy.md.
+USUAL_SEED_NOISE = 0.01
 # Follows the name of a candidate that may exceed a limit.
 UNSURE = "?"
 
@@ -23,6 +29,12 @@ def score_text(spec: StudySpec, score: Score) -> str:
     """Format a score with its interval and the mark: `10.00 ±0.02`, `~0.5710 (0.4800 to 1.330)`."""
     text = value_text(score.value, score.low, score.high)
     return marked(text, is_provisional=is_provisional(spec, score))
+
+
+def named_score(spec: StudySpec, score: Score) -> str:
+    """Format a score with its name, interval and unit: `decode ~10.00 ±0.20 ms/token`."""
+    text = score_text(spec, score)
+    return f"{score.name} {text}" + ("" if score.unit == score.name else f" {score.unit}")
 
 
 def score_number(spec: StudySpec, score: Score) -> str:
@@ -70,12 +82,23 @@ def times_legend(spec: StudySpec, scores: Iterable[Score]) -> Iterator[str]:
     if any(score.measured is not None for score in timed):
         yield (
             f"times: the ratio to {reference} (measured interleaved), multiplied by the time of "
-            f"{reference}; intervals cover the errors of both and the scatter between repeats"
+            f"{reference}; intervals cover the errors of both and the scatter between repeats, and "
+            f"may be wider than the ±{100 * spec.device.precision:g} % that is requested of the "
+            "ratio, which alone decides whether a time is provisional"
         )
     if any(score.measured is None for score in timed):
         yield (
             f"times from an earlier release: measured interleaved with {reference}; intervals "
             f"cover the ratio to {reference} only, not the error of the time of {reference}"
+        )
+
+
+def seed_noise_legend(*, is_confirmed: bool) -> Iterator[str]:
+    """State how far losses differ by chance, unless a confirmation has measured it."""
+    if not is_confirmed:
+        yield (
+            f"losses: differences below about {USUAL_SEED_NOISE:g} bits/byte are seed noise, unless "
+            "`nas confirm` measures it; small training budgets have more"
         )
 
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 # Precedes a value that is too uncertain to decide anything.
 PROVISIONAL = "~"
+# Precedes half the width of a confidence interval.
+HALF_WIDTH = "±"
 
 _LEAST_FRACTION = 0.001
 _LOPSIDED = 1.2
@@ -21,7 +23,7 @@ def number(value: float) -> str:
 
 
 def half_or_ends(value: float, low: float, high: float) -> str:
-    """Format an interval as half its width, `±0.02`, or by its ends if it is lopsided.
+    """Format an interval as half its width, `±0.020`, or by its ends if it is lopsided.
 
     It is lopsided if one side is more than a fifth longer than the other: `1.02 to 1.33`.
     """
@@ -29,18 +31,20 @@ def half_or_ends(value: float, low: float, high: float) -> str:
     if max(below, above) > _LOPSIDED * max(min(below, above), 0.0):
         return f"{number(low)} to {number(high)}"
     half = (high - low) / 2
-    return f"±{half:,.0f}" if half >= _WHOLE else f"±{half:.2g}"
+    if half >= _WHOLE:
+        return f"{HALF_WIDTH}{half:,.0f}"
+    return f"{HALF_WIDTH}{half:#.2g}".rstrip(".") if half else f"{HALF_WIDTH}0"
 
 
 def value_text(value: float, low: float | None, high: float | None) -> str:
-    """Format a value with its interval, if it has one: `10.00 ±0.02` or `1.100 (1.020 to 1.330)`.
+    """Format a value with its interval, if it has one: `10.00 ±0.020` or `1.100 (1.020 to 1.330)`.
 
     See `half_or_ends`.
     """
     if low is None or high is None:
         return number(value)
     interval = half_or_ends(value, low, high)
-    return f"{number(value)} {interval if interval.startswith('±') else f'({interval})'}"
+    return f"{number(value)} {interval if interval.startswith(HALF_WIDTH) else f'({interval})'}"
 
 
 def marked(text: str, *, is_provisional: bool) -> str:

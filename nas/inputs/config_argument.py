@@ -6,6 +6,7 @@ from pathlib import Path
 from search_space.huggingface.config_reader import Config
 from search_space.huggingface.configuration import CONFIG_FILE, model_type_of, read_config
 from search_space.input_errors import format_value
+from search_space.input_files import UnreadableFile, is_file, is_folder
 from search_space.preset_models import PRESETS
 
 
@@ -19,14 +20,13 @@ def find_config(path: Path) -> Config:
         ValueError: There is no such file, or it is something else. If another command takes it, the
             message names that command.
     """
-    try:
-        file = path / CONFIG_FILE if path.is_dir() else path
-        if not file.exists():
-            raise ValueError(_missing(path))
-    except OSError as error:  # no file system accepts the text as a name
-        raise ValueError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+    file = path / CONFIG_FILE if is_folder(path) else path
     try:
         config = read_config(file)
+    except UnreadableFile as error:
+        if error.is_missing:
+            raise ValueError(_missing(path)) from None
+        raise
     except ValueError as error:
         if file.suffix == ".json":
             raise
@@ -49,12 +49,12 @@ def find_config(path: Path) -> Config:
 def _missing(path: Path) -> str:
     if str(path) in PRESETS:
         return f"path: '{path}' is a preset, which every command takes by its name"
-    if (path / "architecture.json").is_file():
+    if is_file(path / "architecture.json"):
         return (
             f"path: '{path}' contains no {CONFIG_FILE}, but an architecture.json, which needs no "
             f"import; see nas show {path}"
         )
-    if path.is_dir():
+    if is_folder(path):
         return f"path: '{path}' contains no {CONFIG_FILE}"
     if path.suffix == ".json":
         return f"{path}: no such file"

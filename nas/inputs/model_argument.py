@@ -1,6 +1,5 @@
 """Resolve command-line arguments to models: presets, files, folders, and trials of a study."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from nas.inputs.study_argument import find_study
 from search_space.architecture import Architecture
 from search_space.architecture_file import find_architecture_file, model_name, read_model
 from search_space.input_errors import suggest_name
+from search_space.input_files import check_file, exists, is_file, is_folder, real_path
 from search_space.preset_models import PRESETS
 from search_space.scaling import parse_parameters, scale_architecture, scaling_remark
 from studies.analysis import trial_detail
@@ -20,6 +20,8 @@ from studies.storage.store import Store
 
 _ONNX_FILE = "model.onnx"
 _DESCRIPTION_FILE = "model.json"
+# The runtimes map model files into memory.
+_MOST_BYTES = 1_000_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +129,12 @@ def _find_unscaled(text: str) -> ResolvedModel:
     if text in PRESETS:
         return ResolvedModel(name=text, architecture=PRESETS[text])
     path = Path(text)
-    exists = _exists(path)
-    if text.endswith(".toml") or (not exists and text in shipped_studies()):
+    is_there = exists(path)
+    if text.endswith(".toml") or (not is_there and text in shipped_studies()):
         raise ValueError(
             f"trial is missing: '{text}' is a study; specify a trial, such as {text} 0"
         )
-    if path.suffix != ".json" and not exists:
+    if path.suffix != ".json" and not is_there:
         raise ValueError(
             f"model: '{text}' is neither a preset ({suggest_name(text, list(PRESETS))}) "
             "nor an architecture file (.json); for a study, also give a trial number"
@@ -141,13 +143,13 @@ def _find_unscaled(text: str) -> ResolvedModel:
         name=model_name(path),
         architecture=read_model(path),
         file=find_architecture_file(path),
-        folder=path if path.is_dir() else None,
+        folder=path if is_folder(path) else None,
     )
 
 
 def _find_trial(study: str, trial: str, storage: str | None) -> ResolvedModel:
     place = find_study(study, storage)
-    with Store.open(place.storage, create=False) as store:
+    with Store.open_to_read(place.storage, update=True) as store:
         detail = trial_detail.detail(store, place.name, trial)
     if detail.architecture is None:
         raise ValueError(f"trial: {trial} has no architecture yet")
@@ -161,14 +163,14 @@ def _find_measurable(text: str, storage: str | None) -> Measurable:
     if text in PRESETS:
         return Measurable(name=text, source=PRESETS[text])
     if path.suffix == ".gguf":
+        check_file(path, _MOST_BYTES)
         return Measurable(
-            name=path.name,
-            source=ModelFile(path=_existing_file(path).absolute(), model_format="gguf"),
+            name=path.name, source=ModelFile(path=path.absolute(), model_format="gguf")
         )
-    if path.suffix == ".onnx" and not path.is_dir():
-        return _onnx(_existing_file(path))
-    if path.suffix != ".toml" and _exists(path):
-        if (path / _ONNX_FILE).is_file():
+    if path.suffix == ".onnx" and not is_folder(path):
+        return _onnx(path)
+    if path.suffix != ".toml" and exists(path):
+        if is_file(path / _ONNX_FILE):
             return _onnx(path / _ONNX_FILE)
         model = find_model(text)
         return Measurable(name=model.name, source=model.architecture)
@@ -186,33 +188,24 @@ def _find_measurable(text: str, storage: str | None) -> Measurable:
     )
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # no file system accepts the text as a name
-        return False
-
-
-def _existing_file(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    return path
-
-
 def _onnx(path: Path) -> Measurable:
     """Return the exported graph at this path, whose context length its description states."""
+    # Imports onnx, which takes long.
+    from search_space.onnx_files import check_graph, read_description
+
+    check_file(path, _MOST_BYTES)
     description = path.with_name(_DESCRIPTION_FILE)
     # The folder also contains a graph for onnxruntime-genai, which has other inputs.
-    if path.name != _ONNX_FILE or not description.is_file():
+    if path.name != _ONNX_FILE or not is_file(description):
         raise ValueError(
             f"model: '{path}' is not a {_ONNX_FILE} with a {_DESCRIPTION_FILE} next to it, as "
             "written by `nas export --format onnx`"
         )
-    try:
-        context_length = json.loads(description.read_text())["context_length"]
-    except (OSError, ValueError, LookupError, TypeError):
-        raise ValueError(f"{description}: not a model description") from None
+    described = read_description(description)
+    check_graph(path, described)
     return Measurable(
-        name=path.resolve().parent.name,
-        source=ModelFile(path=path.absolute(), model_format="onnx", context_length=context_length),
+        name=real_path(path).parent.name,
+        source=ModelFile(
+            path=path.absolute(), model_format="onnx", context_length=described.context_length
+        ),
     )

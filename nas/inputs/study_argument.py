@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from search_space.input_files import exists, is_file
 from search_space.strict import parse_strict
 from studies.spec.study_file import read_spec, shipped_studies
 from studies.spec.study_spec import StudySpec
@@ -37,7 +38,7 @@ def find_study(text: str, storage: str | None) -> StudyLocation:
 
 def is_study_file(text: str) -> bool:
     """Return whether an argument is a study file or an included study, not a name in a database."""
-    return Path(text).suffix == ".toml" or Path(text).is_file() or text in shipped_studies()
+    return Path(text).suffix == ".toml" or is_file(Path(text)) or text in shipped_studies()
 
 
 def read_study(text: str, storage: str | None) -> StudySpec:
@@ -80,9 +81,9 @@ def new_database_remark(text: str, storage: str) -> str | None:
         storage: The database URL.
     """
     path = Path(storage.removeprefix("sqlite:///"))
-    if not storage.startswith("sqlite:///") or path.is_absolute() or path.exists():
+    if not storage.startswith("sqlite:///") or path.is_absolute() or exists(path):
         return None
-    if not Path(text).is_file() or Path(text).resolve().parent == Path.cwd():
+    if not is_file(Path(text)) or Path(text).resolve().parent == Path.cwd():
         return None
     return (
         f"storage: the database is created in '{path.absolute().parent}', because '{path}' is "

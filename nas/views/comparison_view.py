@@ -213,6 +213,7 @@ def _remarks(results: Sequence[Result], comparison: Comparison) -> Iterator[str]
         )
     if comparison.waited_s >= _REPORTED_WAIT_S:
         yield f"waited {duration(comparison.waited_s)} for a quiet machine"
+    yield from comparison.remarks
     measurements = [measurement for result in results for measurement in result.measurements]
     yield from _waiting(measurements)
     disturbances = [each.disturbance for each in measurements if each.disturbance is not None]
@@ -316,5 +317,6 @@ def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
     yield (
         "peak MB: peak memory of the process minus its memory before loading the model; "
         "decode MB, prefill MB: memory for caches and activations in that phase, in addition to "
-        "the loaded model"
+        "the loaded model, which takes more than its file, because the runtime repacks the weights "
+        "and loads its own code"
     )

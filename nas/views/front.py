@@ -12,10 +12,11 @@ from nas.findings.confirmation_findings import confirmation_line, probability_te
 from nas.findings.time_wording import (
     UNSURE,
     marks_legend,
+    named_score,
     provisional_among,
     provisional_members_text,
-    score_number,
     score_text,
+    seed_noise_legend,
     times_legend,
     unsure_legend,
     unsure_limits,
@@ -115,10 +116,15 @@ def show_best(
         output().print(f"no complete candidate has {asked}; {lowest}", soft_wrap=True)
         return
     explained = list(marks_legend(front.spec, _shown_scores(front)))
+    names = [*(axis.name for axis in front.axes), *limits]
+    scores = sorted(
+        (score for score in best.scores if score.name in names),
+        key=lambda score: names.index(score.name),
+    )
     lines = [
         f"lowest {front.axes[0].name} with {asked}: trial {best.number}",
-        ", ".join(_named_value(front.spec, score) for score in best.scores),
-        *(line for line in marks_legend(front.spec, best.scores) if line not in explained),
+        ", ".join(named_score(front.spec, score) for score in scores),
+        *(line for line in marks_legend(front.spec, scores) if line not in explained),
     ]
     lines += _provisional_choice(front, best, limits, asked)
     unsure = [each.name for each in best.scores if _may_exceed(each, limits)]
@@ -148,11 +154,6 @@ def _provisional_choice(
         yield f"left out because of provisional scores: {joined(named)}"
 
 
-def _named_value(spec: StudySpec, score: Score) -> str:
-    value = f"{score_number(spec, score)} {score.unit}"
-    return value if score.unit == score.name else f"{score.name} {value}"
-
-
 def _may_exceed(score: Score, limits: Mapping[str, float]) -> bool:
     """Return whether the upper bound of a score's interval is above its limit."""
     return score.high is not None and score.high > limits.get(score.name, math.inf)
@@ -162,7 +163,11 @@ def _lowest(front: Front, names: Iterable[str]) -> Iterator[str]:
     points = [*map(scored_point, front.members), *front.dominated]
     for name in names if points else ():
         point = min(points, key=lambda each: each.values[name])
-        yield f"the lowest {name} is {_point_value(point, name)} (trial {point.number})"
+        members = [trial for trial in front.members if trial.number == point.number]
+        known = [score for trial in members for score in trial.scores if score.name == name]
+        # Only the scores of members have been read with their intervals.
+        text = score_text(front.spec, known[0]) if known else _point_value(point, name)
+        yield f"the lowest {name} is {text} (trial {point.number})"
 
 
 def _point_value(point: ScoredPoint, name: str) -> str:
@@ -186,6 +191,8 @@ def _member(front: Front, trial: Trial) -> dict[str, Any]:
         "layout": trial.model.layout,
         "parameters": trial.model.parameters,
         "values": trial.values,
+        "low": {score.name: score.low for score in trial.scores},
+        "high": {score.name: score.high for score in trial.scores},
         "provisional": [each.name for each in trial.scores if is_provisional(front.spec, each)],
         "unsure_limits": list(unsure_limits(front.spec, trial)),
     }
@@ -260,6 +267,8 @@ def _caption(front: Front, study_argument: str, confirmation: Confirmation | Non
     if confirmation is not None:
         lines.append("on the front: probability among the confirmed candidates")
     if LOSS in [axis.name for axis in front.axes]:
+        is_measured = confirmation is not None and confirmation.noise is not None
+        lines += seed_noise_legend(is_confirmed=is_measured)
         complete = len(front.members) + len(front.dominated)
         lines.append(confirmation_line(confirmation, study_argument, complete=complete))
     return Text("\n".join(lines), style="dim")

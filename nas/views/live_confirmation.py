@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from nas.findings.time_wording import score_number
+from nas.findings.time_wording import named_score
 from nas.findings.wording import counted, duration
 from nas.views.live_display import Clock, LiveDisplay, ProgressLine, live_display, time_left
 from nas.views.live_stage import LiveStage, PreparationListener, preparation_line
@@ -44,7 +44,7 @@ class LiveConfirmation(PreparationListener):
                 self._display.update()
             case JobEnded():
                 assert self._progress.plan is not None, "the plan is the first event"
-                self._display.print(_ending(event, self._progress.plan.spec))
+                self.print_result(_ending(event, self._progress.plan.spec))
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def _ending(event: JobEnded, spec: StudySpec) -> Text:
     if event.reason is not None:
         return line.append(f"  failed, {event.reason}")
     # The first score of an evaluator is the one that it is used for.
-    values = [f"{each.name} {score_number(spec, each)} {each.unit}" for each in event.scores[:1]]
+    values = [named_score(spec, each) for each in event.scores[:1]]
     return line.append(f"  {', '.join(values)}")
 
 

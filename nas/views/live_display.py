@@ -38,7 +38,8 @@ class ProgressLine:
     """The state of work in progress, to be printed on one line.
 
     Attributes:
-        stage: The subject and the stage, such as "trial 7  training".
+        stage: The subject and the stage, such as "trial 7  training"; empty while the command
+            waits.
         activity: What the stage is doing; empty if nothing has been reported.
         done: The completed fraction of the stage, from 0 to 1; 0 if it is not known.
         stage_seconds_left: The estimated time left of the stage; None if it is not known.
@@ -62,7 +63,7 @@ class ProgressLine:
         """
         share = f"{100 * self.done:.0f} %" if self.done >= 0.005 else ""
         state = _joined(share, self.activity)
-        now = f"{self.stage}: {state}" if state else self.stage
+        now = ": ".join(part for part in (self.stage, state) if part)
         if unchanged_s >= _NOTABLE_S:
             now += f" ({duration(unchanged_s)} so far)"
         here = time_left(self.stage_seconds_left, "of this stage left")

@@ -30,14 +30,14 @@ class ItemTimes:
         self._expected_seconds = expected_seconds
         self._clock = clock
         self._begun_at = self._advanced_at = clock()
-        self._done_before = 0
+        self._finished = 0
 
     def follow(self, progress: WorkProgress) -> None:
         """Receive the progress of the work."""
         if self.latest is None:  # earlier runs may have finished some
-            self._done_before = progress.done
             self._begun_at = self._advanced_at = self._clock()
         elif progress.done > self.latest.done:
+            self._finished += progress.done - self.latest.done
             self._advanced_at = self._clock()
         self.latest = progress
 
@@ -46,11 +46,10 @@ class ItemTimes:
         latest = self.latest
         if latest is None:
             return None
-        done = latest.done - self._done_before
         seconds_each = self._expected_seconds
-        if done:
-            seconds_each = (self._advanced_at - self._begun_at) / done
-        left = seconds_each * (latest.total - latest.done)
+        if self._finished:
+            seconds_each = (self._advanced_at - self._begun_at) / self._finished
+        left = seconds_each * (latest.total - latest.done - latest.effortless)
         return max(0.0, left - (self._clock() - self._advanced_at))
 
 

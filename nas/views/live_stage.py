@@ -13,6 +13,8 @@ from rich.text import Text
 
 from evaluators.evaluator import Progress, Report, text_reporter
 from hardware.progress import Say
+from nas.findings.time_wording import FIRST_MARK_LEGEND
+from nas.findings.wording import HALF_WIDTH, PROVISIONAL
 from nas.views.live_display import (
     Clock,
     LiveDisplay,
@@ -21,6 +23,7 @@ from nas.views.live_display import (
     live_display,
     time_left,
 )
+from nas.views.terminal import HALF_WIDTH_LEGEND
 
 # The time left is estimated once this fraction of a stage has been completed.
 _LEAST_DONE = 0.02
@@ -114,6 +117,7 @@ class PreparationListener:
     def __init__(self, prepared: Prepared, display: LiveDisplay) -> None:
         self._prepared = prepared
         self._display = display
+        self._explained: set[str] = set()
 
     def say(self, text: str) -> None:
         """Receive what is being prepared before the first event."""
@@ -123,6 +127,15 @@ class PreparationListener:
     def notify(self, text: str) -> None:
         """Receive a remark, which is printed."""
         self._display.print(text)
+
+    def print_result(self, line: Text) -> None:
+        """Print the line of a result; after the first mark or interval, also what it means."""
+        self._display.print(line)
+        legends = {PROVISIONAL: FIRST_MARK_LEGEND, HALF_WIDTH: HALF_WIDTH_LEGEND}
+        for sign, legend in legends.items():
+            if sign in line.plain and sign not in self._explained:
+                self._explained.add(sign)
+                self._display.print(legend)
 
 
 def preparation_line(study: str, preparation: str) -> ProgressLine:

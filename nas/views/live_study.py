@@ -1,14 +1,15 @@
 """The live view of a running study; without a terminal, lines about its stages and trials."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from evaluators.evaluator import Score
-from nas.findings.time_wording import score_number
+from evaluators.scores import is_timed
+from nas.findings.time_wording import named_score, score_number
 from nas.findings.wording import duration, trials_of
 from nas.views.candidates import CandidateTable, Row
 from nas.views.live_display import Clock, LiveDisplay, ProgressLine, live_display, time_left
@@ -40,6 +41,9 @@ class LiveStudy(PreparationListener):
         super().__init__(progress, display)
         self._progress = progress
         self._store = store
+        # By the id of a trial. Stored times change when the reference model's time is estimated
+        # again, so what the user has seen last may differ from what a measurement replaces.
+        self._shown: dict[int, tuple[Score, ...]] = {}
 
     def __call__(self, event: Event) -> None:
         """Receive an event of the search."""
@@ -47,14 +51,20 @@ class LiveStudy(PreparationListener):
         match event:
             case StudyStarted():
                 self._progress.read_earlier(self._store)
+                references = self._store.trials(event.study, "reference")
+                earlier = (*references, *self._progress.ended)
+                self._shown = {trial.id: trial.scores for trial in earlier}
                 done = trials_of(event.ended, event.total)
                 self._display.print_instead(f"{event.study}: {done} are done")
             case StageStarted() | StageProgress():
                 self._display.update()
             case TrialEnded():
-                self._display.print(ending(event.trial, self._progress.spec))
+                self.print_result(ending(event.trial, self._progress.spec))
+                self._shown[event.trial.id] = event.trial.scores
             case TrialRemeasured():
-                self._display.print(remeasured(event, self._progress.spec))
+                shown = self._shown.get(event.trial.id, event.earlier)
+                self.print_result(remeasured(event.trial, shown, self._progress.spec))
+                self._shown[event.trial.id] = event.trial.scores
             case Remark():
                 self._display.print(event.text)
             case _:
@@ -130,7 +140,7 @@ def ending(trial: Trial, spec: StudySpec) -> Text:
     line = Text.assemble(f"{trial.title:14} ", (f"{trial.outcome.state:10} ", "bold"))
     if trial.model is not None:
         line.append_text(layout_strip(trial.model.layout))
-    values = [_named_value(spec, score) for score in _objective_scores(trial, spec)]
+    values = [named_score(spec, score) for score in _objective_scores(trial, spec)]
     line.append("  " + ", ".join(values))
     if trial.outcome.reason is not None:
         line.append(f"; {trial.outcome.reason}")
@@ -139,16 +149,24 @@ def ending(trial: Trial, spec: StudySpec) -> Text:
     return line
 
 
-def remeasured(event: TrialRemeasured, spec: StudySpec) -> Text:
-    """Return a line that states which objectives of a trial have new values."""
-    earlier = {score.name: score_number(spec, score) for score in event.earlier}
+def remeasured(trial: Trial, shown: Sequence[Score], spec: StudySpec) -> Text:
+    """Return a line that states which objectives of a trial have new values.
+
+    Args:
+        trial: The trial with its new scores.
+        shown: Its scores as the user has seen them last.
+        spec: The study.
+    """
+    earlier = {score.name: score_number(spec, score) for score in shown}
+    now = _objective_scores(trial, spec)
     changes = [
-        f"{_named_value(spec, score)} (before: {earlier[score.name]})"
-        for score in _objective_scores(event.trial, spec)
+        f"{named_score(spec, score)} (before: {earlier[score.name]})"
+        for score in now
         if earlier.get(score.name, "") not in ("", score_number(spec, score))
     ]
-    text = ", ".join(changes) or "nothing has changed"
-    return Text.assemble(f"{event.trial.title:14} ", ("remeasured ", "bold"), f" {text}")
+    timed = [f"{named_score(spec, score)} (as before)" for score in now if is_timed(score.name)]
+    text = ", ".join(changes or timed) or "no objective has changed"
+    return Text.assemble(f"{trial.title:14} ", ("remeasured ", "bold"), f" {text}")
 
 
 def _objective_scores(trial: Trial, spec: StudySpec) -> list[Score]:
@@ -159,10 +177,6 @@ def _objective_scores(trial: Trial, spec: StudySpec) -> list[Score]:
         for score in trial.scores
         if score.name == objective.name
     ]
-
-
-def _named_value(spec: StudySpec, score: Score) -> str:
-    return f"{score.name} {score_number(spec, score)} {score.unit}"
 
 
 def _headline(progress: StudyProgress, now: float) -> Text:

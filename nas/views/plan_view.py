@@ -10,7 +10,7 @@ from rich.text import Text
 
 from evaluators.evaluator import Score
 from evaluators.scores import definition_of
-from nas.findings.time_wording import precision_legend, score_text
+from nas.findings.time_wording import precision_legend, score_text, times_legend
 from nas.findings.wording import duration, megabytes, number, percent
 from nas.views.terminal import interval_legend, layout_strip, table
 from nas.workflows.space_samples import SpaceSample
@@ -59,11 +59,11 @@ def plan_view(plan: StudyPlan) -> RenderableType:
     """Return what `nas validate` prints: one line per fact, and a table of measured models."""
     spec = plan.spec
     objectives = ", ".join(
-        objective.name + (f" (at most {objective.max:g})" if objective.max else "")
+        objective.name + (f" ({_at_most(objective.name, objective.max)})" if objective.max else "")
         for objective in spec.objectives
     )
     constraints = "".join(
-        f", with {limit.name} at most {limit.max:g}" for limit in spec.constraints
+        f", with {limit.name} {_at_most(limit.name, limit.max)}" for limit in spec.constraints
     )
     facts = {
         "objectives": objectives + constraints,
@@ -86,6 +86,12 @@ def plan_view(plan: StudyPlan) -> RenderableType:
     lines = [Text(f"{name:14}{fact}") for name, fact in facts.items()]
     title = Text(f"{spec.name}: the study file is valid\n", style="bold")
     return Group(title, *lines, Text(), *_models(plan))
+
+
+def _at_most(name: str, most: float) -> str:
+    definition = definition_of(name)
+    unit = "" if definition is None or definition.unit == name else definition.unit
+    return f"at most {most:g} {unit}".rstrip()
 
 
 def corpus_usage_text(usage: CorpusUsage) -> str:
@@ -126,6 +132,7 @@ def _models(plan: StudyPlan) -> Iterator[RenderableType]:
     yield from map(Text, _remarks_on_limits(plan))
     scores = [score for sample in plan.samples for score in sample.scores if score.name in rows]
     legend = [*interval_legend(cell for row in rows.values() for cell in row)]
+    legend += times_legend(plan.spec, scores)
     if any(is_provisional(plan.spec, score) for score in scores):
         legend.append(precision_legend(plan.spec.device.precision))
     for line in legend:
@@ -172,9 +179,11 @@ def _remarks_on_limits(plan: StudyPlan) -> Iterator[str]:
         highest = max(score.value if score.high is None else score.high for score in scores)
         limit = f"{name}: the limit of {number(most)} {scores[0].unit}"
         if most > highest:
-            yield f"{limit} is above all of these models and may refuse no candidate"
+            yield f"{limit} is above all of these models and probably refuses none"
         elif most < lowest:
-            yield f"{limit} is below all of these models and may refuse nearly every candidate"
+            yield (
+                f"{limit} is below all of these models and probably refuses nearly every candidate"
+            )
 
 
 def _time(plan: StudyPlan) -> str:

@@ -24,6 +24,12 @@ from studies.storage.store import Store
 
 # The mean time of this many candidates of earlier runs predicts that of the next ones.
 _MOST_RECENT = 20
+# What stages are called if their names do not explain themselves; they are slow to import.
+_FIRST = {"text": "time per byte of text"}
+_AGAIN = {
+    "latency": "measuring its times again",
+    "text": "computing its times per byte of text again",
+}
 
 
 class StudyProgress:
@@ -86,10 +92,8 @@ class StudyProgress:
                     if self.candidates_from is None:
                         self.candidates_from = self._clock()
             case StageStarted():
-                # The times of an ended trial may be measured again.
-                again = "" if event.trial.outcome is None else " again"
                 self.current = event.trial
-                self.stage = LiveStage(f"{event.stage}{again}", self._clock())
+                self.stage = LiveStage(_stage_title(event), self._clock())
             case StageProgress():
                 if self.stage is not None:
                     self.stage.follow(event.progress, self._clock())
@@ -143,6 +147,13 @@ class StudyProgress:
         else:
             return None
         return max(0.0, mean * (self.total - len(self.ended)) - (now - since))
+
+
+def _stage_title(event: StageStarted) -> str:
+    """Return the name of a stage in words; the times of an ended trial may be measured again."""
+    if event.trial.outcome is None:
+        return _FIRST.get(event.stage, event.stage)
+    return _AGAIN.get(event.stage, f"{event.stage} again")
 
 
 def _stage_seconds(trial: Trial) -> float:

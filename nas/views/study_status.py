@@ -160,4 +160,5 @@ def _running(trial: Trial) -> str:
     if trial.progress is None:
         return where
     done = f"{100 * trial.progress.done:.0f} %"
-    return f"{where}: {trial.stage}, {done} {trial.progress.text}".rstrip()
+    activity = f", {trial.progress.text}" if trial.progress.text else ""
+    return f"{where}: {trial.stage}, {done}{activity}"

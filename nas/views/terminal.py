@@ -1,11 +1,13 @@
 """Consoles, tables, layout strips and bars for the terminal, legible without colour."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 
 from rich import box
-from rich.console import Console, JustifyMethod
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +16,25 @@ from search_space.architecture import MIXERS, layout_letters
 HALF_WIDTH_LEGEND = "±: half the width of the 95 % confidence interval"
 ENDS_LEGEND = "in parentheses: the ends of a lopsided 95 % confidence interval"
 _BAR_CELLS = 32
+# All but tabs and line breaks, with those that reverse the direction of text.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+class _SafeConsole(Console):
+    """A console on which text from files and databases cannot control the terminal.
+
+    Escape sequences could change its title, clear it, or type commands in some terminals.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render an object, with a replacement character for each control character in its text."""
+        for segment in super().render(renderable, options):
+            if not segment.control and _CONTROLS.search(segment.text):
+                segment = Segment(_CONTROLS.sub("\ufffd", segment.text), segment.style)
+            yield segment
 
 
 def output() -> Console:
@@ -22,12 +42,12 @@ def output() -> Console:
 
     Text in square brackets is printed as it is, because file names may contain it.
     """
-    return Console(highlight=False, markup=False)
+    return _SafeConsole(highlight=False, markup=False)
 
 
 def notices() -> Console:
     """Return the console for progress and remarks: standard error, so that results can be piped."""
-    return Console(stderr=True, highlight=False, markup=False)
+    return _SafeConsole(stderr=True, highlight=False, markup=False)
 
 
 def print_json(document: object) -> None:

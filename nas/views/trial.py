@@ -149,7 +149,10 @@ def _legend(detail: TrialDetail) -> Iterator[str]:
         yield f"{PROVISIONAL} without an interval: too few samples to know how precise it is"
     times = max(Counter(each.workload for each in _measurements(detail)).values(), default=1)
     if times > 1 and any(score.measured is not None for score in scores):
-        yield f"measured {times} times; each time combines all runs"
+        yield (
+            f"measured {times} times; each time combines all runs, and a run that was disturbed, or "
+            "whose windows differ more, counts less"
+        )
     elif times > 1:
         yield (
             f"measured {times} times, because the first measurement was far from its prediction; "
@@ -206,6 +209,8 @@ def _timings(
         if measurement.disturbance.waited_s >= 1:
             waited = duration(measurement.disturbance.waited_s)
             lines.append(f"waited {waited} for a quiet machine")
+        if not measurement.disturbance.reserved:
+            lines.append("another measurement or training did not release the machine")
     return Text(f"{measurement.workload!s:12} " + f"\n{'':13}".join(lines))
 
 

@@ -52,6 +52,7 @@ class Comparison:
         measured: The models that were measured, without the reference model.
         failures: The models that could not be measured.
         waited_s: Seconds spent waiting for a quiet machine.
+        remarks: What the user should know about how the times came about, as sentences.
     """
 
     timing_budgets: tuple[TimingBudget, ...]
@@ -60,6 +61,7 @@ class Comparison:
     measured: tuple[Measured, ...]
     failures: tuple[Failure, ...]
     waited_s: float
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,8 +134,8 @@ def confirm_front(
         remeasured = {job.evaluator.stage for job in timings}
         _report_other_conditions(spec, store, trials, corpus, remeasured, notify)
         listener(_plan(store, spec, front, trials, options, [*timings, *trainings]))
-        run_confirmation_jobs(timings, store, listen)
-    run_confirmation_jobs(trainings, store, listen)
+        run_confirmation_jobs(timings, store, listen, notify)
+    run_confirmation_jobs(trainings, store, listen, notify)
     confirmation = read_confirmation(store, front)
     assert confirmation is not None, "there was at least one remeasurement or retraining"
     return front, confirmation

@@ -9,13 +9,13 @@ from dataclasses import replace
 from evaluators.evaluator import EvaluationFailed
 from evaluators.speed.built_model import build_and_load, unsupported_by_format
 from evaluators.speed.calibrated_times import WITHIN_RUN
-from evaluators.speed.latency import with_wait
+from evaluators.speed.latency import with_reservation
 from evaluators.speed.runners import make_runner
 from hardware.cores import idlest_cores
 from hardware.measurement import Measurement
 from hardware.progress import Say
-from hardware.quiet import measuring
-from hardware.runner import LoadedModel, ModelFormat, Runner, RunnerError
+from hardware.quiet import Reservation, measuring
+from hardware.runner import MOST_KILLS, LoadedModel, ModelFormat, Runner, RunnerError
 from hardware.stability import TimingBudget, measure_alone, measure_paired
 from nas.inputs.model_argument import Measurable, ModelFile
 from nas.workflows.comparison import Comparison, Failure, Measured, provisional_workloads
@@ -70,11 +70,14 @@ class _Session:
         self._measured: list[Measured] = []
         self._failures: list[Failure] = []
         self._reference: Measurable | None = None
-        self._waited_s = self._last_wait_s = 0.0
+        self._waited_s = 0.0
+        self._reservation = Reservation(waited_s=0.0)
+        self._remarks: list[str] = []
         self._conditions = conditions
         self._listener = listener
-        self._total = max(1, len(set(models)) - 1)  # the reference model is no item of its own
-        self._repeated = 0
+        self._total = len(set(models))
+        # The models that are still to be measured again; None during the first measurements.
+        self._left: int | None = None
         cores = functools.cache(idlest_cores)  # both runtimes use the same cores
         self._runners: dict[ModelFormat, Runner] = {}
         formats = {self._format(model) for model in models}
@@ -93,15 +96,22 @@ class _Session:
             measured=tuple(self._measured),
             failures=tuple(self._failures),
             waited_s=self._waited_s,
+            remarks=tuple(dict.fromkeys(self._remarks)),
         )
 
     @contextlib.contextmanager
     def quiet_machine(self) -> Iterator[None]:
         """Reserve the machine; wait for other programs for as long as a workload may take."""
         patience_s = max(timing_budget.seconds for timing_budget in self._conditions.timing_budgets)
-        with measuring(self._say_about("the machine"), patience_s=patience_s) as waited_s:
-            self._last_wait_s = waited_s
-            self._waited_s += waited_s
+        with measuring(
+            self._say_about(""),
+            patience_s=patience_s,
+            lock_wait=self._conditions.lock_wait,
+        ) as reservation:
+            self._reservation = reservation
+            self._waited_s += reservation.waited_s
+            if reservation.remark is not None:
+                self._remarks.append(reservation.remark)
             yield
 
     def measure_all(self, models: Sequence[Measurable], against: Measurable | None) -> None:
@@ -111,7 +121,7 @@ class _Session:
             models: The models.
             against: The reference model; None takes the first model that can be measured.
         """
-        queue = deque(models)
+        queue, kills = deque(models), 0
         if against is not None and against in queue and len(queue) > 1:
             queue.remove(against)
         while True:
@@ -121,11 +131,16 @@ class _Session:
                     self._measure_interleaved(reference, queue)
                 if self._measured or reference not in models:
                     return
-                self._total = len(self._failures) + 1
                 self._reference = None
                 self._measure_once(reference, None)
                 return
             except _FAILURES as failure:
+                if _is_killed(failure) and kills < MOST_KILLS:
+                    kills += 1
+                    self._note_kill(reference.name, failure)
+                    if against is None:
+                        queue.appendleft(reference)
+                    continue
                 self._fail(reference, str(failure))
             if self._measured or against is not None or not queue:
                 for model in queue:
@@ -149,7 +164,7 @@ class _Session:
         Args:
             provisional: What to measure, by the position of the model among those measured.
         """
-        self._total += len(provisional)
+        self._left = len(provisional)
         reference = self._reference
         with contextlib.ExitStack() as stack:
             loaded_reference = None
@@ -169,6 +184,7 @@ class _Session:
         loaded_reference: LoadedModel | None,
     ) -> None:
         """Measure a model again; raise if the reference model fails."""
+        assert self._left is not None, "it is measured for the second time"
         known = self._measured[position]
         subject = f"{known.model.name}, run {max(map(len, known.runs)) + 1}"
         try:
@@ -177,11 +193,12 @@ class _Session:
             if loaded_reference is not None:
                 loaded_reference.snapshot()  # raises if it was the reference model that failed
             self._fail(known.model, f"not measured again: {failure}")
+            self._left -= 1
             return
         again = {each.workload: (each,) for each in found}
         runs = tuple((*runs, *again.get(runs[0].workload, ())) for runs in known.runs)
         self._measured[position] = replace(known, runs=runs)
-        self._repeated += 1
+        self._left -= 1
 
     def _measure_interleaved(self, reference: Measurable, queue: deque[Measurable]) -> None:
         """Remove models from the queue once they are measured or fail; raise if `reference` fails.
@@ -210,7 +227,28 @@ class _Session:
         loaded_reference: LoadedModel | None,
         subject: str,
     ) -> tuple[Measurement, ...]:
-        """Load and time a model; alone, if there is no reference model."""
+        """Load and time a model; alone, if there is no reference model.
+
+        This is repeated a few times if another program kills its process.
+        """
+        for _ in range(MOST_KILLS):
+            try:
+                return self._timed_once(model, timing_budgets, loaded_reference, subject)
+            except RunnerError as failure:
+                if not _is_killed(failure):
+                    raise
+                if loaded_reference is not None:
+                    loaded_reference.snapshot()  # raises if the reference model was killed instead
+                self._note_kill(model.name, failure)
+        return self._timed_once(model, timing_budgets, loaded_reference, subject)
+
+    def _timed_once(
+        self,
+        model: Measurable,
+        timing_budgets: Sequence[TimingBudget],
+        loaded_reference: LoadedModel | None,
+        subject: str,
+    ) -> tuple[Measurement, ...]:
         within_run = [
             replace(timing_budget, precision=WITHIN_RUN * timing_budget.precision)
             for timing_budget in timing_budgets
@@ -221,14 +259,26 @@ class _Session:
                 found = measure_alone(loaded_model, within_run, say)
             else:
                 found = measure_paired(loaded_model, loaded_reference, within_run, say)
-        return tuple(with_wait(each, self._last_wait_s) for each in found)
+        return tuple(with_reservation(each, self._reservation) for each in found)
 
     def _say_about(self, subject: str) -> Say:
-        """Return a callback for texts about a model, or about the machine."""
+        """Return a callback for texts about a model; without a subject, about the machine."""
 
         def say(text: str) -> None:
-            done = len(self._measured) + len(self._failures) + self._repeated
-            self._listener(WorkProgress(subject=subject, text=text, done=done, total=self._total))
+            # The reference model ends with the last of the others.
+            done = len(self._measured) + len(self._failures)
+            effortless = 0 if self._reference is None else 1
+            if self._left is not None:
+                done, effortless = self._total - self._left, 0
+            self._listener(
+                WorkProgress(
+                    subject=subject,
+                    text=text,
+                    done=done,
+                    total=self._total,
+                    effortless=min(effortless, self._total - done),
+                )
+            )
 
         return say
 
@@ -257,3 +307,10 @@ class _Session:
 
     def _fail(self, model: Measurable, reason: str) -> None:
         self._failures.append(Failure(model=model, reason=reason))
+
+    def _note_kill(self, name: str, failure: Exception) -> None:
+        self._remarks.append(f"{name} was measured again, because its process was {failure}")
+
+
+def _is_killed(failure: Exception) -> bool:
+    return isinstance(failure, RunnerError) and failure.kind == "killed"

@@ -10,6 +10,7 @@ from evaluators.speed.latency import Quiet
 from evaluators.speed.operators.paired_timer import PairedTimer, paired_ratio, reference_ms
 from evaluators.speed.operators.probe_times import ModelTimes, PairedTime, Profile, Setting
 from evaluators.speed.runners import make_runner
+from hardware.machine_lock import LockWait
 from hardware.measurement import Workload
 from hardware.processor_cache import largest_cache_bytes
 from hardware.runner import Runner
@@ -60,6 +61,7 @@ class Profiling:
         plan: What is timed.
         total: Number of timings in the plan.
         done: Number of timings that are known, including cached ones.
+        remarks: What the user should know about how the times came about, as sentences.
         setting: The setting that is being timed; None before the first.
     """
 
@@ -71,6 +73,7 @@ class Profiling:
         *,
         cache_bytes: int,
         quiet: Quiet | None = None,
+        lock_wait: LockWait | None = None,
     ) -> None:
         """Read from the cache which times are known.
 
@@ -81,6 +84,7 @@ class Profiling:
             cache_bytes: Size of this machine's largest processor cache, which the weights of a
                 model should exceed.
             quiet: See PairedTimer.
+            lock_wait: See PairedTimer.
 
         Raises:
             ValueError: A width is not possible.
@@ -88,7 +92,9 @@ class Profiling:
         self.plan = plan
         self.done = 0
         self.setting: Setting | None = None
+        self.remarks: list[str] = []
         self._quiet = quiet
+        self._lock_wait = lock_wait
         self._runners = runners
         self._cache = cache
         self._cache_bytes = cache_bytes
@@ -174,18 +180,32 @@ class Profiling:
         def timed(workload: Workload, evaluation: Evaluation) -> None:
             with interrupts.deferred_again():
                 fingerprint = timer.fingerprint(workload)
-                self._cache.save_evaluation(fingerprint, task.architecture, evaluation)
+                # Provisional times are shown, and measured again by the next profile.
+                if not any(score.provisional for score in evaluation.scores):
+                    self._cache.save_evaluation(fingerprint, task.architecture, evaluation)
                 self._add(task, workload, number, evaluation)
 
         try:
-            timer.time(task.architecture, missing, say, timed)
+            timer.time(task.architecture, missing, say, timed, self._remark)
         except EvaluationFailed as failure:
             self._failures[place] = str(failure)
 
     def _timer(self, setting: Setting, number: int) -> PairedTimer:
         capacity = max(self.plan.prompt, max(self.plan.depths) + _DECODE_TOKENS)
         runner = self._runners[setting.threads]
-        return PairedTimer(runner, setting, self.plan.profile_budget, number, capacity, self._quiet)
+        return PairedTimer(
+            runner,
+            setting,
+            self.plan.profile_budget,
+            number,
+            capacity,
+            self._quiet,
+            self._lock_wait,
+        )
+
+    def _remark(self, text: str) -> None:
+        if text not in self.remarks:
+            self.remarks.append(text)
 
     def _add(self, task: _Task, workload: Workload, number: int, evaluation: Evaluation) -> None:
         known = self._known.setdefault((task.setting, task.architecture, workload), {})
@@ -216,14 +236,21 @@ class Profiling:
             )
 
 
-def profile_this_machine(plan: ProfilePlan, cache: EvaluationCache) -> Profiling:
+def profile_this_machine(
+    plan: ProfilePlan, cache: EvaluationCache, lock_wait: LockWait | None = None
+) -> Profiling:
     """Return the timing of a plan on this machine; nothing is timed before its `run`.
+
+    Args:
+        plan: What to time.
+        cache: Stores the times.
+        lock_wait: See PairedTimer.
 
     Raises:
         ValueError: This machine has fewer cores than the plan needs, or a width is not possible.
     """
     runners = {threads: make_runner("local", threads=threads) for threads in plan.threads}
-    return Profiling(plan, runners, cache, cache_bytes=largest_cache_bytes())
+    return Profiling(plan, runners, cache, cache_bytes=largest_cache_bytes(), lock_wait=lock_wait)
 
 
 def _settings(plan: ProfilePlan, cache_bytes: int) -> Iterator[Setting]:

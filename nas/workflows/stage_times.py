@@ -127,7 +127,7 @@ def _training_from_scratch(
 
     The fastest step counts: all do the same work, and other processes only slow them.
     """
-    settings = proxy_training(spec.proxy, spec.target, spec.seed)
+    settings = proxy_training(spec, spec.seed)
     training = settings.training
     # Two more steps per rung, so that enough of them end without a validation.
     steps = _PROBE_STEPS + 2 * len(training.rungs)
@@ -190,7 +190,7 @@ class _StepTimes:
             return
         self.preparation_seconds = self.preparation_seconds or now - self._start
         if self._last is None:
-            self._say("training it for a few steps")
+            self._say("training the median model for a few steps")
         else:
             times = self.steps if progress.point is None else self.with_validation
             times.append(now - self._last)

@@ -10,7 +10,7 @@ from studies.analysis import study_front, summaries
 from studies.analysis.followed_study import active_runs
 from studies.analysis.study_front import Front
 from studies.confirmation.confirmation_results import Confirmation, read_confirmation
-from studies.owner import Owner
+from studies.owner import LEASE_S, Owner
 from studies.search.events import Listener
 from studies.search.loop import run_study
 from studies.search.remeasurement import machine_is_quiet
@@ -33,6 +33,7 @@ def run_or_resume(
     trials: int | None,
     restart: bool,
     remeasure: bool = False,
+    lease_s: float = LEASE_S,
     listener: Listener,
     say: Say,
     notify: Say,
@@ -46,6 +47,8 @@ def run_or_resume(
         restart: Whether to discard the trials of a study with this name first. Cached measurements
             are kept.
         remeasure: Whether to forget the reference model's time and to measure the front again.
+        lease_s: Seconds without a sign of life of this process after which others that cannot look
+            it up take over its trial.
         listener: Receives the events of the search.
         say: Receives what is being prepared before the first event.
         notify: Receives remarks that the user should read.
@@ -80,6 +83,7 @@ def run_or_resume(
                 listener=listener,
                 trials=trials,
                 remeasure=remeasure,
+                lease_s=lease_s,
                 is_quiet=_always if RUNNERS[spec.device.runner].is_simulated else machine_is_quiet,
             )
         except KeyboardInterrupt:

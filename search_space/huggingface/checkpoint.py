@@ -21,12 +21,17 @@ from search_space.huggingface.configuration import (
 )
 from search_space.huggingface.weights import from_huggingface
 from search_space.input_errors import format_value
-from search_space.strict import parse_json, read_text
+from search_space.input_files import check_file, exists, read_text
+from search_space.strict import parse_json
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+_INDEX_SUFFIX = ".index.json"
 # File name suffixes of torch, and of trainers that build on it, for pickle files.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+# The largest model that this program can hold in memory is far smaller.
+_MOST_BYTES = 1_000_000_000_000
 
 # Some trainings save float64 only.
 _FLOATS = ("F64", "F32", "F16", "BF16")
@@ -76,8 +81,14 @@ def read_weights_file(file: Path, architecture: Architecture) -> dict[str, NDArr
 
 
 def holds_weights(folder: Path) -> bool:
-    """Return whether a folder contains weights, even in a form that `read_weights` refuses."""
-    return any(file.suffix in (".safetensors", *PICKLES) for file in folder.iterdir())
+    """Return whether a folder contains weights, even in a form that `read_weights` refuses.
+
+    An index counts, too: the files that it lists may be missing.
+    """
+    return any(
+        file.suffix in (".safetensors", *PICKLES) or file.name.endswith(_INDEX_SUFFIX)
+        for file in folder.iterdir()
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +132,7 @@ class _Index:
 def _open_folder(folder: Path) -> Iterator[_Tensors]:
     with ExitStack() as open_files:
         # Like transformers, prefer the single file: an earlier training may have left an index.
-        if (folder / INDEX_FILE).is_file() and not (folder / WEIGHTS_FILE).is_file():
+        if exists(folder / INDEX_FILE) and not exists(folder / WEIGHTS_FILE):
             file_of = _indexed(folder)
             handles = {
                 file: open_files.enter_context(_opened(folder / file))
@@ -152,18 +163,19 @@ def _indexed(folder: Path) -> dict[str, str]:
 def _only_file(folder: Path) -> Path:
     path = folder / WEIGHTS_FILE
     pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
-    if not path.is_file() and pickles:
+    if not exists(path) and pickles:
         raise ValueError(
             f"{folder}: {pickles[0]} is a pickle file, which can run arbitrary code when it is "
             "loaded; if you trust it, convert it to safetensors with AutoModelForCausalLM"
             ".from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
         )
-    if not path.is_file():
+    if not exists(path):
         raise ValueError(f"{folder}: {WEIGHTS_FILE} is missing")
     return path
 
 
 def _opened(path: Path) -> safe_open:
+    check_file(path, _MOST_BYTES)
     try:
         return safe_open(path, framework="np")
     except (SafetensorError, OSError) as error:

@@ -29,7 +29,8 @@ from search_space.huggingface.families import (
     LayerType,
 )
 from search_space.input_errors import format_value, one_of
-from search_space.strict import parse_json, parse_strict, read_text
+from search_space.input_files import is_folder, read_text
+from search_space.strict import load_table, parse_strict
 
 CONFIG_FILE = "config.json"
 CUSTOM = "hybrid_lm"
@@ -55,10 +56,11 @@ def read_config(path: Path) -> Config:
         path: The file or its folder.
 
     Raises:
-        ValueError: The file cannot be read or is not JSON.
+        ValueError: The file cannot be read or is not a JSON object.
     """
-    file = path / CONFIG_FILE if path.is_dir() else path
-    return parse_json(dict[str, object], read_text(file), str(file))
+    file = path / CONFIG_FILE if is_folder(path) else path
+    # Fields that are not read can contain anything, such as the infinity of mamba2.
+    return load_table(read_text(file), str(file))
 
 
 def read_huggingface(path: Path) -> Architecture:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import tokenizers
 from gguf import GGUFWriter, TokenType
+
+from search_space.tokenizer_file import load_tokenizer
 
 # A part of the JSON that the library `tokenizers` writes. The code below accesses only fields that
 # it always writes.
@@ -140,9 +141,9 @@ _BYTE_255 = "ÿ"
 
 def _read(path: Path) -> _Part:
     try:
-        whole: _Part = json.loads(tokenizers.Tokenizer.from_file(str(path)).to_str())
-    except Exception as error:  # the library raises no other
-        raise UnsupportedTokenizer(f"{path} is not a tokenizer file: {error}") from None
+        whole: _Part = json.loads(load_tokenizer(path).to_str())
+    except ValueError as error:
+        raise UnsupportedTokenizer(str(error)) from None
     return whole
 
 

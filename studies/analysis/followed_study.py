@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Self
 
 from studies.analysis.shapes import Shape, read_shapes
-from studies.owner import is_lost
+from studies.owner import seems_lost
 from studies.records import (
     TRANSIENT_FAILURES,
     ConfirmationRun,
@@ -131,12 +131,12 @@ def interrupted_if_lost(trial: Trial) -> Trial:
     """
     if trial.owner is None or trial.outcome is not None:
         return trial
-    return replace(trial, owner=None) if is_lost(trial.owner, trial.seen_at) else trial
+    return replace(trial, owner=None) if seems_lost(trial.owner) else trial
 
 
 def active_runs(runs: Iterable[ConfirmationRun]) -> list[ConfirmationRun]:
     """Return the confirmation runs that a living process is working on."""
-    return [run for run in runs if run.ended_at is None and not is_lost(run.owner, run.seen_at)]
+    return [run for run in runs if run.ended_at is None and not seems_lost(run.owner)]
 
 
 @contextlib.contextmanager

@@ -16,14 +16,14 @@ from evaluators.evaluator import (
     Report,
     Score,
 )
+from hardware.progress import Say, ignore_text
 from search_space.architecture import Architecture
 from studies.records import ConfirmationKey, Trial
+from studies.search.heartbeat import Heartbeat
 from studies.search.interrupts import Interrupts
 from studies.search.stages import interruptible_evaluator
 from studies.storage.store import Store
 
-# Renewing a claim costs a transaction, and other processes respect it for an hour.
-_SECONDS_BETWEEN_RENEWALS = 30.0
 # Including the first measurement of a candidate.
 _MOST_RUNS = 3
 
@@ -95,7 +95,7 @@ JobListener: TypeAlias = Callable[[JobEvent], None]
 
 
 def run_confirmation_jobs(
-    jobs: Iterable[ConfirmationJob], store: Store, listener: JobListener
+    jobs: Iterable[ConfirmationJob], store: Store, listener: JobListener, notify: Say = ignore_text
 ) -> None:
     """Run jobs in order, except those that are done or that another process is working on.
 
@@ -109,16 +109,22 @@ def run_confirmation_jobs(
         jobs: The jobs.
         store: Records which process works on which job, and the results.
         listener: Receives an event when a job starts, progresses or ends.
+        notify: Receives a sentence when the database cannot be reached, and when it can again.
     """
     interrupts = Interrupts()
-    with interrupts.deferred():
+    with (
+        interrupts.deferred(),
+        store.outages.awaited(notify, interrupts.check),
+        Heartbeat(store),
+    ):
         for job in jobs:
             if not store.claim_confirmation(job.key):
                 continue
             try:
                 _run_job(job, store, listener, interrupts)
             except BaseException:
-                store.release_confirmation(job.key)
+                with store.outages.hardly_awaited():
+                    store.release_confirmation(job.key)
                 raise
             interrupts.check()
 
@@ -129,14 +135,10 @@ def _run_job(
     assert job.trial.model is not None
     architecture = store.architecture(job.trial.model.hash)
     evaluator = interruptible_evaluator(job.evaluator, interrupts)
-    start = renewed_at = time.monotonic()
+    start = time.monotonic()
 
     def report(progress: Progress) -> None:
-        nonlocal renewed_at
         listener(JobProgress(job=job, progress=progress))
-        if time.monotonic() - renewed_at > _SECONDS_BETWEEN_RENEWALS:
-            store.renew_confirmation(job.key)
-            renewed_at = time.monotonic()
 
     listener(JobStarted(job=job))
     try:

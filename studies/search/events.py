@@ -109,7 +109,8 @@ class TrialRemeasured:
 
     Attributes:
         trial: The trial with its new scores.
-        earlier: Its scores before.
+        earlier: Its scores before. They may differ from those of earlier events about it, because
+            the reference model's time was estimated again in the meantime.
     """
 
     trial: Trial

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from evaluators.evaluator import Evaluator
 from search_space.architecture import Architecture
 from search_space.input_errors import one_of
+from studies.owner import LEASE_S
 from studies.records import END_STATES, Trial
 from studies.search.complete_trials import CompleteTrials
 from studies.search.events import (
@@ -17,7 +18,9 @@ from studies.search.events import (
     TrialStarted,
     ignore,
 )
+from studies.search.heartbeat import Heartbeat
 from studies.search.interrupts import Interrupts
+from studies.search.other_processes import await_others
 from studies.search.proposals import Proposals
 from studies.search.rejudgement import rejudge
 from studies.search.remeasurement import Remeasurements, machine_is_quiet
@@ -38,6 +41,7 @@ def run_study(
     listener: Listener = ignore,
     trials: int | None = None,
     remeasure: bool = False,
+    lease_s: float = LEASE_S,
     is_quiet: Callable[[], bool] = machine_is_quiet,
 ) -> None:
     """Start or resume a study and run it until its candidates have ended.
@@ -57,9 +61,12 @@ def run_study(
             study. Interrupted candidates and rejected draws do not count.
         remeasure: Whether to first forget the reference model's earlier timings and measure the
             times of the front again.
+        lease_s: Seconds without a sign of life of this process after which others that cannot look
+            it up take over its trial.
         is_quiet: Returns whether the machine is quiet enough to measure provisional times again.
 
     Raises:
+        DatabaseUnavailable: The database could not be reached for ten minutes.
         ValueError: The study was started with different settings, no evaluator produces one of
             its scores, or the rules of its space reject too many consecutive draws.
     """
@@ -70,26 +77,40 @@ def run_study(
     ended = len(store.numbers(spec.name, END_STATES))
     listener(StudyStarted(study=spec.name, total=total, ended=ended))
     interrupts = Interrupts()
-    with interrupts.deferred():
+
+    def notify(text: str) -> None:
+        listener(Remark(text=text))
+
+    with (
+        interrupts.deferred(),
+        store.outages.awaited(notify, interrupts.check),
+        Heartbeat(store, lease_s=lease_s) as heartbeat,
+    ):
         interruptible = [interruptible_evaluator(each, interrupts) for each in evaluators]
         complete = CompleteTrials(spec.name, store)
-        stages = Stages(spec, interruptible, store, complete, listener)
+        stages = Stages(spec, interruptible, store, complete, heartbeat, listener)
         remeasurements = Remeasurements(spec, interruptible, store, complete, listener, is_quiet)
-        proposals = Proposals(spec, store)
+        proposals = store.outages.survive(lambda: Proposals(spec, store))
         run = _Run(spec, stages, proposals, remeasurements, store, listener)
         run.judge_again()
         proposals.catch_up(apart_from=remeasurements.is_waiting)
         if remeasure:
-            run.use_new_times(remeasurements.renew())
-        while True:
+            remeasurements.forget_reference_times()
+            while measured := remeasurements.renew_front():
+                run.use_new_times(measured)
+                interrupts.check()
+        is_left = True
+        while is_left:
             for trial in _claimed(spec, total, store):
                 run.carry_out(trial)
                 interrupts.check()
                 run.use_new_times(remeasurements.between_trials())
                 interrupts.check()
-            # Candidates whose new times meet the limits are resumed.
-            if not run.use_new_times(remeasurements.before_front()):
-                break
+            # Candidates whose new times meet the limits are resumed, and so are those of processes
+            # that died meanwhile.
+            is_left = run.use_new_times(remeasurements.before_front()) or await_others(
+                spec.name, store, listener, interrupts
+            )
         # Another process may have died during this run.
         proposals.catch_up()
 
@@ -137,7 +158,7 @@ class _Run:
         except TrialTaken:
             self._listener(TrialLost(trial=trial))
         except BaseException:
-            with contextlib.suppress(TrialTaken):
+            with contextlib.suppress(TrialTaken), self._store.outages.hardly_awaited():
                 self._store.interrupt(trial)
             raise
 

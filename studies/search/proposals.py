@@ -1,11 +1,13 @@
 """Candidates from the study's sampler, the rules of the space, and the results told to Optuna."""
 
 import contextlib
+import functools
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Concatenate, ParamSpec, TypeVar
 
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
@@ -15,14 +17,22 @@ from search_space.architecture import Architecture
 from search_space.space.encoding import draw, encode
 from search_space.space.rules import RuleCheck
 from search_space.space.space_definition import check_sizes
-from studies.owner import is_lost, this_process
+from studies.damage import DamagedDatabase
+from studies.owner import this_process
 from studies.records import Trial
 from studies.search.samplers import make_sampler
 from studies.spec.limits import excesses
 from studies.spec.study_spec import StudySpec
+from studies.storage.outages import Outages, outage_reason, retried
 from studies.storage.store import Store
 
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
 _MOST_REJECTIONS = 500
+
+# What Optuna raises if its rows do not suit each other.
+_CONTRADICTIONS = (AssertionError, AttributeError, LookupError, TypeError)
 
 # From the creation of Optuna's trial to that of ours, the slowest sampler takes tens of seconds.
 _LONGEST_PROPOSAL = timedelta(minutes=10)
@@ -43,6 +53,28 @@ class Proposal:
     rejections: Mapping[str, int]
 
 
+def _with_optuna_tables(
+    method: Callable[Concatenate["Proposals", _Parameters], _Result],
+) -> Callable[Concatenate["Proposals", _Parameters], _Result]:
+    """Decorate a method so that it reports what is missing in Optuna's tables as damage."""
+
+    @functools.wraps(method)
+    def report(
+        proposals: "Proposals", /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
+    ) -> _Result:
+        try:
+            return method(proposals, *args, **kwargs)
+        except (optuna.exceptions.StorageInternalError, *_CONTRADICTIONS) as error:
+            if outage_reason(error) is not None:
+                raise
+            raise DamagedDatabase(
+                "storage: the tables of Optuna in the database contradict those of the study "
+                f"({type(error).__name__}); `nas db check` lists what is damaged"
+            ) from error
+
+    return report
+
+
 class Proposals:
     """The Optuna study that belongs to a study, with the same name and in the same database.
 
@@ -51,11 +83,16 @@ class Proposals:
     """
 
     def __init__(self, spec: StudySpec, store: Store) -> None:
-        # Optuna logs new studies to stderr, where a live view may be shown.
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # Optuna logs new studies and failed queries to stderr, where a live view may be shown.
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._spec = spec
         self._store = store
         self._storage = store.optuna_storage()
+        self._open()
+
+    @_with_optuna_tables
+    def _open(self) -> None:
+        spec = self._spec
         self._study = optuna.create_study(
             study_name=spec.name,
             storage=self._storage,
@@ -69,6 +106,13 @@ class Proposals:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study.set_metric_names([objective.name for objective in spec.objectives])
 
+    @property
+    def outages(self) -> Outages:
+        """How this process waits while the database cannot be reached."""
+        return self._store.outages
+
+    @retried
+    @_with_optuna_tables
     def propose(self) -> Proposal:
         """Draw the next candidate.
 
@@ -98,6 +142,8 @@ class Proposals:
             f"{_MOST_REJECTIONS} consecutive draws violated this rule, and none was legal"
         )
 
+    @retried
+    @_with_optuna_tables
     def tell(self, trial: Trial, architecture: Architecture) -> None:
         """Tell the sampler how a trial ended. Telling it a second time changes nothing.
 
@@ -117,6 +163,8 @@ class Proposals:
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             self._tell_candidate(trial, architecture)
 
+    @retried
+    @_with_optuna_tables
     def catch_up(self, apart_from: Callable[[Trial], bool] = lambda _: False) -> None:
         """Tell the sampler about the ended trials that it was not told about.
 
@@ -135,8 +183,13 @@ class Proposals:
             if trial is None:
                 if _is_left_over(asked):
                     self._study.tell(asked.number, state=TrialState.FAIL)
-            elif trial.outcome is not None and _owner_is_gone(trial) and not apart_from(trial):
+            elif trial.outcome is not None and self._is_left(trial) and not apart_from(trial):
                 self.tell(trial, self._architecture(trial))
+
+    def _is_left(self, trial: Trial) -> bool:
+        """Return whether no other process is about to tell the sampler of an ended trial."""
+        assert trial.owner is not None
+        return trial.owner == this_process() or self._store.judge(trial.owner) == "lost"
 
     def _check_is_ours(self) -> None:
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -267,8 +320,3 @@ def _is_left_over(asked: FrozenTrial) -> bool:
     """Return whether the process died after this draw and before it became one of our trials."""
     assert asked.datetime_start is not None
     return datetime.now(UTC) - asked.datetime_start.astimezone() > _LONGEST_PROPOSAL
-
-
-def _owner_is_gone(trial: Trial) -> bool:
-    assert trial.owner is not None
-    return trial.owner == this_process() or is_lost(trial.owner, trial.seen_at)

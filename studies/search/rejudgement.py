@@ -4,7 +4,7 @@ A limit or a score may have changed since a candidate ended. Nothing is measured
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from studies.records import Outcome, Trial
@@ -15,6 +15,7 @@ from studies.storage.store import Store
 # Earlier releases did not record which limits a candidate exceeded, only these sentences.
 _EARLIER_REASON = "is above the budget of"
 _EARLIER_PREDICTION = re.compile(r"([\w@]+): predicted at ([\d.,e+]+) to")
+_MOST_NAMED = 3  # candidates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +32,26 @@ class Rejudgement:
     refused: tuple[Trial, ...]
 
     def __str__(self) -> str:
-        """The changes as clauses, such as `3 candidates exceed the limits now`."""
+        """The changes as clauses, such as `1 candidate exceeds a limit now: trial 3 (decode: ...)`."""
         clauses = []
-        for trials, one, several in (
+        for trials, one, several, named in (
             (
                 self.reopened,
                 "that was refused meets the limits now and is resumed",
                 "that were refused meet the limits now and are resumed",
+                [trial.title for trial in self.reopened],
             ),
-            (self.refused, "exceeds the limits now", "exceed the limits now"),
+            (
+                self.refused,
+                "exceeds a limit now",
+                "exceed a limit now",
+                [_with_reason(trial) for trial in self.refused],
+            ),
         ):
-            if len(trials) == 1:
-                clauses.append(f"1 candidate {one}")
-            elif trials:
-                clauses.append(f"{len(trials)} candidates {several}")
+            if trials:
+                count = "1 candidate" if len(trials) == 1 else f"{len(trials)} candidates"
+                verb = one if len(trials) == 1 else several
+                clauses.append(f"{count} {verb}: {_listed(named)}")
         return "; ".join(clauses)
 
 
@@ -76,6 +83,17 @@ def rejudge(spec: StudySpec, store: Store) -> Rejudgement:
             case "failed":
                 pass
     return Rejudgement(reopened=tuple(reopened), refused=tuple(refused))
+
+
+def _with_reason(trial: Trial) -> str:
+    assert trial.outcome is not None
+    return f"{trial.title} ({trial.outcome.reason})"
+
+
+def _listed(named: Sequence[str]) -> str:
+    """List the first trials, and count the others."""
+    left = len(named) - _MOST_NAMED
+    return ", ".join(named[:_MOST_NAMED]) + (f" and {left} more" if left > 0 else "")
 
 
 def _meets_limits_now(spec: StudySpec, trial: Trial, outcome: Outcome) -> bool:

@@ -7,7 +7,6 @@ times are measured again as well: their scatter shows how far repeats differ on 
 import functools
 import time
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
 
 from evaluators.cache import refine_cached
 from evaluators.evaluator import (
@@ -22,7 +21,7 @@ from evaluators.scores import is_timed
 from hardware.processor_load import load_of_others
 from search_space.architecture import Architecture
 from studies.analysis.pareto_front import non_dominated
-from studies.owner import Owner, is_lost, this_process
+from studies.owner import this_process
 from studies.records import Trial
 from studies.search.complete_trials import CompleteTrials
 from studies.search.events import (
@@ -33,6 +32,7 @@ from studies.search.events import (
     StageStarted,
     TrialRemeasured,
 )
+from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec, asked_scores
 from studies.storage.store import Store
 
@@ -82,6 +82,7 @@ class Remeasurements:
         self._timed = {name for name in asked_scores(spec) if is_timed(name)}
         self._owner = this_process()
         self._failed: set[str] = set()  # hashes of architectures
+        self._renewed: set[int] = set()  # ids of trials
         # The number of runs by the id and the revision of a trial, because counting takes a query.
         self._counted: dict[tuple[int, int], int] = {}
         self._next_control = _FIRST_CONTROL
@@ -102,6 +103,11 @@ class Remeasurements:
             return []
         if not waiting:
             self._postpone_control()
+            text = (
+                f"{trial.title} has settled times and is measured again as a control: its repeats "
+                "show how far the runs of a model differ on this device"
+            )
+            self._listener(Remark(text=text))
         return self._measured(trial)
 
     def before_front(self) -> list[Trial]:
@@ -125,20 +131,37 @@ class Remeasurements:
             vain = 0 if settled else vain + 1
         return found
 
-    def renew(self) -> list[Trial]:
-        """Forget the reference model's earlier times and measure the front again.
+    def forget_reference_times(self) -> None:
+        """Forget all timings of the reference model but the latest of each workload."""
+        fingerprints = [each.fingerprint for each in self._evaluators]
+        calibrations = self._store.calibrations(fingerprints)
+        for calibration in calibrations:
+            self._store.forget_timings(calibration.key)
+        if calibrations:
+            reference = paired_reference(self._spec)
+            text = (
+                f"the time of {reference} is estimated again, from new timings only, and the front "
+                "is measured again; all times in ms follow the new estimate"
+            )
+            self._listener(Remark(text=text))
+
+    def renew_front(self) -> list[Trial]:
+        """Measure the members of the front again that this method has not measured yet.
+
+        With the new times, others may be on the front. Repeat this until nothing is measured: each
+        candidate is measured at most once.
 
         Returns:
             The trials with their new scores.
         """
-        fingerprints = [each.fingerprint for each in self._evaluators]
-        for calibration in self._store.calibrations(fingerprints):
-            self._store.forget_timings(calibration.key)
         complete = [trial for trial in self._complete.read() if trial.duplicate_of is None]
         names = [objective.name for objective in self._spec.objectives]
         points = [[trial.values[name] for name in names] for trial in complete]
         front = non_dominated(points, [bool(trial.provisional(names)) for trial in complete])
-        return [updated for index in front for updated in self._measured(complete[index])]
+        members = [complete[index] for index in front]
+        left = [trial for trial in members if trial.id not in self._renewed]
+        self._renewed.update(trial.id for trial in left)
+        return [updated for trial in left for updated in self._measured(trial)]
 
     def is_waiting(self, trial: Trial) -> bool:
         """Return whether a trial's provisional times are still to be measured again.
@@ -191,12 +214,8 @@ class Remeasurements:
 
         If every process measures its own trials first, two of them rarely measure the same one.
         """
-        seen_at: dict[Owner, datetime] = {}
-        for trial in trials:
-            if trial.owner is not None and trial.owner != self._owner:
-                latest = seen_at.get(trial.owner, trial.seen_at)
-                seen_at[trial.owner] = max(latest, trial.seen_at)
-        alive = {owner for owner, latest in seen_at.items() if not is_lost(owner, latest)}
+        owners = {trial.owner for trial in trials if trial.owner not in (None, self._owner)}
+        alive = {owner for owner in owners if owner and self._store.judge(owner) != "lost"}
         return {trial.id for trial in trials if trial.owner in alive}
 
     def _postpone_control(self) -> None:

@@ -20,6 +20,7 @@ from search_space.architecture import Architecture
 from studies.records import Outcome, StageRun, Trial, TrialKind
 from studies.search.complete_trials import CompleteTrials
 from studies.search.events import Listener, Remark, StageEnded, StageProgress, StageStarted
+from studies.search.heartbeat import Heartbeat
 from studies.search.interrupts import Interrupts
 from studies.search.predictions import PredictedOverLimit, PredictionGuided, is_predictable
 from studies.search.rungs import (
@@ -33,9 +34,6 @@ from studies.spec.limits import judge
 from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 
-# How often other processes see progress. Each stored report is a transaction.
-_REPORT_SECONDS = 2.0
-
 
 class Stages:
     """The evaluators of a study in order. Every result is stored as soon as it is known.
@@ -46,6 +44,7 @@ class Stages:
             measured (see `PredictionGuided`), and every evaluation is cached.
         store: The database.
         complete: The complete candidates of the study.
+        heartbeat: Stores the progress of the stages.
         listener: Receives the events of the stages.
     """
 
@@ -55,6 +54,7 @@ class Stages:
         evaluators: Sequence[Evaluator],
         store: Store,
         complete: CompleteTrials,
+        heartbeat: Heartbeat,
         listener: Listener,
     ) -> None:
         stages = [each.stage for each in evaluators]
@@ -72,6 +72,7 @@ class Stages:
             for kind, of_kind in by_kind.items()
         }
         self._store = store
+        self._heartbeat = heartbeat
         self._listener = listener
         self._complete = complete
 
@@ -91,7 +92,7 @@ class Stages:
         scores: dict[str, Score] = {}
         for evaluator in self._evaluators[trial.kind]:
             ladder = self._ladder(scores) if is_candidate else None
-            report = _StageReport(self._store, self._listener, trial, evaluator.stage, ladder)
+            report = _StageReport(self._heartbeat, self._listener, trial, evaluator.stage, ladder)
             try:
                 evaluation = self._evaluate(evaluator, trial, architecture, report)
             except EvaluationFailed as failure:
@@ -294,21 +295,23 @@ class _StageReport:
     """The Report of one stage: it passes progress on, keeps the curve and checks the rungs."""
 
     def __init__(
-        self, store: Store, listener: Listener, trial: Trial, stage: str, ladder: _Ladder | None
+        self,
+        heartbeat: Heartbeat,
+        listener: Listener,
+        trial: Trial,
+        stage: str,
+        ladder: _Ladder | None,
     ) -> None:
-        self._store = store
+        self._heartbeat = heartbeat
         self._listener = listener
         self._trial = trial
         self._stage = stage
         self._ladder = ladder
-        self._stored_at = time.monotonic()
         self.curve: list[CurvePoint] = []
 
     def __call__(self, progress: Progress) -> None:
         self._listener(StageProgress(trial=self._trial, stage=self._stage, progress=progress))
-        if time.monotonic() - self._stored_at > _REPORT_SECONDS:
-            self._store.report(self._trial, progress)
-            self._stored_at = time.monotonic()
+        self._heartbeat.report(self._trial, progress)
         if progress.point is not None:
             self.curve.append(progress.point)
             if self._ladder is not None:

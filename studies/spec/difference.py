@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from search_space.architecture import architecture_hash
 from studies.spec.study_spec import StudySpec
 
+# No score depends on these.
+_CHANGEABLE = ("trials", "storage", "device.longest_wait", "device.if_occupied")
 _LIMIT = re.compile(r"(objectives|constraints)\[\d+\]\.max")
 
 
 def difference(old: StudySpec, new: StudySpec) -> tuple[str, ...]:
     """Return one clause for each setting that differs between a stored study and its file.
 
-    The number of trials, the database and the limits of scores may change without making it a
-    different study: ended candidates are judged again.
+    The number of trials, the database, the waiting for a busy machine and the limits of scores may
+    change without making it a different study: ended candidates are judged again.
 
     Args:
         old: The specification in the database.
@@ -29,7 +31,7 @@ def difference(old: StudySpec, new: StudySpec) -> tuple[str, ...]:
         f"{path}: {old_value} in the study, {new_value} in the file"
         for path in paths
         if (old_value := before.get(path, "nothing")) != (new_value := after.get(path, "nothing"))
-        and path not in ("trials", "storage")
+        and path not in _CHANGEABLE
         and not _LIMIT.fullmatch(path)
     )
 

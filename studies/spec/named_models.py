@@ -6,6 +6,7 @@ from pathlib import Path
 
 from search_space.architecture import to_json
 from search_space.architecture_file import model_name, read_model
+from search_space.input_files import exists
 from search_space.preset_models import PRESETS
 
 
@@ -73,7 +74,7 @@ class _Models:
             owner = "a preset" if name in PRESETS else f"'{other}'"
             raise ValueError(f"{self._source}: {field}: '{text}' has the same name as {owner}")
         self.found[name] = str(path)
-        if path.exists():
+        if exists(path):
             try:
                 self.found[name] = json.loads(to_json(read_model(path)))
             except ValueError as error:
@@ -81,7 +82,4 @@ class _Models:
         return name
 
     def _is_path(self, text: str) -> bool:
-        try:
-            return "/" in text or text.endswith(".json") or (self._folder / text).exists()
-        except (OSError, ValueError):  # not a valid file name on any system
-            return False
+        return "/" in text or text.endswith(".json") or exists(self._folder / text)

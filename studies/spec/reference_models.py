@@ -20,7 +20,8 @@ def model_of(spec: StudySpec, name: str) -> Architecture:
     assert model is not None
     if isinstance(model, str):
         raise ValueError(
-            f"references: '{model}' does not exist, and no copy of it is stored with the study"
+            f"{_field_of(spec, name)}: '{model}' does not exist, and no copy of it is stored with "
+            "the study"
         )
     return model
 
@@ -96,6 +97,13 @@ def with_stored_reference(spec: StudySpec, stored: StudySpec) -> StudySpec:
     """
     known = stored.device.reference
     return spec if spec.device.reference is not None or known is None else _named(spec, known)
+
+
+def _field_of(spec: StudySpec, name: str) -> str:
+    """Return the field of the study file that names a model."""
+    if name in spec.references:
+        return f"references[{spec.references.index(name)}]"
+    return "device.reference"
 
 
 def _named(spec: StudySpec, reference: str) -> StudySpec:

@@ -7,7 +7,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from search_space.input_errors import suggest_name
-from search_space.strict import parse_strict, read_text
+from search_space.input_files import is_file, read_text
+from search_space.strict import parse_strict
 from studies.spec.named_models import with_models
 from studies.spec.study_spec import StudySpec
 
@@ -35,7 +36,7 @@ def spec_text(source: str | Path) -> str:
         ValueError: There is no such study, or the file cannot be read.
     """
     path, shipped = Path(source), _shipped()
-    if path.is_file() or path.suffix == ".toml":
+    if is_file(path) or path.suffix == ".toml":
         return read_text(path)
     if str(source) in shipped:
         return shipped[str(source)].read_text(encoding="utf-8")

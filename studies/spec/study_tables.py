@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from evaluators.speed.runners import RUNNERS, RunnerKind
 from evaluators.text.corpus import CorpusName
+from hardware.machine_lock import IfOccupied, LockWait, make_lock_wait
 from hardware.runner import ModelFormat
 from search_space.input_errors import format_value
 from search_space.quantization import Quantization
@@ -174,6 +175,11 @@ class DeviceSettings(StrictModel):
             than this fraction of it, the time is provisional: it decides nothing and is measured
             again.
         seconds: Time limit per candidate, in seconds, above 0 and at most 3,600.
+        longest_wait: Seconds, 0 to 86,400, that a measurement and the training wait for another
+            process that measures on this machine. None is ten minutes more than twice `seconds`.
+            It may be changed later, as may `if_occupied`.
+        if_occupied: What a measurement does if that process has not ended by then: `measure`
+            regardless, with provisional times, or `stop` the run. Training continues.
     """
 
     runner: RunnerKind = "local"
@@ -182,6 +188,13 @@ class DeviceSettings(StrictModel):
     reference: str | None = None
     precision: float = Field(default=0.05, gt=0, lt=1)
     seconds: float = Field(default=20.0, gt=0, le=3_600)
+    longest_wait: float | None = Field(default=None, ge=0, le=86_400)
+    if_occupied: IfOccupied = "measure"
+
+    @property
+    def lock_wait(self) -> LockWait:
+        """How long to wait for another process that measures, and what follows."""
+        return make_lock_wait(self.seconds, self.longest_wait, self.if_occupied)
 
     @property
     def model_format(self) -> ModelFormat:

@@ -14,29 +14,42 @@ import sqlalchemy as sa
 from evaluators.calibration import Calibration, CalibrationKey, ReferenceTiming, calibrate
 from hardware.measurement import Interval
 from studies.storage import changes
-from studies.storage.database import StorePart
+from studies.storage.database import Database, StorePart
+from studies.storage.decoding import TIMINGS, fetch
+from studies.storage.outages import retried
 from studies.storage.schema import CALIBRATIONS, SCORES
 
-# A smaller change of the reference model's time, as a fraction, is stored but not reported.
+# A smaller change of the reference model's time, as a fraction, is stored but not reported. It
+# counts from the time that was reported last, so that small changes add up.
 _WORTH_REPORTING = 0.03
 
 
 class DatabaseCalibrations(StorePart):
     """A `CalibrationStore` in the database."""
 
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        # What the users of this process know: the estimate before its first timing, or the one that
+        # was reported last.
+        self._known: dict[CalibrationKey, Calibration] = {}
+
+    @retried
     def calibration(self, key: CalibrationKey) -> Calibration | None:
         """Return a calibration; see `CalibrationStore.calibration`."""
         with self._database.read() as connection:
             return read_calibration(connection, key)
 
+    @retried
     def calibrations(self, fingerprints: Collection[str]) -> tuple[Calibration, ...]:
         """Return the calibrations that evaluations under these fingerprints depend on."""
         with self._database.read() as connection:
             return read_calibrations(connection, fingerprints)
 
+    @retried
     def add_timings(self, timings: Mapping[CalibrationKey, ReferenceTiming]) -> tuple[str, ...]:
         """Add timings of a reference model; see `CalibrationStore.add_timings`."""
         sentences = []
+        newly_known: dict[CalibrationKey, Calibration] = {}
         with self._database.write() as connection:
             changes.lock_evaluations(connection)
             for key, timing in timings.items():
@@ -45,11 +58,18 @@ class DatabaseCalibrations(StorePart):
                     _insert(connection, calibrate(key, [timing]))
                     continue
                 now = calibrate(key, (*earlier.timings, timing))
-                count = _update(connection, now, recompute=now.differs_noticeably(earlier))
-                if count and _is_worth_reporting(earlier, now):
-                    sentences.append(_sentence(earlier, now, count))
+                is_new = now.differs_noticeably(earlier)
+                count = _update(connection, now, recompute=is_new)
+                known = self._known.setdefault(key, earlier)
+                if count and _is_worth_reporting(known, now):
+                    sentences.append(_sentence(known, now, count))
+                    newly_known[key] = now
+                elif is_new and not count:  # nobody has seen a time that depends on it
+                    newly_known[key] = now
+        self._known |= newly_known
         return tuple(sentences)
 
+    @retried
     def add_repeat(self, key: CalibrationKey, variance: float) -> None:
         """Learn from a repeat; see `CalibrationStore.add_repeat`."""
         with self._database.write() as connection:
@@ -62,13 +82,18 @@ class DatabaseCalibrations(StorePart):
                 )
             )
 
+    @retried
     def forget_timings(self, key: CalibrationKey) -> None:
-        """Forget all timings of a calibration but the latest, so that the next ones decide."""
+        """Forget all timings of a calibration but the latest, so that the next ones decide.
+
+        This may change stored times considerably, which `add_timings` reports after the next timing.
+        """
         with self._database.write() as connection:
             changes.lock_evaluations(connection)
-            known = read_calibration(connection, key)
-            if known is not None:
-                _update(connection, calibrate(key, known.timings[-1:]), recompute=True)
+            earlier = read_calibration(connection, key)
+            if earlier is not None:
+                self._known.setdefault(key, earlier)
+                _update(connection, calibrate(key, earlier.timings[-1:]), recompute=True)
 
 
 def read_calibration_keys(connection: sa.Connection) -> dict[int, CalibrationKey]:
@@ -81,7 +106,7 @@ def read_calibration_keys(connection: sa.Connection) -> dict[int, CalibrationKey
     )
     return {
         number: CalibrationKey(device=device, reference=reference, workload=workload)
-        for number, device, reference, workload in connection.execute(sa.select(*columns))
+        for number, device, reference, workload in fetch(connection, sa.select(*columns))
     }
 
 
@@ -93,8 +118,8 @@ def calibration_id(connection: sa.Connection, key: CalibrationKey) -> int:
 
 def read_calibration(connection: sa.Connection, key: CalibrationKey) -> Calibration | None:
     """Return a calibration, or None if the reference model was never timed."""
-    row = connection.execute(sa.select(CALIBRATIONS).where(_is(key))).one_or_none()
-    return None if row is None else _calibration(row)
+    rows = fetch(connection, sa.select(CALIBRATIONS).where(_is(key)))
+    return _calibration(rows[0]) if rows else None
 
 
 def read_calibrations(
@@ -102,8 +127,9 @@ def read_calibrations(
 ) -> tuple[Calibration, ...]:
     """Return the calibrations that evaluations under these fingerprints depend on."""
     used = sa.select(SCORES.c.calibration).where(SCORES.c.fingerprint.in_(fingerprints))
-    rows = connection.execute(
-        sa.select(CALIBRATIONS).where(CALIBRATIONS.c.id.in_(used)).order_by(CALIBRATIONS.c.id)
+    rows = fetch(
+        connection,
+        sa.select(CALIBRATIONS).where(CALIBRATIONS.c.id.in_(used)).order_by(CALIBRATIONS.c.id),
     )
     return tuple(_calibration(row) for row in rows)
 
@@ -127,7 +153,8 @@ def _update(connection: sa.Connection, calibration: Calibration, *, recompute: b
 
 def _recompute(connection: sa.Connection, calibration: Calibration) -> int:
     number = calibration_id(connection, calibration.key)
-    rows = connection.execute(
+    rows = fetch(
+        connection,
         sa.select(
             SCORES.c.fingerprint,
             SCORES.c.architecture,
@@ -135,8 +162,8 @@ def _recompute(connection: sa.Connection, calibration: Calibration) -> int:
             SCORES.c.ratio,
             SCORES.c.ratio_low,
             SCORES.c.ratio_high,
-        ).where(SCORES.c.calibration == number)
-    ).all()
+        ).where(SCORES.c.calibration == number, SCORES.c.ratio.is_not(None)),
+    )
     if not rows:
         return 0
     parameters: list[dict[str, Any]] = []
@@ -197,7 +224,7 @@ def _calibration(row: sa.Row[Any]) -> Calibration:
         key=CalibrationKey(device=row.device, reference=row.reference, workload=row.workload),
         milliseconds=row.milliseconds,
         interval=Interval(low=row.low, high=row.high),
-        timings=tuple(ReferenceTiming(**each) for each in json.loads(row.timings)),
+        timings=TIMINGS.read(row.timings, id=row.id),
         repeats=row.repeats,
         variance=row.variance,
     )

@@ -69,9 +69,7 @@ def reopen(connection: sa.Connection, trial: Trial) -> bool:
         exceeded=None,
         ended_at=None,
         duplicate_of=None,
-        host=None,
-        pid=None,
-        process_started=None,
+        process=None,
     )
 
 

@@ -10,48 +10,77 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from studies.owner import Owner, is_lost, this_process
+from studies.owner import LifeSigns, Owner
 from studies.records import TRANSIENT_FAILURES, Trial, TrialKind
 from studies.storage.changes import lock_evaluations
+from studies.storage.processes import has_run_out_of_memory, own_token
 from studies.storage.schema import TRIALS
 from studies.storage.trials import read_trial, read_trials
 
-# If the process dies this many times in one stage of a trial, the trial is considered the cause.
+# A trial is considered the cause if so many processes died in one of its stages. If the kernel
+# killed for lack of memory meanwhile, it probably is. Otherwise it probably is not: users, batch
+# systems and reboots end processes as well, whatever these work on.
 _MOST_DEATHS = 3
+_MOST_KILLS = 8
 
 
 class TrialTaken(Exception):
     """Another process has taken over this trial; finished evaluations stay in the cache."""
 
 
-def claim_candidate(connection: sa.Connection, study: int, total: int) -> Trial | None:
+def claim_candidate(
+    connection: sa.Connection, study: int, total: int, signs: LifeSigns
+) -> Trial | None:
     """Claim the candidate that this process works on next.
 
-    Interrupted candidates, whose architecture has already been drawn, come before new ones. A trial
-    whose process died counts as interrupted, and as failed after three deaths in one stage.
+    Candidates that were interrupted in an orderly way come first, since their architectures have
+    already been drawn; those whose process was killed come last, so that one which may be the cause
+    delays no other.
 
     Args:
         connection: An open transaction.
         study: The id of the study.
         total: The total number of candidates, including finished ones.
+        signs: The signs of life of other processes.
 
     Returns:
         The candidate, or None if `total` candidates have ended or are running.
     """
-    _release_dead(connection, study)
+    _release_dead(connection, study, signs)
     candidates = (TRIALS.c.study == study) & (TRIALS.c.kind == "candidate")
+    killed = TRIALS.c.deaths + TRIALS.c.kills
     states = connection.execute(
-        sa.select(TRIALS.c.id, TRIALS.c.state).where(candidates).order_by(TRIALS.c.number)
+        sa.select(TRIALS.c.id, TRIALS.c.state, killed.label("killed"))
+        .where(candidates)
+        .order_by(killed, TRIALS.c.number)
     ).all()
-    interrupted = [row.id for row in states if row.state == "interrupted"]
+    interrupted = [row for row in states if row.state == "interrupted"]
     if len(states) - len(interrupted) >= total:
         return None
-    if interrupted:
-        return _resume(connection, interrupted[0])
+    if interrupted and (not interrupted[0].killed or len(states) >= total):
+        return _resume(connection, interrupted[0].id)
     return _reserve(connection, study, "candidate")
 
 
-def claim_reference(connection: sa.Connection, study: int, name: str) -> Trial | None:
+def claimed_before(connection: sa.Connection, study: int, kind: TrialKind) -> Trial | None:
+    """Return the trial of this kind that this process works on, if there is one.
+
+    A claim is repeated if the connection failed; the first attempt may have taken effect.
+    """
+    own = connection.scalar(
+        sa.select(TRIALS.c.id).where(
+            TRIALS.c.study == study,
+            TRIALS.c.kind == kind,
+            TRIALS.c.state == "running",
+            TRIALS.c.process == own_token(connection),
+        )
+    )
+    return None if own is None else read_trial(connection, own)
+
+
+def claim_reference(
+    connection: sa.Connection, study: int, name: str, signs: LifeSigns
+) -> Trial | None:
     """Claim the trial of a reference model.
 
     A trial that failed for a reason that the device may have caused is retried.
@@ -60,11 +89,12 @@ def claim_reference(connection: sa.Connection, study: int, name: str) -> Trial |
         connection: An open transaction.
         study: The id of the study.
         name: The name of the reference model.
+        signs: The signs of life of other processes.
 
     Returns:
         The trial, or None if it has ended or another process is working on it.
     """
-    _release_dead(connection, study)
+    _release_dead(connection, study, signs)
     row = connection.execute(
         sa.select(TRIALS.c.id, TRIALS.c.state, TRIALS.c.failure).where(
             TRIALS.c.study == study, TRIALS.c.reference == name
@@ -78,7 +108,7 @@ def claim_reference(connection: sa.Connection, study: int, name: str) -> Trial |
 
 
 def update_trial(connection: sa.Connection, trial: Trial, **columns: Any) -> None:
-    """Update a running trial of this process, and record that the process is alive.
+    """Update a running trial of this process.
 
     Args:
         connection: An open transaction.
@@ -88,14 +118,19 @@ def update_trial(connection: sa.Connection, trial: Trial, **columns: Any) -> Non
     Raises:
         TrialTaken: This process does not own the trial any more.
     """
-    own = (TRIALS.c[name] == value for name, value in _columns(this_process()).items())
-    changed = connection.execute(
-        TRIALS.update()
-        .where(TRIALS.c.id == trial.id, TRIALS.c.state == "running", *own)
-        .values(seen_at=datetime.now(UTC), **columns)
-    )
+    own = (TRIALS.c.state == "running") & (TRIALS.c.process == own_token(connection))
+    update = TRIALS.update().where(TRIALS.c.id == trial.id, own)
+    changed = connection.execute(update.values(id=trial.id, **columns))
     if changed.rowcount != 1:
         raise TrialTaken(f"trial {trial.number} of {trial.study} now belongs to another process")
+
+
+def is_ended_here(connection: sa.Connection, trial: Trial) -> bool:
+    """Return whether this process has ended a trial since it claimed it."""
+    ended = (TRIALS.c.process == own_token(connection)) & TRIALS.c.ended_at.is_not(None)
+    return (
+        connection.scalar(sa.select(TRIALS.c.id).where(TRIALS.c.id == trial.id, ended)) is not None
+    )
 
 
 def interrupt(connection: sa.Connection, trial: Trial) -> None:
@@ -114,7 +149,6 @@ def _reserve(
     """Insert a new trial of this process, with the lowest free number."""
     siblings = (TRIALS.c.study == study) & (TRIALS.c.kind == kind)
     taken = set(connection.scalars(sa.select(TRIALS.c.number).where(siblings)))
-    now = datetime.now(UTC)
     row = connection.execute(
         TRIALS.insert()
         .values(
@@ -125,9 +159,9 @@ def _reserve(
             state="running",
             curve="[]",
             deaths=0,
-            started_at=now,
-            seen_at=now,
-            **_columns(this_process()),
+            kills=0,
+            started_at=datetime.now(UTC),
+            process=own_token(connection),
         )
         .returning(TRIALS.c.id)
     ).one()
@@ -145,8 +179,7 @@ def _resume(connection: sa.Connection, trial_id: int) -> Trial:
             failure=None,
             reason=None,
             ended_at=None,
-            seen_at=datetime.now(UTC),
-            **_columns(this_process()),
+            process=own_token(connection),
         )
     )
     return read_trial(connection, trial_id)
@@ -160,22 +193,22 @@ def _release(connection: sa.Connection, trial: Trial) -> None:
     connection.execute(
         TRIALS.update()
         .where(row)
-        .values(state="interrupted", progress=None, progress_text=None, **_columns(None))
+        .values(state="interrupted", progress=None, progress_text=None, process=None)
     )
 
 
-def _release_dead(connection: sa.Connection, study: int) -> None:
+def _release_dead(connection: sa.Connection, study: int, signs: LifeSigns) -> None:
     """Interrupt the trials whose process died; fail those whose process died repeatedly."""
     running = (TRIALS.c.study == study) & (TRIALS.c.state == "running")
-    dead = [trial for trial in read_trials(connection, running) if _is_dead(trial)]
+    found = read_trials(connection, running)
+    dead = [trial for trial in found if trial.owner is not None and signs.is_lost(trial.owner)]
     if dead:
         lock_evaluations(connection)
     for trial in dead:
+        assert trial.owner is not None
         row = TRIALS.c.id == trial.id
-        died = TRIALS.update().where(row).values(deaths=TRIALS.c.deaths + 1)
-        deaths = connection.scalar(died.returning(TRIALS.c.deaths))
-        assert deaths is not None
-        if trial.model is None or deaths < _MOST_DEATHS:
+        reason = _verdict(connection, trial, trial.owner)
+        if trial.model is None or reason is None:
             _release(connection, trial)
             continue
         where = f"in its {trial.stage} stage" if trial.stage else "before its first stage"
@@ -185,18 +218,20 @@ def _release_dead(connection: sa.Connection, study: int) -> None:
             .values(
                 state="failed",
                 failure="process died",
-                reason=f"the process died {deaths} times {where}",
+                reason=f"{reason} {where}",
                 ended_at=datetime.now(UTC),
             )
         )
 
 
-def _is_dead(trial: Trial) -> bool:
-    assert trial.owner is not None
-    return is_lost(trial.owner, trial.seen_at)
-
-
-def _columns(owner: Owner | None) -> dict[str, Any]:
-    if owner is None:
-        return {"host": None, "pid": None, "process_started": None}
-    return {"host": owner.host, "pid": owner.pid, "process_started": owner.started}
+def _verdict(connection: sa.Connection, trial: Trial, owner: Owner) -> str | None:
+    """Count the death of a trial's process; return why the trial has failed, if it has."""
+    is_from_memory = has_run_out_of_memory(connection, owner)
+    count = TRIALS.c.deaths if is_from_memory else TRIALS.c.kills
+    update = TRIALS.update().where(TRIALS.c.id == trial.id).values({count.name: count + 1})
+    deaths, kills = connection.execute(update.returning(TRIALS.c.deaths, TRIALS.c.kills)).one()
+    if deaths >= _MOST_DEATHS:
+        return f"the process died {deaths} times while the kernel ran out of memory,"
+    if kills >= _MOST_KILLS:
+        return f"the process died {kills} times"
+    return None

@@ -6,18 +6,22 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from evaluators.evaluator import CurvePoint, FailureKind, Score
-from studies.owner import Owner, is_lost, this_process
+from studies.owner import Owner, this_process
 from studies.records import TRANSIENT_FAILURES, ConfirmationKey, ConfirmationRun
 from studies.storage.calibrations import read_calibration_keys
 from studies.storage.database import Database, StorePart
+from studies.storage.decoding import fetch
 from studies.storage.evaluation_rows import SCORE_COLUMNS, read_curve, read_score
-from studies.storage.schema import EVALUATIONS, REPEATS, SCORES, TRIALS
+from studies.storage.outages import retried
+from studies.storage.processes import PROCESS_COLUMNS, own_token, read_owner
+from studies.storage.schema import EVALUATIONS, PROCESSES, REPEATS, SCORES, TRIALS
 from studies.storage.studies import study_id
 
 
 class DatabaseConfirmations(StorePart):
     """The confirmation jobs of all studies in the database."""
 
+    @retried
     def confirmation_runs(self, study: str) -> tuple[ConfirmationRun, ...]:
         """Return the confirmation runs of a study.
 
@@ -27,6 +31,7 @@ class DatabaseConfirmations(StorePart):
         with self._database.read() as connection:
             return _read_runs(connection, study_id(connection, study))
 
+    @retried
     def claim_confirmation(self, key: ConfirmationKey) -> bool:
         """Claim a confirmation job for this process.
 
@@ -39,12 +44,7 @@ class DatabaseConfirmations(StorePart):
         with self._database.write() as connection:
             return _claim(self._database, connection, key)
 
-    def renew_confirmation(self, key: ConfirmationKey) -> None:
-        """Record that this process is alive and still works on the job."""
-        with self._database.write() as connection:
-            now = datetime.now(UTC)
-            connection.execute(REPEATS.update().where(_own(key)).values(seen_at=now))
-
+    @retried
     def end_confirmation(
         self,
         key: ConfirmationKey,
@@ -64,16 +64,18 @@ class DatabaseConfirmations(StorePart):
             reason: The reason for the failure, as a sentence.
         """
         with self._database.write() as connection:
-            now = datetime.now(UTC)
             ended = {"seconds": seconds, "failure": failure, "reason": reason}
             connection.execute(
-                REPEATS.update().where(_own(key)).values(seen_at=now, ended_at=now, **ended)
+                REPEATS.update()
+                .where(_own(connection, key))
+                .values(ended_at=datetime.now(UTC), **ended)
             )
 
+    @retried
     def release_confirmation(self, key: ConfirmationKey) -> None:
         """Delete an unfinished job of this process, so that it can be claimed again."""
         with self._database.write() as connection:
-            connection.execute(REPEATS.delete().where(_own(key)))
+            connection.execute(REPEATS.delete().where(_own(connection, key)))
 
 
 def _claim(database: Database, connection: sa.Connection, key: ConfirmationKey) -> bool:
@@ -85,33 +87,35 @@ def _claim(database: Database, connection: sa.Connection, key: ConfirmationKey) 
         stage=key.stage,
         seed=key.seed,
         token_budget=key.token_budget,
-        seen_at=datetime.now(UTC),
-        **_columns(this_process()),
+        process=own_token(connection),
     ):
         return True
-    row = connection.execute(sa.select(REPEATS).where(_is_job(key)).with_for_update()).one_or_none()
+    select = sa.select(REPEATS, *PROCESS_COLUMNS).join(PROCESSES).where(_is_job(key))
+    row = connection.execute(select.with_for_update(of=REPEATS)).one_or_none()
     if row is None:  # its owner released it at this moment
         return _claim(database, connection, key)
+    owner = _owner(row)
     if row.ended_at is None:
-        free = is_lost(_owner(row), row.seen_at)
+        free = owner == this_process() or database.life_signs.is_lost(owner)
     else:
         free = row.failure in TRANSIENT_FAILURES
     if free:
         update = REPEATS.update().where(_is_job(key))
         update = update.values(seconds=None, failure=None, reason=None, ended_at=None)
-        update = update.values(seen_at=datetime.now(UTC), **_columns(this_process()))
-        connection.execute(update)
+        connection.execute(update.values(process=own_token(connection)))
     return free
 
 
 def _read_runs(connection: sa.Connection, study: int) -> tuple[ConfirmationRun, ...]:
     of_study = sa.select(TRIALS.c.id).where(TRIALS.c.study == study)
-    rows = connection.execute(
-        sa.select(REPEATS, TRIALS.c.number, TRIALS.c.architecture)
-        .join(TRIALS)
+    rows = fetch(
+        connection,
+        sa.select(REPEATS, TRIALS.c.number, TRIALS.c.architecture, *PROCESS_COLUMNS)
+        .join(TRIALS, REPEATS.c.trial == TRIALS.c.id)
+        .join(PROCESSES, REPEATS.c.process == PROCESSES.c.token)
         .where(REPEATS.c.trial.in_(of_study))
-        .order_by(REPEATS.c.ended_at, REPEATS.c.trial)
-    ).all()
+        .order_by(REPEATS.c.ended_at, REPEATS.c.trial),
+    )
     # Most studies have none.
     if not rows:
         return ()
@@ -123,12 +127,12 @@ def _read_runs(connection: sa.Connection, study: int) -> tuple[ConfirmationRun, 
         .where(SCORES.c.fingerprint.in_(prints))
         .order_by(SCORES.c.position)
     )
-    for fingerprint, architecture, *score in connection.execute(found):
+    for fingerprint, architecture, *score in fetch(connection, found):
         scores[fingerprint, architecture].append(read_score(score, keys))
     curves: dict[tuple[str, str], tuple[CurvePoint, ...]] = {
-        (row.fingerprint, row.architecture): read_curve(row.curve)
-        for row in connection.execute(
-            sa.select(EVALUATIONS).where(EVALUATIONS.c.fingerprint.in_(prints))
+        (row.fingerprint, row.architecture): read_curve(row.curve, row.fingerprint)
+        for row in fetch(
+            connection, sa.select(EVALUATIONS).where(EVALUATIONS.c.fingerprint.in_(prints))
         )
     }
     return tuple(
@@ -142,7 +146,6 @@ def _read_runs(connection: sa.Connection, study: int) -> tuple[ConfirmationRun, 
             ),
             number=row.number,
             owner=_owner(row),
-            seen_at=row.seen_at,
             ended_at=row.ended_at,
             seconds=row.seconds,
             failure=row.failure,
@@ -158,15 +161,13 @@ def _is_job(key: ConfirmationKey) -> sa.ColumnElement[bool]:
     return (REPEATS.c.trial == key.trial) & (REPEATS.c.fingerprint == key.fingerprint)
 
 
-def _own(key: ConfirmationKey) -> sa.ColumnElement[bool]:
+def _own(connection: sa.Connection, key: ConfirmationKey) -> sa.ColumnElement[bool]:
     """Select the job if it is unfinished and belongs to this process."""
-    own = (REPEATS.c[name] == value for name, value in _columns(this_process()).items())
-    return sa.and_(_is_job(key), REPEATS.c.ended_at.is_(None), *own)
-
-
-def _columns(owner: Owner) -> dict[str, str | int]:
-    return {"host": owner.host, "pid": owner.pid, "process_started": owner.started}
+    own = REPEATS.c.process == own_token(connection)
+    return sa.and_(_is_job(key), REPEATS.c.ended_at.is_(None), own)
 
 
 def _owner(row: sa.Row[tuple[object, ...]]) -> Owner:
-    return Owner(host=row.host, pid=row.pid, started=row.process_started)
+    owner = read_owner(row)
+    assert owner is not None, "jobs are never without a process"
+    return owner

@@ -1,40 +1,40 @@
 """Opens the SQLite or PostgreSQL database at a URL; errors are reported as one sentence."""
 
 import contextlib
-import importlib
 import random
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from studies.owner import LifeSigns
 from studies.storage import migrations
+from studies.storage.database_url import check_file, file_of, is_sqlite, parse_url
+from studies.storage.outages import Outages
+from studies.storage.read_only import (
+    connect_to_read,
+    is_writable_folder,
+    needs_copy,
+    temporary_copy,
+)
+from studies.storage.refusals import completed, reason, refusal, shown, translated
+from studies.storage.watched_file import WatchedFile
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy.dialects import postgresql
 
-_BUSY_SECONDS = 30.0
-_EXAMPLES = "such as sqlite:///study.db or postgresql://user@host/name"
+# How long SQLite itself waits for a lock. It does not notice Ctrl-C meanwhile, so that the rest of
+# the patience is that of `Outages`. Optuna has no such patience.
+_BUSY_SECONDS = 1.0
+_OPTUNA_BUSY_SECONDS = 30.0
 _ATTEMPTS = 5
 _OPENING = 7_305_801  # the key of the lock on creating tables: any number that nothing else locks
-
-# By the prefix of SQLite's error name; extended error names start with the name of their kind.
-_SQLITE_REFUSALS = {
-    "SQLITE_NOTADB": "is not a SQLite database",
-    "SQLITE_CORRUPT": "is a damaged SQLite database",
-    "SQLITE_CANTOPEN": "cannot be opened or created by this user",
-    "SQLITE_PERM": "cannot be opened or created by this user",
-    "SQLITE_READONLY": "cannot be written by this user",
-    "SQLITE_BUSY": "is locked by another program",
-    "SQLITE_FULL": "is on a disk that is full",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,25 +44,50 @@ class Database:
     Attributes:
         url: The URL of the database.
         engine: The connections to it.
+        life_signs: The signs of life of other processes that work on it.
+        outages: How this process waits while it cannot be reached.
+        watched: The file of a SQLite database that is open for writing.
+        resources: What is closed with the database.
     """
 
     url: sa.URL
     engine: sa.Engine
+    watched: WatchedFile | None = None
+    resources: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    life_signs: LifeSigns = field(default_factory=LifeSigns)
+    outages: Outages = field(init=False)
+
+    def __post_init__(self) -> None:
+        # While nobody reaches the database, nobody can give a sign of life.
+        outages = Outages(shown(self.url), on_outage=self.life_signs.forget)
+        object.__setattr__(self, "outages", outages)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """Open a transaction that may write; with SQLite, no other process writes meanwhile."""
-        with self.engine.begin() as connection:
-            yield connection
+        with translated(self.url):
+            if self.watched is not None and self.watched.is_gone():
+                with self.watched.transaction() as connection:
+                    yield connection
+            else:
+                with self.engine.begin() as connection:
+                    yield connection
+            if self.watched is not None and self.watched.is_gone():
+                raise self.watched.gone()
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a transaction that reads a consistent snapshot and blocks no other process."""
         options: dict[str, Any] = {"reading": True}
-        if not _is_sqlite(self.url):
+        if not is_sqlite(self.url):
             options["isolation_level"] = "REPEATABLE READ"
-        with self.engine.connect().execution_options(**options) as connection:
-            yield connection
+        with translated(self.url):
+            if self.watched is not None and self.watched.is_gone():
+                with self.watched.transaction() as connection:
+                    yield connection
+            else:
+                with self.engine.connect().execution_options(**options) as connection:
+                    yield connection
 
     def insert_new(self, connection: sa.Connection, table: sa.Table, **row: Any) -> bool:
         """Insert a row unless a row with this key exists.
@@ -80,7 +105,7 @@ class Database:
         return inserted.first() is not None
 
     def _insert(self, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
-        if _is_sqlite(self.url):
+        if is_sqlite(self.url):
             return sqlite.insert(table)
         # This is slow to import, and SQLite does not need it.
         from sqlalchemy.dialects import postgresql
@@ -90,21 +115,29 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        self.resources.close()
 
     def optuna_storage(self) -> "RDBStorage":
         """Return Optuna's storage in this database; missing tables are created."""
-        if not _is_sqlite(self.url):
+        if not is_sqlite(self.url):
             with self.write() as connection:
                 _lock_creation(connection)
                 return self._open_optuna({"pool_pre_ping": True})
         # SQLite cannot be locked here, since Optuna itself has to write. If two processes create
         # the tables at the same time, one of them fails and retries.
-        options = {"creator": lambda: _connect_sqlite(self.url, isolation_level="DEFERRED")}
+        options = {"creator": self._connect_for_optuna}
         for pause in _pauses():
             with contextlib.suppress(sa.exc.DBAPIError):
                 return self._open_optuna(options)
             time.sleep(pause)
         return self._open_optuna(options)
+
+    def _connect_for_optuna(self) -> sqlite3.Connection:
+        if self.watched is not None and self.watched.is_gone():
+            raise self.watched.gone()
+        connection = _connect_sqlite(self.url, isolation_level="DEFERRED")
+        connection.execute(f"PRAGMA busy_timeout = {_OPTUNA_BUSY_SECONDS * 1000:.0f}")
+        return connection
 
     def _open_optuna(self, options: dict[str, Any]) -> "RDBStorage":
         # Optuna is slow to import, and commands that only read do not need it.
@@ -117,7 +150,7 @@ class Database:
             return RDBStorage(template, engine_kwargs=options)
         except RuntimeError:
             why = "has tables of another release of Optuna; see `optuna storage upgrade`"
-            raise _refusal(self.url, why) from None
+            raise refusal(self.url, why) from None
 
 
 class StorePart:
@@ -125,6 +158,11 @@ class StorePart:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    @property
+    def outages(self) -> Outages:
+        """How this process waits while the database cannot be reached."""
+        return self._database.outages
 
 
 def open_database(url: str, *, create: bool) -> Database:
@@ -140,105 +178,99 @@ def open_database(url: str, *, create: bool) -> Database:
         ValueError: The database cannot be opened, belongs to another program or a newer release,
             or is missing and not to be created.
     """
-    parsed = _parse(url)
-    if _is_sqlite(parsed):
-        _check_file(parsed, create=create)
-    engine = _engine(parsed)
-    try:
-        with engine.begin() as connection:
-            if not _is_sqlite(parsed):
+    parsed = parse_url(url)
+    if is_sqlite(parsed):
+        check_file(parsed, create=create)
+    database = Database(url=parsed, engine=_engine(parsed))
+
+    def prepare() -> None:
+        with database.write() as connection:
+            if not is_sqlite(parsed):
                 _lock_creation(connection)
             migrations.prepare(connection, create=create)
-        if _is_sqlite(parsed):
-            _set_write_ahead(engine)
+
+    try:
+        # A server that does not answer at first is more likely a wrong URL.
+        if is_sqlite(parsed):
+            database.outages.survive(prepare)
+            _set_write_ahead(database.engine)
+        else:
+            prepare()
     except BaseException as error:
-        engine.dispose()
-        if isinstance(error, ValueError):
-            raise _refusal(parsed, str(error)) from None
-        if isinstance(error, sa.exc.DBAPIError):
-            raise _refusal(parsed, _why(error)) from None
+        database.close()
+        if isinstance(error, ValueError | sa.exc.DBAPIError):
+            raise completed(parsed, error) from None
         raise
-    return Database(url=parsed, engine=engine)
+    if not is_sqlite(parsed):
+        return database
+    watched = WatchedFile(
+        file_of(parsed),
+        lambda: _connect_sqlite(parsed, isolation_level=None),
+        shown=shown(parsed),
+    )
+    database.resources.callback(watched.close)
+    return replace(database, watched=watched)
 
 
-def open_to_read(url: str) -> Database:
+def open_to_read(url: str, *, update: bool = False) -> Database:
     """Open a database for reading only; writers never wait for its transactions.
+
+    A file in a folder that this user cannot write is copied to a temporary folder if it cannot be
+    read otherwise; see `read_only.connect_to_read`.
 
     Args:
         url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+        update: Whether to bring tables of an older release up to date first.
 
     Raises:
         NotBegun: There is no file yet, or it is empty.
         ValueError: The database cannot be opened, belongs to another program, or has tables of an
             older or newer release.
     """
-    parsed = _parse(url)
-    if _is_sqlite(parsed):
-        _check_file(parsed, create=False)
+    parsed = parse_url(url)
+    if is_sqlite(parsed):
+        check_file(parsed, create=False)
+        if needs_copy(file_of(parsed)):
+            return _open_copy(parsed)
     database = Database(url=parsed, engine=_reading_engine(parsed))
     try:
         with database.read() as connection:
             migrations.check(connection)
+    except migrations.OlderRelease as error:
+        database.close()
+        if is_sqlite(parsed) and not is_writable_folder(file_of(parsed)):
+            return _open_copy(parsed)
+        if update:
+            open_database(url, create=False).close()
+            return open_to_read(url)
+        raise refusal(parsed, str(error)) from None
     except BaseException as error:
         database.close()
-        if isinstance(error, ValueError):
-            kind = migrations.NotBegun if isinstance(error, migrations.NotBegun) else ValueError
-            raise _refusal(parsed, str(error), kind) from None
-        if isinstance(error, sa.exc.DBAPIError):
-            raise _refusal(parsed, _why(error)) from None
+        if isinstance(error, ValueError | sa.exc.DBAPIError):
+            raise completed(parsed, error) from None
         raise
     return database
 
 
-def _parse(url: str) -> sa.URL:
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        # A malformed URL may still contain a password.
-        shown = "the given text" if "@" in url else f"'{url}'"
-        raise ValueError(f"storage: {shown} is not a database URL, {_EXAMPLES}") from None
-    if parsed.drivername == "sqlite":
-        if not parsed.database or parsed.database == ":memory:" or parsed.query:
-            raise _refusal(parsed, f"must name a file, without options, {_EXAMPLES}")
-        return parsed
-    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+def _open_copy(url: sa.URL) -> Database:
+    """Open a temporary copy of a SQLite database for reading."""
+    with contextlib.ExitStack() as resources:
         try:
-            importlib.import_module("psycopg")
-        except ImportError:
-            hint = "requires psycopg; install it with pip install 'hybrid-lm-search[postgresql]'"
-            raise _refusal(parsed, hint) from None
-        return parsed.set(drivername="postgresql+psycopg")
-    raise _refusal(parsed, f"is not a database of SQLite or PostgreSQL, {_EXAMPLES}")
-
-
-def _is_sqlite(url: sa.URL) -> bool:
-    return url.drivername == "sqlite"
-
-
-def _path(url: sa.URL) -> Path:
-    assert url.database is not None
-    return Path(url.database)
-
-
-def _check_file(url: sa.URL, *, create: bool) -> None:
-    path = _path(url)
-    try:
-        if not path.parent.is_dir():
-            raise _refusal(url, f"is in a folder that does not exist, '{path.parent}'")
-        if path.is_dir():
-            raise _refusal(url, "is a folder")
-        if not path.exists():
-            if create:
-                return
-            where = "" if path.is_absolute() else f" in '{path.absolute().parent}'"
-            why = f"does not exist{where}; `nas run FILE` creates it"
-            raise _refusal(url, why, migrations.NotBegun)
-    except OSError as error:
-        raise _refusal(url, f"cannot be opened: {(error.strerror or '').lower()}") from None
+            copy = url.set(database=str(resources.enter_context(temporary_copy(file_of(url)))))
+        except OSError as error:
+            why = f"cannot be copied to a temporary folder: {(error.strerror or '').lower()}"
+            raise refusal(url, why) from None
+        try:
+            open_database(copy.render_as_string(), create=False).close()
+        except ValueError as error:
+            raise type(error)(str(error).replace(shown(copy), shown(url))) from None
+        database = Database(url=url, engine=_reading_engine(copy))
+        database.resources.push(resources.pop_all())
+        return database
 
 
 def _engine(url: sa.URL) -> sa.Engine:
-    if not _is_sqlite(url):
+    if not is_sqlite(url):
         # What is read after a lock was obtained must be what its last holder has written, whatever
         # the default of the server is.
         return sa.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED")
@@ -255,18 +287,16 @@ def _engine(url: sa.URL) -> sa.Engine:
 
 
 def _reading_engine(url: sa.URL) -> sa.Engine:
-    if not _is_sqlite(url):
+    if not is_sqlite(url):
         only_reading = {"options": "-c default_transaction_read_only=on"}
         return sa.create_engine(url, pool_pre_ping=True, connect_args=only_reading)
 
-    file = f"{_path(url).absolute().as_uri()}?mode=ro"
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(
-            file, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-
-    engine = sa.create_engine(url, creator=connect)
+    path = file_of(url)
+    engine = sa.create_engine(
+        url,
+        creator=lambda: connect_to_read(path, _BUSY_SECONDS),
+        poolclass=None if is_writable_folder(path) else sa.NullPool,
+    )
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -280,12 +310,15 @@ def _connect_sqlite(
 ) -> sqlite3.Connection:
     """Connect to a file; with isolation_level None, the engine issues every BEGIN itself."""
     connection = sqlite3.connect(
-        _path(url), timeout=_BUSY_SECONDS, isolation_level=isolation_level, check_same_thread=False
+        file_of(url),
+        timeout=_BUSY_SECONDS,
+        isolation_level=isolation_level,
+        check_same_thread=False,
     )
     connection.execute("PRAGMA foreign_keys = ON")
-    # With write-ahead logging, a commit survives the death of the process without a sync of the
-    # disk. After a power failure, the last commits may be missing, but the file is intact.
-    connection.execute("PRAGMA synchronous = NORMAL")
+    # Every commit waits for the disk, so that a power failure loses none. This costs a fraction of
+    # what a trial takes; see benchmarks/commit_cost.py.
+    connection.execute("PRAGMA synchronous = FULL")
     return connection
 
 
@@ -303,10 +336,10 @@ def _set_write_ahead(engine: sa.Engine) -> None:
                 if connection.cursor().execute("PRAGMA journal_mode").fetchone() != ("wal",):
                     connection.cursor().execute("PRAGMA journal_mode = WAL")
             return
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             # SQLite does not wait here for other processes that open the file at the same time.
-            if pause is None:
-                raise ValueError("is locked by another program") from None
+            if pause is None or not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise ValueError(reason(error)) from None
             time.sleep(pause)
 
 
@@ -314,16 +347,3 @@ def _pauses() -> Iterator[float]:
     """Yield the seconds to wait after each failed attempt, which differ between processes."""
     for _ in range(_ATTEMPTS - 1):
         yield random.uniform(0.05, 0.5)  # noqa: S311 - no secret depends on it
-
-
-def _why(error: sa.exc.DBAPIError) -> str:
-    code = getattr(error.orig, "sqlite_errorname", None)
-    for name, sentence in _SQLITE_REFUSALS.items():
-        if code is not None and code.startswith(name):
-            return sentence
-    lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
-    return f"cannot be opened: {lines[0] if lines else type(error.orig).__name__}"
-
-
-def _refusal(url: sa.URL, why: str, kind: type[ValueError] = ValueError) -> ValueError:
-    return kind(f"storage: '{url.render_as_string(hide_password=True)}' {why}")

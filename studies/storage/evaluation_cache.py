@@ -16,17 +16,20 @@ from studies.storage.evaluation_rows import (
     read_evaluation,
     save_architecture,
 )
+from studies.storage.outages import retried
 from studies.storage.schema import EVALUATIONS, MEASUREMENTS, SCORES
 
 
 class DatabaseCache(StorePart):
     """An `EvaluationCache` that stores evaluations in the database."""
 
+    @retried
     def load_evaluation(self, fingerprint: str, architecture: Architecture) -> Evaluation | None:
         """Return the stored evaluation; see `EvaluationCache.load_evaluation`."""
         with self._database.read() as connection:
             return read_evaluation(connection, fingerprint, architecture_hash(architecture))
 
+    @retried
     def save_evaluation(
         self, fingerprint: str, architecture: Architecture, evaluation: Evaluation
     ) -> None:
@@ -45,6 +48,7 @@ class DatabaseCache(StorePart):
             ):
                 insert_details(self._database, connection, key, evaluation)
 
+    @retried
     def replace_evaluation(
         self,
         fingerprint: str,

@@ -6,23 +6,37 @@ Every function runs in the caller's transaction.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from evaluators.calibration import CalibrationKey
 from evaluators.evaluator import CalibratedRatio, CurvePoint, Evaluation, Score
+from evaluators.scores import is_timed
 from hardware.environment import Environment
-from hardware.measurement import Disturbance, Measurement, parse_workload
+from hardware.measurement import Measurement, parse_workload
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.costs import parameter_counts
+from search_space.strict import parse_json
 from studies.storage.calibrations import (
     calibration_id,
     read_calibration,
     read_calibration_keys,
 )
 from studies.storage.database import Database
+from studies.storage.decoding import (
+    CORES,
+    CURVE,
+    DISTURBANCE,
+    SAMPLES_NS,
+    WAITED_NS,
+    WARMUP_NS,
+    BadRow,
+    decode_environment,
+    fetch,
+    row_name,
+)
 from studies.storage.schema import ARCHITECTURES, ENVIRONMENTS, EVALUATIONS, MEASUREMENTS, SCORES
 
 
@@ -40,6 +54,21 @@ def save_architecture(
         json=to_json(architecture),
     )
     return digest
+
+
+def read_architecture(connection: sa.Connection, digest: str) -> Architecture:
+    """Return the architecture with this hash, which another row refers to."""
+    name = row_name(ARCHITECTURES.name, {"hash": digest})
+    rows = fetch(connection, sa.select(ARCHITECTURES.c.json).where(ARCHITECTURES.c.hash == digest))
+    if not rows:
+        raise BadRow(f"{name} is missing")
+    try:
+        architecture = parse_json(Architecture, rows[0].json, "json")
+    except ValueError as error:
+        raise BadRow(f"{name}: {error}") from None
+    if architecture_hash(architecture) != digest:
+        raise BadRow(f"{name}: json describes an architecture with another hash")
+    return architecture
 
 
 def read_evaluation(
@@ -60,26 +89,29 @@ def read_evaluation(
         chosen = (table.c.fingerprint == fingerprint) & (table.c.architecture == architecture)
         return sa.select(table).where(chosen)
 
-    evaluation = connection.execute(rows(EVALUATIONS)).one_or_none()
-    if evaluation is None:
+    found = fetch(connection, rows(EVALUATIONS))
+    if not found:
         return None
-    scores = connection.execute(
-        rows(SCORES).with_only_columns(*SCORE_COLUMNS).order_by(SCORES.c.position)
+    (evaluation,) = found
+    scores = fetch(
+        connection, rows(SCORES).with_only_columns(*SCORE_COLUMNS).order_by(SCORES.c.position)
     )
     keys = read_calibration_keys(connection)
     before, after = ENVIRONMENTS.alias(), ENVIRONMENTS.alias()
-    measurements = connection.execute(
+    measurements = fetch(
+        connection,
         rows(MEASUREMENTS)
         .add_columns(before.c.json.label("before_json"), after.c.json.label("after_json"))
         .join(before, MEASUREMENTS.c.environment == before.c.hash)
         .outerjoin(after, MEASUREMENTS.c.environment_after == after.c.hash)
-        .order_by(MEASUREMENTS.c.position)
-    ).all()
+        .order_by(MEASUREMENTS.c.position),
+        optional=(after,),
+    )
     return Evaluation(
         scores=tuple(read_score(row, keys) for row in scores),
         seconds=evaluation.seconds,
         measurements=_read_measurements(measurements),
-        curve=read_curve(evaluation.curve),
+        curve=read_curve(evaluation.curve, fingerprint),
     )
 
 
@@ -137,6 +169,11 @@ def read_score(row: Sequence[Any], keys: Mapping[int, CalibrationKey]) -> Score:
         keys: What the calibrations of the database apply to, by id.
     """
     name, value, unit, low, high, provisional, calibration, ratio, ratio_low, ratio_high = row
+    if calibration is not None and (calibration not in keys or ratio is None):
+        fault = "is missing" if calibration not in keys else "needs a ratio"
+        raise BadRow(f"{SCORES.name}: score '{name}': calibration {calibration} {fault}")
+    if low is not None and low <= 0 and is_timed(name):
+        raise BadRow(f"{SCORES.name}: score '{name}': low {low} is not above 0")
     return Score(
         name=name,
         value=value,
@@ -157,15 +194,10 @@ def curve_text(curve: Sequence[CurvePoint]) -> str:
     return json.dumps([[point.tokens, point.loss] for point in curve])
 
 
-def read_curve(text: str) -> tuple[CurvePoint, ...]:
-    """Read a learning curve; the inverse of `curve_text`."""
-    return tuple(CurvePoint(tokens=tokens, loss=loss) for tokens, loss in json.loads(text))
-
-
-def read_environment(text: str) -> Environment:
-    """Read an environment; facts that the release which recorded it did not know are None."""
-    facts = json.loads(text)
-    return Environment(**{field.name: facts.get(field.name) for field in fields(Environment)})
+def read_curve(text: str, fingerprint: str) -> tuple[CurvePoint, ...]:
+    """Read the learning curve of an evaluation; the inverse of `curve_text`."""
+    points = CURVE.read(text, fingerprint=fingerprint)
+    return tuple(CurvePoint(tokens=tokens, loss=loss) for tokens, loss in points)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,23 +231,35 @@ def _read_measurements(rows: Sequence[sa.Row[Any]]) -> tuple[Measurement, ...]:
 
 
 def _read_measurement(row: sa.Row[Any], reference: Measurement | None) -> Measurement:
+    key = {"fingerprint": row.fingerprint, "position": row.position}
+    try:
+        return _decode_measurement(row, key, reference)
+    except ValueError as error:
+        raise BadRow(f"{row_name(MEASUREMENTS.name, key)}: {error}") from None
+
+
+def _decode_measurement(
+    row: sa.Row[Any], key: Mapping[str, Any], reference: Measurement | None
+) -> Measurement:
     return Measurement(
         workload=parse_workload(row.workload),
         runtime=row.runtime,
         threads=row.threads,
-        cores=tuple(json.loads(row.cores)),
-        samples_ns=tuple(json.loads(row.samples_ns)),
-        warmup_ns=tuple(json.loads(row.warmup_ns)),
+        cores=CORES.read(row.cores, **key),
+        samples_ns=SAMPLES_NS.read(row.samples_ns, **key),
+        warmup_ns=WARMUP_NS.read(row.warmup_ns, **key),
         load_ns=row.load_ns,
         peak_memory_bytes=row.peak_memory_bytes,
-        environment=read_environment(row.before_json),
+        environment=decode_environment(row.before_json, row.environment),
         window=row.window,
         empty_memory_bytes=row.empty_memory_bytes,
         loaded_memory_bytes=row.loaded_memory_bytes,
         model_bytes=row.model_bytes,
-        environment_after=None if row.after_json is None else read_environment(row.after_json),
-        disturbance=None if row.disturbance is None else Disturbance(**json.loads(row.disturbance)),
-        waited_ns=None if row.waited_ns is None else tuple(json.loads(row.waited_ns)),
+        environment_after=None
+        if row.after_json is None
+        else decode_environment(row.after_json, row.environment_after),
+        disturbance=None if row.disturbance is None else DISTURBANCE.read(row.disturbance, **key),
+        waited_ns=None if row.waited_ns is None else WAITED_NS.read(row.waited_ns, **key),
         measured_at=row.measured_at,
         reference=reference,
     )

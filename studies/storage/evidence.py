@@ -1,16 +1,22 @@
 """The circumstances in which trials were timed, read without their raw samples where possible."""
 
-import json
 from collections import defaultdict
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from hardware.measurement import running_ns, warm
+from hardware.measurement import Disturbance, running_ns, warm
 from studies.records import Evidence, ReferenceTime
-from studies.storage.evaluation_rows import read_environment
+from studies.storage.decoding import (
+    DISTURBANCE,
+    SAMPLES_NS,
+    WAITED_NS,
+    BadRow,
+    decode_environment,
+    fetch,
+    row_name,
+)
 from studies.storage.schema import ENVIRONMENTS, EVALUATIONS, MEASUREMENTS, STAGES, TRIALS
 from studies.storage.trials import of_stages
 
@@ -25,25 +31,31 @@ def read_evidence(connection: sa.Connection, where: sa.ColumnElement[bool]) -> d
     Returns:
         The evidence by trial id, for those of the selected trials that were timed.
     """
-    rows = connection.execute(
-        of_stages(
-            sa.select(STAGES.c.trial, MEASUREMENTS.c.disturbance, ENVIRONMENTS.c.json), MEASUREMENTS
-        )
+    columns = (
+        STAGES.c.trial,
+        MEASUREMENTS.c.fingerprint,
+        MEASUREMENTS.c.disturbance,
+        ENVIRONMENTS.c.hash,
+        ENVIRONMENTS.c.json,
+    )
+    rows = fetch(
+        connection,
+        of_stages(sa.select(*columns), MEASUREMENTS)
         .join(ENVIRONMENTS, MEASUREMENTS.c.environment == ENVIRONMENTS.c.hash)
         .where(where, MEASUREMENTS.c.reference_of.is_(None))
-        .order_by(STAGES.c.trial, MEASUREMENTS.c.position)
-    ).all()
-    disturbances: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    environments: dict[int, str] = {}
-    for trial, disturbance, environment in rows:
-        environments.setdefault(trial, environment)
+        .order_by(STAGES.c.trial, MEASUREMENTS.c.position),
+    )
+    disturbances: dict[int, list[Disturbance]] = defaultdict(list)
+    environments: dict[int, tuple[str, str]] = {}
+    for trial, fingerprint, disturbance, digest, environment in rows:
+        environments.setdefault(trial, (environment, digest))
         if disturbance is not None:
-            disturbances[trial].append(json.loads(disturbance))
+            disturbances[trial].append(DISTURBANCE.read(disturbance, fingerprint=fingerprint))
     return {
         trial: Evidence(
-            disturbed=max((each["steal"] + each["beside"] for each in found), default=None),
-            waited_s=max((each["waited_s"] for each in found), default=None),
-            environment=read_environment(environment),
+            disturbed=max((each.steal + each.beside for each in found), default=None),
+            waited_s=max((each.waited_s for each in found), default=None),
+            environment=decode_environment(*environment),
         )
         for trial, environment in environments.items()
         for found in [disturbances[trial]]
@@ -62,10 +74,13 @@ def read_reference_times(
     Returns:
         The first time of each trial and workload, in chronological order.
     """
-    rows = connection.execute(
+    rows = fetch(
+        connection,
         of_stages(
             sa.select(
                 STAGES.c.trial,
+                MEASUREMENTS.c.fingerprint,
+                MEASUREMENTS.c.position,
                 MEASUREMENTS.c.workload,
                 MEASUREMENTS.c.samples_ns,
                 MEASUREMENTS.c.waited_ns,
@@ -80,14 +95,19 @@ def read_reference_times(
         )
         .add_columns(EVALUATIONS.c.evaluated_at)
         .where(TRIALS.c.id.in_(trials), MEASUREMENTS.c.reference_of.is_not(None))
-        .order_by(EVALUATIONS.c.evaluated_at, STAGES.c.trial, MEASUREMENTS.c.position)
-    ).all()
+        .order_by(EVALUATIONS.c.evaluated_at, STAGES.c.trial, MEASUREMENTS.c.position),
+    )
     found: dict[tuple[int, str], ReferenceTime] = {}
-    for trial, workload, samples_ns, waited_ns, window, evaluated_at in rows:
-        running = running_ns(
-            json.loads(samples_ns), None if waited_ns is None else json.loads(waited_ns)
-        )
-        median_ms = float(np.median(warm(running.reshape(-1, window or 1)))) / 1e6
+    for trial, fingerprint, position, workload, samples_ns, waited_ns, window, evaluated_at in rows:
+        key = {"fingerprint": fingerprint, "position": position}
+        samples = SAMPLES_NS.read(samples_ns, **key)
+        waited = None if waited_ns is None else WAITED_NS.read(waited_ns, **key)
+        try:
+            windows = running_ns(samples, waited).reshape(-1, window or 1)
+        except ValueError:
+            name = row_name(MEASUREMENTS.name, key)
+            raise BadRow(f"{name}: samples_ns does not suit waited_ns or window") from None
+        median_ms = float(np.median(warm(windows))) / 1e6
         time = ReferenceTime(trial=trial, workload=workload, at=evaluated_at, median_ms=median_ms)
         found.setdefault((trial, workload), time)
     return tuple(found.values())

@@ -33,6 +33,10 @@ class NotBegun(ValueError):
     """There is no database yet, or it has no tables: no study has been started in it."""
 
 
+class OlderRelease(ValueError):
+    """The tables are of an older release."""
+
+
 def prepare(connection: sa.Connection, *, create: bool) -> None:
     """Create the tables in an empty database, or bring those of an older release up to date.
 
@@ -68,8 +72,9 @@ def check(connection: sa.Connection) -> None:
 
     Raises:
         NotBegun: There are no tables.
-        ValueError: The tables are of an older or newer release, or of another program. The message
-            completes a sentence that starts with the database.
+        OlderRelease: The tables are of an older release.
+        ValueError: The tables are of a newer release, or of another program. The message completes
+            a sentence that starts with the database.
     """
     latest = 1 + len(MIGRATIONS)
     version = _version(connection)
@@ -78,7 +83,7 @@ def check(connection: sa.Connection) -> None:
     if version > latest:
         raise ValueError(_newer_release(version, latest))
     if version < latest:
-        raise ValueError("has tables of an older release; `nas status STUDY` updates them")
+        raise OlderRelease("has tables of an older release; `nas status STUDY` updates them")
 
 
 def _newer_release(version: int, latest: int) -> str:
@@ -98,10 +103,10 @@ def _version(connection: sa.Connection) -> int | None:
         if tables and "version_info" not in tables:
             raise ValueError(f"belongs to another program: it holds a table '{min(tables)}'")
         return None
-    versions: list[int] = []
+    versions: list[object] = []
     if VERSION.name in tables:
         versions = list(connection.scalars(sa.select(VERSION.c.version)))
-    if len(versions) != 1:
+    if len(versions) != 1 or not isinstance(versions[0], int) or versions[0] < 1:
         raise ValueError("is damaged: it has tables of a study but no version")
     return versions[0]
 
@@ -181,5 +186,45 @@ def _add_calibrations(connection: sa.Connection) -> None:
             connection.execute(sa.text(f"ALTER TABLE {table} ADD COLUMN {column}"))
 
 
+def _add_processes(connection: sa.Connection) -> None:
+    """Move the processes that own trials and confirmation jobs to a table of their own.
+
+    They cannot be looked up any more, so that those of an earlier release that still run are
+    considered dead unless they give signs of life, which they do not.
+    """
+    double = sa.Double().compile(dialect=connection.dialect)
+    time = sa.DateTime().compile(dialect=connection.dialect)
+    connection.execute(
+        sa.text(
+            "CREATE TABLE nas_processes (token TEXT NOT NULL PRIMARY KEY, host TEXT NOT NULL, "
+            "pid INTEGER NOT NULL, started TEXT NOT NULL, boot TEXT NOT NULL, "
+            f"namespace TEXT NOT NULL, lease_s {double} NOT NULL, beats INTEGER NOT NULL, "
+            f"seen_at {time} NOT NULL, oom_kills BIGINT)"
+        )
+    )
+    connection.execute(
+        sa.text("ALTER TABLE nas_trials ADD COLUMN kills INTEGER NOT NULL DEFAULT 0")
+    )
+    key = "host || '/' || pid || '/' || process_started"
+    for table in ("nas_trials", "nas_repeats"):
+        for statement in (
+            f"INSERT INTO nas_processes SELECT {key}, host, pid, process_started, '', '', 60, 0, "  # noqa: S608
+            f"max(seen_at), NULL FROM {table} WHERE pid IS NOT NULL AND {key} NOT IN "
+            "(SELECT token FROM nas_processes) GROUP BY host, pid, process_started",
+            f"ALTER TABLE {table} ADD COLUMN process TEXT REFERENCES nas_processes (token)",
+            f"UPDATE {table} SET process = {key} WHERE pid IS NOT NULL",  # noqa: S608
+            *(
+                f"ALTER TABLE {table} DROP COLUMN {column}"
+                for column in ("host", "pid", "process_started", "seen_at")
+            ),
+        ):
+            connection.execute(sa.text(statement))
+
+
 # Step n migrates from version n + 1 to n + 2. A released step is never edited.
-MIGRATIONS: tuple[Migration, ...] = (_pair_measurements, _add_repeats, _add_calibrations)
+MIGRATIONS: tuple[Migration, ...] = (
+    _pair_measurements,
+    _add_repeats,
+    _add_calibrations,
+    _add_processes,
+)

@@ -13,7 +13,7 @@ from evaluators.evaluator import Progress
 from search_space.architecture import Architecture
 from studies.records import Outcome, StageRun, Trial
 from studies.storage.changes import exceeded_text, lock_evaluations
-from studies.storage.claims import update_trial
+from studies.storage.claims import is_ended_here, update_trial
 from studies.storage.database import Database
 from studies.storage.evaluation_rows import curve_text, save_architecture
 from studies.storage.schema import STAGES
@@ -87,7 +87,7 @@ def leave(connection: sa.Connection, trial: Trial, run: StageRun, *, finished: b
     )
     # Only finishing a stage for the first time is progress. When a trial is resumed, its finished
     # stages are cache hits, and the stage that kills the process is still to come.
-    update_trial(connection, trial, **({"deaths": 0} if finished else {}))
+    update_trial(connection, trial, **({"deaths": 0, "kills": 0} if finished else {}))
 
 
 def end(
@@ -105,6 +105,8 @@ def end(
         The updated trial.
     """
     lock_evaluations(connection)
+    if is_ended_here(connection, trial):  # by an attempt whose connection failed
+        return read_trial(connection, trial.id)
     update_trial(
         connection,
         trial,

@@ -1,6 +1,8 @@
 """The tables of a study database, in which Optuna has its own."""
 
 import datetime
+from collections.abc import Callable
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
@@ -8,10 +10,28 @@ from sqlalchemy.schema import SchemaItem
 
 
 class UtcTime(sa.TypeDecorator[datetime.datetime]):
-    """A point in time, stored in UTC because SQLite has no time zones."""
+    """A point in time, stored in UTC because SQLite has no time zones.
+
+    A stored text that is no time is returned as it is, for `decoding.fetch` to report.
+    """
 
     impl = sa.DateTime
     cache_ok = True
+
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[Any], datetime.datetime | None] | None:
+        """Return what converts values that are read; see `sqlalchemy.types.TypeDecorator`."""
+        convert = super().result_processor(dialect, coltype)
+        assert convert is not None, "process_result_value is defined"
+
+        def convert_or_keep(value: Any) -> Any:
+            try:
+                return convert(value)
+            except (TypeError, ValueError):
+                return value
+
+        return convert_or_keep
 
     def process_bind_param(
         self, value: datetime.datetime | None, dialect: Dialect
@@ -149,6 +169,23 @@ REJECTIONS = sa.Table(
     sa.Column("draws", sa.Integer, nullable=False),
 )
 
+# The processes that have worked on trials. `seen_at` is by the clock of the database.
+PROCESSES = sa.Table(
+    "nas_processes",
+    METADATA,
+    sa.Column("token", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("started", sa.Text, nullable=False),
+    sa.Column("boot", sa.Text, nullable=False),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("lease_s", sa.Double, nullable=False),
+    sa.Column("beats", sa.Integer, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+    # The processes that the kernel had killed for lack of memory before it began.
+    sa.Column("oom_kills", sa.BigInteger),
+)
+
 TRIALS = sa.Table(
     "nas_trials",
     METADATA,
@@ -170,14 +207,13 @@ TRIALS = sa.Table(
     # Increases with every change of an ended trial or of its scores.
     sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
     sa.Column("curve", sa.Text, nullable=False),
+    # How often its process was killed in its present stage: for lack of memory, and otherwise.
     sa.Column("deaths", sa.Integer, nullable=False),
+    sa.Column("kills", sa.Integer, nullable=False, server_default="0"),
     sa.Column("progress", sa.Double),
     sa.Column("progress_text", sa.Text),
-    sa.Column("host", sa.Text),
-    sa.Column("pid", sa.Integer),
-    sa.Column("process_started", sa.Text),
+    sa.Column("process", sa.ForeignKey(PROCESSES.c.token)),
     sa.Column("started_at", UtcTime, nullable=False),
-    sa.Column("seen_at", UtcTime, nullable=False),
     sa.Column("ended_at", UtcTime),
     sa.UniqueConstraint("study", "kind", "number"),
     sa.Index("nas_trials_by_architecture", "study", "architecture"),
@@ -206,9 +242,6 @@ REPEATS = sa.Table(
     sa.Column("seconds", sa.Double),
     sa.Column("failure", sa.Text),
     sa.Column("reason", sa.Text),
-    sa.Column("host", sa.Text, nullable=False),
-    sa.Column("pid", sa.Integer, nullable=False),
-    sa.Column("process_started", sa.Text, nullable=False),
-    sa.Column("seen_at", UtcTime, nullable=False),
+    sa.Column("process", sa.ForeignKey(PROCESSES.c.token)),
     sa.Column("ended_at", UtcTime),
 )

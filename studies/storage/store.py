@@ -49,17 +49,18 @@ class Store(StudyReader, StudyWriter, DatabaseCache, DatabaseCalibrations, Datab
         return cls(open_database(url, create=create))
 
     @classmethod
-    def open_to_read(cls, url: str) -> Self:
+    def open_to_read(cls, url: str, *, update: bool = False) -> Self:
         """Open a database only for reading; see `database.open_to_read`.
 
         Args:
             url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+            update: Whether to bring tables of an older release up to date first.
 
         Raises:
             NotBegun: There is no file yet, or it is empty.
             ValueError: The database cannot be opened, or its tables are not up to date.
         """
-        return cls(open_to_read(url))
+        return cls(open_to_read(url, update=update))
 
     def close(self) -> None:
         """Close all connections, those of Optuna's storage included."""

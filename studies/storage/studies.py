@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from studies.records import Study
 from studies.storage.database import Database
+from studies.storage.decoding import fetch
 from studies.storage.schema import REJECTIONS, REPEATS, STAGES, STUDIES, TRIALS
 
 
@@ -23,13 +24,13 @@ def begin_study(database: Database, connection: sa.Connection, name: str, spec: 
         spec: The specification of a new study, as JSON. An existing study keeps its own.
     """
     database.insert_new(connection, STUDIES, name=name, spec=spec, created_at=datetime.now(UTC))
-    row = connection.execute(sa.select(STUDIES).where(STUDIES.c.name == name)).one()
+    (row,) = fetch(connection, sa.select(STUDIES).where(STUDIES.c.name == name))
     return _read_study(row)
 
 
 def read_studies(connection: sa.Connection) -> tuple[Study, ...]:
     """Read all studies in the order in which they were started."""
-    rows = connection.execute(sa.select(STUDIES).order_by(STUDIES.c.id)).all()
+    rows = fetch(connection, sa.select(STUDIES).order_by(STUDIES.c.id))
     return tuple(_read_study(row) for row in rows)
 
 
@@ -87,7 +88,7 @@ def add_rejections(
 def read_rejections(connection: sa.Connection, study: str) -> dict[str, int]:
     """Return the number of draws that each rule rejected."""
     chosen = REJECTIONS.c.study == study_id(connection, study)
-    rows = connection.execute(sa.select(REJECTIONS).where(chosen)).all()
+    rows = fetch(connection, sa.select(REJECTIONS).where(chosen))
     return {row.rule: row.draws for row in rows}
 
 

@@ -6,7 +6,6 @@ import sqlalchemy as sa
 
 from evaluators.evaluator import Evaluation
 from search_space.architecture import Architecture
-from search_space.strict import parse_json
 from studies.records import (
     END_STATES,
     TRANSIENT_FAILURES,
@@ -19,8 +18,10 @@ from studies.records import (
     TrialState,
 )
 from studies.storage.database import StorePart
-from studies.storage.evaluation_rows import count_runs, read_evaluation
+from studies.storage.decoding import fetch
+from studies.storage.evaluation_rows import count_runs, read_architecture, read_evaluation
 from studies.storage.evidence import read_evidence, read_reference_times
+from studies.storage.outages import retried
 from studies.storage.schema import ARCHITECTURES, TRIALS
 from studies.storage.studies import read_rejections, read_studies, study_id
 from studies.storage.trials import read_points, read_trials
@@ -33,6 +34,7 @@ class StudyReader(StorePart):
     ValueError if the database has no such study.
     """
 
+    @retried
     def studies(self) -> tuple[Study, ...]:
         """Return all studies in the order in which they were started."""
         with self._database.read() as connection:
@@ -53,11 +55,13 @@ class StudyReader(StorePart):
             )
         return found[name]
 
+    @retried
     def rejections(self, study: str) -> Mapping[str, int]:
         """Return the number of draws that each rule of the space rejected."""
         with self._database.read() as connection:
             return read_rejections(connection, study)
 
+    @retried
     def trials(
         self, study: str, kind: TrialKind = "candidate", numbers: Collection[int] | None = None
     ) -> tuple[Trial, ...]:
@@ -74,17 +78,20 @@ class StudyReader(StorePart):
                 where &= TRIALS.c.number.in_(numbers)
             return read_trials(connection, where)
 
+    @retried
     def numbers(self, study: str, states: Collection[TrialState]) -> tuple[int, ...]:
         """Return the sorted numbers of the candidates in these states."""
         with self._database.read() as connection:
-            rows = connection.scalars(
+            rows = fetch(
+                connection,
                 sa.select(TRIALS.c.number)
                 .where(TRIALS.c.study == study_id(connection, study))
                 .where(TRIALS.c.kind == "candidate", TRIALS.c.state.in_(states))
-                .order_by(TRIALS.c.number)
+                .order_by(TRIALS.c.number),
             )
-            return tuple(rows)
+            return tuple(row.number for row in rows)
 
+    @retried
     def points(
         self, study: str, states: Collection[TrialState], scores: Collection[str]
     ) -> tuple[ScoredPoint, ...]:
@@ -104,6 +111,7 @@ class StudyReader(StorePart):
             )
             return read_points(connection, chosen, scores)
 
+    @retried
     def earlier_duplicate(self, trial: Trial) -> Trial | None:
         """Return an ended candidate of the study with the same architecture, or None.
 
@@ -126,6 +134,7 @@ class StudyReader(StorePart):
             )
         return found[0] if found else None
 
+    @retried
     def revision(self, study: str) -> int:
         """Return a number that increases whenever an ended trial or its scores change."""
         with self._database.read() as connection:
@@ -133,6 +142,7 @@ class StudyReader(StorePart):
             latest = sa.select(sa.func.max(TRIALS.c.revision)).where(of_study)
             return connection.scalar(latest) or 0
 
+    @retried
     def changed_trials(self, study: str, revision: int) -> tuple[int, ...]:
         """Return the ids of the ended trials that have changed since a revision was read."""
         with self._database.read() as connection:
@@ -140,6 +150,7 @@ class StudyReader(StorePart):
             where &= TRIALS.c.revision > revision
             return tuple(connection.scalars(sa.select(TRIALS.c.id).where(where)))
 
+    @retried
     def trials_since(
         self, study: str, last: int, open_trials: Collection[int]
     ) -> tuple[Trial, ...]:
@@ -153,6 +164,7 @@ class StudyReader(StorePart):
         with self._database.read() as connection:
             return read_trials(connection, _since(connection, study, last, open_trials))
 
+    @retried
     def evidence_since(
         self, study: str, last: int, open_trials: Collection[int]
     ) -> Mapping[int, Evidence]:
@@ -160,19 +172,22 @@ class StudyReader(StorePart):
         with self._database.read() as connection:
             return read_evidence(connection, _since(connection, study, last, open_trials))
 
+    @retried
     def architecture_texts(
         self, study: str, last: int, open_trials: Collection[int]
     ) -> Mapping[str, str]:
         """Return the canonical JSON texts of architectures, by hash; see `trials_since`."""
         with self._database.read() as connection:
-            rows = connection.execute(
+            rows = fetch(
+                connection,
                 sa.select(ARCHITECTURES.c.hash, ARCHITECTURES.c.json)
                 .join(TRIALS)
                 .where(_since(connection, study, last, open_trials))
-                .distinct()
-            ).all()
+                .distinct(),
+            )
         return {row.hash: row.json for row in rows}
 
+    @retried
     def reference_times(self, trials: Collection[int]) -> tuple[ReferenceTime, ...]:
         """Return the times of the paired reference model, in chronological order.
 
@@ -184,13 +199,13 @@ class StudyReader(StorePart):
         with self._database.read() as connection:
             return read_reference_times(connection, trials)
 
+    @retried
     def architecture(self, digest: str) -> Architecture:
         """Return the architecture with this hash, which a trial or an evaluation must refer to."""
         with self._database.read() as connection:
-            chosen = ARCHITECTURES.c.hash == digest
-            text = connection.scalars(sa.select(ARCHITECTURES.c.json).where(chosen)).one()
-        return parse_json(Architecture, text, digest)
+            return read_architecture(connection, digest)
 
+    @retried
     def evaluations(self, trial: Trial) -> dict[str, Evaluation]:
         """Return the evaluations of a trial's finished stages, raw samples included, by stage."""
         found: dict[str, Evaluation] = {}
@@ -202,6 +217,7 @@ class StudyReader(StorePart):
                     found[run.stage] = evaluation
         return found
 
+    @retried
     def runs(self, trial: Trial, fingerprint: str) -> int:
         """Return how often a trial's architecture was measured under a fingerprint."""
         assert trial.model is not None

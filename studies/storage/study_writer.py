@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 
+import sqlalchemy as sa
+
 from evaluators.evaluator import Progress
 from search_space.architecture import Architecture
-from studies.records import Outcome, StageRun, Study, Trial
-from studies.storage import changes, claims, running_trials
+from studies.owner import Owner, Verdict
+from studies.records import Outcome, StageRun, Study, Trial, TrialKind
+from studies.storage import changes, claims, processes, running_trials
 from studies.storage.database import StorePart
+from studies.storage.outages import retried
 from studies.storage.schema import STUDIES
 from studies.storage.studies import begin_study, study_id
 
@@ -18,6 +22,7 @@ class StudyWriter(StorePart):
     the trial any more.
     """
 
+    @retried
     def add_study(self, name: str, spec: str) -> Study:
         """Return the study of this name, which is created if it does not exist.
 
@@ -28,6 +33,7 @@ class StudyWriter(StorePart):
         with self._database.write() as connection:
             return begin_study(self._database, connection, name, spec)
 
+    @retried
     def update_spec(self, name: str, spec: str) -> None:
         """Replace the specification, for changes after which it remains the same study.
 
@@ -38,6 +44,7 @@ class StudyWriter(StorePart):
         with self._database.write() as connection:
             connection.execute(STUDIES.update().where(STUDIES.c.name == name).values(spec=spec))
 
+    @retried
     def claim(self, study: str, *, total: int) -> Trial | None:
         """Claim the candidate that this process works on next; see `claims.claim_candidate`.
 
@@ -49,8 +56,13 @@ class StudyWriter(StorePart):
             The candidate, or None if `total` candidates have ended or are running.
         """
         with self._database.write() as connection:
-            return claims.claim_candidate(connection, study_id(connection, study, lock=True), total)
+            key = study_id(connection, study, lock=True)
+            signs = self._database.life_signs
+            return self._claimed_before(connection, key, "candidate") or claims.claim_candidate(
+                connection, key, total, signs
+            )
 
+    @retried
     def claim_reference(self, study: str, name: str) -> Trial | None:
         """Claim the trial of a reference model; see `claims.claim_reference`.
 
@@ -62,8 +74,19 @@ class StudyWriter(StorePart):
             The trial, or None if it has ended or another process is working on it.
         """
         with self._database.write() as connection:
-            return claims.claim_reference(connection, study_id(connection, study, lock=True), name)
+            key = study_id(connection, study, lock=True)
+            signs = self._database.life_signs
+            return self._claimed_before(connection, key, "reference") or claims.claim_reference(
+                connection, key, name, signs
+            )
 
+    def _claimed_before(
+        self, connection: sa.Connection, study: int, kind: TrialKind
+    ) -> Trial | None:
+        """Return the trial of a claim that took effect although its connection failed."""
+        return claims.claimed_before(connection, study, kind) if self.outages.is_repeating else None
+
+    @retried
     def begin(
         self,
         trial: Trial,
@@ -93,16 +116,22 @@ class StudyWriter(StorePart):
                 rejections=rejections or {},
             )
 
+    @retried
     def enter(self, trial: Trial, stage: str) -> None:
         """Record that a trial has entered a stage."""
         with self._database.write() as connection:
             running_trials.enter(connection, trial, stage)
 
-    def report(self, trial: Trial, progress: Progress) -> None:
-        """Record the progress within the current stage, and that this process is alive."""
-        with self._database.write() as connection:
-            running_trials.report(connection, trial, progress)
+    def report(self, trial: Trial, progress: Progress) -> bool:
+        """Record the progress within the current stage; return False during an outage."""
 
+        def work() -> None:
+            with self._database.write() as connection:
+                running_trials.report(connection, trial, progress)
+
+        return self.outages.attempt(work)
+
+    @retried
     def leave(self, trial: Trial, run: StageRun, *, finished: bool) -> None:
         """Record the time that a stage took, in addition to that of earlier attempts.
 
@@ -114,6 +143,7 @@ class StudyWriter(StorePart):
         with self._database.write() as connection:
             running_trials.leave(connection, trial, run, finished=finished)
 
+    @retried
     def end(
         self, trial: Trial, outcome: Outcome, *, earlier_duplicate: Trial | None = None
     ) -> Trial:
@@ -132,17 +162,39 @@ class StudyWriter(StorePart):
                 connection, trial, outcome, earlier_duplicate=earlier_duplicate
             )
 
+    @retried
     def interrupt(self, trial: Trial) -> None:
         """Interrupt a trial, so that it can be resumed; without an architecture, delete it."""
         with self._database.write() as connection:
             claims.interrupt(connection, trial)
 
+    @retried
     def reopen(self, trial: Trial) -> bool:
         """Let a refused trial be resumed; see `changes.reopen`."""
         with self._database.write() as connection:
             return changes.reopen(connection, trial)
 
+    @retried
     def refuse(self, trial: Trial, outcome: Outcome) -> bool:
         """End a complete or stopped trial as infeasible; see `changes.refuse`."""
         with self._database.write() as connection:
             return changes.refuse(connection, trial, outcome)
+
+    @retried
+    def set_lease(self, seconds: float) -> None:
+        """Set after how many seconds without a sign of life others consider this process dead."""
+        with self._database.write() as connection:
+            processes.set_lease(connection, seconds)
+
+    def beat(self) -> bool:
+        """Give a sign of life of this process; return False during an outage."""
+
+        def work() -> None:
+            with self._database.write() as connection:
+                processes.beat(connection)
+
+        return self.outages.attempt(work)
+
+    def judge(self, owner: Owner) -> Verdict:
+        """Return whether a process is alive, from the signs of life that this process observed."""
+        return self._database.life_signs.judge(owner)

@@ -1,6 +1,5 @@
 """Reads trials from the database."""
 
-import json
 from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
@@ -8,11 +7,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from evaluators.evaluator import CurvePoint, Progress, Score
-from studies.owner import Owner
-from studies.records import ModelSummary, Outcome, ScoredPoint, StageRun, Trial
+from studies.damage import StoredScores
+from studies.records import END_STATES, ModelSummary, Outcome, ScoredPoint, StageRun, Trial
 from studies.storage.calibrations import read_calibration_keys
+from studies.storage.decoding import EXCEEDED, PARTIAL_CURVE, BadRow, fetch, row_name
 from studies.storage.evaluation_rows import SCORE_COLUMNS, read_curve, read_score
-from studies.storage.schema import ARCHITECTURES, EVALUATIONS, SCORES, STAGES, STUDIES, TRIALS
+from studies.storage.processes import PROCESS_COLUMNS, read_owner
+from studies.storage.schema import (
+    ARCHITECTURES,
+    EVALUATIONS,
+    PROCESSES,
+    SCORES,
+    STAGES,
+    STUDIES,
+    TRIALS,
+)
 
 
 def read_trials(connection: sa.Connection, where: sa.ColumnElement[bool]) -> tuple[Trial, ...]:
@@ -22,13 +31,22 @@ def read_trials(connection: sa.Connection, where: sa.ColumnElement[bool]) -> tup
         connection: An open transaction.
         where: A condition on TRIALS.
     """
-    trials = connection.execute(
-        sa.select(TRIALS, STUDIES.c.name, ARCHITECTURES.c.layout, ARCHITECTURES.c.parameters)
+    trials = fetch(
+        connection,
+        sa.select(
+            TRIALS,
+            STUDIES.c.name,
+            ARCHITECTURES.c.layout,
+            ARCHITECTURES.c.parameters,
+            *PROCESS_COLUMNS,
+        )
         .join(STUDIES)
         .outerjoin(ARCHITECTURES)
+        .outerjoin(PROCESSES)
         .where(where)
-        .order_by(TRIALS.c.kind, TRIALS.c.number)
-    ).all()
+        .order_by(TRIALS.c.kind, TRIALS.c.number),
+        optional=(ARCHITECTURES, PROCESSES),
+    )
     stages = _stages(connection, where)
     scores = _scores(connection, where)
     curves = _curves(connection, where)
@@ -57,19 +75,19 @@ def read_points(
     provisional: dict[int, set[str]] = defaultdict(set)
     columns = (STAGES.c.trial, SCORES.c.name, SCORES.c.value, SCORES.c.provisional)
     asked = of_stages(sa.select(*columns), SCORES)
-    found = connection.execute(asked.where(where, SCORES.c.name.in_(scores))).all()
+    found = fetch(connection, asked.where(where, SCORES.c.name.in_(scores)))
     for trial, name, value, is_provisional in found:
         values[trial][name] = value
         if is_provisional:
             provisional[trial].add(name)
     facts = (TRIALS.c.id, TRIALS.c.number, TRIALS.c.architecture, TRIALS.c.reason)
-    rows = connection.execute(sa.select(*facts).where(where).order_by(TRIALS.c.number)).all()
+    rows = fetch(connection, sa.select(*facts).where(where).order_by(TRIALS.c.number))
     return tuple(
         ScoredPoint(
             number=number,
             architecture=architecture,
             reason=reason,
-            values=values[trial],
+            values=StoredScores(f"trial {number}", values[trial]),
             provisional=frozenset(provisional[trial]),
         )
         for trial, number, architecture, reason in rows
@@ -83,9 +101,10 @@ def read_points(
 def _stages(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[int, list[StageRun]]:
     found: dict[int, list[StageRun]] = defaultdict(list)
     columns = (STAGES.c.trial, STAGES.c.stage, STAGES.c.fingerprint, STAGES.c.seconds)
-    rows = connection.execute(
-        sa.select(*columns).join(TRIALS).where(where).order_by(STAGES.c.trial, STAGES.c.position)
-    ).all()
+    rows = fetch(
+        connection,
+        sa.select(*columns).join(TRIALS).where(where).order_by(STAGES.c.trial, STAGES.c.position),
+    )
     for trial, stage, fingerprint, seconds in rows:
         found[trial].append(StageRun(stage=stage, fingerprint=fingerprint, seconds=seconds))
     return found
@@ -94,11 +113,12 @@ def _stages(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[in
 def _scores(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[int, list[Score]]:
     found: dict[int, list[Score]] = defaultdict(list)
     keys = read_calibration_keys(connection)
-    rows = connection.execute(
+    rows = fetch(
+        connection,
         of_stages(sa.select(STAGES.c.trial, *SCORE_COLUMNS), SCORES)
         .where(where)
-        .order_by(STAGES.c.trial, STAGES.c.position, SCORES.c.position)
-    ).all()
+        .order_by(STAGES.c.trial, STAGES.c.position, SCORES.c.position),
+    )
     for trial, *score in rows:
         found[trial].append(read_score(score, keys))
     return found
@@ -108,12 +128,12 @@ def _curves(
     connection: sa.Connection, where: sa.ColumnElement[bool]
 ) -> dict[int, tuple[CurvePoint, ...]]:
     """Read the learning curves of finished stages; at most one stage of a trial has a curve."""
-    rows = connection.execute(
-        of_stages(sa.select(STAGES.c.trial, EVALUATIONS.c.curve), EVALUATIONS)
-        .where(where)
-        .where(EVALUATIONS.c.curve != "[]")
-    ).all()
-    return {trial: read_curve(curve) for trial, curve in rows}
+    columns = (STAGES.c.trial, STAGES.c.fingerprint, EVALUATIONS.c.curve)
+    rows = fetch(
+        connection,
+        of_stages(sa.select(*columns), EVALUATIONS).where(where).where(EVALUATIONS.c.curve != "[]"),
+    )
+    return {trial: read_curve(curve, fingerprint) for trial, fingerprint, curve in rows}
 
 
 def of_stages(select: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
@@ -140,7 +160,8 @@ def _trial(
     scores: list[Score],
     evaluated_curve: tuple[CurvePoint, ...],
 ) -> Trial:
-    partial_curve = () if row.curve == "[]" else read_curve(row.curve)
+    _check_consistent(row)
+    partial_curve = () if row.curve == "[]" else _partial_curve(row)
     return Trial(
         id=row.id,
         study=row.name,
@@ -151,9 +172,7 @@ def _trial(
         if row.architecture is None
         else ModelSummary(hash=row.architecture, layout=row.layout, parameters=row.parameters),
         optuna_number=row.optuna_number,
-        owner=None
-        if row.pid is None
-        else Owner(host=row.host, pid=row.pid, started=row.process_started),
+        owner=read_owner(row),
         stage=row.stage,
         progress=None
         if row.progress is None
@@ -167,14 +186,35 @@ def _trial(
             failure=row.failure,
             curve=partial_curve,
             estimated_loss=row.estimated_loss,
-            exceeded={} if row.exceeded is None else json.loads(row.exceeded),
+            exceeded={} if row.exceeded is None else EXCEEDED.read(row.exceeded, id=row.id),
         ),
         duplicate_of=row.duplicate_of,
         stages=tuple(stages),
         scores=tuple(scores),
         curve=evaluated_curve or partial_curve,
         started_at=row.started_at,
-        seen_at=row.seen_at,
         ended_at=row.ended_at,
         revision=row.revision,
     )
+
+
+def _partial_curve(row: sa.Row[Any]) -> tuple[CurvePoint, ...]:
+    return tuple(
+        CurvePoint(tokens=tokens, loss=loss)
+        for tokens, loss in PARTIAL_CURVE.read(row.curve, id=row.id)
+    )
+
+
+def _check_consistent(row: sa.Row[Any]) -> None:
+    """Raise BadRow if a trial refers to what is missing, or its columns contradict each other."""
+    fault = None
+    if row.architecture is not None and row.layout is None:
+        fault = f"architecture '{row.architecture}' is not in {ARCHITECTURES.name}"
+    elif row.process is not None and row.process_host is None:
+        fault = f"process '{row.process}' is not in {PROCESSES.name}"
+    elif (row.ended_at is not None) != (row.state in END_STATES):
+        fault = f"state {row.state} contradicts ended_at {row.ended_at}"
+    elif row.ended_at is not None and row.architecture is None:
+        fault = f"state {row.state} requires an architecture"
+    if fault is not None:
+        raise BadRow(f"{row_name(TRIALS.name, {'id': row.id})}: {fault}")

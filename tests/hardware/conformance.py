@@ -218,7 +218,7 @@ class ProcessRunnerConformance(RunnerConformance):
         raise NotImplementedError
 
     @pytest.mark.parametrize(
-        ("ended_by", "kind"), [(signal.SIGTERM, "crashed"), (signal.SIGKILL, "out of memory")]
+        ("ended_by", "kind"), [(signal.SIGTERM, "crashed"), (signal.SIGKILL, "killed")]
     )
     def test_a_process_that_ends_between_windows_does_not_affect_the_other_model(
         self, runner, model, other, ended_by, kind
@@ -239,6 +239,51 @@ class ProcessRunnerConformance(RunnerConformance):
                     loaded.move(loaded.loading.cores)
                 assert healthy.time(WORKLOADS[0], 1)
             assert healthy.snapshot()
+
+    @pytest.mark.parametrize(
+        ("before", "after", "kind"),
+        [(3, 3, "killed"), (3, 4, "out of memory"), (None, None, "killed")],
+    )
+    def test_only_the_kernel_kills_for_lack_of_memory(
+        self, runner, model, tmp_path, monkeypatch, before, after, kind
+    ):
+        """The signal is the same, so that the kernel's counter decides."""
+        counter = tmp_path / "proc" / "vmstat"
+        counter.parent.mkdir()
+        monkeypatch.setattr("hardware.memory_kills.PROC", counter.parent)
+
+        def count(kills: int | None) -> None:
+            if kills is not None:
+                counter.write_text(f"oom_kill {kills}\n")
+
+        count(before)
+        others = children()
+        with runner.load(model, CAPACITY) as loaded:
+            loaded.time(WORKLOADS[0], 1)
+            (process,) = children() - others
+            count(after)
+            os.kill(process, signal.SIGKILL)
+            with pytest.raises(RunnerError) as caught:
+                loaded.time(WORKLOADS[0], 1)
+            assert caught.value.kind == kind
+            assert "SIGKILL" in caught.value.reason
+
+    def test_kills_while_the_process_was_alive_do_not_concern_it(
+        self, runner, model, tmp_path, monkeypatch
+    ):
+        counter = tmp_path / "proc" / "vmstat"
+        counter.parent.mkdir()
+        monkeypatch.setattr("hardware.memory_kills.PROC", counter.parent)
+        counter.write_text("oom_kill 3\n")
+        others = children()
+        with runner.load(model, CAPACITY) as loaded:
+            counter.write_text("oom_kill 4\n")
+            loaded.time(WORKLOADS[0], 1)
+            (process,) = children() - others
+            os.kill(process, signal.SIGKILL)
+            with pytest.raises(RunnerError) as caught:
+                loaded.time(WORKLOADS[0], 1)
+            assert caught.value.kind == "killed"
 
     def test_a_moved_process_runs_on_its_new_core(self, runner, model, other):
         others = children()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hardware.machine_lock import LockWait
 from hardware.quiet import measuring
 
 # Far more than anything in these tests takes, even on a busy machine.
@@ -42,8 +43,11 @@ class Machine:
         self._processes.append(process)
         return process
 
-    def measuring(self, report: Callable[[str], None] = lambda _: None):
-        return measuring(report, patience_s=0.0, folder=self.folder)
+    def measuring(
+        self, report: Callable[[str], None] = lambda _: None, wait: LockWait | None = None
+    ):
+        wait = wait or LockWait()
+        return measuring(report, patience_s=0.0, lock_wait=wait, folder=self.folder)
 
     def events(self) -> list[str]:
         path = self.folder / "events"

@@ -95,7 +95,7 @@ def test_a_capacity_beyond_the_models_context_is_refused(model):
 
 
 @pytest.mark.parametrize(
-    ("ended_by", "kind"), [(signal.SIGTERM, "crashed"), (signal.SIGKILL, "out of memory")]
+    ("ended_by", "kind"), [(signal.SIGTERM, "crashed"), (signal.SIGKILL, "killed")]
 )
 def test_a_signal_that_ends_loading_determines_the_kind_of_error(large_model, ended_by, kind):
     others, data = children(), large_model.with_name("model.onnx.data")

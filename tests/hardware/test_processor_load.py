@@ -140,8 +140,8 @@ class TestAMeasurement:
     def test_waits_for_the_given_time_and_starts_regardless(self, simulated, tmp_path):
         simulated.play(simulated.load(busy=(0.8, 0.8)))
         sentences: list[str] = []
-        with measuring(sentences.append, patience_s=10.1, folder=tmp_path) as waited_s:
-            assert waited_s == pytest.approx(10.1, abs=PHASE_S)
+        with measuring(sentences.append, patience_s=10.1, folder=tmp_path) as reservation:
+            assert reservation.waited_s == pytest.approx(10.1, abs=PHASE_S)
         *first, last = sentences
         assert last == (
             "other programs use 80 % of even the idlest core; measuring anyway, and counting only "

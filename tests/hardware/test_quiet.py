@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import pwd
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,8 +18,10 @@ from pathlib import Path
 import pytest
 
 from hardware import quiet
+from hardware.machine_lock import LockWait, make_lock_wait
+from hardware.processes import LockMode, lock_holders
 from hardware.quiet import measuring, yielding_to_measurements
-from tests.hardware.machines import PATIENCE_S, wait_until
+from tests.hardware.machines import PATIENCE_S, Machine, wait_until
 
 TRAINER = """
 with yielding_to_measurements(write, folder=folder) as yield_to_measurements:
@@ -38,12 +43,23 @@ PAUSED = "paused during a measurement on this machine"
 WAITING = "waiting for another measurement on this machine"
 
 
-def named(*processes: subprocess.Popen[bytes]) -> str:
+def named(*processes: subprocess.Popen[bytes], state: str = "") -> str:
     """Return how a report names these processes of a Machine as those that hold a lock."""
     if not Path("/proc/locks").exists():
         return ""
-    python = Path(sys.executable).name
-    return f" ({'; '.join(f'`{python} -c`, pid {process.pid}' for process in processes)})"
+    python, user = Path(sys.executable).name, pwd.getpwuid(os.getuid()).pw_name
+    names = [f"`{python} -c`, pid {process.pid}, user {user}{state}" for process in processes]
+    return f" ({'; '.join(names)})"
+
+
+def bind_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+def lock_holders_in(folder: Path, name: str, mode: LockMode) -> list[int]:
+    with (folder / name).open() as file:
+        return lock_holders(file.fileno(), mode)
 
 
 @dataclass
@@ -148,7 +164,8 @@ class TestATraining:
         machine.wait_for("step ends")
         trainer.send_signal(signal.SIGSTOP)  # so that it cannot pause by itself
         machine.start(MEASURER)
-        machine.wait_for(f"waiting for training on this machine to pause{named(trainer)}")
+        named_trainer = named(trainer, state=", stopped")
+        machine.wait_for(f"waiting for training on this machine to pause{named_trainer}")
         time.sleep(0.1)
         assert "measures" not in machine.events()
         trainer.kill()
@@ -181,9 +198,10 @@ for _ in range(10):
             sentences.append(sentence)
             threading.Timer(0.2, measurer.kill).start()
 
-        with machine.measuring(report) as waited_s:
-            assert waited_s >= 0.2
-        assert sentences == [f"{WAITING}{named(measurer)}"]
+        with machine.measuring(report) as reservation:
+            assert reservation.waited_s >= 0.2
+            assert reservation.obstacle is None
+        assert sentences[0] == f"{WAITING}{named(measurer)}, for up to 600 s"
 
     def test_can_alternate_with_trainings_in_one_process(self, tmp_path):
         for _ in range(2):
@@ -217,6 +235,140 @@ with measure():
                 pass
         finally:
             os.kill(child, signal.SIGKILL)
+
+
+@pytest.fixture
+def stopped_measurer(machine):
+    """A process that was stopped while it measured."""
+    process = machine.start(MEASURER)
+    machine.wait_for("measures")
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    return process
+
+
+class TestAProcessThatKeepsTheMachine:
+    """Here it is stopped, but any user can keep it."""
+
+    WAIT = LockWait(longest_wait=0.3)
+
+    def test_is_named_and_then_measured_beside(self, machine, stopped_measurer):
+        sentences: list[str] = []
+        who = named(stopped_measurer, state=", stopped")
+        with machine.measuring(sentences.append, self.WAIT) as reservation:
+            assert reservation.waited_s >= 0.3
+            obstacle = f"another measurement on this machine has not ended within 0.3 s{who}"
+            assert reservation.obstacle == obstacle
+            assert "provisional" in reservation.remark
+        assert sentences == [
+            f"{WAITING}{who}, for up to 1 s",
+            f"{obstacle}; measuring regardless, with provisional times",
+        ]
+
+    def test_is_waited_for_only_once(self, machine, stopped_measurer):
+        for _ in range(3):
+            with machine.measuring(wait=self.WAIT) as reservation:
+                assert reservation.obstacle is not None
+        patient = LockWait(longest_wait=3600.0)
+        with machine.measuring(wait=patient) as reservation:
+            assert reservation.obstacle is not None
+            assert reservation.waited_s < 3600
+        with yielding_to_measurements(
+            lambda _: None, longest_wait=3600.0, folder=machine.folder
+        ) as yield_to_measurements:
+            yield_to_measurements()
+
+    def test_is_waited_for_again_once_it_has_released_the_machine(self, machine, stopped_measurer):
+        with machine.measuring(wait=self.WAIT) as reservation:
+            assert reservation.obstacle is not None
+        stopped_measurer.kill()
+        stopped_measurer.wait()
+        with machine.measuring(pytest.fail) as reservation:
+            assert reservation.obstacle is None
+        measurer = machine.start(MEASURER)
+        machine.wait_for("measures", 2)
+        threading.Timer(0.3, measurer.kill).start()
+        with machine.measuring(wait=LockWait(longest_wait=PATIENCE_S)) as reservation:
+            assert reservation.obstacle is None
+
+    def test_ends_the_measurement_with_a_sentence_if_so_configured(self, machine, stopped_measurer):
+        wait = LockWait(longest_wait=0.1, if_occupied="stop")
+        with pytest.raises(ValueError, match=r"^longest_wait: another measurement on ") as caught:
+            machine.measuring(wait=wait).__enter__()
+        sentence = str(caught.value)
+        assert f"within 0.1 s{named(stopped_measurer, state=', stopped')}; resume" in sentence
+        assert "if_occupied" in sentence
+        assert len(sentence) <= 500
+
+    def test_does_not_keep_a_training_from_starting(self, machine, stopped_measurer):
+        machine.start(TRAINER.replace("write,", "write, longest_wait=0.3,"))
+        machine.wait_for("step ends", 3)
+        who = named(stopped_measurer, state=", stopped")
+        assert machine.count(f"{PAUSED}{who}, for up to 1 s") == 1
+        continued = f"a measurement on this machine has not ended within 0.3 s{who}; training"
+        assert machine.count(continued) == 1
+
+    def test_pauses_a_training_only_once_until_it_has_released_the_machine(self, machine):
+        machine.start(TRAINER.replace("write,", "write, longest_wait=0.3,"))
+        machine.wait_for("step ends")
+        measurer = machine.start(MEASURER)
+        machine.wait_for("measures")
+        measurer.send_signal(signal.SIGSTOP)
+        machine.wait_for("a measurement on this machine has not ended within 0.3 s")
+        machine.wait_for_another("step ends")
+        measurer.kill()
+        # It shares the lock again as soon as it looks, and then pauses for others as before.
+        wait_until(lambda: lock_holders_in(machine.folder, "nas-training.lock", "READ"))
+        with machine.measuring(wait=LockWait(longest_wait=PATIENCE_S)) as reservation:
+            assert reservation.obstacle is None
+            steps = machine.count("step begins")
+            time.sleep(0.1)
+            assert machine.count("step begins") == steps
+        machine.wait_for_another("step ends")
+
+    def test_may_be_a_training_that_was_stopped(self, machine):
+        trainer = machine.start(TRAINER)
+        machine.wait_for("step ends")
+        trainer.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, trainer.pid, os.WSTOPPED | os.WNOWAIT)
+        with machine.measuring(wait=self.WAIT) as reservation:
+            who = named(trainer, state=", stopped")
+            expected = f"training on this machine has not paused within 0.3 s{who}"
+            assert reservation.obstacle == expected
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of others")
+    @pytest.mark.skipif(shutil.which("flock") is None, reason="needs the program flock")
+    def test_may_belong_to_another_user(self):
+        with tempfile.TemporaryDirectory() as name:
+            machine = Machine(Path(name))
+            machine.folder.chmod(0o755)
+            with machine.measuring():
+                pass  # so that the files exist
+            command = ["flock", machine.folder / "nas-measuring.lock", "sleep", "3600"]
+            holder = subprocess.Popen(command, user=65534, start_new_session=True)
+            try:
+                wait_until(lambda: lock_holders_in(machine.folder, "nas-measuring.lock", "WRITE"))
+                with machine.measuring(wait=self.WAIT) as reservation:
+                    user = pwd.getpwuid(65534).pw_name
+                    assert f"pid {holder.pid}, user {user})" in reservation.obstacle
+            finally:
+                os.killpg(holder.pid, signal.SIGKILL)
+                holder.wait()
+
+
+class TestTheLongestWait:
+    def test_is_by_default_longer_than_another_measurement_takes(self):
+        assert make_lock_wait(20.0, None, "measure") == LockWait(longest_wait=640.0)
+        assert make_lock_wait(3600.0, None, "measure").longest_wait > 2 * 3600
+
+    @pytest.mark.parametrize("longest_wait", [-1.0, float("nan"), float("inf")])
+    def test_is_a_number_of_seconds(self, longest_wait):
+        with pytest.raises(ValueError, match=r"^longest_wait: .* is not a number of at least 0$"):
+            make_lock_wait(20.0, longest_wait, "measure")
+
+    def test_is_followed_by_one_of_two_actions(self):
+        with pytest.raises(ValueError, match=r"^if_occupied: 'go' is not 'measure' or 'stop'$"):
+            make_lock_wait(20.0, None, "go")
 
 
 class TestLockFiles:
@@ -269,6 +421,28 @@ class TestLockFiles:
         tmp_path.chmod(0o555)
         with measuring(pytest.fail, patience_s=0.0, folder=tmp_path):
             pass
+
+    @pytest.mark.parametrize("lock", ["nas-measuring.lock", "nas-training.lock"])
+    @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, bind_socket])
+    def test_may_only_be_regular_files(self, tmp_path, lock, make):
+        make(tmp_path / lock)
+        for begin in (measuring, yielding_to_measurements):
+            with pytest.raises(ValueError, match=rf"^lock: '.*{lock}' is not a ") as caught:
+                begin(pytest.fail, folder=tmp_path).__enter__()
+            assert f"belongs to user {pwd.getpwuid(os.getuid()).pw_name}" in str(caught.value)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can temporarily become another user")
+    def test_that_may_not_be_read_are_an_error_that_names_their_owner(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            folder.chmod(0o755)
+            (folder / "nas-measuring.lock").touch(0o600)
+            os.seteuid(65534)
+            try:
+                with pytest.raises(ValueError, match=r"Permission denied; it belongs to user root"):
+                    measuring(pytest.fail, folder=folder).__enter__()
+            finally:
+                os.seteuid(0)
 
     @pytest.mark.parametrize("exists", [False, True])
     def test_may_not_be_symbolic_links(self, tmp_path, exists):

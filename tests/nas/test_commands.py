@@ -1,4 +1,4 @@
-"""The commands as processes: output that scripts rely on, and error messages."""
+"""The commands: output that scripts rely on, and error messages."""
 
 import json
 import sys
@@ -21,8 +21,8 @@ NARROW = TINY.replace('"embedding_width": 64', '"embedding_width": 40')
 QUICK = ("--workload", "tg8@32", "--precision", "0.5", "--seconds", "0.1")
 
 
-def test_presets_json_is_the_audit_of_every_preset(nas) -> None:
-    audit = json.loads(nas("presets", "--json").stdout)
+def test_presets_json_is_the_audit_of_every_preset(nas_process) -> None:
+    audit = json.loads(nas_process("presets", "--json").stdout)
     assert {entry["name"] for entry in audit} == set(PRESETS)
     gemma = next(entry for entry in audit if entry["name"] == "gemma-3-270m")
     assert gemma == {
@@ -41,8 +41,8 @@ def test_presets_table_is_sorted_by_the_fraction_spent_on_embeddings(nas) -> Non
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
-def test_show_json_contains_the_architecture(nas, tmp_path: Path) -> None:
-    document = json.loads(nas("show", "lfm2-350m", "--json").stdout)
+def test_show_json_contains_the_architecture(nas_process, tmp_path: Path) -> None:
+    document = json.loads(nas_process("show", "lfm2-350m", "--json").stdout)
     assert document["hash"] == architecture_hash(PRESETS["lfm2-350m"])
     assert document["layout"] == "ccaccaccacacacac"
     assert document["architecture"] == json.loads(to_json(PRESETS["lfm2-350m"]))
@@ -72,7 +72,9 @@ def test_show_uses_the_singular_for_a_single_head(nas, tmp_path: Path) -> None:
     assert "1 head of 32, 1 KV head," in nas("show", "tiny.json").stdout
 
 
-def test_measure_json_contains_every_sample_and_the_results(nas, tmp_path: Path) -> None:
+def test_measure_json_contains_every_sample_and_the_results(
+    nas, short_windows: None, tmp_path: Path
+) -> None:
     (tmp_path / "tiny.json").write_text(TINY)
     (tmp_path / "wide.json").write_text(TINY.replace('"width": 64', '"width": 128'))
     result = nas("measure", "tiny.json", "wide.json", *QUICK, "--workload", "pp16", "--json")
@@ -113,10 +115,10 @@ def test_measure_json_contains_every_sample_and_the_results(nas, tmp_path: Path)
         assert model["p50_ms"] == pytest.approx(model["ratio"]["value"] * reference["p50_ms"])
 
 
-def test_measure_shows_results_and_failures(nas, tmp_path: Path) -> None:
+def test_measure_shows_results_and_failures(nas, nas_process, tmp_path: Path) -> None:
     (tmp_path / "tiny.json").write_text(TINY)
     (tmp_path / "narrow.json").write_text(NARROW)
-    result = nas("measure", "tiny.json", "narrow.json", *QUICK, "--quantization", "int4")
+    result = nas_process("measure", "tiny.json", "narrow.json", *QUICK, "--quantization", "int4")
     assert result.returncode == 1
     said = result.stderr.splitlines()[-1]
     assert said.startswith("nas: narrow: build error: embedding_width: 40 is not a multiple of 32")

@@ -10,9 +10,9 @@ from search_space.preset_models import PRESETS
 from tests.search_space.huggingface.published import LLAMA_3_2, PUBLISHED
 
 
-def test_a_configuration_becomes_an_architecture_file(nas, tmp_path: Path) -> None:
+def test_a_configuration_becomes_an_architecture_file(nas, nas_process, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED["lfm2-350m"]))
-    imported = nas("import", "config.json", "-o", "lfm2.json")
+    imported = nas_process("import", "config.json", "-o", "lfm2.json")
     assert imported.returncode == 0
     assert imported.stdout == ""
     assert "read lfm2, 354,483,968 parameters: ccaccaccacacacac" in imported.stderr

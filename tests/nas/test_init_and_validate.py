@@ -29,8 +29,8 @@ def test_planning_reports_what_it_is_doing(
     assert texts[1].startswith("timing the smallest of the drawn models: ")
     others = [text for text in texts if not text.startswith("timing ")]
     assert others[0].startswith("training a tokenizer of ")
-    assert others[-1].startswith(("training it for a few steps", "encoding the text"))
-    assert "training it for a few steps" in others
+    assert others[-1].startswith(("training the median model for a few steps", "encoding the text"))
+    assert "training the median model for a few steps" in others
 
 
 def test_planning_reports_what_the_training_waits_for(
@@ -44,7 +44,7 @@ def test_planning_reports_what_the_training_waits_for(
         def say(text: str) -> None:
             """Measure as another process would: from the first step until training has paused."""
             said.append(text)
-            if text == "training it for a few steps" and said.count(text) == 1:
+            if text == "training the median model for a few steps" and said.count(text) == 1:
                 fcntl.flock(measuring, fcntl.LOCK_EX | fcntl.LOCK_NB)
             elif text.startswith("paused"):
                 fcntl.flock(measuring, fcntl.LOCK_UN)
@@ -56,8 +56,8 @@ def test_planning_reports_what_the_training_waits_for(
     assert plan.times.training_seconds > 0
 
 
-def test_validate_shows_the_plan(nas, study: Path) -> None:
-    plan = json.loads(nas("validate", "tiny.toml", "--json").stdout)
+def test_validate_shows_the_plan(nas, nas_process, study: Path) -> None:
+    plan = json.loads(nas_process("validate", "tiny.toml", "--json").stdout)
     assert plan["architectures"] > 1000
     assert plan["parameters"]["least"] < plan["parameters"]["most"]
     assert plan["seconds"] > 0
@@ -69,7 +69,7 @@ def test_validate_shows_the_plan(nas, study: Path) -> None:
         "reading the corpus",
         "timing the smallest of the drawn models",
     ]
-    assert "training it for a few steps" in shown.stderr.splitlines()
+    assert "training the median model for a few steps" in shown.stderr.splitlines()
 
 
 def test_validate_reports_changed_settings_as_run_does(nas, study: Path) -> None:
@@ -102,8 +102,10 @@ def test_init_from_a_file_writes_another_study(nas, study: Path, tmp_path: Path)
     assert text == STUDY.replace('name = "tiny"', 'name = "second"')
 
 
-def test_init_writes_a_valid_file_and_never_overwrites_one(nas, tmp_path: Path) -> None:
-    assert nas("init", "My Study.toml").returncode == 0
+def test_init_writes_a_valid_file_and_never_overwrites_one(
+    nas, nas_process, tmp_path: Path
+) -> None:
+    assert nas_process("init", "My Study.toml").returncode == 0
     text = (tmp_path / "My Study.toml").read_text()
     assert 'name = "my-study"' in text
     assert nas("init", "My Study.toml").returncode == 2

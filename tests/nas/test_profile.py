@@ -1,4 +1,4 @@
-"""`nas profile` as a process, with cached times, so that nothing is measured."""
+"""`nas profile` with cached times, so that nothing is measured."""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -36,8 +36,8 @@ def profile(nas, storage: str):
     return lambda *more: nas("profile", "--quick", "--width", WIDTH, "--storage", storage, *more)
 
 
-def test_the_table_shows_the_cost_of_each_mixer_in_80_columns(profile) -> None:
-    shown = profile()
+def test_the_table_shows_the_cost_of_each_mixer_in_80_columns(nas_process, storage: str) -> None:
+    shown = nas_process("profile", "--quick", "--width", WIDTH, "--storage", storage)
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
     assert all(len(line) <= 80 for line in lines)

@@ -62,9 +62,9 @@ def test_a_page_is_complete_and_loads_nothing(nas, study, tmp_path, hostile) -> 
     assert "proxy.token_budget" in page.texts
 
 
-def test_every_module_of_the_page_is_in_the_import_map(nas, study, tmp_path) -> None:
+def test_every_module_of_the_page_is_in_the_import_map(nas_process, study, tmp_path) -> None:
     write_study(study)
-    assert nas("report", "large").returncode == 0
+    assert nas_process("report", "large").returncode == 0
     text = (tmp_path / "large.html").read_text(encoding="utf-8")
     (found,) = re.findall(r'<script type="importmap">(.*?)</script>', text)
     imports = json.loads(found)["imports"]

@@ -1,22 +1,14 @@
 """Databases for the tests of studies: SQLite files, and PostgreSQL where it is installed."""
 
-import getpass
-import os
-import shutil
-import subprocess
-import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 from tests.studies.fakes import small_spec
-
-_PROGRAMS = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.get_exec_path())]
+from tests.studies.postgresql import PostgresqlServer, postgresql_programs
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -42,46 +34,32 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: sa.URL) -> str:
+def postgresql_url(postgresql_server: PostgresqlServer) -> str:
     """The URL of a new database on the server of the test session."""
-    name = f"test_{uuid.uuid4().hex}"
-    server = sa.create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    server.dispose()
-    return postgresql_server.set(database=name).render_as_string(hide_password=False)
+    return postgresql_server.new_database()
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[sa.URL]:
-    """A server in a temporary folder that listens on a socket there and on no port."""
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """A server that tests leave running."""
+    yield from _running_server()
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresqlServer]:
+    """A server that the test may stop and start again."""
+    yield from _running_server()
+
+
+def _running_server() -> Iterator[PostgresqlServer]:
     pytest.importorskip("psycopg")
-    programs = next((path for path in _PROGRAMS if (path / "initdb").exists()), None)
+    programs = postgresql_programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="nas-postgresql-"))
-    user = _not_root()
-    shutil.chown(folder, user)
-
-    def call(*command: str | Path) -> None:
-        done = subprocess.run(command, user=user if os.getuid() == 0 else None, cwd=folder)
-        assert done.returncode == 0, command
-
-    data, control = folder / "data", programs / "pg_ctl"
-    call(programs / "initdb", "--auth=trust", "--username=tester", "--no-sync", data)
-    options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
-    call(control, "start", "--wait", "-D", data, "-o", options, "-l", folder / "log")
+    server = PostgresqlServer(programs)
+    server.start()
     try:
-        url = sa.URL.create("postgresql+psycopg", username="tester", database="postgres")
-        yield url.set(query={"host": str(folder)})
+        yield server
     finally:
-        call(control, "stop", "--mode=immediate", "-D", data)
-        shutil.rmtree(folder)
-
-
-def _not_root() -> str:
-    """Return the user that PostgreSQL runs as, because it refuses to run as root."""
-    if os.getuid() != 0:
-        return getpass.getuser()
-    passwd = Path("/etc/passwd").read_text()
-    return "postgres" if "\npostgres:" in passwd else "nobody"
+        server.stop()
+        server.delete()

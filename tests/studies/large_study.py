@@ -25,6 +25,7 @@ from studies.spec.study_spec import StudySpec
 from studies.spec.study_spec import to_json as spec_json
 from studies.storage import schema
 from studies.storage.database import open_database
+from studies.storage.processes import own_token
 
 Row: TypeAlias = dict[str, object]
 Choice = TypeVar("Choice")
@@ -118,6 +119,7 @@ def _write(connection: sa.Connection, study: LargeStudy) -> None:
         sa.select(sa.func.count()).where(trials.c.study == key, trials.c.kind == "candidate")
     )
     assert before is not None
+    own_token(connection)  # this process owns the trials
     writer = _Writer(study, key, last, np.random.default_rng([study.seed, before]))
     if not before:
         for number, name in enumerate(study.references):
@@ -206,9 +208,9 @@ class _Writer:
             trial["architecture"] = None
         elif state == "running":
             trial |= {"progress": 0.25, "progress_text": "200,000 tokens"}
-            self._stages(trial["id"], architecture, 2, trial["seen_at"])
+            self._stages(trial["id"], architecture, 2, trial["started_at"])
         if state == "interrupted":
-            trial |= {"host": None, "pid": None, "process_started": None}
+            trial |= {"process": None}
 
     def _draw(self) -> Architecture:
         """Draw an architecture within the rules; this is much faster than repairing layouts."""
@@ -268,13 +270,11 @@ class _Writer:
             "estimated_loss": None,
             "curve": "[]",
             "deaths": 0,
+            "kills": 0,
             "progress": None,
             "progress_text": None,
-            "host": owner.host,
-            "pid": owner.pid,
-            "process_started": owner.started,
+            "process": owner.token,
             "started_at": ended_at - _TRIAL,
-            "seen_at": ended_at,
             "ended_at": ended_at,
         }
         self._rows[schema.TRIALS].append(row)

@@ -4,7 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 from scipy.special import stdtrit
@@ -14,9 +14,10 @@ from evaluators.speed.built_model import build_and_load
 from evaluators.speed.latency import Quiet
 from evaluators.speed.operators.probe_times import PairedRatio, Setting
 from evaluators.speed.paired_reference import ReferenceModel
+from hardware.machine_lock import LockWait
 from hardware.measurement import NORMAL_975, Interval, Workload, quantile_ms
 from hardware.progress import Say
-from hardware.quiet import measuring
+from hardware.quiet import Reservation, measuring
 from hardware.runner import LoadedModel, Runner
 from hardware.stability import TimingBudget, measure_paired
 from hardware.window_statistics import FEWEST_FOR_RANKS, ratio
@@ -58,6 +59,7 @@ class PairedTimer:
         round_number: int,
         capacity: int,
         quiet: Quiet | None = None,
+        lock_wait: LockWait | None = None,
     ) -> None:
         """Choose the device and the reference model; nothing is loaded yet.
 
@@ -69,12 +71,15 @@ class PairedTimer:
             capacity: The number of tokens that caches have room for; no time depends on it.
             quiet: Reserves the machine for a measurement; None waits for other programs, but at
                 most some seconds per round.
+            lock_wait: How long to wait for other measurements and for training, and what follows;
+                None is the default.
         """
         self._runner = runner
         self._quantization = setting.quantization
         self._budget = profile_budget
         self._quiet = quiet or self._wait_at_most
         self._patience_s = _PATIENCE_S
+        self._lock_wait = lock_wait or LockWait()
         # An attention window that is not smaller than the capacity would become full attention.
         self._capacity = max(capacity, 1 + max(setting.kinds.windows, default=0))
         first = make_probes(setting.width, setting.layers, setting.kinds)[0]
@@ -104,14 +109,19 @@ class PairedTimer:
         workloads: Sequence[Workload],
         say: Say,
         on_timed: Callable[[Workload, Evaluation], None],
+        remark: Say = lambda _: None,
     ) -> None:
         """Time workloads of one model.
+
+        If another process does not release the machine, the ratios are provisional, without an
+        interval.
 
         Args:
             architecture: The model.
             workloads: The workloads to time.
             say: Receives lines of text about the progress.
             on_timed: Called with each workload and its evaluation as soon as it has been timed.
+            remark: Receives sentences that the user should read.
 
         Raises:
             EvaluationFailed: The model cannot be built, loaded or timed.
@@ -125,18 +135,25 @@ class PairedTimer:
                 # A workload leaves the list when it has been timed: if the reference model dies,
                 # `work` is called again for the others.
                 while missing:
-                    on_timed(missing[0], self._evaluate(model, reference, missing[0], say))
+                    evaluation = self._evaluate(model, reference, missing[0], say)
+                    if reservation.obstacle is not None:
+                        evaluation = replace(
+                            evaluation, scores=tuple(map(_provisional, evaluation.scores))
+                        )
+                    on_timed(missing[0], evaluation)
                     del missing[0]
 
-        with self._quiet(say):
+        with self._quiet(say) as reservation:
+            if reservation.remark is not None:
+                remark(reservation.remark)
             say("building and loading the model")
-            self._reference.run(work)
+            self._reference.run(work, remark)
 
     @contextlib.contextmanager
-    def _wait_at_most(self, say: Say) -> Iterator[float]:
-        with measuring(say, patience_s=self._patience_s) as waited_s:
-            self._patience_s = max(0.0, self._patience_s - waited_s)
-            yield waited_s
+    def _wait_at_most(self, say: Say) -> Iterator[Reservation]:
+        with measuring(say, patience_s=self._patience_s, lock_wait=self._lock_wait) as reservation:
+            self._patience_s = max(0.0, self._patience_s - reservation.waited_s)
+            yield reservation
 
     def _evaluate(
         self, model: LoadedModel, reference: LoadedModel, workload: Workload, say: Say
@@ -163,6 +180,10 @@ class PairedTimer:
             seconds=time.monotonic() - start,
             measurements=(measurement,),
         )
+
+
+def _provisional(score: Score) -> Score:
+    return replace(score, low=None, high=None, provisional=True)
 
 
 def paired_ratio(evaluation: Evaluation) -> PairedRatio:

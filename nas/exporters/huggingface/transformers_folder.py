@@ -13,6 +13,7 @@ from search_space.architecture import Architecture
 from search_space.huggingface.checkpoint import WEIGHTS_FILE
 from search_space.huggingface.configuration import CONFIG_FILE, CUSTOM, NO_TOKENS, config_of
 from search_space.huggingface.weights import Weights, to_huggingface
+from search_space.tokenizer_file import read_companion
 
 CODE_FILES = ("configuration_hybrid_lm.py", "modeling_hybrid_lm.py")
 
@@ -74,8 +75,9 @@ def _copy_tokenizer(tokenizer: Path, folder: Path, context_length: int) -> None:
         {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context_length},
     )
     for name in _TOKENIZER_COMPANIONS:
-        if (companion := tokenizer.with_name(name)).is_file():
-            shutil.copyfile(companion, folder / name)
+        text = read_companion(tokenizer, name)
+        if text is not None:
+            (folder / name).write_text(text, encoding="utf-8", newline="")
 
 
 _TOKENIZER_COMPANIONS = (

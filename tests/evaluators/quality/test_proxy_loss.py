@@ -65,7 +65,7 @@ class TestProxyLoss(EvaluatorConformance):
         assert ProxyLoss(settings).evaluate(SMALL, lambda _: None).curve == evaluation.curve
 
     def test_a_longer_training_has_a_smaller_loss(self, settings):
-        longer = replace(BRIEF, token_budget=8_000)
+        longer = replace(BRIEF, token_budget=4_000)
         assert loss_of(replace(settings, training=longer)) < loss_of(settings) - 0.2
 
     def test_preparations_are_reported_once(self, evaluator):
@@ -162,7 +162,7 @@ class TestTask(EvaluatorConformance):
 
     def test_a_larger_fraction_improves_the_task_score(self, with_task):
         def task_score(share: float) -> float:
-            training = replace(BRIEF, token_budget=8_000)
+            training = replace(BRIEF, token_budget=4_000)
             settings = replace(with_task, task_share=share, training=training)
             return ProxyLoss(settings).evaluate(SMALL, lambda _: None).scores[1].value
 

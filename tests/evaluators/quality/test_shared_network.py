@@ -165,7 +165,7 @@ class TestBalancedLayouts:
 class TestTraining:
     def test_a_candidate_learns_from_the_training_of_others(self, tmp_path):
         network = network_of()
-        settings = replace(SETTINGS, batch_size=8, token_budget=40_000)
+        settings = replace(SETTINGS, batch_size=8, token_budget=10_000)
         before = bits_per_byte(network.extract(candidate("aclc")), TEXT, settings, unhindered)
         train_shared(network, draw_candidate, TEXT, settings, tmp_path / "network", lambda _: None)
         after = bits_per_byte(network.extract(candidate("aclc")), TEXT, settings, unhindered)

@@ -6,6 +6,8 @@ import math
 import os
 import signal
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +15,18 @@ from pathlib import Path
 import pytest
 
 from evaluators.calibration import CalibrationKey, CalibrationsInMemory, ReferenceTiming
-from evaluators.evaluator import Evaluation, Infeasible
+from evaluators.evaluator import Evaluation, EvaluationFailed, Infeasible
+from evaluators.speed.latency import LatencyEvaluator
 from hardware.fake import FakeRunner
 from hardware.local import LocalRunner
+from hardware.progress import Say
+from hardware.quiet import Reservation
 from hardware.runner import LoadedModel, RunnerError
 from hardware.window_statistics import ratio
 from search_space.architecture import architecture_hash
 from search_space.costs import weight_bytes
 from search_space.preset_models import preset
+from studies.records import TRANSIENT_FAILURES
 from tests.evaluators.conformance import RefinableConformance
 from tests.evaluators.speed.timing import (
     REFERENCE,
@@ -30,6 +36,7 @@ from tests.evaluators.speed.timing import (
     evaluate,
     evaluator_of,
     failure,
+    refine,
 )
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, LINEAR, stack
 
@@ -50,6 +57,8 @@ def local(tmp_path_factory):
     folder = tmp_path_factory.mktemp("temporary")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(folder))
+        # No test depends on the precision of these times.
+        patch.setattr("hardware.stability._WINDOW_NS", 2e6)
         with evaluator_of(LocalRunner()) as evaluator:
             yield evaluator
     assert not list(folder.iterdir())
@@ -94,6 +103,33 @@ class TestLocalLatency:
         os.kill(process, signal.SIGKILL)
         assert evaluate(local, CORNERS["one layer"]).scores
         assert process not in children()
+
+    def test_a_candidate_that_was_killed_is_measured_again(self, local):
+        evaluate(local, CORNERS["one layer"])
+        (reference,) = children()
+        with killing(apart_from=reference, times=2) as killed:
+            evaluation = evaluate(local, CORNERS["one layer"])
+        assert len(set(killed)) == 2
+        assert evaluation.scores
+        remarks = [text for text in evaluation.remarks if "killed" in text]
+        assert remarks == 2 * [
+            "the candidate's process was killed, so its measurement was repeated: another program "
+            "ended the process (SIGKILL)"
+        ]
+        assert children() == {reference}
+
+    def test_a_candidate_that_is_killed_again_and_again_is_not_condemned(self, local):
+        evaluate(local, CORNERS["one layer"])
+        (reference,) = children()
+        with (
+            killing(apart_from=reference, times=1_000) as killed,
+            pytest.raises(EvaluationFailed) as caught,
+        ):
+            evaluate(local, CORNERS["one layer"])
+        assert caught.value.kind in TRANSIENT_FAILURES
+        assert "another program ended the process (SIGKILL)" in caught.value.reason
+        assert len(set(killed)) == 3
+        assert children() == {reference}
 
 
 class TestFakeLatency(RefinableConformance):
@@ -183,6 +219,52 @@ class TestScores:
         windows = {str(each.workload): len(each.samples_ns) // each.window for each in measurements}
         asked = windows.pop("pp8" if "prefill" in score else "tg64@64")
         assert asked > 2 * max(windows.values())
+
+
+class TestAMachineThatIsNotReserved:
+    """Another measurement, or training, has not released it in time."""
+
+    OBSTACLE = "another measurement on this machine has not ended within 600 s (`nas`, pid 7)"
+
+    def evaluation(self, obstacle: str | None) -> Evaluation:
+        def quiet(_: Say) -> contextlib.AbstractContextManager[Reservation]:
+            return contextlib.nullcontext(Reservation(waited_s=600.0, obstacle=obstacle))
+
+        store = CalibrationsInMemory()
+        runner, settings = FakeRunner(), replace(SETTINGS, precision=0.2)
+        with LatencyEvaluator(runner, settings, REFERENCE, store, quiet) as evaluator:
+            return evaluate(evaluator, SMALL)
+
+    def test_makes_all_times_provisional_and_no_others(self):
+        scores = by_name(self.evaluation(self.OBSTACLE))
+        timed = {name for name, score in scores.items() if score.measured is not None}
+        assert timed == {"decode", "decode_p95", "prefill", "prefill_p95"}
+        assert {name for name, score in scores.items() if score.provisional} == timed
+        reserved = by_name(self.evaluation(None))
+        assert not any(reserved[name].provisional for name in ("decode", "decode_p95", "prefill"))
+
+    def test_is_recorded_with_every_measurement_and_reported(self):
+        evaluation = self.evaluation(self.OBSTACLE)
+        for measurement in evaluation.measurements:
+            for each in (measurement, measurement.reference):
+                assert not each.disturbance.reserved
+        assert [text for text in evaluation.remarks if self.OBSTACLE in text] == [
+            f"{self.OBSTACLE}; the times that were measured meanwhile are provisional"
+        ]
+
+    def test_matters_no_more_once_the_model_was_measured_on_a_reserved_one(self):
+        obstacles = [self.OBSTACLE, None]
+
+        def quiet(_: Say) -> contextlib.AbstractContextManager[Reservation]:
+            return contextlib.nullcontext(Reservation(waited_s=0.0, obstacle=obstacles.pop(0)))
+
+        runner, settings = FakeRunner(), replace(SETTINGS, precision=0.2)
+        store = CalibrationsInMemory()
+        with LatencyEvaluator(runner, settings, REFERENCE, store, quiet) as evaluator:
+            first = evaluate(evaluator, SMALL)
+            assert by_name(first)["decode"].provisional
+            again = refine(evaluator, SMALL, first)
+        assert not by_name(again)["decode"].provisional
 
 
 class TestFailures:
@@ -307,6 +389,28 @@ def test_a_score_of_memory_asks_for_no_precise_time():
     with_memory = replace(SETTINGS, asked=frozenset({"prefill", "decode_memory", "memory"}))
     fingerprints = {evaluator_of(FakeRunner(), one).fingerprint for one in (time_only, with_memory)}
     assert len(fingerprints) == 1
+
+
+@contextlib.contextmanager
+def killing(*, apart_from: int, times: int) -> Iterator[list[int]]:
+    """Kill each new process of this one as soon as it is seen; yield those that were killed."""
+    killed: list[int] = []
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.is_set() and len(killed) < times:
+            for process in children() - {apart_from, *killed}:
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
 
 
 def children() -> set[int]:

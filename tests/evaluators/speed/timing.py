@@ -12,6 +12,7 @@ from evaluators.evaluator import Evaluation, EvaluationFailed, Score
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
 from hardware.fake import FakeRunner
 from hardware.measurement import Workload
+from hardware.quiet import Reservation
 from hardware.runner import LoadedModel, RunnerError, Window
 from search_space.architecture import Architecture
 from tests.search_space.strategies import ATTENTION, CONV, stack
@@ -20,8 +21,8 @@ SETTINGS = LatencySettings(quantization="int4", prompt_length=8, context_depth=1
 REFERENCE = stack(CONV, ATTENTION)
 
 
-def at_once(*_) -> contextlib.AbstractContextManager[float]:
-    return contextlib.nullcontext(12.0)
+def at_once(*_) -> contextlib.AbstractContextManager[Reservation]:
+    return contextlib.nullcontext(Reservation(waited_s=12.0))
 
 
 def evaluator_of(runner, settings=SETTINGS, *, reference=REFERENCE, calibrations=None):

@@ -44,7 +44,8 @@ class Browser:
         page = self.get("/").text
         token = page.split('name="nas-token" content="')[1].split('"')[0]
         sent = {"origin": HERE, "x-nas-token": token} | headers
-        return self("POST", "/api/export", content=json.dumps(body), headers=sent)
+        content = body if isinstance(body, str | bytes) else json.dumps(body)
+        return self("POST", "/api/export", content=content, headers=sent)
 
 
 @pytest.fixture
@@ -159,6 +160,27 @@ def test_an_invalid_export_is_refused_with_one_sentence(
     assert refused.status_code == 400
     assert refused.json()["error"].startswith(sentence)
     assert not (tmp_path / "exports").exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[" * 4_000,
+        '{"study": ' + '{"a": ' * 1_000,
+        '{"study": "large", "study": "large", "trial": "0", "format": "json"}',
+        '{"study": "\\ud800", "trial": "0", "format": "json"}',
+        '{"study": "large", "trial": "\\u0000", "format": "json"}',
+        '{"study": "large", "trial": "0", "format": ' + "9" * 5_000 + "}",
+        b"\xff\xfe",
+    ],
+)
+def test_a_hostile_body_with_a_valid_token_is_refused_with_one_sentence(
+    browser: Browser, body: str | bytes
+) -> None:
+    refused = browser.export(body)
+    assert refused.status_code == 400
+    assert len(refused.json()["error"]) <= 500
+    assert "\n" not in refused.json()["error"]
 
 
 def test_a_study_whose_name_leaves_the_folder_is_not_exported(url: str, tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 """Tests of the error messages of a dashboard that cannot start."""
 
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.nas.conftest import run_nas
 from tests.studies.large_study import LargeStudy, write_study
 
 
@@ -40,13 +38,6 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
 
 
 def _refused(folder: Path, *arguments: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "nas.cli", "dashboard", "--no-open", *arguments],
-        cwd=folder,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = run_nas(folder, "dashboard", "--no-open", *arguments)
     assert result.returncode == 2
     return result.stderr

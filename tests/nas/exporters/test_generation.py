@@ -19,7 +19,7 @@ import torch
 import hardware.quiet
 from hardware.onnx_session import Session
 from nas.exporters.export_model import export_model
-from nas.exporters.formats import Exported, ExportOptions, Format
+from nas.exporters.formats import FORMATS, Exported, ExportOptions, Format
 from nas.inputs.model_argument import find_model
 from search_space.architecture import to_json
 from search_space.huggingface.checkpoint import read_weights
@@ -58,7 +58,10 @@ class Checkpoint:
 
 
 def export(model: str, file_format: str, trial: str | None = None, **options: object) -> Exported:
-    options = ExportOptions(file_format=Format(file_format), **{"context_length": 128} | options)
+    chosen = Format(file_format)
+    if model.endswith(".json") and FORMATS[chosen].has_weights:
+        options = {"weights": "random"} | options
+    options = ExportOptions(file_format=chosen, **{"context_length": 128} | options)
     return export_model(find_model(model, trial, storage="sqlite:///nas.db"), options)
 
 

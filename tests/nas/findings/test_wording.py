@@ -8,7 +8,9 @@ from nas.findings.wording import half_or_ends, marked, trials_of, value_text
 @pytest.mark.parametrize(
     ("value", "low", "high", "shown"),
     [
-        (10.0, 9.98, 10.02, "10.00 ±0.02"),
+        (10.0, 9.98, 10.02, "10.00 ±0.020"),
+        (1_234.0, 1_231.0, 1_237.0, "1,234 ±3.0"),
+        (1_234.0, 1_224.03, 1_243.97, "1,234 ±10"),
         (10.0, 10.0, 10.0, "10.00 ±0"),
         # ±10 % on a log scale is nearly symmetric; ±30 % is not.
         (100.0, 90.48, 110.52, "100.0 ±10"),
@@ -28,7 +30,7 @@ def test_an_interval_is_half_its_width_or_its_ends(
 
 def test_an_interval_alone_has_no_parentheses() -> None:
     assert half_or_ends(1.1, 1.02, 1.33) == "1.020 to 1.330"
-    assert half_or_ends(1.1, 1.09, 1.11) == "±0.01"
+    assert half_or_ends(1.1, 1.09, 1.11) == "±0.010"
 
 
 def test_only_provisional_values_are_marked() -> None:

@@ -10,10 +10,10 @@ from rich.console import Console, RenderableType
 
 from evaluators.evaluator import Score
 from search_space.space.space_definition import Space
-from studies.owner import Owner
 from studies.records import ModelSummary, Outcome, Trial, TrialState
 from studies.spec.study_spec import StudySpec
 from studies.spec.study_tables import DeviceSettings, Objective
+from tests.studies.owners import OWNER
 
 UNITS = {
     "loss": "bits/byte",
@@ -63,7 +63,7 @@ def _trial(
         reference=reference,
         model=ModelSummary(hash=f"{number:016x}", layout=layout, parameters=354_483_968),
         optuna_number=None,
-        owner=None if state == "interrupted" else Owner(host="board", pid=77, started="1"),
+        owner=None if state == "interrupted" else OWNER,
         stage="training" if running else None,
         progress=None,
         outcome=outcome,
@@ -74,7 +74,6 @@ def _trial(
         ),
         curve=(),
         started_at=NOW,
-        seen_at=NOW,
         ended_at=None if outcome is None else NOW,
     )
 

@@ -115,7 +115,7 @@ def test_the_tables_fit_80_columns(render, comparison: Comparison) -> None:
     ratio_error = 1.96 * BETWEEN_RUNS["decode"]
     reference_error = 1.96 * math.hypot(0.01 / 1.96, BETWEEN_TIMES / math.sqrt(2))
     half_ms = 15 * math.hypot(ratio_error, reference_error)
-    cells = ["66.7", "15.00", f"{half_ms:.2g}", "15.00", "1.500", f"{1.5 * ratio_error:.2g}"]
+    cells = ["66.7", "15.00", f"{half_ms:#.2g}", "15.00", "1.500", f"{1.5 * ratio_error:#.2g}"]
     assert ["edge-350m-12", *cells] in rows
     assert ["edge-350m-12", "222.0", "460.0", "50.0", "50.0"] in rows
     assert "AMD EPYC 9R14 of a rather long name, 2 cores; onnxruntime 1.32.0" in flat(shown)

@@ -100,7 +100,7 @@ def test_a_value_comes_with_half_its_interval(front, capsys, monkeypatch) -> Non
     known = tuple(with_interval(trial, 0.01) for trial in (*front.members, *front.references))
     show_front(replace(front, members=known[:2], references=known[2:]), "small.toml")
     shown = capsys.readouterr().out
-    assert " 20.00 ±0.2 " in shown
+    assert " 20.00 ±0.20 " in shown
     assert "±: half the width of the 95 % confidence interval\n" in shown
     assert "intervals cover the ratio to hybrid-20m only" in " ".join(shown.split())
     assert "~" not in shown
@@ -171,7 +171,7 @@ def test_a_wide_interval_of_an_earlier_release_is_marked(front, capsys, monkeypa
     marked = replace(front, members=members, references=())
     show_front(marked, "small.toml")
     shown = capsys.readouterr().out
-    assert " ~20.00 ±1 " in shown
+    assert " ~20.00 ±1.0 " in shown
     assert " 10.00 ±0.15 " in shown
     assert (
         "~ from an earlier release: the confidence interval is wider than the requested ±2 %"
@@ -258,8 +258,8 @@ def test_a_lowest_time_that_is_provisional_is_marked(front, capsys) -> None:
     show_best(replace(front, members=tuple(members)), None, {"decode": 1.0}, "small.toml")
     show_best(replace(front, members=tuple(members[:1])), None, {"decode": 1.0}, "small.toml")
     marked, settled = capsys.readouterr().out.splitlines()
-    assert marked.endswith("the lowest decode is ~10.00 (trial 117)")
-    assert settled.endswith("the lowest decode is 20.00 (trial 3)")
+    assert marked.endswith("the lowest decode is ~10.00 (6.063 to 16.49) (trial 117)")
+    assert settled.endswith("the lowest decode is 20.00 (12.13 to 32.99) (trial 3)")
 
 
 def test_a_confirmation_is_suggested_only_if_there_are_enough_candidates(front, capsys) -> None:

@@ -66,7 +66,8 @@ def test_without_a_terminal_lines_state_the_job_and_the_time_left(
     assert lines[2] == "1 timing and 1 training run are left, about 2 min; 2 are done"
     assert lines[3:] == [
         "trial 7  latency; 2 of 4 timings and training runs done, about 2 min left in all",
-        "trial 7    ca  decode 12.50 ms/token",
+        "trial 7    ca  decode 12.50 ±0.28 ms/token",
+        "±: half the width of the 95 % confidence interval",
         # The timing took twice as long as expected, and so will the retraining.
         "trial 7  training  seed 3, 400,000 tokens; 3 of 4 timings and training runs done, "
         "about 3 min left in all",
@@ -99,11 +100,20 @@ def test_a_time_that_remains_provisional_is_marked(
     score = Score(name="decode", value=12.5, unit="ms/token")
     with live_confirmation(clock) as listen:
         listen(_plan(spec, {timing.key: 20.0}))
-        for found in (calibrated(score), calibrated(score, half_width=0.5, provisional=True)):
+        doubtful = calibrated(score, half_width=0.5, provisional=True)
+        for found in (calibrated(score), doubtful, doubtful):
             listen(JobStarted(job=timing))
             listen(JobEnded(job=timing, scores=(found,), reason=None))
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split()[-2] for line in lines if "ms/token" in line] == ["12.50", "~12.50"]
+    results = [line.partition("ca  ")[2] for line in lines if "ms/token" in line]
+    assert results == [
+        "decode 12.50 ±0.28 ms/token",
+        "decode ~12.50 (7.579 to 20.62) ms/token",
+        "decode ~12.50 (7.579 to 20.62) ms/token",
+    ]
+    legend = "~ provisional: too uncertain to decide anything; measured again later"
+    (place,) = [place for place, line in enumerate(lines) if line == legend]
+    assert "~12.50" in lines[place - 1]
 
 
 def test_cache_hits_do_not_shorten_the_time_left(

@@ -27,6 +27,30 @@ def test_without_a_terminal_every_item_is_a_line_and_every_15_s(
     ]
 
 
+def test_a_wait_has_no_subject_and_is_printed_once(
+    clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with live_items("models", 30.0, clock) as listen:
+        listen(_progress("", "waiting for training on this machine to pause"))
+        clock.now = 2.0
+        listen(_progress("", "waiting for training on this machine to pause"))
+    assert capsys.readouterr().err.splitlines() == [
+        "waiting for training on this machine to pause; 0 of 4 models done, about 2 min left in all"
+    ]
+
+
+def test_items_that_need_no_time_of_their_own_and_repeats_do_not_mislead(clock) -> None:
+    times = ItemTimes(10.0, clock)
+    times.follow(WorkProgress(subject="b", text="loading", done=0, total=3, effortless=1))
+    assert times.seconds_left() == pytest.approx(20.0)
+    clock.now = 8.0
+    times.follow(WorkProgress(subject="c", text="loading", done=1, total=3, effortless=1))
+    assert times.seconds_left() == pytest.approx(8.0)
+    clock.now = 16.0
+    times.follow(WorkProgress(subject="c, run 2", text="loading", done=2, total=3))
+    assert times.seconds_left() == pytest.approx(8.0)
+
+
 @pytest.mark.usefixtures("terminal")
 def test_on_a_terminal_the_latest_progress_is_drawn(
     clock, capsys: pytest.CaptureFixture[str]

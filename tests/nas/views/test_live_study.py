@@ -7,6 +7,7 @@ from evaluators.evaluator import Progress
 from nas.views.live_study import ending, live_study, study_line, study_view
 from nas.views.study_progress import StudyProgress
 from search_space.preset_models import preset
+from studies.records import Trial
 from studies.search.events import (
     Remark,
     StageEnded,
@@ -20,6 +21,7 @@ from studies.search.events import (
 from studies.spec.study_spec import StudySpec, to_json
 from studies.spec.study_tables import Objective
 from studies.storage.store import Store
+from tests.studies.fakes import run_with_fakes, small_spec
 
 SCORES = {"loss": 1.25, "decode": 12.5, "prefill": 345.6}
 
@@ -105,9 +107,10 @@ def test_without_a_terminal_every_ended_trial_is_a_line(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "small: 0 of 10 trials are done"
     assert "loss 1.250 bits/byte, decode ~12.50 ms/token, prefill ~345.6 ms" in lines[1]
-    assert "failed" in lines[2]
-    assert lines[2].endswith("; loss 9 nats")
-    assert len(lines) == 3
+    assert lines[2] == "~ provisional: too uncertain to decide anything; measured again later"
+    assert "failed" in lines[3]
+    assert lines[3].endswith("; loss 9 nats")
+    assert len(lines) == 4
 
 
 def test_without_a_terminal_lines_state_the_stage_and_the_time_left(
@@ -141,8 +144,9 @@ def test_without_a_terminal_lines_state_the_stage_and_the_time_left(
             listener(StageStarted(trial=reference, stage="latency"))
     lines = capsys.readouterr().err.splitlines()
     assert lines[3].startswith("trial 0        complete ")
-    assert lines[7].startswith("trial 1        failed ")
-    del lines[7], lines[3]
+    assert lines[4].startswith("~ provisional: ")
+    assert lines[8].startswith("trial 1        failed ")
+    del lines[8], lines[4], lines[3]
     assert lines == [
         "small  reading the corpus",
         "small: 0 of 4 trials are done",
@@ -175,15 +179,64 @@ def test_times_that_are_measured_again_are_shown_with_the_earlier_ones(
             listener(StageStarted(trial=first, stage="latency"))
             listener(TrialRemeasured(trial=second, earlier=first.scores))
             listener(TrialRemeasured(trial=second, earlier=second.scores))
+            listener(StageStarted(trial=second, stage="text"))
             listener(Remark(text="the reference model takes 2 % longer than before"))
             listener(StageStarted(trial=make_trial(1, "running"), stage="latency"))
     assert capsys.readouterr().err.splitlines()[2:] == [
-        "trial 0  latency again; 1 of 4 trials done",
-        "trial 0        remeasured  decode 11.00 ms/token (before: ~12.50)",
-        "trial 0        remeasured  nothing has changed",
+        "~ provisional: too uncertain to decide anything; measured again later",
+        "trial 0  measuring its times again; 1 of 4 trials done",
+        "trial 0        remeasured  decode 11.00 ±0.10 ms/token (before: ~12.50)",
+        "±: half the width of the 95 % confidence interval",
+        "trial 0        remeasured  decode 11.00 ±0.10 ms/token (as before), prefill ~345.6 ms "
+        "(as before)",
+        "trial 0  computing its times per byte of text again; 1 of 4 trials done",
         "the reference model takes 2 % longer than before",
         "trial 1  latency; 1 of 4 trials done",
     ]
+
+
+def test_an_earlier_value_is_the_one_that_was_shown_last(
+    make_trial, spec, tmp_path: Path, clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Meanwhile, the reference model's time was estimated again, which changed the stored times."""
+
+    def with_decode(value: float) -> Trial:
+        return make_trial(0, **SCORES | {"decode": value})
+
+    with Store.open(f"sqlite:///{tmp_path}/nas.db") as store:
+        store.add_study("small", to_json(spec))
+        with live_study(spec, store, clock) as listener:
+            listener(StudyStarted(study="small", total=4, ended=0))
+            listener(TrialEnded(trial=with_decode(12.5)))
+            for value in (13.5, 14.5):
+                recomputed = with_decode(value - 0.01)
+                listener(TrialRemeasured(trial=with_decode(value), earlier=recomputed.scores))
+    lines = [line for line in capsys.readouterr().err.splitlines() if "remeasured" in line]
+    assert [line.partition("decode ")[2] for line in lines] == [
+        "~13.50 ms/token (before: ~12.50)",
+        "~14.50 ms/token (before: ~13.50)",
+    ]
+
+
+def test_the_times_of_earlier_runs_are_those_that_were_stored_when_the_run_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = small_spec(f"sqlite:///{tmp_path}/nas.db", trials=2)
+    with Store.open(spec.storage) as store:
+        (trial, _) = run_with_fakes(spec, store)
+        with live_study(spec, store) as listener:
+            listener(StudyStarted(study="small", total=2, ended=2))
+            listener(TrialRemeasured(trial=faster(trial, 0.5), earlier=faster(trial, 0.6).scores))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "remeasured" in line]
+    assert f"(before: {trial.values['decode']:#.4g})" in line.replace("~", "")
+
+
+def faster(trial: Trial, factor: float) -> Trial:
+    scores = (
+        replace(each, value=factor * each.value) if each.name == "decode" else each
+        for each in trial.scores
+    )
+    return replace(trial, scores=tuple(scores))
 
 
 def test_a_repeated_measurement_that_fails_is_not_shown_any_more(make_trial, spec, render) -> None:
@@ -191,7 +244,7 @@ def test_a_repeated_measurement_that_fails_is_not_shown_any_more(make_trial, spe
     ended = make_trial(0, **SCORES)
     progress.follow(TrialEnded(trial=ended))
     progress.follow(StageStarted(trial=ended, stage="latency"))
-    assert "latency again" in render(study_view(progress, progress.started_at))
+    assert "measuring its times again" in render(study_view(progress, progress.started_at))
     progress.follow(StageEnded(trial=ended, stage="latency", evaluation=None, seconds=1.0))
     shown = render(study_view(progress, progress.started_at))
     assert "latency" not in shown

@@ -127,7 +127,7 @@ def test_the_reference_models_time_and_provisional_times_are_reported(
     status = replace(_status(make_trial), calibrations=(known, unknown), provisional=2)
     shown = " ".join(render(status_view(status)).split())
     assert "2 candidates have a provisional time; `nas run` measures it again" in shown
-    settled = "reference model at tg64@1024: 10.00 ±0.2 ms, from 12 timings, the latest 3 min ago"
+    settled = "reference model at tg64@1024: 10.00 ±0.20 ms, from 12 timings, the latest 3 min ago"
     assert f"{settled} reference model" in shown
     assert (
         "reference model at tg64@1024: 10.00 (8.000 to 15.00) ms, from 12 timings, the latest "
@@ -151,7 +151,6 @@ def test_the_process_that_confirms_a_study_is_named(make_trial) -> None:
         key=repeat,
         number=7,
         owner=this_process(),
-        seen_at=now,
         ended_at=None,
         seconds=None,
         failure=None,

@@ -111,7 +111,7 @@ def test_a_time_is_explained_by_its_ratio_and_the_reference_models_time(
     shown = " ".join(render(trial_view(calibrated_detail)).split())
     # 11 ms * hypot(1 %, 2 %): the interval of the ratio, and that of the reference model's time.
     assert "decode 11.00 ms/token 10.76 to 11.25" in shown
-    assert "decode 1.100 ±0.011 10.00 ±0.2 12 tg64@1024" in shown
+    assert "decode 1.100 ±0.011 10.00 ±0.20 12 tg64@1024" in shown
     assert "reference ms: the time of hybrid-20m according to all its timings" in shown
     assert "multiplied by the time of hybrid-20m; intervals cover the errors of both" in shown
     assert "measured 2 times; each time combines all runs" in shown

@@ -1,3 +1,4 @@
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,8 @@ from evaluators.speed.operators.operator_costs import operator_costs
 from evaluators.speed.operators.paired_timer import ProfileBudget
 from hardware.local import LocalRunner
 from hardware.measurement import Workload, parse_workload
+from hardware.progress import Say
+from hardware.quiet import Reservation
 from nas.workflows.profile_plan import ProfilePlan
 from nas.workflows.profile_timing import Profiling
 from nas.workflows.work_progress import WorkProgress
@@ -183,7 +186,29 @@ def test_each_combination_is_a_profile_of_its_own(store: Store) -> None:
     assert all(len(operator_costs(profile)) > 0 for profile in run.profiles())
 
 
-def test_it_runs_on_this_machine(store: Store) -> None:
+def test_times_on_a_machine_that_was_not_reserved_are_shown_but_not_stored(store: Store) -> None:
+    obstacle = "another measurement on this machine has not ended within 600 s"
+
+    @contextlib.contextmanager
+    def occupied(_: Say) -> Iterator[Reservation]:
+        yield Reservation(waited_s=600.0, obstacle=obstacle)
+
+    plan = replace(PLAN, models=0, kinds=Kinds(kernels=(3,), windows=(128,)))
+    runners = dict.fromkeys(plan.threads, PartsRunner())
+    run = Profiling(plan, runners, store, cache_bytes=0, quiet=occupied)
+    run.run(unheard)
+    assert run.done == run.total
+    (profile,) = run.profiles()
+    ratios = [r for model in profile.probes for time in model.times for r in time.ratios]
+    assert ratios
+    assert all(ratio.value > 0 and ratio.deviation is None for ratio in ratios)
+    (remark,) = run.remarks
+    assert remark.startswith(f"{obstacle}; ")
+    again = Profiling(plan, runners, store, cache_bytes=0, quiet=at_once)
+    assert again.done == 0
+
+
+def test_it_runs_on_this_machine(store: Store, short_windows: None) -> None:
     plan = replace(
         PLAN,
         depths=(16, 200),

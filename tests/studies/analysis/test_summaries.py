@@ -64,7 +64,7 @@ def test_a_trial_whose_process_has_died_is_not_running(
     trial = written.store.claim("small", total=99)
     assert trial is not None
     before = summaries.status(written.store, "small").counts
-    monkeypatch.setattr(followed_study, "is_lost", lambda owner, seen_at: owner == trial.owner)
+    monkeypatch.setattr(followed_study, "seems_lost", lambda owner: owner == trial.owner)
     after = summaries.status(written.store, "small")
     assert (before.running, before.interrupted) == (1, 0)
     assert (after.counts.running, after.counts.interrupted) == (0, 1)

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -165,25 +164,21 @@ def test_a_job_of_a_living_process_is_skipped(
     first = jobs(store)[0].key
     here = owners.this_process()
     with monkeypatch.context() as patch:
-        elsewhere = replace(here, host="another")
-        patch.setattr("studies.storage.confirmation_jobs.this_process", lambda: elsewhere)
+        elsewhere = replace(here, token="elsewhere", host="another", namespace="another")
+        patch.setattr("studies.storage.processes.this_process", lambda: elsewhere)
         assert store.claim_confirmation(first)
     assert not store.claim_confirmation(first)
     store.end_confirmation(first, seconds=1.0)  # another process owns it: nothing changes
     store.release_confirmation(first)
-    store.renew_confirmation(first)
     (run,) = store.confirmation_runs("small")
     assert (run.owner.host, run.ended_at) == ("another", None)
-    _fall_silent(store)
+    now = time.monotonic()
+    monkeypatch.setattr(store._database.life_signs, "_clock", lambda: now + 59)
+    assert not store.claim_confirmation(first)
+    monkeypatch.setattr(store._database.life_signs, "_clock", lambda: now + 61)
     assert store.claim_confirmation(first)
     (run,) = store.confirmation_runs("small")
     assert run.owner == here
-
-
-def _fall_silent(store: Store) -> None:
-    with store._database.write() as connection:
-        long_ago = datetime.now(UTC) - timedelta(hours=2)
-        connection.execute(REPEATS.update().values(seen_at=long_ago))
 
 
 def test_two_processes_share_the_work(store: Store, sqlite_url: str) -> None:

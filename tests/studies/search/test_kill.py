@@ -20,11 +20,9 @@ from tests.studies.fakes import all_stages, small_spec
 _WORKER = """
 import sys
 from studies.search.loop import run_study
-from studies.storage import claims
 from studies.storage.store import Store
 from tests.studies.fakes import all_stages, small_spec
 
-claims._MOST_DEATHS = 1_000  # no candidate is the cause of these deaths
 stages = all_stages()
 for stage in stages:
     stage.seconds = 0.02
@@ -92,7 +90,7 @@ def _check(url: str, total: int) -> None:
 
 def test_a_killed_study_ends_with_exactly_its_trials(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
-    _run(f"sqlite:///{path}", 20, kills=5, generator=random.Random(5))
+    _run(f"sqlite:///{path}", 20, kills=3, generator=random.Random(5))
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []

@@ -13,6 +13,7 @@ from evaluators.evaluator import Evaluation, EvaluationFailed
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
 from evaluators.speed.latency_model import MIN_MEASUREMENTS
 from hardware.fake import FakeRunner
+from hardware.quiet import Reservation
 from hardware.runner import LoadedModel
 from search_space.architecture import Architecture, architecture_hash
 from search_space.preset_models import preset
@@ -26,7 +27,9 @@ from tests.studies import fakes
 from tests.studies.fakes import RefinableFake, busy_at_first, small_spec, static, training
 from tests.studies.storage.timed_trials import replace_stored
 
-TRIALS = 60
+pytestmark = pytest.mark.usefixtures("proposals_in_memory")
+
+TRIALS = 50
 _NOTHING = Evaluation(scores=(), seconds=0.0)
 LIMIT_MS = 3.0
 
@@ -164,7 +167,11 @@ def test_memory_above_its_limit_is_predicted(sqlite_url: str, store: Store) -> N
     runner = _Counting()
     settings = LatencySettings(quantization="int4", prompt_length=512, context_depth=1024)
     with LatencyEvaluator(
-        runner, settings, preset("hybrid-20m"), store, lambda *_: contextlib.nullcontext(0.0)
+        runner,
+        settings,
+        preset("hybrid-20m"),
+        store,
+        lambda *_: contextlib.nullcontext(Reservation(waited_s=0.0)),
     ) as latency:
         evaluators = (latency, training())
         run_study(spec, evaluators=evaluators, store=store, is_quiet=lambda: False)

@@ -19,6 +19,8 @@ from studies.spec.study_tables import Constraint, Objective, SamplerSettings
 from studies.storage.store import Store
 from tests.studies.fakes import Stages, all_stages, run_with_fakes, small_spec, unlucky
 
+pytestmark = pytest.mark.usefixtures("proposals_in_memory")
+
 
 def limited(url: str, decode: float | None, **changes: object) -> StudySpec:
     objectives = (Objective(name="loss"), Objective(name="decode", max=decode))
@@ -332,20 +334,27 @@ class TestTwoProcesses:
     ("reopened", "refused", "expected"),
     [
         (0, 0, ""),
-        (1, 0, "1 candidate that was refused meets the limits now and is resumed"),
-        (3, 0, "3 candidates that were refused meet the limits now and are resumed"),
-        (0, 1, "1 candidate exceeds the limits now"),
+        (1, 0, "1 candidate that was refused meets the limits now and is resumed: trial 0"),
+        (
+            3,
+            0,
+            "3 candidates that were refused meet the limits now and are resumed: trial 0, trial 0, "
+            "trial 0",
+        ),
+        (0, 1, "1 candidate exceeds a limit now: trial 0 (decode: 9 ms is too much)"),
         (
             1,
-            2,
-            "1 candidate that was refused meets the limits now and is resumed; "
-            "2 candidates exceed the limits now",
+            5,
+            "1 candidate that was refused meets the limits now and is resumed: trial 0; "
+            "5 candidates exceed a limit now: trial 0 (decode: 9 ms is too much), "
+            "trial 0 (decode: 9 ms is too much), trial 0 (decode: 9 ms is too much) and 2 more",
         ),
     ],
 )
 def test_the_change_in_words(
     sqlite_url: str, store: Store, reopened: int, refused: int, expected: str
 ) -> None:
-    trial = ended(store, limited(sqlite_url, 3.0), Outcome(state="complete"))
+    outcome = Outcome(state="infeasible", stage="latency", reason="decode: 9 ms is too much")
+    trial = ended(store, limited(sqlite_url, 3.0), outcome)
     found = Rejudgement(reopened=(trial,) * reopened, refused=(trial,) * refused)
     assert str(found) == expected

@@ -45,6 +45,8 @@ from tests.studies.fakes import (
     unlucky,
 )
 
+pytestmark = pytest.mark.usefixtures("proposals_in_memory")
+
 EventType = TypeVar("EventType", bound=Event)
 
 
@@ -243,6 +245,13 @@ class TestControl:
         ]
         assert ended == [4, 8, 16]
         assert len(set(device.refined)) == 3
+        texts = [event.text for event in of_type(events, Remark)]
+        titles = [event.trial.title for event in of_type(events, TrialRemeasured)]
+        assert texts == [
+            f"{title} has settled times and is measured again as a control: its repeats show how "
+            "far the runs of a model differ on this device"
+            for title in titles
+        ]
         assert all(is_settled(store, trial) for trial in store.trials("small"))
 
     def test_one_that_is_due_waits_for_a_quiet_machine(self, spec: StudySpec, store: Store) -> None:
@@ -474,14 +483,11 @@ class TestTwoProcesses:
     ) -> None:
         """A process that has died measures none, so that its trials are like any other."""
         with monkeypatch.context() as patch:
-            neighbour = replace(this_process(), started="another time")
-            patch.setattr("studies.storage.claims.this_process", lambda: neighbour)
-            patch.setattr("studies.storage.claims.is_lost", lambda *_: False)
+            neighbour = replace(this_process(), token="another")
+            patch.setattr("studies.storage.processes.this_process", lambda: neighbour)
             patch.setattr(remeasurement, "_FINAL_SECONDS", 0.0)
             run(spec, store, busy_at_first(), is_quiet=False, trials=3)
-        monkeypatch.setattr(
-            remeasurement, "is_lost", lambda owner, seen_at: owner == neighbour and not is_alive
-        )
+        monkeypatch.setattr(store, "judge", lambda owner: "alive" if is_alive else "lost")
         device = RefinableFake(is_busy=lambda architecture, runs: runs < 2)
         monkeypatch.setattr(remeasurement, "_VAIN_ATTEMPTS", 100)
         run(spec, store, device, is_quiet=False, trials=6)
@@ -497,11 +503,9 @@ class TestTwoProcesses:
         self, spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            neighbour = replace(this_process(), started="another time")
-            patch.setattr("studies.storage.claims.this_process", lambda: neighbour)
-            patch.setattr("studies.storage.claims.is_lost", lambda *_: False)
+            neighbour = replace(this_process(), token="another")
+            patch.setattr("studies.storage.processes.this_process", lambda: neighbour)
             run(spec, store, RefinableFake(), trials=3)
-        monkeypatch.setattr(remeasurement, "is_lost", lambda owner, seen_at: False)
         run(spec, store, device := RefinableFake(), trials=4)
         own = store.trials("small")[3].model
         assert own is not None
@@ -744,6 +748,39 @@ class TestRenewal:
         for trial in store.trials("small"):
             ratio = trial.values["decode"] / true_ms(store, trial)
             assert ratio == pytest.approx(calibration.milliseconds / 7.0, rel=1e-3)
+
+    def test_whoever_comes_to_the_front_meanwhile_is_measured_again_too(
+        self, spec: StudySpec, store: Store
+    ) -> None:
+        """The times of the front double, so that candidates that it dominated join it."""
+        spec = spec.model_copy(update={"trials": 16})
+        run(spec, store, RefinableFake(), is_quiet=False, trials=16)
+        before = {trial.number for trial in study_front.front(store, "small").members}
+        refined: list[str] = []
+
+        def slower(architecture: Architecture, runs: int) -> float:
+            is_first_round = runs and len(refined) < len(before)
+            refined.extend([architecture_hash(architecture)] if runs else [])
+            return 5.0 if is_first_round else 1.0
+
+        device = RefinableFake(factor=slower)
+        run(spec, store, device, is_quiet=False, remeasure=True)
+        members = study_front.front(store, "small").members
+        assert {trial.number for trial in members} - before
+        assert {trial.model.hash for trial in members if trial.model} <= set(device.refined)
+        assert max(Counter(device.refined).values()) == 1
+
+    def test_it_is_announced(self, spec: StudySpec, store: Store) -> None:
+        device = RefinableFake(calibrations=store)
+        run(spec, store, device, is_quiet=False, trials=2)
+        events = run(spec, store, device, is_quiet=False, trials=2, remeasure=True)
+        (text,) = (event.text for event in of_type(events, Remark))
+        assert text.endswith(
+            " is estimated again, from new timings only, and the front is measured again; all "
+            "times in ms follow the new estimate"
+        )
+        kinds = [type(event) for event in events]
+        assert kinds.index(Remark) < kinds.index(TrialRemeasured)
 
     def test_provisional_times_keep_nothing_from_being_measured_again(
         self, spec: StudySpec, store: Store, no_time_at_the_end: None

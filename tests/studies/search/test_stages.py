@@ -27,6 +27,8 @@ from tests.studies.fakes import (
 )
 from tests.studies.storage.timed_trials import replace_stored
 
+pytestmark = pytest.mark.usefixtures("proposals_in_memory")
+
 
 class TestLimits:
     def test_a_candidate_above_a_limit_runs_no_later_stage(

@@ -1,6 +1,8 @@
 """Calibrations in the database, and the stored times that follow them."""
 
+import itertools
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -160,6 +162,40 @@ class TestStoredTimes:
         scores = reread(store, trial).scores
         assert scores == expected(store, scores)
         assert scores != trial.scores
+
+    def test_many_small_changes_are_reported_once_they_add_up(self, store: Store) -> None:
+        """Each step is below 3 %, compared with the one before."""
+        for _ in range(10):
+            store.add_timings({DECODE: QUIET})
+        ended(store, ONE, {"latency": timed(calibration_of(store), 0.5)})
+        sentences, shown = [], [calibration_of(store).milliseconds]
+        for _ in range(30):
+            sentences += store.add_timings({DECODE: timing(12.0, 0.005)})
+            shown.append(calibration_of(store).milliseconds)
+        steps = [math.log(now / before) for before, now in itertools.pairwise(shown)]
+        assert max(steps) < 0.03
+        # 10 ms becomes 10 * 1.2 ** (30 / 40) = 11.47 ms.
+        assert shown[-1] == pytest.approx(11.47, rel=1e-3)
+        assert len(sentences) == 4  # at +3.3, 6.3, 9.5 and 12.6 % or so
+        told = [10.0]
+        for sentence in sentences:
+            now, before = (float(part) for part in re.findall(r"([\d.]+) ms \(", sentence))
+            assert before == pytest.approx(told[-1], rel=1e-3)
+            assert now > 1.03 * before
+            told.append(now)
+
+    def test_forgetting_the_earlier_timings_is_reported_after_the_next_timing(
+        self, store: Store
+    ) -> None:
+        for milliseconds in (10.0, 10.0, 10.0, 20.0):
+            store.add_timings({DECODE: timing(milliseconds, 0.005)})
+        before = calibration_of(store)
+        ended(store, ONE, {"latency": timed(before, 0.5)})
+        store.forget_timings(DECODE)
+        assert calibration_of(store).milliseconds == pytest.approx(20.0)
+        (sentence,) = store.add_timings({DECODE: timing(20.0, 0.005)})
+        assert sentence.startswith("the reference model takes 20 ms (")
+        assert f" instead of {before.milliseconds:.4g} ms (" in sentence
 
     def test_a_time_that_was_computed_before_a_change_is_stored_as_after_it(
         self, store: Store, busy: Calibration

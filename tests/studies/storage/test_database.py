@@ -40,6 +40,10 @@ def _foreign_file(path: Path) -> bytes:
         ("sqlite:///:memory:", "must name a file"),
         ("sqlite:///{folder}/none/study.db", "a folder that does not exist, '{folder}/none'"),
         ("sqlite:///{folder}", "is a folder"),
+        ("sqlite:////dev/zero", "is not a regular file"),
+        ("sqlite:///a\0b.db", "contains a character that cannot be displayed"),
+        ("sqlite:///" + "a" * 400, "a database URL of 410 characters exceeds 300"),
+        ("postgresql://u:p@h:notaport/x", "the given text is not a database URL"),
         ("postgresql://127.0.0.1:1/study", "cannot be opened: connection"),
         ("postgresql+psycopg2://127.0.0.1/study", "is not a database of SQLite or PostgreSQL"),
     ],
@@ -148,7 +152,7 @@ def test_a_file_survives_a_crash_and_waits_for_other_writers(sqlite_url: str) ->
                 }
             assert pragmas == {
                 "journal_mode": "wal",
-                "synchronous": 1,
+                "synchronous": 2,  # FULL: a power failure loses no commit
                 "busy_timeout": 30_000,
                 "foreign_keys": 1,
             }

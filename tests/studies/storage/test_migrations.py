@@ -1,6 +1,7 @@
 """Tests that databases of every released schema open with unchanged content."""
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,21 @@ def test_a_database_of_version_3_is_migrated_by_postgresql(
         trial = ended(store, ARCHITECTURES[0], {"latency": evaluation})
         fresh = _tables(postgresql_url)
         with store._database.write() as connection:
+            for table in ("nas_trials", "nas_repeats"):
+                for change in (
+                    "ADD COLUMN host TEXT, ADD COLUMN pid INTEGER, "
+                    "ADD COLUMN process_started TEXT, ADD COLUMN seen_at TIMESTAMP",
+                    "DROP COLUMN process",
+                ):
+                    connection.execute(sa.text(f"ALTER TABLE {table} {change}"))
+            connection.execute(sa.text("ALTER TABLE nas_trials DROP COLUMN kills"))
+            connection.execute(sa.text("DROP TABLE nas_processes"))
+            connection.execute(
+                sa.text(
+                    "UPDATE nas_trials SET host = 'host', pid = 7, process_started = '1', "
+                    "seen_at = '2026-01-02 03:04:05'"
+                )
+            )
             for table, columns in {
                 "nas_measurements": ("waited_ns", "measured_at"),
                 "nas_scores": ("provisional", "calibration", "ratio", "ratio_low", "ratio_high"),
@@ -153,7 +169,9 @@ def test_a_database_of_version_3_is_migrated_by_postgresql(
         Store.open_to_read(postgresql_url)
     for _ in range(2):
         with Store.open(postgresql_url) as store:
-            assert reread(store, trial) == trial
+            found = reread(store, trial)
+            assert replace(found, owner=trial.owner) == trial
+            assert str(found.owner) == "process 7 on host"
             assert store.evaluations(trial) == {"latency": evaluation}
             assert store.calibrations(["latency"]) == ()
     assert _tables(postgresql_url) == fresh

@@ -1,5 +1,7 @@
 """The contract of a Store, tested with every kind of database."""
 
+import itertools
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -7,7 +9,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import sqlalchemy as sa
 
 from evaluators.evaluator import CurvePoint, Evaluation, Progress, Score
 from hardware.measurement import Disturbance, Measurement, parse_workload
@@ -15,8 +16,9 @@ from search_space.architecture import Architecture, Layer, architecture_hash
 from search_space.preset_models import PRESETS, preset
 from studies import owner as owners
 from studies.records import Outcome, StageRun, Trial
+from studies.storage import processes
 from studies.storage.claims import TrialTaken
-from studies.storage.schema import TRIALS
+from studies.storage.schema import PROCESSES
 from studies.storage.store import Store
 from tests.studies.fakes import ENVIRONMENT
 
@@ -83,16 +85,22 @@ class Ghost:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
 
-    def claim(self, store: Store, *, host: str | None = None) -> Trial:
+    def claim(self, store: Store, *, host: str | None = None, total: int = 10) -> Trial:
         with self.in_person(host=host):
-            return store.begin(_claim(store), _NO_ATTENTION, optuna_number=0)
+            trial = _claim(store, total)
+            return store.begin(trial, _NO_ATTENTION, optuna_number=0)
 
     @contextmanager
     def in_person(self, *, host: str | None = None) -> Iterator[None]:
         here = owners.this_process()
-        ghost = replace(here, pid=2**22 + 1) if host is None else replace(here, host=host)
+        token = secrets.token_hex(8)
+        ghost = (
+            replace(here, token=token, pid=2**22 + 1)
+            if host is None
+            else replace(here, token=token, host=host, boot="another")
+        )
         with self._monkeypatch.context() as patch:
-            patch.setattr("studies.storage.claims.this_process", lambda: ghost)
+            patch.setattr("studies.storage.processes.this_process", lambda: ghost)
             yield
 
 
@@ -189,7 +197,6 @@ class TestTrials:
             _EVALUATION.curve,
         )
         assert store.evaluations(ended) == {"latency": _EVALUATION}
-        assert ended.started_at <= ended.seen_at
         assert ended.ended_at is not None
         assert datetime.now(UTC) - ended.ended_at < timedelta(minutes=1)
         assert store.trials("ours") == (ended,)
@@ -307,37 +314,80 @@ class TestClaims:
 
     def test_a_dead_processs_trial_is_taken_over(self, store: Store, ghost: Ghost) -> None:
         ghost.claim(store)
-        taken = _claim(store)
+        taken = _claim(store, total=1)
         assert (taken.number, taken.owner) == (0, owners.this_process())
 
-    def test_a_process_of_another_host_is_dead_after_an_hour_of_silence(
-        self, store: Store, ghost: Ghost, url: str
+    def test_a_process_of_another_host_is_lost_after_a_minute_without_a_sign_of_life(
+        self, store: Store, ghost: Ghost, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ghost.claim(store, host="elsewhere")
+        theirs = ghost.claim(store, host="elsewhere")
+        signs, now = store._database.life_signs, 0.0
+        monkeypatch.setattr(signs, "_clock", lambda: now)
         assert _claim(store).number == 1
-        engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-        with engine.begin() as connection:
-            two_hours_ago = datetime.now(UTC) - timedelta(hours=2)
-            connection.execute(TRIALS.update().values(seen_at=two_hours_ago))
-        engine.dispose()
-        # Only the process elsewhere is lost; this process is checked directly, and is alive.
-        assert _claim(store).number == 0
+        now = 59.0
+        assert theirs.owner is not None
+        with store._database.write() as connection:
+            connection.execute(PROCESSES.update().values(beats=PROCESSES.c.beats + 1))
         assert _claim(store).number == 2
+        now = 118.0
+        assert _claim(store).number == 3
+        now = 120.0
+        assert _claim(store, total=4).number == 0
+        # Those of this process, which is alive, stay with it however late it is.
+        assert store.claim("ours", total=4) is None
 
+    def test_trials_whose_process_was_killed_come_last(self, store: Store, ghost: Ghost) -> None:
+        ghost.claim(store)
+        interrupted = store.begin(_claim(store), _ONE_LAYER)
+        store.interrupt(interrupted)
+        assert [_claim(store, total=3).number for _ in range(3)] == [1, 2, 0]
+
+    @pytest.mark.parametrize(
+        ("kills_for_memory", "most", "reason"),
+        [
+            (False, 8, "the process died 8 times before its first stage"),
+            (
+                True,
+                3,
+                "the process died 3 times while the kernel ran out of memory, before its first "
+                "stage",
+            ),
+        ],
+    )
     def test_a_trial_whose_process_dies_repeatedly_has_failed(
-        self, store: Store, ghost: Ghost
+        self,
+        store: Store,
+        ghost: Ghost,
+        monkeypatch: pytest.MonkeyPatch,
+        kills_for_memory: bool,
+        most: int,
+        reason: str,
     ) -> None:
-        for _ in range(3):
-            assert ghost.claim(store).number == 0
-        assert _claim(store).number == 1
+        """Fewer deaths suffice if the kernel was out of memory than if somebody killed it."""
+        kernel_kills = itertools.count() if kills_for_memory else itertools.repeat(5)
+        monkeypatch.setattr(processes, "kernel_kills", lambda: next(kernel_kills))
+        for _ in range(most):
+            assert ghost.claim(store, total=1).number == 0
+        assert store.claim("ours", total=1) is None
         outcome = store.trials("ours")[0].outcome
         assert outcome is not None
         assert (outcome.state, outcome.failure) == ("failed", "process died")
-        assert outcome.reason == "the process died 3 times before its first stage"
+        assert outcome.reason == reason
+
+    def test_deaths_before_a_finished_stage_do_not_count(self, store: Store, ghost: Ghost) -> None:
+        for _ in range(7):
+            ghost.claim(store, total=1)
+        trial = _claim(store, total=1)
+        run = StageRun(stage="costs", fingerprint="costs 1", seconds=1.0)
+        store.enter(trial, "costs")
+        store.leave(trial, run, finished=True)
+        store.interrupt(trial)
+        ghost.claim(store, total=1)
+        assert _claim(store, total=1).number == 0
 
     def test_a_former_owner_may_not_write(self, store: Store, ghost: Ghost) -> None:
         lost = ghost.claim(store)
-        _claim(store)
+        _claim(store, total=1)
         for write in (
             lambda: store.enter(lost, "costs"),
             lambda: store.report(lost, Progress(done=0.1, text="")),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from search_space.space.rules import Rules
 from studies.confirmation.confirmation_run import ConfirmationJob, run_confirmation_jobs
+from studies.owner import this_process
 from studies.search.loop import run_study
 from studies.spec.study_spec import StudySpec
 from studies.spec.study_tables import Constraint, Objective
@@ -44,7 +45,13 @@ def main() -> None:
             _confirm(store)
             _calibrate(store)
         connection = sqlite3.connect(path)
-        dump = "\n".join(connection.iterdump()).replace(platform.node(), "host")
+        dump = "\n".join(connection.iterdump())
+        for own, shown in (
+            (platform.node(), "host"),
+            (this_process().boot, "boot"),
+            (this_process().namespace, "namespace"),
+        ):
+            dump = dump.replace(own, shown)
         connection.close()
     name = f"schema_{1 + len(migrations.MIGRATIONS)}.sql"
     Path(__file__).with_name(name).write_text(dump + "\n")

@@ -1,0 +1,98 @@
+"""A thread that shows that this process is alive, and stores the progress of its trial.
+
+A training step or a measurement may take minutes, and the database may not answer for a while.
+Neither may delay the other.
+"""
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from evaluators.evaluator import Progress
+from studies.owner import LEASE_S, SIGNS_PER_LEASE
+from studies.records import Trial
+from studies.storage.claims import TrialTaken
+from studies.storage.store import Store
+
+# How often other processes see progress. Each stored report is a transaction.
+_REPORT_S = 2.0
+
+
+class Heartbeat:
+    """Gives signs of life while the context is entered.
+
+    Args:
+        store: The database.
+        lease_s: Seconds without a sign of life after which others consider this process dead.
+    """
+
+    def __init__(self, store: Store, *, lease_s: float = LEASE_S) -> None:
+        self._store = store
+        self._lease_s = lease_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._lock = threading.Lock()
+        self._progress: tuple[Trial, Progress] | None = None
+        self._taken: tuple[int, TrialTaken] | None = None
+        self._failure: ValueError | None = None
+
+    def __enter__(self) -> Self:
+        self._store.set_lease(self._lease_s)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def report(self, trial: Trial, progress: Progress) -> None:
+        """Let the thread store the progress of a trial, unless a later report comes first.
+
+        Raises:
+            TrialTaken: The thread has found that another process owns the trial.
+            ValueError: The thread has found that the database cannot be used any more.
+        """
+        with self._lock:
+            self._progress = trial, progress
+            if self._failure is not None:
+                raise self._failure
+            if self._taken is not None and self._taken[0] == trial.id:
+                raise self._taken[1]
+
+    def settle(self) -> None:
+        """Discard the last report, because the stage that it is about has ended."""
+        with self._lock:
+            self._progress = None
+
+    def _run(self) -> None:
+        try:
+            self._give_signs()
+        except ValueError as failure:  # the thread that evaluates raises it
+            with self._lock:
+                self._failure = failure
+
+    def _give_signs(self) -> None:
+        between_s = self._lease_s / SIGNS_PER_LEASE
+        beaten_at = time.monotonic()
+        while not self._stopped.wait(min(_REPORT_S, between_s)):
+            self._store_progress()
+            if time.monotonic() - beaten_at >= between_s and self._store.beat():
+                beaten_at = time.monotonic()
+
+    def _store_progress(self) -> None:
+        with self._lock:
+            latest, self._progress = self._progress, None
+        if latest is None:
+            return
+        trial, progress = latest
+        try:
+            self._store.report(trial, progress)
+        except TrialTaken as taken:
+            with self._lock:
+                self._taken = trial.id, taken

@@ -1,0 +1,95 @@
+"""Notices that the SQLite file was deleted or replaced during a run, and rescues what it contained.
+
+A process that has a file open can read and write it after its deletion, until the last connection
+is closed. Without this check, a search would go on for days and leave nothing.
+"""
+
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from studies.storage.file_copies import copy_database, create_numbered
+
+
+class DatabaseGone(ValueError):
+    """The file of the database was deleted or replaced while this process was using it."""
+
+
+class WatchedFile:
+    """The file of an open database, with a connection that keeps its content until it is closed."""
+
+    def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection], shown: str) -> None:
+        """Remember which file is at a path.
+
+        Args:
+            path: The path of the database.
+            connect: Opens a connection whose transactions the caller begins.
+            shown: How messages name the database.
+        """
+        self._path = path.absolute()
+        self._shown = shown
+        self._connection = connect()
+        # Opens the log and its index too, so that they survive their deletion as well.
+        self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        self._identity = _identity(self._path)  # an open file keeps its number to itself
+        self._lock = threading.RLock()
+        self._rescued: Path | None = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def is_gone(self) -> bool:
+        """Return whether there is another file at the path now, or none."""
+        try:
+            return _identity(self._path) != self._identity
+        except FileNotFoundError:
+            return True
+        except OSError:  # a network file system that does not answer has not lost the file
+            return False
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Open a transaction in the file that was opened, wherever it is now."""
+        engine = sa.create_engine(
+            "sqlite://", creator=lambda: self._connection, poolclass=sa.StaticPool
+        )
+        with self._lock, engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.commit()
+
+    def gone(self) -> DatabaseGone:
+        """Copy what was stored to a file of another name, and return the error to raise.
+
+        If more was stored since an earlier call, that file is brought up to date.
+        """
+        with self._lock:
+            try:
+                if self._rescued is None:
+                    self._rescued = self._create()
+                copy_database(self._connection, self._rescued)
+                kept = f"all that was stored is in '{self._rescued}'; rename it to resume"
+            except (OSError, sqlite3.Error) as error:
+                kept = f"what was stored could not be copied to another file: {error}"
+        return DatabaseGone(f"storage: {self._shown} was deleted or replaced during use; {kept}")
+
+    def _create(self) -> Path:
+        last: Exception = OSError("no folder")
+        for folder in (self._path.parent, Path.cwd(), Path(tempfile.gettempdir())):
+            try:
+                return create_numbered(folder / self._path.name, "rescued")
+            except OSError as error:
+                last = error
+        raise last
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what distinguishes a file from all others that exist."""
+    found = path.stat()
+    return found.st_dev, found.st_ino

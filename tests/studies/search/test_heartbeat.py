@@ -1,0 +1,30 @@
+"""Tests of what the thread that stores progress reports to the thread that evaluates."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from evaluators.evaluator import Progress
+from search_space.preset_models import preset
+from studies.search.heartbeat import Heartbeat
+from studies.storage.store import Store
+from studies.storage.watched_file import DatabaseGone
+
+_LONGEST_S = 60.0
+
+
+def test_a_deleted_database_ends_the_evaluation_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.search.heartbeat._REPORT_S", 0.01)
+    with Store.open(f"sqlite:///{tmp_path}/study.db") as store:
+        store.add_study("ours", "{}")
+        claimed = store.claim("ours", total=1)
+        assert claimed is not None
+        trial = store.begin(claimed, preset("lfm2-350m"))
+        (tmp_path / "study.db").unlink()
+        deadline = time.monotonic() + _LONGEST_S
+        with Heartbeat(store) as heartbeat, pytest.raises(DatabaseGone, match="study-rescued-1"):
+            while time.monotonic() < deadline:
+                heartbeat.report(trial, Progress(done=0.5, text="training"))
