@@ -29,7 +29,7 @@ _MOST_NAMED = 3  # holders in a message
 # Seconds between two attempts: at first a tenth of the time waited, so that short waits end soon.
 _LONGEST_PAUSE_S, _PAUSE_SHARE = 0.1, 0.1
 _REPORT_SECONDS = 2.0
-# Whoever takes turns with others is waited for again each time, but not more often than this.
+# A process that takes turns with others is waited for again, but not more often than this.
 _MOST_TURNS = 10
 
 # The pid and the start of each process.

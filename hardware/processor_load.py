@@ -43,16 +43,19 @@ class Load:
         if self.busy >= _BUSY or self.steal < _STOLEN:
             yield from self._programs()
         if self.steal >= _STOLEN:
-            yield f"the hypervisor takes {_percent(self.steal)} of even the idlest core"
+            yield f"the hypervisor takes {_percent(self.steal)} of the idlest core"
 
     def _programs(self) -> Iterator[str]:
         if self.busy >= _BUSY:
-            yield f"other programs use {_percent(self.busy)} of even the idlest core"
+            yield f"other programs use {_percent(self.busy)} of the idlest core"
         elif self.consumer is None:
             yield f"programs wait for a free core {_percent(self.pressure or 0.0)} of the time"
         if self.consumer is not None:
-            most = " the most," if self.busy >= _BUSY else ""
-            yield f"{self.consumer} uses{most} {_percent(self.consumer.cores)} of a core"
+            used = f"{_percent(self.consumer.cores)} of a core"
+            if self.busy >= _BUSY:
+                yield f"the busiest of them is {self.consumer} with {used}"
+            else:
+                yield f"{self.consumer} uses {used}"
 
 
 def load_of_others(*, proc: Path = PROC) -> Load | None:

@@ -281,7 +281,8 @@ def _sentence(turns: Sequence[_Turns], estimate: Ratio) -> str:
     workload, count, half_width = turns[0].workload, len(turns[0].windows), estimate.half_width
     if len(turns) == 2:
         known = f" ±{estimate.value * half_width:.3f}" if math.isfinite(half_width) else ""
-        return f"{workload}: {count} pairs, ratio {estimate.value:.3f}{known}"
+        pairs = "1 pair" if count == 1 else f"{count} pairs"
+        return f"{workload}: {pairs}, ratio {estimate.value:.3f}{known}"
     known = f" ±{100 * half_width:.1f} %" if math.isfinite(half_width) else ""
     return f"{workload}: {count} windows, {estimate.value / 1e6:.3f} ms{known}"
 

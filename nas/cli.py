@@ -4,6 +4,8 @@ The modules of the commands import what they need when they are called, so that 
 fast.
 """
 
+import atexit
+import gc
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -94,6 +96,8 @@ def main() -> None:
     characters, with exit code 2. If the environment variable NAS_TRACEBACK is set, its traceback is
     shown instead.
     """
+    # At the end of a process that has imported torch, collecting garbage would take seconds.
+    atexit.register(gc.freeze)
     try:
         # Not in standalone mode, in which the library would print its errors in its own format.
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))

@@ -130,7 +130,7 @@ class LifeSigns:
         return self.judge(owner) == "lost"
 
     def forget(self) -> None:
-        """Observe anew, because no process could give a sign of life for a while."""
+        """Forget what was observed, because no process could give a sign of life for a while."""
         self._seen.clear()
 
 

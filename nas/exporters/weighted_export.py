@@ -202,10 +202,10 @@ def _weighted(
             "read; set --weights to a folder saved by transformers, or to random"
         )
     elif options.weights is None:
-        proxy = "" if model.detail is None or model.scaled_from is not None else "proxy, "
+        has_proxy = model.detail is not None and model.scaled_from is None
         raise ValueError(
-            f"weights: {model.name} has none; set --weights to random, {proxy}a folder saved by "
-            "transformers or a .safetensors file"
+            f"weights: {model.name} has none; set --weights to random, "
+            f"{'proxy, ' if has_proxy else ''}a folder saved by transformers or a .safetensors file"
         )
     elif options.weights == RANDOM:
         yield random_model(architecture, options.seed)

@@ -34,10 +34,12 @@ def study_limitations(
     """
     spec, front = followed.spec, now.front
     if len(now.complete) < FEWEST_TRIALS:
-        count = counted(len(now.complete), "candidate is", "candidates are")
         # The number that the study asks for may have been lowered since.
-        asked = f" of {spec.trials:,} requested" if len(now.complete) < spec.trials else ""
-        yield f"Only {count} complete{asked}; the front may change with more."
+        asked = f" of {spec.trials:,}" if len(now.complete) < spec.trials else ""
+        noun = "candidate is" if len(now.complete) == 1 and not asked else "candidates are"
+        yield (
+            f"Only {len(now.complete):,}{asked} {noun} complete; the front may change with more."
+        )
     if any(axis.name == LOSS for axis in front.axes):
         yield from _loss_limitations(spec, now, confirmation)
     yield from _provisional_times(spec, now)

@@ -1,9 +1,11 @@
 """How measured scores are written: the mark of provisional ones, intervals, and what they cover."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import assert_never
 
 from evaluators.evaluator import Score
 from evaluators.scores import is_timed
+from hardware.measurement import Workload, parse_workload
 from nas.findings.wording import PROVISIONAL, amount, joined, marked, number, value_text
 from studies.analysis.study_front import Axis, is_provisional
 from studies.records import Trial
@@ -93,12 +95,19 @@ def times_legend(spec: StudySpec, scores: Iterable[Score]) -> Iterator[str]:
         )
 
 
+def workload_legend(workloads: Iterable[str]) -> Iterator[str]:
+    """Explain the names of workloads in one line, such as `pp128: reads a prompt of 128 tokens`."""
+    meanings = [f"{name}: {_meaning(parse_workload(name))}" for name in dict.fromkeys(workloads)]
+    if meanings:
+        yield "; ".join(meanings)
+
+
 def seed_noise_legend(*, is_confirmed: bool) -> Iterator[str]:
     """State how far losses differ by chance, unless a confirmation has measured it."""
     if not is_confirmed:
         yield (
-            f"losses: differences below about {USUAL_SEED_NOISE:g} bits/byte are seed noise, unless "
-            "`nas confirm` measures it; small training budgets have more"
+            f"losses: differences below about {USUAL_SEED_NOISE:g} bits/byte are seed noise, "
+            "unless `nas confirm` measures it; small training budgets have more"
         )
 
 
@@ -136,3 +145,14 @@ def provisional_members_text(count: int, members: int) -> str:
     verb = "is" if count == 1 else "are"
     noun = "member" if members == 1 else "members"
     return f"{count:,} of {members:,} {noun} {verb} on the front only provisionally"
+
+
+def _meaning(workload: Workload) -> str:
+    match workload.phase:
+        case "prefill":
+            return f"reads a prompt of {workload.tokens:,} tokens"
+        case "decode":
+            after = f" after {workload.depth:,} others" if workload.depth else ""
+            return f"generates {workload.tokens:,} tokens{after}"
+        case _:
+            assert_never(workload.phase)

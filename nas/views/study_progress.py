@@ -70,6 +70,8 @@ class StudyProgress:
         # earlier ones.
         self._saved_s = 0.0
         self._saved_before_s: Mapping[int, float] = {}
+        # The stages of candidates that had ended and are resumed, by their ids; they are cached.
+        self._cached: dict[int, frozenset[str]] = {}
 
     def read_earlier(self, store: Store) -> None:
         """Read the candidates that ended in earlier runs of the study."""
@@ -88,7 +90,11 @@ class StudyProgress:
             case TrialStarted():
                 self.current = event.trial
                 if event.trial.kind == "candidate":
-                    self._forget(event.trial)  # it may be resumed after it has ended
+                    for earlier in self.ended:
+                        if earlier.id == event.trial.id:  # it is resumed
+                            stages = frozenset(run.stage for run in earlier.stages)
+                            self._cached[earlier.id] = stages
+                    self._forget(event.trial)
                     if self.candidates_from is None:
                         self.candidates_from = self._clock()
             case StageStarted():
@@ -146,7 +152,18 @@ class StudyProgress:
             since = now if begun_at is None else begun_at
         else:
             return None
-        return max(0.0, mean * (self.total - len(self.ended)) - (now - since))
+        left = mean * (self.total - len(self.ended))
+        if self.current is not None and self.current.id in self._cached:
+            left -= mean * self._cached_fraction(self._cached[self.current.id])
+        return max(0.0, left - (now - since))
+
+    def _cached_fraction(self, cached: frozenset[str]) -> float:
+        """Return the fraction of the longest recent candidate's time that cached stages take."""
+        longest = max(self.ended[-_MOST_RECENT:], key=_stage_seconds, default=None)
+        if longest is None or not _stage_seconds(longest):
+            return 0.0
+        missing = math.fsum(run.seconds for run in longest.stages if run.stage not in cached)
+        return 1.0 - missing / _stage_seconds(longest)
 
 
 def _stage_title(event: StageStarted) -> str:

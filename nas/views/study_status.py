@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from evaluators.calibration import Calibration
+from nas.findings.time_wording import workload_legend
 from nas.findings.wording import counted, duration, trials_of, value_text
 from nas.views.terminal import bar
 from studies.analysis.followed_study import active_runs
@@ -104,6 +105,8 @@ def _lines(status: Status) -> Iterator[Text]:
         yield Text(f"{times} a provisional time; `nas run` measures it again")
     for calibration in status.calibrations:
         yield Text(_calibration_line(calibration), style="dim")
+    for legend in workload_legend(each.key.workload for each in status.calibrations):
+        yield Text(legend, style="dim")
     spent = ", ".join(f"{stage} {duration(each)}" for stage, each in status.stage_seconds.items())
     if spent:
         yield Text(f"time spent: {spent}", style="dim")

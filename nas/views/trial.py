@@ -18,6 +18,7 @@ from nas.findings.time_wording import (
     precision_legend,
     times_legend,
     unsure_limits,
+    workload_legend,
 )
 from nas.findings.wording import (
     PROVISIONAL,
@@ -147,11 +148,12 @@ def _legend(detail: TrialDetail) -> Iterator[str]:
         yield from marks_legend(detail.spec, scores)
     if any(_lacks_interval(each) and not is_provisional(detail.spec, each) for each in scores):
         yield f"{PROVISIONAL} without an interval: too few samples to know how precise it is"
+    yield from workload_legend(str(each.workload) for each in _measurements(detail))
     times = max(Counter(each.workload for each in _measurements(detail)).values(), default=1)
     if times > 1 and any(score.measured is not None for score in scores):
         yield (
-            f"measured {times} times; each time combines all runs, and a run that was disturbed, or "
-            "whose windows differ more, counts less"
+            f"measured {times} times; each time combines all runs by their ratios to the reference "
+            "model, and disturbed runs count less; the runs' own times below vary with the machine"
         )
     elif times > 1:
         yield (

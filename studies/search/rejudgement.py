@@ -32,7 +32,7 @@ class Rejudgement:
     refused: tuple[Trial, ...]
 
     def __str__(self) -> str:
-        """The changes as clauses, such as `1 candidate exceeds a limit now: trial 3 (decode: ...)`."""
+        """The changes as clauses, such as `1 candidate exceeds a limit now: trial 3 (...)`."""
         clauses = []
         for trials, one, several, named in (
             (

@@ -55,7 +55,15 @@ def _shipped() -> dict[str, Traversable]:
     return {file.name.removesuffix(".toml"): file for file in sorted(files, key=lambda f: f.name)}
 
 
+# The time to parse a dotted key grows with the square of the number of its parts.
+_LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}"""
+)
+
+
 def _toml_data(text: str, source: str) -> dict[str, object]:
+    if _LONG_KEY.search(text):
+        raise ValueError(f"{source}: a key has more parts than any field allows")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -7,12 +7,12 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, assert_never
 
 import sqlalchemy as sa
 
 from evaluators.calibration import Calibration, CalibrationKey, ReferenceTiming, calibrate
-from hardware.measurement import Interval
+from hardware.measurement import Interval, parse_workload
 from studies.storage import changes
 from studies.storage.database import Database, StorePart
 from studies.storage.decoding import TIMINGS, fetch
@@ -86,7 +86,7 @@ class DatabaseCalibrations(StorePart):
     def forget_timings(self, key: CalibrationKey) -> None:
         """Forget all timings of a calibration but the latest, so that the next ones decide.
 
-        This may change stored times considerably, which `add_timings` reports after the next timing.
+        Stored times may change considerably; `add_timings` reports this after the next timing.
         """
         with self._database.write() as connection:
             changes.lock_evaluations(connection)
@@ -197,9 +197,19 @@ def _sentence(earlier: Calibration, now: Calibration, count: int) -> str:
 
     times = "1 stored time was" if count == 1 else f"{count:,} stored times were"
     return (
-        f"the reference model takes {shown(now)} at {now.key.workload} instead of "
+        f"the reference model takes {shown(now)} for {_work(now.key)} instead of "
         f"{shown(earlier)}: {times} computed again from the measured ratios"
     )
+
+
+def _work(key: CalibrationKey) -> str:
+    match parse_workload(key.workload).phase:
+        case "decode":
+            return f"decoding ({key.workload})"
+        case "prefill":
+            return f"prefill ({key.workload})"
+        case _ as phase:
+            assert_never(phase)
 
 
 def _is(key: CalibrationKey) -> sa.ColumnElement[bool]:

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from studies.owner import LifeSigns, Owner
 from studies.records import TRANSIENT_FAILURES, Trial, TrialKind
 from studies.storage.changes import lock_evaluations
-from studies.storage.processes import has_run_out_of_memory, own_token
 from studies.storage.schema import TRIALS
+from studies.storage.signs_of_life import has_run_out_of_memory, own_token
 from studies.storage.trials import read_trial, read_trials
 
 # A trial is considered the cause if so many processes died in one of its stages. If the kernel

@@ -13,8 +13,8 @@ from studies.storage.database import Database, StorePart
 from studies.storage.decoding import fetch
 from studies.storage.evaluation_rows import SCORE_COLUMNS, read_curve, read_score
 from studies.storage.outages import retried
-from studies.storage.processes import PROCESS_COLUMNS, own_token, read_owner
 from studies.storage.schema import EVALUATIONS, PROCESSES, REPEATS, SCORES, TRIALS
+from studies.storage.signs_of_life import PROCESS_COLUMNS, own_token, read_owner
 from studies.storage.studies import study_id
 
 

@@ -130,7 +130,8 @@ class Database:
             with contextlib.suppress(sa.exc.DBAPIError):
                 return self._open_optuna(options)
             time.sleep(pause)
-        return self._open_optuna(options)
+        with translated(self.url):
+            return self._open_optuna(options)
 
     def _connect_for_optuna(self) -> sqlite3.Connection:
         if self.watched is not None and self.watched.is_gone():

@@ -5,11 +5,12 @@ is therefore checked against the schema when it is read: the types of its values
 the texts in JSON.
 """
 
+import hashlib
 import math
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache, cached_property
+from types import NoneType
 from typing import Any, Generic, TypeVar, cast, get_args, get_type_hints
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from hardware.measurement import Disturbance
 from search_space.input_errors import format_value, join_path
 from studies.records import END_STATES, TrialKind
 from studies.storage.schema import (
+    ARCHITECTURES,
     CALIBRATIONS,
     ENVIRONMENTS,
     EVALUATIONS,
@@ -55,7 +57,7 @@ _TYPES: Mapping[type, tuple[type, ...]] = {
     int: (int,),
     str: (str,),
 }
-_NAMES = {bool: "true or false", datetime: "a time", float: "a number", int: "a whole number"}
+_NAMES = {bool: "true or false", datetime: "a time"}
 
 
 class BadRow(Exception):
@@ -89,36 +91,60 @@ def check_rows(
 ) -> None:
     """Check rows that hold these columns; see `fetch`. Values without a column are not checked.
 
-    The check of the types is done once for each combination of types, because a study of thousands
-    of trials has tens of thousands of rows.
+    Whole columns are checked at once, because a study of thousands of trials has tens of thousands
+    of rows. Only a column with a mistake is searched for it.
     """
-    least = [_least(column) for column in columns]
-    choices = [
-        (position, _CHOICES[column])
-        for position, column in enumerate(columns)
-        if column is not None and column in _CHOICES
-    ]
-    accepted: dict[tuple[type, ...], tuple[int, ...]] = {}
-    for row in rows:
-        types = tuple(map(type, row))
-        numbers = accepted.get(types)
-        if numbers is None:
-            for position, column in enumerate(columns):
-                if column is not None:
-                    _check_type(columns, row, position, column.table in optional)
-            numbers = tuple(
-                position
-                for position, (column, each) in enumerate(zip(columns, types, strict=True))
-                if column is not None and each in (int, float)
-            )
-            accepted[types] = numbers
-        for position in numbers:
-            value = row[position]
-            if not least[position] <= value < math.inf:
-                raise bad_value(columns, row, position, _expected(least[position]))
-        for position, allowed in choices:
-            if row[position] not in allowed:
-                raise bad_value(columns, row, position, f"one of {', '.join(allowed)}")
+    for position, (column, values) in enumerate(zip(columns, zip(*rows, strict=True), strict=True)):
+        if column is None or _suits(column, values, is_optional=column.table in optional):
+            continue
+        for row in rows:
+            if not _suits(column, [row[position]], is_optional=column.table in optional):
+                raise bad_value(columns, row, position, _expected(column))
+
+
+def _suits(column: sa.Column[Any], values: Sequence[Any], *, is_optional: bool) -> bool:
+    """Return whether all values of a column have its type, and are in its range."""
+    types = set(map(type, values))
+    if NoneType in types:
+        if not (column.nullable or is_optional):
+            return False
+        types.remove(NoneType)
+        values = [value for value in values if value is not None]
+    if not types.issubset(_TYPES[_python_type(column)]):
+        return False
+    if column in _CHOICES:
+        return set(values) <= set(_CHOICES[column])
+    if values and types <= {float, int}:
+        return all(map(math.isfinite, values)) and min(values) >= _least(column)
+    return True
+
+
+def _python_type(column: sa.Column[Any]) -> type:
+    return datetime if isinstance(column.type, UtcTime) else column.type.python_type
+
+
+def _least(column: sa.Column[Any]) -> float:
+    """Return the lowest number that a column may contain."""
+    if column in _POSITIVE:
+        return _LEAST_POSITIVE
+    is_whole = isinstance(column.type, sa.Integer)
+    return 0.0 if is_whole or column is SCORES.c.value else -math.inf
+
+
+def _expected(column: sa.Column[Any]) -> str:
+    kind = _python_type(column)
+    if column in _CHOICES:
+        return f"one of {', '.join(_CHOICES[column])}"
+    if kind not in (float, int):
+        return _NAMES.get(kind, "text")
+    noun = "a whole number" if kind is int else "a finite number"
+    match _least(column):
+        case 0.0:
+            return f"{noun} of at least 0"
+        case least if least > 0:
+            return f"{noun} above 0"
+        case _:
+            return noun
 
 
 def bad_value(
@@ -209,6 +235,21 @@ WAITED_NS: JsonCell[tuple[int, ...]] = JsonCell(MEASUREMENTS.c.waited_ns, tuple[
 DISTURBANCE: JsonCell[Disturbance] = JsonCell(MEASUREMENTS.c.disturbance, Disturbance)
 
 
+def check_architecture(text: str, digest: str) -> None:
+    """Check that a stored text is that of the architecture with this hash.
+
+    Args:
+        text: The canonical JSON text of the architecture.
+        digest: The hash of the architecture, which is the key of its row.
+
+    Raises:
+        BadRow: The text has another hash.
+    """
+    if hashlib.sha256(text.encode()).hexdigest()[:16] != digest:
+        name = row_name(ARCHITECTURES.name, {"hash": digest})
+        raise BadRow(f"{name}: json {_shown(text)} is not the architecture with this hash")
+
+
 def decode_environment(text: str, digest: str) -> Environment:
     """Decode an environment; facts that the release which recorded it did not know are None.
 
@@ -236,37 +277,6 @@ def _columns(select: sa.Select[Any]) -> list[sa.Column[Any] | None]:
         for column in select.selected_columns
     )
     return [element if isinstance(element, sa.Column) else None for element in elements]
-
-
-def _least(column: sa.Column[Any] | None) -> float:
-    """Return the lowest number that a column may contain."""
-    if column is None:
-        return -math.inf
-    if column in _POSITIVE:
-        return _LEAST_POSITIVE
-    is_whole = isinstance(column.type, sa.Integer)
-    return 0.0 if is_whole or column is SCORES.c.value else -sys.float_info.max
-
-
-def _expected(least: float) -> str:
-    if least == _LEAST_POSITIVE:
-        return "a finite number above 0"
-    return "a finite number at least 0" if least == 0 else "a finite number"
-
-
-def _check_type(
-    columns: Sequence[sa.Column[Any] | None],
-    row: sa.Row[Any],
-    position: int,
-    is_optional: bool,
-) -> None:
-    column, value = columns[position], row[position]
-    assert column is not None
-    if value is None and (column.nullable or is_optional):
-        return
-    kind = datetime if isinstance(column.type, UtcTime) else column.type.python_type
-    if type(value) not in _TYPES[kind]:
-        raise bad_value(columns, row, position, _NAMES.get(kind, "text"))
 
 
 def _table_name(column: sa.Column[Any]) -> str:

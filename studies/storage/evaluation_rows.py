@@ -33,6 +33,7 @@ from studies.storage.decoding import (
     WAITED_NS,
     WARMUP_NS,
     BadRow,
+    check_architecture,
     decode_environment,
     fetch,
     row_name,
@@ -62,12 +63,11 @@ def read_architecture(connection: sa.Connection, digest: str) -> Architecture:
     rows = fetch(connection, sa.select(ARCHITECTURES.c.json).where(ARCHITECTURES.c.hash == digest))
     if not rows:
         raise BadRow(f"{name} is missing")
+    check_architecture(rows[0].json, digest)
     try:
         architecture = parse_json(Architecture, rows[0].json, "json")
     except ValueError as error:
         raise BadRow(f"{name}: {error}") from None
-    if architecture_hash(architecture) != digest:
-        raise BadRow(f"{name}: json describes an architecture with another hash")
     return architecture
 
 

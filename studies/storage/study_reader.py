@@ -18,7 +18,7 @@ from studies.records import (
     TrialState,
 )
 from studies.storage.database import StorePart
-from studies.storage.decoding import fetch
+from studies.storage.decoding import check_architecture, fetch
 from studies.storage.evaluation_rows import count_runs, read_architecture, read_evaluation
 from studies.storage.evidence import read_evidence, read_reference_times
 from studies.storage.outages import retried
@@ -185,6 +185,8 @@ class StudyReader(StorePart):
                 .where(_since(connection, study, last, open_trials))
                 .distinct(),
             )
+            for row in rows:
+                check_architecture(row.json, row.hash)
         return {row.hash: row.json for row in rows}
 
     @retried

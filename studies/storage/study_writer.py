@@ -8,7 +8,7 @@ from evaluators.evaluator import Progress
 from search_space.architecture import Architecture
 from studies.owner import Owner, Verdict
 from studies.records import Outcome, StageRun, Study, Trial, TrialKind
-from studies.storage import changes, claims, processes, running_trials
+from studies.storage import changes, claims, running_trials, signs_of_life
 from studies.storage.database import StorePart
 from studies.storage.outages import retried
 from studies.storage.schema import STUDIES
@@ -184,14 +184,14 @@ class StudyWriter(StorePart):
     def set_lease(self, seconds: float) -> None:
         """Set after how many seconds without a sign of life others consider this process dead."""
         with self._database.write() as connection:
-            processes.set_lease(connection, seconds)
+            signs_of_life.set_lease(connection, seconds)
 
     def beat(self) -> bool:
         """Give a sign of life of this process; return False during an outage."""
 
         def work() -> None:
             with self._database.write() as connection:
-                processes.beat(connection)
+                signs_of_life.beat(connection)
 
         return self.outages.attempt(work)
 

@@ -12,7 +12,6 @@ from studies.records import END_STATES, ModelSummary, Outcome, ScoredPoint, Stag
 from studies.storage.calibrations import read_calibration_keys
 from studies.storage.decoding import EXCEEDED, PARTIAL_CURVE, BadRow, fetch, row_name
 from studies.storage.evaluation_rows import SCORE_COLUMNS, read_curve, read_score
-from studies.storage.processes import PROCESS_COLUMNS, read_owner
 from studies.storage.schema import (
     ARCHITECTURES,
     EVALUATIONS,
@@ -22,6 +21,7 @@ from studies.storage.schema import (
     STUDIES,
     TRIALS,
 )
+from studies.storage.signs_of_life import PROCESS_COLUMNS, read_owner
 
 
 def read_trials(connection: sa.Connection, where: sa.ColumnElement[bool]) -> tuple[Trial, ...]:

@@ -76,7 +76,7 @@ _recorded: list[Path] | None = None
 @contextmanager
 def changed_paths() -> Iterator[list[Path]]:
     """Record the paths that this process creates, writes, renames or deletes."""
-    global _recorded  # noqa: PLW0603 - an audit hook cannot be removed
+    global _recorded  # an audit hook cannot be removed
     _recorded = found = []
     try:
         yield found
@@ -97,7 +97,7 @@ def _record(event: str, arguments: tuple[object, ...]) -> None:
             shown = os.fsdecode(path)
             # Python stores what it compiles, and libraries open the null device.
             if "__pycache__" not in shown and shown != os.devnull:
-                _recorded.append(Path(os.path.abspath(shown)))
+                _recorded.append(Path.cwd() / shown)
 
 
 sys.addaudithook(_record)

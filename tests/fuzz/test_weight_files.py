@@ -47,7 +47,7 @@ def weight_files(draw: st.DrawFn) -> bytes:
 def indexes() -> list[Any]:
     names = [name for name in header(content()) if name != "__metadata__"]
     index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(names, _SHARD)}
-    outside = {name: f"../{_SHARD}" for name in names}
+    outside = dict.fromkeys(names, f"../{_SHARD}")
     return [index, index, {"metadata": {}, "weight_map": outside}]
 
 

@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import pwd
 import shutil
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +14,16 @@ import pytest
 from hardware.processes import (
     PROC,
     Consumer,
+    LockHolder,
     ProcessTimes,
     command_of,
+    describe_holder,
     largest_consumer,
     lock_holders,
     read_process_times,
 )
 from tests.hardware.machines import wait_until
-from tests.hardware.proc_tree import write_process
+from tests.hardware.proc_tree import TICKS_PER_S, write_process
 
 WE = 4000
 
@@ -281,6 +285,55 @@ time.sleep(3600)
         fcntl.flock(file, fcntl.LOCK_SH)
         assert lock_holders(file.fileno(), "WRITE") == []
         assert lock_holders(file.fileno(), "READ") == [os.getpid()]
+
+
+class TestAHolder:
+    def described(self, proc: Path, status: str) -> LockHolder:
+        write_process(proc, 3, started_s=2, command=b"/bin/nas\0profile\0")
+        (proc / "3" / "status").write_text(status)
+        return describe_holder(3, proc)
+
+    @pytest.mark.parametrize(
+        ("state", "is_stopped"),
+        [("T (stopped)", True), ("t (tracing stop)", True), ("S (sleeping)", False)],
+    )
+    def test_is_described_from_its_files(self, tmp_path, state, is_stopped):
+        found = self.described(tmp_path, f"Name:\tnas\nState:\t{state}\nUid:\t0\t7\t7\t7\n")
+        assert found == LockHolder(
+            pid=3,
+            command="nas profile",
+            user=pwd.getpwuid(0).pw_name,
+            started_ticks=2 * TICKS_PER_S,
+            is_stopped=is_stopped,
+        )
+
+    def test_has_the_number_of_a_user_without_a_name(self, tmp_path):
+        assert self.described(tmp_path, "Uid:\t4294967\t0\t0\t0\n").user == "4294967"
+
+    @pytest.mark.parametrize("status", ["", "Uid:\nState:\n", "Uid:\tx\n", "\0\0"])
+    def test_may_have_an_unreadable_status(self, tmp_path, status):
+        found = self.described(tmp_path, status)
+        assert (found.user, found.is_stopped) == ("", False)
+
+    def test_may_be_unknown_but_for_its_pid(self, tmp_path):
+        assert str(describe_holder(3, tmp_path)) == "pid 3"
+
+    def test_is_shown_with_what_is_known(self):
+        whole = LockHolder(
+            pid=3, command="nas run", user="ann", started_ticks=None, is_stopped=True
+        )
+        assert str(whole) == "`nas run`, pid 3, user ann, stopped"
+
+    @linux
+    def test_of_the_real_system_is_stopped_and_continued(self, machine):
+        process = machine.start("write('runs')\ntime.sleep(3600)")
+        machine.wait_for("runs")
+        assert not describe_holder(process.pid).is_stopped
+        os.kill(process.pid, signal.SIGSTOP)
+        wait_until(lambda: describe_holder(process.pid).is_stopped)
+        assert describe_holder(process.pid).user == pwd.getpwuid(os.getuid()).pw_name
+        os.kill(process.pid, signal.SIGCONT)
+        wait_until(lambda: not describe_holder(process.pid).is_stopped)
 
 
 @linux

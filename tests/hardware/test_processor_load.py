@@ -129,11 +129,11 @@ class TestAMeasurement:
             simulated.load(busy=(0.9, 0.1)),
         )
         assert reports(tmp_path) == [
-            "other programs use 80 % of even the idlest core, and `pytest` (pid 4711) uses the "
-            "most, 90 % of a core; waiting for up to 30 s for a quiet machine",
-            "other programs use 40 % of even the idlest core; waiting for up to 30 s for a quiet "
+            "other programs use 80 % of the idlest core, and the busiest of them is `pytest` "
+            "(pid 4711) with 90 % of a core; waiting for up to 30 s for a quiet machine",
+            "other programs use 40 % of the idlest core; waiting for up to 30 s for a quiet "
             "machine",
-            "the hypervisor takes 12 % of even the idlest core; waiting for up to 29 s for a quiet "
+            "the hypervisor takes 12 % of the idlest core; waiting for up to 29 s for a quiet "
             "machine",
         ]
 
@@ -144,7 +144,7 @@ class TestAMeasurement:
             assert reservation.waited_s == pytest.approx(10.1, abs=PHASE_S)
         *first, last = sentences
         assert last == (
-            "other programs use 80 % of even the idlest core; measuring anyway, and counting only "
+            "other programs use 80 % of the idlest core; measuring anyway, and counting only "
             "the time that the model itself ran"
         )
         assert first
@@ -174,7 +174,7 @@ class TestALoad:
             pressure=pytest.approx(0.05, abs=1e-4),
             consumer=None,
         )
-        assert load(simulated) == "other programs use 30 % of even the idlest core"
+        assert load(simulated) == "other programs use 30 % of the idlest core"
 
     @pytest.mark.parametrize("order", [1, -1])
     def test_is_none_if_one_core_is_idle(self, simulated, order):
@@ -188,25 +188,25 @@ class TestALoad:
             simulated.load(busy=(0.7, 0.9), programs={7: (b"make", 0.9), 8: (b"cc1", 0.7)})
         )
         assert load(simulated) == (
-            "other programs use 70 % of even the idlest core, and `make` (pid 7) uses the most, "
-            "90 % of a core"
+            "other programs use 70 % of the idlest core, and the busiest of them is `make` (pid "
+            "7) with 90 % of a core"
         )
 
     def test_includes_what_the_hypervisor_takes(self, simulated):
         simulated.play(simulated.load(busy=(0.1, 0.1), steal=(0.12, 0.3)))
-        assert load(simulated) == "the hypervisor takes 12 % of even the idlest core"
+        assert load(simulated) == "the hypervisor takes 12 % of the idlest core"
         simulated.play(simulated.load(busy=(0.5, 0.9), steal=(0.3, 0.3)))
         assert load(simulated) == (
-            "other programs use 50 % of even the idlest core, and the hypervisor takes 30 % of "
-            "even the idlest core"
+            "other programs use 50 % of the idlest core, and the hypervisor takes 30 % of "
+            "the idlest core"
         )
         # 15 % that the hypervisor takes are worse than 25 % that other programs use.
         simulated.play(simulated.load(busy=(0.25, 0.0), steal=(0.0, 0.15)))
-        assert load(simulated) == "other programs use 25 % of even the idlest core"
+        assert load(simulated) == "other programs use 25 % of the idlest core"
 
     def test_names_no_program_for_what_the_hypervisor_takes(self, simulated):
         simulated.play(simulated.load(steal=(0.3, 0.3), programs={7: (b"make", 0.3)}))
-        assert load(simulated) == "the hypervisor takes 30 % of even the idlest core"
+        assert load(simulated) == "the hypervisor takes 30 % of the idlest core"
 
     def test_includes_the_pressure_on_a_core_that_is_hardly_busy(self, simulated):
         simulated.play(simulated.load(busy=(0.06, 0.06), pressure=0.35))
@@ -222,13 +222,13 @@ class TestALoad:
 
     def test_names_no_program_that_causes_little_of_it(self, simulated):
         simulated.play(simulated.load(busy=(0.8, 0.8), programs={7: (b"top", 0.15)}))
-        assert load(simulated) == "other programs use 80 % of even the idlest core"
+        assert load(simulated) == "other programs use 80 % of the idlest core"
 
     def test_is_never_more_than_a_core(self, simulated):
         simulated.play(simulated.load(busy=(1.04, 1.04), programs={7: (b"cc1", 1.04)}))
         assert load(simulated) == (
-            "other programs use 100 % of even the idlest core, and `cc1` (pid 7) uses the most, "
-            "100 % of a core"
+            "other programs use 100 % of the idlest core, and the busiest of them is `cc1` (pid "
+            "7) with 100 % of a core"
         )
 
     def test_names_neither_this_process_nor_its_children(self, simulated):
@@ -236,8 +236,8 @@ class TestALoad:
             simulated.load(busy=(0.8, 0.8), programs={os.getpid(): (b"nas", 0.8), 7: (b"cc", 0.5)})
         )
         assert load(simulated) == (
-            "other programs use 80 % of even the idlest core, and `cc` (pid 7) uses the most, 50 % "
-            "of a core"
+            "other programs use 80 % of the idlest core, and the busiest of them is `cc` (pid 7) "
+            "with 50 % of a core"
         )
 
     def test_reads_processes_only_on_a_busy_machine(self, simulated, monkeypatch):
@@ -275,7 +275,7 @@ class TestWhatCannotBeRead:
         found = load_of_others(proc=simulated.proc)
         assert found is not None
         assert found.pressure is None
-        assert str(found) == "other programs use 50 % of even the idlest core"
+        assert str(found) == "other programs use 50 % of the idlest core"
 
 
 @pytest.mark.skipif(read_counters() is None, reason="this system keeps no counters")

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from evaluators.text.corpus import Corpus, read_corpus
+from hardware.machine_lock import LockWait
 from nas.assembly import (
     evaluators_of,
+    proxy_training,
+    recall_settings,
     remeasuring_evaluators,
     retraining_evaluator,
     study_corpus,
@@ -144,3 +147,15 @@ def test_a_corpus_that_is_too_small_is_named_as_in_the_study_file(
     (tmp_path / "text.txt").write_text("short")
     with pytest.raises(ValueError, match=r"^proxy\.corpus: 'text\.txt' has 5 characters"):
         study_corpus(spec, lambda text: None)
+
+
+@pytest.mark.parametrize(("longest_wait", "seconds"), [(None, 646.0), (5.0, 5.0), (0.0, 0.0)])
+def test_measurements_and_trainings_wait_for_each_other_as_the_study_file_says(
+    tmp_path: Path, longest_wait: float | None, seconds: float
+) -> None:
+    spec = read_spec(write_study(tmp_path))
+    changed = {"seconds": 23.0, "longest_wait": longest_wait, "if_occupied": "stop"}
+    spec = spec.model_copy(update={"device": spec.device.model_copy(update=changed)})
+    assert spec.device.lock_wait == LockWait(longest_wait=seconds, if_occupied="stop")
+    assert proxy_training(spec, 0).training.longest_pause == seconds
+    assert recall_settings(spec).training.longest_pause == seconds

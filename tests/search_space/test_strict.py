@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_space.architecture import Architecture, to_json
+from search_space.input_files import read_text
 from search_space.preset_models import PRESETS
 from search_space.space.rules import Rules
-from search_space.input_files import read_text
 from search_space.strict import parse_json, parse_strict
 from tests.search_space.strategies import KINDS
 

@@ -25,7 +25,7 @@ from studies.spec.study_spec import StudySpec
 from studies.spec.study_spec import to_json as spec_json
 from studies.storage import schema
 from studies.storage.database import open_database
-from studies.storage.processes import own_token
+from studies.storage.signs_of_life import own_token
 
 Row: TypeAlias = dict[str, object]
 Choice = TypeVar("Choice")

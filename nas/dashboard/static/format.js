@@ -66,7 +66,7 @@ export function marked(text, provisional) {
 
 /**
  * @param {{value: number, low: number | null, high: number | null}} score
- * @returns {string} such as `10 ±0.02`, or `1.1 (1.02 to 1.33)` for a lopsided interval
+ * @returns {string} such as `10 ±0.020`, or `1.1 (1.02 to 1.33)` for a lopsided interval
  */
 export function valueText({ value, low, high }) {
   if (low === null || high === null) return figure(value);
@@ -75,7 +75,7 @@ export function valueText({ value, low, high }) {
     return `${figure(value)} (${figure(low)} to ${figure(high)})`;
   }
   const half = (high - low) / 2;
-  return `${figure(value)} ±${half >= 10 ? Math.round(half) : trimmed(half.toPrecision(2))}`;
+  return `${figure(value)} ±${half >= 10 || half === 0 ? Math.round(half) : half.toPrecision(2)}`;
 }
 
 /** @param {{name: string, unit: string}} axis */

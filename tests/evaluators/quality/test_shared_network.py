@@ -1,8 +1,13 @@
 """The shared network: inherited weights, drawn layouts, and its training with interruptions."""
 
+import contextlib
 import functools
 import itertools
+import signal
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +70,22 @@ def locks(monkeypatch, tmp_path) -> None:
         "yielding_to_measurements",
         functools.partial(yielding_to_measurements, folder=tmp_path),
     )
+
+
+@contextlib.contextmanager
+def locking(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that holds the lock of a file."""
+    program = "import fcntl, time; fcntl.flock(0, 2); print(flush=True); time.sleep(3600)"
+    with path.open("w") as lock:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program], stdin=lock, stdout=subprocess.PIPE
+        )
+    with process:
+        try:
+            assert process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
 
 
 def weights_after(
@@ -205,6 +226,45 @@ class TestTraining:
         found = weights_after(file, report=reports.append)
         assert reports[0].text == f"{file} is damaged and will be rebuilt"
         assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+    def test_a_stopped_process_that_trains_the_network_is_named_and_not_waited_for_without_end(
+        self, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(shared_network, "_LOOK_SECONDS", 0.05)
+        file = tmp_path / "network"
+        reports: list[Progress] = []
+        with locking(file.with_suffix(".lock")) as other:
+            other.send_signal(signal.SIGSTOP)
+            settings = replace(SETTINGS, longest_pause=0.2)
+            with pytest.raises(EvaluationFailed) as failure:
+                weights_after(file, settings, report=reports.append)
+        assert failure.value.kind == "timed out"
+        assert failure.value.reason.startswith("the process that trains the shared network is sto")
+        assert f"pid {other.pid}" in failure.value.reason
+        waiting = [each.text for each in reports]
+        assert waiting[0].startswith("waiting for the process that trains the shared network (")
+        assert waiting[-1].endswith(", stopped)")
+
+    @pytest.mark.parametrize("state", ["running", "continued"])
+    def test_a_process_that_trains_the_network_is_waited_for(self, tmp_path, monkeypatch, state):
+        monkeypatch.setattr(shared_network, "_LOOK_SECONDS", 0.05)
+        file = tmp_path / "network"
+        reports: list[Progress] = []
+
+        def report(progress: Progress) -> None:
+            reports.append(progress)
+            if len(reports) == 5:
+                other.send_signal(signal.SIGCONT)
+            if len(reports) == 10:
+                other.kill()
+
+        with locking(file.with_suffix(".lock")) as other:
+            if state == "continued":
+                other.send_signal(signal.SIGSTOP)
+            longest_pause = 0.0 if state == "running" else 60.0
+            settings = replace(SETTINGS, longest_pause=longest_pause)
+            assert weights_after(file, settings, report=report)
+        assert all("waiting for the process" in each.text for each in reports[:10])
 
     def test_a_divergence_is_a_failure(self, tmp_path):
         wild = Recipe(matrix_rate=1e6, vector_rate=1e6, embedding_rate=1e6)

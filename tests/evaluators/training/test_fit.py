@@ -227,7 +227,7 @@ training.train(TINY, TEXT, endless, lambda progress: None)
         clock = itertools.count()
 
         @contextlib.contextmanager
-        def often(_) -> Iterator[training.YieldToMeasurements]:
+        def often(*_, **__) -> Iterator[training.YieldToMeasurements]:
             def yield_to_measurements() -> float:
                 nonlocal paused_s
                 paused_s += pause_s

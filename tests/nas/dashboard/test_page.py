@@ -343,7 +343,7 @@ def test_intervals_are_written_by_half_their_width_or_by_their_ends(
             score(3, null, null), score(4, null, null, true)];
         }"""
     )
-    assert texts == ["10 ±0.1", "~0.571 (0.48 to 1.33)", "2,000 ±100", "3", "~4"]
+    assert texts == ["10 ±0.10", "~0.571 (0.48 to 1.33)", "2,000 ±100", "3", "~4"]
 
 
 @pytest.mark.parametrize("trials", [0, 1])

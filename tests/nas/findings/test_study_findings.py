@@ -124,7 +124,7 @@ def test_reference_models_are_compared_with_the_front(written: _Written) -> None
 def test_limitations_are_listed(written: _Written) -> None:
     written.trial(1.5, 10.0, half=3.0)
     limitations = written.limitations()
-    assert "Only 1 candidate is complete of 200 requested; the front" in limitations
+    assert "Only 1 of 200 candidates are complete; the front may change" in limitations
     assert "one seed" in limitations
     assert "No member of the front has been confirmed by longer training." in limitations
     assert (

@@ -2,6 +2,7 @@
 
 import pytest
 
+from nas.findings.time_wording import workload_legend
 from nas.findings.wording import half_or_ends, marked, trials_of, value_text
 
 
@@ -44,3 +45,12 @@ def test_only_provisional_values_are_marked() -> None:
 )
 def test_trials_are_counted_out_of_those_requested(done: int, total: int, shown: str) -> None:
     assert trials_of(done, total) == shown
+
+
+def test_workloads_are_explained_once_each() -> None:
+    (line,) = workload_legend(["tg64@256", "pp128", "tg64@256", "tg8"])
+    assert line == (
+        "tg64@256: generates 64 tokens after 256 others; pp128: reads a prompt of 128 tokens; "
+        "tg8: generates 8 tokens"
+    )
+    assert list(workload_legend([])) == []

@@ -16,7 +16,7 @@ from tests.nas.example_plan import example_plan
 def test_the_view_shows_the_settings_and_the_cost(render) -> None:
     shown = render(plan_view(example_plan()))
     for fact in (
-        "loss, decode (at most 12.5), with memory at most 400",
+        "loss, decode (at most 12.5 ms/token), with memory at most 400 MB",
         "1.2e+08 architectures; 50 % of random draws",
         "10.0 to 40.0 million",
         "5.0 to 25.0 MB at int4",
@@ -47,7 +47,14 @@ def test_the_view_shows_what_models_of_the_space_take(render) -> None:
     [
         (12.5, 400.0, []),
         # The decoding times, with their intervals, extend from 3.84 to 14.56 ms.
-        (14.6, 400.0, ["decode: the limit of 14.60 ms/token is above all of these models"]),
+        (
+            14.6,
+            400.0,
+            [
+                "decode: the limit of 14.60 ms/token is above all of these models and probably "
+                "refuses none"
+            ],
+        ),
         (14.5, 400.0, []),
         (3.9, 400.0, []),
         (3.8, 149.0, ["decode: the limit of 3.800 ms/token is below all", "memory: the limit"]),
@@ -76,6 +83,7 @@ def test_provisional_times_are_marked(render) -> None:
     shown = render(plan_view(replace(plan, samples=(replace(first, scores=scores), *others))))
     assert "~4.000 ±0.16" in shown
     assert "~12.00" not in shown
+    assert "intervals cover the ratio to hybrid-20m only" in " ".join(shown.split())
     # `nas run` does not measure these models.
     assert "nas run" not in shown
     assert "~: the confidence interval is wider than the requested ±5 %" in shown

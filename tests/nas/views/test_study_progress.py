@@ -43,6 +43,28 @@ def test_a_resumed_study_estimates_the_time_left_from_earlier_runs(make_trial, s
     assert progress.seconds_left(20.0) == pytest.approx(7 * 20)
 
 
+def test_a_candidate_that_a_higher_limit_resumes_needs_only_the_stages_that_it_lacks(
+    make_trial, spec, clock
+) -> None:
+    """Both others took 10 s in stage 0 and 30 s in stage 1."""
+    for stages, seconds_left in (((10.0,), 30.0), ((10.0, 30.0), 0.0)):
+        progress = StudyProgress(spec.model_copy(update={"trials": 3}), clock)
+        progress.follow(StudyStarted(study="small", total=3, ended=3))
+        others = [_staged(make_trial(number), 10.0, 30.0) for number in (0, 1)]
+        progress.ended = [*others, _staged(make_trial(2, "infeasible"), *stages)]
+        progress.follow(TrialStarted(trial=make_trial(2, "running")))
+        assert progress.seconds_left(clock.now) == pytest.approx(seconds_left)
+
+
+def _staged(trial: Trial, *seconds: float) -> Trial:
+    """Return the trial with stages 0, 1 and so on that took this long."""
+    stages = (
+        StageRun(stage=str(place), fingerprint="", seconds=each)
+        for place, each in enumerate(seconds)
+    )
+    return replace(trial, stages=tuple(stages))
+
+
 def test_a_cached_evaluation_counts_with_the_time_that_it_took(make_trial, spec, clock) -> None:
     """After `nas run --restart`, the first candidates may be in the cache, and later ones not."""
     progress = StudyProgress(spec, clock)

@@ -48,7 +48,7 @@ def test_it_shows_what_has_ended_what_runs_and_what_failed(make_trial, render) -
         "small  4 of 8 trials",
         "50 %",
         "2 complete, 1 infeasible, 1 failed, 1 running; 1 of them duplicates",
-        "trial 6 on process 77 on board: training, 50 % 9 tokens",
+        "trial 6 on process 77 on board: training, 50 %, 9 tokens",
         "lfm2-350m failed, diverged: no room",
         "trial 4 failed, diverged: loss 9 nats",
         "rule parameters rejected 3 draws",
@@ -129,6 +129,7 @@ def test_the_reference_models_time_and_provisional_times_are_reported(
     assert "2 candidates have a provisional time; `nas run` measures it again" in shown
     settled = "reference model at tg64@1024: 10.00 ±0.20 ms, from 12 timings, the latest 3 min ago"
     assert f"{settled} reference model" in shown
+    assert shown.count("tg64@1024: generates 64 tokens after 1,024 others") == 1
     assert (
         "reference model at tg64@1024: 10.00 (8.000 to 15.00) ms, from 12 timings, the latest "
         "3 min ago; not certain enough to enforce limits in ms"

@@ -114,7 +114,8 @@ def test_a_time_is_explained_by_its_ratio_and_the_reference_models_time(
     assert "decode 1.100 ±0.011 10.00 ±0.20 12 tg64@1024" in shown
     assert "reference ms: the time of hybrid-20m according to all its timings" in shown
     assert "multiplied by the time of hybrid-20m; intervals cover the errors of both" in shown
-    assert "measured 2 times; each time combines all runs" in shown
+    assert "measured 2 times; each time combines all runs by their ratios" in shown
+    assert "tg64@1024: generates 64 tokens after 1,024 others" in shown
     assert "prediction" not in shown
 
 

@@ -165,7 +165,7 @@ def test_a_job_of_a_living_process_is_skipped(
     here = owners.this_process()
     with monkeypatch.context() as patch:
         elsewhere = replace(here, token="elsewhere", host="another", namespace="another")
-        patch.setattr("studies.storage.processes.this_process", lambda: elsewhere)
+        patch.setattr("studies.storage.signs_of_life.this_process", lambda: elsewhere)
         assert store.claim_confirmation(first)
     assert not store.claim_confirmation(first)
     store.end_confirmation(first, seconds=1.0)  # another process owns it: nothing changes

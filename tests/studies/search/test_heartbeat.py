@@ -7,6 +7,7 @@ import pytest
 
 from evaluators.evaluator import Progress
 from search_space.preset_models import preset
+from studies.records import Trial
 from studies.search.heartbeat import Heartbeat
 from studies.storage.store import Store
 from studies.storage.watched_file import DatabaseGone
@@ -23,8 +24,14 @@ def test_a_deleted_database_ends_the_evaluation_with_a_sentence(
         claimed = store.claim("ours", total=1)
         assert claimed is not None
         trial = store.begin(claimed, preset("lfm2-350m"))
-        (tmp_path / "study.db").unlink()
-        deadline = time.monotonic() + _LONGEST_S
-        with Heartbeat(store) as heartbeat, pytest.raises(DatabaseGone, match="study-rescued-1"):
-            while time.monotonic() < deadline:
-                heartbeat.report(trial, Progress(done=0.5, text="training"))
+        with Heartbeat(store) as heartbeat:
+            heartbeat.report(trial, Progress(done=0.1, text="training"))
+            (tmp_path / "study.db").unlink()
+            with pytest.raises(DatabaseGone, match="study-rescued-1"):
+                _report_until_refused(heartbeat, trial)
+
+
+def _report_until_refused(heartbeat: Heartbeat, trial: Trial) -> None:
+    deadline = time.monotonic() + _LONGEST_S
+    while time.monotonic() < deadline:
+        heartbeat.report(trial, Progress(done=0.5, text="training"))

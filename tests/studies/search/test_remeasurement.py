@@ -484,7 +484,7 @@ class TestTwoProcesses:
         """A process that has died measures none, so that its trials are like any other."""
         with monkeypatch.context() as patch:
             neighbour = replace(this_process(), token="another")
-            patch.setattr("studies.storage.processes.this_process", lambda: neighbour)
+            patch.setattr("studies.storage.signs_of_life.this_process", lambda: neighbour)
             patch.setattr(remeasurement, "_FINAL_SECONDS", 0.0)
             run(spec, store, busy_at_first(), is_quiet=False, trials=3)
         monkeypatch.setattr(store, "judge", lambda owner: "alive" if is_alive else "lost")
@@ -504,7 +504,7 @@ class TestTwoProcesses:
     ) -> None:
         with monkeypatch.context() as patch:
             neighbour = replace(this_process(), token="another")
-            patch.setattr("studies.storage.processes.this_process", lambda: neighbour)
+            patch.setattr("studies.storage.signs_of_life.this_process", lambda: neighbour)
             run(spec, store, RefinableFake(), trials=3)
         run(spec, store, device := RefinableFake(), trials=4)
         own = store.trials("small")[3].model

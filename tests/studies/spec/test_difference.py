@@ -42,6 +42,11 @@ def test_more_trials_and_another_database_are_the_same_study(spec: StudySpec) ->
     assert difference(spec, spec.model_copy(update=elsewhere)) == ()
 
 
+def test_waiting_for_a_busy_machine_otherwise_is_the_same_study(spec: StudySpec) -> None:
+    device = spec.device.model_copy(update={"longest_wait": 5.0, "if_occupied": "stop"})
+    assert difference(spec, spec.model_copy(update={"device": device})) == ()
+
+
 def test_other_limits_are_the_same_study(spec: StudySpec) -> None:
     spec = spec.model_copy(update={"constraints": (Constraint(name="size", max=500.0),)})
     other = spec.model_copy(

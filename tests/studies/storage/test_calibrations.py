@@ -138,8 +138,8 @@ class TestStoredTimes:
         mean = 10.0 * 2.6 ** (weights[0] / sum(weights))
         assert sentence.startswith(f"the reference model takes {mean:.4g} ms (")
         assert sentence.endswith(
-            f") at tg64@512 instead of 26 ms ({26 / reach:.4g} to {26 * reach:.4g}): 3 stored "
-            "times were computed again from the measured ratios"
+            f") for decoding (tg64@512) instead of 26 ms ({26 / reach:.4g} to {26 * reach:.4g}): 3 "
+            "stored times were computed again from the measured ratios"
         )
 
     def test_small_changes_wait_until_they_add_up(self, store: Store) -> None:

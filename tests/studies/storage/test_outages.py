@@ -81,7 +81,7 @@ def test_a_transaction_is_repeated_until_the_database_answers(
 def test_a_short_outage_is_not_reported(outages: Outages, time: FakeTime) -> None:
     said: list[str] = []
     with outages.awaited(said.append, lambda: None):
-        outages.survive(failing_until(time, 1.0, locked()))
+        outages.survive(failing_until(time, 0.5, locked()))
     assert said == []
 
 

@@ -16,7 +16,7 @@ from search_space.architecture import Architecture, Layer, architecture_hash
 from search_space.preset_models import PRESETS, preset
 from studies import owner as owners
 from studies.records import Outcome, StageRun, Trial
-from studies.storage import processes
+from studies.storage import signs_of_life
 from studies.storage.claims import TrialTaken
 from studies.storage.schema import PROCESSES
 from studies.storage.store import Store
@@ -100,7 +100,7 @@ class Ghost:
             else replace(here, token=token, host=host, boot="another")
         )
         with self._monkeypatch.context() as patch:
-            patch.setattr("studies.storage.processes.this_process", lambda: ghost)
+            patch.setattr("studies.storage.signs_of_life.this_process", lambda: ghost)
             yield
 
 
@@ -365,7 +365,7 @@ class TestClaims:
     ) -> None:
         """Fewer deaths suffice if the kernel was out of memory than if somebody killed it."""
         kernel_kills = itertools.count() if kills_for_memory else itertools.repeat(5)
-        monkeypatch.setattr(processes, "kernel_kills", lambda: next(kernel_kills))
+        monkeypatch.setattr(signs_of_life, "kernel_kills", lambda: next(kernel_kills))
         for _ in range(most):
             assert ghost.claim(store, total=1).number == 0
         assert store.claim("ours", total=1) is None
