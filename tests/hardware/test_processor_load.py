@@ -317,5 +317,5 @@ class TestARealProgram:
             f"os.sched_setaffinity(0, [{core}])\n"
             "while True: write(str(processor_load.load_of_others(proc=folder / 'proc')))"
         )
-        found = f"`{name}` (pid {busy.pid}) uses"
+        found = f"`{name}` (pid {busy.pid})"
         wait_until(lambda: any(found in event for event in machine.events()))

@@ -95,7 +95,7 @@ def test_a_study_resumes_without_the_file(folder: Path) -> None:
     begun = read(folder, "models/mine.json")
     (folder / "models" / "mine.json").unlink()
     spec = read(folder, "models/mine.json")
-    with pytest.raises(ValueError, match=r"^references: '.*models/mine\.json' does not exist"):
+    with pytest.raises(ValueError, match=r"^references\[0\]: '.*models/mine\.json' does not exist"):
         check_models(spec)
     known = with_stored_models(spec, from_json(spec_to_json(begun)))
     assert known == begun
