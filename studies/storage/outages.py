@@ -9,7 +9,6 @@ matters look at `Outages.is_repeating`.
 import contextlib
 import functools
 import random
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
@@ -26,7 +25,7 @@ READING_PATIENCE_S = 30.0
 SEARCH_PATIENCE_S = 600.0
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
-_REPORTED_PAUSE_S = 1.0  # shorter ones are nothing to tell
+_REPORTED_AFTER_S = 2.0
 _CHECKED_EVERY_S = 0.2
 
 # By the prefix of SQLite's error name, and of PostgreSQL's error code: connection exceptions,
@@ -136,7 +135,7 @@ class Outages:
             left_s = start + self.patience_s - time.monotonic()
             if left_s <= 0:
                 raise DatabaseUnavailable(self._given_up(reason)) from None
-            if pause_s > _REPORTED_PAUSE_S and not is_reported:
+            if left_s < self.patience_s - _REPORTED_AFTER_S and not is_reported:
                 is_reported = True
                 patience = _duration(self.patience_s)
                 self.say(f"the database {reason}; trying again for up to {patience}")
@@ -190,11 +189,12 @@ def outage_reason(error: BaseException) -> str | None:
     Args:
         error: What a transaction has raised. Optuna's errors have that of the database as a cause.
     """
-    failed = error if isinstance(error, sa.exc.DBAPIError) else error.__cause__
-    if not isinstance(failed, sa.exc.DBAPIError):
-        return None
-    if isinstance(failed.orig, sqlite3.Error) and not hasattr(failed.orig, "sqlite_errorname"):
-        return None  # Python's driver has found a mistake, such as text that is not UTF-8
+    chain = list(_chain(error))
+    failed = next((each for each in chain if isinstance(each, sa.exc.DBAPIError)), None)
+    if failed is None:
+        # What follows a failure within a transaction of Optuna's.
+        is_after = any(isinstance(each, sa.exc.PendingRollbackError) for each in chain)
+        return "does not answer (the connection was lost)" if is_after else None
     sqlite_name = getattr(failed.orig, "sqlite_errorname", None)
     if sqlite_name is not None:
         return "is locked by another program" if sqlite_name.startswith(_SQLITE_OUTAGES) else None
@@ -205,6 +205,14 @@ def outage_reason(error: BaseException) -> str | None:
         lines = [line.strip() for line in str(failed.orig).splitlines() if line.strip()]
         return f"does not answer ({lines[0] if lines else type(failed.orig).__name__})"
     return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that led to it, the latest first."""
+    following: BaseException | None = error
+    while following is not None:
+        yield following
+        following = following.__cause__ or following.__context__
 
 
 def _duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 Every function runs in the caller's transaction.
 """
 
+import contextlib
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,7 +53,9 @@ def own_token(connection: sa.Connection) -> str:
     token = this_process().token
     known = sa.select(PROCESSES.c.token).where(PROCESSES.c.token == token)
     if connection.scalar(known) is None:
-        add_process(connection, this_process(), lease_s=LEASE_S)
+        # Another thread of this process may add it at the same moment.
+        with contextlib.suppress(sa.exc.IntegrityError), connection.begin_nested():
+            add_process(connection, this_process(), lease_s=LEASE_S)
     return token
 
 

@@ -245,11 +245,10 @@ class ProcessRunnerConformance(RunnerConformance):
         [(3, 3, "killed"), (3, 4, "out of memory"), (None, None, "killed")],
     )
     def test_only_the_kernel_kills_for_lack_of_memory(
-        self, runner, model, tmp_path, monkeypatch, before, after, kind
+        self, runner, model, tmp_path_factory, monkeypatch, before, after, kind
     ):
         """The signal is the same, so that the kernel's counter decides."""
-        counter = tmp_path / "proc" / "vmstat"
-        counter.parent.mkdir()
+        counter = tmp_path_factory.mktemp("proc") / "vmstat"
         monkeypatch.setattr("hardware.memory_kills.PROC", counter.parent)
 
         def count(kills: int | None) -> None:
@@ -269,10 +268,9 @@ class ProcessRunnerConformance(RunnerConformance):
             assert "SIGKILL" in caught.value.reason
 
     def test_kills_while_the_process_was_alive_do_not_concern_it(
-        self, runner, model, tmp_path, monkeypatch
+        self, runner, model, tmp_path_factory, monkeypatch
     ):
-        counter = tmp_path / "proc" / "vmstat"
-        counter.parent.mkdir()
+        counter = tmp_path_factory.mktemp("proc") / "vmstat"
         monkeypatch.setattr("hardware.memory_kills.PROC", counter.parent)
         counter.write_text("oom_kill 3\n")
         others = children()

@@ -98,7 +98,7 @@ def test_without_a_terminal_every_stage_is_a_line(finished: Path) -> None:
     stages = [
         "reference lfm2.5-230m  costs; 0 of 4 trials done",
         "reference lfm2.5-230m  latency; 0 of 4 trials done",
-        "reference lfm2.5-230m  text; 0 of 4 trials done",
+        "reference lfm2.5-230m  time per byte of text; 0 of 4 trials done",
         "reference lfm2.5-230m  training; 0 of 4 trials done",
         "trial 0  costs; 0 of 4 trials done",
     ]

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from evaluators.cache import refine_cached
 from evaluators.evaluator import Evaluation
 from studies.analysis.followed_study import FollowedStudy
+from studies.owner import LifeSigns
 from studies.records import Outcome, StageRun, Trial
 from studies.search.complete_trials import CompleteTrials
 from studies.spec.study_spec import to_json
-from studies.storage import claims
 from studies.storage.schema import TRIALS
 from studies.storage.store import Store
 from tests.evaluators.calibration_conformance import DECODE, timing
@@ -103,8 +103,8 @@ class TestReaders:
         self, store: Store, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with store._database.write() as connection:
-            connection.execute(TRIALS.update().values(deaths=2))
-        monkeypatch.setattr(claims, "is_lost", lambda *_: True)
+            connection.execute(TRIALS.update().values(kills=7))
+        monkeypatch.setattr(LifeSigns, "is_lost", lambda *_: True)
         _check_readers(store, url, _replace(2), lambda other: other.claim("small", total=9))
         assert _trial(store, 2).state == "failed"
 
