@@ -210,39 +210,6 @@ def test_workers_survive_restarts_of_the_server(
     assert set(asked.values()) == {1}
 
 
-@pytest.mark.parametrize("offset", ["+2h", "-2h"])
-def test_a_worker_with_a_wrong_clock_takes_nothing_from_others(
-    tmp_path: Path, url: str, offset: str
-) -> None:
-    """They cannot look each other up, so that only signs of life count."""
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-    if library is None:
-        pytest.skip("libfaketime is not installed")
-    if shutil.which("unshare") is None or subprocess.run([*_UNSHARE, "true"]).returncode:
-        pytest.skip("this user may not create PID namespaces")
-    one = Worker(tmp_path, url, trials=20, seconds=0.3)
-    wait_for(url, 1)
-    other = Worker(
-        tmp_path,
-        url,
-        trials=20,
-        seconds=0.3,
-        prefix=[
-            *_UNSHARE,
-            "env",
-            f"LD_PRELOAD={library}",
-            f"FAKETIME={offset}",
-            "FAKETIME_DONT_FAKE_MONOTONIC=1",
-        ],
-    )
-    with ended([one, other]):
-        one.finish()
-        other.finish()
-    check(url, 20, [one, other])
-    assert not any("TrialLost" in worker.output for worker in (one, other))
-    assert other.asked
-
-
 def test_a_locked_file_holds_a_search_up_but_does_not_end_it(
     tmp_path: Path, sqlite_url: str
 ) -> None:
