@@ -74,8 +74,9 @@ def read_file(path: Path, most_bytes: int) -> bytes:
     """Read a whole file; see `open_file`."""
     with open_file(path, most_bytes) as file:
         try:
-            # A file can grow while it is read.
-            content = file.read(most_bytes + 1)
+            # A file can grow while it is read. A buffer for all that is allowed would be larger
+            # than the memory of some machines.
+            content = file.read(min(os.fstat(file.fileno()).st_size, most_bytes) + 1)
         except OSError as error:
             raise UnreadableFile(path, reason_of(error)) from None
     _check_size(path, len(content), most_bytes)
