@@ -55,18 +55,12 @@ def own_token(connection: sa.Connection) -> str:
     if connection.scalar(known) is None:
         # Another thread of this process may add it at the same moment.
         with contextlib.suppress(sa.exc.IntegrityError), connection.begin_nested():
-            add_process(connection, this_process(), lease_s=LEASE_S)
+            _add_this_process(connection)
     return token
 
 
-def add_process(connection: sa.Connection, process: Owner, *, lease_s: float) -> None:
-    """Add a process to the database.
-
-    Args:
-        connection: An open transaction.
-        process: The process, which is not in the database yet.
-        lease_s: Seconds of silence after which others consider it dead if they cannot look it up.
-    """
+def _add_this_process(connection: sa.Connection) -> None:
+    process = this_process()
     connection.execute(
         PROCESSES.insert().values(
             token=process.token,
@@ -75,7 +69,7 @@ def add_process(connection: sa.Connection, process: Owner, *, lease_s: float) ->
             started=process.started,
             boot=process.boot,
             namespace=process.namespace,
-            lease_s=lease_s,
+            lease_s=LEASE_S,
             beats=0,
             seen_at=_now(connection),
             oom_kills=kernel_kills(),
