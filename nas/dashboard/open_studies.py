@@ -126,6 +126,8 @@ class OpenStudies:
 
     def _open(self, url: str) -> Store:
         with self._lock:
+            if url in self._stores and self._stores[url].is_replaced():
+                self._stores.pop(url).close()
             if url not in self._stores:
                 self._stores[url] = Store.open_to_read(url)
             return self._stores[url]
@@ -134,8 +136,9 @@ class OpenStudies:
         store = self.store(name)
         store.study(name)
         with self._lock:
-            if name not in self._documents:
-                self._documents[name] = _LockedDocuments(documents=StudyDocuments(store, name))
+            if name not in self._documents or self._documents[name].store is not store:
+                documents = StudyDocuments(store, name)
+                self._documents[name] = _LockedDocuments(store=store, documents=documents)
             return self._documents[name]
 
     def close(self) -> None:
@@ -170,5 +173,6 @@ def storage_option(place: StudyLocation) -> str | None:
 class _LockedDocuments:
     """The cached documents of a study, and the lock that a thread must hold to use them."""
 
+    store: Store
     documents: StudyDocuments
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -6,7 +6,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 import optuna
@@ -23,7 +22,7 @@ from studies.records import Trial
 from studies.search.samplers import make_sampler
 from studies.spec.limits import excesses
 from studies.spec.study_spec import StudySpec
-from studies.storage.outages import Outages, outage_reason, retried
+from studies.storage.outages import Outages, database_error, outage_reason, retried
 from studies.storage.store import Store
 
 _Parameters = ParamSpec("_Parameters")
@@ -31,11 +30,8 @@ _Result = TypeVar("_Result")
 
 _MOST_REJECTIONS = 500
 
-# What Optuna raises if its rows do not suit each other.
+# What Optuna raises if its rows contradict each other.
 _CONTRADICTIONS = (AssertionError, AttributeError, LookupError, TypeError)
-
-# From the creation of Optuna's trial to that of ours, the slowest sampler takes tens of seconds.
-_LONGEST_PROPOSAL = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,21 +52,24 @@ class Proposal:
 def _with_optuna_tables(
     method: Callable[Concatenate["Proposals", _Parameters], _Result],
 ) -> Callable[Concatenate["Proposals", _Parameters], _Result]:
-    """Decorate a method so that it reports what is missing in Optuna's tables as damage."""
+    """Decorate a method so that it reports contradictions in Optuna's tables as damage."""
 
     @functools.wraps(method)
     def report(
         proposals: "Proposals", /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> _Result:
-        try:
-            return method(proposals, *args, **kwargs)
-        except (optuna.exceptions.StorageInternalError, *_CONTRADICTIONS) as error:
-            if outage_reason(error) is not None:
-                raise
-            raise DamagedDatabase(
-                "storage: the tables of Optuna in the database contradict those of the study "
-                f"({type(error).__name__}); `nas db check` lists what is damaged"
-            ) from error
+        with proposals._store.translated():
+            try:
+                return method(proposals, *args, **kwargs)
+            except (optuna.exceptions.StorageInternalError, *_CONTRADICTIONS) as error:
+                if outage_reason(error) is not None:
+                    raise
+                if (failed := database_error(error)) is not None:
+                    raise failed from None
+                raise DamagedDatabase(
+                    "storage: the tables of Optuna in the database contradict those of the study "
+                    f"({type(error).__name__}); `nas db check` lists what is damaged"
+                ) from error
 
     return report
 
@@ -122,17 +121,16 @@ class Proposals:
         rejections: Counter[str] = Counter()
         rejected: dict[str, RuleCheck] = {}
         for _ in range(_MOST_REJECTIONS):
-            asked = self._study.ask()
-            architecture = draw(self._spec.space, asked)
-            checks = self._checks(architecture)
-            worst = max(checks, key=lambda check: check.excess, default=None)
+            try:
+                number, architecture, worst = self._draw()
+            except optuna.exceptions.UpdateFinishedTrialError:
+                # Another process considered this one dead and discarded its draw. If it has also
+                # taken the trial over, this process notices it when the trial begins.
+                continue
             if worst is None or worst.excess <= 0:
                 return Proposal(
-                    architecture=architecture, optuna_number=asked.number, rejections=rejections
+                    architecture=architecture, optuna_number=number, rejections=rejections
                 )
-            for check in checks:
-                asked.set_constraint(check.rule, check.excess)
-            self._study.tell(asked, state=TrialState.PRUNED)
             rejections[worst.rule] += 1
             rejected[worst.rule] = worst
         rule, draws = rejections.most_common(1)[0]
@@ -141,6 +139,23 @@ class Proposals:
             f"{place}: {rejected[rule].value} is not {rejected[rule].allowed}; {draws} of "
             f"{_MOST_REJECTIONS} consecutive draws violated this rule, and none was legal"
         )
+
+    def _draw(self) -> tuple[int, Architecture, RuleCheck | None]:
+        """Draw an architecture, and tell the sampler at once if it violates a rule.
+
+        Returns:
+            The number of the Optuna trial, the architecture, and the check of the rule that it
+            exceeds most, or comes closest to; None without rules.
+        """
+        asked = self._study.ask()
+        architecture = draw(self._spec.space, asked)
+        checks = self._checks(architecture)
+        worst = max(checks, key=lambda check: check.excess, default=None)
+        if worst is not None and worst.excess > 0:
+            for check in checks:
+                asked.set_constraint(check.rule, check.excess)
+            self._study.tell(asked, state=TrialState.PRUNED)
+        return asked.number, architecture, worst
 
     @retried
     @_with_optuna_tables
@@ -169,7 +184,7 @@ class Proposals:
         """Tell the sampler about the ended trials that it was not told about.
 
         They are those whose process died before it could do so, and those whose times were to be
-        measured again first.
+        measured again first. Draws of processes that died before using them are told as failed.
 
         Args:
             apart_from: Returns whether the sampler is to learn of a trial later.
@@ -177,12 +192,18 @@ class Proposals:
         for reference in self._store.trials(self._spec.name, "reference"):
             if reference.outcome is not None and not apart_from(reference):
                 self._tell_reference(reference, self._architecture(reference))
-        trials = {trial.optuna_number: trial for trial in self._store.trials(self._spec.name)}
-        for asked in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        # A process claims a trial before it draws an architecture for it. Since the draws are read
+        # first, each of them belongs to one of the trials unless its process has died.
+        draws = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        candidates = self._store.trials(self._spec.name)
+        trials = {trial.optuna_number: trial for trial in candidates}
+        owners = {each.owner for each in candidates if each.model is None and each.owner}
+        are_drawing = any(self._store.judge(owner) != "lost" for owner in owners)
+        for asked in draws:
             trial = trials.get(asked.number)
             if trial is None:
-                if _is_left_over(asked):
-                    self._study.tell(asked.number, state=TrialState.FAIL)
+                if not are_drawing:
+                    self._tell_failed(asked.number)
             elif trial.outcome is not None and self._is_left(trial) and not apart_from(trial):
                 self.tell(trial, self._architecture(trial))
 
@@ -212,6 +233,11 @@ class Proposals:
         asked.set_user_attr("nas", _identity(trial))
         values, state = self._result(trial)
         self._study.tell(asked, values, state=state, skip_if_finished=True)
+
+    def _tell_failed(self, number: int) -> None:
+        # Another process that catches up may have told it meanwhile.
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _tell_change(self, trial: Trial, told: FrozenTrial, architecture: Architecture) -> None:
         """Tell the sampler that a trial has ended differently from what it was told before.
@@ -314,9 +340,3 @@ def _identity(trial: Trial) -> dict[str, str | int]:
         "layout": trial.model.layout,
         "architecture": trial.model.hash,
     }
-
-
-def _is_left_over(asked: FrozenTrial) -> bool:
-    """Return whether the process died after this draw and before it became one of our trials."""
-    assert asked.datetime_start is not None
-    return datetime.now(UTC) - asked.datetime_start.astimezone() > _LONGEST_PROPOSAL

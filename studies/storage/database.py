@@ -5,7 +5,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,19 +18,24 @@ from studies.storage.database_url import check_file, file_of, is_sqlite, parse_u
 from studies.storage.outages import Outages
 from studies.storage.read_only import (
     connect_to_read,
-    is_writable_folder,
+    is_in_writable_folder,
     needs_copy,
     temporary_copy,
 )
 from studies.storage.refusals import completed, reason, refusal, shown, translated
-from studies.storage.watched_file import WatchedFile
+from studies.storage.watched_file import (
+    FileIdentity,
+    WatchedFile,
+    file_identity,
+    is_other_file,
+)
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy.dialects import postgresql
 
-# How long SQLite itself waits for a lock. It does not notice Ctrl-C meanwhile, so that the rest of
-# the patience is that of `Outages`. Optuna has no such patience.
+# How long SQLite waits for a lock. Ctrl-C has no effect during this wait, so it is short, and
+# `Outages` repeats the transaction. Optuna does not repeat its own.
 _BUSY_SECONDS = 1.0
 _OPTUNA_BUSY_SECONDS = 30.0
 _ATTEMPTS = 5
@@ -44,36 +49,38 @@ class Database:
     Attributes:
         url: The URL of the database.
         engine: The connections to it.
+        watched: The file of a SQLite database that is open for writing; otherwise None.
+        identity: The file of a SQLite database that is open for reading.
+        resources: What is closed with the database.
         life_signs: The signs of life of other processes that work on it.
         outages: How this process waits while it cannot be reached.
-        watched: The file of a SQLite database that is open for writing.
-        resources: What is closed with the database.
     """
 
     url: sa.URL
     engine: sa.Engine
     watched: WatchedFile | None = None
+    identity: FileIdentity | None = None
     resources: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     life_signs: LifeSigns = field(default_factory=LifeSigns)
     outages: Outages = field(init=False)
 
     def __post_init__(self) -> None:
-        # While nobody reaches the database, nobody can give a sign of life.
+        # While no process can reach the database, none can give a sign of life.
         outages = Outages(shown(self.url), on_outage=self.life_signs.forget)
         object.__setattr__(self, "outages", outages)
+
+    def is_replaced(self) -> bool:
+        """Return whether the file that is open for reading was deleted or replaced."""
+        return self.identity is not None and is_other_file(file_of(self.url), self.identity)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """Open a transaction that may write; with SQLite, no other process writes meanwhile."""
         with translated(self.url):
-            if self.watched is not None and self.watched.is_gone():
-                with self.watched.transaction() as connection:
-                    yield connection
-            else:
-                with self.engine.begin() as connection:
-                    yield connection
-            if self.watched is not None and self.watched.is_gone():
-                raise self.watched.gone()
+            lost = self._lost_file()
+            with self.engine.begin() if lost is None else lost.transaction() as connection:
+                yield connection
+            self._rescue_if_lost()
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -82,12 +89,23 @@ class Database:
         if not is_sqlite(self.url):
             options["isolation_level"] = "REPEATABLE READ"
         with translated(self.url):
-            if self.watched is not None and self.watched.is_gone():
-                with self.watched.transaction() as connection:
-                    yield connection
-            else:
-                with self.engine.connect().execution_options(**options) as connection:
-                    yield connection
+            lost = self._lost_file()
+            transaction: AbstractContextManager[sa.Connection] = (
+                self.engine.connect().execution_options(**options)
+                if lost is None
+                else lost.transaction()
+            )
+            with transaction as connection:
+                yield connection
+
+    def _lost_file(self) -> WatchedFile | None:
+        """Return the file that was opened, if it was deleted or replaced in the meantime."""
+        return self.watched if self.watched is not None and self.watched.is_gone() else None
+
+    def _rescue_if_lost(self) -> None:
+        lost = self._lost_file()
+        if lost is not None:
+            raise lost.rescue()
 
     def insert_new(self, connection: sa.Connection, table: sa.Table, **row: Any) -> bool:
         """Insert a row unless a row with this key exists.
@@ -134,8 +152,7 @@ class Database:
             return self._open_optuna(options)
 
     def _connect_for_optuna(self) -> sqlite3.Connection:
-        if self.watched is not None and self.watched.is_gone():
-            raise self.watched.gone()
+        self._rescue_if_lost()
         connection = _connect_sqlite(self.url, isolation_level="DEFERRED")
         connection.execute(f"PRAGMA busy_timeout = {_OPTUNA_BUSY_SECONDS * 1000:.0f}")
         return connection
@@ -190,18 +207,13 @@ def open_database(url: str, *, create: bool) -> Database:
                 _lock_creation(connection)
             migrations.prepare(connection, create=create)
 
-    try:
-        # A server that does not answer at first is more likely a wrong URL.
+    with _closed_on_error(database):
         if is_sqlite(parsed):
             database.outages.survive(prepare)
             _set_write_ahead(database.engine)
         else:
+            # If a server does not answer the first time, its URL is probably wrong.
             prepare()
-    except BaseException as error:
-        database.close()
-        if isinstance(error, ValueError | sa.exc.DBAPIError):
-            raise completed(parsed, error) from None
-        raise
     if not is_sqlite(parsed):
         return database
     watched = WatchedFile(
@@ -229,28 +241,39 @@ def open_to_read(url: str, *, update: bool = False) -> Database:
             older or newer release.
     """
     parsed = parse_url(url)
+    identity = None
     if is_sqlite(parsed):
         check_file(parsed, create=False)
         if needs_copy(file_of(parsed)):
             return _open_copy(parsed)
-    database = Database(url=parsed, engine=_reading_engine(parsed))
+        identity = file_identity(file_of(parsed))
+    database = Database(url=parsed, engine=_reading_engine(parsed), identity=identity)
+    with _closed_on_error(database):
+        try:
+            with database.read() as connection:
+                migrations.check(connection)
+            return database
+        except migrations.OlderRelease:
+            is_read_only = is_sqlite(parsed) and not is_in_writable_folder(file_of(parsed))
+            if not (is_read_only or update):
+                raise
+    database.close()
+    if is_read_only:
+        return _open_copy(parsed)
+    open_database(url, create=False).close()
+    return open_to_read(url)
+
+
+@contextmanager
+def _closed_on_error(database: Database) -> Iterator[None]:
+    """Close a database that cannot be used, and report the error as a sentence about it."""
     try:
-        with database.read() as connection:
-            migrations.check(connection)
-    except migrations.OlderRelease as error:
-        database.close()
-        if is_sqlite(parsed) and not is_writable_folder(file_of(parsed)):
-            return _open_copy(parsed)
-        if update:
-            open_database(url, create=False).close()
-            return open_to_read(url)
-        raise refusal(parsed, str(error)) from None
+        yield
     except BaseException as error:
         database.close()
         if isinstance(error, ValueError | sa.exc.DBAPIError):
-            raise completed(parsed, error) from None
+            raise completed(database.url, error) from None
         raise
-    return database
 
 
 def _open_copy(url: sa.URL) -> Database:
@@ -265,7 +288,8 @@ def _open_copy(url: sa.URL) -> Database:
             open_database(copy.render_as_string(), create=False).close()
         except ValueError as error:
             raise type(error)(str(error).replace(shown(copy), shown(url))) from None
-        database = Database(url=url, engine=_reading_engine(copy))
+        identity = file_identity(file_of(url))
+        database = Database(url=url, engine=_reading_engine(copy), identity=identity)
         database.resources.push(resources.pop_all())
         return database
 
@@ -296,7 +320,7 @@ def _reading_engine(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(
         url,
         creator=lambda: connect_to_read(path, _BUSY_SECONDS),
-        poolclass=None if is_writable_folder(path) else sa.NullPool,
+        poolclass=None if is_in_writable_folder(path) else sa.NullPool,
     )
 
     @sa.event.listens_for(engine, "begin")

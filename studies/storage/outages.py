@@ -1,9 +1,9 @@
-"""Transactions are repeated while the database cannot be reached or is locked.
+"""Repeats transactions while the database cannot be reached or is locked.
 
 A server restarts, a network fails for a minute, another program locks a file: none of these ends a
 search. A transaction takes effect as a whole or not at all, so it can be repeated. Only if the
-connection fails during a commit is it unknown whether it took effect; functions for which that
-matters look at `Outages.is_repeating`.
+connection fails during a commit is it unknown whether the transaction took effect; functions for
+which that matters check `Outages.is_repeating`.
 """
 
 import contextlib
@@ -28,9 +28,11 @@ _LONGEST_PAUSE_S = 5.0
 _REPORTED_AFTER_S = 2.0
 _CHECKED_EVERY_S = 0.2
 
-# By the prefix of SQLite's error name, and of PostgreSQL's error code: connection exceptions,
-# insufficient connections, an administrator's intervention, and rollbacks of concurrent work.
+LOCKED = "is locked by another program"
+# Prefixes of the names of SQLite's errors.
 _SQLITE_OUTAGES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+# Prefixes of PostgreSQL's error codes: connection exceptions, too many connections, interventions
+# of an administrator, and rollbacks because of concurrent transactions.
 _POSTGRESQL_OUTAGES = ("08", "53300", "57P", "40001", "40P01")
 
 
@@ -45,12 +47,13 @@ class Outages:
         patience_s: Seconds after which it gives up.
         say: Receives a sentence when the wait begins, and when it ends well.
         check: Called several times per second during the wait; an exception ends it.
-        on_outage: Called after a failure, because other processes cannot give signs of life either.
+        on_outage: Called after a failure, because other processes could not give signs of life
+            either.
         is_repeating: Whether the running transaction may have taken effect already.
     """
 
     def __init__(self, name: str, on_outage: Callable[[], None]) -> None:
-        """Wait for a short time and in silence, which suits commands that only read.
+        """Wait for a short time and report nothing, which suits commands that only read.
 
         Args:
             name: How messages name the database.
@@ -64,7 +67,7 @@ class Outages:
         self._name = name
 
     @contextlib.contextmanager
-    def awaited(self, say: Say, check: Callable[[], None]) -> Iterator[None]:
+    def waiting_long(self, say: Say, check: Callable[[], None]) -> Iterator[None]:
         """Wait for as long as a search does, within the context.
 
         Args:
@@ -79,10 +82,11 @@ class Outages:
             self.patience_s, self.say, self.check = before
 
     @contextlib.contextmanager
-    def hardly_awaited(self) -> Iterator[None]:
-        """Give up almost at once and without an error, within the context.
+    def not_waiting(self) -> Iterator[None]:
+        """Give up at the first failure and without an error, within the context.
 
-        What a process that ends does not store, others find out from its silence.
+        This is for a process that is about to end. If it cannot release its trial, other processes
+        take the trial over after its last sign of life.
         """
         before, self.patience_s = self.patience_s, 0.0
         try:
@@ -189,30 +193,39 @@ def outage_reason(error: BaseException) -> str | None:
     Args:
         error: What a transaction has raised. Optuna's errors have that of the database as a cause.
     """
-    chain = list(_chain(error))
-    failed = next((each for each in chain if isinstance(each, sa.exc.DBAPIError)), None)
+    failed = database_error(error)
     if failed is None:
-        # What follows a failure within a transaction of Optuna's.
-        is_after = any(isinstance(each, sa.exc.PendingRollbackError) for each in chain)
+        # Optuna raises this after a failure within its own transaction.
+        is_after = any(isinstance(each, sa.exc.PendingRollbackError) for each in _chain(error))
         return "does not answer (the connection was lost)" if is_after else None
     sqlite_name = getattr(failed.orig, "sqlite_errorname", None)
     if sqlite_name is not None:
-        return "is locked by another program" if sqlite_name.startswith(_SQLITE_OUTAGES) else None
+        return LOCKED if sqlite_name.startswith(_SQLITE_OUTAGES) else None
     if not isinstance(failed, sa.exc.OperationalError | sa.exc.InternalError):
         return None
     code = getattr(failed.orig, "sqlstate", None)
     if code is None or code.startswith(_POSTGRESQL_OUTAGES) or failed.connection_invalidated:
-        lines = [line.strip() for line in str(failed.orig).splitlines() if line.strip()]
-        return f"does not answer ({lines[0] if lines else type(failed.orig).__name__})"
+        return f"does not answer ({first_line(failed.orig)})"
     return None
+
+
+def database_error(error: BaseException) -> sa.exc.DBAPIError | None:
+    """Return the database's error among an error and those that led to it, if there is one."""
+    return next((each for each in _chain(error) if isinstance(each, sa.exc.DBAPIError)), None)
+
+
+def first_line(error: BaseException | None) -> str:
+    """Return the first line of an error's message, or the name of its type if there is none."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and those that led to it, the latest first."""
-    following: BaseException | None = error
-    while following is not None:
-        yield following
-        following = following.__cause__ or following.__context__
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
 
 
 def _duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """The only access to the database of a study: it takes and returns dataclasses."""
 
 import contextlib
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -8,6 +9,7 @@ from studies.storage.calibrations import DatabaseCalibrations
 from studies.storage.confirmation_jobs import DatabaseConfirmations
 from studies.storage.database import Database, open_database, open_to_read
 from studies.storage.evaluation_cache import DatabaseCache
+from studies.storage.refusals import translated
 from studies.storage.studies import delete_study
 from studies.storage.study_reader import StudyReader
 from studies.storage.study_writer import StudyWriter
@@ -69,6 +71,10 @@ class Store(StudyReader, StudyWriter, DatabaseCache, DatabaseCalibrations, Datab
             self._optuna.engine.dispose()
         self._database.close()
 
+    def is_replaced(self) -> bool:
+        """Return whether the SQLite file that is open for reading was deleted or replaced."""
+        return self._database.is_replaced()
+
     def __enter__(self) -> Self:
         return self
 
@@ -85,6 +91,10 @@ class Store(StudyReader, StudyWriter, DatabaseCache, DatabaseCalibrations, Datab
         if self._optuna is None:
             self._optuna = self._database.optuna_storage()
         return self._optuna
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Report what fails in Optuna's transactions as one sentence; see `refusals.translated`."""
+        return translated(self._database.url)
 
     def delete_study(self, name: str) -> None:
         """Delete a study with its trials, Optuna's included; evaluations stay in the cache."""

@@ -1,7 +1,7 @@
 """Notices that the SQLite file was deleted or replaced during a run, and rescues what it contained.
 
 A process that has a file open can read and write it after its deletion, until the last connection
-is closed. Without this check, a search would go on for days and leave nothing.
+is closed. Without this check, a search would continue for days and leave nothing.
 """
 
 import sqlite3
@@ -10,10 +10,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
 from studies.storage.file_copies import copy_database, create_numbered
+
+# The numbers of the device and of the file on it.
+FileIdentity: TypeAlias = tuple[int, int]
 
 
 class DatabaseGone(ValueError):
@@ -24,11 +28,11 @@ class WatchedFile:
     """The file of an open database, with a connection that keeps its content until it is closed."""
 
     def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection], shown: str) -> None:
-        """Remember which file is at a path.
+        """Open the file at a path.
 
         Args:
             path: The path of the database.
-            connect: Opens a connection whose transactions the caller begins.
+            connect: Opens a connection to it that begins no transaction on its own.
             shown: How messages name the database.
         """
         self._path = path.absolute()
@@ -36,7 +40,7 @@ class WatchedFile:
         self._connection = connect()
         # Opens the log and its index too, so that they survive their deletion as well.
         self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        self._identity = _identity(self._path)  # an open file keeps its number to itself
+        self._identity = file_identity(self._path)  # no other file gets the number of an open one
         self._lock = threading.RLock()
         self._rescued: Path | None = None
 
@@ -46,16 +50,11 @@ class WatchedFile:
 
     def is_gone(self) -> bool:
         """Return whether there is another file at the path now, or none."""
-        try:
-            return _identity(self._path) != self._identity
-        except FileNotFoundError:
-            return True
-        except OSError:  # a network file system that does not answer has not lost the file
-            return False
+        return is_other_file(self._path, self._identity)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """Open a transaction in the file that was opened, wherever it is now."""
+        """Open a transaction in the file that was opened, even if it was deleted or replaced."""
         engine = sa.create_engine(
             "sqlite://", creator=lambda: self._connection, poolclass=sa.StaticPool
         )
@@ -64,10 +63,10 @@ class WatchedFile:
             yield connection
             connection.commit()
 
-    def gone(self) -> DatabaseGone:
+    def rescue(self) -> DatabaseGone:
         """Copy what was stored to a file of another name, and return the error to raise.
 
-        If more was stored since an earlier call, that file is brought up to date.
+        Further calls bring the same file up to date.
         """
         with self._lock:
             try:
@@ -80,6 +79,7 @@ class WatchedFile:
         return DatabaseGone(f"storage: {self._shown} was deleted or replaced during use; {kept}")
 
     def _create(self) -> Path:
+        """Create the file to copy to, in the first of several folders that permits it."""
         last: Exception = OSError("no folder")
         for folder in (self._path.parent, Path.cwd(), Path(tempfile.gettempdir())):
             try:
@@ -89,7 +89,26 @@ class WatchedFile:
         raise last
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    """Return what distinguishes a file from all others that exist."""
+def file_identity(path: Path) -> FileIdentity:
+    """Return what distinguishes a file from all others that exist.
+
+    Raises:
+        OSError: There is no such file.
+    """
     found = path.stat()
     return found.st_dev, found.st_ino
+
+
+def is_other_file(path: Path, identity: FileIdentity) -> bool:
+    """Return whether there is now another file at a path, or none.
+
+    Args:
+        path: The path.
+        identity: The file that was there before, which is still open.
+    """
+    try:
+        return file_identity(path) != identity
+    except FileNotFoundError:
+        return True
+    except OSError:  # a network file system that does not answer has not lost the file
+        return False

@@ -60,6 +60,26 @@ def browser(url: str, tmp_path: Path) -> Browser:
         yield Browser(studies, tmp_path / "exports")
 
 
+def test_a_database_that_was_replaced_is_read_again(
+    browser: Browser, url: str, tmp_path: Path
+) -> None:
+    first = browser.get("/api/study", params={"name": "large"}).json()
+    for trials in (5, 7):  # the number of the first file may be given to the next but one
+        other = f"sqlite:///{tmp_path}/other.db"
+        write_study(LargeStudy(url=other, trials=trials, references=()))
+        for suffix in ("-wal", "-shm"):
+            (tmp_path / f"study.db{suffix}").unlink(missing_ok=True)
+        (tmp_path / "other.db").replace(tmp_path / "study.db")
+        known = {"name": "large", "since": first["revision"]}
+        replaced = browser.get("/api/study", params=known).json()
+        assert replaced["since"] is None
+        assert len(replaced["trials"]["id"]) == trials
+    (tmp_path / "study.db").unlink()
+    deleted = browser.get("/api/study", params={"name": "large"})
+    assert deleted.status_code == 400
+    assert "does not exist" in deleted.text
+
+
 def test_the_page_its_files_and_the_documents_are_served(browser: Browser, url: str) -> None:
     page = browser.get("/")
     assert page.headers["content-type"].startswith("text/html")

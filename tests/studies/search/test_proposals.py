@@ -13,11 +13,12 @@ from search_space.space.encoding import FixedSuggester, draw
 from search_space.space.matching import Matched
 from search_space.space.rules import Rules
 from search_space.space.space_definition import Space
+from studies.owner import Verdict, this_process
 from studies.records import Trial
 from studies.search.events import Event, TrialStarted
 from studies.search.loop import run_study
 from studies.search.proposals import Proposals
-from studies.spec.study_spec import StudySpec
+from studies.spec.study_spec import StudySpec, to_json
 from studies.spec.study_tables import Constraint, Objective
 from studies.storage.store import Store
 from tests.studies.fakes import all_stages, small_spec, unlucky
@@ -236,6 +237,56 @@ def test_the_next_process_tells_what_a_dead_one_did_not(
         assert frozen.state == TrialState.COMPLETE
         if trial.state == "complete":
             assert frozen.values == [trial.values[name] for name in ("loss", "decode", "memory")]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state"),
+    [
+        ("alive", TrialState.RUNNING),
+        ("unknown", TrialState.RUNNING),
+        ("lost", TrialState.FAIL),
+    ],
+)
+def test_a_draw_that_became_no_trial_has_failed_once_its_process_is_lost(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch, verdict: Verdict, state: TrialState
+) -> None:
+    spec = small_spec(url, trials=3)
+    store.add_study(spec.name, to_json(spec))
+    proposals = Proposals(spec, store)
+    begun = store.claim(spec.name, total=3)
+    assert begun is not None
+    used = proposals.propose()
+    store.begin(begun, used.architecture, optuna_number=used.optuna_number)
+    with monkeypatch.context() as patch:
+        neighbour = replace(this_process(), token="another")
+        patch.setattr("studies.storage.signs_of_life.this_process", lambda: neighbour)
+        assert store.claim(spec.name, total=3) is not None
+        proposals.propose()
+    monkeypatch.setattr(store, "judge", lambda owner: verdict)
+    for _ in range(2):
+        proposals.catch_up()
+        assert [frozen.state for frozen in _told(store, spec)] == [TrialState.RUNNING, state]
+
+
+def test_a_draw_that_another_process_discards_meanwhile_is_replaced(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small_spec(url, trials=3)
+    proposals, other = Proposals(spec, store), Proposals(spec, store)
+    study = proposals._study
+    ask = study.ask
+
+    def ask_as_if_dead() -> optuna.Trial:
+        asked = ask()
+        if asked.number == 0:
+            other.catch_up()
+        return asked
+
+    store.add_study(spec.name, to_json(spec))
+    monkeypatch.setattr(study, "ask", ask_as_if_dead)
+    assert proposals.propose().optuna_number == 1
+    states = [frozen.state for frozen in _told(store, spec)]
+    assert states == [TrialState.FAIL, TrialState.RUNNING]
 
 
 def test_candidates_of_a_matched_space_have_one_size(url: str, store: Store) -> None:

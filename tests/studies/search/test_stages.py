@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,8 @@ from evaluators.evaluator import Evaluation, Infeasible, Report, Score
 from search_space.architecture import Architecture
 from studies.analysis import study_front
 from studies.records import Trial
-from studies.search.events import Event, TrialEnded
+from studies.search.events import Event, StageEnded, TrialEnded
+from studies.search.heartbeat import Heartbeat
 from studies.spec.study_spec import StudySpec
 from studies.spec.study_tables import Constraint, Objective
 from studies.storage.store import Store
@@ -28,6 +30,27 @@ from tests.studies.fakes import (
 from tests.studies.storage.timed_trials import replace_stored
 
 pytestmark = pytest.mark.usefixtures("proposals_in_memory")
+
+
+def test_no_progress_is_stored_after_the_end_of_its_stage(
+    spec: StudySpec, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread discards its last report before the end of a stage is stored."""
+    ended: list[str] = []
+    monkeypatch.setattr(Heartbeat, "end_stage", lambda self: ended.append("for the thread"))
+    leave = store.leave
+
+    def leave_and_record(*args: Any, **kwargs: Any) -> None:
+        ended.append("in the database")
+        leave(*args, **kwargs)
+
+    monkeypatch.setattr(store, "leave", leave_and_record)
+    events: list[Event] = []
+    costs, latency, training = all_stages()
+    latency.failing = lambda architecture: unlucky(architecture, 0.5)
+    run_with_fakes(spec, store, (costs, latency, training), listener=events.append)
+    stages = sum(isinstance(event, StageEnded) for event in events)
+    assert ended == ["for the thread", "in the database"] * stages
 
 
 class TestLimits:
