@@ -7,30 +7,18 @@ predictions of short training runs, rank correlations were 0.15 and 0.82 (docs/s
 
 import itertools
 import math
-from collections.abc import Mapping
 
 from search_space.architecture import ATTENTION_LETTERS, MIXERS, Architecture
 from search_space.costs import parameter_counts
 
-# Layouts are compared at so many places along their depth, whatever their depth is.
-_PLACES = 8
+def layout_features(architecture: Architecture) -> tuple[float, ...]:
+    """Return the features of an architecture.
 
-
-def layout_features(architecture: Architecture) -> Mapping[str, tuple[float, ...]]:
-    """Return features by group.
-
-    Returns:
-        `sizes`: logarithms of numbers of parameters and widths. `proportions`: of mixers and of
-        pairs of consecutive ones. `positions`: of attention, in fractions of the depth. `places`:
-        codes of the mixers at equidistant places, which are categories.
+    They are logarithms of sizes, the proportions of mixers and of changes between them, and the
+    positions of attention as fractions of the depth.
     """
     layout = architecture.layout
-    return {
-        "sizes": _sizes(architecture),
-        "proportions": _proportions(layout),
-        "positions": _positions(layout),
-        "places": _places(layout),
-    }
+    return (*_sizes(architecture), *_proportions(layout), *_positions(layout))
 
 
 def _sizes(architecture: Architecture) -> tuple[float, ...]:
@@ -82,12 +70,6 @@ def _positions(layout: str) -> tuple[float, ...]:
         float(layout[0] in ATTENTION_LETTERS),
         float(layout[0] == "-"),
     )
-
-
-def _places(layout: str) -> tuple[float, ...]:
-    codes = {letter: float(code) for code, letter in enumerate(MIXERS)}
-    depth = len(layout)
-    return tuple(codes[layout[place * depth // _PLACES]] for place in range(_PLACES))
 
 
 def _simplified(layout: str) -> list[str]:

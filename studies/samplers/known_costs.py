@@ -193,7 +193,7 @@ class _Proposal:
         features = problem.feature_table(observed.points)
         count = len(observed.outcomes)
         self._model = OutcomeModel(
-            problem.groups, features[:count], observed.outcomes, observed.deviations
+            features[:count], observed.outcomes, observed.deviations, generator
         )
         # A running trial counts as if its outcome were the expected one.
         self._fronts = self._make_fronts(self._model.draw(features, _DRAWS, generator))

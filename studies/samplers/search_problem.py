@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from studies.samplers.outcome_model import FeatureGroup
-
 _Numbers = NDArray[np.float64]
 
 # Optuna types the values of parameters as Any.
@@ -60,7 +58,6 @@ class SearchProblem:
         space: The distribution of each parameter. Every trial has all of them.
         costs: A predictor for each objective that can be predicted, by its index. All objectives
             but one must have one.
-        groups: The groups of features; see `features`.
         features: Returns the features of a point, from which the remaining objective is predicted.
         legal: Returns the canonical form of a point, which stands for all points that mean the
             same; None if the point is not allowed.
@@ -73,7 +70,6 @@ class SearchProblem:
 
     space: Mapping[str, BaseDistribution]
     costs: Mapping[int, CostPredictor]
-    groups: Sequence[FeatureGroup]
     features: Callable[[Parameters], Sequence[float]]
     legal: Callable[[Parameters], Parameters | None]
     draw: Callable[[np.random.Generator], Parameters]
@@ -114,16 +110,10 @@ def problem_of_parameters(
     values = values_of(space)
     numbers = [name for name in space if not isinstance(space[name], CategoricalDistribution)]
     categories = [name for name in space if name not in numbers]
-    groups = []
-    if numbers:
-        groups.append(FeatureGroup(columns=tuple(range(len(numbers)))))
-    if categories:
-        columns = tuple(range(len(numbers), len(space)))
-        groups.append(FeatureGroup(columns=columns, are_categories=True))
 
     def features(point: Parameters) -> list[float]:
-        codes = [values[name].index(point[name]) for name in categories]
-        return [*(float(point[name]) for name in numbers), *map(float, codes)]
+        chosen = [value == point[name] for name in categories for value in values[name]]
+        return [*(float(point[name]) for name in numbers), *map(float, chosen)]
 
     def draw(generator: np.random.Generator) -> Parameters:
         return {
@@ -133,7 +123,6 @@ def problem_of_parameters(
     return SearchProblem(
         space=space,
         costs=costs,
-        groups=groups,
         features=features,
         legal=lambda point: point,
         draw=draw,

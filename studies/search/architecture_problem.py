@@ -13,7 +13,6 @@ from search_space.quantization import Quantization
 from search_space.space.encoding import FixedSuggester, RandomSuggester, draw, encode
 from search_space.space.layout_features import layout_features
 from search_space.space.space_definition import Space, check_sizes
-from studies.samplers.outcome_model import FeatureGroup
 from studies.samplers.search_problem import Identity, Parameters, SearchProblem, changed, identity, values_of
 
 _Numbers = NDArray[np.float64]
@@ -70,23 +69,15 @@ def architecture_problem(
     def features_of(point: Parameters) -> tuple[float, ...]:
         key = identity(point)
         if key not in features:
-            groups = layout_features(of(point))
-            features[key] = tuple(x for group in groups.values() for x in group)
+            features[key] = layout_features(of(point))
         return features[key]
 
-    example = layout_features(draw(space, RandomSuggester(np.random.default_rng(0))))
-    groups, start = [], 0
-    for name, values in example.items():
-        columns = tuple(range(start, start + len(values)))
-        groups.append(FeatureGroup(columns=columns, are_categories=name == "places"))
-        start += len(values)
     return SearchProblem(
         space=distributions(space),
         costs={
             index: functools.partial(lambda predict, points, finished: predict([of(p) for p in points]), predict)
             for index, predict in costs.items()
         },
-        groups=groups,
         features=features_of,
         legal=legal,
         draw=random_point,
