@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas.commands.occupied_machine import IfOccupiedOption, LongestWaitOption
+
 if TYPE_CHECKING:
     from nas.workflows.profile_timing import Profiling
 
@@ -39,19 +41,8 @@ def profile(
             "confidence intervals."
         ),
     ] = None,
-    longest_wait: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds to wait for another measurement on this machine.",
-            show_default="about 600",
-        ),
-    ] = None,
-    if_occupied: Annotated[
-        str,
-        typer.Option(
-            help="If that has not ended by then: measure, with provisional times, or stop."
-        ),
-    ] = "measure",
+    longest_wait: LongestWaitOption = None,
+    if_occupied: IfOccupiedOption = "measure",
     storage: Annotated[
         str | None, typer.Option(help="URL of the database that stores the times.")
     ] = None,

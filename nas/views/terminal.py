@@ -33,8 +33,16 @@ class _SafeConsole(Console):
         """Render an object, with a replacement character for each control character in its text."""
         for segment in super().render(renderable, options):
             if not segment.control and _CONTROLS.search(segment.text):
-                segment = Segment(_CONTROLS.sub("\ufffd", segment.text), segment.style)
+                segment = Segment(without_controls(segment.text), segment.style)
             yield segment
+
+
+def without_controls(text: str) -> str:
+    """Return a text with a replacement character for each control character.
+
+    Tabs and line breaks remain. Characters that reverse the direction of text are replaced, too.
+    """
+    return _CONTROLS.sub("\ufffd", text)
 
 
 def output() -> Console:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes
 LONGEST_END_S = 30.0
 # Far more than the study takes, even on a busy machine.
 LONGEST_RUN_S = 600.0
-# The study takes real measurements, which are short, as imprecise as they may be.
+# The measurements of the study are real, but short and as imprecise as a study file permits.
 CHANGES = {
     'references = ["lfm2.5-230m"]': "",
     "vocab_size = [4096, 16384]": "vocab_size = [4096]",
@@ -203,3 +203,53 @@ def test_a_study_ends_cleanly_and_resumes(tmp_path: Path) -> None:
 def test_a_study_ends_cleanly_and_resumes_fifty_times(tmp_path: Path) -> None:
     whole_s = checked_to_the_end(Place(tmp_path / "whole", trials=3))
     check_interruptions(tmp_path, moments=50, trials=3, whole_s=whole_s)
+
+
+@contextlib.contextmanager
+def training_study(folder: Path, before: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a study from a shell, after a command of that shell, and wait for its first trial."""
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f'{before} exec "{sys.executable}" -m nas.cli run tiny.toml'],
+        cwd=folder,
+        env=os.environ | {"TERM": "dumb"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            while "trial 0  costs" not in process.stderr.readline():
+                assert process.poll() is None
+            yield process
+        finally:
+            process.kill()
+
+
+# A shell starts the background processes of a script without Ctrl-C.
+@pytest.mark.parametrize("before", ["", "trap '' INT;"], ids=["terminal", "script"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_that_end_programs_release_the_trial(
+    number: signal.Signals, before: str, tmp_path: Path
+) -> None:
+    """The system shuts down, a container is stopped, or a terminal is closed."""
+    write_study(tmp_path, STUDY.replace("trials = 4", "trials = 500"))
+    with training_study(tmp_path, before) as process:
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=LONGEST_END_S)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].endswith("the interrupted training run restarts")
+    assert "Traceback" not in errors
+    with contextlib.closing(sqlite3.connect(tmp_path / "nas.db")) as database:
+        query = "SELECT DISTINCT state FROM nas_trials WHERE kind = 'candidate'"
+        states = {state for (state,) in database.execute(query).fetchall()}
+    assert states <= {"complete", "interrupted"}
+
+
+def test_a_study_that_ignores_the_end_of_its_terminal_goes_on(tmp_path: Path) -> None:
+    """The command nohup starts programs like this."""
+    write_study(tmp_path)
+    with training_study(tmp_path, "trap '' HUP;") as process:
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=LONGEST_RUN_S)
+    assert process.returncode == 0
