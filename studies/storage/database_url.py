@@ -75,11 +75,14 @@ def check_file(url: sa.URL, *, create: bool) -> None:
             raise refusal(url, f"is in a folder that does not exist, '{path.parent}'")
         if path.is_dir():
             raise refusal(url, "is a folder")
-        if not path.exists():
+        try:
+            path.stat()
+        except FileNotFoundError:
             if create:
                 return
             where = "" if path.is_absolute() else f" in '{path.absolute().parent}'"
-            raise refusal(url, f"does not exist{where}; `nas run FILE` creates it", NotBegun)
+            why = f"does not exist{where}; `nas run FILE` creates it"
+            raise refusal(url, why, NotBegun) from None
         if not path.is_file():  # opening a pipe would block without end
             raise refusal(url, "is not a regular file")
     except OSError as error:

@@ -99,7 +99,7 @@ def _check(database: Database) -> IntegrityReport:
     checks: list[_Check] = [_broken_pages] if is_sqlite(database.url) else []
     checks.append(_missing_columns)
     checks += [_row_check(table, rows) for table in METADATA.sorted_tables]
-    checks += [_orphans, _missing_scores, _unknown_draws]
+    checks += [_orphans, _missing_scores, _unknown_draws, _unreadable_draws]
     damage = [fault for check in checks for fault in _faults(database, check)]
     remarks = [] if damage else _faults(database, _abandoned_trials)
     return IntegrityReport(rows=rows, damage=tuple(dict.fromkeys(damage)), remarks=tuple(remarks))
@@ -168,7 +168,9 @@ def _check_text(
     """Check the texts of a row that are more than JSON."""
     try:
         if table is STUDIES:
-            from_json(row.spec)
+            name = from_json(row.spec).name
+            if name != row.name:
+                raise ValueError(f"name {row.name!r} is not {name!r}, the name in its spec")
         elif table is ARCHITECTURES:
             read_architecture(connection, row.hash)
         elif table is ENVIRONMENTS:
@@ -227,6 +229,24 @@ def _unknown_draws(connection: sa.Connection) -> Iterator[str]:
     )
     for (number,) in connection.execute(unknown):
         yield f"{TRIALS.name}, trial {number}: its draw is not in Optuna's tables"
+
+
+def _unreadable_draws(connection: sa.Connection) -> Iterator[str]:
+    """Find parameters in Optuna's tables that cannot be read, or that are outside their choices."""
+    # Optuna is slow to import, and other commands that read do not need it.
+    from optuna.distributions import json_to_distribution
+
+    if "trial_params" not in sa.inspect(connection).get_table_names():
+        return
+    rows = connection.exec_driver_sql(
+        "SELECT param_id, param_value, distribution_json FROM trial_params"
+    )
+    for key, value, text in rows:
+        try:
+            distribution = json_to_distribution(text)
+            distribution.to_internal_repr(distribution.to_external_repr(value))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            yield f"trial_params, row param_id={key}: its value or its distribution cannot be read"
 
 
 def _abandoned_trials(connection: sa.Connection) -> Iterator[str]:

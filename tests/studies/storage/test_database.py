@@ -62,6 +62,13 @@ def test_creates_no_file_without_create(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("create", [True, False])
+def test_a_link_to_itself_is_refused(tmp_path: Path, create: bool) -> None:
+    path = tmp_path / "study.db"
+    path.symlink_to(path)
+    assert "too many levels of symbolic links" in _refused(f"sqlite:///{path}", create=create)
+
+
 @pytest.mark.parametrize("content", [b"# A diary\n", b"SQLite format 3\0 and no more"])
 def test_leaves_alone_a_file_that_is_not_sqlite(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "diary.md"
