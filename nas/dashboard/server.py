@@ -95,12 +95,18 @@ class _Endpoints:
 
         With `&since=REVISION`, return an update. The status is 204 if the study does not exist yet,
         or if nothing has changed since that revision.
+
+        Raises:
+            ValueError: The study existed at that revision and does not any more.
         """
         first = [place.name for place in self.studies.places()][:1]
         name = request.query_params.get("name") or "".join(first)
+        since = request.query_params.get("since")
         if not first or not self.studies.exists(name):
+            if since is not None:
+                raise ValueError(f"study: '{name}' was deleted; this page shows its last state")
             return Response(status_code=204)
-        document = self.studies.document(name, request.query_params.get("since"))
+        document = self.studies.document(name, since)
         return Response(status_code=204) if document is None else _json(document)
 
     def why(self, request: Request) -> Response:

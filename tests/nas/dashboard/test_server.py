@@ -128,6 +128,19 @@ def test_the_page_its_files_and_the_documents_are_served(browser: Browser, url: 
     assert browser.get("/api/why", params={"name": "large"}).json()["study"] == "large"
 
 
+def test_a_page_learns_that_its_study_was_deleted(tmp_path: Path, url: str) -> None:
+    write_study(LargeStudy(url=url, trials=2, references=()))
+    with OpenStudies([StudyLocation(name="large", storage=url)], url) as studies:
+        browser = Browser(studies, tmp_path / "exports")
+        shown = browser.get("/api/study", params={"name": "large"}).json()["revision"]
+        (tmp_path / "study.db").unlink()
+        first = browser.get("/api/study", params={"name": "large"})
+        update = browser.get("/api/study", params={"name": "large", "since": shown})
+    assert first.status_code == 204
+    assert update.status_code == 400
+    assert update.json()["error"] == "study: 'large' was deleted; this page shows its last state"
+
+
 @pytest.mark.parametrize(
     ("host", "bound", "answered"),
     [
