@@ -38,8 +38,6 @@ try:
 except ValueError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
-except KeyboardInterrupt:
-    sys.exit(130)
 finally:
     for stage in stages:
         for digest in stage.asked:

@@ -113,7 +113,7 @@ def test_a_locked_file_holds_a_search_up_but_does_not_end_it(
             sqlite3.connect(tmp_path / "study.db", isolation_level=None, timeout=60)
         ) as connection:
             connection.execute("BEGIN EXCLUSIVE")
-            time.sleep(6.0)
+            time.sleep(20.0)  # Optuna itself repeats the insertion of a trial for up to 15 s
             connection.execute("COMMIT")
         worker.finish()
     check_study(sqlite_url, 40, [worker])
