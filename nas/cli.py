@@ -5,12 +5,13 @@ fast.
 """
 
 import atexit
+import functools
 import gc
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -66,6 +67,21 @@ def _nas(
     """Neural architecture search for small language models, measured on your device."""
 
 
+class _Interrupted(Exception):
+    """Ctrl-C stopped a command. The library would turn KeyboardInterrupt into an exit code."""
+
+
+def _passing_interrupts(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def call(*args: object, **kwargs: object) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            raise _Interrupted from interrupt
+
+    return call
+
+
 for command in (
     init,
     validate,
@@ -83,7 +99,8 @@ for command in (
     presets,
 ):
     name = command.__name__.rpartition(".")[2]
-    app.command(name.rstrip("_"))(getattr(command, name))  # `import` is a keyword of Python
+    # `import` is a keyword of Python.
+    app.command(name.rstrip("_"))(_passing_interrupts(getattr(command, name)))
 
 # pydantic's types of error about one option, in our words.
 _NOT = {
@@ -112,6 +129,8 @@ def main() -> None:
             _check_working_folder()
             # Not in standalone mode, in which the library would print errors in its own format.
             code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+            if code == _EXIT_INTERRUPTED:  # while the arguments were read
+                raise KeyboardInterrupt
             sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:
@@ -122,8 +141,19 @@ def main() -> None:
         if "NAS_TRACEBACK" in os.environ:
             raise
         _exit_with(_undecodable_argument(error) or str(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Interrupted) as interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process already ends
+        _report(interrupt)
         sys.exit(_EXIT_INTERRUPTED)
+
+
+def _report(interrupt: BaseException) -> None:
+    """Print that a command was stopped, unless it has said so itself."""
+    from nas.views.terminal import ReportedInterrupt
+
+    if not isinstance(interrupt.__cause__, ReportedInterrupt):
+        with suppress(OSError):
+            print("nas: stopped", file=sys.stderr)
 
 
 def _check_working_folder() -> None:

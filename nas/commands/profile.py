@@ -59,7 +59,7 @@ def profile(
     from hardware.machine_lock import make_lock_wait
     from nas.inputs.study_argument import DEFAULT_STORAGE
     from nas.views.live_profile import live_profile, print_cache_warnings
-    from nas.views.terminal import notices
+    from nas.views.terminal import reported_interrupt
     from nas.workflows.profile_plan import FULL, QUICK, plan_profile
     from nas.workflows.profile_timing import profile_this_machine
     from studies.storage.store import Store
@@ -84,12 +84,10 @@ def profile(
                 profiling.run(listener)
         except KeyboardInterrupt:
             _show(profiling, picture, as_json=as_json)
-            notices().print(
+            raise reported_interrupt(
                 f"stopped after {profiling.done} of {profiling.total} times; run the same command "
-                "again to resume",
-                soft_wrap=True,
-            )
-            raise
+                "again to resume"
+            ) from None
         _show(profiling, picture, as_json=as_json)
 
 

@@ -2,7 +2,9 @@
 
 import json
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -19,6 +21,10 @@ _BAR_CELLS = 32
 # All but tabs and line breaks, with those that reverse the direction of text.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+class ReportedInterrupt(KeyboardInterrupt):
+    """Ctrl-C, after a sentence about what it stopped was printed."""
 
 
 class _SafeConsole(Console):
@@ -56,6 +62,17 @@ def output() -> Console:
 def notices() -> Console:
     """Return the console for progress and remarks: standard error, so that results can be piped."""
     return _SafeConsole(stderr=True, highlight=False, markup=False)
+
+
+def reported_interrupt(text: str) -> ReportedInterrupt:
+    """Print what Ctrl-C has stopped, and return the exception to raise.
+
+    From now on Ctrl-C is ignored, because the process ends as soon as it can.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    notices().print(text, soft_wrap=True)
+    return ReportedInterrupt(text)
 
 
 def print_json(document: object) -> None:

@@ -35,12 +35,11 @@ CHANGES = {
 }
 # The locks of this machine would make other tests wait.
 START = """
-import sys
 from pathlib import Path
 import hardware.quiet
 hardware.quiet._machine_folder = lambda: Path("locks")
+from nas.start import main
 print("begun", flush=True)
-from nas.cli import main
 main()
 """
 MARK = "NAS_TEST_MARK"
@@ -167,7 +166,7 @@ def check_interruptions(folder: Path, *, moments: int, trials: int, whole_s: flo
             assert run.returncode == 130, run.errors
             assert "Traceback" not in run.errors
             assert "Exception ignored" not in run.errors
-            assert run.errors.count("run the same command again to resume") <= 1
+            assert run.errors.count("nas: stopped\n") + run.errors.count("stopped after") == 1
             assert place.processes() == []
             assert place.running_trials() == []
             assert place.ended_trials()[: len(kept)] == kept
@@ -193,6 +192,29 @@ def checked_to_the_end(place: Place) -> float:
     return run.whole_s
 
 
+@pytest.mark.parametrize("seconds", [0.05, 0.15, 0.4])
+def test_ctrl_c_is_answered_while_the_program_loads(tmp_path: Path, seconds: float) -> None:
+    run = Place(tmp_path, 1).run(seconds)
+    assert run.returncode == 130
+    assert run.errors.splitlines()[-1].startswith(("nas: stopped", "stopped after 0 of 1 trial"))
+    assert "Traceback" not in run.errors
+
+
+def test_a_second_ctrl_c_changes_nothing(tmp_path: Path) -> None:
+    write_study(tmp_path, STUDY.replace("trials = 4", "trials = 500"))
+    with training_study(tmp_path, "") as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while "run the same command again to resume" not in process.stderr.readline():
+            assert process.poll() is None
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.01)
+        _, errors = process.communicate(timeout=LONGEST_END_S)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
 @pytest.mark.timeout(900)  # other measurements take precedence over this program's processes
 def test_a_study_ends_cleanly_and_resumes(tmp_path: Path) -> None:
     check_interruptions(tmp_path, moments=2, trials=1, whole_s=8.0)
@@ -209,7 +231,7 @@ def test_a_study_ends_cleanly_and_resumes_fifty_times(tmp_path: Path) -> None:
 def training_study(folder: Path, before: str) -> Iterator[subprocess.Popen[str]]:
     """Start a study from a shell, after a command of that shell, and wait for its first trial."""
     with subprocess.Popen(
-        ["/bin/sh", "-c", f'{before} exec "{sys.executable}" -m nas.cli run tiny.toml'],
+        ["/bin/sh", "-c", f'{before} exec "{sys.executable}" -m nas.start run tiny.toml'],
         cwd=folder,
         env=os.environ | {"TERM": "dumb"},
         stdout=subprocess.PIPE,
