@@ -9,7 +9,7 @@ reference model, and each of these timings counts by how undisturbed it was.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from hardware.measurement import NORMAL_975, Interval, parse_workload
 from hardware.repeatability import BETWEEN_RUNS
@@ -145,6 +145,29 @@ class Calibration:
         return value, value * math.exp(-below), value * math.exp(above)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationChange:
+    """A change of a calibration that is worth reporting; as text, a sentence for the user.
+
+    Attributes:
+        earlier: The calibration that was reported last, or that was known at first.
+        now: The calibration that replaces it.
+        recomputed: The number of stored times that were computed again.
+    """
+
+    earlier: Calibration
+    now: Calibration
+    recomputed: int
+
+    def __str__(self) -> str:
+        count = self.recomputed
+        times = "1 stored time was" if count == 1 else f"{count:,} stored times were"
+        return (
+            f"the reference model takes {_shown(self.now)} for {_work(self.now.key)} instead of "
+            f"{_shown(self.earlier)}: {times} computed again from the measured ratios"
+        )
+
+
 class CalibrationStore(Protocol):
     """Stores the timings of reference models, and estimates their times from them."""
 
@@ -162,14 +185,16 @@ class CalibrationStore(Protocol):
         """
         ...
 
-    def add_timings(self, timings: Mapping[CalibrationKey, ReferenceTiming]) -> tuple[str, ...]:
+    def add_timings(
+        self, timings: Mapping[CalibrationKey, ReferenceTiming]
+    ) -> tuple[CalibrationChange, ...]:
         """Add timings, and compute every stored time that depends on them again.
 
         Args:
             timings: One timing for each of several keys.
 
         Returns:
-            What changed by so much that the user should know, as sentences.
+            The changes that are so large that the user should know of them.
         """
         ...
 
@@ -184,7 +209,9 @@ class CalibrationsInMemory:
         """See `CalibrationStore.calibration`."""
         return self._calibrations.get(key)
 
-    def add_timings(self, timings: Mapping[CalibrationKey, ReferenceTiming]) -> tuple[str, ...]:
+    def add_timings(
+        self, timings: Mapping[CalibrationKey, ReferenceTiming]
+    ) -> tuple[CalibrationChange, ...]:
         """See `CalibrationStore.add_timings`; no stored time depends on these."""
         for key, timing in timings.items():
             known = self._calibrations.get(key)
@@ -238,3 +265,18 @@ def calibrate(key: CalibrationKey, timings: Sequence[ReferenceTiming]) -> Calibr
         interval=Interval(low=math.exp(mean - reach), high=math.exp(mean + reach)),
         timings=recent,
     )
+
+
+def _shown(calibration: Calibration) -> str:
+    interval = calibration.interval
+    return f"{calibration.milliseconds:.4g} ms ({interval.low:.4g} to {interval.high:.4g})"
+
+
+def _work(key: CalibrationKey) -> str:
+    match parse_workload(key.workload).phase:
+        case "decode":
+            return f"decoding ({key.workload})"
+        case "prefill":
+            return f"prefill ({key.workload})"
+        case _ as phase:
+            assert_never(phase)

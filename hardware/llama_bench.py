@@ -111,7 +111,7 @@ class LlamaBench:
         if not os.WIFSTOPPED(status):
             self._process.returncode = os.waitstatus_to_exitcode(status)
             raise self._crash()
-        self._kills.restart()  # those until now have not concerned this process
+        self._kills.restart()  # earlier kills have not concerned this process
         self._stopped = True
 
     def resume(self) -> None:

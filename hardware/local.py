@@ -215,7 +215,7 @@ class _ProcessModel:
         except BrokenPipeError:
             raise self._end_of_process() from None
         line = self._next_line()
-        self._kills.restart()  # those until now have not concerned this process
+        self._kills.restart()  # earlier kills have not concerned this process
         try:
             return read(json.loads(line))
         except (ValueError, LookupError, TypeError):

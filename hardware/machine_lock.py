@@ -25,9 +25,10 @@ IF_OCCUPIED: tuple[IfOccupied, ...] = get_args(IfOccupied)
 # In addition to the timing itself: loading a large model takes minutes.
 LONGEST_WAIT_S = 600.0
 
-_MOST_NAMED = 3  # holders in a message
 # Seconds between two attempts: at first a tenth of the time waited, so that short waits end soon.
-_LONGEST_PAUSE_S, _PAUSE_SHARE = 0.1, 0.1
+LONGEST_PAUSE_S = 0.1
+_PAUSE_SHARE = 0.1
+_MOST_NAMED = 3  # holders in a message
 _REPORT_SECONDS = 2.0
 # A process that takes turns with others is waited for again, but not more often than this.
 _MOST_TURNS = 10
@@ -42,7 +43,7 @@ _given_up: dict[tuple[int, int], _Identities] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockWait:
-    """How long a measurement waits for other measurements and for training, and what follows.
+    """How long a measurement waits for other measurements and for training, and what it does then.
 
     Attributes:
         longest_wait: Seconds to wait for the same process; at least 0.
@@ -58,12 +59,13 @@ class LockWait:
 
 
 def make_lock_wait(seconds: float, longest_wait: float | None, if_occupied: str) -> LockWait:
-    """Return how long to wait, as the settings of a measurement demand.
+    """Return the `LockWait` of a measurement, from the options or the study file of a user.
 
     Args:
-        seconds: Time limit of one timing. Another measurement may wait for a quiet machine and time
-            a model for that long each.
-        longest_wait: Seconds to wait for the same process; None is ten minutes more than that.
+        seconds: Time limit of one timing, in seconds. Another measurement may take twice as long:
+            once to wait for a quiet machine, and once to time a model.
+        longest_wait: Seconds to wait for the same process; None stands for ten minutes plus twice
+            `seconds`.
         if_occupied: What to do if it has not released the machine by then.
 
     Raises:
@@ -74,6 +76,9 @@ def make_lock_wait(seconds: float, longest_wait: float | None, if_occupied: str)
         raise ValueError(f"if_occupied: '{if_occupied}' is not 'measure' or 'stop'")
     wait = LONGEST_WAIT_S + 2 * seconds if longest_wait is None else longest_wait
     return LockWait(longest_wait=wait, if_occupied=action)
+
+
+DEFAULT_LOCK_WAIT = LockWait()
 
 
 class MachineLock:
@@ -128,7 +133,7 @@ class MachineLock:
                 return False
             if is_report_due:
                 report(named_holders(found), left_s)
-            time.sleep(min(_LONGEST_PAUSE_S, _PAUSE_SHARE * (now - start) + 0.001, left_s))
+            time.sleep(min(LONGEST_PAUSE_S, _PAUSE_SHARE * (now - start) + 0.001, left_s))
         _given_up.pop(self._file(), None)
         return True
 
@@ -146,7 +151,7 @@ class MachineLock:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def holders(self) -> tuple[LockHolder, ...]:
-        """Return which processes hold the lock, as far as the system tells."""
+        """Return which processes hold the lock; none if the system does not report them."""
         pids = lock_holders(self._descriptor, "WRITE") or lock_holders(self._descriptor, "READ")
         return tuple(map(describe_holder, pids))
 
@@ -180,7 +185,7 @@ class MachineLock:
 def named_holders(holders: Sequence[LockHolder]) -> str:
     """Return processes as " (`nas profile`, pid 4711, user ann)"; at most three are named.
 
-    The text is empty if there are none, as on a system that does not tell who holds a lock.
+    The text is empty if there are none, as on a system that does not report who holds a lock.
     """
     return f" ({'; '.join(map(str, holders[:_MOST_NAMED]))})" if holders else ""
 

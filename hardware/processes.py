@@ -289,19 +289,3 @@ def _content(path: Path) -> bytes:
 def _printable(text: bytes) -> str:
     characters = filter(str.isprintable, text.decode(errors="replace"))
     return "".join(characters).strip()[:_LONGEST_NAME].rstrip()
-
-
-def kernel_kills(vmstat: Path = PROC / "vmstat") -> int | None:
-    """Return how many processes the kernel has killed for lack of memory since it was booted.
-
-    Those of all containers count. None on systems that do not tell.
-
-    Args:
-        vmstat: The kernel's counters of its memory management.
-    """
-    try:
-        lines = vmstat.read_text().splitlines()
-    except OSError:
-        return None
-    counts = (line.split()[1] for line in lines if line.startswith("oom_kill "))
-    return next((int(count) for count in counts), None)

@@ -26,7 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from hardware.machine_lock import LONGEST_WAIT_S, LockWait, MachineLock, named_holders
+from hardware.machine_lock import (
+    DEFAULT_LOCK_WAIT,
+    LONGEST_PAUSE_S,
+    LONGEST_WAIT_S,
+    LockWait,
+    MachineLock,
+    named_holders,
+)
 from hardware.processor_load import load_of_others
 from hardware.progress import Say
 
@@ -41,7 +48,15 @@ _MEASURING = "nas-measuring.lock"
 _TRAINING = "nas-training.lock"
 # How often training that waited in vain looks whether it can take part in the locks again.
 _LOOK_SECONDS = 1.0
-_DEFAULT_WAIT = LockWait()
+# Between two measurements of a process, every process that waits tries to take the lock.
+_TURN_S = 2 * LONGEST_PAUSE_S
+
+# When this process last ended a measurement, by the folder of the lock files, on a monotonic clock.
+_ended_at: dict[Path, float] = {}
+
+
+class MachineOccupied(ValueError):
+    """Another process did not release the machine in time, and the measurement should then stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +85,14 @@ def measuring(
     say: Say,
     *,
     patience_s: float = 60.0,
-    lock_wait: LockWait = _DEFAULT_WAIT,
+    lock_wait: LockWait = DEFAULT_LOCK_WAIT,
     folder: Path | None = None,
 ) -> Iterator[Reservation]:
     """Hold off all other measurements and training runs on this machine until the context ends.
 
     Before the context begins, this waits until other programs leave a core alone, but not longer
-    than `patience_s`. This process and its descendants must be idle meanwhile.
+    than `patience_s`. This process and its descendants must be idle meanwhile. A process that
+    measures several times in a row lets those that wait have their turn in between.
 
     A thread that already trains or measures must not call this: it would wait for itself.
 
@@ -84,29 +100,55 @@ def measuring(
         say: Receives a line about what the measurement waits for: every two seconds while it waits
             for another process, and a few times per second while it waits for other programs.
         patience_s: Seconds to wait for other programs before the measurement starts regardless.
-        lock_wait: How long to wait for other measurements and for training, and what follows. A
-            process that kept the machine for that long is not waited for again.
+        lock_wait: How long to wait for other measurements and for training, and what to do then.
+            A process that kept the machine for that long is not waited for again.
         folder: The folder of the lock files; None is the machine's.
 
     Yields:
         The seconds waited, and what did not release the machine.
 
     Raises:
-        ValueError: A lock file cannot be opened, or `lock_wait` demands to stop.
+        MachineOccupied: Another process did not release the machine, and `lock_wait` demands to
+            stop.
+        ValueError: A lock file cannot be opened.
     """
-    start = time.monotonic()
     folder = folder or _machine_folder()
+    _let_others_begin(folder)
+    start = time.monotonic()
     with MachineLock(folder / _MEASURING) as measurers, MachineLock(folder / _TRAINING) as trainers:
         obstacle = _reserve(measurers, trainers, lock_wait.longest_wait, say)
         if obstacle is not None and lock_wait.if_occupied == "stop":
-            raise ValueError(
+            raise MachineOccupied(
                 f"longest_wait: {obstacle}; resume or end it, or set if_occupied to 'measure' to "
                 "measure regardless"
             )
         if obstacle is not None:
             say(f"{obstacle}; measuring regardless, with provisional times")
         _wait_for_quiet(say, patience_s)
-        yield Reservation(waited_s=time.monotonic() - start, obstacle=obstacle)
+        try:
+            yield Reservation(waited_s=time.monotonic() - start, obstacle=obstacle)
+        finally:
+            _ended_at[folder] = time.monotonic()
+
+
+class MeasurementSeries:
+    """Several measurements, which together wait for other programs for a limited time.
+
+    Args:
+        patience_s: Seconds that all of them together wait for other programs.
+        lock_wait: See `measuring`.
+    """
+
+    def __init__(self, patience_s: float, lock_wait: LockWait = DEFAULT_LOCK_WAIT) -> None:
+        self._patience_s = patience_s
+        self._lock_wait = lock_wait
+
+    @contextlib.contextmanager
+    def measuring(self, say: Say) -> Iterator[Reservation]:
+        """Reserve the machine for one of the measurements; see the function `measuring`."""
+        with measuring(say, patience_s=self._patience_s, lock_wait=self._lock_wait) as reservation:
+            self._patience_s = max(0.0, self._patience_s - reservation.waited_s)
+            yield reservation
 
 
 @contextlib.contextmanager
@@ -131,50 +173,68 @@ def yielding_to_measurements(
     """
     folder = folder or _machine_folder()
     with MachineLock(folder / _MEASURING) as measurers, MachineLock(folder / _TRAINING) as trainers:
+        training = _Training(measurers, trainers, longest_wait, say)
+        training.pause()
+        yield training.yield_to_measurements
 
-        def say_paused(holders: str, left_s: float) -> None:
-            say(f"paused during a measurement on this machine{holders}{_at_most(left_s)}")
 
-        def begin() -> MachineLock | None:
-            """Share the lock of trainings; return the lock that was not released in time."""
-            occupied = next(
-                (
-                    lock
-                    for lock in (measurers, trainers)
-                    if not lock.take(fcntl.LOCK_SH, longest_wait, say_paused)
-                ),
-                None,
-            )
-            measurers.release()
-            return occupied
+class _Training:
+    """A training run that shares the lock of trainings, except while it pauses."""
 
-        occupied: MachineLock | None = None
-        looked_at = 0.0
+    def __init__(
+        self, measurers: MachineLock, trainers: MachineLock, longest_wait: float, say: Say
+    ) -> None:
+        self._measurers = measurers
+        self._trainers = trainers
+        self._longest_wait = longest_wait
+        self._say = say
+        # The lock that was not released in time; the training then continues without the locks.
+        self._occupied: MachineLock | None = None
+        self._looked_at = 0.0
 
-        def pause() -> None:
-            nonlocal occupied, looked_at
-            before, occupied = occupied, begin()
-            looked_at = time.monotonic()
-            if occupied is not None and before is None:
-                holders = named_holders(occupied.holders())
-                say(
-                    "a measurement on this machine has not ended within "
-                    f"{longest_wait:g} s{holders}; training continues"
-                )
-
-        def yield_to_measurements() -> float:
-            start = time.monotonic()
-            if occupied is not None and start - looked_at < _LOOK_SECONDS:
+    def yield_to_measurements(self) -> float:
+        """Pause if something is measured; see `yielding_to_measurements`."""
+        start = time.monotonic()
+        if self._occupied is not None:
+            if start - self._looked_at < _LOOK_SECONDS:
                 return 0.0
-            if occupied is None:
-                if not measurers.is_taken():
-                    return 0.0
-                trainers.release()
-            pause()
-            return looked_at - start
+        elif self._measurers.is_taken():
+            self._trainers.release()
+        else:
+            return 0.0
+        self.pause()
+        return self._looked_at - start
 
-        pause()
-        yield yield_to_measurements
+    def pause(self) -> None:
+        """Wait until nothing is measured, or the longest wait is over; then share the lock."""
+        before, self._occupied = self._occupied, self._share_lock()
+        self._looked_at = time.monotonic()
+        if self._occupied is not None and before is None:
+            holders = named_holders(self._occupied.holders())
+            self._say(
+                "a measurement on this machine has not ended within "
+                f"{self._longest_wait:g} s{holders}; training continues"
+            )
+
+    def _share_lock(self) -> MachineLock | None:
+        """Share the lock of trainings; return the lock that was not released in time."""
+        try:
+            for lock in (self._measurers, self._trainers):
+                if not lock.take(fcntl.LOCK_SH, self._longest_wait, self._say_paused):
+                    return lock
+            return None
+        finally:
+            self._measurers.release()
+
+    def _say_paused(self, holders: str, left_s: float) -> None:
+        self._say(f"paused during a measurement on this machine{holders}{_at_most(left_s)}")
+
+
+def _let_others_begin(folder: Path) -> None:
+    """Wait if this process has only just released the machine, so that others can reserve it."""
+    left_s = _ended_at.get(folder, -math.inf) + _TURN_S - time.monotonic()
+    if left_s > 0:
+        time.sleep(left_s)
 
 
 def _reserve(

@@ -5,9 +5,16 @@ fast.
 """
 
 import atexit
+import functools
 import gc
 import os
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -29,6 +36,7 @@ from nas.commands import (
     status,
     validate,
 )
+from nas.standard_streams import prepare_streams
 
 app = typer.Typer(
     add_completion=False,
@@ -59,6 +67,21 @@ def _nas(
     """Neural architecture search for small language models, measured on your device."""
 
 
+class _Interrupted(Exception):
+    """Ctrl-C stopped a command. The library would turn KeyboardInterrupt into an exit code."""
+
+
+def _passing_interrupts(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def call(*args: object, **kwargs: object) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            raise _Interrupted from interrupt
+
+    return call
+
+
 for command in (
     init,
     validate,
@@ -76,7 +99,8 @@ for command in (
     presets,
 ):
     name = command.__name__.rpartition(".")[2]
-    app.command(name.rstrip("_"))(getattr(command, name))  # `import` is a keyword of Python
+    # `import` is a keyword of Python.
+    app.command(name.rstrip("_"))(_passing_interrupts(getattr(command, name)))
 
 # pydantic's types of error about one option, in our words.
 _NOT = {
@@ -85,6 +109,7 @@ _NOT = {
     "greater_than_equal": "{given} is not at least {ge:,}",
     "less_than_equal": "{given} is not at most {le:,}",
 }
+_EXIT_NO_READER = 1
 _EXIT_USER_ERROR = 2
 _EXIT_INTERRUPTED = 130
 
@@ -94,28 +119,95 @@ def main() -> None:
 
     An error that the user can fix is printed as one sentence on standard error, of at most 500
     characters, with exit code 2. If the environment variable NAS_TRACEBACK is set, its traceback is
-    shown instead.
+    shown instead. SIGTERM and the end of the terminal (SIGHUP) stop a command as Ctrl-C does.
     """
+    prepare_streams()
     # At the end of a process that has imported torch, collecting garbage would take seconds.
     atexit.register(gc.freeze)
     try:
-        # Not in standalone mode, in which the library would print its errors in its own format.
-        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+        with _stopped_as_by_ctrl_c():
+            _check_working_folder()
+            # Not in standalone mode, in which the library would print errors in its own format.
+            code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+            if code == _EXIT_INTERRUPTED:  # while the arguments were read
+                raise KeyboardInterrupt
+            sys.stdout.flush()
+        sys.exit(code)
+    except BrokenPipeError:
+        sys.exit(_EXIT_NO_READER)
     except typer.TyperException as error:
         _exit_with(_sentence(error))
     except ValueError as error:
         if "NAS_TRACEBACK" in os.environ:
             raise
-        _exit_with(str(error))
-    except KeyboardInterrupt:
+        _exit_with(_undecodable_argument(error) or str(error))
+    except (KeyboardInterrupt, _Interrupted) as interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process already ends
+        _report(interrupt)
         sys.exit(_EXIT_INTERRUPTED)
+
+
+def _report(interrupt: BaseException) -> None:
+    """Print that a command was stopped, unless it has said so itself."""
+    from nas.views.terminal import ReportedInterrupt
+
+    if not isinstance(interrupt.__cause__, ReportedInterrupt):
+        with suppress(OSError):
+            print("nas: stopped", file=sys.stderr)
+
+
+def _check_working_folder() -> None:
+    """Raise ValueError if the working folder was deleted, because torch requires one."""
+    try:
+        Path.cwd()
+    except OSError:
+        raise ValueError("working folder: it was deleted; change to another folder") from None
 
 
 def _exit_with(reason: str) -> NoReturn:
     from search_space.input_errors import one_sentence
 
-    print(f"nas: {one_sentence(reason)}", file=sys.stderr)
+    with suppress(BrokenPipeError):
+        print(f"nas: {one_sentence(reason)}", file=sys.stderr)
     sys.exit(_EXIT_USER_ERROR)
+
+
+def _undecodable_argument(error: ValueError) -> str | None:
+    """Describe an argument that is not text, if this is why something could not be stored."""
+    from search_space.input_errors import format_value
+
+    if not isinstance(error, UnicodeEncodeError):
+        return None
+    part = error.object[error.start : error.end]
+    given = next((each for each in sys.argv[1:] if part in each), None)
+    return None if given is None else f"argument: {format_value(given)} is not UTF-8 text"
+
+
+@contextmanager
+def _stopped_as_by_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, so that trials are released and processes end.
+
+    A signal that is ignored, as SIGHUP is by `nohup`, stays ignored.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            handler(number, frame)
+        else:  # a shell script starts its background processes without Ctrl-C
+            raise KeyboardInterrupt
+
+    changed = []
+    if threading.current_thread() is threading.main_thread():
+        candidates = (signal.SIGTERM, signal.SIGHUP)
+        changed = [each for each in candidates if signal.getsignal(each) is signal.SIG_DFL]
+    try:
+        for each in changed:
+            signal.signal(each, interrupt)
+        yield
+    finally:
+        for each in changed:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def _sentence(error: typer.TyperException) -> str:

@@ -15,6 +15,9 @@ from typing import BinaryIO
 TEXT_BYTES = 1_000_000
 """The default limit for text: study files, architectures and configurations."""
 
+MODEL_BYTES = 1_000_000_000_000
+"""The limit for files of weights, which are mapped into memory or read tensor by tensor."""
+
 _NEVER_BLOCK = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 # File systems whose files the kernel generates when they are read.
 _GENERATED = ("/proc", "/sys", "/dev")
@@ -51,13 +54,11 @@ def open_file(path: Path, most_bytes: int) -> BinaryIO:
         # program can replace the file in between.
         _check_kind(path, path.stat())
         descriptor = os.open(path, os.O_RDONLY | _NEVER_BLOCK)
+    except UnreadableFile:
+        raise
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UnreadableFile(path, reason_of(error), is_missing=True) from None
-    except OSError as error:
-        raise UnreadableFile(path, reason_of(error)) from None
-    except ValueError as error:
-        if isinstance(error, UnreadableFile):
-            raise
+    except (OSError, ValueError) as error:
         raise UnreadableFile(path, reason_of(error)) from None
     file = os.fdopen(descriptor, "rb")
     try:
@@ -149,7 +150,7 @@ def reason_of(error: OSError | ValueError) -> str:
         return _NOT_A_NAME
     if error.errno == errno.ELOOP:
         return _LOOP
-    return (error.strerror or "cannot be read").lower()
+    return (error.strerror or str(error)).lower()
 
 
 def _check_kind(path: Path, found: os.stat_result) -> None:

@@ -7,15 +7,14 @@ from typing import ClassVar, Literal
 import onnx
 from google.protobuf.message import DecodeError
 
-from search_space.input_files import check_file, exists, read_file, read_text
+from search_space.input_files import MODEL_BYTES, check_file, exists, read_file, read_text
 from search_space.onnx_blocks import TOKENS, TOTAL_LENGTH
 from search_space.strict import load_table, parse_strict
 
-LOGITS = "logits"
+_LOGITS = "logits"
 
 # A protobuf message cannot be larger.
 _MOST_GRAPH_BYTES = 2_000_000_000
-_MOST_DATA_BYTES = 1_000_000_000_000
 # A description lists every tensor, in about 150 bytes.
 _MOST_DESCRIPTION_BYTES = 16_000_000
 _STRICT: dict[str, object] = {"extra": "ignore", "strict": True}
@@ -117,7 +116,7 @@ def check_graph(path: Path, description: GraphDescription) -> None:
         raise ValueError(f"{path} is not an ONNX file, or is damaged") from None
     data = path.with_name(f"{path.name}.data")
     if exists(data):
-        check_file(data, _MOST_DATA_BYTES)
+        check_file(data, MODEL_BYTES)
         size = data.stat().st_size
         if size < description.data_bytes:
             raise ValueError(
@@ -131,7 +130,7 @@ def _check_ends(path: Path, graph: onnx.GraphProto, description: GraphDescriptio
     states = description.states
     for kind, found, needed in (
         ("input", graph.input, [TOKENS, TOTAL_LENGTH, *(state.past for state in states)]),
-        ("output", graph.output, [LOGITS, *(state.present for state in states)]),
+        ("output", graph.output, [_LOGITS, *(state.present for state in states)]),
     ):
         missing = set(needed) - {value.name for value in found}
         if missing:

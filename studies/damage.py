@@ -1,4 +1,4 @@
-"""The error for a damaged database, and scores that report it when one of them is missing."""
+"""The error for a damaged database, and a table of scores that raises it for a missing score."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ class DamagedDatabase(ValueError):
 
 
 class StoredScores(dict[str, float]):
-    """The values of a trial's scores by name; looking up one that must be there but is not fails.
+    """The values of a trial's scores by name, which raises DamagedDatabase for a missing score.
 
     Use `in` or `get` for a score that the trial may lack.
     """
@@ -22,7 +22,7 @@ class StoredScores(dict[str, float]):
         return StoredScores(self._title, {**self, **other})
 
     def __missing__(self, name: str) -> float:
-        """Raise an error that says which score is missing.
+        """Report the missing score.
 
         Raises:
             DamagedDatabase: Always.

@@ -23,7 +23,7 @@ LEASE_S = 60.0
 SIGNS_PER_LEASE = 3
 
 Verdict: TypeAlias = Literal["alive", "lost", "unknown"]
-"""Whether a process is alive, as far as another one can tell."""
+"""What another process knows about a process: whether it is alive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +83,28 @@ def has_ended(owner: Owner) -> bool | None:
 
 
 def seems_lost(owner: Owner) -> bool:
-    """Return whether a process has ended or has been silent for too long, at the first glance.
+    """Return whether a process has ended or has been silent for too long, from a single reading.
 
-    This is for display. A process that takes a trial from another one observes it; see `LifeSigns`.
+    This is for display. Before a process takes over a trial, it observes the owner for a while; see
+    `LifeSigns`.
     """
     ended = has_ended(owner)
     return owner.silent_s > owner.lease_s if ended is None else ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Observation:
+    """What was observed of a process that cannot be looked up.
+
+    Attributes:
+        beats: The number of signs of life that it had given when it was last read.
+        since_s: When this number was first seen, by the clock of the observer.
+        has_changed: Whether an earlier number was seen before.
+    """
+
+    beats: int
+    since_s: float
+    has_changed: bool
 
 
 class LifeSigns:
@@ -100,9 +116,7 @@ class LifeSigns:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # By the token of a process: its number of signs, when it was first seen, and whether an
-        # earlier number was seen before.
-        self._seen: dict[str, tuple[int, float, bool]] = {}
+        self._observed: dict[str, _Observation] = {}  # by the token of the process
 
     def judge(self, owner: Owner) -> Verdict:
         """Return whether a process is alive.
@@ -117,13 +131,13 @@ class LifeSigns:
         if ended is not None:
             return "lost" if ended else "alive"
         now = self._clock()
-        beats, since, moved = self._seen.get(owner.token, (owner.beats, now, False))
-        if beats != owner.beats:
-            since, moved = now, True
-        self._seen[owner.token] = owner.beats, since, moved
-        if now - since > owner.lease_s:
+        latest = self._observed.get(owner.token)
+        if latest is None or latest.beats != owner.beats:
+            latest = _Observation(beats=owner.beats, since_s=now, has_changed=latest is not None)
+            self._observed[owner.token] = latest
+        if now - latest.since_s > owner.lease_s:
             return "lost"
-        return "alive" if moved else "unknown"
+        return "alive" if latest.has_changed else "unknown"
 
     def is_lost(self, owner: Owner) -> bool:
         """Return whether a process is known to be dead, or has been silent for too long."""
@@ -131,7 +145,7 @@ class LifeSigns:
 
     def forget(self) -> None:
         """Forget what was observed, because no process could give a sign of life for a while."""
-        self._seen.clear()
+        self._observed.clear()
 
 
 def _boot() -> str:

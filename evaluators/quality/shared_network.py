@@ -268,12 +268,12 @@ def _step(
 def _one_process(file: Path, longest_stop: float, say: Say) -> Iterator[None]:
     """Let one process at a time train the network of a file.
 
-    The training takes as long as it takes, but a process that is stopped is not waited for longer
-    than `longest_stop` seconds.
+    A process that trains is waited for without a limit, but one that is stopped for no longer than
+    `longest_stop` seconds.
     """
     with file.with_suffix(".lock").open("w") as lock:
         stopped_since: float | None = None
-        while not _is_locked(lock):
+        while not _try_lock(lock):
             now = time.monotonic()
             holders = [describe_holder(pid) for pid in lock_holders(lock.fileno(), "WRITE")]
             names = named_holders(holders)
@@ -290,7 +290,7 @@ def _one_process(file: Path, longest_stop: float, say: Say) -> Iterator[None]:
         yield
 
 
-def _is_locked(lock: TextIO) -> bool:
+def _try_lock(lock: TextIO) -> bool:
     """Take the lock and return True, or return False if another process holds it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -56,9 +56,10 @@ class CalibratedTimes:
         Returns:
             What changed, as sentences for the user; empty if nothing changed noticeably.
         """
-        return self._calibrations.add_timings(
+        changes = self._calibrations.add_timings(
             {self.key(each.workload): self._timing(each) for each in measurements}
         )
+        return tuple(str(change) for change in changes)
 
     def learn_from_repeats(
         self, earlier: Sequence[Measurement], later: Sequence[Measurement]

@@ -24,7 +24,7 @@ from evaluators.speed.calibrated_times import WITHIN_RUN, CalibratedTimes
 from evaluators.speed.paired_reference import ReferenceModel
 from hardware.machine_lock import LockWait
 from hardware.measurement import Disturbance, Measurement, Workload
-from hardware.progress import Say
+from hardware.progress import Say, ignore_text
 from hardware.quiet import Reservation, measuring
 from hardware.runner import LoadedModel, Runner
 from hardware.stability import TimingBudget, measure_paired
@@ -60,7 +60,7 @@ class LatencySettings:
             model, as a fraction, above which a score is provisional.
         seconds: Time limit for the timing of one architecture. The requested times share it,
             and a workload that needs less leaves the rest to those that follow.
-        lock_wait: How long to wait for other measurements and for training, and what follows.
+        lock_wait: How long to wait for other measurements and for training, and what to do then.
     """
 
     quantization: Quantization
@@ -183,12 +183,12 @@ class LatencyEvaluator:
 
     def measure(self, architecture: Architecture, report: Report) -> tuple[Measurement, ...]:
         """Return the measurements of `evaluate`, without storing the time of the reference."""
-        return self._measure(architecture, report, lambda _: None)
+        return self._measure(architecture, report, ignore_text)
 
     def _measure(
         self, architecture: Architecture, report: Report, remark: Say
     ) -> tuple[Measurement, ...]:
-        """Measure; `remark` receives what the user should know about how this came about."""
+        """Measure; `remark` receives sentences about the conditions that the user should read."""
         with self._reserved_machine(architecture, text_reporter(report)) as reservation:
             if reservation.remark is not None:
                 remark(reservation.remark)

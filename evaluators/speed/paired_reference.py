@@ -54,9 +54,9 @@ class ReferenceModel:
     def run(self, work: Callable[[LoadedModel], T], remark: Say) -> T:
         """Call a function with the loaded reference model and return its result.
 
-        The function is called again if the reference model dies, once, and if another program kills
-        the process of either model, a few times. As long as the reference model is alive, a
-        RunnerError of the function is attributed to the candidate.
+        If the reference model dies, the function is called once more. If another program kills the
+        process of either model, the function is called up to `MOST_KILLS` more times. As long as
+        the reference model is alive, a RunnerError of the function is attributed to the candidate.
 
         Args:
             work: Times a candidate, or the reference model alone.

@@ -2,6 +2,7 @@
 
 import glob
 import importlib.util
+import itertools
 import json
 import os
 import stat
@@ -135,12 +136,11 @@ def _paths(source: _Source) -> list[Path]:
             f"corpus: '{place}' is not '{PYTHON}', and no file or folder has that name"
         )
     try:
-        matched = (path for path in _matches(Path(place).expanduser()) if is_file(path))
-        paths = sorted(_bounded(matched, place))
+        matches = (path for path in _matches(Path(place).expanduser()) if is_file(path))
+        matched = list(itertools.islice(matches, _MOST_FILES + 1))
     except (ValueError, OSError, RuntimeError) as error:
-        if str(error).startswith("corpus: "):
-            raise
         raise ValueError(f"corpus: '{place}' is not a valid pattern of paths ({error})") from None
+    paths = sorted(_bounded(matched, place))
     if not paths:
         raise ValueError(f"corpus: '{place}' matches no file")
     return paths

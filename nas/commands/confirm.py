@@ -55,7 +55,7 @@ def confirm(
     # These take seconds to import, so the options are checked first.
     from nas.views.confirmation_view import confirmation_document, confirmation_view
     from nas.views.live_confirmation import live_confirmation
-    from nas.views.terminal import notices, output, print_json
+    from nas.views.terminal import output, print_json, reported_interrupt
     from nas.workflows.front_confirmation import ConfirmationOptions, confirm_front
     from studies.storage.store import Store
 
@@ -67,12 +67,10 @@ def confirm(
                     place.name, store, options, listener=live, say=live.say, notify=live.notify
                 )
         except KeyboardInterrupt:
-            notices().print(
+            raise reported_interrupt(
                 "stopped; finished timings and training runs are kept; run the same command again "
-                "to resume",
-                soft_wrap=True,
-            )
-            raise
+                "to resume"
+            ) from None
     if as_json:
         print_json(confirmation_document(confirmation, front.spec))
     else:

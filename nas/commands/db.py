@@ -22,6 +22,7 @@ def check(
     Checks the file, the tables, every row and what the rows refer to. The exit code is 2 if
     something is damaged.
     """
+    from nas.findings.wording import counted
     from nas.inputs.study_argument import DEFAULT_STORAGE
     from nas.views.integrity_view import integrity_document, integrity_view
     from nas.views.terminal import output, print_json
@@ -34,7 +35,7 @@ def check(
     else:
         output().print(integrity_view(report), soft_wrap=True)
     if report.damage:
-        faults = "1 fault" if len(report.damage) == 1 else f"{len(report.damage)} faults"
+        faults = counted(len(report.damage), "fault", "faults")
         raise DamagedDatabase(
             f"storage: the database is damaged ({faults}); restore a backup, or start a new one"
         )

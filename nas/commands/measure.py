@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from nas.commands.occupied_machine import IfOccupiedOption, LongestWaitOption
+
 
 def measure(
     models: Annotated[
@@ -51,19 +53,8 @@ def measure(
     seconds: Annotated[
         float, typer.Option(help="Time limit of one run of a workload, in seconds.")
     ] = 10.0,
-    longest_wait: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds to wait for another measurement on this machine.",
-            show_default="600, and twice --seconds",
-        ),
-    ] = None,
-    if_occupied: Annotated[
-        str,
-        typer.Option(
-            help="If that has not ended by then: measure, with provisional times, or stop."
-        ),
-    ] = "measure",
+    longest_wait: LongestWaitOption = None,
+    if_occupied: IfOccupiedOption = "measure",
     storage: Annotated[
         str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
@@ -111,4 +102,5 @@ def measure(
         sentence = one_sentence(f"{failure.model.name}: {failure.reason}")
         notices().print(f"nas: {sentence}", soft_wrap=True)
     if comparison.failures:
-        raise typer.Exit(1)
+        is_users_error = any(failure.is_file_refused for failure in comparison.failures)
+        raise typer.Exit(2 if is_users_error else 1)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas.commands.occupied_machine import IfOccupiedOption, LongestWaitOption
+
 if TYPE_CHECKING:
     from nas.workflows.profile_timing import Profiling
 
@@ -39,19 +41,8 @@ def profile(
             "confidence intervals."
         ),
     ] = None,
-    longest_wait: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds to wait for another measurement on this machine.",
-            show_default="about 600",
-        ),
-    ] = None,
-    if_occupied: Annotated[
-        str,
-        typer.Option(
-            help="If that has not ended by then: measure, with provisional times, or stop."
-        ),
-    ] = "measure",
+    longest_wait: LongestWaitOption = None,
+    if_occupied: IfOccupiedOption = "measure",
     storage: Annotated[
         str | None, typer.Option(help="URL of the database that stores the times.")
     ] = None,
@@ -68,7 +59,7 @@ def profile(
     from hardware.machine_lock import make_lock_wait
     from nas.inputs.study_argument import DEFAULT_STORAGE
     from nas.views.live_profile import live_profile, print_cache_warnings
-    from nas.views.terminal import notices
+    from nas.views.terminal import reported_interrupt
     from nas.workflows.profile_plan import FULL, QUICK, plan_profile
     from nas.workflows.profile_timing import profile_this_machine
     from studies.storage.store import Store
@@ -93,12 +84,10 @@ def profile(
                 profiling.run(listener)
         except KeyboardInterrupt:
             _show(profiling, picture, as_json=as_json)
-            notices().print(
+            raise reported_interrupt(
                 f"stopped after {profiling.done} of {profiling.total} times; run the same command "
-                "again to resume",
-                soft_wrap=True,
-            )
-            raise
+                "again to resume"
+            ) from None
         _show(profiling, picture, as_json=as_json)
 
 

@@ -57,7 +57,7 @@ def run(
     # These take seconds to import, so the study file is checked first.
     from nas.views.front import print_front
     from nas.views.live_study import live_study
-    from nas.views.terminal import notices
+    from nas.views.terminal import notices, reported_interrupt
     from nas.workflows.study_run import StudyInterrupted, run_or_resume
     from studies.storage.store import Store
 
@@ -81,10 +81,8 @@ def run(
                 )
         except StudyInterrupted as stop:
             command = "without --restart" if restart else "again"
-            notices().print(
+            raise reported_interrupt(
                 f"{stop}; run the same command {command} to resume; the interrupted training run "
-                "restarts",
-                soft_wrap=True,
-            )
-            raise
+                "restarts"
+            ) from None
     print_front(front, argument_for_next_command(study, storage), confirmation)

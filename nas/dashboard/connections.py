@@ -16,7 +16,7 @@ READING_S = 30.0
 MOST_CONNECTIONS = 200
 
 
-class ImpatientProtocol(H11Protocol):
+class TimeLimitedProtocol(H11Protocol):
     """uvicorn's protocol with a limit of connections, and of the time that each may wait."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

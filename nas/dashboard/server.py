@@ -11,7 +11,7 @@ from typing import cast
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -22,7 +22,7 @@ from nas.dashboard.document import json_bytes
 from nas.dashboard.guard import Guard
 from nas.dashboard.open_studies import OpenStudies, storage_option
 from nas.exporters.export_folder import ExportFolder
-from search_space.input_errors import format_value
+from search_space.input_errors import format_value, one_sentence
 from search_space.strict import load_json
 
 _MAX_REQUEST_BYTES = 10_000
@@ -47,7 +47,12 @@ def dashboard_app(studies: OpenStudies, exports: ExportFolder, *, bound_host: st
         Route("/api/why", endpoints.why),
         Route("/api/export", endpoints.export, methods=["POST"]),
     ]
-    handlers = {ValueError: _bad_request, HTTPException: _http_error, Exception: _internal_error}
+    handlers = {
+        ValueError: _bad_request,
+        ClientDisconnect: _closed_connection,
+        HTTPException: _http_error,
+        Exception: _internal_error,
+    }
     app = Starlette(routes=routes, exception_handlers=handlers)
     return Guard(app=app, bound_host=bound_host, token=token)
 
@@ -90,12 +95,18 @@ class _Endpoints:
 
         With `&since=REVISION`, return an update. The status is 204 if the study does not exist yet,
         or if nothing has changed since that revision.
+
+        Raises:
+            ValueError: The study existed at that revision and does not any more.
         """
         first = [place.name for place in self.studies.places()][:1]
         name = request.query_params.get("name") or "".join(first)
+        since = request.query_params.get("since")
         if not first or not self.studies.exists(name):
+            if since is not None:
+                raise ValueError(f"study: '{name}' was deleted; this page shows its last state")
             return Response(status_code=204)
-        document = self.studies.document(name, request.query_params.get("since"))
+        document = self.studies.document(name, since)
         return Response(status_code=204) if document is None else _json(document)
 
     def why(self, request: Request) -> Response:
@@ -145,11 +156,20 @@ async def _json_fields(request: Request, names: tuple[str, ...]) -> dict[str, st
     for name, value in fields.items():
         if not isinstance(value, str):
             raise ValueError(f"{name}: {format_value(value)} is not a string")
+        if not value.isprintable():
+            raise ValueError(
+                f"{name}: {format_value(value)} contains a character that cannot be displayed"
+            )
     return cast(dict[str, str], fields)
 
 
 async def _bad_request(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, status_code=400)
+    return JSONResponse({"error": one_sentence(str(error))}, status_code=400)
+
+
+async def _closed_connection(_: Request, __: Exception) -> Response:
+    """Answer nobody: the connection was closed before the request had arrived."""
+    return Response(status_code=400)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

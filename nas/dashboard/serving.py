@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from nas.dashboard.connections import ImpatientProtocol
+from nas.dashboard.connections import TimeLimitedProtocol
 from nas.dashboard.open_studies import OpenStudies
 from nas.dashboard.server import dashboard_app
 from nas.exporters.export_folder import ExportFolder
@@ -66,7 +66,7 @@ def serve(listening: Listening, studies: OpenStudies, exports: ExportFolder) -> 
     app = dashboard_app(studies, exports, bound_host=listening.host)
     config = uvicorn.Config(
         app,
-        http=ImpatientProtocol,
+        http=TimeLimitedProtocol,
         log_level="critical",  # the application reports its own errors
         access_log=False,
         lifespan="off",

@@ -9,6 +9,7 @@ from nas.exporters.formats import FORMATS, RANDOM, ExportOptions, Format
 from nas.exporters.output import OutputExists, file_name
 from nas.inputs.model_argument import ResolvedModel
 from search_space.input_errors import one_of
+from search_space.input_files import reason_of
 from studies.analysis import trial_detail
 from studies.storage.store import Store
 
@@ -69,9 +70,8 @@ class ExportFolder:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
                 raise ValueError(
-                    f"output: '{self.path}' cannot be created as a folder: {reason}"
+                    f"output: '{self.path}' cannot be created as a folder: {reason_of(error)}"
                 ) from None
             try:
                 exported = export_model(model, options, folder=self.path)

@@ -1,6 +1,7 @@
 """Writes exports completely or not at all, even if the disk is full or Ctrl-C is pressed."""
 
 import contextlib
+import functools
 import os
 import re
 import tempfile
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from search_space.huggingface.configuration import CONFIG_FILE
-from search_space.input_files import exists, is_file, is_folder
+from search_space.input_files import exists, is_file, is_folder, reason_of
 from search_space.preset_models import PRESETS
 
 # Every exported folder contains this file. A folder without it is not an export and is never
@@ -87,12 +88,9 @@ def writing_file(target: Path, *, overwrite: bool, field: str = "output") -> Ite
 
     Raises:
         OutputExists: `target` exists and must not be replaced.
-        ValueError: `target` is no regular file, such as a folder or a device, or cannot be written.
+        ValueError: `target` cannot be written, or is something else than a file, such as a device.
     """
-
-    def check(target: Path) -> None:
-        check_output_file(target, field)
-
+    check = functools.partial(check_output_file, field=field)
     with _temporary_folder(target, check, overwrite=overwrite, field=field) as temporary:
         yield temporary / target.name
         # The target may have been created in the meantime.
@@ -113,8 +111,7 @@ def check_output_file(target: Path, field: str = "output") -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ValueError(f"{field}: '{target}' cannot be written: {reason}") from None
+        raise ValueError(f"{field}: '{target}' cannot be written: {reason_of(error)}") from None
     if is_folder(target):
         raise ValueError(f"{field}: '{target}' is a folder, not a file")
     if exists(target) and not is_file(target) and not target.is_symlink():
@@ -176,8 +173,7 @@ def _temporary_folder(
         with tempfile.TemporaryDirectory(prefix=".nas-export-", dir=target.parent) as folder:
             yield Path(folder)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ValueError(f"{field}: '{target}' cannot be written: {reason}") from error
+        raise ValueError(f"{field}: '{target}' cannot be written: {reason_of(error)}") from error
 
 
 def _check_export(target: Path) -> None:

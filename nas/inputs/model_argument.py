@@ -10,7 +10,7 @@ from nas.inputs.study_argument import find_study
 from search_space.architecture import Architecture
 from search_space.architecture_file import find_architecture_file, model_name, read_model
 from search_space.input_errors import suggest_name
-from search_space.input_files import check_file, exists, is_file, is_folder, real_path
+from search_space.input_files import MODEL_BYTES, check_file, exists, is_file, is_folder, real_path
 from search_space.preset_models import PRESETS
 from search_space.scaling import parse_parameters, scale_architecture, scaling_remark
 from studies.analysis import trial_detail
@@ -20,8 +20,6 @@ from studies.storage.store import Store
 
 _ONNX_FILE = "model.onnx"
 _DESCRIPTION_FILE = "model.json"
-# The runtimes map model files into memory.
-_MOST_BYTES = 1_000_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +161,7 @@ def _find_measurable(text: str, storage: str | None) -> Measurable:
     if text in PRESETS:
         return Measurable(name=text, source=PRESETS[text])
     if path.suffix == ".gguf":
-        check_file(path, _MOST_BYTES)
+        check_file(path, MODEL_BYTES)
         return Measurable(
             name=path.name, source=ModelFile(path=path.absolute(), model_format="gguf")
         )
@@ -193,7 +191,7 @@ def _onnx(path: Path) -> Measurable:
     # Imports onnx, which takes long.
     from search_space.onnx_files import check_graph, read_description
 
-    check_file(path, _MOST_BYTES)
+    check_file(path, MODEL_BYTES)
     description = path.with_name(_DESCRIPTION_FILE)
     # The folder also contains a graph for onnxruntime-genai, which has other inputs.
     if path.name != _ONNX_FILE or not is_file(description):

@@ -7,6 +7,7 @@ from datetime import datetime
 from nas.dashboard.form import Document
 from nas.dashboard.why_form import Why
 from nas.report.page import confirmation_findings, date_line, limitations
+from nas.report.printable import printable
 from nas.report.tables import Table, tables
 
 # Characters with a meaning in Markdown, or in the HTML that it may contain.
@@ -21,7 +22,7 @@ def report_markdown(document: Document, why: Why, made_at: datetime) -> str:
         why: The document that says which choices matter.
         made_at: The time that the report names, in UTC.
     """
-    return "\n".join(_lines(document, why, made_at)) + "\n"
+    return "\n".join(_lines(printable(document), printable(why), made_at)) + "\n"
 
 
 def _lines(document: Document, why: Why, made_at: datetime) -> Iterator[str]:

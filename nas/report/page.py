@@ -9,6 +9,7 @@ from nas.dashboard.form import Document
 from nas.dashboard.why_form import Why
 from nas.report.bundle import scripts, stylesheet
 from nas.report.picture import front_picture
+from nas.report.printable import printable
 from nas.report.tables import Table, tables
 
 # Nothing is fetched, whatever a text from the database contains.
@@ -39,7 +40,7 @@ def report_html(document: Document, why: Why, made_at: datetime) -> str:
         why: The document that says which choices matter.
         made_at: The time that the report names, in UTC.
     """
-    return "\n".join(_page(document, why, made_at))
+    return "\n".join(_page(printable(document), printable(why), made_at))
 
 
 def _page(document: Document, why: Why, made_at: datetime) -> Iterator[str]:

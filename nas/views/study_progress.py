@@ -24,7 +24,8 @@ from studies.storage.store import Store
 
 # The mean time of this many candidates of earlier runs predicts that of the next ones.
 _MOST_RECENT = 20
-# What stages are called if their names do not explain themselves; they are slow to import.
+# Stages in words, where their names do not explain themselves. The names are those of evaluators,
+# which are slow to import.
 _FIRST = {"text": "time per byte of text"}
 _AGAIN = {
     "latency": "measuring its times again",

@@ -2,7 +2,9 @@
 
 import json
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -21,6 +23,10 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
+class ReportedInterrupt(KeyboardInterrupt):
+    """Ctrl-C, after a sentence about what it stopped was printed."""
+
+
 class _SafeConsole(Console):
     """A console on which text from files and databases cannot control the terminal.
 
@@ -33,8 +39,16 @@ class _SafeConsole(Console):
         """Render an object, with a replacement character for each control character in its text."""
         for segment in super().render(renderable, options):
             if not segment.control and _CONTROLS.search(segment.text):
-                segment = Segment(_CONTROLS.sub("\ufffd", segment.text), segment.style)
+                segment = Segment(without_controls(segment.text), segment.style)
             yield segment
+
+
+def without_controls(text: str) -> str:
+    """Return a text with a replacement character for each control character.
+
+    Tabs and line breaks remain. Characters that reverse the direction of text are replaced, too.
+    """
+    return _CONTROLS.sub("\ufffd", text)
 
 
 def output() -> Console:
@@ -48,6 +62,17 @@ def output() -> Console:
 def notices() -> Console:
     """Return the console for progress and remarks: standard error, so that results can be piped."""
     return _SafeConsole(stderr=True, highlight=False, markup=False)
+
+
+def reported_interrupt(text: str) -> ReportedInterrupt:
+    """Print what Ctrl-C has stopped, and return the exception to raise.
+
+    From now on Ctrl-C is ignored, because the process ends as soon as it can.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    notices().print(text, soft_wrap=True)
+    return ReportedInterrupt(text)
 
 
 def print_json(document: object) -> None:

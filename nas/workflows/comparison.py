@@ -33,10 +33,17 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A model that could not be measured, and the reason."""
+    """A model that could not be measured.
+
+    Attributes:
+        model: The model.
+        reason: Why it was not measured.
+        is_file_refused: Whether the model is a file that the runtime refused to load or to run.
+    """
 
     model: Measurable
     reason: str
+    is_file_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

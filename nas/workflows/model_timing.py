@@ -14,7 +14,7 @@ from evaluators.speed.runners import make_runner
 from hardware.cores import idlest_cores
 from hardware.measurement import Measurement
 from hardware.progress import Say
-from hardware.quiet import Reservation, measuring
+from hardware.quiet import MachineOccupied, MeasurementSeries, Reservation
 from hardware.runner import MOST_KILLS, LoadedModel, ModelFormat, Runner, RunnerError
 from hardware.stability import TimingBudget, measure_alone, measure_paired
 from nas.inputs.model_argument import Measurable, ModelFile
@@ -35,9 +35,9 @@ def measure_models(
 ) -> Comparison:
     """Measure every workload of every model, interleaved with a reference model.
 
-    Models with provisional results are measured up to two more times, after all others and after
-    another wait for a quiet machine. A model that fails is reported among the failures, and the
-    others are still measured.
+    The machine is reserved for one model at a time, so that other processes can measure and train
+    in between. Models with provisional results are measured up to two more times, after all others.
+    A model that fails is reported among the failures, and the others are still measured.
 
     Args:
         models: The models. A single model is measured alone unless `against` is given.
@@ -46,18 +46,18 @@ def measure_models(
         listener: Receives the progress; an item is a model.
 
     Raises:
+        MachineOccupied: Another process keeps the machine before the first model is measured, and
+            `conditions` demand to stop.
         ValueError: This machine lacks cores or a program.
     """
     everything = models if against is None else (*models, against)
     session = _Session(conditions, everything, listener)
-    with session.quiet_machine():
-        session.measure_all(models, against)
+    session.measure_all(models, against)
     for _ in range(_MOST_REPEATS):
         provisional = session.provisional()
         if not provisional:
             break
-        with session.quiet_machine():
-            session.measure_again(provisional)
+        session.measure_again(provisional)
     return session.comparison()
 
 
@@ -71,9 +71,9 @@ class _Session:
         self._failures: list[Failure] = []
         self._reference: Measurable | None = None
         self._waited_s = 0.0
-        self._reservation = Reservation(waited_s=0.0)
         self._remarks: list[str] = []
         self._conditions = conditions
+        self._series = self._new_series()
         self._listener = listener
         self._total = len(set(models))
         # The models that are still to be measured again; None during the first measurements.
@@ -99,27 +99,15 @@ class _Session:
             remarks=tuple(dict.fromkeys(self._remarks)),
         )
 
-    @contextlib.contextmanager
-    def quiet_machine(self) -> Iterator[None]:
-        """Reserve the machine; wait for other programs for as long as a workload may take."""
-        patience_s = max(timing_budget.seconds for timing_budget in self._conditions.timing_budgets)
-        with measuring(
-            self._say_about(""),
-            patience_s=patience_s,
-            lock_wait=self._conditions.lock_wait,
-        ) as reservation:
-            self._reservation = reservation
-            self._waited_s += reservation.waited_s
-            if reservation.remark is not None:
-                self._remarks.append(reservation.remark)
-            yield
-
     def measure_all(self, models: Sequence[Measurable], against: Measurable | None) -> None:
         """Measure every model once, interleaved with the reference model or alone.
 
         Args:
             models: The models.
             against: The reference model; None takes the first model that can be measured.
+
+        Raises:
+            MachineOccupied: Nothing was measured before another process kept the machine.
         """
         queue, kills = deque(models), 0
         if against is not None and against in queue and len(queue) > 1:
@@ -141,7 +129,13 @@ class _Session:
                     if against is None:
                         queue.appendleft(reference)
                     continue
-                self._fail(reference, str(failure))
+                self._fail_with(reference, failure)
+            except MachineOccupied as occupied:
+                if not self._measured:
+                    raise
+                for model in queue:
+                    self._fail(model, f"not measured: {occupied}")
+                return
             if self._measured or against is not None or not queue:
                 for model in queue:
                     self._fail(model, f"not measured, because {reference.name} failed")
@@ -165,17 +159,20 @@ class _Session:
             provisional: What to measure, by the position of the model among those measured.
         """
         self._left = len(provisional)
+        self._series = self._new_series()
         reference = self._reference
         with contextlib.ExitStack() as stack:
             loaded_reference = None
             try:
                 if reference is not None:
-                    loaded_reference = stack.enter_context(self._loaded(reference, reference.name))
+                    loaded_reference = stack.enter_context(self._loaded_reference(reference))
                 for position, timing_budgets in provisional.items():
                     self._repeat(position, timing_budgets, loaded_reference)
             except _FAILURES as failure:
                 assert reference is not None, "other failures do not end the repeats"
                 self._fail(reference, f"not measured again: {failure}")
+            except MachineOccupied as occupied:
+                self._remarks.append(f"provisional results were not measured again: {occupied}")
 
     def _repeat(
         self,
@@ -205,14 +202,14 @@ class _Session:
 
         A model that was being measured when the reference model failed remains in the queue.
         """
-        with self._loaded(reference, reference.name) as loaded_reference:
+        with self._loaded_reference(reference) as loaded_reference:
             while queue:
                 model = queue[0]
                 try:
                     self._measure_once(model, loaded_reference)
                 except _FAILURES as failure:
                     loaded_reference.snapshot()  # raises if it was the reference model that failed
-                    self._fail(model, str(failure))
+                    self._fail_with(model, failure)
                 queue.popleft()
 
     def _measure_once(self, model: Measurable, loaded_reference: LoadedModel | None) -> None:
@@ -254,12 +251,12 @@ class _Session:
             for timing_budget in timing_budgets
         ]
         say = self._say_about(subject)
-        with self._loaded(model, subject) as loaded_model:
+        with self._quiet_machine() as reservation, self._loaded(model, subject) as loaded_model:
             if loaded_reference is None:
                 found = measure_alone(loaded_model, within_run, say)
             else:
                 found = measure_paired(loaded_model, loaded_reference, within_run, say)
-        return tuple(with_reservation(each, self._reservation) for each in found)
+        return tuple(with_reservation(each, reservation) for each in found)
 
     def _say_about(self, subject: str) -> Say:
         """Return a callback for texts about a model; without a subject, about the machine."""
@@ -281,6 +278,28 @@ class _Session:
             )
 
         return say
+
+    def _new_series(self) -> MeasurementSeries:
+        """Return measurements that wait for other programs for as long as one workload may take."""
+        patience_s = max(each.seconds for each in self._conditions.timing_budgets)
+        return MeasurementSeries(patience_s, self._conditions.lock_wait)
+
+    @contextlib.contextmanager
+    def _quiet_machine(self) -> Iterator[Reservation]:
+        """Reserve the machine for one model."""
+        with self._series.measuring(self._say_about("")) as reservation:
+            self._waited_s += reservation.waited_s
+            if reservation.remark is not None:
+                self._remarks.append(reservation.remark)
+            yield reservation
+
+    @contextlib.contextmanager
+    def _loaded_reference(self, reference: Measurable) -> Iterator[LoadedModel]:
+        """Load the reference model on a quiet machine, which is then released."""
+        with contextlib.ExitStack() as stack:
+            with self._quiet_machine():
+                loaded = stack.enter_context(self._loaded(reference, reference.name))
+            yield loaded
 
     @contextlib.contextmanager
     def _loaded(self, model: Measurable, subject: str) -> Iterator[LoadedModel]:
@@ -304,6 +323,18 @@ class _Session:
         return (
             source.model_format if isinstance(source, ModelFile) else self._conditions.model_format
         )
+
+    def _fail_with(self, model: Measurable, failure: Exception) -> None:
+        """Record why a model was not measured, and whether its file is the reason."""
+        if (
+            isinstance(model.source, ModelFile)
+            and isinstance(failure, RunnerError)
+            and failure.kind == "refused"
+        ):
+            reason = f"this file cannot be measured: {failure.reason}"
+            self._failures.append(Failure(model=model, reason=reason, is_file_refused=True))
+        else:
+            self._fail(model, str(failure))
 
     def _fail(self, model: Measurable, reason: str) -> None:
         self._failures.append(Failure(model=model, reason=reason))

@@ -10,7 +10,7 @@ from evaluators.speed.latency import Quiet
 from evaluators.speed.operators.paired_timer import PairedTimer, paired_ratio, reference_ms
 from evaluators.speed.operators.probe_times import ModelTimes, PairedTime, Profile, Setting
 from evaluators.speed.runners import make_runner
-from hardware.machine_lock import LockWait
+from hardware.machine_lock import DEFAULT_LOCK_WAIT, LockWait
 from hardware.measurement import Workload
 from hardware.processor_cache import largest_cache_bytes
 from hardware.runner import Runner
@@ -73,7 +73,7 @@ class Profiling:
         *,
         cache_bytes: int,
         quiet: Quiet | None = None,
-        lock_wait: LockWait | None = None,
+        lock_wait: LockWait = DEFAULT_LOCK_WAIT,
     ) -> None:
         """Read from the cache which times are known.
 
@@ -237,7 +237,7 @@ class Profiling:
 
 
 def profile_this_machine(
-    plan: ProfilePlan, cache: EvaluationCache, lock_wait: LockWait | None = None
+    plan: ProfilePlan, cache: EvaluationCache, lock_wait: LockWait = DEFAULT_LOCK_WAIT
 ) -> Profiling:
     """Return the timing of a plan on this machine; nothing is timed before its `run`.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evaluators.speed.runners import RUNNERS, RunnerDefinition
-from hardware.machine_lock import LockWait
+from hardware.machine_lock import DEFAULT_LOCK_WAIT, LockWait
 from hardware.runner import ModelFormat
 from hardware.stability import TimingBudget
 from nas.inputs.model_argument import Measurable, ModelFile
@@ -29,7 +29,7 @@ class Conditions:
         model_format: The format that architectures are written in.
         quantization: The quantisation of architectures.
         threads: Number of threads, each on a core of its own.
-        lock_wait: How long to wait for other measurements and for training, and what follows.
+        lock_wait: How long to wait for other measurements and for training, and what to do then.
     """
 
     timing_budgets: tuple[TimingBudget, ...]
@@ -54,7 +54,7 @@ def conditions_of(
     runtime: str | None,
     quantization: str | None,
     threads: int,
-    lock_wait: LockWait | None = None,
+    lock_wait: LockWait = DEFAULT_LOCK_WAIT,
 ) -> Conditions:
     """Check the options of a comparison.
 
@@ -64,7 +64,7 @@ def conditions_of(
         runtime: The runtime for architectures; None is onnxruntime.
         quantization: The quantisation of architectures; None is int4.
         threads: Number of threads.
-        lock_wait: See `Conditions`; None is the default.
+        lock_wait: See `Conditions`.
 
     Raises:
         ValueError: An option is unknown or would have no effect, or the context of a model file is
@@ -81,7 +81,7 @@ def conditions_of(
         model_format=runner.model_format,
         quantization=next((q for q in QUANTIZATIONS if q == quantization), _DEFAULT_QUANTIZATION),
         threads=threads,
-        lock_wait=lock_wait or LockWait(),
+        lock_wait=lock_wait,
     )
     files = [(model.name, model.source) for model in models if isinstance(model.source, ModelFile)]
     if len(files) == len(models):

@@ -21,7 +21,7 @@ from search_space.huggingface.configuration import (
 )
 from search_space.huggingface.weights import from_huggingface
 from search_space.input_errors import format_value
-from search_space.input_files import check_file, exists, read_text
+from search_space.input_files import MODEL_BYTES, check_file, exists, read_text
 from search_space.strict import parse_json
 
 WEIGHTS_FILE = "model.safetensors"
@@ -29,9 +29,6 @@ INDEX_FILE = "model.safetensors.index.json"
 _INDEX_SUFFIX = ".index.json"
 # File name suffixes of torch, and of trainers that build on it, for pickle files.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-
-# The largest model that this program can hold in memory is far smaller.
-_MOST_BYTES = 1_000_000_000_000
 
 # Some trainings save float64 only.
 _FLOATS = ("F64", "F32", "F16", "BF16")
@@ -175,7 +172,7 @@ def _only_file(folder: Path) -> Path:
 
 
 def _opened(path: Path) -> safe_open:
-    check_file(path, _MOST_BYTES)
+    check_file(path, MODEL_BYTES)
     try:
         return safe_open(path, framework="np")
     except (SafetensorError, OSError) as error:

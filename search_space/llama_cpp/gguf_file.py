@@ -39,6 +39,14 @@ _FILE_TYPES: Mapping[GgufQuantization, LlamaFileType] = {
     "int8": LlamaFileType.MOSTLY_Q8_0,
     "int4": LlamaFileType.MOSTLY_Q4_0,
 }
+# The largest absolute value that each type of matrix can store: a number, or the scale of a block,
+# is in half precision. The largest number of a block has code 127 or 8.
+_LARGEST_HALF = 65_504.0
+_LARGEST = {
+    GGMLQuantizationType.F16: _LARGEST_HALF,
+    GGMLQuantizationType.Q8_0: 127 * _LARGEST_HALF,
+    GGMLQuantizationType.Q4_0: 8 * _LARGEST_HALF,
+}
 _BLOCK_FORMAT_VERSION = 2
 # llama.cpp does not support a kernel of 1, because its convolution stores the last W - 1 inputs.
 _MIN_KERNEL = 2
@@ -74,7 +82,8 @@ def write_gguf(
         The path of the file.
 
     Raises:
-        ValueError: llama.cpp does not support the architecture.
+        ValueError: llama.cpp does not support the architecture, or a weight is too large for the
+            type of its matrix.
     """
     reason = unsupported_by_llama_cpp(architecture)
     if reason is not None:
@@ -103,7 +112,9 @@ def write_gguf(
             if weights is None:
                 writer.write_tensor_data(_draw(tensor, kind, generator))
             else:
-                writer.write_tensor_data(quantize(_given(tensor, weights), kind))
+                given = _given(tensor, weights)
+                _check_range(tensor, given, kind)
+                writer.write_tensor_data(quantize(given, kind))
     return path
 
 
@@ -266,6 +277,16 @@ def _given(tensor: _Tensor, weights: Mapping[str, NDArray[np.float32]]) -> NDArr
         halves = weight.reshape(tensor.paired_heads, 2, -1, *weight.shape[1:])
         return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(weight.shape)
     return weight
+
+
+def _check_range(tensor: _Tensor, given: NDArray[np.float32], kind: GGMLQuantizationType) -> None:
+    """Refuse weights that would become infinities or NaN in the file."""
+    largest = float(np.abs(given).max())
+    if largest > _LARGEST.get(kind, math.inf):
+        raise ValueError(
+            f"weights: {tensor.source} contains a number of magnitude {largest:g}; a matrix of "
+            f"type {kind.name} stores at most {_LARGEST[kind]:g}"
+        )
 
 
 def _draw(

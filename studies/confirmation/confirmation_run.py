@@ -114,7 +114,7 @@ def run_confirmation_jobs(
     interrupts = Interrupts()
     with (
         interrupts.deferred(),
-        store.outages.awaited(notify, interrupts.check),
+        store.outages.waiting_long(notify, interrupts.check),
         Heartbeat(store),
     ):
         for job in jobs:
@@ -123,7 +123,7 @@ def run_confirmation_jobs(
             try:
                 _run_job(job, store, listener, interrupts)
             except BaseException:
-                with store.outages.hardly_awaited():
+                with store.outages.not_waiting():
                     store.release_confirmation(job.key)
                 raise
             interrupts.check()

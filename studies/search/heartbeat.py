@@ -33,8 +33,9 @@ class Heartbeat:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._lock = threading.Lock()
+        self._stages = 0  # how many have ended, so that no report is mistaken for one of the next
         self._progress: tuple[Trial, Progress] | None = None
-        self._taken: tuple[int, TrialTaken] | None = None
+        self._taken: TrialTaken | None = None
         self._failure: ValueError | None = None
 
     def __enter__(self) -> Self:
@@ -54,6 +55,10 @@ class Heartbeat:
     def report(self, trial: Trial, progress: Progress) -> None:
         """Let the thread store the progress of a trial, unless a later report comes first.
 
+        Args:
+            trial: The trial, which is in a stage.
+            progress: The progress of the stage.
+
         Raises:
             TrialTaken: The thread has found that another process owns the trial.
             ValueError: The thread has found that the database cannot be used any more.
@@ -62,13 +67,14 @@ class Heartbeat:
             self._progress = trial, progress
             if self._failure is not None:
                 raise self._failure
-            if self._taken is not None and self._taken[0] == trial.id:
-                raise self._taken[1]
+            if self._taken is not None:
+                raise self._taken
 
-    def settle(self) -> None:
-        """Discard the last report, because the stage that it is about has ended."""
+    def end_stage(self) -> None:
+        """Discard the last report and what the thread has found, because the stage has ended."""
         with self._lock:
-            self._progress = None
+            self._stages += 1
+            self._progress = self._taken = None
 
     def _run(self) -> None:
         try:
@@ -88,6 +94,7 @@ class Heartbeat:
     def _store_progress(self) -> None:
         with self._lock:
             latest, self._progress = self._progress, None
+            stages = self._stages
         if latest is None:
             return
         trial, progress = latest
@@ -95,4 +102,5 @@ class Heartbeat:
             self._store.report(trial, progress)
         except TrialTaken as taken:
             with self._lock:
-                self._taken = trial.id, taken
+                if self._stages == stages:
+                    self._taken = taken

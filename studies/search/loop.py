@@ -51,8 +51,8 @@ def run_study(
     the death of the process.
 
     Args:
-        spec: The study. If it was started before, only its limits, its number of trials and its
-            database may have changed.
+        spec: The study. If it was started before, only its limits, its number of trials, its
+            database, `device.longest_wait` and `device.if_occupied` may have changed.
         evaluators: The stages, from cheap to expensive. Together they produce every score
             that the study asks for.
         store: The database.
@@ -83,7 +83,7 @@ def run_study(
 
     with (
         interrupts.deferred(),
-        store.outages.awaited(notify, interrupts.check),
+        store.outages.waiting_long(notify, interrupts.check),
         Heartbeat(store, lease_s=lease_s) as heartbeat,
     ):
         interruptible = [interruptible_evaluator(each, interrupts) for each in evaluators]
@@ -158,7 +158,7 @@ class _Run:
         except TrialTaken:
             self._listener(TrialLost(trial=trial))
         except BaseException:
-            with contextlib.suppress(TrialTaken), self._store.outages.hardly_awaited():
+            with contextlib.suppress(TrialTaken), self._store.outages.not_waiting():
                 self._store.interrupt(trial)
             raise
 

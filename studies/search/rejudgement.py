@@ -33,26 +33,17 @@ class Rejudgement:
 
     def __str__(self) -> str:
         """The changes as clauses, such as `1 candidate exceeds a limit now: trial 3 (...)`."""
-        clauses = []
-        for trials, one, several, named in (
-            (
-                self.reopened,
-                "that was refused meets the limits now and is resumed",
-                "that were refused meet the limits now and are resumed",
-                [trial.title for trial in self.reopened],
-            ),
-            (
-                self.refused,
-                "exceeds a limit now",
-                "exceed a limit now",
-                [_with_reason(trial) for trial in self.refused],
-            ),
-        ):
-            if trials:
-                count = "1 candidate" if len(trials) == 1 else f"{len(trials)} candidates"
-                verb = one if len(trials) == 1 else several
-                clauses.append(f"{count} {verb}: {_listed(named)}")
-        return "; ".join(clauses)
+        reopened = _clause(
+            [trial.title for trial in self.reopened],
+            "that was refused meets the limits now and is resumed",
+            "that were refused meet the limits now and are resumed",
+        )
+        refused = _clause(
+            [_with_reason(trial) for trial in self.refused],
+            "exceeds a limit now",
+            "exceed a limit now",
+        )
+        return "; ".join(filter(None, (reopened, refused)))
 
 
 def rejudge(spec: StudySpec, store: Store) -> Rejudgement:
@@ -85,13 +76,22 @@ def rejudge(spec: StudySpec, store: Store) -> Rejudgement:
     return Rejudgement(reopened=tuple(reopened), refused=tuple(refused))
 
 
+def _clause(candidates: Sequence[str], one: str, several: str) -> str:
+    """Count candidates and list them after a predicate in the singular or the plural."""
+    if not candidates:
+        return ""
+    count = len(candidates)
+    subject = f"1 candidate {one}" if count == 1 else f"{count} candidates {several}"
+    return f"{subject}: {_listed(candidates)}"
+
+
 def _with_reason(trial: Trial) -> str:
     assert trial.outcome is not None
     return f"{trial.title} ({trial.outcome.reason})"
 
 
 def _listed(named: Sequence[str]) -> str:
-    """List the first trials, and count the others."""
+    """List the first names, and count the others."""
     left = len(named) - _MOST_NAMED
     return ", ".join(named[:_MOST_NAMED]) + (f" and {left} more" if left > 0 else "")
 

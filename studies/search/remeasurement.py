@@ -214,8 +214,8 @@ class Remeasurements:
 
         If every process measures its own trials first, two of them rarely measure the same one.
         """
-        owners = {trial.owner for trial in trials if trial.owner not in (None, self._owner)}
-        alive = {owner for owner in owners if owner and self._store.judge(owner) != "lost"}
+        others = {trial.owner for trial in trials if trial.owner is not None} - {self._owner}
+        alive = {owner for owner in others if self._store.judge(owner) != "lost"}
         return {trial.id for trial in trials if trial.owner in alive}
 
     def _postpone_control(self) -> None:

@@ -144,6 +144,7 @@ class Stages:
                 evaluation = evaluator.evaluate(architecture, report)
             finally:
                 seconds = time.perf_counter() - start
+                self._heartbeat.end_stage()
                 run = StageRun(stage=stage, fingerprint=evaluator.fingerprint, seconds=seconds)
                 self._store.leave(trial, run, finished=evaluation is not None)
         except (EvaluationFailed, Infeasible, _Stopped):

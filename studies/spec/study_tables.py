@@ -193,7 +193,7 @@ class DeviceSettings(StrictModel):
 
     @property
     def lock_wait(self) -> LockWait:
-        """How long to wait for another process that measures, and what follows."""
+        """How long to wait for another process that measures, and what to do then."""
         return make_lock_wait(self.seconds, self.longest_wait, self.if_occupied)
 
     @property

@@ -1,4 +1,4 @@
-"""Backups of a database, also while other processes write to it."""
+"""Backups of a database, even while other processes write to it."""
 
 import contextlib
 import os
@@ -12,13 +12,15 @@ from studies.storage.read_only import connect_to_read, needs_copy, temporary_cop
 from studies.storage.refusals import reason, refusal
 
 _BUSY_S = 30.0
+# Errors about the new file, because the database is only read.
+_WRITING = ("SQLITE_FULL", "SQLITE_IOERR_WRITE")
 
 
 def back_up(url: str, target: Path, *, overwrite: bool) -> None:
-    """Copy a SQLite database to a file; processes that use the database go on meanwhile.
+    """Copy a SQLite database to a file, without interrupting the processes that use it.
 
-    The copy contains all that was stored when it was completed. The file appears complete or not
-    at all.
+    The copy contains everything that was stored when it was completed. The file appears complete
+    or not at all.
 
     Args:
         url: `sqlite:///FILE`.
@@ -26,7 +28,8 @@ def back_up(url: str, target: Path, *, overwrite: bool) -> None:
         overwrite: Whether an existing file may be replaced.
 
     Raises:
-        ValueError: It is a database of PostgreSQL, cannot be read, or the file cannot be written.
+        ValueError: The database is one of PostgreSQL or cannot be read, or the file cannot be
+            written.
     """
     parsed = parse_url(url)
     if not is_sqlite(parsed):
@@ -56,6 +59,9 @@ def back_up(url: str, target: Path, *, overwrite: bool) -> None:
         why = (error.strerror or str(error)).lower()
         raise ValueError(f"file: '{target}' cannot be written: {why}") from None
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", None) in _WRITING:
+            why = "cannot be written; the disk is full or reports an error"
+            raise ValueError(f"file: '{target}' {why}") from None
         raise refusal(parsed, reason(error)) from None
 
 

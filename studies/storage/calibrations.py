@@ -7,12 +7,18 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
-from typing import Any, assert_never
+from typing import Any
 
 import sqlalchemy as sa
 
-from evaluators.calibration import Calibration, CalibrationKey, ReferenceTiming, calibrate
-from hardware.measurement import Interval, parse_workload
+from evaluators.calibration import (
+    Calibration,
+    CalibrationChange,
+    CalibrationKey,
+    ReferenceTiming,
+    calibrate,
+)
+from hardware.measurement import Interval
 from studies.storage import changes
 from studies.storage.database import Database, StorePart
 from studies.storage.decoding import TIMINGS, fetch
@@ -46,9 +52,11 @@ class DatabaseCalibrations(StorePart):
             return read_calibrations(connection, fingerprints)
 
     @retried
-    def add_timings(self, timings: Mapping[CalibrationKey, ReferenceTiming]) -> tuple[str, ...]:
+    def add_timings(
+        self, timings: Mapping[CalibrationKey, ReferenceTiming]
+    ) -> tuple[CalibrationChange, ...]:
         """Add timings of a reference model; see `CalibrationStore.add_timings`."""
-        sentences = []
+        reported = []
         newly_known: dict[CalibrationKey, Calibration] = {}
         with self._database.write() as connection:
             changes.lock_evaluations(connection)
@@ -62,12 +70,12 @@ class DatabaseCalibrations(StorePart):
                 count = _update(connection, now, recompute=is_new)
                 known = self._known.setdefault(key, earlier)
                 if count and _is_worth_reporting(known, now):
-                    sentences.append(_sentence(known, now, count))
+                    reported.append(CalibrationChange(earlier=known, now=now, recomputed=count))
                     newly_known[key] = now
                 elif is_new and not count:  # nobody has seen a time that depends on it
                     newly_known[key] = now
         self._known |= newly_known
-        return tuple(sentences)
+        return tuple(reported)
 
     @retried
     def add_repeat(self, key: CalibrationKey, variance: float) -> None:
@@ -188,28 +196,6 @@ def _recompute(connection: sa.Connection, calibration: Calibration) -> int:
 
 def _is_worth_reporting(earlier: Calibration, now: Calibration) -> bool:
     return abs(math.log(now.milliseconds / earlier.milliseconds)) > _WORTH_REPORTING
-
-
-def _sentence(earlier: Calibration, now: Calibration, count: int) -> str:
-    def shown(calibration: Calibration) -> str:
-        interval = calibration.interval
-        return f"{calibration.milliseconds:.4g} ms ({interval.low:.4g} to {interval.high:.4g})"
-
-    times = "1 stored time was" if count == 1 else f"{count:,} stored times were"
-    return (
-        f"the reference model takes {shown(now)} for {_work(now.key)} instead of "
-        f"{shown(earlier)}: {times} computed again from the measured ratios"
-    )
-
-
-def _work(key: CalibrationKey) -> str:
-    match parse_workload(key.workload).phase:
-        case "decode":
-            return f"decoding ({key.workload})"
-        case "prefill":
-            return f"prefill ({key.workload})"
-        case _ as phase:
-            assert_never(phase)
 
 
 def _is(key: CalibrationKey) -> sa.ColumnElement[bool]:

@@ -17,9 +17,9 @@ from studies.storage.schema import TRIALS
 from studies.storage.signs_of_life import has_run_out_of_memory, own_token
 from studies.storage.trials import read_trial, read_trials
 
-# A trial is considered the cause if so many processes died in one of its stages. If the kernel
-# killed for lack of memory meanwhile, it probably is. Otherwise it probably is not: users, batch
-# systems and reboots end processes as well, whatever these work on.
+# After so many deaths of its process in one stage, a trial is considered the cause. It probably is
+# if the kernel killed processes for lack of memory meanwhile. Otherwise it probably is not: users,
+# batch systems and reboots end processes as well, whatever these work on.
 _MOST_DEATHS = 3
 _MOST_KILLS = 8
 
@@ -34,8 +34,8 @@ def claim_candidate(
     """Claim the candidate that this process works on next.
 
     Candidates that were interrupted in an orderly way come first, since their architectures have
-    already been drawn; those whose process was killed come last, so that one which may be the cause
-    delays no other.
+    already been drawn. Those whose process died come last: one that may be the cause delays no
+    other.
 
     Args:
         connection: An open transaction.
@@ -65,7 +65,7 @@ def claim_candidate(
 def claimed_before(connection: sa.Connection, study: int, kind: TrialKind) -> Trial | None:
     """Return the trial of this kind that this process works on, if there is one.
 
-    A claim is repeated if the connection failed; the first attempt may have taken effect.
+    A claim is repeated if its connection fails, although the first attempt may have taken effect.
     """
     own = connection.scalar(
         sa.select(TRIALS.c.id).where(

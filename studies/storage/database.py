@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
 # How long SQLite waits for a lock. Ctrl-C has no effect during this wait, so it is short, and
-# `Outages` repeats the transaction. Optuna does not repeat its own.
+# `Outages` repeats the transaction.
 _BUSY_SECONDS = 1.0
-_OPTUNA_BUSY_SECONDS = 30.0
 _ATTEMPTS = 5
 _OPENING = 7_305_801  # the key of the lock on creating tables: any number that nothing else locks
 
@@ -153,9 +152,7 @@ class Database:
 
     def _connect_for_optuna(self) -> sqlite3.Connection:
         self._rescue_if_lost()
-        connection = _connect_sqlite(self.url, isolation_level="DEFERRED")
-        connection.execute(f"PRAGMA busy_timeout = {_OPTUNA_BUSY_SECONDS * 1000:.0f}")
-        return connection
+        return _connect_sqlite(self.url, isolation_level="DEFERRED")
 
     def _open_optuna(self, options: dict[str, Any]) -> "RDBStorage":
         # Optuna is slow to import, and commands that only read do not need it.

@@ -67,7 +67,7 @@ def check_file(url: sa.URL, *, create: bool) -> None:
 
     Raises:
         NotBegun: The file does not exist, and is not to be created.
-        ValueError: Its folder does not exist, or there is something else at its path.
+        ValueError: Its folder does not exist, or what is at its path is not a regular file.
     """
     path = file_of(url)
     try:
@@ -75,12 +75,15 @@ def check_file(url: sa.URL, *, create: bool) -> None:
             raise refusal(url, f"is in a folder that does not exist, '{path.parent}'")
         if path.is_dir():
             raise refusal(url, "is a folder")
-        if not path.exists():
+        try:
+            path.stat()
+        except FileNotFoundError:
             if create:
                 return
             where = "" if path.is_absolute() else f" in '{path.absolute().parent}'"
-            raise refusal(url, f"does not exist{where}; `nas run FILE` creates it", NotBegun)
-        if not path.is_file():  # a pipe would let the program wait for ever
+            why = f"does not exist{where}; `nas run FILE` creates it"
+            raise refusal(url, why, NotBegun) from None
+        if not path.is_file():  # opening a pipe would block without end
             raise refusal(url, "is not a regular file")
     except OSError as error:
         raise refusal(url, f"cannot be opened: {(error.strerror or '').lower()}") from None

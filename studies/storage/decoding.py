@@ -1,8 +1,8 @@
 """Strict decoding of stored rows, because a file may be damaged or edited by another program.
 
-SQLite stores any value in any column, and foreign keys bind only those who ask for them. Every row
-is therefore checked against the schema when it is read: the types of its values, their range, and
-the texts in JSON.
+SQLite stores any value in any column, and checks foreign keys only for programs that request it.
+Every row is therefore checked against the schema when it is read: the types of its values, their
+ranges, and its JSON texts.
 """
 
 import hashlib
@@ -38,8 +38,8 @@ _CHOICES: Mapping[sa.Column[Any], Collection[str]] = {
     TRIALS.c.kind: get_args(TrialKind),
     TRIALS.c.state: (*END_STATES, "running", "interrupted"),
 }
-# No score is negative. Of the others, logarithms are computed.
 _LEAST_POSITIVE = math.ulp(0.0)
+# Numbers whose logarithms are computed.
 _POSITIVE = frozenset(
     {
         CALIBRATIONS.c.milliseconds,
@@ -92,14 +92,22 @@ def check_rows(
     """Check rows that hold these columns; see `fetch`. Values without a column are not checked.
 
     Whole columns are checked at once, because a study of thousands of trials has tens of thousands
-    of rows. Only a column with a mistake is searched for it.
+    of rows. Single values are checked only to find the one that is wrong.
+
+    Args:
+        columns: The columns of the rows, in order; None for a value that is not checked.
+        rows: The rows.
+        optional: Tables whose columns may all be None, because they are outer-joined.
+
+    Raises:
+        BadRow: A value does not suit its column.
     """
     for position, (column, values) in enumerate(zip(columns, zip(*rows, strict=True), strict=True)):
         if column is None or _suits(column, values, is_optional=column.table in optional):
             continue
         for row in rows:
             if not _suits(column, [row[position]], is_optional=column.table in optional):
-                raise bad_value(columns, row, position, _expected(column))
+                raise _bad_value(columns, row, position, _expected(column))
 
 
 def _suits(column: sa.Column[Any], values: Sequence[Any], *, is_optional: bool) -> bool:
@@ -127,6 +135,7 @@ def _least(column: sa.Column[Any]) -> float:
     """Return the lowest number that a column may contain."""
     if column in _POSITIVE:
         return _LEAST_POSITIVE
+    # No whole number is negative, and no score.
     is_whole = isinstance(column.type, sa.Integer)
     return 0.0 if is_whole or column is SCORES.c.value else -math.inf
 
@@ -138,26 +147,16 @@ def _expected(column: sa.Column[Any]) -> str:
     if kind not in (float, int):
         return _NAMES.get(kind, "text")
     noun = "a whole number" if kind is int else "a finite number"
-    match _least(column):
-        case 0.0:
-            return f"{noun} of at least 0"
-        case least if least > 0:
-            return f"{noun} above 0"
-        case _:
-            return noun
+    least = _least(column)
+    if least > 0:
+        return f"{noun} above 0"
+    return f"{noun} of at least 0" if least == 0 else noun
 
 
-def bad_value(
+def _bad_value(
     columns: Sequence[sa.Column[Any] | None], row: sa.Row[Any], position: int, expected: str
 ) -> BadRow:
-    """Return the error for a value that does not suit its column.
-
-    Args:
-        columns: The columns of the row.
-        row: The row.
-        position: The position of the value.
-        expected: What the value must be.
-    """
+    """Return the error for the value at a position, which does not suit its column."""
     column = columns[position]
     assert column is not None
     table = _table_name(column)
@@ -201,7 +200,7 @@ class JsonCell(Generic[T]):
             **key: What identifies the row, by column.
 
         Raises:
-            BadRow: The text is no JSON, or describes something else.
+            BadRow: The text is not JSON, or describes something else.
         """
         try:
             return self._adapter.validate_json(text, strict=True)
@@ -251,20 +250,20 @@ def check_architecture(text: str, digest: str) -> None:
 
 
 def decode_environment(text: str, digest: str) -> Environment:
-    """Decode an environment; facts that the release which recorded it did not know are None.
+    """Decode an environment; facts that an earlier release did not record are None.
 
     Args:
         text: The JSON text.
         digest: The hash of the environment, which is the key of its row.
 
     Raises:
-        BadRow: The text is no JSON, or describes something else.
+        BadRow: The text is not JSON, or describes something else.
     """
-    return Environment(**vars(_facts().read(text, hash=digest)))
+    return Environment(**vars(_environment_cell().read(text, hash=digest)))
 
 
 @cache
-def _facts() -> JsonCell[BaseModel]:
+def _environment_cell() -> JsonCell[BaseModel]:
     facts = {name: (hint | None, None) for name, hint in get_type_hints(Environment).items()}
     model: type[BaseModel] = create_model("_Facts", **cast(Any, facts))
     return JsonCell(ENVIRONMENTS.c.json, model)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -42,6 +42,8 @@ from studies.storage.schema import (
 )
 from studies.storage.trials import read_points, read_trials
 
+_Check: TypeAlias = Callable[[sa.Connection], Iterator[str]]
+
 _MOST_FAULTS = 20  # of one table and kind
 _ROWS_AT_ONCE = 1_000
 _CELLS: Mapping[sa.Column[Any], JsonCell[Any]] = {
@@ -64,7 +66,7 @@ class IntegrityReport:
     Attributes:
         rows: The number of rows of each table that could be read.
         damage: What is damaged, as sentences without a full stop; at most 20 of each kind.
-        remarks: What is unusual but repaired by the next run, such as trials of dead processes.
+        remarks: What is unusual, but repaired by the next run, such as trials of dead processes.
     """
 
     rows: Mapping[str, int]
@@ -73,14 +75,14 @@ class IntegrityReport:
 
 
 def check_database(url: str) -> IntegrityReport:
-    """Check everything in a database; nothing is written.
+    """Check everything in a database, without writing to it.
 
     Args:
         url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
 
     Raises:
-        ValueError: The database cannot be opened for a reason other than damage, or is not one of
-            this program.
+        ValueError: The database cannot be opened for a reason other than damage, or belongs to
+            another program.
     """
     try:
         database = open_to_read(url)
@@ -94,22 +96,17 @@ def check_database(url: str) -> IntegrityReport:
 
 def _check(database: Database) -> IntegrityReport:
     rows: dict[str, int] = {}
-    damage: list[str] = []
-    remarks: list[str] = []
-    checks: list[Callable[[sa.Connection], Iterator[str]]] = [_missing_columns]
-    if is_sqlite(database.url):
-        checks.insert(0, _broken_pages)
+    checks: list[_Check] = [_broken_pages] if is_sqlite(database.url) else []
+    checks.append(_missing_columns)
     checks += [_row_check(table, rows) for table in METADATA.sorted_tables]
-    checks += [_orphans, _missing_scores, _unknown_draws]
-    for check in checks:
-        damage += _faults(database, check)
-    if not damage:
-        remarks += _faults(database, _ownerless)
+    checks += [_orphans, _missing_scores, _unknown_draws, _unreadable_draws]
+    damage = [fault for check in checks for fault in _faults(database, check)]
+    remarks = [] if damage else _faults(database, _abandoned_trials)
     return IntegrityReport(rows=rows, damage=tuple(dict.fromkeys(damage)), remarks=tuple(remarks))
 
 
-def _faults(database: Database, check: Callable[[sa.Connection], Iterator[str]]) -> list[str]:
-    """Return what a check finds, in a transaction of its own: an error ends the check only."""
+def _faults(database: Database, check: _Check) -> list[str]:
+    """Return what a check finds. Each has its own transaction, so an error ends only this check."""
     found: list[str] = []
     try:
         with database.read() as connection:
@@ -142,7 +139,7 @@ def _missing_columns(connection: sa.Connection) -> Iterator[str]:
             yield f"{table.name}: the column '{name}' is missing"
 
 
-def _row_check(table: sa.Table, counts: dict[str, int]) -> Callable[[sa.Connection], Iterator[str]]:
+def _row_check(table: sa.Table, counts: dict[str, int]) -> _Check:
     """Return a check that decodes every row of a table, and counts the rows."""
     columns = list(table.c)
     cells = [(column, cell) for column, cell in _CELLS.items() if column.table is table]
@@ -171,7 +168,9 @@ def _check_text(
     """Check the texts of a row that are more than JSON."""
     try:
         if table is STUDIES:
-            from_json(row.spec)
+            name = from_json(row.spec).name
+            if name != row.name:
+                raise ValueError(f"name {row.name!r} is not {name!r}, the name in its spec")
         elif table is ARCHITECTURES:
             read_architecture(connection, row.hash)
         elif table is ENVIRONMENTS:
@@ -183,7 +182,7 @@ def _check_text(
 
 
 def _orphans(connection: sa.Connection) -> Iterator[str]:
-    """Find rows that refer to a row of another table that does not exist."""
+    """Find rows that refer to missing rows of other tables."""
     for table in METADATA.sorted_tables:
         for constraint in table.foreign_key_constraints:
             parent = constraint.referred_table.alias()
@@ -222,17 +221,35 @@ def _unknown_draws(connection: sa.Connection) -> Iterator[str]:
     tables = set(sa.inspect(connection).get_table_names())
     if not {"studies", "trials"} <= tables:
         return
-    known = sa.text(
+    unknown = sa.text(
         "SELECT t.number FROM nas_trials t JOIN nas_studies s ON s.id = t.study "
         "WHERE t.optuna_number IS NOT NULL AND NOT EXISTS (SELECT 1 FROM trials o "
         "JOIN studies p ON p.study_id = o.study_id "
         "WHERE p.study_name = s.name AND o.number = t.optuna_number)"
     )
-    for (number,) in connection.execute(known):
+    for (number,) in connection.execute(unknown):
         yield f"{TRIALS.name}, trial {number}: its draw is not in Optuna's tables"
 
 
-def _ownerless(connection: sa.Connection) -> Iterator[str]:
+def _unreadable_draws(connection: sa.Connection) -> Iterator[str]:
+    """Find parameters in Optuna's tables that cannot be read, or that are outside their choices."""
+    # Optuna is slow to import, and other commands that read do not need it.
+    from optuna.distributions import json_to_distribution
+
+    if "trial_params" not in sa.inspect(connection).get_table_names():
+        return
+    rows = connection.exec_driver_sql(
+        "SELECT param_id, param_value, distribution_json FROM trial_params"
+    )
+    for key, value, text in rows:
+        try:
+            distribution = json_to_distribution(text)
+            distribution.to_internal_repr(distribution.to_external_repr(value))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            yield f"trial_params, row param_id={key}: its value or its distribution cannot be read"
+
+
+def _abandoned_trials(connection: sa.Connection) -> Iterator[str]:
     """Find running trials whose process has ended or gives no sign of life."""
     for trial in read_trials(connection, TRIALS.c.state == "running"):
         if trial.owner is None or seems_lost(trial.owner):

@@ -189,8 +189,8 @@ def _add_calibrations(connection: sa.Connection) -> None:
 def _add_processes(connection: sa.Connection) -> None:
     """Move the processes that own trials and confirmation jobs to a table of their own.
 
-    They cannot be looked up any more, so that those of an earlier release that still run are
-    considered dead unless they give signs of life, which they do not.
+    A process of an earlier release that is still running cannot be looked up and gives no signs of
+    life, so it is soon considered dead.
     """
     double = sa.Double().compile(dialect=connection.dialect)
     time = sa.DateTime().compile(dialect=connection.dialect)
@@ -221,10 +221,17 @@ def _add_processes(connection: sa.Connection) -> None:
             connection.execute(sa.text(statement))
 
 
+def _count_kills_by_group(connection: sa.Connection) -> None:
+    """Add the kernel's kills in the control group of a process, and which group that is."""
+    for column in ("group_oom_kills BIGINT", "oom_group TEXT"):
+        connection.execute(sa.text(f"ALTER TABLE nas_processes ADD COLUMN {column}"))
+
+
 # Step n migrates from version n + 1 to n + 2. A released step is never edited.
 MIGRATIONS: tuple[Migration, ...] = (
     _pair_measurements,
     _add_repeats,
     _add_calibrations,
     _add_processes,
+    _count_kills_by_group,
 )

@@ -9,28 +9,29 @@ import sqlalchemy as sa
 from studies.damage import DamagedDatabase
 from studies.storage.decoding import BadRow
 from studies.storage.migrations import NotBegun
-from studies.storage.outages import outage_reason
+from studies.storage.outages import LOCKED, first_line, outage_reason
 
 _ADVICE = "`nas db check` lists what is damaged"
 
-# By the prefix of SQLite's error name; extended error names start with the name of their kind.
+# The keys are prefixes, because SQLite appends the details of an error to the name of its kind.
 _SQLITE_REASONS = {
     "SQLITE_NOTADB": "is not a SQLite database",
     "SQLITE_CORRUPT": "is a damaged SQLite database",
     "SQLITE_CANTOPEN": "cannot be opened or created by this user, or is on a read-only medium",
     "SQLITE_PERM": "cannot be opened or created by this user, or is on a read-only medium",
     "SQLITE_READONLY": "cannot be written by this user, or is on a read-only medium",
-    "SQLITE_BUSY": "is locked by another program",
+    "SQLITE_BUSY": LOCKED,
     "SQLITE_FULL": "is on a disk that is full",
     "SQLITE_IOERR": "cannot be read or written; the disk reports an error, or the file is cut off",
 }
-# By the prefix of PostgreSQL's error code.
+_NO_PERMISSION = "42501"
+# The keys are prefixes of PostgreSQL's error codes.
 _POSTGRESQL_REASONS = {
     "25006": "cannot be written, because the server or this connection is read-only",
-    "42501": "does not permit this to the user",
+    _NO_PERMISSION: "does not permit this to the user",
     "53100": "is on a disk that is full",
 }
-# Errors in queries that suit our tables: something else is stored there.
+# Our queries suit our tables, so these errors show that the database contains something else.
 _SQLITE_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH")
 _POSTGRESQL_DAMAGE = ("22", "23", "42", "XX")
 
@@ -60,9 +61,8 @@ def reason(error: sa.exc.DBAPIError | sqlite3.Error) -> str:
         for prefix, sentence in reasons.items():
             if given.startswith(prefix):
                 return sentence
-    lines = [line.strip() for line in str(original).splitlines() if line.strip()]
-    first = lines[0][:200] if lines else type(original).__name__
-    return f"is damaged: {first}" if _is_damage(original) else f"cannot be opened: {first}"
+    detail = first_line(original)[:200]
+    return f"is damaged: {detail}" if _is_damage(original) else f"cannot be opened: {detail}"
 
 
 def completed(url: sa.URL, error: ValueError | sa.exc.DBAPIError) -> ValueError:
@@ -91,7 +91,7 @@ def translated(url: sa.URL) -> Iterator[None]:
         yield
     except BadRow as error:
         raise refusal(url, f"is damaged: {error}; {_ADVICE}", DamagedDatabase) from error
-    except UnicodeDecodeError as error:  # in the message of an error
+    except UnicodeDecodeError as error:  # raised by the driver while it composes a message
         why = f"is damaged: it contains bytes that are not text; {_ADVICE}"
         raise refusal(url, why, DamagedDatabase) from error
     except sa.exc.DBAPIError as error:
@@ -106,9 +106,9 @@ def _is_damage(error: BaseException | None) -> bool:
     name = getattr(error, "sqlite_errorname", None)
     code = getattr(error, "sqlstate", None)
     if name is not None:
-        # Its other errors with this name are mistakes in queries.
+        # SQLITE_ERROR itself, without details, reports a missing table or column.
         return str(name).startswith(_SQLITE_DAMAGE) or str(name) == "SQLITE_ERROR"
     if code is not None:
-        return str(code).startswith(_POSTGRESQL_DAMAGE) and code != "42501"
+        return str(code).startswith(_POSTGRESQL_DAMAGE) and code != _NO_PERMISSION
     # Python's driver for SQLite gives no name to text that is not UTF-8.
     return "Could not decode to UTF-8" in str(error)

@@ -12,7 +12,7 @@ from sqlalchemy.schema import SchemaItem
 class UtcTime(sa.TypeDecorator[datetime.datetime]):
     """A point in time, stored in UTC because SQLite has no time zones.
 
-    A stored text that is no time is returned as it is, for `decoding.fetch` to report.
+    A stored text that is not a time is returned unchanged, for `decoding.fetch` to report.
     """
 
     impl = sa.DateTime
@@ -169,7 +169,7 @@ REJECTIONS = sa.Table(
     sa.Column("draws", sa.Integer, nullable=False),
 )
 
-# The processes that have worked on trials. `seen_at` is by the clock of the database.
+# The processes that have worked on trials. The clock of the database determines `seen_at`.
 PROCESSES = sa.Table(
     "nas_processes",
     METADATA,
@@ -182,8 +182,11 @@ PROCESSES = sa.Table(
     sa.Column("lease_s", sa.Double, nullable=False),
     sa.Column("beats", sa.Integer, nullable=False),
     sa.Column("seen_at", UtcTime, nullable=False),
-    # The processes that the kernel had killed for lack of memory before it began.
+    # How many processes the kernel had killed for lack of memory before this one began: on the
+    # whole machine, and in the control group of this process. See `KillCounts`.
     sa.Column("oom_kills", sa.BigInteger),
+    sa.Column("group_oom_kills", sa.BigInteger),
+    sa.Column("oom_group", sa.Text),
 )
 
 TRIALS = sa.Table(
@@ -207,7 +210,8 @@ TRIALS = sa.Table(
     # Increases with every change of an ended trial or of its scores.
     sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
     sa.Column("curve", sa.Text, nullable=False),
-    # How often its process was killed in its present stage: for lack of memory, and otherwise.
+    # How often the process died in the present stage: `deaths` while the kernel ran out of memory,
+    # `kills` otherwise.
     sa.Column("deaths", sa.Integer, nullable=False),
     sa.Column("kills", sa.Integer, nullable=False, server_default="0"),
     sa.Column("progress", sa.Double),

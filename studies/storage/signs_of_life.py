@@ -11,8 +11,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from hardware.processes import kernel_kills
+from hardware.memory_kills import KillCounts, has_killed_between, read_kill_counts
 from studies.owner import LEASE_S, Owner, this_process
+from studies.storage.decoding import fetch
 from studies.storage.schema import PROCESSES
 
 
@@ -45,11 +46,11 @@ PROCESS_COLUMNS = (
     PROCESSES.c.beats.label("process_beats"),
     SecondsSince(PROCESSES.c.seen_at).label("process_silent_s"),
 )
-"""What `read_owner` reads of a row that is joined with PROCESSES."""
+"""The columns that `read_owner` reads from a row that is joined with PROCESSES."""
 
 
 def own_token(connection: sa.Connection) -> str:
-    """Return the token of this process, which is added to the database if it is new there."""
+    """Return the token of this process, which is added to the database if it is not there yet."""
     token = this_process().token
     known = sa.select(PROCESSES.c.token).where(PROCESSES.c.token == token)
     if connection.scalar(known) is None:
@@ -60,7 +61,7 @@ def own_token(connection: sa.Connection) -> str:
 
 
 def _add_this_process(connection: sa.Connection) -> None:
-    process = this_process()
+    process, kills = this_process(), read_kill_counts()
     connection.execute(
         PROCESSES.insert().values(
             token=process.token,
@@ -72,23 +73,31 @@ def _add_this_process(connection: sa.Connection) -> None:
             lease_s=LEASE_S,
             beats=0,
             seen_at=_now(connection),
-            oom_kills=kernel_kills(),
+            oom_kills=kills.machine,
+            group_oom_kills=kills.group,
+            oom_group=kills.group_id,
         )
     )
 
 
 def has_run_out_of_memory(connection: sa.Connection, process: Owner) -> bool:
-    """Return whether the kernel has killed for lack of memory since this dead process began.
+    """Return whether the kernel has killed processes for lack of memory since a dead one began.
 
-    False if it ran on another system, or before this one was booted.
+    Only kills in the control group of the process count, if this process is in the same group. The
+    result is False if the process ran on another system, or before this one was booted.
     """
-    here, now = this_process(), kernel_kills()
-    before = connection.scalar(
-        sa.select(PROCESSES.c.oom_kills).where(PROCESSES.c.token == process.token)
-    )
-    if process.boot != here.boot or before is None or now is None:
+    select = sa.select(
+        PROCESSES.c.oom_kills, PROCESSES.c.group_oom_kills, PROCESSES.c.oom_group
+    ).where(PROCESSES.c.token == process.token)
+    rows = fetch(connection, select)
+    if not rows or process.boot != this_process().boot:
         return False
-    return now > int(before)
+    before = KillCounts(
+        machine=rows[0].oom_kills,
+        group=rows[0].group_oom_kills,
+        group_id=rows[0].oom_group,
+    )
+    return has_killed_between(before, read_kill_counts()) is True
 
 
 def beat(connection: sa.Connection) -> None:

@@ -9,6 +9,7 @@ from studies.storage.calibrations import DatabaseCalibrations
 from studies.storage.confirmation_jobs import DatabaseConfirmations
 from studies.storage.database import Database, open_database, open_to_read
 from studies.storage.evaluation_cache import DatabaseCache
+from studies.storage.outages import retried
 from studies.storage.refusals import translated
 from studies.storage.studies import delete_study
 from studies.storage.study_reader import StudyReader
@@ -96,6 +97,7 @@ class Store(StudyReader, StudyWriter, DatabaseCache, DatabaseCalibrations, Datab
         """Report what fails in Optuna's transactions as one sentence; see `refusals.translated`."""
         return translated(self._database.url)
 
+    @retried
     def delete_study(self, name: str) -> None:
         """Delete a study with its trials, Optuna's included; evaluations stay in the cache."""
         storage = self.optuna_storage()

@@ -4,11 +4,12 @@ A process that has a file open can read and write it after its deletion, until t
 is closed. Without this check, a search would continue for days and leave nothing.
 """
 
+import errno
 import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +19,9 @@ from studies.storage.file_copies import copy_database, create_numbered
 
 # The numbers of the device and of the file on it.
 FileIdentity: TypeAlias = tuple[int, int]
+
+# Nothing is at a path, not even its folder, or a link that leads back to itself.
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class DatabaseGone(ValueError):
@@ -81,12 +85,18 @@ class WatchedFile:
     def _create(self) -> Path:
         """Create the file to copy to, in the first of several folders that permits it."""
         last: Exception = OSError("no folder")
-        for folder in (self._path.parent, Path.cwd(), Path(tempfile.gettempdir())):
+        for folder in self._folders():
             try:
                 return create_numbered(folder / self._path.name, "rescued")
             except OSError as error:
                 last = error
         raise last
+
+    def _folders(self) -> Iterator[Path]:
+        yield self._path.parent
+        with suppress(FileNotFoundError):  # the working folder may have been deleted as well
+            yield Path.cwd()
+        yield Path(tempfile.gettempdir())
 
 
 def file_identity(path: Path) -> FileIdentity:
@@ -108,7 +118,6 @@ def is_other_file(path: Path, identity: FileIdentity) -> bool:
     """
     try:
         return file_identity(path) != identity
-    except FileNotFoundError:
-        return True
-    except OSError:  # a network file system that does not answer has not lost the file
-        return False
+    except OSError as error:
+        # A network file system that does not answer has not lost the file.
+        return error.errno in _GONE

@@ -1,4 +1,4 @@
-"""What every command owes a user whose files are damaged, whatever they contain."""
+"""Checks of how a command ends, which hold for every command and all damaged files."""
 
 import os
 import sys
@@ -65,7 +65,7 @@ def exit_code(folder: Path, *arguments: str) -> int:
 
 
 def check_sentence(sentence: str) -> None:
-    """Check that an error message is one short line, without what a terminal would obey."""
+    """Check that an error message is one short line without control characters."""
     assert 0 < len(sentence) <= _MOST_CHARACTERS
     assert sentence.isprintable(), repr(sentence)
 

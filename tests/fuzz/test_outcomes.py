@@ -1,4 +1,4 @@
-"""The check of the other tests here notices what it should."""
+"""Tests that the checks of the other tests in this folder can fail."""
 
 from pathlib import Path
 

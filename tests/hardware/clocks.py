@@ -34,3 +34,10 @@ class Clock:
 
     def time(self) -> float:
         return STARTED_AT + self.now_ns / 1e9
+
+
+class SleepingClock(Clock):
+    """A clock that also advances while the program sleeps."""
+
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += 1e9 * seconds

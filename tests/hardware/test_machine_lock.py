@@ -9,7 +9,7 @@ import pytest
 from hardware import machine_lock
 from hardware.machine_lock import MachineLock, named_holders
 from hardware.processes import LockHolder
-from tests.hardware.clocks import Clock
+from tests.hardware.clocks import Clock, SleepingClock
 
 LONGEST_WAIT_S = 300.0
 
@@ -18,13 +18,6 @@ def holder(pid: int, started_ticks: int = 0) -> LockHolder:
     return LockHolder(
         pid=pid, command="nas run", user="ann", started_ticks=started_ticks, is_stopped=False
     )
-
-
-class SleepingClock(Clock):
-    """A clock that also advances while the program sleeps."""
-
-    def sleep(self, seconds: float) -> None:
-        self.now_ns += 1e9 * seconds
 
 
 class SharedLock:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hardware.memory_kills import MemoryKills
+from hardware.memory_kills import MemoryKills, has_killed_between, read_kill_counts
 
 VMSTAT = "nr_free_pages 812\noom_kill {}\ndrop_pagecache 3\n"
 EVENTS = "low 0\nhigh 0\nmax 12\noom 4\noom_kill {}\noom_group_kill 0\n"
@@ -35,7 +35,7 @@ def system(tmp_path):
     return System(tmp_path)
 
 
-def test_the_machines_counter_tells_of_a_kill(system):
+def test_the_machines_counter_reports_a_kill(system):
     system.machine(3)
     kills = system.kills()
     assert kills.has_killed() is False
@@ -81,3 +81,20 @@ def test_a_system_without_counters_leaves_it_unknown(system, vmstat):
     if vmstat is not None:
         system.write(system.proc / "vmstat", vmstat)
     assert system.kills().has_killed() is None
+
+
+def test_the_machines_counter_decides_between_processes_of_different_groups(system):
+    """The counters of two groups say nothing about each other."""
+    system.machine(3)
+    system.write(system.cgroups / "one" / "memory.events", EVENTS.format(7))
+    system.write(system.cgroups / "other" / "memory.events", EVENTS.format(9))
+    readings = {}
+    for group in ("one", "other"):
+        system.write(system.proc / "self" / "cgroup", f"0::/{group}\n")
+        readings[group] = read_kill_counts(system.proc, system.cgroups)
+    assert (readings["one"].group, readings["other"].group) == (7, 9)
+    assert has_killed_between(readings["one"], readings["other"]) is False
+    system.machine(4)
+    later = read_kill_counts(system.proc, system.cgroups)
+    assert has_killed_between(readings["one"], later) is True
+    assert has_killed_between(readings["other"], later) is False

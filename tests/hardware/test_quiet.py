@@ -20,7 +20,8 @@ import pytest
 from hardware import quiet
 from hardware.machine_lock import LockWait, make_lock_wait
 from hardware.processes import LockMode, lock_holders
-from hardware.quiet import measuring, yielding_to_measurements
+from hardware.quiet import MeasurementSeries, measuring, yielding_to_measurements
+from tests.hardware.clocks import SleepingClock
 from tests.hardware.machines import PATIENCE_S, Machine, wait_until
 
 TRAINER = """
@@ -189,6 +190,18 @@ for _ in range(10):
             assert (begun[0], ended[0]) == ("begins", "ends")
             assert begun[1] == ended[1]
 
+    def test_in_a_row_let_those_that_wait_have_their_turn(self, machine):
+        with machine.measuring():
+            machine.start("""
+with measure():
+    write("the other measures")
+""")
+            machine.wait_for(WAITING)
+        with machine.measuring():
+            machine.write("measures again")
+        events = [event for event in machine.events() if not event.startswith("waiting")]
+        assert events == ["the other measures", "measures again"]
+
     def test_report_that_they_wait_and_for_how_long(self, machine):
         measurer = machine.start(MEASURER)
         machine.wait_for("measures")
@@ -237,6 +250,24 @@ with measure():
             os.kill(child, signal.SIGKILL)
 
 
+class TestASeriesOfMeasurements:
+    def test_waits_for_other_programs_only_once_for_all_of_them(self, tmp_path, monkeypatch):
+        clock = SleepingClock()
+
+        def busy() -> str:
+            clock.sleep(10.0)
+            return "other programs use every core"
+
+        monkeypatch.setattr(quiet, "time", clock)
+        monkeypatch.setattr(quiet, "load_of_others", busy)
+        monkeypatch.setattr(quiet, "_machine_folder", lambda: tmp_path)
+        series, waits = MeasurementSeries(25.0), []
+        for _ in range(3):
+            with series.measuring(lambda _: None) as reservation:
+                waits.append(reservation.waited_s)
+        assert waits == pytest.approx([30.0, 0.0, 0.0])
+
+
 @pytest.fixture
 def stopped_measurer(machine):
     """A process that was stopped while it measured."""
@@ -252,7 +283,7 @@ class TestAProcessThatKeepsTheMachine:
 
     WAIT = LockWait(longest_wait=0.3)
 
-    def test_is_named_and_then_measured_beside(self, machine, stopped_measurer):
+    def test_is_named_and_then_no_longer_waited_for(self, machine, stopped_measurer):
         sentences: list[str] = []
         who = named(stopped_measurer, state=", stopped")
         with machine.measuring(sentences.append, self.WAIT) as reservation:

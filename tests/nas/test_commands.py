@@ -1,5 +1,6 @@
 """The commands: output that scripts rely on, and error messages."""
 
+import inspect
 import json
 import sys
 import tomllib
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from nas.cli import main
+from nas.commands.measure import measure
+from nas.commands.profile import profile
 from search_space.architecture import architecture_hash, to_json
 from search_space.preset_models import PRESETS
 
@@ -127,6 +130,28 @@ def test_measure_shows_results_and_failures(nas, nas_process, tmp_path: Path) ->
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
     nothing = nas("measure", "narrow.json", *QUICK)
     assert (nothing.returncode, nothing.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("option", ["longest_wait", "if_occupied"])
+def test_the_commands_that_measure_declare_the_same_options(option: str) -> None:
+    declared = [inspect.signature(command).parameters[option] for command in (measure, profile)]
+    assert declared[0].annotation is declared[1].annotation
+    assert declared[0].default == declared[1].default
+
+
+@pytest.mark.parametrize("command", [["measure", "lfm2-350m"], ["profile", "--quick"]])
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        (["--if-occupied", "sing"], "if_occupied: 'sing' is not 'measure' or 'stop'"),
+        (["--longest-wait", "-1"], "longest_wait: -1.0 is not a number of at least 0"),
+    ],
+)
+def test_how_to_wait_for_other_measurements_is_checked(
+    nas, command: list[str], option: list[str], sentence: str
+) -> None:
+    refused = nas(*command, *option)
+    assert (refused.returncode, refused.stderr) == (2, f"nas: {sentence}\n")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_a_backup_is_written_once(nas, tmp_path: Path) -> None:
     assert copy.stdout == nas("status", "small", "--json").stdout
 
 
-def test_a_missing_database_is_one_sentence(nas) -> None:
+def test_a_missing_database_is_reported_in_one_sentence(nas) -> None:
     for command in (("check",), ("backup", "copy.db")):
         refused = nas("db", *command)
         assert refused.returncode == 2
@@ -63,7 +63,7 @@ def test_a_missing_database_is_one_sentence(nas) -> None:
         ("db", "backup", "copy.db"),
     ],
 )
-def test_a_damaged_file_is_one_sentence_for_every_command(
+def test_every_command_reports_a_damaged_file_in_one_sentence(
     nas, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     path = tmp_path / "nas.db"

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes
 LONGEST_END_S = 30.0
 # Far more than the study takes, even on a busy machine.
 LONGEST_RUN_S = 600.0
-# The study takes real measurements, which are short, as imprecise as they may be.
+# The measurements of the study are real, but short and as imprecise as a study file permits.
 CHANGES = {
     'references = ["lfm2.5-230m"]': "",
     "vocab_size = [4096, 16384]": "vocab_size = [4096]",
@@ -35,12 +35,11 @@ CHANGES = {
 }
 # The locks of this machine would make other tests wait.
 START = """
-import sys
 from pathlib import Path
 import hardware.quiet
 hardware.quiet._machine_folder = lambda: Path("locks")
+from nas.start import main
 print("begun", flush=True)
-from nas.cli import main
 main()
 """
 MARK = "NAS_TEST_MARK"
@@ -167,7 +166,7 @@ def check_interruptions(folder: Path, *, moments: int, trials: int, whole_s: flo
             assert run.returncode == 130, run.errors
             assert "Traceback" not in run.errors
             assert "Exception ignored" not in run.errors
-            assert run.errors.count("run the same command again to resume") <= 1
+            assert run.errors.count("nas: stopped\n") + run.errors.count("stopped after") == 1
             assert place.processes() == []
             assert place.running_trials() == []
             assert place.ended_trials()[: len(kept)] == kept
@@ -193,6 +192,29 @@ def checked_to_the_end(place: Place) -> float:
     return run.whole_s
 
 
+@pytest.mark.parametrize("seconds", [0.05, 0.15, 0.4])
+def test_ctrl_c_is_answered_while_the_program_loads(tmp_path: Path, seconds: float) -> None:
+    run = Place(tmp_path, 1).run(seconds)
+    assert run.returncode == 130
+    assert run.errors.splitlines()[-1].startswith(("nas: stopped", "stopped after 0 of 1 trial"))
+    assert "Traceback" not in run.errors
+
+
+def test_a_second_ctrl_c_changes_nothing(tmp_path: Path) -> None:
+    write_study(tmp_path, STUDY.replace("trials = 4", "trials = 500"))
+    with training_study(tmp_path, "") as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while "run the same command again to resume" not in process.stderr.readline():
+            assert process.poll() is None
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.01)
+        _, errors = process.communicate(timeout=LONGEST_END_S)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
 @pytest.mark.timeout(900)  # other measurements take precedence over this program's processes
 def test_a_study_ends_cleanly_and_resumes(tmp_path: Path) -> None:
     check_interruptions(tmp_path, moments=2, trials=1, whole_s=8.0)
@@ -203,3 +225,53 @@ def test_a_study_ends_cleanly_and_resumes(tmp_path: Path) -> None:
 def test_a_study_ends_cleanly_and_resumes_fifty_times(tmp_path: Path) -> None:
     whole_s = checked_to_the_end(Place(tmp_path / "whole", trials=3))
     check_interruptions(tmp_path, moments=50, trials=3, whole_s=whole_s)
+
+
+@contextlib.contextmanager
+def training_study(folder: Path, before: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a study from a shell, after a command of that shell, and wait for its first trial."""
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f'{before} exec "{sys.executable}" -m nas.start run tiny.toml'],
+        cwd=folder,
+        env=os.environ | {"TERM": "dumb"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            while "trial 0  costs" not in process.stderr.readline():
+                assert process.poll() is None
+            yield process
+        finally:
+            process.kill()
+
+
+# A shell starts the background processes of a script without Ctrl-C.
+@pytest.mark.parametrize("before", ["", "trap '' INT;"], ids=["terminal", "script"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_that_end_programs_release_the_trial(
+    number: signal.Signals, before: str, tmp_path: Path
+) -> None:
+    """The system shuts down, a container is stopped, or a terminal is closed."""
+    write_study(tmp_path, STUDY.replace("trials = 4", "trials = 500"))
+    with training_study(tmp_path, before) as process:
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=LONGEST_END_S)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].endswith("the interrupted training run restarts")
+    assert "Traceback" not in errors
+    with contextlib.closing(sqlite3.connect(tmp_path / "nas.db")) as database:
+        query = "SELECT DISTINCT state FROM nas_trials WHERE kind = 'candidate'"
+        states = {state for (state,) in database.execute(query).fetchall()}
+    assert states <= {"complete", "interrupted"}
+
+
+def test_a_study_that_ignores_the_end_of_its_terminal_goes_on(tmp_path: Path) -> None:
+    """The command nohup starts programs like this."""
+    write_study(tmp_path)
+    with training_study(tmp_path, "trap '' HUP;") as process:
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=LONGEST_RUN_S)
+    assert process.returncode == 0

@@ -62,6 +62,21 @@ def test_a_page_is_complete_and_loads_nothing(nas, study, tmp_path, hostile) -> 
     assert "proxy.token_budget" in page.texts
 
 
+@pytest.mark.parametrize("file_format", ["html", "md"])
+def test_control_characters_in_the_database_do_not_reach_a_report(
+    nas, study, tmp_path, monkeypatch: pytest.MonkeyPatch, file_format: str
+) -> None:
+    controls = "\x1b[2J\x9b31m\x7f\u202egnp.exe\u2069"
+    monkeypatch.setattr("tests.studies.large_study.HOSTILE", controls)
+    write_study(LargeStudy(url=study.url, trials=30, hostile=True))
+    assert nas("report", "large", "--format", file_format).returncode == 0
+    text = (tmp_path / f"large.{file_format}").read_text(encoding="utf-8")
+    assert not set(text) & set("\x1b\x9b\x7f\u202e\u2069")
+    # JSON would keep them as escapes, which a script turns into characters again.
+    assert not re.search(r"\\u00(1b|7f|9b)", text)
+    assert "gnp.exe" in text
+
+
 def test_every_module_of_the_page_is_in_the_import_map(nas_process, study, tmp_path) -> None:
     write_study(study)
     assert nas_process("report", "large").returncode == 0

@@ -1,10 +1,14 @@
-"""Files and arguments that are none, or not what they seem, end a command with one sentence."""
+"""Unusual files and arguments, such as pipes and long names, end a command with one sentence."""
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import save_file
 
@@ -111,6 +115,36 @@ def test_a_long_or_unprintable_argument_gives_one_short_line(
     arguments: tuple[str, ...], nas: Nas
 ) -> None:
     refused(nas, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pareto", "tiny", "--storage", "sqlite:///\udcff.db"),
+        ("db", "check", "--storage", "sqlite:///\udcff.db"),
+        ("export", "small.json", "--format", "hf", "--weights", "random", "-o", "out\udcff"),
+    ],
+)
+def test_an_argument_that_is_not_text_is_named(
+    arguments: tuple[str, ...], nas: Nas, tmp_path: Path
+) -> None:
+    (tmp_path / "small.json").write_text(to_json(SMALL))
+    assert refused(nas, *arguments) == f"argument: {arguments[-1]!r} is not UTF-8 text"
+    assert [path.name for path in tmp_path.iterdir()] == ["small.json"]
+
+
+def test_a_deleted_working_folder_is_reported(tmp_path: Path) -> None:
+    command = f'"{sys.executable}" -m nas.cli run quickstart'
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"mkdir gone && cd gone && rmdir ../gone && {command}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "nas: working folder: it was deleted; change to another folder\n"
 
 
 def test_long_paths_in_a_study_file_are_named_with_their_field(nas: Nas, study: Path) -> None:
@@ -251,6 +285,56 @@ def test_a_damaged_onnx_folder_is_not_measured(
     write_onnx(SMALL, folder, quantization="int4", context_length=64)
     damage(folder)
     refused(nas, "measure", folder)
+
+
+def with_an_unknown_operator(graph: onnx.GraphProto) -> None:
+    graph.node[3].op_type = "Unknown"
+
+
+def without_attributes(graph: onnx.GraphProto) -> None:
+    del next(node for node in graph.node if node.attribute).attribute[:]
+
+
+def that_fails_when_it_runs(graph: onnx.GraphProto) -> None:
+    """Let the graph read row 1,000,000 of a table of one row."""
+    table, row = (
+        onnx.numpy_helper.from_array(np.array(value, dtype=np.int64), name)
+        for name, value in (("a table", [0]), ("a row", 1_000_000))
+    )
+    graph.initializer.extend([table, row])
+    broken = onnx.helper.make_node("Gather", ["a table", "a row"], ["a cell"])
+    # The result must be used, or the runtime would leave the node out.
+    used = onnx.helper.make_node("Add", ["tokens", "a cell"], ["shifted tokens"])
+    for node in graph.node:
+        node.input[:] = ["shifted tokens" if name == "tokens" else name for name in node.input]
+    graph.node.insert(0, broken)
+    graph.node.insert(1, used)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (with_an_unknown_operator, "No Op registered for Unknown"),
+        (without_attributes, "shape do not match"),
+        (that_fails_when_it_runs, "idx=1000000 must be within"),
+    ],
+)
+def test_an_onnx_file_that_only_the_runtime_refuses_is_an_error_of_the_user(
+    damage: Callable[[onnx.GraphProto], None], reason: str, nas: Nas, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    path = write_onnx(SMALL, folder, quantization="int4", context_length=64)
+    model = onnx.load(path, load_external_data=False)
+    damage(model.graph)
+    onnx.save(model, path)
+    done = nas("measure", folder, "--workload", "tg8", "--seconds", "0.1")
+    assert (done.returncode, done.stdout) == (2, "")
+    sentence = done.stderr.splitlines()[-1]
+    assert sentence.startswith("nas: model: this file cannot be measured: ")
+    assert reason in sentence
+    assert len(sentence) <= 505
+    assert "Traceback" not in done.stderr
 
 
 def test_a_study_file_is_written_completely_or_not_at_all(

@@ -161,7 +161,7 @@ class RefinableFake(FakeEvaluator):
             timing = ReferenceTiming(
                 at=0.0, milliseconds=self.reference_ms, error=0.005, governor=self.governor
             )
-            remarks = self.calibrations.add_timings({self.key: timing})
+            remarks = tuple(map(str, self.calibrations.add_timings({self.key: timing})))
         return Evaluation(
             scores=(self._score(runs),),
             seconds=2.0 * len(runs),

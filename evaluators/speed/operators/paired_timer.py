@@ -1,9 +1,8 @@
 """Timing of models interleaved with the short-convolution probe of their setting."""
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Self
 
@@ -14,10 +13,10 @@ from evaluators.speed.built_model import build_and_load
 from evaluators.speed.latency import Quiet
 from evaluators.speed.operators.probe_times import PairedRatio, Setting
 from evaluators.speed.paired_reference import ReferenceModel
-from hardware.machine_lock import LockWait
+from hardware.machine_lock import DEFAULT_LOCK_WAIT, LockWait
 from hardware.measurement import NORMAL_975, Interval, Workload, quantile_ms
-from hardware.progress import Say
-from hardware.quiet import Reservation, measuring
+from hardware.progress import Say, ignore_text
+from hardware.quiet import MeasurementSeries
 from hardware.runner import LoadedModel, Runner
 from hardware.stability import TimingBudget, measure_paired
 from hardware.window_statistics import FEWEST_FOR_RANKS, ratio
@@ -59,7 +58,7 @@ class PairedTimer:
         round_number: int,
         capacity: int,
         quiet: Quiet | None = None,
-        lock_wait: LockWait | None = None,
+        lock_wait: LockWait = DEFAULT_LOCK_WAIT,
     ) -> None:
         """Choose the device and the reference model; nothing is loaded yet.
 
@@ -71,15 +70,13 @@ class PairedTimer:
             capacity: The number of tokens that caches have room for; no time depends on it.
             quiet: Reserves the machine for a measurement; None waits for other programs, but at
                 most some seconds per round.
-            lock_wait: How long to wait for other measurements and for training, and what follows;
-                None is the default.
+            lock_wait: How long to wait for other measurements and for training, and what to do
+                then.
         """
         self._runner = runner
         self._quantization = setting.quantization
         self._budget = profile_budget
-        self._quiet = quiet or self._wait_at_most
-        self._patience_s = _PATIENCE_S
-        self._lock_wait = lock_wait or LockWait()
+        self._quiet = quiet or MeasurementSeries(_PATIENCE_S, lock_wait).measuring
         # An attention window that is not smaller than the capacity would become full attention.
         self._capacity = max(capacity, 1 + max(setting.kinds.windows, default=0))
         first = make_probes(setting.width, setting.layers, setting.kinds)[0]
@@ -109,7 +106,7 @@ class PairedTimer:
         workloads: Sequence[Workload],
         say: Say,
         on_timed: Callable[[Workload, Evaluation], None],
-        remark: Say = lambda _: None,
+        remark: Say = ignore_text,
     ) -> None:
         """Time workloads of one model.
 
@@ -149,12 +146,6 @@ class PairedTimer:
             say("building and loading the model")
             self._reference.run(work, remark)
 
-    @contextlib.contextmanager
-    def _wait_at_most(self, say: Say) -> Iterator[Reservation]:
-        with measuring(say, patience_s=self._patience_s, lock_wait=self._lock_wait) as reservation:
-            self._patience_s = max(0.0, self._patience_s - reservation.waited_s)
-            yield reservation
-
     def _evaluate(
         self, model: LoadedModel, reference: LoadedModel, workload: Workload, say: Say
     ) -> Evaluation:
@@ -182,10 +173,6 @@ class PairedTimer:
         )
 
 
-def _provisional(score: Score) -> Score:
-    return replace(score, low=None, high=None, provisional=True)
-
-
 def paired_ratio(evaluation: Evaluation) -> PairedRatio:
     """Return the ratio of times that an evaluation of a PairedTimer contains."""
     score, (measurement,) = evaluation.scores[0], evaluation.measurements
@@ -201,3 +188,7 @@ def paired_ratio(evaluation: Evaluation) -> PairedRatio:
 def reference_ms(evaluation: Evaluation) -> float:
     """Return the reference model's median time, in ms, that such an evaluation contains."""
     return evaluation.scores[1].value
+
+
+def _provisional(score: Score) -> Score:
+    return replace(score, low=None, high=None, provisional=True)

@@ -118,7 +118,7 @@ class TestLocalLatency:
         ]
         assert children() == {reference}
 
-    def test_a_candidate_that_is_killed_again_and_again_is_not_condemned(self, local):
+    def test_a_candidate_that_is_killed_every_time_is_reported_as_killed(self, local):
         evaluate(local, CORNERS["one layer"])
         (reference,) = children()
         with (

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from nas.dashboard import connections
-from nas.dashboard.connections import ImpatientProtocol
+from nas.dashboard.connections import TimeLimitedProtocol
 from nas.dashboard.open_studies import OpenStudies
 from nas.dashboard.server import dashboard_app
 from nas.exporters.export_folder import ExportFolder
@@ -31,7 +31,7 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     write_study(LargeStudy(url=url, trials=3))
     with OpenStudies([], url) as studies, socket.create_server(("127.0.0.1", 0)) as bound:
         app = dashboard_app(studies, ExportFolder(path=tmp_path), bound_host="127.0.0.1")
-        config = uvicorn.Config(app, http=ImpatientProtocol, log_level="critical", lifespan="off")
+        config = uvicorn.Config(app, http=TimeLimitedProtocol, log_level="critical", lifespan="off")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()

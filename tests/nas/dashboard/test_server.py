@@ -27,6 +27,7 @@ class Browser:
 
     def __init__(self, studies: OpenStudies, exports: Path) -> None:
         app = dashboard_app(studies, ExportFolder(path=exports), bound_host="127.0.0.1")
+        self._app = app
         self._transport = httpx.ASGITransport(app=app)
         self.token = ""
 
@@ -40,12 +41,33 @@ class Browser:
     def get(self, path: str, **more: Any) -> httpx.Response:
         return self("GET", path, **more)
 
+    def disconnect(self) -> None:
+        """Close the connection in the middle of a request to export a trial."""
+        messages = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+        async def receive() -> dict[str, object]:
+            return next(messages, {"type": "http.disconnect"})
+
+        async def send(message: object) -> None:
+            """Discard the answer, as the server does."""
+
+        headers = {"host": "127.0.0.1:8080", "origin": HERE, "x-nas-token": self._token()}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/export",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+        anyio.run(self._app, scope, receive, send)
+
     def export(self, body: object, **headers: str) -> httpx.Response:
-        page = self.get("/").text
-        token = page.split('name="nas-token" content="')[1].split('"')[0]
-        sent = {"origin": HERE, "x-nas-token": token} | headers
+        sent = {"origin": HERE, "x-nas-token": self._token()} | headers
         content = body if isinstance(body, str | bytes) else json.dumps(body)
         return self("POST", "/api/export", content=content, headers=sent)
+
+    def _token(self) -> str:
+        page = self.get("/").text
+        return page.split('name="nas-token" content="')[1].split('"')[0]
 
 
 @pytest.fixture
@@ -104,6 +126,19 @@ def test_the_page_its_files_and_the_documents_are_served(browser: Browser, url: 
     assert update["since"] == document["revision"]
     assert len(update["trials"]["id"]) == 3
     assert browser.get("/api/why", params={"name": "large"}).json()["study"] == "large"
+
+
+def test_a_page_learns_that_its_study_was_deleted(tmp_path: Path, url: str) -> None:
+    write_study(LargeStudy(url=url, trials=2, references=()))
+    with OpenStudies([StudyLocation(name="large", storage=url)], url) as studies:
+        browser = Browser(studies, tmp_path / "exports")
+        shown = browser.get("/api/study", params={"name": "large"}).json()["revision"]
+        (tmp_path / "study.db").unlink()
+        first = browser.get("/api/study", params={"name": "large"})
+        update = browser.get("/api/study", params={"name": "large", "since": shown})
+    assert first.status_code == 204
+    assert update.status_code == 400
+    assert update.json()["error"] == "study: 'large' was deleted; this page shows its last state"
 
 
 @pytest.mark.parametrize(
@@ -190,6 +225,8 @@ def test_an_invalid_export_is_refused_with_one_sentence(
         '{"study": "large", "study": "large", "trial": "0", "format": "json"}',
         '{"study": "\\ud800", "trial": "0", "format": "json"}',
         '{"study": "large", "trial": "\\u0000", "format": "json"}',
+        '{"study": "large", "trial": "\\ud800", "format": "json"}',
+        '{"study": "large", "trial": "' + "9" * 5_000 + '", "format": "json"}',
         '{"study": "large", "trial": "0", "format": ' + "9" * 5_000 + "}",
         b"\xff\xfe",
     ],
@@ -201,6 +238,14 @@ def test_a_hostile_body_with_a_valid_token_is_refused_with_one_sentence(
     assert refused.status_code == 400
     assert len(refused.json()["error"]) <= 500
     assert "\n" not in refused.json()["error"]
+    assert "codec" not in refused.json()["error"]
+
+
+def test_a_connection_that_closes_within_a_request_is_no_fault_of_the_dashboard(
+    browser: Browser, capfd: pytest.CaptureFixture[str]
+) -> None:
+    browser.disconnect()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_study_whose_name_leaves_the_folder_is_not_exported(url: str, tmp_path: Path) -> None:

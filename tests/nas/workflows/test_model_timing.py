@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import pytest
 
 from hardware.machine_lock import LockWait
 from hardware.measurement import parse_workload
-from hardware.quiet import measuring
 from hardware.stability import TimingBudget
 from nas.inputs.model_argument import Measurable, ModelFile
 from nas.workflows.comparison import Comparison, results_of
@@ -25,6 +24,7 @@ from search_space.llama_cpp.gguf_file import write_gguf
 from search_space.onnx_model import write_onnx
 from tests.hardware.conformance import children
 from tests.hardware.llama_programs import llama_program
+from tests.hardware.machines import Machine
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
 
 TIMING_BUDGETS = [
@@ -60,9 +60,7 @@ def unreachable(*models: Measurable) -> Conditions:
 @pytest.fixture
 def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_windows: None) -> Measure:
     """Measure without waiting for other measurements on this machine."""
-    monkeypatch.setattr(
-        "nas.workflows.model_timing.measuring", functools.partial(measuring, folder=tmp_path)
-    )
+    monkeypatch.setattr("hardware.quiet._machine_folder", lambda: tmp_path)
 
     def measure(
         *models: Measurable, against: Measurable | None = None, listener=silent, make=conditions
@@ -258,6 +256,53 @@ def test_times_on_an_occupied_machine_are_provisional(measure: Measure, tmp_path
     (remark,) = comparison.remarks
     assert f"pid {holder.pid}" in remark
     assert remark.endswith("; the times that were measured meanwhile are provisional")
+
+
+WAITS = "waiting for another measurement on this machine"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(tmp_path)
+    yield machine
+    machine.stop()
+
+
+def joined_by(machine: Machine, script: str) -> Callable[[WorkProgress], None]:
+    """Return a listener that starts another process while a model is timed, which then waits."""
+
+    def listen(progress: WorkProgress) -> None:
+        if progress.subject == "b" and progress.text != "loading" and not machine.count(WAITS):
+            machine.start(script)
+            machine.wait_for(WAITS)
+        if progress.subject == "c" and progress.text == "loading":
+            machine.write("c is loaded")
+
+    return listen
+
+
+def test_another_measurement_has_its_turn_between_two_models(
+    measure: Measure, machine: Machine
+) -> None:
+    listener = joined_by(machine, 'with measure():\n    write("the other measures")')
+    comparison = measure(A, B, C, listener=listener)
+    assert measured(comparison) == ["b", "c"]
+    events = [event for event in machine.events() if not event.startswith("waiting")]
+    assert events == ["the other measures", "c is loaded"]
+
+
+def test_results_are_kept_if_the_machine_is_occupied_meanwhile(
+    measure: Measure, machine: Machine
+) -> None:
+    listener = joined_by(machine, "with measure():\n    time.sleep(3600)")
+    stop = LockWait(longest_wait=0.5, if_occupied="stop")
+    comparison = measure(
+        A, B, C, listener=listener, make=functools.partial(conditions, lock_wait=stop)
+    )
+    assert measured(comparison) == ["b"]
+    ((name, reason),) = failures(comparison).items()
+    assert name == "c"
+    assert reason.startswith("not measured: longest_wait: another measurement on this machine has")
 
 
 def test_provisional_results_are_measured_again_after_all_models(measure: Measure) -> None:

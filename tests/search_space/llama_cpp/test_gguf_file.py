@@ -185,6 +185,25 @@ def test_a_file_contains_the_given_weights(quantization, tmp_path):
         np.testing.assert_array_equal(held[theirs], given[ours])
 
 
+@pytest.mark.parametrize(
+    ("quantization", "largest"), [("fp16", 65_504.0), ("int8", 8_319_008.0), ("int4", 524_032.0)]
+)
+def test_a_weight_that_its_matrix_cannot_store_is_refused(quantization, largest, tmp_path):
+    architecture = SUPPORTED["only attention"]
+    weights = weights_of(random_model(architecture))
+    table = weights["embedding.weight"] = weights["embedding.weight"].copy()
+    table[0, 0] = -largest
+    options = {"quantization": quantization, "context_length": 16, "weights": weights}
+    path = write_gguf(architecture, tmp_path / "m.gguf", **options)
+    stored = next(each for each in GGUFReader(path).tensors if each.name == "token_embd.weight")
+    values = dequantize(stored.data, stored.tensor_type)
+    assert np.isfinite(values).all()
+    assert values[0, 0] == pytest.approx(-largest, rel=1e-3)
+    table[0, 0] *= 1.1
+    with pytest.raises(ValueError, match=r"weights: embedding.weight contains a number of mag"):
+        write_gguf(architecture, tmp_path / "m.gguf", **options)
+
+
 def test_rows_that_are_no_multiple_of_the_block_size_are_in_half_precision(tmp_path):
     architecture = stack(CONV, HEADS)  # its feed-forward width is 48
     path = write_gguf(architecture, tmp_path / "m", quantization="int4", context_length=TOKENS)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import optuna
@@ -155,8 +155,22 @@ def ended_trials(url: str) -> dict[int, tuple[str, str, dict[str, float]]]:
 
 def wait_until_ended(url: str, count: int) -> None:
     """Wait until so many candidates have ended."""
+    _wait_until(lambda: len(ended_trials(url)) >= count)
+
+
+def wait_until_training(url: str) -> None:
+    """Wait until a candidate is in its last stage."""
+
+    def is_training() -> bool:
+        with Store.open_to_read(url) as store:
+            return any(trial.stage == "training" for trial in store.trials("small"))
+
+    _wait_until(is_training)
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
     while True:
-        with contextlib.suppress(ValueError):
-            if len(ended_trials(url)) >= count:
+        with contextlib.suppress(ValueError):  # the study has not begun
+            if condition():
                 return
-        time.sleep(0.1)
+        time.sleep(0.05)

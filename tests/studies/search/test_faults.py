@@ -21,6 +21,7 @@ from tests.studies.search.study_processes import (
     check_study,
     killed_at_exit,
     wait_until_ended,
+    wait_until_training,
 )
 
 _UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -46,14 +47,14 @@ def test_a_trial_that_a_vanished_container_left_is_taken_over(tmp_path: Path) ->
     if shutil.which("unshare") is None or subprocess.run([*_UNSHARE, "true"]).returncode:
         pytest.skip("this user may not create PID namespaces")
     url = f"sqlite:///{tmp_path}/study.db"
-    victim = Worker(tmp_path, url, trials=4, seconds=0.5, lease_s=2.0, prefix=_UNSHARE)
+    victim = Worker(tmp_path, url, trials=4, seconds=5.0, lease_s=10.0, prefix=_UNSHARE)
     with killed_at_exit([victim]):
-        wait_until_ended(url, 1)
+        wait_until_training(url)
     survivor = Worker(tmp_path, url, trials=4, seconds=0.05)
     with killed_at_exit([survivor]):
         survivor.finish()
     check_study(url, 4, [survivor])
-    assert "which this process cannot look up; waiting for up to 2 s" in survivor.output
+    assert "which this process cannot look up; waiting for up to 10 s" in survivor.output
 
 
 def test_a_worker_that_was_stopped_gives_way_and_goes_on(tmp_path: Path, sqlite_url: str) -> None:
@@ -112,7 +113,7 @@ def test_a_locked_file_holds_a_search_up_but_does_not_end_it(
             sqlite3.connect(tmp_path / "study.db", isolation_level=None, timeout=60)
         ) as connection:
             connection.execute("BEGIN EXCLUSIVE")
-            time.sleep(6.0)
+            time.sleep(20.0)  # Optuna itself repeats the insertion of a trial for up to 15 s
             connection.execute("COMMIT")
         worker.finish()
     check_study(sqlite_url, 40, [worker])

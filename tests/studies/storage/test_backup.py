@@ -1,6 +1,8 @@
 """Tests of backups."""
 
 import os
+import resource
+import signal
 import sqlite3
 import threading
 from pathlib import Path
@@ -84,6 +86,22 @@ def test_unsuitable_files_are_refused(tmp_path: Path, name: str, words: str) -> 
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match=words):
         back_up(url, tmp_path / name, overwrite=True)
+
+
+def test_a_full_disk_of_the_copy_is_not_taken_for_that_of_the_database(tmp_path: Path) -> None:
+    url = write_database(tmp_path / "study.db")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    # To a program, a disk that fills up. The index of the log of the database takes 32 KiB.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
+    try:
+        with pytest.raises(ValueError, match=r"file: '.*copy.db' cannot be written; the disk is"):
+            back_up(url, tmp_path / "copy.db", overwrite=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert not (tmp_path / "copy.db").exists()
+    assert not list(tmp_path.glob(".nas-*"))
 
 
 def test_a_postgresql_database_is_left_to_pg_dump(tmp_path: Path) -> None:

@@ -132,7 +132,10 @@ class TestStoredTimes:
     def test_the_change_is_reported_as_a_sentence(self, store: Store, busy: Calibration) -> None:
         ended(store, ONE, {"latency": timed(busy, 0.5)})
         ended(store, OTHER, {"latency": timed(busy, 1.5), "text": timed(busy, 9.0, name="x")})
-        (sentence,) = store.add_timings({DECODE: timing(10.0, 0.0), PREFILL: timing(500.0)})
+        (change,) = store.add_timings({DECODE: timing(10.0, 0.0), PREFILL: timing(500.0)})
+        assert (change.earlier, change.now) == (busy, calibration_of(store))
+        assert change.recomputed == 3
+        sentence = str(change)
         reach = math.exp(1.96 * math.hypot(BUSY.error, BETWEEN_TIMES))
         weights = 1 / (BUSY.error**2 + BETWEEN_TIMES**2), 1 / BETWEEN_TIMES**2
         mean = 10.0 * 2.6 ** (weights[0] / sum(weights))
@@ -168,21 +171,21 @@ class TestStoredTimes:
         for _ in range(10):
             store.add_timings({DECODE: QUIET})
         ended(store, ONE, {"latency": timed(calibration_of(store), 0.5)})
-        sentences, shown = [], [calibration_of(store).milliseconds]
+        changes, shown = [], [calibration_of(store).milliseconds]
         for _ in range(30):
-            sentences += store.add_timings({DECODE: timing(12.0, 0.005)})
+            changes += store.add_timings({DECODE: timing(12.0, 0.005)})
             shown.append(calibration_of(store).milliseconds)
         steps = [math.log(now / before) for before, now in itertools.pairwise(shown)]
         assert max(steps) < 0.03
         # 10 ms becomes 10 * 1.2 ** (30 / 40) = 11.47 ms.
         assert shown[-1] == pytest.approx(11.47, rel=1e-3)
-        assert len(sentences) == 4  # at +3.3, 6.3, 9.5 and 12.6 % or so
-        told = [10.0]
-        for sentence in sentences:
-            now, before = (float(part) for part in re.findall(r"([\d.]+) ms \(", sentence))
-            assert before == pytest.approx(told[-1], rel=1e-3)
+        assert len(changes) == 4  # at +3.3, 6.3, 9.5 and 12.6 % or so
+        known = [10.0]
+        for change in changes:
+            now, before = map(float, re.findall(r"([\d.]+) ms \(", str(change)))
+            assert before == pytest.approx(known[-1], rel=1e-3)
             assert now > 1.03 * before
-            told.append(now)
+            known.append(now)
 
     def test_forgetting_the_earlier_timings_is_reported_after_the_next_timing(
         self, store: Store
@@ -193,7 +196,8 @@ class TestStoredTimes:
         ended(store, ONE, {"latency": timed(before, 0.5)})
         store.forget_timings(DECODE)
         assert calibration_of(store).milliseconds == pytest.approx(20.0)
-        (sentence,) = store.add_timings({DECODE: timing(20.0, 0.005)})
+        (change,) = store.add_timings({DECODE: timing(20.0, 0.005)})
+        sentence = str(change)
         assert sentence.startswith("the reference model takes 20 ms (")
         assert f" instead of {before.milliseconds:.4g} ms (" in sentence
 

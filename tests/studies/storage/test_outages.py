@@ -70,7 +70,7 @@ def test_a_transaction_is_repeated_until_the_database_answers(
     outages: Outages, time: FakeTime
 ) -> None:
     said: list[str] = []
-    with outages.awaited(said.append, lambda: None):
+    with outages.waiting_long(said.append, lambda: None):
         assert outages.survive(failing_until(time, 300.0, locked())) == "done"
     assert 300 <= time.now < 306
     assert said[0] == ("the database is locked by another program; trying again for up to 10 min")
@@ -80,7 +80,7 @@ def test_a_transaction_is_repeated_until_the_database_answers(
 
 def test_a_short_outage_is_not_reported(outages: Outages, time: FakeTime) -> None:
     said: list[str] = []
-    with outages.awaited(said.append, lambda: None):
+    with outages.waiting_long(said.append, lambda: None):
         outages.survive(failing_until(time, 0.5, locked()))
     assert said == []
 
@@ -96,7 +96,7 @@ def test_patience_ends(outages: Outages, time: FakeTime) -> None:
 
 
 def test_a_process_that_ends_does_not_wait(outages: Outages, time: FakeTime) -> None:
-    with outages.hardly_awaited():
+    with outages.not_waiting():
         outages.survive(failing_until(time, 1e9, locked()))
     assert time.now == 0.0
     assert outages.patience_s == 30.0
@@ -107,7 +107,7 @@ def test_ctrl_c_ends_the_wait(outages: Outages, time: FakeTime) -> None:
         if time.now > 100.0:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), outages.awaited(lambda text: None, check):
+    with pytest.raises(KeyboardInterrupt), outages.waiting_long(lambda text: None, check):
         outages.survive(failing_until(time, 1e9, locked()))
     assert time.now < 101.0
 

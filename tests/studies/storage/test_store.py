@@ -2,7 +2,7 @@
 
 import itertools
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +12,7 @@ import pytest
 
 from evaluators.evaluator import CurvePoint, Evaluation, Progress, Score
 from hardware.measurement import Disturbance, Measurement, parse_workload
+from hardware.memory_kills import KillCounts
 from search_space.architecture import Architecture, Layer, architecture_hash
 from search_space.preset_models import PRESETS, preset
 from studies import owner as owners
@@ -343,15 +344,17 @@ class TestClaims:
         assert [_claim(store, total=3).number for _ in range(3)] == [1, 2, 0]
 
     @pytest.mark.parametrize(
-        ("kills_for_memory", "most", "reason"),
+        ("machine", "group", "group_id", "most"),
         [
-            (False, 8, "the process died 8 times before its first stage"),
-            (
-                True,
-                3,
-                "the process died 3 times while the kernel ran out of memory, before its first "
-                "stage",
-            ),
+            (lambda _: 5, None, None, 8),
+            (lambda reading: reading, None, None, 3),
+            (lambda _: None, None, None, 8),
+            # The kernel kills in another container only, and then in this one.
+            (lambda reading: reading, lambda _: 2, lambda _: "7", 8),
+            (lambda reading: reading, lambda reading: reading, lambda _: "7", 3),
+            # The dead process was in another group, whose counter this one cannot read.
+            (lambda _: 5, lambda reading: reading, str, 8),
+            (lambda reading: reading, lambda _: 2, str, 3),
         ],
     )
     def test_a_trial_whose_process_dies_repeatedly_has_failed(
@@ -359,13 +362,28 @@ class TestClaims:
         store: Store,
         ghost: Ghost,
         monkeypatch: pytest.MonkeyPatch,
-        kills_for_memory: bool,
+        machine: Callable[[int], int | None],
+        group: Callable[[int], int] | None,
+        group_id: Callable[[int], str] | None,
         most: int,
-        reason: str,
     ) -> None:
         """Fewer deaths suffice if the kernel was out of memory than if somebody killed it."""
-        kernel_kills = itertools.count() if kills_for_memory else itertools.repeat(5)
-        monkeypatch.setattr(signs_of_life, "kernel_kills", lambda: next(kernel_kills))
+        readings = itertools.count()
+
+        def read_kill_counts() -> KillCounts:
+            reading = next(readings)
+            return KillCounts(
+                machine=machine(reading),
+                group=None if group is None else group(reading),
+                group_id=None if group_id is None else group_id(reading),
+            )
+
+        monkeypatch.setattr(signs_of_life, "read_kill_counts", read_kill_counts)
+        reason = {
+            3: "the process died 3 times while the kernel ran out of memory, before its first "
+            "stage",
+            8: "the process died 8 times before its first stage",
+        }[most]
         for _ in range(most):
             assert ghost.claim(store, total=1).number == 0
         assert store.claim("ours", total=1) is None

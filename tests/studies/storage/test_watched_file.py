@@ -1,6 +1,10 @@
 """Tests that nothing is lost if the file of the database is deleted or replaced during use."""
 
+import os
+import shutil
 import sqlite3
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,6 +79,52 @@ def test_a_deleted_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(DatabaseGone):
             store.add_study("after", "{}")
     assert _names(elsewhere / "study-rescued-1.db") == ["small", "after"]
+
+
+def _link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def _leave_a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _put_a_file_in_place_of_the_folder(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_text("mine")
+
+
+@pytest.mark.parametrize(
+    "replace", [_link_to_itself, _leave_a_pipe, _put_a_file_in_place_of_the_folder]
+)
+def test_what_is_no_database_does_not_prevent_the_rescue(
+    replace: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "folder" / "study.db"
+    path.parent.mkdir()
+    with Store.open(write_database(path)) as store:
+        _delete(path)
+        replace(path)
+        with pytest.raises(DatabaseGone, match="rename it to resume"):
+            store.add_study("after", "{}")
+    (rescued,) = tmp_path.rglob("study-rescued-1.db")
+    assert _names(rescued) == ["small", "after"]
+
+
+def test_a_deleted_working_folder_does_not_prevent_the_rescue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, other = tmp_path / "work", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(other))
+    monkeypatch.chdir(folder)
+    with Store.open(write_database(folder / "study.db")) as store:
+        shutil.rmtree(folder)
+        with pytest.raises(DatabaseGone, match="rename it to resume"):
+            store.add_study("after", "{}")
+    assert _names(other / "study-rescued-1.db") == ["small", "after"]
 
 
 def test_a_file_that_stays_is_not_reported(tmp_path: Path) -> None:
