@@ -1,38 +1,33 @@
 """Simulate one search: a sampler proposes, and simulated scores take the place of measurements.
 
-The sampler is told what `studies.search.proposals.Proposals` would tell it. It learns costs only
-from the candidates that it proposed.
+The sampler is told what `studies.search.proposals.Proposals` would tell it. It knows no costs but
+those of the candidates that it proposed.
 """
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
-from scipy.stats import norm
-from search_truth import CLOSED_FORM, Truth, closed_form
+from search_truth import Truth
 
+from evaluators.evaluator import Score
 from evaluators.scores import LOSS
-from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS, CostEstimate
-from evaluators.speed.workload_parts import Deployment, Parts, parts_of
+from evaluators.speed.workload_parts import Deployment
 from search_space.architecture import Architecture, architecture_hash
 from search_space.space.encoding import RandomSuggester, draw
 from search_space.space.space_definition import check_sizes
-from studies.samplers.search_problem import SearchProblem
-from studies.search.architecture_problem import architecture_problem
+from studies.search.architecture_problem import study_problem
 from studies.search.samplers import make_sampler
 from studies.spec.limits import excesses, judge, limits
 from studies.spec.study_spec import StudySpec
 from studies.spec.study_tables import SamplerSettings
 
 _MOST_REJECTIONS = 500
-# A candidate that is compared with an exact limit keeps it or not, within this fraction.
-_LEAST_DEVIATION = 1e-9
 
 _Numbers = NDArray[np.float64]
 
@@ -48,7 +43,7 @@ class SimulatedRun:
         values: The noiseless objectives of every trial, (T, M). They are infinite for candidates
             that were refused, and for those that are above a limit in truth.
         seconds: The time that each proposal took, including rejected draws.
-        rejected: The number of draws that a rule of the space rejected. They do not count as trials.
+        rejected: The number of draws that a rule of the space rejected. They are not trials.
         duplicates: The number of trials whose architecture an earlier trial had.
         infeasible: The number of trials whose measured scores were above a limit.
     """
@@ -60,54 +55,6 @@ class SimulatedRun:
     rejected: int
     duplicates: int
     infeasible: int
-
-
-@dataclass(slots=True)
-class LearnedCosts:
-    """Predictions of costs from the candidates that a simulated study measured.
-
-    Attributes:
-        deployment: How the models are deployed.
-    """
-
-    deployment: Deployment
-    _measured: list[tuple[Architecture, dict[str, float]]] = field(default_factory=list)
-    _parts: dict[tuple[str, Architecture], Parts] = field(default_factory=dict)
-    _estimates: dict[str, tuple[int, CostEstimate]] = field(default_factory=dict)
-
-    def add(self, architecture: Architecture, costs: dict[str, float]) -> None:
-        """Add the measured costs of a candidate, by name."""
-        self._measured.append((architecture, costs))
-
-    def predict(
-        self, name: str, architectures: Sequence[Architecture]
-    ) -> tuple[_Numbers, _Numbers]:
-        """Return the means and the standard deviations of a cost, (N,) each.
-
-        Args:
-            name: The name of a cost; those in CLOSED_FORM are exact.
-            architectures: The architectures.
-        """
-        if name in CLOSED_FORM:
-            quantization = self.deployment.quantization
-            exact = np.array([closed_form(name, each, quantization) for each in architectures])
-            return exact, np.zeros(len(exact))
-        count = len(self._measured)
-        if count < FEWEST_MEASUREMENTS:
-            mean = float(np.mean([costs[name] for _, costs in self._measured] or [1.0]))
-            return np.full(len(architectures), mean), np.full(len(architectures), mean)
-        if self._estimates.get(name, (0, None))[0] != count:
-            known = [self._parts_of(name, each) for each, _ in self._measured]
-            values = [costs[name] for _, costs in self._measured]
-            self._estimates[name] = count, CostEstimate(known, values)
-        _, estimate = self._estimates[name]
-        return estimate.predict([self._parts_of(name, each) for each in architectures])
-
-    def _parts_of(self, name: str, architecture: Architecture) -> Parts:
-        key = name, architecture
-        if key not in self._parts:
-            self._parts[key] = parts_of(name, architecture, self.deployment)
-        return self._parts[key]
 
 
 def deployment_of(spec: StudySpec) -> Deployment:
@@ -144,11 +91,7 @@ def true_objectives(
     spec: StudySpec, truth: Truth, architectures: Sequence[Architecture]
 ) -> _Numbers:
     """Return the noiseless objectives, (N, M); infinite for architectures above a limit."""
-    scores = truth.true_scores(architectures)
-    values = np.column_stack([scores[objective.name] for objective in spec.objectives])
-    for name, most in limits(spec).items():
-        values[scores[name] > most] = math.inf
-    return values
+    return _objectives(spec, truth.true_scores(architectures))
 
 
 def simulate(spec: StudySpec, truth: Truth, kind: str, seed: int, trials: int) -> SimulatedRun:
@@ -166,9 +109,11 @@ def simulate(spec: StudySpec, truth: Truth, kind: str, seed: int, trials: int) -
             draws.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    costs = LearnedCosts(deployment_of(spec))
+    settings = SamplerSettings.model_validate(
+        {"kind": kind, "startup_trials": spec.sampler.startup_trials}
+    )
     study = optuna.create_study(
-        sampler=_sampler(spec, kind, seed, study_problem(spec, costs)),
+        sampler=make_sampler(settings, seed, study_problem(spec)),
         directions=["minimize"] * len(spec.objectives),
     )
     values, seconds = [], []
@@ -180,10 +125,15 @@ def simulate(spec: StudySpec, truth: Truth, kind: str, seed: int, trials: int) -
         seconds.append(time.perf_counter() - start)
         rejected += rejections
         duplicates += architecture in seen
-        is_complete = _evaluate(spec, truth, study, asked, architecture, seed, costs)
+        true_scores = truth.true_scores([architecture])
+        generator = np.random.default_rng([seed, int(architecture_hash(architecture), 16)])
+        scores = truth.measure(
+            {name: float(value[0]) for name, value in true_scores.items()}, generator
+        )
+        is_complete = _tell(spec, study, asked, architecture, scores)
         seen.add(architecture)
         infeasible += not is_complete
-        (objectives,) = true_objectives(spec, truth, [architecture])
+        (objectives,) = _objectives(spec, true_scores)
         values.append(objectives if is_complete else np.full(len(objectives), math.inf))
     return SimulatedRun(
         sampler=kind,
@@ -194,43 +144,6 @@ def simulate(spec: StudySpec, truth: Truth, kind: str, seed: int, trials: int) -
         duplicates=duplicates,
         infeasible=infeasible,
     )
-
-
-def study_problem(spec: StudySpec, costs: LearnedCosts) -> SearchProblem:
-    """Return the search problem of a study with costs that are learned while it runs."""
-
-    def predictor(
-        name: str,
-    ) -> Callable[[Sequence[Architecture]], tuple[_Numbers, _Numbers]]:
-        return lambda architectures: costs.predict(name, architectures)
-
-    limited = {name: most for name, most in limits(spec).items() if name != LOSS}
-
-    def feasibility(architectures: Sequence[Architecture]) -> _Numbers:
-        probability = np.ones(len(architectures))
-        for name, most in limited.items():
-            means, deviations = costs.predict(name, architectures)
-            least = _LEAST_DEVIATION * most
-            probability *= norm.cdf((most - means) / np.maximum(deviations, least))
-        return probability
-
-    return architecture_problem(
-        spec.space,
-        spec.target.quantization,
-        {
-            index: predictor(objective.name)
-            for index, objective in enumerate(spec.objectives)
-            if objective.name != LOSS
-        },
-        feasibility,
-    )
-
-
-def _sampler(spec: StudySpec, kind: str, seed: int, problem: SearchProblem) -> BaseSampler:
-    settings = SamplerSettings.model_validate(
-        {"kind": kind, "startup_trials": spec.sampler.startup_trials}
-    )
-    return make_sampler(settings, seed, problem)
 
 
 def _propose(spec: StudySpec, study: optuna.Study) -> tuple[optuna.Trial, Architecture, int]:
@@ -246,35 +159,35 @@ def _propose(spec: StudySpec, study: optuna.Study) -> tuple[optuna.Trial, Archit
     raise ValueError(f"space.rules: {_MOST_REJECTIONS} consecutive draws violated the rules")
 
 
-def _evaluate(
+def _tell(
     spec: StudySpec,
-    truth: Truth,
     study: optuna.Study,
     asked: optuna.Trial,
     architecture: Architecture,
-    seed: int,
-    costs: LearnedCosts,
+    scores: Sequence[Score],
 ) -> bool:
-    """Score a candidate, tell the sampler, and return whether no score is above its limit."""
-    true_scores = {name: float(value[0]) for name, value in truth.true_scores([architecture]).items()}
-    generator = np.random.default_rng([seed, int(architecture_hash(architecture), 16)])
-    scores = truth.measure(true_scores, generator)
-    measured = {score.name: score.value for score in scores}
-    known = {name: value for name, value in measured.items() if name != LOSS}
-    costs.add(architecture, known)
+    """Tell the sampler the scores of a candidate, and return whether all limits are kept."""
+    costs = [score for score in scores if score.name != LOSS]
     # Candidates above a limit are not trained, so their losses stay unknown.
-    is_trained = not judge(spec, [each for each in scores if each.name != LOSS]).exceeded
-    is_complete = is_trained and not judge(spec, scores).exceeded
-    found = excesses(spec, measured if is_trained else known)
+    known = costs if judge(spec, costs).exceeded else scores
+    is_complete = not judge(spec, known).exceeded
+    measured = {score.name: score.value for score in known}
     for name, excess in _rule_excesses(spec, architecture).items():
         asked.set_constraint(name, excess)
-    for name, excess in found.items():
+    for name, excess in excesses(spec, measured).items():
         asked.set_constraint(f"{name}.max", excess)
     if is_complete:
         study.tell(asked, [measured[objective.name] for objective in spec.objectives])
     else:
         study.tell(asked, state=TrialState.PRUNED)
     return is_complete
+
+
+def _objectives(spec: StudySpec, true_scores: Mapping[str, _Numbers]) -> _Numbers:
+    values = np.column_stack([true_scores[objective.name] for objective in spec.objectives])
+    for name, most in limits(spec).items():
+        values[true_scores[name] > most] = math.inf
+    return values
 
 
 def _rule_excesses(spec: StudySpec, architecture: Architecture) -> dict[str, float]:

@@ -4,7 +4,7 @@ All comparisons are between runs with the same seed. Intervals are 95 % bootstra
 seeds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -57,7 +57,9 @@ class Comparison:
             trial that followed the start-up.
         largest_shortfall: The largest difference to random sampling there, as a fraction of the
             best known hypervolume.
-        differences: The differences to other samplers after the trials of the comparison.
+        last_below: The last trial after which that was so with some seed.
+        differences: The fraction that this sampler has after the trials of the comparison minus
+            that of each other sampler.
     """
 
     fractions: Mapping[int, MedianEstimate]
@@ -66,6 +68,7 @@ class Comparison:
     at_least_as_good: float | None
     below_random: int | None
     largest_shortfall: float | None
+    last_below: int | None
     differences: Mapping[str, MedianEstimate]
 
 
@@ -94,19 +97,12 @@ def best_known(runs: Sequence[_Numbers], reference: Sequence[float]) -> float:
     return hypervolume(points[list(non_dominated(points))], reference)
 
 
-def bootstrapped(
-    values: Sequence[float], statistic: Callable[..., _Numbers] = np.median
-) -> MedianEstimate:
-    """Return the median of values with its interval.
-
-    Args:
-        values: One value per seed.
-        statistic: Computes the statistic along an axis.
-    """
+def median_of(values: Sequence[float] | _Numbers) -> MedianEstimate:
+    """Return the median of values, one per seed, with its interval."""
     sample = np.asarray(values, dtype=np.float64)
     chosen = np.random.default_rng(0).integers(len(sample), size=(_RESAMPLES, len(sample)))
-    low, high = np.percentile(statistic(sample[chosen], axis=1), _INTERVAL)
-    return MedianEstimate(median=float(statistic(sample)), low=float(low), high=float(high))
+    low, high = np.percentile(np.median(sample[chosen], axis=1), _INTERVAL)
+    return MedianEstimate(median=float(np.median(sample)), low=float(low), high=float(high))
 
 
 def trials_to_reach(curve: _Numbers, target: float) -> int | None:
@@ -134,7 +130,7 @@ def compare(
         compared_at: The number of trials after which samplers are compared.
     """
     own = curves[name]
-    seeds, trials = own.shape
+    trials = own.shape[1]
     speed_ups, at_least_as_good = None, None
     final = best_of_optuna(curves, trials)
     if final is not None:
@@ -144,18 +140,22 @@ def compare(
     if rival is not None:
         gains = own[:, compared_at - 1] - curves[rival][:, compared_at - 1]
         at_least_as_good = float(np.mean(gains >= -_TOLERANCE))
-    shortfalls = None
+    below: _Numbers | None = None
+    last_below = None
     if BASELINE in curves and startup < trials:
-        shortfalls = np.max(curves[BASELINE][:, startup:] - own[:, startup:], axis=1)
+        below = np.maximum(curves[BASELINE][:, startup:] - own[:, startup:], 0.0)
+        (when,) = np.nonzero((below > _TOLERANCE).any(axis=0))
+        last_below = startup + int(when[-1]) + 1 if len(when) else None
     return Comparison(
-        fractions={count: bootstrapped(own[:, count - 1]) for count in shown},
-        speed_up=None if speed_ups is None else bootstrapped(speed_ups),
+        fractions={count: median_of(own[:, count - 1]) for count in shown},
+        speed_up=None if speed_ups is None else median_of(speed_ups),
         unreached=None if speed_ups is None else sum(each == 0 for each in speed_ups),
         at_least_as_good=at_least_as_good,
-        below_random=None if shortfalls is None else int(np.sum(shortfalls > _TOLERANCE)),
-        largest_shortfall=None if shortfalls is None else max(0.0, float(shortfalls.max())),
+        below_random=None if below is None else int(np.sum((below > _TOLERANCE).any(axis=1))),
+        largest_shortfall=None if below is None else float(below.max()),
+        last_below=last_below,
         differences={
-            other: bootstrapped(own[:, compared_at - 1] - curves[other][:, compared_at - 1])
+            other: median_of(own[:, compared_at - 1] - curves[other][:, compared_at - 1])
             for other in curves
             if other != name
         },
@@ -180,9 +180,7 @@ def attainment_surfaces(
         fronts.append(front)
         sets += [number] * len(front)
     surfaces = moocore.eaf(np.vstack(fronts), sets, percentiles=_SURFACES)
-    return {
-        percent: surfaces[surfaces[:, -1] == percent, :-1].tolist() for percent in _SURFACES
-    }
+    return {percent: surfaces[surfaces[:, -1] == percent, :-1].tolist() for percent in _SURFACES}
 
 
 def _speed_up(own: _Numbers, rival: _Numbers) -> float:

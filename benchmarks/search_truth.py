@@ -2,8 +2,9 @@
 
 Losses come from a table of recorded trainings, either through a forest that is fitted to it or, if
 it contains every architecture of the space, directly. Times and memory come from a regression that
-is fitted to measurements on a device. Each architecture deviates from that regression by a fixed
-random factor, as large as the errors of the regression in cross-validation, which no sampler knows.
+is fitted to measurements on a device, and that is not the one with which samplers predict. Each
+architecture deviates from it by a fixed random factor, as large as the errors of the regression in
+cross-validation, which no sampler knows.
 """
 
 import json
@@ -21,8 +22,8 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from evaluators.evaluator import Score
 from evaluators.scores import LOSS, definition_of, is_additive, is_timed, make_score
-from evaluators.speed.cost_estimate import CostEstimate
-from evaluators.speed.workload_parts import Deployment, parts_of
+from evaluators.speed.latency_model import LatencyModel
+from evaluators.speed.workload_parts import Deployment, Parts, parts_of
 from search_space.architecture import MIXERS, Architecture, architecture_hash, to_json
 from search_space.costs import parameter_counts, weight_bytes
 from search_space.quantization import Quantization
@@ -40,6 +41,9 @@ _DEFAULT_SEED_NOISE = 0.01
 # The relative standard deviation of a measured time or memory.
 MEASUREMENT_NOISE = 0.01
 _INTERVAL = 1.96  # standard deviations in half a 95 % interval
+
+# The scores that follow from an architecture.
+_CLOSED_FORM = ("parameters", "size")
 
 _TREES = 300
 _SMALLEST_LEAF = 2
@@ -84,10 +88,6 @@ class ForestLosses:
 
     Its features are the choices that led to an architecture and the mixer at every tenth of the
     depth. They differ from those of the samplers in this project.
-
-    Attributes:
-        rank_correlation: Spearman's correlation of its predictions with the recorded losses, in
-            ten-fold cross-validation.
     """
 
     def __init__(self, table: LossTable) -> None:
@@ -104,15 +104,16 @@ class ForestLosses:
                 f"table: {len(table.losses)} architectures are fewer than the {_FOLDS} that the "
                 "cross-validation of the forest requires"
             )
-        features = np.array([forest_features(each) for each in table.losses])
-        means = np.array([np.mean(each) for each in table.losses.values()])
-        self._forest = ExtraTreesRegressor(
-            _TREES, min_samples_leaf=_SMALLEST_LEAF, random_state=0
-        )
+        self._features = np.array([forest_features(each) for each in table.losses])
+        self._means = np.array([np.mean(each) for each in table.losses.values()])
+        self._forest = ExtraTreesRegressor(_TREES, min_samples_leaf=_SMALLEST_LEAF, random_state=0)
+        self._forest.fit(self._features, self._means)
+
+    def rank_correlation(self) -> float:
+        """Return Spearman's correlation of predicted and recorded losses in cross-validation."""
         folds = KFold(_FOLDS, shuffle=True, random_state=0)
-        predicted = cross_val_predict(self._forest, features, means, cv=folds)
-        self.rank_correlation = float(spearmanr(predicted, means).statistic)
-        self._forest.fit(features, means)
+        predicted = cross_val_predict(self._forest, self._features, self._means, cv=folds)
+        return float(spearmanr(predicted, self._means).statistic)
 
     def of(self, architectures: Sequence[Architecture]) -> _Numbers:
         return np.asarray(self._forest.predict([forest_features(each) for each in architectures]))
@@ -166,20 +167,20 @@ class Truth:
         self._losses = losses
         self._seed_noise = seed_noise
         self._deployment = deployment
-        self._estimates: dict[str, CostEstimate] = {}
+        self._regressions: dict[str, _Regression] = {}
         for name in names:
             if is_additive(name):
-                self._estimates[name] = _fitted(name, latencies)
-            elif name not in (LOSS, *CLOSED_FORM):
+                self._regressions[name] = _fitted(name, latencies)
+            elif name not in (LOSS, *_CLOSED_FORM):
                 raise ValueError(
-                    f"{name}: only loss, {', '.join(CLOSED_FORM)} and scores that are sums over "
+                    f"{name}: only loss, {', '.join(_CLOSED_FORM)} and scores that are sums over "
                     "the parts of a model can be simulated"
                 )
 
     @property
     def cost_errors(self) -> dict[str, float]:
         """The relative standard deviation of architectures from the regression, by score."""
-        return {name: each.relative_deviation for name, each in self._estimates.items()}
+        return {name: each.relative_deviation for name, each in self._regressions.items()}
 
     def true_scores(self, architectures: Sequence[Architecture]) -> dict[str, _Numbers]:
         """Return the noiseless values of every score by name, (N,) each."""
@@ -200,7 +201,7 @@ class Truth:
             if name == LOSS:
                 scores.append(make_score(name, value + self._seed_noise * normal))
                 continue
-            if name in CLOSED_FORM:
+            if name in _CLOSED_FORM:
                 scores.append(make_score(name, value))
                 continue
             noisy = value * (1 + MEASUREMENT_NOISE * normal)
@@ -212,27 +213,14 @@ class Truth:
     def _values(self, name: str, architectures: Sequence[Architecture]) -> _Numbers:
         if name == LOSS:
             return self._losses.of(architectures)
-        if name in CLOSED_FORM:
+        if name in _CLOSED_FORM:
             quantization = self._deployment.quantization
-            return np.array([closed_form(name, each, quantization) for each in architectures])
-        estimate = self._estimates[name]
+            return np.array([_closed_form(name, each, quantization) for each in architectures])
+        regression = self._regressions[name]
         parts = [parts_of(name, each, self._deployment) for each in architectures]
+        values = np.array([regression.model.predict(each).value for each in parts])
         normals = np.array([fixed_normal(name, each) for each in architectures])
-        return np.asarray(
-            estimate.predict(parts)[0] * np.exp(estimate.relative_deviation * normals)
-        )
-
-
-CLOSED_FORM = ("parameters", "size")
-"""The scores that follow from an architecture."""
-
-
-def closed_form(name: str, architecture: Architecture, quantization: Quantization) -> float:
-    """Return a score that follows from an architecture: its parameters, or its size in MB."""
-    if name == "parameters":
-        return float(parameter_counts(architecture).total)
-    assert name == "size", name
-    return weight_bytes(architecture, quantization) / 1e6
+        return np.asarray(values * np.exp(regression.relative_deviation * normals))
 
 
 def read_losses(path: Path) -> LossTable:
@@ -301,7 +289,21 @@ def fixed_normal(name: str, architecture: Architecture) -> float:
     return float(np.random.default_rng(seeds).standard_normal())
 
 
-def _fitted(name: str, latencies: Path) -> CostEstimate:
+def _closed_form(name: str, architecture: Architecture, quantization: Quantization) -> float:
+    """Return a score that follows from an architecture: its parameters, or its size in MB."""
+    if name == "parameters":
+        return float(parameter_counts(architecture).total)
+    assert name == "size", name
+    return weight_bytes(architecture, quantization) / 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Regression:
+    model: LatencyModel
+    relative_deviation: float
+
+
+def _fitted(name: str, latencies: Path) -> _Regression:
     definition = definition_of(name)
     assert definition is not None
     key = definition.phase or "memory"
@@ -314,4 +316,18 @@ def _fitted(name: str, latencies: Path) -> CostEstimate:
     # All depths are fitted to the depth of the table; only the predictions differ.
     parts = [parts_of(key, each, deployment) for each in architectures]
     unit = _REFERENCE_MS.get(key, 1.0)
-    return CostEstimate(parts, [unit * row[key] for row in known])
+    values = [unit * row[key] for row in known]
+    return _Regression(
+        model=LatencyModel(parts, values), relative_deviation=_deviation(parts, values)
+    )
+
+
+def _deviation(parts: Sequence[Parts], values: Sequence[float]) -> float:
+    """Return the standard deviation of the regression's relative error in cross-validation."""
+    errors = []
+    for fitted, held_out in KFold(_FOLDS, shuffle=True, random_state=0).split(values):
+        model = LatencyModel(
+            [parts[index] for index in fitted], [values[index] for index in fitted]
+        )
+        errors += [values[index] / model.predict(parts[index]).value - 1 for index in held_out]
+    return float(np.sqrt(np.mean(np.square(errors))))

@@ -39,7 +39,8 @@ class CostEstimate:
         assert len(known) == len(values) >= FEWEST_MEASUREMENTS
         self._names = list(known[0])
         rows, measured = self._rows(known), np.asarray(values, dtype=np.float64)
-        self._largest = np.maximum(rows.max(axis=0), np.finfo(float).tiny)
+        largest = rows.max(axis=0)
+        self._largest = np.where(largest > 0, largest, 1.0)
         rows = rows / self._largest
         self._coefficients = _fit(rows, measured)
         errors = np.empty(len(measured))

@@ -11,6 +11,7 @@ import math
 from search_space.architecture import ATTENTION_LETTERS, MIXERS, Architecture
 from search_space.costs import parameter_counts
 
+
 def layout_features(architecture: Architecture) -> tuple[float, ...]:
     """Return the features of an architecture.
 

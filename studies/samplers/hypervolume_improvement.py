@@ -26,7 +26,7 @@ _CELLS_AT_A_TIME = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Front:
+class FrontLevels:
     """The level of a front in each cell of the space of costs.
 
     Attributes:
@@ -41,7 +41,7 @@ class Front:
     levels: _Numbers
 
 
-def make_front(costs_FK: _Numbers, outcomes_F: _Numbers, reference: _Numbers) -> Front:
+def front_levels(costs_FK: _Numbers, outcomes_F: _Numbers, reference: _Numbers) -> FrontLevels:
     """Return the levels of a front.
 
     Args:
@@ -67,11 +67,13 @@ def make_front(costs_FK: _Numbers, outcomes_F: _Numbers, reference: _Numbers) ->
     level_index = np.full(corners.shape[:-1], len(kept), dtype=np.intp)
     for index in reversed(range(len(kept))):
         level_index[np.all(corners >= costs_FK[index], axis=-1)] = index
-    return Front(edges=edges, level_index=level_index, levels=np.append(outcomes_F, reference[-1]))
+    return FrontLevels(
+        edges=edges, level_index=level_index, levels=np.append(outcomes_F, reference[-1])
+    )
 
 
 def expected_improvement(
-    front: Front, costs_NK: _Numbers, means_N: _Numbers, deviations_N: _Numbers
+    front: FrontLevels, costs_NK: _Numbers, means_N: _Numbers, deviations_N: _Numbers
 ) -> _Numbers:
     """Return the expected hypervolume improvement of each candidate, (N,).
 
@@ -93,7 +95,7 @@ def expected_improvement(
 
 
 def _improvement(
-    front: Front, costs_NK: _Numbers, means_N: _Numbers, deviations_N: _Numbers
+    front: FrontLevels, costs_NK: _Numbers, means_N: _Numbers, deviations_N: _Numbers
 ) -> _Numbers:
     by_level = _expected_decrease(front.levels[None], means_N[:, None], deviations_N[:, None])
     remaining = by_level[:, front.level_index]  # (N, C_1, ..., C_K)
@@ -112,4 +114,4 @@ def _expected_decrease(levels: _Numbers, means: _Numbers, deviations: _Numbers) 
     scaled = gain / np.maximum(deviations, np.finfo(float).eps)
     # Beyond 30 standard deviations, the density is less than any number can hold.
     density = np.exp(-0.5 * np.square(np.clip(scaled, -30, 30))) / math.sqrt(2 * math.pi)
-    return np.maximum(gain * ndtr(scaled) + deviations * density, 0.0)
+    return np.asarray(np.maximum(gain * ndtr(scaled) + deviations * density, 0.0))

@@ -7,8 +7,15 @@ Machine Learning", 2006, chapters 2, 4 and 5.
 Shapes: N points, D features.
 """
 
+import warnings
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import Kernel
 
 _Numbers = NDArray[np.float64]
 
@@ -61,15 +68,15 @@ class OutcomeModel:
         kernel = ConstantKernel(1.0, _SIGNALS) * Matern(lengths, _LENGTHS, nu=2.5)
         kernel = kernel + WhiteKernel(_FIRST_NOISE, _NOISES)
         inputs = self._scaled(features_ND)
-        chosen = generator.permutation(len(scaled))[:_MOST_FITTED]
-        self._process = GaussianProcessRegressor(kernel, alpha=known[chosen])
-        self._process.fit(inputs[chosen], scaled[chosen])
-        if len(chosen) < len(scaled):
-            fitted = self._process.kernel_
-            self._process = GaussianProcessRegressor(fitted, alpha=known, optimizer=None)
+        if len(scaled) > _MOST_FITTED:
+            chosen = generator.choice(len(scaled), _MOST_FITTED, replace=False)
+            kernel = _fitted(kernel, inputs[chosen], scaled[chosen], known[chosen]).kernel_
+            self._process = GaussianProcessRegressor(kernel, alpha=known, optimizer=None)
             self._process.fit(inputs, scaled)
+        else:
+            self._process = _fitted(kernel, inputs, scaled, known)
         self._noise = self._process.kernel_.k2.noise_level
-        self.rank_correlation = self._leave_one_out(scaled if len(chosen) < len(scaled) else scaled[chosen])
+        self.rank_correlation = self._leave_one_out(scaled)
 
     def predict(self, features_ND: _Numbers) -> tuple[_Numbers, _Numbers]:
         """Return the mean and the standard deviation of the true outcomes, without noise, (N,)."""
@@ -77,9 +84,7 @@ class OutcomeModel:
         variances = np.maximum(np.square(deviations) - self._noise, 1e-12)
         return self._mean + self._deviation * means, self._deviation * np.sqrt(variances)
 
-    def draw(
-        self, features_ND: _Numbers, count: int, generator: np.random.Generator
-    ) -> _Numbers:
+    def draw(self, features_ND: _Numbers, count: int, generator: np.random.Generator) -> _Numbers:
         """Draw the true outcomes of several points together, (count, N)."""
         means, covariance = self._process.predict(self._scaled(features_ND), return_cov=True)
         values, vectors = np.linalg.eigh(covariance - self._noise * np.eye(len(means)))
@@ -97,4 +102,19 @@ class OutcomeModel:
 
         inverse = cho_solve((self._process.L_, True), np.eye(len(outcomes_N)))
         predicted = outcomes_N - (inverse @ outcomes_N) / np.diag(inverse)
+        if np.ptp(outcomes_N) == 0 or np.ptp(predicted) == 0:
+            return 0.0
         return float(spearmanr(predicted, outcomes_N).statistic)
+
+
+def _fitted(
+    kernel: "Kernel", inputs_ND: _Numbers, outcomes_N: _Numbers, known_N: _Numbers
+) -> "GaussianProcessRegressor":
+    """Return a process whose kernel has the most likely parameters."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    with warnings.catch_warnings():
+        # The length scales of features that do not matter are at their bound, as intended.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return GaussianProcessRegressor(kernel, alpha=known_N).fit(inputs_ND, outcomes_N)

@@ -40,12 +40,15 @@ class CostPredictor(Protocol):
 class Feasibility(Protocol):
     """Estimates whether points keep the limits of a study."""
 
-    def __call__(self, points: Sequence[Parameters], finished: Sequence[FrozenTrial]) -> _Numbers:
+    def __call__(
+        self, points: Sequence[Parameters], constrained: Sequence[FrozenTrial]
+    ) -> _Numbers:
         """Return the probability of each point, (N,).
 
         Args:
             points: The points.
-            finished: The complete trials, from which the estimate may learn.
+            constrained: The complete and the pruned trials that have constraints, from which the
+                estimate may learn.
         """
         ...
 
@@ -74,8 +77,8 @@ class SearchProblem:
     legal: Callable[[Parameters], Parameters | None]
     draw: Callable[[np.random.Generator], Parameters]
     mutate: Callable[[Parameters, np.random.Generator], Parameters | None]
-    feasibility: Feasibility = field(default=lambda points, finished: np.ones(len(points)))
-    noise: Callable[[FrozenTrial], float] = field(default=lambda trial: 0.0)
+    feasibility: Feasibility = field(default=lambda points, _: np.ones(len(points)))
+    noise: Callable[[FrozenTrial], float] = field(default=lambda _: 0.0)
 
     def feature_table(self, points: Sequence[Parameters]) -> _Numbers:
         """Return the features of points, (N, D)."""
@@ -135,12 +138,16 @@ def changed(
 ) -> Parameters:
     """Return a point with another value of one random parameter.
 
+    If no parameter has several values, this is the point itself.
+
     Args:
         values: The values of each parameter.
-        point: The point; at least one of its parameters has several values.
+        point: The point.
         generator: The source of randomness.
     """
     names = [name for name, choices in values.items() if len(choices) > 1]
+    if not names:
+        return point
     name = names[int(generator.integers(len(names)))]
     others = [value for value in values[name] if value != point[name]]
     return {**point, name: others[int(generator.integers(len(others)))]}

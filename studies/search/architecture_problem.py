@@ -1,114 +1,218 @@
-"""The search problem of a study: its space, and the costs of its architectures."""
+"""The search problem of a study: the architectures of its space, and what is known about them."""
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from optuna.trial import FixedTrial
+from optuna.trial import FixedTrial, FrozenTrial
 
+from evaluators.scores import is_predictable
+from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS, CostEstimate
+from evaluators.speed.workload_parts import Deployment, Parts, parts_of
 from search_space.architecture import Architecture
-from search_space.quantization import Quantization
+from search_space.costs import parameter_counts, weight_bytes
 from search_space.space.encoding import FixedSuggester, RandomSuggester, draw, encode
 from search_space.space.layout_features import layout_features
-from search_space.space.space_definition import Space, check_sizes
-from studies.samplers.search_problem import Identity, Parameters, SearchProblem, changed, identity, values_of
+from search_space.space.space_definition import check_sizes
+from studies.samplers.search_problem import (
+    Identity,
+    Parameters,
+    SearchProblem,
+    changed,
+    identity,
+    values_of,
+)
+from studies.spec.limits import limits
+from studies.spec.study_spec import StudySpec
 
 _Numbers = NDArray[np.float64]
-Predictor = Callable[[Sequence[Architecture]], tuple[_Numbers, _Numbers]]
+
+# The root mean square error, in bits per byte, of the estimated loss of candidates that were
+# stopped at half of the budget; from benchmarks/data/losses_quickstart.jsonl.
+_STOPPED_DEVIATION = 0.06
+_MOST_DRAWS = 500
+_MOST_MUTATIONS = 5
 
 
-def architecture_problem(
-    space: Space,
-    quantization: Quantization,
-    costs: Mapping[int, Predictor],
-    feasibility: Callable[[Sequence[Architecture]], _Numbers] | None = None,
-    **more: object,
-) -> SearchProblem:
-    architectures: dict[Identity, Architecture] = {}
-    features: dict[Identity, tuple[float, ...]] = {}
-    canonical: dict[Architecture, Parameters | None] = {}
+def study_problem(spec: StudySpec) -> SearchProblem:
+    """Return the search problem of a study.
 
-    def of(point: Parameters) -> Architecture:
+    Its costs are the objectives that can be estimated; cost-aware samplers require all but one.
+    """
+    return _StudyProblem(spec).problem()
+
+
+class _StudyProblem:
+    """Architectures by their parameters; each is built once."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._spec = spec
+        self._space = spec.space
+        self._deployment = Deployment(
+            quantization=spec.target.quantization,
+            prompt_length=spec.target.prompt_length,
+            context_depth=spec.target.context_depth,
+        )
+        self._distributions = _distributions(spec)
+        self._values = values_of(self._distributions)
+        self._architectures: dict[Identity, Architecture] = {}
+        self._points: dict[Architecture, Parameters | None] = {}
+        self._features: dict[Identity, tuple[float, ...]] = {}
+        self._parts: dict[tuple[str, Identity], Parts] = {}
+
+    def problem(self) -> SearchProblem:
+        names = [objective.name for objective in self._spec.objectives]
+        return SearchProblem(
+            space=self._distributions,
+            costs={
+                index: _ObjectiveCost(self, name, index)
+                for index, name in enumerate(names)
+                if is_predictable(name)
+            },
+            features=self.features,
+            legal=self.legal,
+            draw=self.draw,
+            mutate=self.mutate,
+            feasibility=self.feasibility,
+            noise=_known_deviation,
+        )
+
+    def architecture(self, point: Parameters) -> Architecture:
         key = identity(point)
-        if key not in architectures:
-            architectures[key] = draw(space, FixedSuggester(point))
-        return architectures[key]
+        if key not in self._architectures:
+            self._architectures[key] = draw(self._space, FixedSuggester(point))
+        return self._architectures[key]
 
-    def point_of(architecture: Architecture) -> Parameters | None:
-        if architecture not in canonical:
-            point = None
-            if all(check.excess <= 0 for check in check_sizes(architecture, space, quantization)):
-                point = encode(space, architecture)
-            canonical[architecture] = point
-            if point is not None:
-                architectures[identity(point)] = architecture
-        return canonical[architecture]
+    def legal(self, point: Parameters) -> Parameters | None:
+        return self._point_of(self.architecture(point))
 
-    def legal(point: Parameters) -> Parameters | None:
-        return point_of(of(point))
-
-    def random_point(generator: np.random.Generator) -> Parameters:
+    def draw(self, generator: np.random.Generator) -> Parameters:
         suggester = RandomSuggester(generator)
-        for _ in range(500):
-            point = point_of(draw(space, suggester))
+        for _ in range(_MOST_DRAWS):
+            point = self._point_of(draw(self._space, suggester))
             if point is not None:
                 return point
-        raise ValueError("no legal architecture")
+        raise ValueError(
+            f"space.rules: {_MOST_DRAWS} consecutive draws are not architectures that obey the "
+            "rules about sizes"
+        )
 
-    choices = values_of(distributions(space))
-
-    def mutate(point: Parameters, generator: np.random.Generator) -> Parameters | None:
-        for _ in range(_MOST_ATTEMPTS):
-            found = legal(_moved(choices, point, len(of(point).layers), generator))
-            if found is not None and found != point:
-                return found
+    def mutate(self, point: Parameters, generator: np.random.Generator) -> Parameters | None:
+        for _ in range(_MOST_MUTATIONS):
+            moved = self.legal(self._moved(point, generator))
+            if moved is not None and moved != point:
+                return moved
         return None
 
-    def features_of(point: Parameters) -> tuple[float, ...]:
+    def features(self, point: Parameters) -> tuple[float, ...]:
         key = identity(point)
-        if key not in features:
-            features[key] = layout_features(of(point))
-        return features[key]
+        if key not in self._features:
+            self._features[key] = layout_features(self.architecture(point))
+        return self._features[key]
 
-    return SearchProblem(
-        space=distributions(space),
-        costs={
-            index: functools.partial(lambda predict, points, finished: predict([of(p) for p in points]), predict)
-            for index, predict in costs.items()
-        },
-        features=features_of,
-        legal=legal,
-        draw=random_point,
-        mutate=mutate,
-        **({} if feasibility is None else {"feasibility": lambda points, finished: feasibility([of(p) for p in points])}),
-        **more,
-    )
+    def parts(self, name: str, point: Parameters) -> Parts:
+        """Return the parts of a predictable score, of which a size has one."""
+        key = name, identity(point)
+        if key not in self._parts:
+            architecture = self.architecture(point)
+            if name == "parameters":
+                self._parts[key] = {"once": float(parameter_counts(architecture).total)}
+            elif name == "size":
+                size = weight_bytes(architecture, self._deployment.quantization)
+                self._parts[key] = {"weights": float(size), "once": 1.0}
+            else:
+                self._parts[key] = parts_of(name, architecture, self._deployment)
+        return self._parts[key]
+
+    def feasibility(
+        self, points: Sequence[Parameters], constrained: Sequence[FrozenTrial]
+    ) -> _Numbers:
+        from scipy.special import ndtr
+
+        probability = np.ones(len(points))
+        for name, most in limits(self._spec).items():
+            if not is_predictable(name):
+                continue
+            known = [each for each in constrained if f"{name}.max" in each.constraints]
+            values = [most * (1 + each.constraints[f"{name}.max"]) for each in known]
+            means, deviations = self.estimate(name, points, known, values)
+            probability *= ndtr((most - means) / np.maximum(deviations, 1e-9 * most))
+        return probability
+
+    def estimate(
+        self,
+        name: str,
+        points: Sequence[Parameters],
+        known: Sequence[FrozenTrial],
+        values: Sequence[float],
+    ) -> tuple[_Numbers, _Numbers]:
+        """Estimate a score of points from its values in finished trials.
+
+        Returns:
+            The means and standard deviations, (N,) each. With too few values, nothing is expected
+            to be better than anything else.
+        """
+        parts = [self.parts(name, point) for point in points]
+        if name == "parameters":
+            return np.array([each["once"] for each in parts]), np.zeros(len(points))
+        if len(known) < FEWEST_MEASUREMENTS:
+            return np.zeros(len(points)), np.zeros(len(points))
+        known_parts = [self.parts(name, each.params) for each in known]
+        return CostEstimate(known_parts, values).predict(parts)
+
+    def _point_of(self, architecture: Architecture) -> Parameters | None:
+        if architecture not in self._points:
+            checks = check_sizes(architecture, self._space, self._deployment.quantization)
+            is_legal = all(check.excess <= 0 for check in checks)
+            point = encode(self._space, architecture) if is_legal else None
+            self._points[architecture] = point
+            if point is not None:
+                self._architectures[identity(point)] = architecture
+        return self._points[architecture]
+
+    def _moved(self, point: Parameters, generator: np.random.Generator) -> Parameters:
+        """Return a point with one change: of a choice, or of the order of two layers."""
+        depth = len(self.architecture(point).layers)
+        layers = [name for name in self._values if name.startswith("mixer_")][:depth]
+        move = int(generator.integers(4))
+        if len(layers) < 2 or move < 2:
+            return changed(self._values, point, generator)
+        one, other = (int(index) for index in generator.choice(len(layers), 2, replace=False))
+        letters = [point[name] for name in layers]
+        if move == 2:
+            letters[one], letters[other] = letters[other], letters[one]
+        else:
+            letters.insert(other, letters.pop(one))
+        return {**point, **dict(zip(layers, letters, strict=True))}
 
 
-_MOST_ATTEMPTS = 5
+class _ObjectiveCost:
+    """Predicts an objective from its values in finished trials."""
+
+    def __init__(self, study: _StudyProblem, name: str, index: int) -> None:
+        self._study = study
+        self._name = name
+        self._index = index
+
+    def __call__(
+        self, points: Sequence[Parameters], finished: Sequence[FrozenTrial]
+    ) -> tuple[_Numbers, _Numbers]:
+        values = [each.values[self._index] for each in finished]
+        return self._study.estimate(self._name, points, finished, values)
 
 
-def _moved(values, point: Parameters, depth: int, generator: np.random.Generator) -> Parameters:
-    """Return a point with one change: of a choice, or two layers swapped, or one moved."""
-    layers = [name for name in values if name.startswith("mixer_")][:depth]
-    move = int(generator.integers(4))
-    if len(layers) < 2 or move < 2:
-        return changed(values, point, generator)
-    one, other = sorted(int(index) for index in generator.choice(len(layers), 2, replace=False))
-    letters = [point[name] for name in layers]
-    if move == 2:
-        letters[one], letters[other] = letters[other], letters[one]
-    elif generator.random() < 0.5:
-        letters.insert(other, letters.pop(one))
-    else:
-        letters.insert(one, letters.pop(other))
-    return {**point, **dict(zip(layers, letters, strict=True))}
+def _known_deviation(trial: FrozenTrial) -> float:
+    """Return the error of the loss of a candidate that was stopped early, beyond that of others."""
+    attributes: Mapping[str, Any] = trial.user_attrs.get("nas", {})
+    return _STOPPED_DEVIATION if attributes.get("state") == "stopped" else 0.0
 
 
-def distributions(space: Space) -> dict[str, BaseDistribution]:
+def _distributions(spec: StudySpec) -> dict[str, BaseDistribution]:
     """Return the distribution of every parameter that `draw` asks for."""
-    recorder = FixedTrial(encode(space, draw(space, RandomSuggester(np.random.default_rng(0)))))
-    draw(space, recorder)
+    parameters = encode(spec.space, draw(spec.space, RandomSuggester(np.random.default_rng(0))))
+    assert parameters is not None, "a space contains what is drawn from it"
+    recorder = FixedTrial(dict(parameters))
+    draw(spec.space, recorder)
     return recorder.distributions
