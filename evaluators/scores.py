@@ -190,6 +190,12 @@ def is_trained(name: str) -> bool:
     return definition is not None and definition.kind == "quality"
 
 
+def is_predictable(name: str) -> bool:
+    """Return whether a score can be estimated from the architecture and a few measurements."""
+    definition = definition_of(name)
+    return definition is not None and (definition.kind == "size" or definition.is_additive)
+
+
 def is_timed(name: str) -> bool:
     """Return whether a score is a time, whose interval narrows the longer it is timed."""
     definition = definition_of(name)

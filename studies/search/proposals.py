@@ -19,6 +19,7 @@ from search_space.space.space_definition import check_sizes
 from studies.damage import DamagedDatabase
 from studies.owner import this_process
 from studies.records import Trial
+from studies.search.architecture_problem import study_problem
 from studies.search.samplers import make_sampler
 from studies.spec.limits import excesses
 from studies.spec.study_spec import StudySpec
@@ -95,7 +96,7 @@ class Proposals:
         self._study = optuna.create_study(
             study_name=spec.name,
             storage=self._storage,
-            sampler=make_sampler(spec.sampler, spec.seed),
+            sampler=make_sampler(spec.sampler, spec.seed, study_problem(spec)),
             directions=["minimize"] * len(spec.objectives),
             load_if_exists=True,
         )

@@ -1,7 +1,8 @@
-"""Optuna samplers, seeded so that an interrupted study resumes as if it had never stopped."""
+"""The table of samplers, seeded so that a study resumes as if it had never been interrupted."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, assert_never
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -9,42 +10,105 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.spec.study_tables import SamplerSettings
+from studies.samplers.evolution import EvolutionSampler
+from studies.samplers.front_mutation import FrontMutationSampler
+from studies.samplers.known_costs import KnownCostsSampler
+from studies.samplers.screened import ScreenedSampler
+from studies.samplers.search_problem import SearchProblem
+from studies.spec.study_tables import SamplerKind, SamplerSettings
 
 _FromSeed: TypeAlias = Callable[[int], BaseSampler]
 
 
-def make_sampler(settings: SamplerSettings, seed: int) -> BaseSampler:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerEntry:
+    """A sampler that a study file can name.
+
+    Attributes:
+        description: How it chooses candidates, in one line.
+        make: Returns the sampler, given a seed, its settings and the search problem of the study.
+    """
+
+    description: str
+    make: Callable[[int, SamplerSettings, SearchProblem], BaseSampler]
+
+
+SAMPLERS: Mapping[SamplerKind, SamplerEntry] = {
+    "known-costs": SamplerEntry(
+        description="the largest expected improvement of the front, from known costs and a model "
+        "of the loss",
+        make=lambda seed, settings, problem: KnownCostsSampler(
+            problem, seed=seed, startup_trials=settings.startup_trials
+        ),
+    ),
+    "tpe": SamplerEntry(
+        description="Optuna's tree-structured Parzen estimator, with all parameters together",
+        make=lambda seed, settings, _: _tpe(seed, settings),
+    ),
+    "nsga2": SamplerEntry(
+        description="Optuna's genetic algorithm NSGA-II",
+        make=lambda seed, settings, _: NSGAIISampler(
+            seed=seed, population_size=settings.startup_trials
+        ),
+    ),
+    "gp": SamplerEntry(
+        description="Optuna's Gaussian process over the parameters",
+        make=lambda seed, settings, _: GPSampler(
+            seed=seed, n_startup_trials=settings.startup_trials
+        ),
+    ),
+    "random": SamplerEntry(
+        description="random candidates",
+        make=lambda seed, *_: RandomSampler(seed=seed),
+    ),
+    "evolution": SamplerEntry(
+        description="regularised evolution: mutations of the best of the youngest candidates",
+        make=lambda seed, settings, problem: EvolutionSampler(
+            problem, seed=seed, startup_trials=settings.startup_trials
+        ),
+    ),
+    "front-mutation": SamplerEntry(
+        description="mutations of the front with suitable known costs, without a model of the loss",
+        make=lambda seed, settings, problem: FrontMutationSampler(
+            problem, seed=seed, startup_trials=settings.startup_trials
+        ),
+    ),
+    "screened-tpe": SamplerEntry(
+        description="the proposal of `tpe`, among several, that is most promising by known costs",
+        make=lambda seed, settings, problem: ScreenedSampler(
+            problem,
+            _tpe(seed, settings),
+            seed=seed,
+            startup_trials=settings.startup_trials,
+        ),
+    ),
+}
+
+
+def make_sampler(settings: SamplerSettings, seed: int, problem: SearchProblem) -> BaseSampler:
     """Return a sampler for an Optuna study with several objectives.
 
-    The parameters of a trial depend only on the seed, the number of the trial and the trials before
-    it. They depend neither on when the study was resumed nor on the process that asks.
+    The parameters of a trial depend only on the seed, the number of the trial, the trials before
+    it and what the problem predicts. They depend neither on when the study was resumed nor on the
+    process that asks.
 
     Args:
         settings: The kind of sampler and its number of random trials.
         seed: The seed of the study.
+        problem: The points of the search and what is known about them. Optuna's own samplers
+            ignore it.
     """
-    return _SeededByTrial(_from_seed(settings), seed)
+    make = SAMPLERS[settings.kind].make
+    return _SeededByTrial(lambda seed: make(seed, settings, problem), seed)
 
 
-def _from_seed(settings: SamplerSettings) -> _FromSeed:
-    startup = settings.startup_trials
-    match settings.kind:
-        case "tpe":
-            # By default, TPE draws each parameter on its own if there are several objectives.
-            # Layers that matter together then repeat: 77 of 120 layouts were distinct, compared
-            # with 110 when parameters are drawn together.
-            return lambda seed: TPESampler(
-                seed=seed, n_startup_trials=startup, multivariate=True, constant_liar=True
-            )
-        case "nsga2":
-            return lambda seed: NSGAIISampler(seed=seed, population_size=startup)
-        case "gp":
-            return lambda seed: GPSampler(seed=seed, n_startup_trials=startup)
-        case "random":
-            return lambda seed: RandomSampler(seed=seed)
-        case _:
-            assert_never(settings.kind)
+def _tpe(seed: int, settings: SamplerSettings) -> BaseSampler:
+    # By default, TPE draws each parameter on its own if there are several objectives. Layers that
+    # matter together then repeat: 77 of 120 layouts were distinct, compared with 110 when
+    # parameters are drawn together.
+    return TPESampler(
+        seed=seed, n_startup_trials=settings.startup_trials, multivariate=True, constant_liar=True
+    )
 
 
 class _SeededByTrial(BaseSampler):

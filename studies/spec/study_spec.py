@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from evaluators.quality.recall_probe import RecallProbe
-from evaluators.scores import TASK, score_names
+from evaluators.scores import TASK, is_predictable, score_names
 from evaluators.speed.runners import RUNNERS
 from evaluators.text.corpus import check_corpus
 from evaluators.text.task import read_task
@@ -19,6 +19,7 @@ from search_space.space.encoding import encode
 from search_space.space.space_definition import Space, check_layouts_only, check_weight_rule
 from search_space.strict import parse_json
 from studies.spec.study_tables import (
+    COST_AWARE_SAMPLERS,
     Constraint,
     DeviceSettings,
     Objective,
@@ -132,6 +133,13 @@ class StudySpec(StrictModel):
                 f"which the runner {self.device.runner!r} supports"
             )
         objectives = [objective.name for objective in self.objectives]
+        unpredictable = [name for name in objectives if not is_predictable(name)]
+        if self.sampler.kind in COST_AWARE_SAMPLERS and len(unpredictable) != 1:
+            found = ", ".join(unpredictable) or "none"
+            raise ValueError(
+                f"sampler.kind: {self.sampler.kind!r} requires exactly one objective that cannot "
+                f"be estimated before a candidate is evaluated, such as loss; here: {found}"
+            )
         for index, constraint in enumerate(self.constraints):
             if constraint.name in objectives:
                 place = objectives.index(constraint.name)

@@ -15,7 +15,19 @@ from hardware.runner import ModelFormat
 from search_space.input_errors import format_value
 from search_space.quantization import Quantization
 
-SamplerKind: TypeAlias = Literal["tpe", "nsga2", "gp", "random"]
+SamplerKind: TypeAlias = Literal[
+    "known-costs",
+    "tpe",
+    "nsga2",
+    "gp",
+    "random",
+    "evolution",
+    "front-mutation",
+    "screened-tpe",
+]
+
+# These need an estimate of each objective but one before a candidate is evaluated.
+COST_AWARE_SAMPLERS: tuple[SamplerKind, ...] = ("known-costs", "front-mutation", "screened-tpe")
 
 _MOST_TOKENS = 1_048_576
 
@@ -215,7 +227,9 @@ class SamplerSettings(StrictModel):
     """The table `[sampler]`: how candidates are proposed.
 
     Attributes:
-        kind: Optuna's sampler: `tpe`, `nsga2`, `gp` or `random`.
+        kind: Optuna's sampler `tpe`, `nsga2`, `gp` or `random`; `evolution` for regularised
+            evolution; or a sampler that knows the costs of a candidate in advance: `known-costs`,
+            or for comparison `front-mutation` or `screened-tpe`.
         startup_trials: The number of random trials, 2 to 10,000, before the sampler learns from
             results. For `nsga2` it is also the population size.
     """

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import get_args
 
 import optuna
@@ -8,9 +9,12 @@ from search_space.architecture import Architecture
 from search_space.costs import decode_flops, parameter_counts
 from search_space.space.encoding import draw, encode
 from search_space.space.rules import Rules
-from search_space.space.space_definition import Space
-from studies.search.samplers import make_sampler
-from studies.spec.study_tables import SamplerKind, SamplerSettings
+from search_space.space.space_definition import Space, check_sizes
+from studies.samplers.search_problem import SearchProblem
+from studies.search.architecture_problem import study_problem
+from studies.search.samplers import SAMPLERS, make_sampler
+from studies.spec.study_tables import Objective, SamplerKind, SamplerSettings
+from tests.studies.fakes import small_spec
 
 SPACE = Space(
     depth=(4, 6, 8),
@@ -27,6 +31,13 @@ SPACE = Space(
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 KINDS = get_args(SamplerKind)
+OBJECTIVES = (Objective(name="loss"), Objective(name="decode"))
+PROBLEM = study_problem(small_spec("sqlite:///unused.db", space=SPACE, objectives=OBJECTIVES))
+
+
+def new_problem(space: Space = SPACE) -> SearchProblem:
+    objectives = (Objective(name="loss"), Objective(name="decode"))
+    return study_problem(small_spec("sqlite:///none.db", space=space, objectives=objectives))
 
 
 def new_storage() -> optuna.storages.BaseStorage:
@@ -38,7 +49,7 @@ def new_storage() -> optuna.storages.BaseStorage:
 def study_in(storage: optuna.storages.BaseStorage, kind: SamplerKind, seed: int) -> optuna.Study:
     settings = SamplerSettings(kind=kind, startup_trials=6)
     return optuna.load_study(
-        study_name="small", storage=storage, sampler=make_sampler(settings, seed)
+        study_name="small", storage=storage, sampler=make_sampler(settings, seed, new_problem())
     )
 
 
@@ -91,7 +102,7 @@ class TestEveryKind:
         assert resume(study, 2)[0] == expected
 
 
-@pytest.mark.parametrize("kind", ["tpe", "nsga2"])
+@pytest.mark.parametrize("kind", ["tpe", "nsga2", "evolution", "front-mutation"])
 def test_a_sampler_that_learns_avoids_what_only_hurts(kind):
     drawn = resume(new_study(kind), 80)
     fractions = [
@@ -99,3 +110,54 @@ def test_a_sampler_that_learns_avoids_what_only_hurts(kind):
         for part in (drawn[:6], drawn[-20:])
     ]
     assert fractions[1] < fractions[0]
+
+
+def test_the_table_lists_the_samplers_that_a_study_file_can_name():
+    assert tuple(SAMPLERS) == KINDS
+    descriptions = [entry.description for entry in SAMPLERS.values()]
+    assert len(set(descriptions)) == len(KINDS)
+    assert all("\n" not in each and len(each) < 100 for each in descriptions)
+
+
+def draws(kind: SamplerKind, space: Space, trials: int) -> list[Architecture]:
+    """Return what a sampler proposes if all architectures have the same decode time."""
+    settings = SamplerSettings(kind=kind, startup_trials=3)
+    study = optuna.create_study(
+        directions=["minimize"] * 2, sampler=make_sampler(settings, 0, new_problem(space))
+    )
+    found = []
+    for _ in range(trials):
+        trial = study.ask()
+        found.append(draw(space, trial))
+        study.tell(trial, (scores(found[-1])[0], 1.0))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["known-costs", "evolution", "front-mutation", "screened-tpe"])
+class TestKindsThatKnowTheSpace:
+    def test_all_candidates_obey_the_size_rules_and_differ(self, kind):
+        space = replace(SPACE, rules=Rules(parameters=(1_000_000, 4_000_000)))
+        found = draws(kind, space, 12)
+        assert all(
+            check.excess <= 0
+            for architecture in found
+            for check in check_sizes(architecture, space, "fp32")
+        )
+        assert len(set(found)) == 12
+
+    def test_a_space_with_one_mixer_and_one_choice_is_exhausted(self, kind):
+        space = Space(
+            depth=(2,),
+            width=(64, 128, 192, 256, 320),
+            mixers=("c",),
+            feed_forward=(2.0,),
+            vocab_size=(512,),
+        )
+        found = draws(kind, space, 6)
+        assert {architecture.width for architecture in found[:5]} == set(space.width)
+
+    def test_a_space_of_one_architecture_is_drawn_again_and_again(self, kind):
+        space = Space(
+            depth=(2,), width=(64,), mixers=("c",), feed_forward=(2.0,), vocab_size=(512,)
+        )
+        assert len(set(draws(kind, space, 5))) == 1

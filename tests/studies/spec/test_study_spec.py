@@ -109,7 +109,12 @@ def test_defaults_are_filled_in(spec):
             "target.quantization: 'fp16' is not one of fp32, int8, int4, which the runner 'local' "
             "supports",
         ),
-        ("sampler.kind", "bayes", "sampler.kind: 'bayes' is not one of tpe, nsga2, gp, random"),
+        (
+            "sampler.kind",
+            "bayes",
+            "sampler.kind: 'bayes' is not one of known-costs, tpe, nsga2, gp, random, evolution, "
+            "front-mutation, screened-tpe",
+        ),
         (
             "objectives",
             [{"name": "loss"}],

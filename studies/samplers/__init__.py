@@ -1,0 +1,1 @@
+"""Optuna samplers for studies in which some objectives are known before a trial runs."""

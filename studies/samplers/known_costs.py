@@ -1,0 +1,190 @@
+"""A sampler for studies in which all objectives but one are known before a trial runs.
+
+Each proposal maximises the expected hypervolume improvement over the observed front: the costs come
+from predictors, and the remaining objective, the outcome, from a Gaussian process over features of
+the parameters. So only points that may move the front are evaluated.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from studies.samplers.earlier_trials import EarlierTrials, reference_point
+from studies.samplers.hypervolume_improvement import FrontLevels, expected_improvement, front_levels
+from studies.samplers.outcome_model import OutcomeModel
+from studies.samplers.point_sampler import PointSampler, child_of, random_points
+from studies.samplers.search_problem import Parameters, SearchProblem, identity
+
+_Numbers = NDArray[np.float64]
+
+_DRAWS = 8
+_RANDOM_POINTS = 150
+_CHILDREN = 150
+_PARENTS = 20
+_CLIMBS = 2
+_CLIMBERS = 5
+_STEPS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Observed:
+    """The finished trials, and the points that are being evaluated.
+
+    Attributes:
+        earlier: The earlier trials.
+        points: The points of finished trials, then those of running ones.
+        costs: The costs of the points, (N, K).
+        outcomes: The outcomes of the finished trials.
+        deviations: The known standard deviations of these outcomes.
+    """
+
+    earlier: EarlierTrials
+    points: list[Parameters]
+    costs: _Numbers
+    outcomes: _Numbers
+    deviations: _Numbers
+
+
+class KnownCostsSampler(PointSampler):
+    """Proposes the point with the largest expected hypervolume improvement.
+
+    The first trials are random. Later, every `explore_every`-th trial is the point among random
+    ones whose outcome is least certain. No point is proposed twice while others are left.
+
+    Example:
+        problem = problem_of_parameters(space, {1: parameters_of})
+        study = optuna.create_study(
+            directions=["minimize", "minimize"], sampler=KnownCostsSampler(problem, seed=0)
+        )
+
+    Args:
+        problem: The points of the search, and their predictable objectives.
+        seed: The seed of all random choices.
+        startup_trials: The number of random trials before the first model.
+        explore_every: Every trial with a number divisible by this explores.
+    """
+
+    def __init__(
+        self,
+        problem: SearchProblem,
+        *,
+        seed: int = 0,
+        startup_trials: int = 10,
+        explore_every: int = 8,
+    ) -> None:
+        super().__init__(problem, seed=seed, startup_trials=startup_trials)
+        self._explore_every = explore_every
+
+    def propose(self, study: Study, trial: FrozenTrial, earlier: EarlierTrials) -> Parameters:
+        """Return the best point by a model of the earlier trials, or one that explores."""
+        proposal = _Proposal(self._problem, self._observed(earlier), self._generator)
+        explores = trial.number % self._explore_every == 0
+        return proposal.least_certain() if explores else proposal.best()
+
+    def _observed(self, earlier: EarlierTrials) -> _Observed:
+        running = [each.params for each in earlier.running]
+        costs = earlier.costs
+        if running:
+            costs = np.vstack([costs, earlier.predicted_costs(running)[0]])
+        return _Observed(
+            earlier=earlier,
+            points=[*(each.params for each in earlier.finished), *running],
+            costs=costs,
+            outcomes=earlier.outcomes,
+            deviations=np.array([self._problem.noise(each) for each in earlier.finished]),
+        )
+
+
+class _Proposal:
+    """The search for the next point, with a model of what was observed so far."""
+
+    def __init__(
+        self,
+        problem: SearchProblem,
+        observed: _Observed,
+        generator: np.random.Generator,
+    ) -> None:
+        self._problem = problem
+        self._observed = observed
+        self._earlier = observed.earlier
+        self._generator = generator
+        features = problem.feature_table(observed.points)
+        count = len(observed.outcomes)
+        self._model = OutcomeModel(
+            features[:count], observed.outcomes, observed.deviations, generator
+        )
+        # A running trial counts as if its outcome were the expected one.
+        self._fronts = self._drawn_fronts(self._model.draw(features, _DRAWS, generator))
+        self._shifts = generator.standard_normal((_DRAWS, observed.costs.shape[1]))
+        self._expected = self._model.predict(features)[0]
+
+    def _drawn_fronts(self, drawn: _Numbers) -> list[FrontLevels]:
+        costs = self._observed.costs
+        reference = reference_point(costs, drawn.mean(axis=0))
+        return [front_levels(costs, outcomes, reference) for outcomes in drawn]
+
+    def best(self) -> Parameters:
+        """Return the point with the largest expected improvement that was found."""
+        pool = random_points(self._problem, _RANDOM_POINTS, self._earlier.seen, self._generator)
+        taken = {identity(point) for point in pool} | self._earlier.seen
+        for child in self._children():
+            key = identity(child)
+            if key not in taken:
+                taken.add(key)
+                pool.append(child)
+        worth = self._worth(pool)
+        for _ in range(_CLIMBS):
+            steps = [
+                self._problem.mutate(pool[index], self._generator)
+                for index in np.argsort(-worth)[:_CLIMBERS]
+                for _ in range(_STEPS)
+            ]
+            fresh = {identity(point): point for point in steps if point is not None}
+            fresh = {key: point for key, point in fresh.items() if key not in taken}
+            if not fresh:
+                break
+            taken |= fresh.keys()
+            pool += fresh.values()
+            worth = np.append(worth, self._worth(list(fresh.values())))
+        return pool[int(np.argmax(worth))]
+
+    def least_certain(self) -> Parameters:
+        """Return the feasible random point whose outcome is least certain."""
+        pool = random_points(self._problem, _RANDOM_POINTS, self._earlier.seen, self._generator)
+        _, deviations = self._model.predict(self._problem.feature_table(pool))
+        return pool[int(np.argmax(deviations * self._earlier.feasibility(pool)))]
+
+    def _worth(self, points: Sequence[Parameters]) -> _Numbers:
+        costs, cost_deviations = self._earlier.predicted_costs(points)
+        means, deviations = self._model.predict(self._problem.feature_table(points))
+        worth = np.zeros(len(points))
+        for front, shift in zip(self._fronts, self._shifts, strict=True):
+            worth += expected_improvement(front, costs + shift * cost_deviations, means, deviations)
+        # Where no point improves the front, the least certain one still has the largest worth.
+        worth = worth / len(self._fronts) + 1e-12 * deviations
+        return np.asarray(worth * self._earlier.feasibility(points))
+
+    def _children(self) -> Iterator[Parameters]:
+        """Yield mutations and crossovers of the points that are best by the model."""
+        parents = self._parents()
+        for _ in range(_CHILDREN if parents else 0):
+            one, other = (
+                parents[int(index)] for index in self._generator.integers(len(parents), size=2)
+            )
+            child = child_of(self._problem, one, other, self._generator)
+            if child is not None:
+                yield child
+
+    def _parents(self) -> list[Parameters]:
+        """Return the observed points that the fewest others dominate by the expected outcomes."""
+        table = np.column_stack([self._observed.costs, self._expected])
+        dominators = [
+            int(np.sum(np.all(table <= row, axis=1) & np.any(table < row, axis=1))) for row in table
+        ]
+        order = np.argsort(dominators, kind="stable")[:_PARENTS]
+        legal = [self._problem.legal(self._observed.points[index]) for index in order]
+        return [point for point in legal if point is not None]

@@ -1,0 +1,218 @@
+"""The search problem of a study: the architectures of its space, and what is known about them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.trial import FixedTrial, FrozenTrial
+
+from evaluators.scores import is_predictable
+from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS, CostEstimate
+from evaluators.speed.workload_parts import Deployment, Parts, parts_of
+from search_space.architecture import Architecture
+from search_space.costs import parameter_counts, weight_bytes
+from search_space.space.encoding import FixedSuggester, RandomSuggester, draw, encode
+from search_space.space.layout_features import layout_features
+from search_space.space.space_definition import check_sizes
+from studies.samplers.search_problem import (
+    Identity,
+    Parameters,
+    SearchProblem,
+    changed,
+    identity,
+    values_of,
+)
+from studies.spec.limits import limits
+from studies.spec.study_spec import StudySpec
+
+_Numbers = NDArray[np.float64]
+
+# The root mean square error, in bits per byte, of the estimated loss of candidates that were
+# stopped at half of the budget; from benchmarks/data/losses_quickstart.jsonl.
+_STOPPED_DEVIATION = 0.06
+_MOST_DRAWS = 500
+_MOST_MUTATIONS = 5
+
+
+def study_problem(spec: StudySpec) -> SearchProblem:
+    """Return the search problem of a study.
+
+    Its costs are the objectives that can be estimated; cost-aware samplers require all but one.
+    """
+    return _StudyProblem(spec).problem()
+
+
+class _StudyProblem:
+    """Architectures by their parameters; each is built once."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._spec = spec
+        self._space = spec.space
+        self._deployment = Deployment(
+            quantization=spec.target.quantization,
+            prompt_length=spec.target.prompt_length,
+            context_depth=spec.target.context_depth,
+        )
+        self._distributions = _distributions(spec)
+        self._values = values_of(self._distributions)
+        self._architectures: dict[Identity, Architecture] = {}
+        self._points: dict[Architecture, Parameters | None] = {}
+        self._features: dict[Identity, tuple[float, ...]] = {}
+        self._parts: dict[tuple[str, Identity], Parts] = {}
+
+    def problem(self) -> SearchProblem:
+        names = [objective.name for objective in self._spec.objectives]
+        return SearchProblem(
+            space=self._distributions,
+            costs={
+                index: _ObjectiveCost(self, name, index)
+                for index, name in enumerate(names)
+                if is_predictable(name)
+            },
+            features=self.features,
+            legal=self.legal,
+            draw=self.draw,
+            mutate=self.mutate,
+            feasibility=self.feasibility,
+            noise=_known_deviation,
+        )
+
+    def architecture(self, point: Parameters) -> Architecture:
+        key = identity(point)
+        if key not in self._architectures:
+            self._architectures[key] = draw(self._space, FixedSuggester(point))
+        return self._architectures[key]
+
+    def legal(self, point: Parameters) -> Parameters | None:
+        return self._point_of(self.architecture(point))
+
+    def draw(self, generator: np.random.Generator) -> Parameters:
+        suggester = RandomSuggester(generator)
+        for _ in range(_MOST_DRAWS):
+            point = self._point_of(draw(self._space, suggester))
+            if point is not None:
+                return point
+        raise ValueError(
+            f"space.rules: {_MOST_DRAWS} consecutive draws are not architectures that obey the "
+            "rules about sizes"
+        )
+
+    def mutate(self, point: Parameters, generator: np.random.Generator) -> Parameters | None:
+        for _ in range(_MOST_MUTATIONS):
+            moved = self.legal(self._moved(point, generator))
+            if moved is not None and moved != point:
+                return moved
+        return None
+
+    def features(self, point: Parameters) -> tuple[float, ...]:
+        key = identity(point)
+        if key not in self._features:
+            self._features[key] = layout_features(self.architecture(point))
+        return self._features[key]
+
+    def parts(self, name: str, point: Parameters) -> Parts:
+        """Return the parts of a predictable score, of which a size has one."""
+        key = name, identity(point)
+        if key not in self._parts:
+            architecture = self.architecture(point)
+            if name == "parameters":
+                self._parts[key] = {"once": float(parameter_counts(architecture).total)}
+            elif name == "size":
+                size = weight_bytes(architecture, self._deployment.quantization)
+                self._parts[key] = {"weights": float(size), "once": 1.0}
+            else:
+                self._parts[key] = parts_of(name, architecture, self._deployment)
+        return self._parts[key]
+
+    def feasibility(
+        self, points: Sequence[Parameters], constrained: Sequence[FrozenTrial]
+    ) -> _Numbers:
+        from scipy.special import ndtr
+
+        probability = np.ones(len(points))
+        for name, most in limits(self._spec).items():
+            if not is_predictable(name):
+                continue
+            known = [each for each in constrained if f"{name}.max" in each.constraints]
+            values = [most * (1 + each.constraints[f"{name}.max"]) for each in known]
+            means, deviations = self.estimate(name, points, known, values)
+            probability *= ndtr((most - means) / np.maximum(deviations, 1e-9 * most))
+        return probability
+
+    def estimate(
+        self,
+        name: str,
+        points: Sequence[Parameters],
+        known: Sequence[FrozenTrial],
+        values: Sequence[float],
+    ) -> tuple[_Numbers, _Numbers]:
+        """Estimate a score of points from its values in finished trials.
+
+        Returns:
+            The means and standard deviations, (N,) each. With too few values, nothing is expected
+            to be better than anything else.
+        """
+        parts = [self.parts(name, point) for point in points]
+        if name == "parameters":
+            return np.array([each["once"] for each in parts]), np.zeros(len(points))
+        if len(known) < FEWEST_MEASUREMENTS:
+            return np.zeros(len(points)), np.zeros(len(points))
+        known_parts = [self.parts(name, each.params) for each in known]
+        return CostEstimate(known_parts, values).predict(parts)
+
+    def _point_of(self, architecture: Architecture) -> Parameters | None:
+        if architecture not in self._points:
+            checks = check_sizes(architecture, self._space, self._deployment.quantization)
+            is_legal = all(check.excess <= 0 for check in checks)
+            point = encode(self._space, architecture) if is_legal else None
+            self._points[architecture] = point
+            if point is not None:
+                self._architectures[identity(point)] = architecture
+        return self._points[architecture]
+
+    def _moved(self, point: Parameters, generator: np.random.Generator) -> Parameters:
+        """Return a point with one change: of a choice, or of the order of two layers."""
+        depth = len(self.architecture(point).layers)
+        layers = [name for name in self._values if name.startswith("mixer_")][:depth]
+        move = int(generator.integers(4))
+        if len(layers) < 2 or move < 2:
+            return changed(self._values, point, generator)
+        one, other = (int(index) for index in generator.choice(len(layers), 2, replace=False))
+        letters = [point[name] for name in layers]
+        if move == 2:
+            letters[one], letters[other] = letters[other], letters[one]
+        else:
+            letters.insert(other, letters.pop(one))
+        return {**point, **dict(zip(layers, letters, strict=True))}
+
+
+class _ObjectiveCost:
+    """Predicts an objective from its values in finished trials."""
+
+    def __init__(self, study: _StudyProblem, name: str, index: int) -> None:
+        self._study = study
+        self._name = name
+        self._index = index
+
+    def __call__(
+        self, points: Sequence[Parameters], finished: Sequence[FrozenTrial]
+    ) -> tuple[_Numbers, _Numbers]:
+        values = [each.values[self._index] for each in finished]
+        return self._study.estimate(self._name, points, finished, values)
+
+
+def _known_deviation(trial: FrozenTrial) -> float:
+    """Return the error of the loss of a candidate that was stopped early, beyond that of others."""
+    attributes: Mapping[str, Any] = trial.user_attrs.get("nas", {})
+    return _STOPPED_DEVIATION if attributes.get("state") == "stopped" else 0.0
+
+
+def _distributions(spec: StudySpec) -> dict[str, BaseDistribution]:
+    """Return the distribution of every parameter that `draw` asks for."""
+    parameters = encode(spec.space, draw(spec.space, RandomSuggester(np.random.default_rng(0))))
+    assert parameters is not None, "a space contains what is drawn from it"
+    recorder = FixedTrial(dict(parameters))
+    draw(spec.space, recorder)
+    return recorder.distributions
