@@ -123,9 +123,12 @@ class _Proposal:
         self._expected = self._model.predict(features)[0]
 
     def _drawn_fronts(self, drawn: _Numbers) -> list[FrontLevels]:
+        """Return the front of the trials without violations, for each draw of the outcomes."""
         costs = self._observed.costs
         reference = reference_point(costs, drawn.mean(axis=0))
-        return [front_levels(costs, outcomes, reference) for outcomes in drawn]
+        allowed = np.ones(len(costs), dtype=bool)
+        allowed[: len(self._earlier.violations)] = self._earlier.violations == 0
+        return [front_levels(costs[allowed], outcomes[allowed], reference) for outcomes in drawn]
 
     def best(self) -> Parameters:
         """Return the point with the largest expected improvement that was found."""
