@@ -21,6 +21,8 @@ from studies.samplers.search_problem import Parameters, SearchProblem, identity
 
 _Numbers = NDArray[np.float64]
 
+# Random points of which one is chosen at the beginning.
+_START_CHOICES = 30
 _DRAWS = 8
 _RANDOM_POINTS = 150
 _CHILDREN = 150
@@ -52,8 +54,9 @@ class _Observed:
 class KnownCostsSampler(PointSampler):
     """Proposes the point with the largest expected hypervolume improvement.
 
-    The first trials are random. Later, every `explore_every`-th trial is the point among random
-    ones whose outcome is least certain. No point is proposed twice while others are left.
+    The first trials are random points that differ from each other. Later, every
+    `explore_every`-th trial is the point among random ones whose outcome is least certain. No point
+    is proposed twice while others are left.
 
     Example:
         problem = problem_of_parameters(space, {1: parameters_of})
@@ -78,6 +81,22 @@ class KnownCostsSampler(PointSampler):
     ) -> None:
         super().__init__(problem, seed=seed, startup_trials=startup_trials)
         self._explore_every = explore_every
+
+    def _random_point(self, earlier: EarlierTrials) -> Parameters:
+        """Return the random point that differs most from those that have an outcome, or will.
+
+        The model learns that a feature matters only if the first points differ in it.
+        """
+        points = random_points(self._problem, _START_CHOICES, earlier.seen, self._generator)
+        likely = earlier.feasibility(points) >= self._generator.random(len(points))
+        features = self._problem.feature_table(points)
+        spread = features.std(axis=0)
+        known = [each.params for each in (*earlier.finished, *earlier.running)]
+        if not known:
+            return points[int(np.argmax(likely))]
+        differences = features[:, None] - self._problem.feature_table(known)[None]
+        distances = np.square(differences / np.where(spread > 0, spread, 1.0)).sum(axis=-1)
+        return points[int(np.argmax(likely * distances.min(axis=1)))]
 
     def propose(self, study: Study, trial: FrozenTrial, earlier: EarlierTrials) -> Parameters:
         """Return the best point by a model of the earlier trials, or one that explores."""
