@@ -81,7 +81,8 @@ def least_share(loaded: LoadedModel, workload: Workload = TOKEN) -> float:
 def test_two_programs_on_one_core_wait_about_half_of_the_time(model):
     with load(model, CORE) as loaded, competitor():
         middle = shares(loaded)[WINDOWS // 2]
-    assert 0.3 < middle < 0.95  # more programs than these two may use the core
+    # More programs than these two may use the core, and the scheduler shares it between groups.
+    assert 0.2 < middle < 0.95
 
 
 def test_the_rest_is_processor_time(model):
