@@ -87,16 +87,15 @@ class KnownCostsSampler(PointSampler):
 
         The model learns that a feature matters only if the first points differ in it.
         """
-        points = random_points(self._problem, _START_CHOICES, earlier.seen, self._generator)
-        likely = earlier.feasibility(points) >= self._generator.random(len(points))
+        points, are_likely = self._random_choices(earlier, _START_CHOICES)
         features = self._problem.feature_table(points)
         spread = features.std(axis=0)
         known = [each.params for each in (*earlier.finished, *earlier.running)]
         if not known:
-            return points[int(np.argmax(likely))]
+            return points[int(np.argmax(are_likely))]
         differences = features[:, None] - self._problem.feature_table(known)[None]
         distances = np.square(differences / np.where(spread > 0, spread, 1.0)).sum(axis=-1)
-        return points[int(np.argmax(likely * distances.min(axis=1)))]
+        return points[int(np.argmax(are_likely * distances.min(axis=1)))]
 
     def propose(self, study: Study, trial: FrozenTrial, earlier: EarlierTrials) -> Parameters:
         """Return the best point by a model of the earlier trials, or one that explores."""

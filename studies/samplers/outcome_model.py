@@ -7,6 +7,7 @@ Machine Learning", 2006, chapters 2, 4 and 5.
 Shapes: N points, D features.
 """
 
+import functools
 import warnings
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,7 @@ _MOST_FITTED = 300
 
 
 class OutcomeModel:
-    """A fitted model.
-
-    Attributes:
-        rank_correlation: Spearman's correlation of leave-one-out predictions with the outcomes.
-    """
+    """A fitted model."""
 
     def __init__(
         self,
@@ -76,7 +73,23 @@ class OutcomeModel:
         else:
             self._process = _fitted(kernel, inputs, scaled, known)
         self._noise = self._process.kernel_.k2.noise_level
-        self.rank_correlation = self._leave_one_out(scaled)
+        self._scaled_outcomes = scaled
+
+    @functools.cached_property
+    def rank_correlation(self) -> float:
+        """Spearman's correlation of leave-one-out predictions with the outcomes.
+
+        Each outcome is predicted from all others (section 5.4.2 of the book).
+        """
+        from scipy.linalg import cho_solve
+        from scipy.stats import spearmanr
+
+        outcomes_N = self._scaled_outcomes
+        inverse = cho_solve((self._process.L_, True), np.eye(len(outcomes_N)))
+        predicted = outcomes_N - (inverse @ outcomes_N) / np.diag(inverse)
+        if np.ptp(outcomes_N) == 0 or np.ptp(predicted) == 0:
+            return 0.0
+        return float(spearmanr(predicted, outcomes_N).statistic)
 
     def predict(self, features_ND: _Numbers) -> tuple[_Numbers, _Numbers]:
         """Return the mean and the standard deviation of the true outcomes, without noise, (N,)."""
@@ -94,17 +107,6 @@ class OutcomeModel:
 
     def _scaled(self, features_ND: _Numbers) -> _Numbers:
         return np.asarray((features_ND - self._center) / self._spread)
-
-    def _leave_one_out(self, outcomes_N: _Numbers) -> float:
-        """Compare each outcome with its prediction from all others (section 5.4.2 of the book)."""
-        from scipy.linalg import cho_solve
-        from scipy.stats import spearmanr
-
-        inverse = cho_solve((self._process.L_, True), np.eye(len(outcomes_N)))
-        predicted = outcomes_N - (inverse @ outcomes_N) / np.diag(inverse)
-        if np.ptp(outcomes_N) == 0 or np.ptp(predicted) == 0:
-            return 0.0
-        return float(spearmanr(predicted, outcomes_N).statistic)
 
 
 def _fitted(

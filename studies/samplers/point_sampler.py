@@ -5,6 +5,7 @@ from collections.abc import Set
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
@@ -92,9 +93,15 @@ class PointSampler(BaseSampler):
 
     def _random_point(self, earlier: EarlierTrials) -> Parameters:
         """Return a random point that probably keeps the limits, as far as that can be estimated."""
-        points = random_points(self._problem, _RANDOM_CHOICES, earlier.seen, self._generator)
-        likely = earlier.feasibility(points) >= self._generator.random(len(points))
-        return points[int(np.argmax(likely))]
+        points, are_likely = self._random_choices(earlier, _RANDOM_CHOICES)
+        return points[int(np.argmax(are_likely))]
+
+    def _random_choices(
+        self, earlier: EarlierTrials, count: int
+    ) -> tuple[list[Parameters], NDArray[np.bool_]]:
+        """Return up to `count` new random points, and which of them probably keep the limits."""
+        points = random_points(self._problem, count, earlier.seen, self._generator)
+        return points, earlier.feasibility(points) >= self._generator.random(len(points))
 
 
 def random_points(
