@@ -6,7 +6,6 @@ the parameters. So only points that may move the front are evaluated.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,25 +29,6 @@ _PARENTS = 20
 _CLIMBS = 2
 _CLIMBERS = 5
 _STEPS = 15
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Observed:
-    """The finished trials, and the points that are being evaluated.
-
-    Attributes:
-        earlier: The earlier trials.
-        points: The points of finished trials, then those of running ones.
-        costs: The costs of the points, (N, K).
-        outcomes: The outcomes of the finished trials.
-        deviations: The known standard deviations of these outcomes.
-    """
-
-    earlier: EarlierTrials
-    points: list[Parameters]
-    costs: _Numbers
-    outcomes: _Numbers
-    deviations: _Numbers
 
 
 class KnownCostsSampler(PointSampler):
@@ -99,50 +79,36 @@ class KnownCostsSampler(PointSampler):
 
     def propose(self, study: Study, trial: FrozenTrial, earlier: EarlierTrials) -> Parameters:
         """Return the best point by a model of the earlier trials, or one that explores."""
-        proposal = _Proposal(self._problem, self._observed(earlier), self._generator)
+        proposal = _Proposal(self._problem, earlier, self._generator)
         explores = trial.number % self._explore_every == 0
         return proposal.least_certain() if explores else proposal.best()
-
-    def _observed(self, earlier: EarlierTrials) -> _Observed:
-        running = [each.params for each in earlier.running]
-        costs = earlier.costs
-        if running:
-            costs = np.vstack([costs, earlier.predicted_costs(running)[0]])
-        return _Observed(
-            earlier=earlier,
-            points=[*(each.params for each in earlier.finished), *running],
-            costs=costs,
-            outcomes=earlier.outcomes,
-            deviations=np.array([self._problem.noise(each) for each in earlier.finished]),
-        )
 
 
 class _Proposal:
     """The search for the next point, with a model of what was observed so far."""
 
     def __init__(
-        self,
-        problem: SearchProblem,
-        observed: _Observed,
-        generator: np.random.Generator,
+        self, problem: SearchProblem, earlier: EarlierTrials, generator: np.random.Generator
     ) -> None:
         self._problem = problem
-        self._observed = observed
-        self._earlier = observed.earlier
+        self._earlier = earlier
         self._generator = generator
-        features = problem.feature_table(observed.points)
-        count = len(observed.outcomes)
-        self._model = OutcomeModel(
-            features[:count], observed.outcomes, observed.deviations, generator
-        )
+        running = [each.params for each in earlier.running]
+        self._points = [*(each.params for each in earlier.finished), *running]
+        self._costs = earlier.costs
+        if running:
+            self._costs = np.vstack([self._costs, earlier.predicted_costs(running)[0]])
+        features = problem.feature_table(self._points)
+        noise = np.array([problem.noise(each) for each in earlier.finished])
+        self._model = OutcomeModel(features[: len(noise)], earlier.outcomes, noise, generator)
         # A running trial counts as if its outcome were the expected one.
         self._fronts = self._drawn_fronts(self._model.draw(features, _DRAWS, generator))
-        self._shifts = generator.standard_normal((_DRAWS, observed.costs.shape[1]))
+        self._shifts = generator.standard_normal((_DRAWS, self._costs.shape[1]))
         self._expected = self._model.predict(features)[0]
 
     def _drawn_fronts(self, drawn: _Numbers) -> list[FrontLevels]:
         """Return the front of the trials without violations, for each draw of the outcomes."""
-        costs = self._observed.costs
+        costs = self._costs
         reference = reference_point(costs, drawn.mean(axis=0))
         allowed = np.ones(len(costs), dtype=bool)
         allowed[: len(self._earlier.violations)] = self._earlier.violations == 0
@@ -202,10 +168,10 @@ class _Proposal:
 
     def _parents(self) -> list[Parameters]:
         """Return the observed points that the fewest others dominate by the expected outcomes."""
-        table = np.column_stack([self._observed.costs, self._expected])
+        table = np.column_stack([self._costs, self._expected])
         dominators = [
             int(np.sum(np.all(table <= row, axis=1) & np.any(table < row, axis=1))) for row in table
         ]
         order = np.argsort(dominators, kind="stable")[:_PARENTS]
-        legal = [self._problem.legal(self._observed.points[index]) for index in order]
+        legal = [self._problem.legal(self._points[index]) for index in order]
         return [point for point in legal if point is not None]

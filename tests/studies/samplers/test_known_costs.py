@@ -27,7 +27,7 @@ def test_a_trial_that_violates_a_constraint_is_not_on_the_front() -> None:
             )
         )
     earlier = earlier_trials(study, study.ask()._get_latest_trial(), problem)
-    proposal = _Proposal(problem, sampler._observed(earlier), np.random.default_rng(0))
+    proposal = _Proposal(problem, earlier, np.random.default_rng(0))
     costs = {float(cost) for front in proposal._fronts for cost in front.edges[0]}
     assert {40.0, 90.0, 170.0} < costs
     assert 140.0 not in costs
