@@ -26,8 +26,10 @@ import fakes
 from hardware.environment import read_environment
 from search_space.space.space_definition import Space
 from studies.analysis import study_front
+from studies.samplers.point_sampler import PointSampler
 from studies.search.events import Event, StudyStarted, TrialEnded
 from studies.search.loop import run_study
+from studies.search.samplers import SAMPLERS
 from studies.spec.study_tables import SamplerSettings
 from studies.storage.store import Store
 
@@ -95,7 +97,7 @@ class Split:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=1_000)
-    parser.add_argument("--sampler", choices=("tpe", "nsga2", "gp", "random"), default="tpe")
+    parser.add_argument("--sampler", choices=tuple(SAMPLERS), default="tpe")
     options = parser.parse_args()
     machine = read_environment(f"Optuna {optuna.__version__}")
     print(machine.cpu, f"{machine.cores} cores", machine.runtime_version, sep=", ")
@@ -139,6 +141,7 @@ def _instrumented() -> Split:
     asks = ("infer_relative_search_space", "sample_relative", "sample_independent")
     for sampler in ("TPESampler", "NSGAIISampler", "GPSampler"):
         split.wrap(getattr(optuna.samplers, sampler), asks, "sampler")
+    split.wrap(PointSampler, asks, "sampler")
     public = [name for name in dir(optuna.storages.BaseStorage) if not name.startswith("_")]
     split.wrap(storage, [*public, *_CACHE_METHODS], "Optuna's storage")
     split.wrap(Store, _STORE, "our storage")

@@ -61,6 +61,8 @@ class _StudyProblem:
         self._points: dict[Architecture, Parameters | None] = {}
         self._features: dict[Identity, tuple[float, ...]] = {}
         self._parts: dict[tuple[str, Identity], Parts] = {}
+        # The latest fit of each score, with the points and the values that it was fitted to.
+        self._fits: dict[str, tuple[list[tuple[Identity, float]], CostEstimate]] = {}
 
     def problem(self) -> SearchProblem:
         names = [objective.name for objective in self._spec.objectives]
@@ -159,8 +161,20 @@ class _StudyProblem:
             return np.array([each["once"] for each in parts]), np.zeros(len(points))
         if len(known) < FEWEST_MEASUREMENTS:
             return np.zeros(len(points)), np.zeros(len(points))
-        known_parts = [self.parts(name, each.params) for each in known]
-        return CostEstimate(known_parts, values).predict(parts)
+        return self._fitted(name, known, values).predict(parts)
+
+    def _fitted(
+        self, name: str, known: Sequence[FrozenTrial], values: Sequence[float]
+    ) -> CostEstimate:
+        """Return the estimate of a score; all points of a proposal share one fit."""
+        measured = [
+            (identity(each.params), value) for each, value in zip(known, values, strict=True)
+        ]
+        earlier = self._fits.get(name)
+        if earlier is None or earlier[0] != measured:
+            known_parts = [self.parts(name, each.params) for each in known]
+            self._fits[name] = earlier = measured, CostEstimate(known_parts, values)
+        return earlier[1]
 
     def _point_of(self, architecture: Architecture) -> Parameters | None:
         if architecture not in self._points:
