@@ -3,6 +3,7 @@
 Nothing here builds a tensor. A multiply-add counts as two FLOPs.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
@@ -51,8 +52,11 @@ class ParameterCounts:
 def parameter_counts(architecture: Architecture) -> ParameterCounts:
     """Count the parameters of an architecture, exactly."""
     counts: dict[_WeightGroup, int] = {"embedding": 0, "mixers": 0, "feed_forward": 0, "norms": 0}
-    for weight in _weights(architecture):
+    for weight in _weights_outside_layers(architecture):
         counts[weight.group] += weight.rows * weight.columns
+    for layer in architecture.layers:
+        for group, count in _layer_parameters(layer, *_shared(architecture)):
+            counts[group] += count
     return ParameterCounts(**counts)
 
 
@@ -61,11 +65,9 @@ def weight_bytes(architecture: Architecture, quantization: Quantization) -> int:
 
     A quantised model keeps its norms, biases and convolution kernels in fp32.
     """
-    return sum(
-        vector_bytes(weight.rows * weight.columns, quantization)
-        if weight.is_vector
-        else matrix_bytes(weight.rows, weight.columns, quantization)
-        for weight in _weights(architecture)
+    outside = sum(_bytes(weight, quantization) for weight in _weights_outside_layers(architecture))
+    return outside + sum(
+        _layer_bytes(layer, *_shared(architecture), quantization) for layer in architecture.layers
     )
 
 
@@ -135,13 +137,10 @@ def layer_costs(
         depth: Tokens that precede the prompt.
         tokens: Tokens in the prompt. `state_bytes` counts the state after the last of them.
     """
-    sizes: dict[_WeightGroup, int] = {"embedding": 0, "mixers": 0, "feed_forward": 0, "norms": 0}
-    for weight in _layer_weights(layer, architecture):
-        if not weight.is_vector:
-            sizes[weight.group] += matrix_bytes(weight.rows, weight.columns, quantization)
+    mixer, feed_forward = _layer_matrix_bytes(layer, *_shared(architecture), quantization)
     return LayerCosts(
-        mixer_bytes=sizes["mixers"],
-        feed_forward_bytes=sizes["feed_forward"],
+        mixer_bytes=mixer,
+        feed_forward_bytes=feed_forward,
         state_bytes=4 * _state_elements(layer.mixer, architecture, depth + tokens),
         mixing_flops=_mixing_flops(layer.mixer, architecture, start=depth, tokens=tokens),
     )
@@ -157,7 +156,13 @@ class _Weight:
     is_vector: bool = False
 
 
-def _weights(architecture: Architecture) -> Iterator[_Weight]:
+def _bytes(weight: _Weight, quantization: Quantization) -> int:
+    if weight.is_vector:
+        return vector_bytes(weight.rows * weight.columns, quantization)
+    return matrix_bytes(weight.rows, weight.columns, quantization)
+
+
+def _weights_outside_layers(architecture: Architecture) -> Iterator[_Weight]:
     width, narrow = architecture.width, architecture.embedding_width
     yield _Weight(group="embedding", rows=architecture.vocab_size, columns=narrow)
     if architecture.factorised:
@@ -165,14 +170,53 @@ def _weights(architecture: Architecture) -> Iterator[_Weight]:
         yield _Weight(group="embedding", rows=narrow, columns=width)
     if not architecture.tied_head:
         yield _Weight(group="embedding", rows=architecture.vocab_size, columns=narrow)
-    for layer in architecture.layers:
-        yield from _layer_weights(layer, architecture)
     yield _Weight(group="norms", rows=width, is_vector=True)
 
 
-def _layer_weights(layer: Layer, architecture: Architecture) -> Iterator[_Weight]:
-    width, hidden = architecture.width, layer.feed_forward_width
-    norms = (1 if layer.mixer is None else 2) * (2 if architecture.sandwich_norm else 1)
+def _shared(architecture: Architecture) -> tuple[int, bool]:
+    """Return what the weights of a layer depend on apart from the layer."""
+    return architecture.width, architecture.sandwich_norm
+
+
+# A search computes the costs of many architectures that consist of few different layers.
+_remembered = functools.lru_cache(maxsize=10_000)
+
+
+@_remembered
+def _layer_parameters(
+    layer: Layer, width: int, sandwich_norm: bool
+) -> tuple[tuple[_WeightGroup, int], ...]:
+    return tuple(
+        (weight.group, weight.rows * weight.columns)
+        for weight in _layer_weights(layer, width, sandwich_norm)
+    )
+
+
+@_remembered
+def _layer_bytes(layer: Layer, width: int, sandwich_norm: bool, quantization: Quantization) -> int:
+    return sum(
+        _bytes(weight, quantization) for weight in _layer_weights(layer, width, sandwich_norm)
+    )
+
+
+@_remembered
+def _layer_matrix_bytes(
+    layer: Layer, width: int, sandwich_norm: bool, quantization: Quantization
+) -> tuple[int, int]:
+    """Return the bytes of the mixer's and of the feed-forward's matrices."""
+    matrices = [
+        weight for weight in _layer_weights(layer, width, sandwich_norm) if not weight.is_vector
+    ]
+    mixer, feed_forward = (
+        sum(_bytes(weight, quantization) for weight in matrices if weight.group == group)
+        for group in ("mixers", "feed_forward")
+    )
+    return mixer, feed_forward
+
+
+def _layer_weights(layer: Layer, width: int, sandwich_norm: bool) -> Iterator[_Weight]:
+    hidden = layer.feed_forward_width
+    norms = (1 if layer.mixer is None else 2) * (2 if sandwich_norm else 1)
     yield _Weight(group="norms", rows=norms * width, is_vector=True)
     if layer.mixer is not None:
         yield from _mixer_weights(layer.mixer, width)
@@ -227,7 +271,7 @@ def _matrix_multiplies(architecture: Architecture) -> int:
     layers = sum(
         weight.rows * weight.columns
         for layer in architecture.layers
-        for weight in _layer_weights(layer, architecture)
+        for weight in _layer_weights(layer, *_shared(architecture))
         if not weight.is_vector
     )
     if not architecture.factorised:
