@@ -1,6 +1,7 @@
-"""Architectures of equal size: the feed-forward makes up for the size of the other parts."""
+"""Architectures of equal cost: the feed-forward makes up for the cost of the other parts."""
 
-from collections.abc import Sequence
+import bisect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeAlias
 
@@ -8,6 +9,9 @@ from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
 from search_space.quantization import BLOCK
 from search_space.space.rules import RuleCheck, check_bounds
+
+# Costs match if they differ by at most this fraction.
+TOLERANCE = 0.01
 
 Counted: TypeAlias = Literal["total", "non_embedding"]
 
@@ -49,30 +53,54 @@ def counted_parameters(architecture: Architecture, matched: Matched) -> int:
 def match_size(architecture: Architecture, matched: Matched, least: int, most: int) -> Architecture:
     """Choose the feed-forward widths of an architecture so that it has a given size.
 
-    All layers get the same width if that is within 1 % of the size. Otherwise the first layers are
-    one quantisation block wider than the others. If the bounds or the width of a block do not allow
-    the size, the architecture nearest to it is returned; `check_matched` reports the difference.
+    See `match_cost`; `check_matched` reports a size that cannot be reached.
+    """
+    return match_cost(
+        architecture,
+        matched.parameters,
+        lambda each: counted_parameters(each, matched),
+        least=least,
+        most=most,
+    )
+
+
+def match_cost(
+    architecture: Architecture,
+    target: float,
+    cost: Callable[[Architecture], float],
+    *,
+    least: int,
+    most: int,
+) -> Architecture:
+    """Choose the feed-forward widths of an architecture so that it has a given cost.
+
+    All layers get the same width if the cost is then within 1 % of the target. Otherwise the first
+    layers are one quantisation block wider than the others. If the bounds or the width of a block
+    do not allow the cost, the architecture nearest to it is returned.
 
     Args:
         architecture: The architecture; its own feed-forward widths are ignored.
-        matched: The size.
+        target: The cost.
+        cost: Returns the cost of an architecture. It never falls when a feed-forward gets wider.
         least: Smallest feed-forward width, a multiple of a block.
         most: Largest feed-forward width, a multiple of a block.
     """
     depth = len(architecture.layers)
-    thin = _with_widths(architecture, [BLOCK] * depth)
-    feed_forward = parameter_counts(thin).feed_forward
-    # The parameters of one block in one layer, and the number of blocks that the size requires.
-    block = feed_forward // depth
-    blocks = (matched.parameters - counted_parameters(thin, matched) + feed_forward) / block
     low, high = least // BLOCK, most // BLOCK
-    even = _between(low, round(blocks / depth), high)
-    same = _with_widths(architecture, [even * BLOCK] * depth)
-    if matched.least <= counted_parameters(same, matched) <= matched.most:
+
+    def even(blocks: int) -> Architecture:
+        return _with_widths(architecture, [blocks * BLOCK] * depth)
+
+    def uneven(blocks: int) -> Architecture:
+        each, wider = divmod(blocks, depth)
+        return _with_widths(
+            architecture, [(each + (layer < wider)) * BLOCK for layer in range(depth)]
+        )
+
+    same = _nearest(even, range(low, high + 1), target, cost)
+    if abs(cost(same) - target) <= TOLERANCE * target:
         return same
-    each, wider = divmod(_between(depth * low, round(blocks), depth * high), depth)
-    widths = [(each + (layer < wider)) * BLOCK for layer in range(depth)]
-    return _with_widths(architecture, widths)
+    return _nearest(uneven, range(depth * low, depth * high + 1), target, cost)
 
 
 def check_matched(architecture: Architecture, matched: Matched) -> RuleCheck:
@@ -95,5 +123,13 @@ def _with_widths(architecture: Architecture, widths: Sequence[int]) -> Architect
     )
 
 
-def _between(least: int, value: int, most: int) -> int:
-    return max(least, min(value, most))
+def _nearest(
+    with_blocks: Callable[[int], Architecture],
+    numbers: range,
+    target: float,
+    cost: Callable[[Architecture], float],
+) -> Architecture:
+    """Return the architecture whose cost is nearest to the target; costs grow with the number."""
+    above = bisect.bisect_left(numbers, target, key=lambda number: cost(with_blocks(number)))
+    around = numbers[max(0, above - 1) : above + 1]
+    return min(map(with_blocks, around), key=lambda each: abs(cost(each) - target))
