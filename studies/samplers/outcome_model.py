@@ -8,15 +8,16 @@ Shapes: N points, D features.
 """
 
 import functools
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from studies.samplers.kernel_fit import most_likely
+
 if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import Kernel
+    from sklearn.gaussian_process.kernels import Sum
 
 _Numbers = NDArray[np.float64]
 
@@ -31,6 +32,7 @@ _FIRST_NOISE = 0.1
 # The length scales are fitted to so many points at most, because the time grows with the cube of
 # their number.
 _MOST_FITTED = 300
+_FOLDS = 5
 
 
 class OutcomeModel:
@@ -52,44 +54,46 @@ class OutcomeModel:
                 all of them share.
             generator: Chooses the points to which the length scales are fitted, if there are many.
         """
-        # scikit-learn is slow to import, and most programs that read a study need no model.
-        from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-
         self._center, spread = features_ND.mean(axis=0), features_ND.std(axis=0)
         self._spread = np.where(spread > 0, spread, 1.0)
         self._mean, self._deviation = outcomes_N.mean(), outcomes_N.std() or 1.0
-        scaled = (outcomes_N - self._mean) / self._deviation
-        known = np.square(deviations_N / self._deviation) + 1e-8
-        lengths = np.full(features_ND.shape[1], _FIRST_LENGTH)
-        kernel = ConstantKernel(1.0, _SIGNALS) * Matern(lengths, _LENGTHS, nu=2.5)
-        kernel = kernel + WhiteKernel(_FIRST_NOISE, _NOISES)
-        inputs = self._scaled(features_ND)
-        if len(scaled) > _MOST_FITTED:
-            chosen = generator.choice(len(scaled), _MOST_FITTED, replace=False)
-            kernel = _fitted(kernel, inputs[chosen], scaled[chosen], known[chosen]).kernel_
-            self._process = GaussianProcessRegressor(kernel, alpha=known, optimizer=None)
-            self._process.fit(inputs, scaled)
-        else:
-            self._process = _fitted(kernel, inputs, scaled, known)
-        self._noise = self._process.kernel_.k2.noise_level
-        self._scaled_outcomes = scaled
+        self._inputs_ND = self._scaled(features_ND)
+        self._outcomes_N = (outcomes_N - self._mean) / self._deviation
+        self._known_N = np.square(deviations_N / self._deviation) + 1e-8
+        chosen: slice | NDArray[np.intp] = slice(None)
+        if len(outcomes_N) > _MOST_FITTED:
+            chosen = generator.choice(len(outcomes_N), _MOST_FITTED, replace=False)
+        kernel = most_likely(
+            _first_kernel(features_ND.shape[1]),
+            self._inputs_ND[chosen],
+            self._outcomes_N[chosen],
+            self._known_N[chosen],
+        )
+        self._noise = float(np.exp(kernel.theta[-1]))
+        self._process = _process(kernel, self._inputs_ND, self._outcomes_N, self._known_N)
 
     @functools.cached_property
     def rank_correlation(self) -> float:
-        """Spearman's correlation of leave-one-out predictions with the outcomes.
+        """Spearman's correlation of predicted and observed outcomes in cross-validation.
 
-        Each outcome is predicted from all others (section 5.4.2 of the book).
+        The length scales are fitted again without the outcomes to be predicted. With the length
+        scales that are fitted to all outcomes, predictions for ten outcomes of pure chance would
+        correlate with them, because some of many features always seems to matter.
         """
-        from scipy.linalg import cho_solve
         from scipy.stats import spearmanr
 
-        outcomes_N = self._scaled_outcomes
-        inverse = cho_solve((self._process.L_, True), np.eye(len(outcomes_N)))
-        predicted = outcomes_N - (inverse @ outcomes_N) / np.diag(inverse)
-        if np.ptp(outcomes_N) == 0 or np.ptp(predicted) == 0:
+        count = len(self._outcomes_N)
+        predicted_N = np.empty(count)
+        for fold in range(min(_FOLDS, count)):
+            held_out = np.arange(count) % _FOLDS == fold
+            known = (self._inputs_ND[~held_out], self._outcomes_N[~held_out])
+            variances = self._known_N[~held_out]
+            kernel = most_likely(_first_kernel(self._inputs_ND.shape[1]), *known, variances)
+            process = _process(kernel, *known, variances)
+            predicted_N[held_out] = process.predict(self._inputs_ND[held_out])
+        if np.ptp(self._outcomes_N) == 0 or np.ptp(predicted_N) < 1e-9:
             return 0.0
-        return float(spearmanr(predicted, outcomes_N).statistic)
+        return float(spearmanr(predicted_N, self._outcomes_N).statistic)
 
     def predict(self, features_ND: _Numbers) -> tuple[_Numbers, _Numbers]:
         """Return the mean and the standard deviation of the true outcomes, without noise, (N,)."""
@@ -109,14 +113,22 @@ class OutcomeModel:
         return np.asarray((features_ND - self._center) / self._spread)
 
 
-def _fitted(
-    kernel: "Kernel", inputs_ND: _Numbers, outcomes_N: _Numbers, known_N: _Numbers
+def _first_kernel(features: int) -> "Sum":
+    """Return the kernel from which the search for the most likely one starts."""
+    # scikit-learn is slow to import, and most programs that read a study need no model.
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    lengths = np.full(features, _FIRST_LENGTH)
+    smooth = ConstantKernel(1.0, _SIGNALS) * Matern(lengths, _LENGTHS, nu=2.5)
+    kernel: Sum = smooth + WhiteKernel(_FIRST_NOISE, _NOISES)
+    return kernel
+
+
+def _process(
+    kernel: "Sum", inputs_ND: _Numbers, outcomes_N: _Numbers, known_N: _Numbers
 ) -> "GaussianProcessRegressor":
-    """Return a process whose kernel has the most likely parameters."""
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
 
-    with warnings.catch_warnings():
-        # The length scales of features that do not matter are at their bound, as intended.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return GaussianProcessRegressor(kernel, alpha=known_N).fit(inputs_ND, outcomes_N)
+    return GaussianProcessRegressor(kernel, alpha=known_N, optimizer=None).fit(
+        inputs_ND, outcomes_N
+    )

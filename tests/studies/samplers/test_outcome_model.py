@@ -39,6 +39,17 @@ def test_what_has_no_relation_is_not_predicted() -> None:
     assert model.rank_correlation < 0.5
 
 
+def test_few_outcomes_of_pure_chance_do_not_seem_predictable() -> None:
+    generator = np.random.default_rng(4)
+    correlations = [
+        OutcomeModel(
+            generator.random((10, 20)), generator.random(10), np.zeros(10), generator
+        ).rank_correlation
+        for _ in range(8)
+    ]
+    assert np.mean(correlations) < 0.2
+
+
 def test_a_doubtful_outcome_counts_less() -> None:
     features, outcomes = _data(30)
     outcomes[4] += 2.0

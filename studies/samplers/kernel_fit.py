@@ -1,0 +1,99 @@
+"""The most likely parameters of the outcome model's kernel, found with a fast gradient.
+
+scikit-learn computes the derivative of the kernel matrix for each length scale, which takes an
+array of N x N x D numbers. Only the sum of its product with another matrix is needed, and with
+squared distances this is a few products of matrices. With 200 points and 23 features, one
+evaluation takes a tenth of the time. Rasmussen and Williams, "Gaussian Processes for Machine
+Learning", 2006, section 5.4.1.
+
+Shapes: N points, D features.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sklearn.gaussian_process.kernels import Sum
+
+_Numbers = NDArray[np.float64]
+
+_MOST_STEPS = 200
+
+
+def most_likely(
+    kernel: "Sum", inputs_ND: _Numbers, outcomes_N: _Numbers, known_N: _Numbers
+) -> "Sum":
+    """Return a kernel with the parameters that maximise the marginal likelihood of the outcomes.
+
+    Args:
+        kernel: A constant times a Matérn kernel of degree 5/2 with D length scales, plus white
+            noise. The search starts from its parameters and stays within its bounds.
+        inputs_ND: The features.
+        outcomes_N: The outcomes.
+        known_N: The known variance of each outcome.
+    """
+    from scipy.optimize import minimize  # slow to import, and most programs need no model
+
+    found = minimize(
+        negative_log_likelihood,
+        kernel.theta,
+        args=(inputs_ND, outcomes_N, known_N),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=kernel.bounds,
+        options={"maxiter": _MOST_STEPS},
+    )
+    fitted: Sum = kernel.clone_with_theta(np.clip(found.x, *kernel.bounds.T))
+    return fitted
+
+
+def negative_log_likelihood(
+    theta: _Numbers, inputs_ND: _Numbers, outcomes_N: _Numbers, known_N: _Numbers
+) -> tuple[float, _Numbers]:
+    """Return the negative log marginal likelihood of the outcomes, and its gradient, (D + 2,).
+
+    Args:
+        theta: The logarithms of the signal's variance, of D length scales and of the variance of
+            the noise, (D + 2,).
+        inputs_ND: The features.
+        outcomes_N: The outcomes.
+        known_N: The known variance of each outcome.
+    """
+    from scipy.linalg import LinAlgError, cho_solve, cholesky
+    from scipy.spatial.distance import pdist, squareform
+
+    count = len(outcomes_N)
+    signal, noise = math.exp(theta[0]), math.exp(theta[-1])
+    scaled_ND = inputs_ND / np.exp(theta[1:-1])
+    distance = math.sqrt(5) * squareform(pdist(scaled_ND))
+    decay = signal * np.exp(-distance)
+    correlated = decay * (1 + distance + np.square(distance) / 3)
+    covariance = correlated.copy()
+    covariance[np.diag_indices(count)] += noise + known_N
+    try:
+        root = cholesky(covariance, lower=True, check_finite=False)
+    except LinAlgError:
+        return math.inf, np.zeros_like(theta)
+    weights = cho_solve((root, True), outcomes_N, check_finite=False)
+    inverse = cho_solve((root, True), np.eye(count), check_finite=False)
+    likelihood = (
+        -0.5 * float(outcomes_N @ weights)
+        - float(np.log(np.diag(root)).sum())
+        - 0.5 * count * math.log(2 * math.pi)
+    )
+    # The derivative for a parameter p is half the sum of `slope` times the derivative of the
+    # covariance for p.
+    slope = np.outer(weights, weights) - inverse
+    # The derivative for the logarithm of a length scale is 5/3 decay (1 + distance) times the
+    # squared difference of the scaled features.
+    each = slope * decay * (1 + distance) * (5 / 3)
+    lengths_D = 2 * (
+        each.sum(axis=0) @ np.square(scaled_ND) - np.einsum("nd,nd->d", scaled_ND, each @ scaled_ND)
+    )
+    gradient = 0.5 * np.concatenate(
+        [[np.sum(slope * correlated)], lengths_D, [noise * np.trace(slope)]]
+    )
+    return -likelihood, -gradient
