@@ -2,14 +2,17 @@
 
     python benchmarks/search_efficiency.py [--table benchmarks/data/losses_quickstart.jsonl]
         [--space quickstart] [--seeds 30] [--trials 200] [--samplers known-costs,tpe,random]
-        [--processes 2] [--truth forest] [--without-limits] [--json FILE]
+        [--processes 2] [--truth forest] [--without-limits] [--json FILE] [--picture FILE]
 
 The losses come from a table with one JSON object per line: `architecture` at full size and `loss`,
-once per training. `--truth forest` fits a forest to them, and `--truth table` reads them directly
-from a table that contains the whole space. Times and memory come from a regression that is fitted
-to benchmarks/data/latencies_edge_350m.jsonl. Samplers see all scores with noise; what they found is
+once per training. `--truth forest` fits a forest to them, `--truth table` reads them directly from
+a table that contains the whole space, and `--truth chance` gives each architecture a random loss,
+which no sampler can predict. Times and memory come from a regression that is fitted to
+benchmarks/data/latencies_edge_350m.jsonl. Samplers see all scores with noise; what they found is
 judged without it. Candidates above a limit of the study count as trials. Draws that a rule of the
 space rejects do not.
+
+A sampler is also `known-costs` without one of its parts; see `search_variants.py`.
 
 The hypervolume has its reference point at the limits of the study, and where there is none, at the
 worst of 1,000 random architectures. Fractions are of the hypervolume that all runs together found.
@@ -20,7 +23,7 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +31,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from search_picture import picture
 from search_report import heading, print_report, summarise
 from search_simulation import (
     SimulatedRun,
@@ -39,6 +43,7 @@ from search_simulation import (
 from search_statistics import best_known, hypervolume_curve
 from search_truth import (
     MEASUREMENT_NOISE,
+    ChanceLosses,
     ForestLosses,
     LossTable,
     LossTruth,
@@ -46,6 +51,7 @@ from search_truth import (
     Truth,
     read_losses,
 )
+from search_variants import NAMES
 
 from evaluators.scores import LOSS
 from studies.search.samplers import SAMPLERS
@@ -56,6 +62,11 @@ _TABLE = Path(__file__).parent / "data" / "losses_quickstart.jsonl"
 # With three objectives and a limit, one proposal of Optuna's Gaussian process can take a minute.
 _SAMPLERS = ",".join(name for name in SAMPLERS if name != "gp")
 _RANDOM_ARCHITECTURES = 1_000
+_TRUTHS: Mapping[str, Callable[[LossTable], LossTruth]] = {
+    "forest": ForestLosses,
+    "table": RecordedLosses,
+    "chance": ChanceLosses,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +76,7 @@ class Setting:
     Attributes:
         spec: The study.
         table: The path of the table of losses.
-        truth: `forest` or `table`.
+        truth: `forest`, `table` or `chance`.
         trials: The number of trials of each run.
     """
 
@@ -118,6 +129,8 @@ def main() -> None:
         best=best,
     )
     print_report(lines, curves)
+    if options.picture is not None:
+        options.picture.write_text(picture(curves))
     if options.json is not None:
         document = {
             **facts,
@@ -220,7 +233,7 @@ def _run(sampler: str, seed: int) -> SimulatedRun:
 
 
 def _loss_truth(setting: Setting, table: LossTable) -> LossTruth:
-    return ForestLosses(table) if setting.truth == "forest" else RecordedLosses(table)
+    return _TRUTHS[setting.truth](table)
 
 
 def _truth(setting: Setting, table: LossTable, losses: LossTruth) -> Truth:
@@ -260,10 +273,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--trials", type=_positive, default=200)
     parser.add_argument("--samplers", type=_names, default=_SAMPLERS, help="separated by commas")
     parser.add_argument("--processes", type=_positive, default=2)
-    parser.add_argument("--truth", choices=["forest", "table"], default="forest")
+    parser.add_argument("--truth", choices=list(_TRUTHS), default="forest")
     parser.add_argument(
         "--without-limits", action="store_true", help="ignore the limits of the study"
     )
+    parser.add_argument("--picture", type=Path, help="the file to draw the curves to, as an SVG")
     parser.add_argument("--json", type=Path, help="the file to write all results to")
     return parser.parse_args()
 
@@ -273,8 +287,8 @@ def _names(text: str) -> list[str]:
     if not all(names) or len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of different names")
     for name in names:
-        if name not in SAMPLERS:
-            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(SAMPLERS)}")
+        if name not in NAMES:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(NAMES)}")
     return names
 
 

@@ -110,7 +110,7 @@ def heading(facts: Mapping[str, Any]) -> str:
     """Return what is to be known of the truth."""
     limited = {**facts["objectives"], **facts["constraints"]}
     kept = ", ".join(f"{name} <= {most:g}" for name, most in limited.items() if most is not None)
-    source = "recorded means" if facts["rank_correlation"] is None else "forest"
+    source = {"forest": "forest", "table": "recorded means", "chance": "chance"}[facts["truth"]]
     lines = [
         f"{facts['study']}: {', '.join(facts['objectives'])}; limits: {kept or 'none'}, which "
         f"{facts['within_limits']:.0%} of random architectures keep",

@@ -14,18 +14,19 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 from search_truth import Truth
+from search_variants import sampler_named
 
 from evaluators.evaluator import Score
 from evaluators.scores import LOSS
 from evaluators.speed.workload_parts import Deployment
 from search_space.architecture import Architecture, architecture_hash
 from search_space.space.encoding import RandomSuggester, draw
+from search_space.space.matching import Cost
 from search_space.space.space_definition import check_sizes
 from studies.search.architecture_problem import study_problem
-from studies.search.samplers import make_sampler
+from studies.search.latency_matching import LatencyMatching, record_feed_forward
 from studies.spec.limits import excesses, judge, limits
 from studies.spec.study_spec import StudySpec
-from studies.spec.study_tables import SamplerSettings
 
 _MOST_REJECTIONS = 500
 
@@ -37,7 +38,7 @@ class SimulatedRun:
     """What one sampler found with one seed.
 
     Attributes:
-        sampler: The kind of sampler.
+        sampler: The name of the sampler.
         seed: The seed of the sampler and of the noise. Runs with the same seed have the same noise
             for the same architecture.
         values: The noiseless objectives of every trial, (T, M). They are infinite for candidates
@@ -94,13 +95,13 @@ def true_objectives(
     return _objectives(spec, truth.true_scores(architectures))
 
 
-def simulate(spec: StudySpec, truth: Truth, kind: str, seed: int, trials: int) -> SimulatedRun:
+def simulate(spec: StudySpec, truth: Truth, name: str, seed: int, trials: int) -> SimulatedRun:
     """Run one search.
 
     Args:
         spec: The study, one of whose objectives is the loss.
         truth: The true scores.
-        kind: The kind of sampler.
+        name: The name of the sampler; see `search_variants.NAMES`.
         seed: The seed of the sampler and of the noise.
         trials: The number of trials.
 
@@ -109,19 +110,18 @@ def simulate(spec: StudySpec, truth: Truth, kind: str, seed: int, trials: int) -
             draws.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    settings = SamplerSettings.model_validate(
-        {"kind": kind, "startup_trials": spec.sampler.startup_trials}
-    )
-    study = optuna.create_study(
-        sampler=make_sampler(settings, seed, study_problem(spec)),
-        directions=["minimize"] * len(spec.objectives),
-    )
+    measured = _Measured()
+    matching = LatencyMatching(spec, measured)
+    problem = study_problem(spec, matching)
+    sampler = sampler_named(name, problem, spec.sampler.startup_trials, seed)
+    study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(spec.objectives))
     values, seconds = [], []
     seen: set[Architecture] = set()
     rejected = duplicates = infeasible = 0
     for _ in range(trials):
         start = time.perf_counter()
-        asked, architecture, rejections = _propose(spec, study)
+        matching.renew()
+        asked, architecture, rejections = _propose(spec, study, matching)
         seconds.append(time.perf_counter() - start)
         rejected += rejections
         duplicates += architecture in seen
@@ -130,13 +130,14 @@ def simulate(spec: StudySpec, truth: Truth, kind: str, seed: int, trials: int) -
         scores = truth.measure(
             {name: float(value[0]) for name, value in true_scores.items()}, generator
         )
+        measured.add(architecture, scores)
         is_complete = _tell(spec, study, asked, architecture, scores)
         seen.add(architecture)
         infeasible += not is_complete
         (objectives,) = _objectives(spec, true_scores)
         values.append(objectives if is_complete else np.full(len(objectives), math.inf))
     return SimulatedRun(
-        sampler=kind,
+        sampler=name,
         seed=seed,
         values=np.array(values),
         seconds=tuple(seconds),
@@ -146,14 +147,37 @@ def simulate(spec: StudySpec, truth: Truth, kind: str, seed: int, trials: int) -
     )
 
 
-def _propose(spec: StudySpec, study: optuna.Study) -> tuple[optuna.Trial, Architecture, int]:
+class _Measured:
+    """The simulated scores so far, to which a latency to be matched is fitted."""
+
+    def __init__(self) -> None:
+        self._architectures: dict[str, Architecture] = {}
+        self._scores: dict[str, Mapping[str, float]] = {}
+
+    def add(self, architecture: Architecture, scores: Sequence[Score]) -> None:
+        digest = architecture_hash(architecture)
+        self._architectures[digest] = architecture
+        self._scores[digest] = {score.name: score.value for score in scores}
+
+    def values(self, score: str) -> Mapping[str, float]:
+        return {digest: scores[score] for digest, scores in self._scores.items()}
+
+    def architecture(self, digest: str) -> Architecture:
+        return self._architectures[digest]
+
+
+def _propose(
+    spec: StudySpec, study: optuna.Study, matching: LatencyMatching
+) -> tuple[optuna.Trial, Architecture, int]:
     """Return the next trial, its architecture, and the number of draws rejected before it."""
     for rejections in range(_MOST_REJECTIONS):
         asked = study.ask()
-        architecture = draw(spec.space, asked)
-        if _worst_excess(spec, architecture) <= 0:
+        architecture = draw(spec.space, asked, matching.latency)
+        excesses_of_rules = _rule_excesses(spec, architecture, matching.latency)
+        if max(excesses_of_rules.values(), default=0.0) <= 0:
+            record_feed_forward(asked, spec.space, architecture)
             return asked, architecture, rejections
-        for name, excess in _rule_excesses(spec, architecture).items():
+        for name, excess in excesses_of_rules.items():
             asked.set_constraint(name, excess)
         study.tell(asked, state=TrialState.PRUNED)
     raise ValueError(f"space.rules: {_MOST_REJECTIONS} consecutive draws violated the rules")
@@ -190,8 +214,10 @@ def _objectives(spec: StudySpec, true_scores: Mapping[str, _Numbers]) -> _Number
     return values
 
 
-def _rule_excesses(spec: StudySpec, architecture: Architecture) -> dict[str, float]:
-    checks = check_sizes(architecture, spec.space, spec.target.quantization)
+def _rule_excesses(
+    spec: StudySpec, architecture: Architecture, latency: Cost | None = None
+) -> dict[str, float]:
+    checks = check_sizes(architecture, spec.space, spec.target.quantization, latency)
     return {check.rule: check.excess for check in checks}
 
 

@@ -140,6 +140,21 @@ class RecordedLosses:
         return np.array([self._means[each] for each in architectures])
 
 
+class ChanceLosses:
+    """Losses with the mean and the deviation of a table that depend on nothing but chance.
+
+    They show what a sampler is worth where no model of the loss can be.
+    """
+
+    def __init__(self, table: LossTable) -> None:
+        means = [float(np.mean(losses)) for losses in table.losses.values()]
+        self._mean, self._deviation = float(np.mean(means)), float(np.std(means))
+
+    def of(self, architectures: Sequence[Architecture]) -> _Numbers:
+        normals = np.array([fixed_normal(LOSS, each) for each in architectures])
+        return np.asarray(self._mean + self._deviation * normals)
+
+
 class Truth:
     """The true scores of architectures, and their noisy measurements."""
 

@@ -11,7 +11,26 @@ from search_space.input_errors import format_value
 from search_space.input_files import exists, is_file, is_folder, read_text, real_path
 from search_space.strict import load_json, parse_strict
 
+LIST_SUFFIX = ".jsonl"
+"""The suffix of files with one architecture per line."""
+
 _ARCHITECTURE_FILE = "architecture.json"
+# A line that `nas export` or `nas show --json` wrote contains up to 30 kB of provenance.
+_LIST_BYTES = 30_000_000
+_MOST_LISTED = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedArchitecture:
+    """An architecture in a file that may contain several.
+
+    Attributes:
+        architecture: The architecture.
+        place: The file, and for one of several architectures the line, counted from 1.
+    """
+
+    architecture: Architecture
+    place: str
 
 
 def model_name(path: Path) -> str:
@@ -59,21 +78,87 @@ def read_architecture(path: Path) -> Architecture:
     """
     source = str(path)
     data = load_json(read_text(path), source)
+    _refuse_configuration(data, source)
+    if not isinstance(data, Mapping) or "architecture" not in data:
+        return parse_strict(Architecture, data, source)
+    exported = parse_strict(_ExportedArchitecture, data, source)
+    _check_hash(exported.hash, exported.architecture, source)
+    return exported.architecture
+
+
+def read_architectures(path: Path) -> tuple[ListedArchitecture, ...]:
+    """Read the architectures of a file, in its order.
+
+    Args:
+        path: A file in which each line that is not empty is an architecture, if its name ends with
+            `.jsonl`; otherwise, a file or folder with one architecture, see `read_model`. An
+            architecture may be the field `architecture` of a table, as `nas export` and
+            `nas show --json` write it. Other fields are ignored, but a hash must match.
+
+    Raises:
+        ValueError: The file cannot be read, contains no architecture or more than 1,000, or one of
+            them is not valid.
+    """
+    if path.suffix != LIST_SUFFIX:
+        if is_folder(path) or path.name == CONFIG_FILE:
+            architecture = read_model(path)
+        else:
+            architecture = _parse_architecture(read_text(path), str(path))
+        return (ListedArchitecture(architecture=architecture, place=str(path)),)
+    # Only a line feed ends a line: JSON text may contain other separators, such as U+2028.
+    lines = read_text(path, _LIST_BYTES).split("\n")
+    texts = {f"{path}, line {n}": line for n, line in enumerate(lines, 1) if line.strip()}
+    if not texts:
+        raise ValueError(f"{path}: the file is empty; each line must be an architecture")
+    if len(texts) > _MOST_LISTED:
+        raise ValueError(f"{path}: {len(texts):,} architectures are more than {_MOST_LISTED:,}")
+    return tuple(_listed(text, place) for place, text in texts.items())
+
+
+def _listed(text: str, place: str) -> ListedArchitecture:
+    try:
+        return ListedArchitecture(architecture=_parse_architecture(text, place), place=place)
+    except ValueError as error:
+        # The parser counts lines from the beginning of this one.
+        raise ValueError(str(error).replace(": line 1, column", ": column", 1)) from None
+
+
+def _parse_architecture(text: str, source: str) -> Architecture:
+    """Parse an architecture, or a table with a field `architecture`; see `read_architectures`."""
+    if not text.strip():
+        raise ValueError(f"{source}: the file is empty; it must contain an architecture")
+    data = load_json(text, source)
+    _refuse_configuration(data, source)
+    if not isinstance(data, Mapping) or "architecture" not in data:
+        return parse_strict(Architecture, data, source)
+    shown = parse_strict(_ShownArchitecture, data, source)
+    if shown.hash is not None:
+        _check_hash(shown.hash, shown.architecture, source)
+    return shown.architecture
+
+
+def _refuse_configuration(data: object, source: str) -> None:
     if isinstance(data, Mapping) and "model_type" in data:
         raise ValueError(
             f"{source}: this is a configuration of transformers; convert it with nas import"
         )
-    if not isinstance(data, Mapping) or "architecture" not in data:
-        return parse_strict(Architecture, data, source)
-    exported = parse_strict(_ExportedArchitecture, data, source)
-    found = architecture_hash(exported.architecture)
-    if exported.hash != found:
+
+
+def _check_hash(stated: str, architecture: Architecture, source: str) -> None:
+    found = architecture_hash(architecture)
+    if stated != found:
         raise ValueError(
-            f"{source}: hash: {format_value(exported.hash)} is not {found}, the hash of the "
+            f"{source}: hash: {format_value(stated)} is not {found}, the hash of the "
             "architecture; to use an edited architecture, keep only the value of the field "
             "architecture"
         )
-    return exported.architecture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ShownArchitecture:
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "ignore", "strict": True}
+    architecture: Architecture
+    hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,7 @@ class _Place:
 
 
 class _WrongKindError(Exception):
-    """The data does not select any variant of a union."""
+    """The data does not select exactly one variant of a union."""
 
 
 def _sentence(detail: ErrorDetails, place: _Place) -> str:
@@ -179,16 +179,31 @@ def _origin(type_: _Type) -> object:
 
 
 def _selected(options: list[_Type], path: str, data: object) -> _Type:
-    """Return the variant that the data selects by its `kind`."""
-    kinds = {get_args(get_type_hints(option)["kind"])[0]: option for option in options}
+    """Return the variant that the data selects by its `kind`, or by the names of its fields."""
     if not isinstance(data, Mapping):
         raise _WrongKindError(f"{path}: {format_value(data)} {_NO_TABLE}")
+    if all(_field_names(option) and "kind" not in _field_names(option) for option in options):
+        return _selected_by_fields(options, path, data)
+    kinds = {get_args(get_type_hints(option)["kind"])[0]: option for option in options}
     if "kind" not in data:
         raise _WrongKindError(f"{path}.kind is missing; it must be {one_of(list(kinds))}")
     kind = data["kind"]
     if not isinstance(kind, str) or kind not in kinds:
         raise _WrongKindError(f"{path}.kind: {format_value(kind)} is not {one_of(list(kinds))}")
     return kinds[kind]
+
+
+def _selected_by_fields(options: list[_Type], path: str, data: Mapping[str, object]) -> _Type:
+    """Return the variant that the data has a field of; the variants have no field in common."""
+    given = {option: [name for name in _field_names(option) if name in data] for option in options}
+    found = [option for option in options if given[option]]
+    if not found:
+        first = " or ".join(_field_names(option)[0] for option in options)
+        raise _WrongKindError(f"{path}: {format_value(data)} has no field {first}")
+    if len(found) > 1:
+        pair = " and ".join(given[option][0] for option in found)
+        raise _WrongKindError(f"{path}: {pair} exclude each other; only one may be given")
+    return found[0]
 
 
 def _inner(type_: _Type, step: str | int) -> _Type:

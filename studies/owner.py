@@ -86,7 +86,7 @@ def seems_lost(owner: Owner) -> bool:
     """Return whether a process has ended or has been silent for too long, from a single reading.
 
     This is for display. Before a process takes over a trial, it observes the owner for a while; see
-    `LifeSigns`.
+    `SignsOfLife`.
     """
     ended = has_ended(owner)
     return owner.silent_s > owner.lease_s if ended is None else ended
@@ -107,7 +107,7 @@ class _Observation:
     has_changed: bool
 
 
-class LifeSigns:
+class SignsOfLife:
     """The signs of life of other processes, as this process has observed them.
 
     Args:

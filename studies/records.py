@@ -118,6 +118,8 @@ class Trial:
         started_at: The time at which the trial was first claimed.
         ended_at: The time at which it ended; None while it is running or interrupted.
         revision: A number that increases whenever the trial or its scores change after its end.
+        predicted_latency: For a candidate that was matched to the latency of its space, what was
+            predicted for it, in the unit of the score; None for all others.
     """
 
     id: int
@@ -138,6 +140,7 @@ class Trial:
     started_at: datetime
     ended_at: datetime | None
     revision: int = 0
+    predicted_latency: float | None = None
 
     @property
     def state(self) -> TrialState:

@@ -16,7 +16,9 @@ from evaluators.text.corpus import Corpus
 from evaluators.training.fit import bits_per_byte, computing, memory_errors_as_results
 from search_space.architecture import Architecture
 from search_space.space.encoding import draw
-from search_space.space.space_definition import Space, check_layouts_only
+from search_space.space.layout_space import check_layouts_only
+from search_space.space.matching import MatchedLatency
+from search_space.space.space_definition import Space
 
 # Increase this whenever the same settings would lead to another loss.
 _VERSION = 1
@@ -135,4 +137,7 @@ def _pure(space: Space) -> list[Architecture]:
         last=None,
     )
     free = replace(space, rules=rules)
+    if isinstance(space.matched, MatchedLatency):
+        # The network must contain the widest feed-forward that a candidate may have.
+        free = replace(free, matched=None, feed_forward=space.feed_forward[-1:])
     return [draw(free, _Layout(letter * space.depth[0])) for letter in space.mixers]

@@ -24,11 +24,19 @@ def pareto(
     storage: Annotated[
         str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
+    why: Annotated[
+        bool,
+        typer.Option(
+            "--why",
+            help="Also show which choices matter, in which direction and by how much.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show a study's Pareto front.
 
-    Shows the front as a table and a scatter plot, and with --max the best model within limits.
+    Shows the front as a table and a scatter plot. --max adds the best model within limits, and
+    --why what the candidates say about the choices of the space.
     """
     gc.disable()  # there is little garbage, and looking for it takes a sixth of the time
 
@@ -45,13 +53,28 @@ def pareto(
         front = study_front.front(store, place.name, asked)
         best = study_front.best(store, front, front.axes[0].name, asked) if asked else None
         confirmation = read_confirmation(store, front)
+        choices = None
+        if why:
+            # Slow to import, and few ask for it.
+            from nas.findings.choice_analysis import analyse_choices
+            from nas.views.choices_view import choices_document, show_choices
+            from studies.analysis.followed_study import FollowedStudy
+
+            followed = FollowedStudy(store, place.name)
+            followed.catch_up()
+            choices = analyse_choices(followed)
     if as_json:
-        print_json(front_document(front, best, confirmation))
+        document = front_document(front, best, confirmation)
+        if choices is not None:
+            document["why"] = choices_document(choices)
+        print_json(document)
         return
     argument = argument_for_next_command(study, storage)
     show_front(front, argument, confirmation)
     if asked:
         show_best(front, best, asked, argument)
+    if choices is not None:
+        show_choices(choices)
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:

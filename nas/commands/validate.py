@@ -19,6 +19,7 @@ def validate(
     from nas.views.terminal import output, print_json
     from nas.workflows.stored_study import resumed_study
     from studies.spec.reference_models import check_models
+    from studies.spec.start_files import check_start_files
     from studies.spec.study_file import read_spec
     from studies.spec.study_spec import check_machine
 
@@ -28,6 +29,7 @@ def validate(
         check_machine(spec)
         spec = resumed_study(spec)
         check_models(spec)
+        check_start_files(spec)
     # These take seconds to import, so the study file is checked first.
     from nas.views.plan_view import plan_document, plan_view
     from nas.workflows.study_plan import plan_study

@@ -74,6 +74,64 @@ class AttentionCountDocument(TypedDict):
     high: float | None
 
 
+class ComparisonDocument(TypedDict):
+    """The difference between two values of a choice, all other choices being equal.
+
+    Attributes:
+        change: The two values, such as "8,192 -> 32,768".
+        text: The difference and its interval, as in the terminal.
+        architectures: The number of architectures over which the difference is averaged.
+        difference: The predicted objective with the second value minus that with the first, in the
+            unit of the objective.
+        low: The lower bound of the 95 % interval, which is simultaneous for all comparisons of a
+            choice.
+        high: The upper bound.
+    """
+
+    change: str
+    text: str
+    architectures: int
+    difference: float
+    low: float
+    high: float
+
+
+class EffectDocument(TypedDict):
+    """The effect of one choice on an objective.
+
+    Attributes:
+        choice: The name of the choice in the study file, or what is said about attention.
+        summary: The index of the comparison that summarises the effect.
+        distinguishable: Whether the interval of that comparison excludes 0.
+        comparisons: The pairs of values, at least one.
+    """
+
+    choice: str
+    summary: int
+    distinguishable: bool
+    comparisons: list[ComparisonDocument]
+
+
+class EffectsDocument(TypedDict):
+    """The effects of the choices on an objective, predicted by a model of it.
+
+    Attributes:
+        objective: The name of the objective, such as "loss".
+        unit: Its unit.
+        method: How the effects were computed, in sentences.
+        candidates: The number of candidates that the model is fitted to.
+        correlation: Spearman's correlation of predicted and observed outcomes in cross-validation.
+        effects: One entry per choice; empty if the correlation is too low.
+    """
+
+    objective: str
+    unit: str
+    method: str
+    candidates: int
+    correlation: float
+    effects: list[EffectDocument]
+
+
 class Why(TypedDict):
     """Which choices matter. Computing it takes seconds, so the page requests it separately.
 
@@ -87,6 +145,8 @@ class Why(TypedDict):
         importances: The importance of the choices, one entry per objective.
         placement: Where each mixer is used; null with too few trials.
         attention: The effect of the number of attention layers, sorted by that number.
+        effects: In which direction the choices change the first objective that comes from training;
+            null with too few trials, or without such an objective.
         findings: What follows, in sentences.
     """
 
@@ -98,4 +158,5 @@ class Why(TypedDict):
     importances: list[Importance]
     placement: PlacementDocument | None
     attention: list[AttentionCountDocument]
+    effects: EffectsDocument | None
     findings: list[str]

@@ -11,11 +11,13 @@ from evaluators.evaluator import Score
 from evaluators.scores import LOSS, TASK
 from nas.findings.time_wording import provisional_among, quoted
 from nas.findings.wording import amount, counted, duration, joined, number, percent
+from search_space.space.matching import MatchedLatency
 from studies.analysis.choice_importance import FEWEST_TRIALS
 from studies.analysis.followed_study import FollowedStudy
-from studies.analysis.study_front import Axis, Front
+from studies.analysis.study_front import Axis, Front, is_provisional
 from studies.analysis.summaries import StudySummary
 from studies.records import Trial, TrialState
+from studies.search.latency_matching import described_latency
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec
 
@@ -51,6 +53,7 @@ def study_findings(followed: FollowedStudy, now: StudySummary) -> Iterator[str]:
         yield from _reference_models(now)
         yield from _neighbours(followed.spec, now)
         yield from _progress(now)
+    yield from _matched_latencies(followed)
     yield from _times(followed)
     yield from _disturbances(followed)
     yield from _drifts(followed)
@@ -148,6 +151,37 @@ def _progress(now: StudySummary) -> Iterator[str]:
         gain = 1 - early[-1].hypervolume / last.hypervolume
         text += f"; the last tenth of the candidates contributed {percent(gain)} of its hypervolume"
     yield f"{text}."
+
+
+def _matched_latencies(followed: FollowedStudy) -> Iterator[str]:
+    """State how far the measured latencies of matched candidates are from the target."""
+    matched = followed.spec.space.matched
+    if not isinstance(matched, MatchedLatency):
+        return
+    candidates = [
+        trial
+        for trial in followed.trials.values()
+        if trial.kind == "candidate" and trial.duplicate_of is None and trial.model is not None
+    ]
+    ratios = [
+        score.value / matched.latency
+        for trial in candidates
+        for score in trial.scores
+        if trial.predicted_latency is not None
+        and score.name == matched.score
+        and not is_provisional(followed.spec, score)
+    ]
+    target = f"the target of {described_latency(matched)}"
+    if not ratios:
+        yield f"No candidate that was matched to {target} has been measured yet."
+        return
+    others = sum(trial.predicted_latency is None for trial in candidates)
+    apart = f"; {counted(others, 'other was', 'others were')} not matched" if others else ""
+    measured = counted(len(ratios), "matched candidate", "matched candidates")
+    yield (
+        f"The measured latency of {measured} is {number(min(ratios))} to {number(max(ratios))} "
+        f"times {target} (median {number(float(np.median(ratios)))}){apart}."
+    )
 
 
 def _times(followed: FollowedStudy) -> Iterator[str]:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from nas.dashboard.form import Document
 from nas.dashboard.why_form import Why
+from nas.report.effects_table import effects_table
 from nas.report.page import confirmation_findings, date_line, limitations
 from nas.report.printable import printable
 from nas.report.tables import Table, tables
@@ -32,7 +33,7 @@ def _lines(document: Document, why: Why, made_at: datetime) -> Iterator[str]:
     yield from _list("Findings", [*document["findings"], *why["findings"]])
     yield from _list("Confirmation of the losses", confirmation_findings(document))
     yield from _list("Limitations", limitations(document, why))
-    for table in tables(document):
+    for table in (*effects_table(why), *tables(document)):
         yield from _table(table)
 
 

@@ -8,6 +8,7 @@ from nas.dashboard.document import json_bytes
 from nas.dashboard.form import Document
 from nas.dashboard.why_form import Why
 from nas.report.bundle import scripts, stylesheet
+from nas.report.effects_table import effects_table
 from nas.report.picture import front_picture
 from nas.report.printable import printable
 from nas.report.tables import Table, tables
@@ -59,6 +60,8 @@ def _page(document: Document, why: Why, made_at: datetime) -> Iterator[str]:
     yield from _list("Confirmation of the losses", confirmation_findings(document))
     yield from _list("Limitations", limitations(document, why))
     yield front_picture(document)
+    for table in effects_table(why):
+        yield from _table(table)
     yield '</section><main id="charts"></main><section class="report">'
     for table in tables(document):
         yield from _table(table)

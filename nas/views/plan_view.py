@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, assert_never
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,15 +10,19 @@ from rich.text import Text
 
 from evaluators.evaluator import Score
 from evaluators.scores import definition_of
+from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS
 from nas.findings.time_wording import precision_legend, score_text, times_legend
 from nas.findings.wording import duration, megabytes, number, percent
+from nas.views.start_view import start_document, start_lines
 from nas.views.terminal import interval_legend, layout_strip, table
 from nas.workflows.space_samples import SpaceSample
 from nas.workflows.study_plan import CorpusUsage, StudyPlan
 from search_space.costs import parameter_counts
+from search_space.space.matching import Matched, MatchedLatency
 from studies.analysis.study_front import is_provisional
+from studies.search.latency_matching import described_latency
 from studies.spec.limits import limits
-from studies.spec.study_spec import asked_scores
+from studies.spec.study_spec import StudySpec, asked_scores
 
 _ALWAYS_SHOWN = ("decode", "prefill", "memory")
 
@@ -51,6 +55,7 @@ def plan_document(plan: StudyPlan) -> dict[str, Any]:
         "preparation_seconds": plan.times.preparation_seconds,
         "seconds": plan.seconds,
         "failure": plan.times.failure,
+        "start": start_document(plan.start),
         "spec": plan.spec.model_dump(mode="json"),
     }
 
@@ -71,11 +76,12 @@ def plan_view(plan: StudyPlan) -> RenderableType:
         f"{spec.target.context_depth} tokens, prompts of {spec.target.prompt_length} tokens",
         "space": f"{_count(plan.architectures)} architectures; {100 * plan.legal_share:.0f} % of "
         "random draws obey the rules about sizes",
+        **_matched(spec),
         "parameters": f"{plan.parameters_least / 1e6:,.1f} to {plan.parameters_most / 1e6:,.1f} "
         "million, before rules about sizes",
         "weights": f"{megabytes(plan.weight_bytes_least)} to "
         f"{megabytes(plan.weight_bytes_most)} MB at {spec.target.quantization}",
-        "trials": f"{spec.trials}, chosen by the {spec.sampler.kind} sampler",
+        "trials": f"{spec.trials}, chosen by the {spec.sampler_kind} sampler",
         "references": ", ".join(spec.references) or "none",
         "timed with": f"{plan.reference}, interleaved, to ±{100 * spec.device.precision:g} % of "
         f"the ratio or for {spec.device.seconds:g} s",
@@ -85,7 +91,24 @@ def plan_view(plan: StudyPlan) -> RenderableType:
     }
     lines = [Text(f"{name:14}{fact}") for name, fact in facts.items()]
     title = Text(f"{spec.name}: the study file is valid\n", style="bold")
-    return Group(title, *lines, Text(), *_models(plan))
+    return Group(title, *lines, Text(), *start_lines(plan.start), *_models(plan))
+
+
+def _matched(spec: StudySpec) -> dict[str, str]:
+    matched = spec.space.matched
+    match matched:
+        case None:
+            return {}
+        case Matched():
+            outside = "" if matched.count == "total" else " outside the embedding"
+            return {"matched": f"{matched.parameters:,} parameters{outside}, within 1 %"}
+        case MatchedLatency():
+            return {
+                "matched": f"a predicted {described_latency(matched)}, within 1 %, as soon as "
+                f"{FEWEST_MEASUREMENTS} models have been measured"
+            }
+        case _:
+            assert_never(matched)
 
 
 def _at_most(name: str, most: float) -> str:
@@ -130,6 +153,7 @@ def _models(plan: StudyPlan) -> Iterator[RenderableType]:
         if sample.failure is not None:
             yield Text(f"the {sample.size} model could not be measured: {sample.failure}")
     yield from map(Text, _remarks_on_limits(plan))
+    yield from map(Text, _remarks_on_matched_latency(plan))
     scores = [score for sample in plan.samples for score in sample.scores if score.name in rows]
     legend = [*interval_legend(cell for row in rows.values() for cell in row)]
     legend += times_legend(plan.spec, scores)
@@ -184,6 +208,21 @@ def _remarks_on_limits(plan: StudyPlan) -> Iterator[str]:
             yield (
                 f"{limit} is below all of these models and probably refuses nearly every candidate"
             )
+
+
+def _remarks_on_matched_latency(plan: StudyPlan) -> Iterator[str]:
+    """Yield a sentence if the latency to be matched is outside the range of the measured models."""
+    matched = plan.spec.space.matched
+    if not isinstance(matched, MatchedLatency):
+        return
+    known = [_score(sample, matched.score) for sample in plan.samples]
+    values = [score.value for score in known if score is not None]
+    if values and not min(values) <= matched.latency <= max(values):
+        place = "below" if matched.latency < min(values) else "above"
+        yield (
+            f"matched: a {described_latency(matched)} is {place} all of these models; layouts that "
+            "cannot reach it within the bounds of feed_forward are rejected"
+        )
 
 
 def _time(plan: StudyPlan) -> str:

@@ -6,6 +6,7 @@ from studies.spec.reference_models import (
     with_stored_models,
     with_stored_reference,
 )
+from studies.spec.start_files import with_stored_starts
 from studies.spec.study_spec import StudySpec, from_json
 from studies.storage.migrations import NotBegun
 from studies.storage.store import Store
@@ -33,6 +34,7 @@ def resumed_study(spec: StudySpec) -> StudySpec:
     if spec.name not in stored:
         return spec
     begun = from_json(stored[spec.name])
-    spec = with_stored_reference(with_stored_models(spec, begun), begun)
+    spec = with_stored_starts(with_stored_models(spec, begun), begun)
+    spec = with_stored_reference(spec, begun)
     check_unchanged(with_reference(begun), with_reference(spec))
     return spec

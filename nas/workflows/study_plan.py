@@ -11,6 +11,7 @@ from evaluators.text.corpus import Corpus, overlap_note
 from evaluators.text.tokenizer import encode, train_tokenizer
 from hardware.progress import Say
 from nas.assembly import study_corpus
+from nas.workflows.planned_start import planned_start
 from nas.workflows.space_samples import (
     RefusedShares,
     SpaceSample,
@@ -26,6 +27,7 @@ from search_space.space.design_point import DesignPoint, build
 from search_space.space.encoding import RandomSuggester, draw
 from search_space.space.space_definition import broken_rule, parameter_range, weight_range
 from search_space.space.space_size import space_size
+from studies.search.warm_start import WarmStart
 from studies.spec.reference_models import model_of, paired_reference
 from studies.spec.study_spec import StudySpec
 
@@ -73,6 +75,7 @@ class StudyPlan:
         drawn: The sample of median size, whose stages were timed.
         corpus_usage: How much text the proxy of `drawn` reads.
         times: How long the stages of `drawn` take.
+        start: What the study starts from; None if that was not asked for.
     """
 
     spec: StudySpec
@@ -90,6 +93,7 @@ class StudyPlan:
     drawn: Architecture
     corpus_usage: CorpusUsage
     times: StageTimes
+    start: WarmStart | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -146,6 +150,7 @@ def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
         )
     parameters, weights = parameter_range(space), weight_range(space, quantization)
     corpus = study_corpus(spec, say)
+    start = planned_start(spec, corpus)
     samples = measure_samples(spec, space_samples(possible), say)
     (drawn,) = [sample for sample in samples if sample.size == "median"]
     times = time_stages(spec, drawn, corpus, say)
@@ -165,6 +170,7 @@ def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
         drawn=drawn.architecture,
         corpus_usage=corpus_usage(spec, drawn.architecture, corpus, say),
         times=times,
+        start=start,
     )
 
 

@@ -14,7 +14,9 @@ from studies.owner import LEASE_S, Owner
 from studies.search.events import Listener
 from studies.search.loop import run_study
 from studies.search.remeasurement import machine_is_quiet
+from studies.search.warm_start import check_start_studies
 from studies.spec.reference_models import check_models, with_stored_models, with_stored_reference
+from studies.spec.start_files import check_start_files, with_stored_starts
 from studies.spec.study_spec import StudySpec, from_json
 from studies.storage.store import Store
 
@@ -63,13 +65,16 @@ def run_or_resume(
     """
     if _is_begun(spec, store):
         begun = from_json(store.study(spec.name).spec)
-        spec = with_stored_models(spec, begun)
+        spec = with_stored_starts(with_stored_models(spec, begun), begun)
         if restart:
             _check_idle(spec, store)
         else:
             spec = with_stored_reference(spec, begun)
             _report_other_processes(spec, store, notify)
     check_models(spec)
+    check_start_files(spec)
+    if restart or not _is_begun(spec, store):
+        check_start_studies(spec, store)  # now, because reading a large corpus takes minutes
     corpus = study_corpus(spec, say)
     with evaluators_of(spec, store, corpus) as evaluators:
         if restart and _is_begun(spec, store):

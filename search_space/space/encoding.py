@@ -21,8 +21,14 @@ from search_space.space.design_point import (
     feed_forward_width,
     reads_choice,
 )
+from search_space.space.matching import (
+    Cost,
+    MatchedLatency,
+    feed_forward_blocks,
+    with_feed_forward_blocks,
+)
 from search_space.space.rules import check_layout, nearest_layout
-from search_space.space.space_definition import Space, with_matched_size
+from search_space.space.space_definition import Space, with_matched_feed_forward
 
 Parameters: TypeAlias = Mapping[str, int | str]
 
@@ -90,7 +96,7 @@ class FixedSuggester:
         return value
 
 
-def draw(space: Space, suggester: Suggester) -> Architecture:
+def draw(space: Space, suggester: Suggester, latency: Cost | None = None) -> Architecture:
     """Draw an architecture from a space.
 
     The layout obeys all rules about layouts. The rules about sizes (`parameters`, `weight_mb` and
@@ -99,7 +105,15 @@ def draw(space: Space, suggester: Suggester) -> Architecture:
     Args:
         space: The space to draw from.
         suggester: Chooses a value for each parameter.
+        latency: Returns the predicted latency of an architecture, if the space has a latency to be
+            matched. None if there is no prediction; then all feed-forwards have one width between
+            their bounds, which a hash of the other choices selects.
     """
+    return with_matched_feed_forward(_drawn(space, suggester), space, latency)
+
+
+def _drawn(space: Space, suggester: Suggester) -> Architecture:
+    """Draw an architecture; if something is to be matched, with the smallest feed-forwards."""
     index = dict.fromkeys(_ORDERED, 0)
     for name, count in _ordered(space).items():
         index[name] = suggester.suggest_int(name, 0, count - 1)
@@ -109,7 +123,7 @@ def draw(space: Space, suggester: Suggester) -> Architecture:
     layout = "".join(letters[: space.depth[index["depth"]]])
     if not _is_legal(layout, space):
         layout = nearest_layout(layout, space.mixers, space.rules)
-    built = build(
+    return build(
         DesignPoint(
             layout=layout,
             width=space.width[index["width"]],
@@ -122,11 +136,13 @@ def draw(space: Space, suggester: Suggester) -> Architecture:
             embedding_share=space.embedding_share[index["embedding_share"]],
         )
     )
-    return with_matched_size(built, space)
 
 
 def encode(space: Space, architecture: Architecture) -> dict[str, int | str] | None:
     """Return parameters from which `draw` makes this architecture, or None if there are none.
+
+    If the space has a latency to be matched, `draw` makes it with the widths of the feed-forwards
+    that a prediction requires. They are no choice, so they may have any width between their bounds.
 
     Choices that the architecture does not use have their first value. Layers beyond its depth
     repeat its layout, so that a deeper neighbour continues the same pattern.
@@ -161,11 +177,21 @@ def encode(space: Space, architecture: Architecture) -> dict[str, int | str] | N
     parameters |= {name: next(layers) for name in _layer_names(space)}
     # Properties that no choice determines, such as another norm or layers of different widths, are
     # only found by comparing whole architectures.
-    drawn = draw(space, FixedSuggester(parameters))
+    if not isinstance(space.matched, MatchedLatency):
+        drawn = draw(space, FixedSuggester(parameters))
+        return parameters if drawn == architecture else None
+    least, most = (feed_forward_width(width, space.feed_forward[end]) for end in (0, -1))
+    if any(not least <= layer.feed_forward_width <= most for layer in architecture.layers):
+        return None
+    drawn = with_feed_forward_blocks(
+        _drawn(space, FixedSuggester(parameters)), feed_forward_blocks(architecture)
+    )
     return parameters if drawn == architecture else None
 
 
-def neighbours(space: Space, architecture: Architecture) -> Iterator[Architecture]:
+def neighbours(
+    space: Space, architecture: Architecture, latency: Cost | None = None
+) -> Iterator[Architecture]:
     """Yield all architectures that differ from the given one in a single choice, each of them once.
 
     A single choice is the mixer of one layer, or one choice for the whole model. All neighbours
@@ -176,13 +202,14 @@ def neighbours(space: Space, architecture: Architecture) -> Iterator[Architectur
         space: The space that contains the neighbours.
         architecture: The architecture whose neighbours are wanted. If it is outside the space, it
             has none.
+        latency: Returns the predicted latency of an architecture; see `draw`.
     """
     parameters = encode(space, architecture)
     if parameters is None:
         return
     seen = {architecture}
     for name, value in _alternatives(space, parameters):
-        neighbour = draw(space, FixedSuggester({**parameters, name: value}))
+        neighbour = draw(space, FixedSuggester({**parameters, name: value}), latency)
         layouts = zip(neighbour.layout, architecture.layout, strict=False)
         repaired = name != "depth" and sum(one != other for one, other in layouts) > 1
         if not repaired and neighbour not in seen:

@@ -25,7 +25,8 @@ def layout_features(architecture: Architecture) -> tuple[float, ...]:
 
 def _sizes(architecture: Architecture) -> tuple[float, ...]:
     counts = parameter_counts(architecture)
-    hidden = architecture.layers[0].feed_forward_width
+    hidden = sum(layer.feed_forward_width for layer in architecture.layers)
+    hidden_per_layer = hidden / len(architecture.layers)
     first = {type(layer.mixer): layer.mixer for layer in reversed(architecture.layers)}
     shapes = [mixer for mixer in first.values() if mixer is not None]
 
@@ -36,7 +37,7 @@ def _sizes(architecture: Architecture) -> tuple[float, ...]:
         math.log(counts.total),
         math.log(len(architecture.layers)),
         math.log(architecture.width),
-        math.log(hidden / architecture.width),
+        math.log(hidden_per_layer / architecture.width),
         math.log(architecture.vocab_size),
         math.log(architecture.embedding_width / architecture.width),
         of_mixers("kernel"),

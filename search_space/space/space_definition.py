@@ -2,15 +2,22 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar, Literal, TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
 
 from search_space.architecture import Architecture, LayoutLetter
 from search_space.costs import parameter_counts, weight_bytes
 from search_space.quantization import BLOCK, Quantization
 from search_space.space.design_point import DesignPoint, build, feed_forward_width, reads_choice
-from search_space.space.matching import Matched, check_matched, counted_parameters, match_size
+from search_space.space.matching import (
+    Cost,
+    Matched,
+    MatchedLatency,
+    check_matched,
+    counted_parameters,
+    with_matched_cost,
+)
 from search_space.space.rules import (
     RuleCheck,
     check_layout,
@@ -20,8 +27,6 @@ from search_space.space.rules import (
     least_costs,
 )
 from search_space.space.rules import Rules as Rules
-
-_Cost: TypeAlias = Callable[[Architecture], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +49,9 @@ class Space:
         window: Windows of sliding-window attention, in tokens.
         embedding_share: Widths of the embedding, as fractions of the width. The embedding is
             factorised if the fraction is less than 1.
-        matched: The size that all architectures have. The feed-forward is then not a choice but
-            computed to fit, and `feed_forward` is its smallest and largest multiple of the width.
+        matched: The size, or the predicted latency, that all architectures have. The feed-forward
+            is then not a choice but computed to fit, and `feed_forward` is its smallest and largest
+            multiple of the width.
         rules: Rules that architectures must obey.
     """
 
@@ -60,7 +66,7 @@ class Space:
     kv_heads: tuple[int, ...] = (8,)
     window: tuple[int, ...] = (512,)
     embedding_share: tuple[float, ...] = (1.0,)
-    matched: Matched | None = None
+    matched: Matched | MatchedLatency | None = None
     rules: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:
@@ -101,16 +107,26 @@ class Range:
     most: int
 
 
-def with_matched_size(architecture: Architecture, space: Space) -> Architecture:
-    """Adapt the feed-forwards of an architecture to the size that the space requires, if any."""
-    if space.matched is None:
-        return architecture
-    least, most = (feed_forward_width(architecture.width, each) for each in space.feed_forward)
-    return match_size(architecture, space.matched, least, most)
+def with_matched_feed_forward(
+    architecture: Architecture, space: Space, latency: Cost | None = None
+) -> Architecture:
+    """Adapt the feed-forwards of an architecture to what the space requires, if anything.
+
+    Args:
+        architecture: The architecture.
+        space: The space.
+        latency: Returns the predicted latency of an architecture; None if there is no prediction.
+    """
+    least, most = (
+        feed_forward_width(architecture.width, space.feed_forward[end]) for end in (0, -1)
+    )
+    return with_matched_cost(architecture, space.matched, latency, least=least, most=most)
 
 
 def broken_rule(architecture: Architecture, space: Space, quantization: Quantization) -> str | None:
     """Return a sentence about the first rule that an architecture breaks, or None.
+
+    A latency to be matched is not checked.
 
     Args:
         architecture: The architecture to check.
@@ -125,19 +141,24 @@ def broken_rule(architecture: Architecture, space: Space, quantization: Quantiza
 
 
 def check_sizes(
-    architecture: Architecture, space: Space, quantization: Quantization
+    architecture: Architecture,
+    space: Space,
+    quantization: Quantization,
+    latency: Cost | None = None,
 ) -> tuple[RuleCheck, ...]:
-    """Check an architecture against the matched size and each rule about sizes that is set.
+    """Check an architecture against what is matched and each rule about sizes that is set.
 
     Args:
         architecture: The architecture to check.
         space: The space with the rules.
         quantization: The target's quantisation.
+        latency: Returns the predicted latency of an architecture. Without it, a latency to be
+            matched is not checked.
     """
-    checks = check_size_rules(architecture, space.rules, quantization)
-    if space.matched is None:
-        return checks
-    return check_matched(architecture, space.matched), *checks
+    return (
+        *check_matched(architecture, space.matched, latency),
+        *check_size_rules(architecture, space.rules, quantization),
+    )
 
 
 def parameter_range(space: Space) -> Range:
@@ -165,28 +186,7 @@ def check_weight_rule(space: Space, quantization: Quantization) -> None:
         _check_reached("weight_mb", space.rules.weight_mb, reached.least / 1e6, reached.most / 1e6)
 
 
-def check_layouts_only(space: Space) -> None:
-    """Check that the architectures of a space differ only in their layouts, at a single depth.
-
-    Raises:
-        ValueError: A choice other than the mixers has several values. (`feed_forward` may have
-            two if the space has a matched size.)
-    """
-    no_choice = {"mixers", "matched", "rules"}
-    if space.matched is not None:
-        no_choice.add("feed_forward")
-    names = [choice.name for choice in fields(Space) if choice.name not in no_choice]
-    several = [
-        f"{name}: {list(getattr(space, name))}" for name in names if len(getattr(space, name)) > 1
-    ]
-    if several:
-        *others, last = several
-        subject = f"{', '.join(others)} and {last} are" if others else f"{last} is"
-        value = "single values" if others else "a single value"
-        raise ValueError(f"{subject} not {value}; only the layout may vary")
-
-
-def _range(space: Space, cost: _Cost) -> Range:
+def _range(space: Space, cost: Cost) -> Range:
     """Return the range of a cost that is a sum over layers.
 
     The cost grows with most choices, which are set to their first or last value. Two choices do not
@@ -217,7 +217,7 @@ def _points(space: Space, end: Literal[0, -1]) -> Iterator[DesignPoint]:
         )
 
 
-def _reaches(space: Space, cost: _Cost, least: int, most: int) -> bool:
+def _reaches(space: Space, cost: Cost, least: int, most: int) -> bool:
     """Return whether the range of a cost overlaps with these bounds.
 
     In most spaces one of the first points decides. The exact range would take 0.1 s, and every
@@ -229,18 +229,19 @@ def _reaches(space: Space, cost: _Cost, least: int, most: int) -> bool:
     )
 
 
-def _lowest_cost(space: Space, point: DesignPoint, cost: _Cost) -> float:
+def _lowest_cost(space: Space, point: DesignPoint, cost: Cost) -> float:
     matched = space.matched
-    return _least(space, point, _at_size(matched.least, cost, matched) if matched else cost)
+    lowest = _at_size(matched.least, cost, matched) if isinstance(matched, Matched) else cost
+    return _least(space, point, lowest)
 
 
-def _highest_cost(space: Space, point: DesignPoint, cost: _Cost) -> float:
+def _highest_cost(space: Space, point: DesignPoint, cost: Cost) -> float:
     matched = space.matched
-    highest = _at_size(matched.most, cost, matched) if matched else cost
+    highest = _at_size(matched.most, cost, matched) if isinstance(matched, Matched) else cost
     return -_least(space, point, lambda architecture: -highest(architecture))
 
 
-def _at_size(size: int, cost: _Cost, matched: Matched) -> _Cost:
+def _at_size(size: int, cost: Cost, matched: Matched) -> Cost:
     """Return the cost that an architecture has if its feed-forwards give it this size."""
 
     def at_size(architecture: Architecture) -> float:
@@ -255,7 +256,7 @@ def _at_size(size: int, cost: _Cost, matched: Matched) -> _Cost:
     return at_size
 
 
-def _least(space: Space, point: DesignPoint, cost: _Cost) -> float:
+def _least(space: Space, point: DesignPoint, cost: Cost) -> float:
     """Return the lowest cost of any legal layout at a point, from the costs of single layers."""
 
     def of(layout: str) -> float:
@@ -294,6 +295,9 @@ def _check_matched(space: Space) -> None:
             f"feed_forward: {list(space.feed_forward)} is not a list of two values, which matched "
             "requires: the smallest and the largest multiple of the width"
         )
+    if isinstance(matched, MatchedLatency):
+        # Which latencies the space reaches is known only when some have been measured.
+        return
 
     def size(architecture: Architecture) -> int:
         return counted_parameters(architecture, matched)

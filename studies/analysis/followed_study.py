@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Self
 
+from search_space.architecture import Architecture
 from studies.analysis.shapes import Shape, read_shapes
 from studies.owner import seems_lost
 from studies.records import (
@@ -63,6 +64,17 @@ class FollowedStudy:
     def is_current(self) -> bool:
         """Return False once the study was restarted or resumed with other settings."""
         return self._store.study(self.study.name) == self.study
+
+    def architecture(self, digest: str) -> Architecture:
+        """Return the architecture with this hash, read from the database.
+
+        Args:
+            digest: The hash of an architecture of one of the trials.
+
+        Raises:
+            ValueError: The database does not hold it any more, or it is damaged.
+        """
+        return self._store.architecture(digest)
 
     def frozen_copy(self) -> Self:
         """Return a copy that later reads do not change, for use in another thread."""

@@ -3,6 +3,7 @@
 Shapes: N trials, M objectives, K costs, F trials of a front, P points.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,9 +35,10 @@ class EarlierTrials:
 
     Attributes:
         problem: The search problem.
-        finished: The complete trials with finite values, in the order of their numbers.
-        constrained: The complete and the pruned trials that have constraints.
-        running: The running trials whose parameters are all known.
+        finished: The complete trials with finite values, and the running ones with preliminary
+            values, in the order of their numbers.
+        constrained: The trials that have constraints or preliminary values.
+        running: The other running trials whose parameters are all known.
         seen: The canonical points of all trials, including those that were pruned or failed.
         signs: 1 for each objective that the study minimises and -1 for the others, (M,).
         values: The objectives of the finished trials, (N, M).
@@ -101,12 +103,19 @@ def earlier_trials(study: Study, trial: FrozenTrial, problem: SearchProblem) -> 
     others = [
         each
         for each in study.get_trials(deepcopy=False, states=states)
-        if each.number != trial.number and _is_in(problem.space, each.params)
+        if each.number != trial.number and _is_in(problem, each.params)
     ]
-    finished = [
-        each
+    preliminary = {
+        each.number: with_values
         for each in others
-        if each.state == TrialState.COMPLETE and np.all(np.isfinite(each.values))
+        if each.state == TrialState.RUNNING
+        and (with_values := _with_preliminary_values(each, problem)) is not None
+    }
+    finished = [
+        preliminary.get(each.number, each)
+        for each in others
+        if each.number in preliminary
+        or (each.state == TrialState.COMPLETE and np.all(np.isfinite(each.values)))
     ]
     signs = np.array(
         [1.0 if each == StudyDirection.MINIMIZE else -1.0 for each in study.directions]
@@ -118,9 +127,14 @@ def earlier_trials(study: Study, trial: FrozenTrial, problem: SearchProblem) -> 
         constrained=[
             each
             for each in others
-            if each.state in (TrialState.COMPLETE, TrialState.PRUNED) and each.constraints
+            if each.number in preliminary
+            or (each.state in (TrialState.COMPLETE, TrialState.PRUNED) and each.constraints)
         ],
-        running=[each for each in others if each.state == TrialState.RUNNING],
+        running=[
+            each
+            for each in others
+            if each.state == TrialState.RUNNING and each.number not in preliminary
+        ],
         seen=frozenset(identity(point) for point in points if point is not None),
         signs=signs,
         values=np.array([each.values for each in finished]).reshape(-1, len(signs)) * signs,
@@ -160,10 +174,20 @@ def reference_point(costs_NK: _Numbers, outcomes_N: _Numbers) -> _Numbers:
     return np.asarray(high + _MARGIN * np.maximum(high - low, 1e-9))
 
 
+def _with_preliminary_values(trial: FrozenTrial, problem: SearchProblem) -> FrozenTrial | None:
+    values = problem.preliminary(trial)
+    if values is None or not np.all(np.isfinite(values)):
+        return None
+    copied = copy.copy(trial)
+    copied.values = list(values)
+    return copied
+
+
 # Optuna types the values of parameters as Any.
-def _is_in(space: Mapping[str, BaseDistribution], parameters: Mapping[str, Any]) -> bool:
-    return parameters.keys() == space.keys() and all(
-        _has(distribution, parameters[name]) for name, distribution in space.items()
+def _is_in(problem: SearchProblem, parameters: Mapping[str, Any]) -> bool:
+    chosen = parameters.keys() - set(problem.recorded)
+    return chosen == problem.space.keys() and all(
+        _has(distribution, parameters[name]) for name, distribution in problem.space.items()
     )
 
 

@@ -44,6 +44,8 @@ class OutcomeModel:
         outcomes_N: _Numbers,
         deviations_N: _Numbers,
         generator: np.random.Generator,
+        *,
+        most_fitted: int | None = None,
     ) -> None:
         """Fit the model.
 
@@ -53,6 +55,8 @@ class OutcomeModel:
             deviations_N: The known standard deviation of each outcome; the model adds noise that
                 all of them share.
             generator: Chooses the points to which the length scales are fitted, if there are many.
+            most_fitted: The length scales are fitted to so many random points at most; None for a
+                number that keeps the fit fast. The predictions follow from all points.
         """
         self._center, spread = features_ND.mean(axis=0), features_ND.std(axis=0)
         self._spread = np.where(spread > 0, spread, 1.0)
@@ -61,8 +65,9 @@ class OutcomeModel:
         self._outcomes_N = (outcomes_N - self._mean) / self._deviation
         self._known_N = np.square(deviations_N / self._deviation) + 1e-8
         chosen: slice | NDArray[np.intp] = slice(None)
-        if len(outcomes_N) > _MOST_FITTED:
-            chosen = generator.choice(len(outcomes_N), _MOST_FITTED, replace=False)
+        most = _MOST_FITTED if most_fitted is None else min(most_fitted, _MOST_FITTED)
+        if len(outcomes_N) > most:
+            chosen = generator.choice(len(outcomes_N), most, replace=False)
         kernel = most_likely(
             _first_kernel(features_ND.shape[1]),
             self._inputs_ND[chosen],

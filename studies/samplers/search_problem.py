@@ -1,6 +1,6 @@
 """What a sampler must know of a study whose costs can be predicted."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -32,7 +32,7 @@ class CostPredictor(Protocol):
 
         Args:
             points: The points.
-            finished: The complete trials, from which the prediction may learn.
+            finished: The trials with values, from which the prediction may learn.
         """
         ...
 
@@ -47,7 +47,7 @@ class Feasibility(Protocol):
 
         Args:
             points: The points.
-            constrained: The complete and the pruned trials that have constraints, from which the
+            constrained: The trials that have constraints or preliminary values, from which the
                 estimate may learn.
         """
         ...
@@ -69,6 +69,12 @@ class SearchProblem:
             the attempt led to no legal one.
         feasibility: Estimates whether points keep the limits of the study.
         noise: Returns the known standard deviation of the remaining objective of a finished trial.
+        preliminary: Returns the objectives of a running trial if it has been evaluated but some
+            values may still change; None if it has not. Such a trial counts as finished.
+        recorded: The names of parameters that trials may have beyond the space. They record what
+            was not chosen but followed from the choices at that time. The parameters of a trial
+            may therefore be passed to `features`, `legal`, the costs and `feasibility` with them.
+            Canonical points do not have them.
     """
 
     space: Mapping[str, BaseDistribution]
@@ -79,6 +85,8 @@ class SearchProblem:
     mutate: Callable[[Parameters, np.random.Generator], Parameters | None]
     feasibility: Feasibility = field(default=lambda points, _: np.ones(len(points)))
     noise: Callable[[FrozenTrial], float] = field(default=lambda _: 0.0)
+    preliminary: Callable[[FrozenTrial], Sequence[float] | None] = field(default=lambda _: None)
+    recorded: Collection[str] = ()
 
     def feature_table(self, points: Sequence[Parameters]) -> _Numbers:
         """Return the features of points, (N, D)."""

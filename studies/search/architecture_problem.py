@@ -15,6 +15,7 @@ from search_space.architecture import Architecture
 from search_space.costs import parameter_counts, weight_bytes
 from search_space.space.encoding import FixedSuggester, RandomSuggester, draw, encode
 from search_space.space.layout_features import layout_features
+from search_space.space.rules import RuleCheck
 from search_space.space.space_definition import check_sizes
 from studies.samplers.search_problem import (
     Identity,
@@ -23,6 +24,11 @@ from studies.samplers.search_problem import (
     changed,
     identity,
     values_of,
+)
+from studies.search.latency_matching import (
+    FEED_FORWARD_BLOCKS,
+    LatencyMatching,
+    recorded_architecture,
 )
 from studies.spec.limits import limits
 from studies.spec.study_spec import StudySpec
@@ -35,20 +41,32 @@ _STOPPED_DEVIATION = 0.06
 _MOST_DRAWS = 500
 _MOST_MUTATIONS = 5
 
+PRELIMINARY_SCORES = "nas_preliminary"
+"""The attribute of an Optuna trial with the scores, by name, of a candidate that has ended but
+whose times are to be measured again."""
 
-def study_problem(spec: StudySpec) -> SearchProblem:
+
+def study_problem(spec: StudySpec, matching: LatencyMatching | None = None) -> SearchProblem:
     """Return the search problem of a study.
 
     Its costs are the objectives that can be estimated; cost-aware samplers require all but one.
+
+    Args:
+        spec: The study.
+        matching: Predicts the latency that candidates are matched to, if the space has one. A point
+            stands for the architecture that the present prediction leads to, and the parameters of
+            a trial for the one that was built. None if nothing is predicted.
     """
-    return _StudyProblem(spec).problem()
+    return _StudyProblem(spec, matching or LatencyMatching(spec)).problem()
 
 
 class _StudyProblem:
-    """Architectures by their parameters; each is built once."""
+    """Architectures by their parameters; each is built once per prediction."""
 
-    def __init__(self, spec: StudySpec) -> None:
+    def __init__(self, spec: StudySpec, matching: LatencyMatching) -> None:
         self._spec = spec
+        self._matching = matching
+        self._version = matching.version
         self._space = spec.space
         self._deployment = Deployment(
             quantization=spec.target.quantization,
@@ -59,6 +77,7 @@ class _StudyProblem:
         self._values = values_of(self._distributions)
         self._architectures: dict[Identity, Architecture] = {}
         self._points: dict[Architecture, Parameters | None] = {}
+        self._recorded_points: dict[Identity, Parameters | None] = {}
         self._features: dict[Identity, tuple[float, ...]] = {}
         self._parts: dict[tuple[str, Identity], Parts] = {}
         # The latest fit of each score, with the points and the values that it was fitted to.
@@ -79,26 +98,44 @@ class _StudyProblem:
             mutate=self.mutate,
             feasibility=self.feasibility,
             noise=_known_deviation,
+            preliminary=self.preliminary,
+            recorded=(FEED_FORWARD_BLOCKS,),
         )
 
     def architecture(self, point: Parameters) -> Architecture:
+        self._forget_outdated()
         key = identity(point)
         if key not in self._architectures:
-            self._architectures[key] = draw(self._space, FixedSuggester(point))
+            self._architectures[key] = (
+                recorded_architecture(self._space, point)
+                if _is_recorded(key)
+                else draw(self._space, FixedSuggester(point), self._matching.latency)
+            )
         return self._architectures[key]
 
     def legal(self, point: Parameters) -> Parameters | None:
-        return self._point_of(self.architecture(point))
+        key = identity(point)
+        if not _is_recorded(key):
+            return self._point_of(self.architecture(point))
+        if key not in self._recorded_points:
+            # It was matched by an earlier prediction, if there was one.
+            architecture = self.architecture(point)
+            is_legal = _obeys(check_sizes(architecture, self._space, self._deployment.quantization))
+            self._recorded_points[key] = encode(self._space, architecture) if is_legal else None
+        return self._recorded_points[key]
 
     def draw(self, generator: np.random.Generator) -> Parameters:
+        self._forget_outdated()
         suggester = RandomSuggester(generator)
         for _ in range(_MOST_DRAWS):
-            point = self._point_of(draw(self._space, suggester))
+            architecture = draw(self._space, suggester, self._matching.latency)
+            point = self._point_of(architecture)
             if point is not None:
                 return point
+        broken = [str(check) for check in self._checks(architecture) if check.excess > 0]
         raise ValueError(
-            f"space.rules: {_MOST_DRAWS} consecutive draws are not architectures that obey the "
-            "rules about sizes"
+            f"space: {_MOST_DRAWS} consecutive draws are not architectures that obey the rules "
+            f"about sizes; the last violates: {'; '.join(broken)}"
         )
 
     def mutate(self, point: Parameters, generator: np.random.Generator) -> Parameters | None:
@@ -109,6 +146,7 @@ class _StudyProblem:
         return None
 
     def features(self, point: Parameters) -> tuple[float, ...]:
+        self._forget_outdated()
         key = identity(point)
         if key not in self._features:
             self._features[key] = layout_features(self.architecture(point))
@@ -116,6 +154,7 @@ class _StudyProblem:
 
     def parts(self, name: str, point: Parameters) -> Parts:
         """Return the parts of a predictable score, of which a size has one."""
+        self._forget_outdated()
         key = name, identity(point)
         if key not in self._parts:
             architecture = self.architecture(point)
@@ -137,11 +176,20 @@ class _StudyProblem:
         for name, most in limits(self._spec).items():
             if not is_predictable(name):
                 continue
-            known = [each for each in constrained if f"{name}.max" in each.constraints]
-            values = [most * (1 + each.constraints[f"{name}.max"]) for each in known]
+            limited = [
+                (each, value)
+                for each in constrained
+                if (value := _limited_value(each, name, most)) is not None
+            ]
+            known, values = [each for each, _ in limited], [value for _, value in limited]
             means, deviations = self.estimate(name, points, known, values)
             probability *= ndtr((most - means) / np.maximum(deviations, 1e-9 * most))
         return probability
+
+    def preliminary(self, trial: FrozenTrial) -> list[float] | None:
+        scores: Mapping[str, float] = trial.user_attrs.get(PRELIMINARY_SCORES, {})
+        names = [objective.name for objective in self._spec.objectives]
+        return [scores[name] for name in names] if scores.keys() >= set(names) else None
 
     def estimate(
         self,
@@ -178,13 +226,28 @@ class _StudyProblem:
 
     def _point_of(self, architecture: Architecture) -> Parameters | None:
         if architecture not in self._points:
-            checks = check_sizes(architecture, self._space, self._deployment.quantization)
-            is_legal = all(check.excess <= 0 for check in checks)
+            is_legal = _obeys(self._checks(architecture))
             point = encode(self._space, architecture) if is_legal else None
             self._points[architecture] = point
             if point is not None:
                 self._architectures[identity(point)] = architecture
         return self._points[architecture]
+
+    def _checks(self, architecture: Architecture) -> tuple[RuleCheck, ...]:
+        return check_sizes(
+            architecture, self._space, self._deployment.quantization, self._matching.latency
+        )
+
+    def _forget_outdated(self) -> None:
+        """Forget what depends on an earlier prediction of the latency to be matched."""
+        if self._version == self._matching.version:
+            return
+        self._version = self._matching.version
+        self._points.clear()
+        kept = {key: each for key, each in self._architectures.items() if _is_recorded(key)}
+        self._architectures = kept
+        self._features = {key: each for key, each in self._features.items() if key in kept}
+        self._parts = {key: each for key, each in self._parts.items() if key[1] in kept}
 
     def _moved(self, point: Parameters, generator: np.random.Generator) -> Parameters:
         """Return a point with one change: of a choice, or of the order of two layers."""
@@ -215,6 +278,22 @@ class _ObjectiveCost:
     ) -> tuple[_Numbers, _Numbers]:
         values = [each.values[self._index] for each in finished]
         return self._study.estimate(self._name, points, finished, values)
+
+
+def _is_recorded(key: Identity) -> bool:
+    return any(name == FEED_FORWARD_BLOCKS for name, _ in key)
+
+
+def _obeys(checks: Sequence[RuleCheck]) -> bool:
+    return all(check.excess <= 0 for check in checks)
+
+
+def _limited_value(trial: FrozenTrial, name: str, most: float) -> float | None:
+    """Return the value of a score with a limit, in a trial in which it is known."""
+    if f"{name}.max" in trial.constraints:
+        return float(most * (1 + trial.constraints[f"{name}.max"]))
+    scores: Mapping[str, float] = trial.user_attrs.get(PRELIMINARY_SCORES, {})
+    return scores.get(name)
 
 
 def _known_deviation(trial: FrozenTrial) -> float:

@@ -20,14 +20,17 @@ from studies.search.events import (
 )
 from studies.search.heartbeat import Heartbeat
 from studies.search.interrupts import Interrupts
+from studies.search.latency_matching import LatencyMatching, device_matching
 from studies.search.other_processes import await_others
-from studies.search.proposals import Proposals
+from studies.search.proposals import Proposal, Proposals
 from studies.search.rejudgement import rejudge
 from studies.search.remeasurement import Remeasurements, machine_is_quiet
 from studies.search.stages import Stages, interruptible_evaluator
+from studies.search.warm_start import WarmStart, warm_start
 from studies.spec.difference import check_unchanged
 from studies.spec.limits import limits
 from studies.spec.reference_models import model_of, with_reference
+from studies.spec.start_files import first_candidates, with_stored_starts
 from studies.spec.study_spec import StudySpec, from_json, named_scores, to_json
 from studies.storage.claims import TrialTaken
 from studies.storage.store import Store
@@ -73,9 +76,12 @@ def run_study(
     spec = with_reference(spec)
     _check_scores(spec, evaluators)
     total = spec.trials if trials is None else trials
-    _open_study(spec, total, store)
+    start = warm_start(spec, evaluators, store)
+    spec = _open_study(start.spec, total, store)
     ended = len(store.numbers(spec.name, END_STATES))
     listener(StudyStarted(study=spec.name, total=total, ended=ended))
+    for remark in start.remarks:
+        listener(Remark(text=remark))
     interrupts = Interrupts()
 
     def notify(text: str) -> None:
@@ -90,8 +96,9 @@ def run_study(
         complete = CompleteTrials(spec.name, store)
         stages = Stages(spec, interruptible, store, complete, heartbeat, listener)
         remeasurements = Remeasurements(spec, interruptible, store, complete, listener, is_quiet)
-        proposals = store.outages.survive(lambda: Proposals(spec, store))
-        run = _Run(spec, stages, proposals, remeasurements, store, listener)
+        matching = device_matching(spec, evaluators, store)
+        proposals = store.outages.survive(lambda: Proposals(spec, store, matching))
+        run = _Run(spec, start, stages, matching, proposals, remeasurements, store, listener)
         run.judge_again()
         proposals.catch_up(apart_from=remeasurements.is_waiting)
         if remeasure:
@@ -131,14 +138,21 @@ class _Run:
     def __init__(
         self,
         spec: StudySpec,
+        start: WarmStart,
         stages: Stages,
+        matching: LatencyMatching,
         proposals: Proposals,
         remeasurements: Remeasurements,
         store: Store,
         listener: Listener,
     ) -> None:
         self._spec = spec
+        self._first = [each for group in first_candidates(spec).values() for each in group]
+        given = set(self._first)
+        self._informing = [each for each in start.informing if each.architecture not in given]
         self._stages = stages
+        self._matching = matching
+        self._has_remarked = False
         self._proposals = proposals
         self._remeasurements = remeasurements
         self._store = store
@@ -150,9 +164,11 @@ class _Run:
         try:
             begun, architecture = self._begin(trial)
             ended = self._evaluate(begun, architecture)
-            # The sampler learns of provisional times only when they are measured again, or when
-            # the search has ended.
-            if not self._remeasurements.is_waiting(ended):
+            # Provisional times are final only when they were measured again, or when the search
+            # has ended.
+            if self._remeasurements.is_waiting(ended):
+                self._proposals.tell_preliminary(ended)
+            else:
                 self._proposals.tell(ended, architecture)
             self._listener(TrialEnded(trial=ended))
         except TrialTaken:
@@ -213,14 +229,30 @@ class _Run:
         if trial.reference is not None:
             architecture = model_of(self._spec, trial.reference)
             return self._store.begin(trial, architecture), architecture
-        proposal = self._proposals.propose()
+        proposal = self._propose(trial)
         begun = self._store.begin(
             trial,
             proposal.architecture,
             optuna_number=proposal.optuna_number,
+            predicted_latency=proposal.predicted_latency,
             rejections=proposal.rejections,
         )
         return begun, proposal.architecture
+
+    def _propose(self, trial: Trial) -> Proposal:
+        """Return the proposal for a candidate, whose number decides whether it is a given one."""
+        if trial.number == 0:
+            # No other process can have the first candidate at the same time.
+            for each in self._informing:
+                self._proposals.tell(each.trial, each.architecture)
+        if trial.number < len(self._first):
+            return self._proposals.propose_given(self._first[trial.number])
+        proposal = self._proposals.propose()
+        remark = self._matching.remark
+        if remark is not None and not self._has_remarked:
+            self._has_remarked = True
+            self._listener(Remark(text=remark))
+        return proposal
 
     def _evaluate(self, trial: Trial, architecture: Architecture) -> Trial:
         """Return the ended trial, evaluated in stages or ended like an earlier duplicate."""
@@ -245,11 +277,23 @@ def _check_scores(spec: StudySpec, evaluators: Sequence[Evaluator]) -> None:
             )
 
 
-def _open_study(spec: StudySpec, total: int, store: Store) -> None:
-    # Stored specifications are shown to many, and the URL of a database may contain a password.
-    nowhere = StudySpec.model_fields["storage"].default
-    text = to_json(spec.model_copy(update={"storage": nowhere, "trials": total}))
+def _open_study(spec: StudySpec, total: int, store: Store) -> StudySpec:
+    """Store the study, and return it with the first candidates that are stored with it.
+
+    If two processes start a study at the same time, the first candidates are those of one of them.
+    """
+    text = _stored_text(spec, total)
     study = store.add_study(spec.name, text)
-    check_unchanged(with_reference(from_json(study.spec)), spec)
+    stored = with_reference(from_json(study.spec))
+    spec = with_stored_starts(spec, stored)
+    check_unchanged(stored, spec)
+    text = _stored_text(spec, total)
     if study.spec != text:
         store.update_spec(spec.name, text)
+    return spec
+
+
+def _stored_text(spec: StudySpec, total: int) -> str:
+    # Stored specifications are shown to many, and the URL of a database may contain a password.
+    nowhere = StudySpec.model_fields["storage"].default
+    return to_json(spec.model_copy(update={"storage": nowhere, "trials": total}))

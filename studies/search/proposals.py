@@ -11,28 +11,36 @@ from typing import Concatenate, ParamSpec, TypeVar
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
-from evaluators.scores import LOSS
 from search_space.architecture import Architecture
 from search_space.space.encoding import draw, encode
+from search_space.space.matching import Cost, feed_forward_blocks
 from search_space.space.rules import RuleCheck
 from search_space.space.space_definition import check_sizes
-from studies.damage import DamagedDatabase
 from studies.owner import this_process
 from studies.records import Trial
-from studies.search.architecture_problem import study_problem
+from studies.search.architecture_problem import PRELIMINARY_SCORES, study_problem
+from studies.search.given_point import ask_for
+from studies.search.latency_matching import (
+    FEED_FORWARD_BLOCKS,
+    LatencyMatching,
+    record_feed_forward,
+)
+from studies.search.optuna_tables import contradictions_reported
 from studies.search.samplers import make_sampler
-from studies.spec.limits import excesses
+from studies.search.told_results import (
+    told_constraints,
+    told_identity,
+    told_result,
+    told_scores,
+)
 from studies.spec.study_spec import StudySpec
-from studies.storage.outages import Outages, database_error, outage_reason, retried
+from studies.storage.outages import Outages, retried
 from studies.storage.store import Store
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 _MOST_REJECTIONS = 500
-
-# What Optuna raises if its rows contradict each other.
-_CONTRADICTIONS = (AssertionError, AttributeError, LookupError, TypeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +51,13 @@ class Proposal:
         architecture: The architecture.
         optuna_number: The number of the Optuna trial that drew it.
         rejections: The number of rejected draws before it, by the rule that each violated most.
+        predicted_latency: The predicted latency, if it was matched to that of the space.
     """
 
     architecture: Architecture
     optuna_number: int
     rejections: Mapping[str, int]
+    predicted_latency: float | None = None
 
 
 def _with_optuna_tables(
@@ -59,18 +69,8 @@ def _with_optuna_tables(
     def report(
         proposals: "Proposals", /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> _Result:
-        with proposals._store.translated():
-            try:
-                return method(proposals, *args, **kwargs)
-            except (optuna.exceptions.StorageInternalError, *_CONTRADICTIONS) as error:
-                if outage_reason(error) is not None:
-                    raise
-                if (failed := database_error(error)) is not None:
-                    raise failed from None
-                raise DamagedDatabase(
-                    "storage: the tables of Optuna in the database contradict those of the study "
-                    f"({type(error).__name__}); `nas db check` lists what is damaged"
-                ) from error
+        with contradictions_reported(proposals._store):
+            return method(proposals, *args, **kwargs)
 
     return report
 
@@ -78,16 +78,25 @@ def _with_optuna_tables(
 class Proposals:
     """The Optuna study that belongs to a study, with the same name and in the same database.
 
-    Each of its trials is a candidate, a reference model that lies in the space, or a draw that a
-    rule of the space rejected.
+    Each of its trials is a candidate, a reference model that lies in the space, a candidate of
+    another study that informs the sampler, or a draw that a rule of the space rejected.
+
+    Args:
+        spec: The study.
+        store: The database.
+        matching: Predicts the latency that candidates are matched to, if the space has one; None if
+            nothing is predicted.
     """
 
-    def __init__(self, spec: StudySpec, store: Store) -> None:
+    def __init__(
+        self, spec: StudySpec, store: Store, matching: LatencyMatching | None = None
+    ) -> None:
         # Optuna logs new studies and failed queries to stderr, where a live view may be shown.
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._spec = spec
         self._store = store
         self._storage = store.optuna_storage()
+        self._matching = matching or LatencyMatching(spec)
         self._open()
 
     @_with_optuna_tables
@@ -96,7 +105,12 @@ class Proposals:
         self._study = optuna.create_study(
             study_name=spec.name,
             storage=self._storage,
-            sampler=make_sampler(spec.sampler, spec.seed, study_problem(spec)),
+            sampler=make_sampler(
+                spec.sampler_kind,
+                startup_trials=spec.sampler.startup_trials,
+                seed=spec.seed,
+                problem=study_problem(spec, self._matching),
+            ),
             directions=["minimize"] * len(spec.objectives),
             load_if_exists=True,
         )
@@ -119,6 +133,7 @@ class Proposals:
         Raises:
             ValueError: The rules of the space rejected 500 consecutive draws.
         """
+        self._matching.renew()
         rejections: Counter[str] = Counter()
         rejected: dict[str, RuleCheck] = {}
         for _ in range(_MOST_REJECTIONS):
@@ -130,7 +145,10 @@ class Proposals:
                 continue
             if worst is None or worst.excess <= 0:
                 return Proposal(
-                    architecture=architecture, optuna_number=number, rejections=rejections
+                    architecture=architecture,
+                    optuna_number=number,
+                    rejections=rejections,
+                    predicted_latency=self._matching.predicted(architecture),
                 )
             rejections[worst.rule] += 1
             rejected[worst.rule] = worst
@@ -141,6 +159,14 @@ class Proposals:
             f"{_MOST_REJECTIONS} consecutive draws violated this rule, and none was legal"
         )
 
+    @retried
+    @_with_optuna_tables
+    def propose_given(self, architecture: Architecture) -> Proposal:
+        """Return an architecture of the space that the study starts from as the next candidate."""
+        asked = ask_for(self._study, self._spec.space, architecture)
+        record_feed_forward(asked, self._spec.space, architecture)
+        return Proposal(architecture=architecture, optuna_number=asked.number, rejections={})
+
     def _draw(self) -> tuple[int, Architecture, RuleCheck | None]:
         """Draw an architecture, and tell the sampler at once if it violates a rule.
 
@@ -149,13 +175,16 @@ class Proposals:
             exceeds most, or comes closest to; None without rules.
         """
         asked = self._study.ask()
-        architecture = draw(self._spec.space, asked)
-        checks = self._checks(architecture)
+        latency = self._matching.latency
+        architecture = draw(self._spec.space, asked, latency)
+        checks = self._checks(architecture, latency)
         worst = max(checks, key=lambda check: check.excess, default=None)
         if worst is not None and worst.excess > 0:
             for check in checks:
                 asked.set_constraint(check.rule, check.excess)
             self._study.tell(asked, state=TrialState.PRUNED)
+        else:
+            record_feed_forward(asked, self._spec.space, architecture)
         return asked.number, architecture, worst
 
     @retried
@@ -164,11 +193,12 @@ class Proposals:
         """Tell the sampler how a trial ended. Telling it a second time changes nothing.
 
         Args:
-            trial: A candidate or a reference model that has ended.
+            trial: A candidate or a reference model that has ended, or a candidate of another study
+                with all objectives of this one.
             architecture: The architecture of the trial.
         """
-        if trial.kind == "reference":
-            self._tell_reference(trial, architecture)
+        if trial.kind == "reference" or trial.study != self._spec.name:
+            self._tell_other(trial, architecture)
             return
         assert trial.optuna_number is not None
         told = self._study.get_trials(deepcopy=False)[trial.optuna_number]
@@ -178,6 +208,19 @@ class Proposals:
         # Another process that caught up may have told it meanwhile.
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             self._tell_candidate(trial, architecture)
+
+    @retried
+    @_with_optuna_tables
+    def tell_preliminary(self, trial: Trial) -> None:
+        """Tell the sampler the scores of an ended candidate whose times are to be measured again.
+
+        Optuna does not change the values of finished trials, so this one stays unfinished until
+        `tell`. Only samplers of this project know these scores.
+        """
+        if trial.optuna_number is not None:
+            with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+                asked = self._trial(trial.optuna_number)
+                asked.set_user_attr(PRELIMINARY_SCORES, told_scores(trial))
 
     @retried
     @_with_optuna_tables
@@ -192,7 +235,7 @@ class Proposals:
         """
         for reference in self._store.trials(self._spec.name, "reference"):
             if reference.outcome is not None and not apart_from(reference):
-                self._tell_reference(reference, self._architecture(reference))
+                self._tell_other(reference, self._architecture(reference))
         # A process claims a trial before it draws an architecture for it. Since the draws are read
         # first, each of them belongs to one of the trials unless its process has died.
         draws = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -205,8 +248,11 @@ class Proposals:
             if trial is None:
                 if not are_drawing:
                     self._tell_failed(asked.number)
-            elif trial.outcome is not None and self._is_left(trial) and not apart_from(trial):
-                self.tell(trial, self._architecture(trial))
+            elif trial.outcome is not None and self._is_left(trial):
+                if apart_from(trial):
+                    self.tell_preliminary(trial)
+                else:
+                    self.tell(trial, self._architecture(trial))
 
     def _is_left(self, trial: Trial) -> bool:
         """Return whether no other process is about to tell the sampler of an ended trial."""
@@ -228,11 +274,11 @@ class Proposals:
         assert trial.optuna_number is not None
         asked = self._trial(trial.optuna_number)
         known = asked.constraints
-        for name, excess in self._constraints(trial, architecture).items():
+        for name, excess in told_constraints(self._spec, trial, architecture).items():
             if name not in known:
                 asked.set_constraint(name, excess)
-        asked.set_user_attr("nas", _identity(trial))
-        values, state = self._result(trial)
+        asked.set_user_attr("nas", told_identity(trial))
+        values, state = told_result(self._spec, trial)
         self._study.tell(asked, values, state=state, skip_if_finished=True)
 
     def _tell_failed(self, number: int) -> None:
@@ -245,7 +291,7 @@ class Proposals:
 
         Optuna does not change finished trials, so it gets a second one with the same parameters.
         """
-        values, state = self._result(trial)
+        values, state = told_result(self._spec, trial)
         if told.state == state and told.values == values:
             return
         with_same = [
@@ -259,85 +305,44 @@ class Proposals:
                 values=values,
                 params=told.params,
                 distributions=told.distributions,
-                constraints=self._constraints(trial, architecture),
-                user_attrs={"nas": _identity(trial)},
+                constraints=told_constraints(self._spec, trial, architecture),
+                user_attrs={"nas": told_identity(trial)},
             )
         )
 
-    def _tell_reference(self, trial: Trial, architecture: Architecture) -> None:
+    def _tell_other(self, trial: Trial, architecture: Architecture) -> None:
+        """Tell the sampler of a trial that it did not propose, unless it was told before."""
         parameters = encode(self._spec.space, architecture)
-        values, state = self._result(trial)
+        source = {} if trial.study == self._spec.name else {"study": trial.study}
+        identity = told_identity(trial) | source
+        values, state = told_result(self._spec, trial)
         known = (
             asked.user_attrs.get("nas", {}) for asked in self._study.get_trials(deepcopy=False)
         )
-        if parameters is None or values is None or _identity(trial) in known:
+        if parameters is None or values is None or identity in known:
             return
-        fixed = FixedTrial(parameters)
+        fixed = FixedTrial({**parameters, FEED_FORWARD_BLOCKS: feed_forward_blocks(architecture)})
         draw(self._spec.space, fixed)
+        record_feed_forward(fixed, self._spec.space, architecture)
         self._study.add_trial(
             create_trial(
                 state=state,
                 values=values,
                 params=fixed.params,
                 distributions=fixed.distributions,
-                constraints=self._constraints(trial, architecture),
-                user_attrs={"nas": _identity(trial)},
+                constraints=told_constraints(self._spec, trial, architecture),
+                user_attrs={"nas": identity},
             )
         )
 
-    def _result(self, trial: Trial) -> tuple[list[float] | None, TrialState]:
-        """Return the values and the state that Optuna is told.
-
-        A candidate that was stopped early is told as complete, with its estimated loss. If it were
-        told as pruned, the sampler would learn nothing from it and keep proposing similar ones,
-        because samplers for several objectives ignore the values of pruned trials. The candidate
-        that stopped it dominates it, so it is never on the front.
-        """
-        assert trial.outcome is not None
-        match trial.outcome.state:
-            case "complete" | "stopped":
-                values = _values(trial)
-                names = [objective.name for objective in self._spec.objectives]
-                return [values[name] for name in names], TrialState.COMPLETE
-            case "infeasible":
-                return None, TrialState.PRUNED
-            case "failed":
-                return None, TrialState.FAIL
-
-    def _constraints(self, trial: Trial, architecture: Architecture) -> dict[str, float]:
-        """Return the excess over each rule and limit: at most 0 where it is kept.
-
-        All complete trials have the same names.
-        """
-        checks = {check.rule: check.excess for check in self._checks(architecture)}
-        return checks | {
-            f"{name}.max": excess for name, excess in excesses(self._spec, _values(trial)).items()
-        }
-
-    def _checks(self, architecture: Architecture) -> tuple[RuleCheck, ...]:
-        return check_sizes(architecture, self._spec.space, self._spec.target.quantization)
+    def _checks(
+        self, architecture: Architecture, latency: Cost | None = None
+    ) -> tuple[RuleCheck, ...]:
+        quantization = self._spec.target.quantization
+        return check_sizes(architecture, self._spec.space, quantization, latency)
 
     def _trial(self, number: int) -> optuna.Trial:
         """Return the unfinished Optuna trial of this number."""
         study_id = self._storage.get_study_id_from_name(self._spec.name)
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
         return optuna.Trial(self._study, trial_id)
-
-
-def _values(trial: Trial) -> dict[str, float]:
-    assert trial.outcome is not None
-    if trial.outcome.estimated_loss is None:
-        return trial.values
-    return trial.values | {LOSS: trial.outcome.estimated_loss}
-
-
-def _identity(trial: Trial) -> dict[str, str | int]:
-    """Return the attributes by which users of Optuna's own tools recognise the trial."""
-    assert trial.model is not None
-    assert trial.outcome is not None
-    return {
-        "trial": trial.name,
-        "state": trial.outcome.state,
-        "layout": trial.model.layout,
-        "architecture": trial.model.hash,
-    }

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from search_space.architecture import architecture_hash
+from studies.spec.start_files import described_starts
 from studies.spec.study_spec import StudySpec
 
 # No score depends on these.
@@ -55,12 +56,12 @@ def check_unchanged(stored: StudySpec, spec: StudySpec) -> None:
 
 
 def _settings(spec: StudySpec) -> dict[str, object]:
-    """Return all settings as plain data, with a hash for each model, whose layers are too long."""
+    """Return all settings as plain data; the layers of models would be too long."""
     models = {
         name: model if isinstance(model, str) else architecture_hash(model)
         for name, model in spec.models.items()
     }
-    return spec.model_dump(mode="json") | {"models": models}
+    return spec.model_dump(mode="json") | {"models": models, "starts": described_starts(spec)}
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:

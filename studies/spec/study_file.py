@@ -10,6 +10,7 @@ from search_space.input_errors import suggest_name
 from search_space.input_files import is_file, read_text
 from search_space.strict import parse_strict
 from studies.spec.named_models import with_models
+from studies.spec.start_files import with_start_files
 from studies.spec.study_spec import StudySpec
 
 
@@ -22,8 +23,12 @@ def read_spec(source: str | Path) -> StudySpec:
     Raises:
         ValueError: There is no such study, or it is not valid. The message is one sentence.
     """
-    data = _toml_data(spec_text(source), str(source))
-    return parse_strict(StudySpec, with_models(data, Path(source).parent, str(source)), str(source))
+    folder, name = Path(source).parent, str(source)
+    data = _toml_data(spec_text(source), name)
+    if "starts" in data:
+        raise ValueError(f"{name}: starts is not a known field; use sampler.start_from")
+    spec = parse_strict(StudySpec, with_models(data, folder, name), name)
+    return with_start_files(spec, folder, name)
 
 
 def spec_text(source: str | Path) -> str:

@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Self, assert_never
 
 from pydantic import Field, field_validator, model_validator
 
 from evaluators.quality.recall_probe import RecallProbe
-from evaluators.scores import TASK, is_predictable, score_names
+from evaluators.scores import TASK, is_additive, is_predictable, is_timed, score_names
 from evaluators.speed.runners import RUNNERS
 from evaluators.text.corpus import check_corpus
 from evaluators.text.task import read_task
@@ -16,12 +16,16 @@ from search_space.architecture import Architecture
 from search_space.input_errors import one_of, suggest_name
 from search_space.preset_models import PRESETS
 from search_space.space.encoding import encode
-from search_space.space.space_definition import Space, check_layouts_only, check_weight_rule
+from search_space.space.layout_space import check_layouts_only
+from search_space.space.matching import Matched, MatchedLatency
+from search_space.space.space_definition import Space, check_weight_rule
 from search_space.strict import parse_json
 from studies.spec.study_tables import (
     COST_AWARE_SAMPLERS,
+    STUDY_NAME,
     Constraint,
     DeviceSettings,
+    NamedSampler,
     Objective,
     ProxySettings,
     SamplerSettings,
@@ -51,6 +55,9 @@ class StudySpec(StrictModel):
         references: The names of the models that are scored in addition to the candidates.
         models: The named models that are not presets. It is not a key of the study file; see
             `with_models`.
+        starts: The architectures of each name in `sampler.start_from`, or the path of a file that
+            does not exist. It is not a key of the study file; see `with_start_files` and
+            `warm_start`.
     """
 
     name: str
@@ -67,11 +74,12 @@ class StudySpec(StrictModel):
     sampler: SamplerSettings = SamplerSettings()
     references: tuple[str, ...] = ()
     models: Mapping[str, Architecture | str] = {}
+    starts: Mapping[str, tuple[Architecture, ...] | str] = {}
 
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
+        if not re.fullmatch(STUDY_NAME, name):
             raise ValueError(
                 f"{name!r} is not 1 to 64 lower-case letters, digits, dots, dashes or underscores, "
                 "starting with a letter or a digit"
@@ -110,6 +118,19 @@ class StudySpec(StrictModel):
         _check_different(references)
         return references
 
+    @property
+    def sampler_kind(self) -> NamedSampler:
+        """The kind of sampler; `auto` is `known-costs` if that is possible, and otherwise `tpe`."""
+        if self.sampler.kind != "auto":
+            return self.sampler.kind
+        return "known-costs" if len(self._unpredictable) == 1 else "tpe"
+
+    @property
+    def _unpredictable(self) -> list[str]:
+        """The objectives that cannot be estimated before a candidate is evaluated."""
+        names = [objective.name for objective in self.objectives]
+        return [name for name in names if not is_predictable(name)]
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         named = {f"references[{n}]": name for n, name in enumerate(self.references)}
@@ -126,6 +147,13 @@ class StudySpec(StrictModel):
                     f"{field}: '{TASK}' is not possible without proxy.task, a file of prompts and "
                     "completions"
                 )
+        matched = self.space.matched
+        latencies = [name for name in known if is_timed(name) and is_additive(name)]
+        if isinstance(matched, MatchedLatency) and matched.score not in latencies:
+            raise ValueError(
+                f"space.matched.score: {matched.score!r} is not {one_of(latencies)}, which can be "
+                "predicted"
+            )
         formats = RUNNERS[self.device.runner].quantizations
         if self.target.quantization not in formats:
             raise ValueError(
@@ -133,12 +161,18 @@ class StudySpec(StrictModel):
                 f"which the runner {self.device.runner!r} supports"
             )
         objectives = [objective.name for objective in self.objectives]
-        unpredictable = [name for name in objectives if not is_predictable(name)]
+        unpredictable = self._unpredictable
         if self.sampler.kind in COST_AWARE_SAMPLERS and len(unpredictable) != 1:
             found = ", ".join(unpredictable) or "none"
             raise ValueError(
                 f"sampler.kind: {self.sampler.kind!r} requires exactly one objective that cannot "
                 f"be estimated before a candidate is evaluated, such as loss; here: {found}"
+            )
+        if self.name in self.sampler.start_from:
+            index = self.sampler.start_from.index(self.name)
+            raise ValueError(
+                f"sampler.start_from[{index}]: {self.name!r} is this study; a study starts from "
+                "others"
             )
         for index, constraint in enumerate(self.constraints):
             if constraint.name in objectives:
@@ -160,12 +194,19 @@ def named_scores(spec: StudySpec) -> dict[str, str]:
     """Return the scores that a study asks for, by the field that names each."""
     objectives = {f"objectives[{n}].name": item.name for n, item in enumerate(spec.objectives)}
     constraints = {f"constraints[{n}].name": item.name for n, item in enumerate(spec.constraints)}
-    return objectives | constraints
+    match spec.space.matched:
+        case MatchedLatency(score=score):
+            matched = {"space.matched.score": score}
+        case Matched() | None:
+            matched = {}
+        case _:
+            assert_never(spec.space.matched)
+    return objectives | constraints | matched
 
 
 def asked_scores(spec: StudySpec) -> tuple[str, ...]:
-    """Return the scores that a study asks for, objectives first."""
-    return tuple(named_scores(spec).values())
+    """Return the scores that a study asks for, each of them once, objectives first."""
+    return tuple(dict.fromkeys(named_scores(spec).values()))
 
 
 def check_machine(spec: StudySpec) -> None:

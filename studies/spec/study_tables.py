@@ -4,6 +4,7 @@ Each class is a table of the file, and each attribute is a key. `StudySpec` has 
 them, and the table `[space]` is a `Space`.
 """
 
+import re
 from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -12,10 +13,11 @@ from evaluators.speed.runners import RUNNERS, RunnerKind
 from evaluators.text.corpus import CorpusName
 from hardware.machine_lock import IfOccupied, LockWait, make_lock_wait
 from hardware.runner import ModelFormat
+from search_space.architecture_file import LIST_SUFFIX
 from search_space.input_errors import format_value
 from search_space.quantization import Quantization
 
-SamplerKind: TypeAlias = Literal[
+NamedSampler: TypeAlias = Literal[
     "known-costs",
     "tpe",
     "nsga2",
@@ -26,8 +28,13 @@ SamplerKind: TypeAlias = Literal[
     "screened-tpe",
 ]
 
+SamplerKind: TypeAlias = Literal["auto", NamedSampler]
+
 # These need an estimate of each objective but one before a candidate is evaluated.
-COST_AWARE_SAMPLERS: tuple[SamplerKind, ...] = ("known-costs", "front-mutation", "screened-tpe")
+COST_AWARE_SAMPLERS: tuple[NamedSampler, ...] = ("known-costs", "front-mutation", "screened-tpe")
+
+STUDY_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
+"""The names that a study may have, as a regular expression."""
 
 _MOST_TOKENS = 1_048_576
 
@@ -227,12 +234,37 @@ class SamplerSettings(StrictModel):
     """The table `[sampler]`: how candidates are proposed.
 
     Attributes:
-        kind: Optuna's sampler `tpe`, `nsga2`, `gp` or `random`; `evolution` for regularised
-            evolution; or a sampler that knows the costs of a candidate in advance: `known-costs`,
-            or for comparison `front-mutation` or `screened-tpe`.
+        kind: `known-costs`, which estimates the costs of a candidate in advance; Optuna's `tpe`,
+            `nsga2`, `gp` or `random`; or for comparison `evolution`, `front-mutation` or
+            `screened-tpe`. `auto` is `known-costs` if exactly one objective cannot be estimated,
+            and otherwise `tpe`.
         startup_trials: The number of random trials, 2 to 10,000, before the sampler learns from
             results. For `nsga2` it is also the population size.
+        start_from: What the search starts from: names of studies in the same database, whose fronts
+            become the first candidates and whose other candidates inform the sampler, and files of
+            architectures, which become the first candidates. A name that contains a slash or ends
+            with `.json` or `.jsonl` is a file, relative to the study file; see
+            `read_architectures`.
     """
 
-    kind: SamplerKind = "tpe"
+    kind: SamplerKind = "auto"
     startup_trials: int = Field(default=10, ge=2, le=10_000)
+    start_from: tuple[str, ...] = ()
+
+    @field_validator("start_from")
+    @classmethod
+    def _check_start_from(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{format_value(name)} is given twice")
+            if not is_start_file(name) and not re.fullmatch(STUDY_NAME, name):
+                raise ValueError(
+                    f"{format_value(name)} is neither a file (.json or .jsonl) nor the name of a "
+                    "study"
+                )
+        return names
+
+
+def is_start_file(name: str) -> bool:
+    """Return whether a name in `sampler.start_from` is a file, not a study."""
+    return "/" in name or name.endswith((".json", LIST_SUFFIX))

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from studies.owner import LifeSigns, Owner
+from studies.owner import Owner, SignsOfLife
 from studies.records import TRANSIENT_FAILURES, Trial, TrialKind
 from studies.storage.changes import lock_evaluations
 from studies.storage.schema import TRIALS
@@ -29,7 +29,7 @@ class TrialTaken(Exception):
 
 
 def claim_candidate(
-    connection: sa.Connection, study: int, total: int, signs: LifeSigns
+    connection: sa.Connection, study: int, total: int, signs: SignsOfLife
 ) -> Trial | None:
     """Claim the candidate that this process works on next.
 
@@ -79,7 +79,7 @@ def claimed_before(connection: sa.Connection, study: int, kind: TrialKind) -> Tr
 
 
 def claim_reference(
-    connection: sa.Connection, study: int, name: str, signs: LifeSigns
+    connection: sa.Connection, study: int, name: str, signs: SignsOfLife
 ) -> Trial | None:
     """Claim the trial of a reference model.
 
@@ -197,7 +197,7 @@ def _release(connection: sa.Connection, trial: Trial) -> None:
     )
 
 
-def _release_dead(connection: sa.Connection, study: int, signs: LifeSigns) -> None:
+def _release_dead(connection: sa.Connection, study: int, signs: SignsOfLife) -> None:
     """Interrupt the trials whose process died; fail those whose process died repeatedly."""
     running = (TRIALS.c.study == study) & (TRIALS.c.state == "running")
     found = read_trials(connection, running)

@@ -96,7 +96,7 @@ def _claim(database: Database, connection: sa.Connection, key: ConfirmationKey) 
         return _claim(database, connection, key)
     owner = _owner(row)
     if row.ended_at is None:
-        free = owner == this_process() or database.life_signs.is_lost(owner)
+        free = owner == this_process() or database.signs_of_life.is_lost(owner)
     else:
         free = row.failure in TRANSIENT_FAILURES
     if free:

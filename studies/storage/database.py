@@ -7,21 +7,17 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from studies.owner import LifeSigns
+from studies.owner import SignsOfLife
 from studies.storage import migrations
 from studies.storage.database_url import check_file, file_of, is_sqlite, parse_url
+from studies.storage.engines import connect_sqlite, reading_engine, writing_engine
 from studies.storage.outages import Outages
-from studies.storage.read_only import (
-    connect_to_read,
-    is_in_writable_folder,
-    needs_copy,
-    temporary_copy,
-)
+from studies.storage.read_only import is_in_writable_folder, needs_copy, temporary_copy
 from studies.storage.refusals import completed, reason, refusal, shown, translated
 from studies.storage.watched_file import (
     FileIdentity,
@@ -34,9 +30,6 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy.dialects import postgresql
 
-# How long SQLite waits for a lock. Ctrl-C has no effect during this wait, so it is short, and
-# `Outages` repeats the transaction.
-_BUSY_SECONDS = 1.0
 _ATTEMPTS = 5
 _OPENING = 7_305_801  # the key of the lock on creating tables: any number that nothing else locks
 
@@ -51,7 +44,7 @@ class Database:
         watched: The file of a SQLite database that is open for writing; otherwise None.
         identity: The file of a SQLite database that is open for reading.
         resources: What is closed with the database.
-        life_signs: The signs of life of other processes that work on it.
+        signs_of_life: The signs of life of other processes that work on it.
         outages: How this process waits while it cannot be reached.
     """
 
@@ -60,12 +53,12 @@ class Database:
     watched: WatchedFile | None = None
     identity: FileIdentity | None = None
     resources: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    life_signs: LifeSigns = field(default_factory=LifeSigns)
+    signs_of_life: SignsOfLife = field(default_factory=SignsOfLife)
     outages: Outages = field(init=False)
 
     def __post_init__(self) -> None:
         # While no process can reach the database, none can give a sign of life.
-        outages = Outages(shown(self.url), on_outage=self.life_signs.forget)
+        outages = Outages(shown(self.url), on_outage=self.signs_of_life.forget)
         object.__setattr__(self, "outages", outages)
 
     def is_replaced(self) -> bool:
@@ -152,7 +145,7 @@ class Database:
 
     def _connect_for_optuna(self) -> sqlite3.Connection:
         self._rescue_if_lost()
-        return _connect_sqlite(self.url, isolation_level="DEFERRED")
+        return connect_sqlite(self.url, isolation_level="DEFERRED")
 
     def _open_optuna(self, options: dict[str, Any]) -> "RDBStorage":
         # Optuna is slow to import, and commands that only read do not need it.
@@ -196,7 +189,7 @@ def open_database(url: str, *, create: bool) -> Database:
     parsed = parse_url(url)
     if is_sqlite(parsed):
         check_file(parsed, create=create)
-    database = Database(url=parsed, engine=_engine(parsed))
+    database = Database(url=parsed, engine=writing_engine(parsed))
 
     def prepare() -> None:
         with database.write() as connection:
@@ -215,7 +208,7 @@ def open_database(url: str, *, create: bool) -> Database:
         return database
     watched = WatchedFile(
         file_of(parsed),
-        lambda: _connect_sqlite(parsed, isolation_level=None),
+        lambda: connect_sqlite(parsed, isolation_level=None),
         shown=shown(parsed),
     )
     database.resources.callback(watched.close)
@@ -244,7 +237,7 @@ def open_to_read(url: str, *, update: bool = False) -> Database:
         if needs_copy(file_of(parsed)):
             return _open_copy(parsed)
         identity = file_identity(file_of(parsed))
-    database = Database(url=parsed, engine=_reading_engine(parsed), identity=identity)
+    database = Database(url=parsed, engine=reading_engine(parsed), identity=identity)
     with _closed_on_error(database):
         try:
             with database.read() as connection:
@@ -286,62 +279,9 @@ def _open_copy(url: sa.URL) -> Database:
         except ValueError as error:
             raise type(error)(str(error).replace(shown(copy), shown(url))) from None
         identity = file_identity(file_of(url))
-        database = Database(url=url, engine=_reading_engine(copy), identity=identity)
+        database = Database(url=url, engine=reading_engine(copy), identity=identity)
         database.resources.push(resources.pop_all())
         return database
-
-
-def _engine(url: sa.URL) -> sa.Engine:
-    if not is_sqlite(url):
-        # What is read after a lock was obtained must be what its last holder has written, whatever
-        # the default of the server is.
-        return sa.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED")
-    engine = sa.create_engine(url, creator=lambda: _connect_sqlite(url, isolation_level=None))
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        # A deferred transaction that reads before it writes would fail instead of waiting if
-        # another process wrote in between.
-        reading = connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _reading_engine(url: sa.URL) -> sa.Engine:
-    if not is_sqlite(url):
-        only_reading = {"options": "-c default_transaction_read_only=on"}
-        return sa.create_engine(url, pool_pre_ping=True, connect_args=only_reading)
-
-    path = file_of(url)
-    engine = sa.create_engine(
-        url,
-        creator=lambda: connect_to_read(path, _BUSY_SECONDS),
-        poolclass=None if is_in_writable_folder(path) else sa.NullPool,
-    )
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
-def _connect_sqlite(
-    url: sa.URL, *, isolation_level: Literal["DEFERRED"] | None
-) -> sqlite3.Connection:
-    """Connect to a file; with isolation_level None, the engine issues every BEGIN itself."""
-    connection = sqlite3.connect(
-        file_of(url),
-        timeout=_BUSY_SECONDS,
-        isolation_level=isolation_level,
-        check_same_thread=False,
-    )
-    connection.execute("PRAGMA foreign_keys = ON")
-    # Every commit waits for the disk, so that a power failure loses none. This costs a fraction of
-    # what a trial takes; see benchmarks/commit_cost.py.
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
 
 
 def _lock_creation(connection: sa.Connection) -> None:

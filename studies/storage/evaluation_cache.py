@@ -10,6 +10,7 @@ from evaluators.evaluator import Evaluation, Score
 from search_space.architecture import Architecture, architecture_hash
 from studies.storage import changes
 from studies.storage.database import StorePart
+from studies.storage.decoding import fetch
 from studies.storage.evaluation_rows import (
     curve_text,
     insert_details,
@@ -75,6 +76,29 @@ class DatabaseCache(StorePart):
             insert_details(self._database, connection, key, refined)
             changes.mark_changed(connection, [fingerprint], key["architecture"])
         return True
+
+    @retried
+    def settled_values(self, fingerprint: str, score: str) -> dict[str, float]:
+        """Return the values of a score in all stored evaluations of one evaluator.
+
+        Args:
+            fingerprint: The fingerprint of the evaluator.
+            score: The name of the score.
+
+        Returns:
+            The values that are positive and not provisional, by the hash of the architecture.
+        """
+        with self._database.read() as connection:
+            rows = fetch(
+                connection,
+                sa.select(SCORES.c.architecture, SCORES.c.value).where(
+                    SCORES.c.fingerprint == fingerprint,
+                    SCORES.c.name == score,
+                    SCORES.c.value > 0,
+                    SCORES.c.provisional.is_(False),
+                ),
+            )
+        return {row.architecture: row.value for row in rows}
 
 
 def _have_same_evidence(one: Evaluation, other: Evaluation) -> bool:

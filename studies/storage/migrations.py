@@ -227,6 +227,12 @@ def _count_kills_by_group(connection: sa.Connection) -> None:
         connection.execute(sa.text(f"ALTER TABLE nas_processes ADD COLUMN {column}"))
 
 
+def _add_predicted_latency(connection: sa.Connection) -> None:
+    """Add the latency by whose prediction a candidate was matched."""
+    double = sa.Double().compile(dialect=connection.dialect)
+    connection.execute(sa.text(f"ALTER TABLE nas_trials ADD COLUMN predicted_latency {double}"))
+
+
 # Step n migrates from version n + 1 to n + 2. A released step is never edited.
 MIGRATIONS: tuple[Migration, ...] = (
     _pair_measurements,
@@ -234,4 +240,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _add_calibrations,
     _add_processes,
     _count_kills_by_group,
+    _add_predicted_latency,
 )

@@ -28,6 +28,7 @@ def begin(
     architecture: Architecture,
     *,
     optuna_number: int | None,
+    predicted_latency: float | None,
     rejections: Mapping[str, int],
 ) -> Trial:
     """Record the architecture of a claimed trial and the draws that were rejected before it.
@@ -38,13 +39,21 @@ def begin(
         trial: The claimed trial.
         architecture: The architecture to evaluate.
         optuna_number: The number of the Optuna trial that drew it; None for a reference model.
+        predicted_latency: The predicted latency of a candidate that was matched to one; None for
+            all others.
         rejections: The number of draws that each rule of the space rejected.
 
     Returns:
         The updated trial.
     """
     digest = save_architecture(database, connection, architecture)
-    update_trial(connection, trial, architecture=digest, optuna_number=optuna_number)
+    update_trial(
+        connection,
+        trial,
+        architecture=digest,
+        optuna_number=optuna_number,
+        predicted_latency=predicted_latency,
+    )
     for rule, draws in rejections.items():
         add_rejections(database, connection, trial.study, rule, draws)
     return read_trial(connection, trial.id)

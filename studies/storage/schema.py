@@ -199,6 +199,8 @@ TRIALS = sa.Table(
     sa.Column("reference", sa.Text),
     sa.Column("architecture", sa.ForeignKey(ARCHITECTURES.c.hash)),
     sa.Column("optuna_number", sa.Integer),
+    # For a candidate that was matched to a latency: what was predicted for it at that time.
+    sa.Column("predicted_latency", sa.Double),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("stage", sa.Text),
     sa.Column("failure", sa.Text),

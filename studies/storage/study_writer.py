@@ -57,7 +57,7 @@ class StudyWriter(StorePart):
         """
         with self._database.write() as connection:
             key = study_id(connection, study, lock=True)
-            signs = self._database.life_signs
+            signs = self._database.signs_of_life
             return self._claimed_before(connection, key, "candidate") or claims.claim_candidate(
                 connection, key, total, signs
             )
@@ -75,7 +75,7 @@ class StudyWriter(StorePart):
         """
         with self._database.write() as connection:
             key = study_id(connection, study, lock=True)
-            signs = self._database.life_signs
+            signs = self._database.signs_of_life
             return self._claimed_before(connection, key, "reference") or claims.claim_reference(
                 connection, key, name, signs
             )
@@ -93,6 +93,7 @@ class StudyWriter(StorePart):
         architecture: Architecture,
         *,
         optuna_number: int | None = None,
+        predicted_latency: float | None = None,
         rejections: Mapping[str, int] | None = None,
     ) -> Trial:
         """Record the architecture of a claimed trial and the draws that were rejected before it.
@@ -101,6 +102,8 @@ class StudyWriter(StorePart):
             trial: The claimed trial.
             architecture: The architecture to evaluate.
             optuna_number: The number of the Optuna trial that drew it; None for a reference model.
+            predicted_latency: The predicted latency of a candidate that was matched to one; None
+                for all others.
             rejections: The number of draws that each rule of the space rejected.
 
         Returns:
@@ -113,6 +116,7 @@ class StudyWriter(StorePart):
                 trial,
                 architecture,
                 optuna_number=optuna_number,
+                predicted_latency=predicted_latency,
                 rejections=rejections or {},
             )
 
@@ -197,4 +201,4 @@ class StudyWriter(StorePart):
 
     def judge(self, owner: Owner) -> Verdict:
         """Return whether a process is alive, from the signs of life that this process observed."""
-        return self._database.life_signs.judge(owner)
+        return self._database.signs_of_life.judge(owner)

@@ -195,6 +195,7 @@ def _trial(
         started_at=row.started_at,
         ended_at=row.ended_at,
         revision=row.revision,
+        predicted_latency=row.predicted_latency,
     )
 
 

@@ -122,6 +122,21 @@ def test_runs_with_the_same_seed_are_equal(modules, tmp_path):
     assert one.values.tolist() != other.values.tolist()
 
 
+@pytest.mark.parametrize(
+    ("name", "equal"),
+    # The trials before the first that explores; before the second random one, which differs from
+    # the first in its features; and before the first for which costs could be known.
+    [("never-explores", 8), ("plain-features", 1), ("random-start", 1), ("learned-costs", 4)],
+)
+def test_variants_differ_only_where_they_lack_something(modules, tmp_path, name, equal):
+    limit = ('[[constraints]]\nname = "memory"\nmax = 60.0\n', "")
+    spec = read_spec(write_study(tmp_path / "study.toml", limit))
+    whole, variant = (search(modules, spec, kind)[1].values for kind in ("known-costs", name))
+    assert np.isfinite(whole).all()
+    assert np.array_equal(whole[:equal], variant[:equal])
+    assert not np.array_equal(whole, variant)
+
+
 def test_the_program_compares_samplers(tmp_path):
     result = tmp_path / "result.json"
     command = [sys.executable, PROGRAMS / "search_efficiency.py", "--samplers", "random,tpe"]
@@ -162,3 +177,33 @@ def test_the_program_refuses_a_study_without_a_loss(tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr == "error: objectives: 'loss' is not among them\n"
+
+
+def test_candidates_of_one_latency_are_matched_to_what_was_measured_so_far(
+    modules, tmp_path, monkeypatch
+):
+    simulation, _ = modules
+    study = write_study(
+        tmp_path / "study.toml",
+        ("feed_forward = [2.0, 2.5, 3.0, 4.0]", "feed_forward = [1.0, 6.0]"),
+        (
+            '# matched = { parameters = 20_000_000, count = "total" }',
+            "matched = { latency = 1.4 }",
+        ),
+        ("max = 60.0", "max = 6000.0"),
+    )
+    matchings = []
+
+    class Watched(simulation.LatencyMatching):
+        def renew(self):
+            super().renew()
+            matchings.append((len(self._values), self.latency is not None))
+
+    monkeypatch.setattr(simulation, "LatencyMatching", Watched)
+    _, run = search(modules, read_spec(study), kind="front-mutation", trials=12)
+    assert [count for count, _ in matchings] == list(range(12))
+    assert [is_known for _, is_known in matchings] == [count >= 4 for count in range(12)]
+    assert run.infeasible == 0
+    decode = run.values[:, 1]
+    assert np.max(np.abs(decode[8:] / 1.4 - 1)) < 0.1
+    assert np.max(np.abs(decode[:4] / 1.4 - 1)) > 0.2

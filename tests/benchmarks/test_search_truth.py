@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import kstest
 
 from benchmarks.search_truth import (
+    ChanceLosses,
     ForestLosses,
     RecordedLosses,
     Truth,
@@ -100,6 +101,17 @@ def test_the_forest_learns_a_loss_that_depends_on_the_layout(tmp_path, architect
     assert forest.rank_correlation() > 0.6
     fitted = forest.of(architectures)
     assert np.corrcoef(fitted, [loss for _, loss in rows])[0, 1] > 0.9
+
+
+def test_losses_of_chance_have_the_distribution_of_the_table(tmp_path, architectures):
+    rows = [(each, 2.0 + 0.1 * (number % 2)) for number, each in enumerate(architectures)]
+    chance = ChanceLosses(read_losses(write(tmp_path / "t.jsonl", rows)))
+    losses = chance.of(architectures)
+    margin = 4 * 0.05 / np.sqrt(len(losses))
+    assert losses.mean() == pytest.approx(2.05, abs=margin)
+    assert losses.std() == pytest.approx(0.05, abs=margin)
+    assert np.array_equal(chance.of(architectures), losses)
+    assert abs(np.corrcoef(losses, [loss for _, loss in rows])[0, 1]) < 4 / np.sqrt(len(losses))
 
 
 def test_a_forest_requires_ten_architectures(tmp_path, architectures):

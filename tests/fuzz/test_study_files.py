@@ -9,6 +9,7 @@ from hypothesis import given
 
 from search_space.input_errors import one_sentence
 from studies.spec.reference_models import check_models
+from studies.spec.start_files import check_start_files
 from studies.spec.study_file import read_spec, spec_text
 from studies.spec.study_spec import StudySpec, check_machine
 from tests.fuzz.damage import toml_files
@@ -34,6 +35,12 @@ _STUDIES = [
     tomllib.loads(spec_text("quickstart")),
     _TINY | {key: value for key, value in tomllib.loads(_MORE).items() if key != "space"},
     _TINY | {"references": ["lfm2-350m", "pipe.json"], "device": {"reference": "loop.json"}},
+    _TINY | {"sampler": {"start_from": ["edge", "text.txt/x.json", "list.jsonl", "pipe.json"]}},
+    _TINY
+    | {
+        "space": _TINY["space"]
+        | {"feed_forward": [1.0, 4.0], "matched": {"latency": 5.0, "score": "prefill"}}
+    },
 ]
 
 
@@ -57,6 +64,7 @@ def is_refused(folder: Path) -> bool:
             spec: StudySpec = read_spec("study.toml")
             check_machine(spec)
             check_models(spec)
+            check_start_files(spec)
         except ValueError as error:
             check_sentence(one_sentence(str(error)))
             return True

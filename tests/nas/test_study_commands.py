@@ -142,6 +142,16 @@ def test_pareto_and_show_fit_80_columns_without_colour(nas, finished: Path) -> N
         assert len(line) <= 80
 
 
+def test_why_needs_more_candidates_than_a_tiny_study_has(nas, finished: Path) -> None:
+    shown = nas("pareto", "tiny.toml", "--why").stdout
+    assert "Which choices matter" in shown
+    document = json.loads(nas("pareto", "tiny.toml", "--why", "--json").stdout)
+    note = document["why"]["note"]
+    assert "at least 20 complete candidates" in note
+    assert " ".join(shown.split()).endswith(note)
+    assert "why" not in json.loads(nas("pareto", "tiny.toml", "--json").stdout)
+
+
 def test_max_picks_the_best_within_a_limit(nas, finished: Path) -> None:
     front = json.loads(nas("pareto", "tiny.toml", "--json").stdout)["front"]
     slowest = max(member["values"]["decode"] for member in front)

@@ -1,7 +1,11 @@
+import json
+import os
+
 import pytest
 
-from search_space.architecture import to_json
-from search_space.architecture_file import read_architecture
+from search_space.architecture import architecture_hash, to_json
+from search_space.architecture_file import read_architecture, read_architectures
+from search_space.huggingface.configuration import config_of
 from search_space.preset_models import PRESETS
 
 
@@ -44,3 +48,72 @@ class TestReadArchitecture:
         path.write_text('{"model_type": "lfm2"}')
         with pytest.raises(ValueError, match=r"convert it with nas import$"):
             read_architecture(path)
+
+
+def exported(name, **others):
+    """Return what `nas export` and `nas show --json` write about a preset, in one line."""
+    model = PRESETS[name]
+    table = {"architecture": json.loads(to_json(model)), "hash": architecture_hash(model)}
+    return json.dumps(table | others)
+
+
+class TestReadArchitectures:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            to_json(PRESETS["lfm2-350m"], indent=2),
+            exported("lfm2-350m", provenance={}),
+            exported("lfm2-350m", layout="cc", parameters={"total": 1}, study="edge", trial=3),
+            json.dumps({"architecture": json.loads(to_json(PRESETS["lfm2-350m"]))}),
+        ],
+    )
+    def test_a_json_file_contains_one(self, tmp_path, text):
+        path = tmp_path / "model.json"
+        path.write_text(text)
+        (found,) = read_architectures(path)
+        assert (found.architecture, found.place) == (PRESETS["lfm2-350m"], str(path))
+
+    def test_a_folder_of_transformers_contains_one(self, tmp_path):
+        (tmp_path / "config.json").write_text(json.dumps(config_of(PRESETS["qwen3-0.6b"])))
+        for path in (tmp_path, tmp_path / "config.json"):
+            (found,) = read_architectures(path)
+            assert found.architecture == PRESETS["qwen3-0.6b"]
+
+    def test_a_list_contains_one_per_line(self, tmp_path):
+        path = tmp_path / "layouts.jsonl"
+        lines = [to_json(PRESETS["lfm2-350m"]), "", exported("gemma-3-270m", x="\u2028"), "  "]
+        path.write_text("\r\n".join(lines), encoding="utf-8")
+        found = read_architectures(path)
+        assert [each.architecture for each in found] == [
+            PRESETS["lfm2-350m"],
+            PRESETS["gemma-3-270m"],
+        ]
+        assert [each.place for each in found] == [f"{path}, line 1", f"{path}, line 3"]
+
+    @pytest.mark.parametrize(
+        ("name", "text", "sentence"),
+        [
+            ("a.json", "", ": the file is empty; it must contain an architecture"),
+            ("a.jsonl", "\n \n", ": the file is empty; each line must be an architecture"),
+            ("a.jsonl", "\n{", ", line 2: column 2 is not valid JSON: expecting property name"),
+            ("a.jsonl", '{"width": 1}', ", line 1: vocab_size is missing"),
+            ("a.jsonl", '{"model_type": "lfm2"}', ", line 1: this is a configuration of"),
+            ("a.json", "[]", ": [] is not a table of named fields"),
+            ("a.jsonl", "1\n" * 1_001, ": 1,001 architectures are more than 1,000"),
+            ("a.json", exported("lfm2-350m", hash="0"), ": hash: '0' is not "),
+            ("a.jsonl", exported("lfm2-350m", hash="0"), ", line 1: hash: '0' is not "),
+        ],
+    )
+    def test_a_mistake_is_one_sentence_with_the_line(self, tmp_path, name, text, sentence):
+        path = tmp_path / name
+        path.write_text(text)
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is checked below
+            read_architectures(path)
+        assert str(caught.value).startswith(f"{path}{sentence}")
+        assert "\n" not in str(caught.value)
+
+    def test_a_pipe_is_refused(self, tmp_path):
+        path = tmp_path / "layouts.jsonl"
+        os.mkfifo(path)
+        with pytest.raises(ValueError, match=r"layouts\.jsonl: is a pipe, not a file$"):
+            read_architectures(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.owner import LifeSigns, Owner, has_ended, seems_lost, this_process
+from studies.owner import Owner, SignsOfLife, has_ended, seems_lost, this_process
 
 _PRINT_OWNER = (
     "from studies.owner import this_process as p; o = p();"
@@ -39,8 +39,8 @@ def time() -> Time:
 
 
 @pytest.fixture
-def signs(time: Time) -> LifeSigns:
-    return LifeSigns(time)
+def signs(time: Time) -> SignsOfLife:
+    return SignsOfLife(time)
 
 
 @pytest.fixture(params=["another system", "another container"])
@@ -56,7 +56,7 @@ def test_a_later_process_with_the_same_number_is_another_process() -> None:
     assert has_ended(replace(here, started="earlier")) is True
 
 
-def test_a_process_that_ended_is_lost_at_once(signs: LifeSigns) -> None:
+def test_a_process_that_ended_is_lost_at_once(signs: SignsOfLife) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _PRINT_OWNER], capture_output=True, text=True, check=True
     )
@@ -67,7 +67,7 @@ def test_a_process_that_ended_is_lost_at_once(signs: LifeSigns) -> None:
     assert seems_lost(ended)
 
 
-def test_a_process_that_is_looked_up_needs_no_signs_of_life(signs: LifeSigns, time: Time) -> None:
+def test_a_process_that_is_looked_up_needs_no_signs_of_life(signs: SignsOfLife, time: Time) -> None:
     assert signs.judge(this_process()) == "alive"
     time.now += 1e6
     assert signs.judge(this_process()) == "alive"
@@ -95,7 +95,7 @@ def test_every_process_has_a_token_of_its_own() -> None:
 
 class TestStrangers:
     def test_one_is_lost_after_a_lease_without_a_sign_of_life(
-        self, signs: LifeSigns, time: Time, stranger: Owner
+        self, signs: SignsOfLife, time: Time, stranger: Owner
     ) -> None:
         assert signs.judge(stranger) == "unknown"
         time.now += 60.0
@@ -104,7 +104,7 @@ class TestStrangers:
         assert signs.judge(stranger) == "lost"
 
     def test_signs_of_life_keep_one_alive(
-        self, signs: LifeSigns, time: Time, stranger: Owner
+        self, signs: SignsOfLife, time: Time, stranger: Owner
     ) -> None:
         assert signs.judge(stranger) == "unknown"
         for beats in range(1, 10):
@@ -113,7 +113,9 @@ class TestStrangers:
         time.now += 61.0
         assert signs.judge(replace(stranger, beats=9)) == "lost"
 
-    def test_one_chooses_its_own_lease(self, signs: LifeSigns, time: Time, stranger: Owner) -> None:
+    def test_one_chooses_its_own_lease(
+        self, signs: SignsOfLife, time: Time, stranger: Owner
+    ) -> None:
         patient = replace(stranger, lease_s=600.0)
         signs.judge(patient)
         time.now += 599.0
@@ -121,11 +123,11 @@ class TestStrangers:
         time.now += 2.0
         assert signs.judge(patient) == "lost"
 
-    def test_clocks_do_not_matter(self, signs: LifeSigns, stranger: Owner) -> None:
+    def test_clocks_do_not_matter(self, signs: SignsOfLife, stranger: Owner) -> None:
         """The time that the database has stored may be that of a clock two hours behind."""
         assert signs.judge(replace(stranger, silent_s=7200.0)) == "unknown"
 
-    def test_an_outage_is_no_silence(self, signs: LifeSigns, time: Time, stranger: Owner) -> None:
+    def test_an_outage_is_no_silence(self, signs: SignsOfLife, time: Time, stranger: Owner) -> None:
         signs.judge(stranger)
         time.now += 300.0
         signs.forget()
@@ -159,7 +161,7 @@ def contained() -> Iterator[Owner]:
 
 
 def test_a_process_of_another_container_is_not_looked_up(
-    contained: Owner, signs: LifeSigns
+    contained: Owner, signs: SignsOfLife
 ) -> None:
     here = this_process()
     assert (contained.host, contained.boot) == (here.host, here.boot)

@@ -37,7 +37,8 @@ export function whySection(page) {
       return;
     }
     fill(findings, ...why.findings.map((finding) => element("li", {}, finding)));
-    const parts = why.importances.map(importances);
+    const parts = why.effects?.effects.length ? [effectsFigure(why.effects)] : [];
+    parts.push(...why.importances.map(importances));
     if (why.placement !== null) parts.push(placement(why.placement, study.mixers));
     if (why.attention.length) parts.push(attentionFigure(why));
     fill(body, ...parts);
@@ -105,6 +106,46 @@ function importances({ objective, explained, choices }) {
       ` (the choices explain ${percent(explained)} of its variance)`,
     ),
     element("table", { class: "plain" }, element("tbody", {}, ...lines)),
+  );
+}
+
+/** Makes a chart with one line per choice: its largest effect as a dot, with the interval. */
+function effectsFigure({ objective, unit, effects, method }) {
+  const shown = effects.map(({ choice, summary, distinguishable, comparisons }) => ({
+    choice,
+    distinct: distinguishable,
+    ...comparisons[summary],
+  }));
+  const least = Math.min(0, ...shown.map((each) => each.low));
+  const range = Math.max(0, ...shown.map((each) => each.high)) - least || 1;
+  const place = (value) => `${(100 * (value - least)) / range}%`;
+  const lines = shown.map(({ choice, distinct, change, text, difference, low, high, architectures }) => {
+    const zero = element("span", { class: "zero" });
+    const spread = element("span", { class: "spread" });
+    const dot = element("span", { class: "dot" });
+    zero.style.left = place(0);
+    spread.style.left = place(low);
+    spread.style.width = `${(100 * (high - low)) / range}%`;
+    dot.style.left = place(difference);
+    const title = `${change}: ${text} ${unit}, averaged over ${counted(architectures, "architecture")}`;
+    return element(
+      "tr",
+      { class: distinct ? "" : "indistinct", title },
+      element("th", { scope: "row" }, choice, element("small", {}, change)),
+      element("td", { class: "bars" }, element("span", { class: "interval" }, zero, spread, dot)),
+      element("td", {}, distinct ? text : "not distinguishable"),
+    );
+  });
+  return element(
+    "figure",
+    { class: "wide" },
+    element(
+      "figcaption",
+      {},
+      element("b", {}, `Effect on ${objective}`),
+      ` in ${unit}, with 95 % intervals; left of the line is better. ${method}`,
+    ),
+    element("table", { class: "plain effects" }, element("tbody", {}, ...lines)),
   );
 }
 

@@ -15,7 +15,7 @@ from evaluators.training.fit import TrainingSettings
 from hardware.quiet import yielding_to_measurements
 from search_space.architecture import Architecture
 from search_space.space.encoding import draw
-from search_space.space.matching import Matched
+from search_space.space.matching import Matched, MatchedLatency, with_feed_forward_blocks
 from search_space.space.rules import Rules
 from search_space.space.space_definition import Space
 from tests.evaluators.conformance import EvaluatorConformance
@@ -111,6 +111,14 @@ class TestInheritedLoss(EvaluatorConformance):
         loss = InheritedLoss(settings, matched, tmp_path)
         for layout in ("---", "lll", "cal"):
             assert loss.evaluate(candidate(layout, matched), lambda _: None).scores
+
+    def test_layouts_of_one_latency_share_a_network_of_the_widest(self, settings, tmp_path):
+        matched = replace(SPACE, feed_forward=(1.0, 4.0), matched=MatchedLatency(latency=2.0))
+        loss = InheritedLoss(settings, matched, tmp_path)
+        for layout, share in (("---", 0.0), ("cal", 0.5), ("lll", 1.0)):
+            model = candidate(layout, matched)
+            blocks = round(len(layout) * (1.0 + 3.0 * share) * model.width / 32)
+            assert loss.evaluate(with_feed_forward_blocks(model, blocks), lambda _: None).scores
 
     def test_a_layout_that_is_not_in_the_network_is_infeasible(self, evaluator):
         stranger = candidate("call", replace(SPACE, depth=(4,)))

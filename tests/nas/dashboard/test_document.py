@@ -297,6 +297,25 @@ def test_why_lists_the_importance_of_the_choices(url: str) -> None:
     assert why["findings"]
 
 
+def test_why_lists_the_effects_of_the_choices(url: str) -> None:
+    """The loss of this study falls with the parameters, and thus with the width."""
+    write_study(LargeStudy(url=url, trials=100))
+    with Store.open_to_read(url) as store:
+        why = StudyDocuments(store, "large").why()
+    effects = why["effects"]
+    assert effects is not None
+    assert (effects["objective"], effects["unit"]) == ("loss", "bits/byte")
+    assert effects["candidates"] == why["trials"]
+    assert effects["correlation"] > 0.7
+    found = {effect["choice"]: effect for effect in effects["effects"]}
+    width = found["width"]
+    assert width["distinguishable"]
+    comparison = width["comparisons"][width["summary"]]
+    assert comparison["low"] < comparison["difference"] < comparison["high"] < 0
+    assert not found["window"]["distinguishable"]
+    assert any(comparison["change"].split(" -> ")[1] in finding for finding in why["findings"])
+
+
 def test_the_database_url_is_left_out_and_texts_are_not_changed(url: str) -> None:
     write_study(LargeStudy(url=url, trials=30, hostile=True))
     with Store.open_to_read(url) as store:

@@ -268,6 +268,8 @@ def test_importances_are_drawn_when_they_are_on_the_screen(shown: str, open_page
     _go(page, "Which choices matter")
     why = page.locator("#why")
     expect(why).to_contain_text("Importance for decode")
+    expect(why).to_contain_text("Effect on loss")
+    expect(why.locator(".effects tr", has_text="width").locator(".dot")).to_be_visible()
     expect(why.locator(".heat tbody tr").nth(1).locator("td")).to_have_count(10)
     expect(why.locator("canvas").first).to_be_visible()
     label = why.locator(".canvas").get_attribute("aria-label")

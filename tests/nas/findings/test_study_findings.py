@@ -1,5 +1,6 @@
 """Tests of the findings and limitations of a study with trials of known scores."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from nas.findings.study_findings import study_findings
 from nas.findings.study_limitations import study_limitations
 from search_space.architecture import Architecture, Layer, ShortConv
 from search_space.preset_models import preset
+from search_space.space.matching import MatchedLatency
 from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.summaries import study_summary
 from studies.records import Outcome, StageRun
@@ -42,14 +44,23 @@ class _Written:
         score = Score(name="decode", value=decode, unit="ms/token")
         self._trial(loss, calibrated(score, **how), None)
 
-    def trial(self, loss: float, decode: float, half: float = 0.1, name: str | None = None) -> None:
+    def trial(
+        self,
+        loss: float,
+        decode: float,
+        half: float = 0.1,
+        name: str | None = None,
+        predicted: float | None = None,
+    ) -> None:
         """Add a trial of an earlier release, in which decode has an interval of ±`half`."""
         score = Score(
             name="decode", value=decode, unit="ms/token", low=decode - half, high=decode + half
         )
-        self._trial(loss, score, name)
+        self._trial(loss, score, name, predicted)
 
-    def _trial(self, loss: float, decode: Score, name: str | None) -> None:
+    def _trial(
+        self, loss: float, decode: Score, name: str | None, predicted: float | None = None
+    ) -> None:
         study = self.spec.name
         claimed = (
             self.store.claim(study, total=99)
@@ -62,7 +73,7 @@ class _Written:
         architecture = architecture or Architecture(
             vocab_size=256, width=64, embedding_width=64, layers=(layer,)
         )
-        trial = self.store.begin(claimed, architecture)
+        trial = self.store.begin(claimed, architecture, predicted_latency=predicted)
         scores = (Score(name="loss", value=loss, unit="bits/byte"), decode)
         self.store.save_evaluation("1", architecture, Evaluation(scores=scores, seconds=90.0))
         run = StageRun(stage="all", fingerprint="1", seconds=90.0)
@@ -173,3 +184,40 @@ def test_candidates_that_may_exceed_a_limit_are_counted(written: _Written) -> No
         "2 complete candidates may exceed the limit of decode. They were kept, as that is not "
         "certain."
     ) in written.limitations()
+
+
+class TestMatchedLatency:
+    """A study whose candidates are matched to 10 ms per token."""
+
+    @pytest.fixture
+    def matched(self, tmp_path: Path) -> _Written:
+        written = _Written(tmp_path)
+        space = replace(
+            written.spec.space, feed_forward=(1.0, 6.0), matched=MatchedLatency(latency=10.0)
+        )
+        written.spec = written.spec.model_copy(update={"space": space})
+        written.store.update_spec(written.spec.name, to_json(written.spec))
+        return written
+
+    def test_the_distance_from_the_target_is_stated(self, matched: _Written) -> None:
+        for decode, predicted in ((4.0, None), (30.0, None), (9.0, 9.98), (10.5, 10.02)):
+            matched.trial(1.5, decode, predicted=predicted)
+        matched.trial(1.4, 11.0, predicted=10.0)
+        matched.trial(1.6, 20.0, half=15.0, predicted=10.0)  # provisional
+        assert (
+            "The measured latency of 3 matched candidates is 0.9000 to 1.100 times the target of "
+            "decode of 10 ms/token (median 1.050); 2 others were not matched."
+        ) in matched.findings()
+
+    def test_nothing_is_stated_about_candidates_that_were_not_matched(
+        self, matched: _Written
+    ) -> None:
+        matched.trial(1.5, 4.0)
+        assert (
+            "No candidate that was matched to the target of decode of 10 ms/token has been "
+            "measured yet."
+        ) in matched.findings()
+
+    def test_other_studies_have_no_target(self, written: _Written) -> None:
+        written.trial(1.5, 4.0)
+        assert "matched" not in written.findings()

@@ -1,5 +1,6 @@
 """The plan of a study as `nas validate` shows it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from nas.views.plan_view import corpus_usage_text, plan_document, plan_view
 from nas.workflows.space_samples import RefusedShares
 from nas.workflows.stage_times import StageTimes
-from nas.workflows.study_plan import CorpusUsage
+from nas.workflows.study_plan import CorpusUsage, StudyPlan
 from search_space.preset_models import PRESETS
+from search_space.space.matching import Matched, MatchedLatency
 from studies.spec.study_tables import Constraint, Objective
 from tests.nas.example_plan import example_plan
 
@@ -169,3 +171,43 @@ def test_a_small_fraction_is_a_percentage() -> None:
     assert corpus_usage_text(usage) == (
         "10 MB to train on, 0.3 MB held out; a training run reads 0.9 % of it"
     )
+
+
+@pytest.mark.parametrize(
+    ("matched", "fact"),
+    [
+        (None, None),
+        (Matched(parameters=20_000_000), "matched 20,000,000 parameters, within 1 %"),
+        (
+            Matched(parameters=20_000_000, count="non_embedding"),
+            "matched 20,000,000 parameters outside the embedding, within 1 %",
+        ),
+        (
+            MatchedLatency(latency=12.0),
+            "matched a predicted decode of 12 ms/token, within 1 %, as soon as 4 models have been "
+            "measured",
+        ),
+    ],
+)
+def test_the_view_states_what_is_matched(
+    render: Callable[..., str], matched: Matched | MatchedLatency | None, fact: str | None
+) -> None:
+    shown = " ".join(render(plan_view(_matched_plan(matched))).split())
+    assert ("matched" in shown) == (fact is not None)
+    assert fact is None or fact in shown
+
+
+@pytest.mark.parametrize(("latency", "place"), [(3.0, "below"), (20.0, "above"), (9.0, None)])
+def test_a_latency_outside_the_range_of_the_measured_models_is_remarked(
+    render: Callable[..., str], latency: float, place: str | None
+) -> None:
+    shown = " ".join(render(plan_view(_matched_plan(MatchedLatency(latency=latency)))).split())
+    sentence = f"matched: a decode of {latency:g} ms/token is {place} all of these models; layouts"
+    assert (sentence in shown) == (place is not None)
+    assert ("of these models; layouts" in shown) == (place is not None)
+
+
+def _matched_plan(matched: Matched | MatchedLatency | None) -> StudyPlan:
+    plan = example_plan()
+    space = replace(plan.spec.space, feed_forward=(1.0, 6.0), matched=matched)
+    return replace(plan, spec=plan.spec.model_copy(update={"space": space}))

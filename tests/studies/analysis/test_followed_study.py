@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from evaluators.evaluator import Progress
+from search_space.architecture import architecture_hash
 from search_space.preset_models import preset
 from studies.analysis.followed_study import FollowedStudy
 from studies.records import Outcome
@@ -150,6 +151,18 @@ def test_a_reference_model_that_is_retried_is_read_again(sqlite_url: str) -> Non
         store.end(retried, Outcome(state="complete"))
         assert followed.catch_up() == {reference.id}
         assert followed.trials[reference.id].state == "complete"
+
+
+def test_architectures_are_read_by_their_hashes(sqlite_url: str) -> None:
+    spec = small_spec(sqlite_url, trials=2)
+    with Store.open(sqlite_url) as store:
+        run_study(spec, evaluators=all_stages(), store=store)
+        followed = FollowedStudy(store, "small")
+        followed.catch_up()
+        for digest, shape in followed.frozen_copy().shapes.items():
+            architecture = followed.architecture(digest)
+            assert architecture_hash(architecture) == digest
+            assert architecture.layout == shape.layout
 
 
 def test_a_restarted_study_is_not_current(sqlite_url: str) -> None:

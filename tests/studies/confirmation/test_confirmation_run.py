@@ -173,9 +173,9 @@ def test_a_job_of_a_living_process_is_skipped(
     (run,) = store.confirmation_runs("small")
     assert (run.owner.host, run.ended_at) == ("another", None)
     now = time.monotonic()
-    monkeypatch.setattr(store._database.life_signs, "_clock", lambda: now + 59)
+    monkeypatch.setattr(store._database.signs_of_life, "_clock", lambda: now + 59)
     assert not store.claim_confirmation(first)
-    monkeypatch.setattr(store._database.life_signs, "_clock", lambda: now + 61)
+    monkeypatch.setattr(store._database.signs_of_life, "_clock", lambda: now + 61)
     assert store.claim_confirmation(first)
     (run,) = store.confirmation_runs("small")
     assert run.owner == here

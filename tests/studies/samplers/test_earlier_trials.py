@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import optuna
 from hypothesis import given
@@ -7,7 +9,12 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from studies.analysis.pareto_front import non_dominated
-from studies.samplers.earlier_trials import domination_ranks, earlier_trials, reference_point
+from studies.samplers.earlier_trials import (
+    EarlierTrials,
+    domination_ranks,
+    earlier_trials,
+    reference_point,
+)
 from studies.samplers.search_problem import identity
 from tests.studies.samplers.toy_problems import add_complete, ask, grid_problem
 
@@ -69,6 +76,56 @@ def test_every_state_of_a_trial_counts_as_it_should() -> None:
     assert earlier.seen == {
         identity({"row": row, "column": column}) for row, column in rows_and_columns
     }
+
+
+def test_trials_may_record_what_was_not_chosen() -> None:
+    plain = grid_problem(4, 3)
+    recording = replace(
+        plain,
+        recorded=("height",),
+        legal=lambda point: {name: point[name] for name in plain.space},
+    )
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for height in (7, 8, 8):
+        study.enqueue_trial({"row": 1, "column": 2})
+        trial, _ = ask(study, plain)
+        trial.suggest_int("height", height, height)
+        study.tell(trial, (5.0, 3.0))
+    asked = study.ask()
+    frozen = study.trials[asked.number]
+    assert not earlier_trials(study, frozen, plain).finished
+    earlier = earlier_trials(study, frozen, recording)
+    assert [each.params["height"] for each in earlier.finished] == [7, 8, 8]
+    assert earlier.seen == {identity({"row": 1, "column": 2})}
+
+
+def test_a_running_trial_with_preliminary_values_counts_as_finished_until_it_is() -> None:
+    def values_of(trial: optuna.trial.FrozenTrial) -> list[float] | None:
+        return trial.user_attrs.get("values")
+
+    problem = replace(grid_problem(4, 3), preliminary=values_of)
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    evaluated, _ = ask(study, problem)
+    evaluated.set_user_attr("values", [4.0, 2.5])
+    unsound, _ = ask(study, problem)
+    unsound.set_user_attr("values", [np.nan, 1.0])
+    plain, _ = ask(study, problem)
+
+    def earlier() -> EarlierTrials:
+        trial, _ = ask(study, problem)
+        return earlier_trials(study, study.trials[trial.number], problem)
+
+    before = earlier()
+    assert [each.number for each in before.finished] == [evaluated.number]
+    assert [each.number for each in before.constrained] == [evaluated.number]
+    assert [each.number for each in before.running] == [unsound.number, plain.number]
+    assert before.outcomes.tolist() == [-4.0]
+    assert before.costs.tolist() == [[2.5]]
+    assert before.violations.tolist() == [0.0]
+    study.tell(evaluated, [3.0, 2.0])
+    after = earlier()
+    assert after.outcomes.tolist() == [-3.0]
+    assert after.costs.tolist() == [[2.0]]
 
 
 @given(objectives)

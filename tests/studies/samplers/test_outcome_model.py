@@ -82,6 +82,24 @@ def test_many_outcomes_are_all_used_though_few_are_fitted(
     assert model.rank_correlation > 0.95
 
 
+def test_length_scales_are_fitted_to_as_many_outcomes_as_requested() -> None:
+    """The noise is small if it is fitted to the half of the outcomes that have little."""
+    features, outcomes = _data(60)
+
+    class FirstHalf(np.random.Generator):
+        def choice(self, a: int, size: int, replace: bool) -> np.ndarray:  # type: ignore[override]
+            assert (a, size, replace) == (60, 30, False)
+            return np.arange(30)
+
+    outcomes[30:] += 0.4 * np.random.default_rng(4).standard_normal(30)
+    generator = FirstHalf(np.random.PCG64(0))
+    halved = OutcomeModel(features, outcomes, np.zeros(60), generator, most_fitted=30)
+    whole = OutcomeModel(features, outcomes, np.zeros(60), np.random.default_rng(0))
+    assert halved._noise < 0.2 * whole._noise
+    assert isinstance(halved._process, GaussianProcessRegressor)
+    assert len(halved._process.X_train_) == 60
+
+
 def test_equal_outcomes_and_constant_features_are_accepted() -> None:
     model = OutcomeModel(np.ones((6, 2)), np.ones(6), np.zeros(6), np.random.default_rng(0))
     assert model.predict(np.ones((1, 2)))[0] == pytest.approx([1.0])

@@ -20,6 +20,9 @@ from search_space.preset_models import preset
 from studies.analysis import study_front
 from studies.owner import this_process
 from studies.records import Trial
+from studies.samplers.earlier_trials import EarlierTrials
+from studies.samplers.known_costs import KnownCostsSampler
+from studies.samplers.search_problem import Parameters
 from studies.search import remeasurement
 from studies.search.events import (
     Event,
@@ -713,6 +716,35 @@ class TestSampler:
             run(spec, store, device)
             drawn.append([trial.model for trial in store.trials(name)])
         assert drawn[0] == drawn[1]
+
+    def test_a_sampler_that_knows_costs_learns_from_provisional_times_meanwhile(
+        self, sqlite_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known: list[list[list[float]]] = []
+        propose = KnownCostsSampler.propose
+
+        def record(
+            sampler: KnownCostsSampler,
+            study: optuna.Study,
+            trial: optuna.trial.FrozenTrial,
+            earlier: EarlierTrials,
+        ) -> Parameters:
+            known.append(earlier.values.tolist())
+            return propose(sampler, study, trial, earlier)
+
+        monkeypatch.setattr(KnownCostsSampler, "propose", record)
+        sampler = SamplerSettings(kind="known-costs", startup_trials=4)
+        spec = rungless(sqlite_url, sampler=sampler, trials=8)
+        ended = of_type(run(spec, store, busy_at_first(), is_quiet=False), TrialEnded)
+        assert all(event.trial.provisional(["decode"]) for event in ended)
+        values = [
+            [event.trial.values[name] for name in ("loss", "decode", "memory")] for event in ended
+        ]
+        assert known == [values[:count] for count in range(4, 8)]
+        # At the end, the times are settled.
+        for frozen, trial in zip(told(store), store.trials("small"), strict=True):
+            assert frozen.values is not None
+            assert frozen.values[1] == pytest.approx(true_ms(store, trial), rel=1e-5)
 
 
 class TestRenewal:

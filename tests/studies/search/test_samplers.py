@@ -13,7 +13,7 @@ from search_space.space.space_definition import Space, check_sizes
 from studies.samplers.search_problem import SearchProblem
 from studies.search.architecture_problem import study_problem
 from studies.search.samplers import SAMPLERS, make_sampler
-from studies.spec.study_tables import Objective, SamplerKind, SamplerSettings
+from studies.spec.study_tables import NamedSampler, Objective
 from tests.studies.fakes import small_spec
 
 SPACE = Space(
@@ -30,7 +30,7 @@ SPACE = Space(
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-KINDS = get_args(SamplerKind)
+KINDS = get_args(NamedSampler)
 OBJECTIVES = (Objective(name="loss"), Objective(name="decode"))
 PROBLEM = study_problem(small_spec("sqlite:///unused.db", space=SPACE, objectives=OBJECTIVES))
 
@@ -46,14 +46,12 @@ def new_storage() -> optuna.storages.BaseStorage:
     return storage
 
 
-def study_in(storage: optuna.storages.BaseStorage, kind: SamplerKind, seed: int) -> optuna.Study:
-    settings = SamplerSettings(kind=kind, startup_trials=6)
-    return optuna.load_study(
-        study_name="small", storage=storage, sampler=make_sampler(settings, seed, new_problem())
-    )
+def study_in(storage: optuna.storages.BaseStorage, kind: NamedSampler, seed: int) -> optuna.Study:
+    sampler = make_sampler(kind, startup_trials=6, seed=seed, problem=new_problem())
+    return optuna.load_study(study_name="small", storage=storage, sampler=sampler)
 
 
-def new_study(kind: SamplerKind, seed: int = 0) -> optuna.Study:
+def new_study(kind: NamedSampler, seed: int = 0) -> optuna.Study:
     return study_in(new_storage(), kind, seed)
 
 
@@ -119,12 +117,10 @@ def test_the_table_lists_the_samplers_that_a_study_file_can_name():
     assert all("\n" not in each and len(each) < 100 for each in descriptions)
 
 
-def draws(kind: SamplerKind, space: Space, trials: int) -> list[Architecture]:
+def draws(kind: NamedSampler, space: Space, trials: int) -> list[Architecture]:
     """Return what a sampler proposes if all architectures have the same decode time."""
-    settings = SamplerSettings(kind=kind, startup_trials=3)
-    study = optuna.create_study(
-        directions=["minimize"] * 2, sampler=make_sampler(settings, 0, new_problem(space))
-    )
+    sampler = make_sampler(kind, startup_trials=3, seed=0, problem=new_problem(space))
+    study = optuna.create_study(directions=["minimize"] * 2, sampler=sampler)
     found = []
     for _ in range(trials):
         trial = study.ask()

@@ -7,11 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from search_space.architecture import MIXERS
-from search_space.space.matching import Matched
+from search_space.space.matching import Matched, MatchedLatency
 from search_space.strict import parse_strict
 from studies.spec.difference import difference
 from studies.spec.study_spec import StudySpec, asked_scores, check_machine, from_json, to_json
-from studies.spec.study_tables import SamplerSettings
+from studies.spec.study_tables import COST_AWARE_SAMPLERS, SamplerSettings
 
 TEXT = """
 name = "small"
@@ -60,7 +60,7 @@ def test_defaults_are_filled_in(spec):
     assert spec.space.feed_forward == (2.0, 2.5)
     assert spec.objectives[1].max == 20.0
     assert spec.proxy.rungs == (0.5,)
-    assert spec.sampler == SamplerSettings(kind="tpe", startup_trials=10)
+    assert spec.sampler == SamplerSettings(kind="auto", startup_trials=10)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_defaults_are_filled_in(spec):
         (
             "sampler.kind",
             "bayes",
-            "sampler.kind: 'bayes' is not one of known-costs, tpe, nsga2, gp, random, evolution, "
-            "front-mutation, screened-tpe",
+            "sampler.kind: 'bayes' is not one of auto, known-costs, tpe, nsga2, gp, random, "
+            "evolution, front-mutation, screened-tpe",
         ),
         (
             "objectives",
@@ -197,6 +197,35 @@ def test_defaults_are_filled_in(spec):
         ),
         ("space.matched", {"count": "total"}, "space.matched.parameters is missing"),
         ("space.matched", 400_000, "space.matched: 400000 is not a table of named fields"),
+        (
+            "space.matched",
+            {"parameters": 400_000, "latency": 2.0},
+            "space.matched: parameters and latency exclude each other; only one may be given",
+        ),
+        ("space.matched", {}, "space.matched: {} has no field parameters or latency"),
+        ("space.matched", {"latency": 0}, "space.matched.latency: 0.0 is not above 0"),
+        ("space.matched", {"score": "prefill"}, "space.matched.latency is missing"),
+        (
+            "space.matched",
+            {"latency": 2.0, "scor": "prefill"},
+            "space.matched.scor is not a known field; did you mean score?",
+        ),
+        (
+            "space.matched",
+            {"latency": 2.0, "score": "decod"},
+            "space.matched.score: 'decod' is not a score; did you mean decode?",
+        ),
+        (
+            "space.matched",
+            {"latency": 2.0, "score": "decode@4096"},
+            "space.matched.score: 'decode@4096' is not a score; did you mean decode?",
+        ),
+        (
+            "space.matched",
+            {"latency": 2.0, "score": "memory"},
+            "space.matched.score: 'memory' is not one of decode, prefill, decode_p95, "
+            "prefill_p95, which can be predicted",
+        ),
         ("space.mixers", ["c", "x"], f"space.mixers[1]: 'x' is not one of {', '.join(MIXERS)}"),
         ("space.rules.first", ["l"], "space.rules.first: 'l' is not one of the mixers c, a"),
         (
@@ -225,6 +254,42 @@ def test_defaults_are_filled_in(spec):
 )
 def test_an_error_is_one_sentence_that_names_the_field(path, value, expected):
     assert sentence(changed(path, value)) == expected
+
+
+@pytest.mark.parametrize(
+    ("objectives", "kind"),
+    [
+        (["loss", "decode"], "known-costs"),
+        (["decode", "loss", "memory"], "known-costs"),
+        (["loss", "recall_error", "decode"], "tpe"),
+        (["decode", "memory"], "tpe"),
+    ],
+)
+def test_the_automatic_sampler_knows_the_costs_if_only_one_objective_is_uncertain(objectives, kind):
+    data = changed("objectives", [{"name": name} for name in objectives])
+    data["constraints"] = []
+    spec = parse_strict(StudySpec, data, "small.toml")
+    assert spec.sampler_kind == kind
+
+
+def test_a_named_sampler_is_kept():
+    spec = parse_strict(StudySpec, changed("sampler.kind", "evolution"), "small.toml")
+    assert spec.sampler_kind == "evolution"
+
+
+@pytest.mark.parametrize("kind", COST_AWARE_SAMPLERS)
+@pytest.mark.parametrize(
+    ("objectives", "found"),
+    [(["loss", "recall_error", "decode"], "loss, recall_error"), (["decode", "memory"], "none")],
+)
+def test_a_sampler_that_knows_costs_requires_one_uncertain_objective(kind, objectives, found):
+    data = changed("sampler.kind", kind)
+    data["objectives"] = [{"name": name} for name in objectives]
+    data["constraints"] = []
+    assert sentence(data) == (
+        f"sampler.kind: '{kind}' requires exactly one objective that cannot be estimated before a "
+        f"candidate is evaluated, such as loss; here: {found}"
+    )
 
 
 def test_a_score_at_an_additional_depth_can_be_asked_for():
@@ -326,6 +391,25 @@ def test_a_matched_size_is_read_stored_and_compared(spec):
         "space.matched.parameters: nothing in the study, 500000 in the file",
         "space.matched.count: nothing in the study, 'non_embedding' in the file",
     )
+
+
+def test_a_matched_latency_is_read_stored_compared_and_measured(spec):
+    data = changed("space.matched", {"latency": 12, "score": "prefill"})
+    matched = parse_strict(StudySpec, data, "small.toml")
+    assert matched.space.matched == MatchedLatency(latency=12.0, score="prefill")
+    assert from_json(to_json(matched)) == matched
+    assert asked_scores(matched) == (*asked_scores(spec), "prefill")
+    assert difference(spec, matched) == (
+        "space.matched: null in the study, nothing in the file",
+        "space.matched.latency: nothing in the study, 12.0 in the file",
+        "space.matched.score: nothing in the study, 'prefill' in the file",
+    )
+    decode = parse_strict(StudySpec, changed("space.matched", {"latency": 12}), "small.toml")
+    assert decode.space.matched == MatchedLatency(latency=12.0, score="decode")
+    assert asked_scores(decode) == asked_scores(spec)
+    deep = changed("space.matched", {"latency": 12, "score": "decode@4096"})
+    deep["target"] = {"more_depths": [4_096]}
+    assert "decode@4096" in asked_scores(parse_strict(StudySpec, deep, "small.toml"))
 
 
 def test_it_cannot_be_changed(spec):

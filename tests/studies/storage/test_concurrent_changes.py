@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from evaluators.cache import refine_cached
 from evaluators.evaluator import Evaluation
 from studies.analysis.followed_study import FollowedStudy
-from studies.owner import LifeSigns
+from studies.owner import SignsOfLife
 from studies.records import Outcome, StageRun, Trial
 from studies.search.complete_trials import CompleteTrials
 from studies.spec.study_spec import to_json
@@ -104,7 +104,7 @@ class TestReaders:
     ) -> None:
         with store._database.write() as connection:
             connection.execute(TRIALS.update().values(kills=7))
-        monkeypatch.setattr(LifeSigns, "is_lost", lambda *_: True)
+        monkeypatch.setattr(SignsOfLife, "is_lost", lambda *_: True)
         _check_readers(store, url, _replace(2), lambda other: other.claim("small", total=9))
         assert _trial(store, 2).state == "failed"
 

@@ -159,7 +159,7 @@ def test_a_database_of_version_3_is_migrated_by_postgresql(
             for table, columns in {
                 "nas_measurements": ("waited_ns", "measured_at"),
                 "nas_scores": ("provisional", "calibration", "ratio", "ratio_low", "ratio_high"),
-                "nas_trials": ("exceeded", "revision"),
+                "nas_trials": ("exceeded", "revision", "predicted_latency"),
             }.items():
                 for column in columns:
                     connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))

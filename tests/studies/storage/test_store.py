@@ -169,12 +169,29 @@ class TestStudies:
         assert store.optuna_storage().get_all_studies() == []
         assert store.load_evaluation("device 1", _NO_ATTENTION) == _EVALUATION
 
+    def test_the_settled_values_of_one_evaluator_are_found(self, store: Store) -> None:
+        settled = Score(name="decode", value=2.0, unit="ms")
+        waiting = replace(settled, provisional=True)
+        other = replace(settled, name="prefill", value=9.0)
+        for fingerprint, architecture, scores in (
+            ("device 1", _NO_ATTENTION, (other, settled)),
+            ("device 1", _ONE_LAYER, (waiting, other)),
+            ("device 2", _ONE_LAYER, (settled,)),
+        ):
+            evaluation = Evaluation(scores=scores, seconds=1.0)
+            store.save_evaluation(fingerprint, architecture, evaluation)
+        first, second = map(architecture_hash, (_NO_ATTENTION, _ONE_LAYER))
+        assert store.settled_values("device 1", "decode") == {first: 2.0}
+        assert store.settled_values("device 1", "prefill") == {first: 9.0, second: 9.0}
+        assert store.settled_values("device 2", "decode") == {second: 2.0}
+        assert store.settled_values("device 3", "decode") == {}
+
 
 class TestTrials:
     def test_a_trial_is_stored_with_its_stages_and_scores(self, store: Store) -> None:
         claimed = _claim(store)
         assert (claimed.number, claimed.state, claimed.model) == (0, "running", None)
-        trial = store.begin(claimed, _NO_ATTENTION, optuna_number=3)
+        trial = store.begin(claimed, _NO_ATTENTION, optuna_number=3, predicted_latency=2.5)
         store.enter(trial, "latency")
         store.report(trial, Progress(done=0.5, text="half"))
         (watched,) = store.trials("ours")
@@ -185,7 +202,7 @@ class TestTrials:
         store.leave(trial, run, finished=True)
         ended = store.end(trial, _COMPLETE)
         assert (ended.state, ended.outcome, ended.progress) == ("complete", _COMPLETE, None)
-        assert ended.optuna_number == 3
+        assert (ended.optuna_number, ended.predicted_latency) == (3, 2.5)
         assert ended.model is not None
         assert (ended.model.hash, ended.model.layout, ended.model.parameters) == (
             architecture_hash(_NO_ATTENTION),
@@ -295,12 +312,15 @@ class TestClaims:
         assert _claim(store, total=2).number == 1
 
     def test_an_interrupted_trial_is_resumed_first_and_unchanged(self, store: Store) -> None:
-        interrupted = store.begin(_claim(store), _NO_ATTENTION, optuna_number=7)
+        interrupted = store.begin(
+            _claim(store), _NO_ATTENTION, optuna_number=7, predicted_latency=1.5
+        )
         store.begin(_claim(store), _ONE_LAYER)
         store.interrupt(interrupted)
         assert store.trials("ours")[0].state == "interrupted"
         resumed = _claim(store)
         assert (resumed.number, resumed.model, resumed.optuna_number) == (0, interrupted.model, 7)
+        assert resumed.predicted_latency == 1.5
         assert _claim(store).number == 2
 
     def test_an_interrupted_trial_without_an_architecture_is_deleted(self, store: Store) -> None:
@@ -322,7 +342,7 @@ class TestClaims:
         self, store: Store, ghost: Ghost, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         theirs = ghost.claim(store, host="elsewhere")
-        signs, now = store._database.life_signs, 0.0
+        signs, now = store._database.signs_of_life, 0.0
         monkeypatch.setattr(signs, "_clock", lambda: now)
         assert _claim(store).number == 1
         now = 59.0

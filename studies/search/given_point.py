@@ -1,0 +1,91 @@
+"""A trial of Optuna for an architecture that is given, not proposed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from search_space.architecture import Architecture
+from search_space.space.encoding import Parameters, draw, encode
+from search_space.space.space_definition import Space
+
+
+def ask_for(study: Study, space: Space, architecture: Architecture) -> optuna.Trial:
+    """Begin a trial of an Optuna study whose parameters are those of an architecture.
+
+    Unlike `Study.enqueue_trial`, this lets no other process begin the trial instead.
+
+    Args:
+        study: The study.
+        space: The space, which contains the architecture.
+        architecture: The architecture.
+    """
+    parameters = encode(space, architecture)
+    assert parameters is not None, "the space contains the architecture"
+    sampler = study.sampler
+    study.sampler = GivenPoint(parameters, sampler)
+    try:
+        asked = study.ask()
+        drawn = draw(space, asked)
+    finally:
+        study.sampler = sampler
+    assert encode(space, drawn) == parameters
+    return asked
+
+
+class GivenPoint(BaseSampler):
+    """A sampler that returns given parameters.
+
+    Another sampler is asked as well, and its answer is ignored: NSGA-II records in a trial to which
+    generation it belongs.
+
+    Args:
+        parameters: The parameters of every trial.
+        other: The sampler of the study.
+    """
+
+    def __init__(self, parameters: Parameters, other: BaseSampler) -> None:
+        self._parameters = parameters
+        self._other = other
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Call the other sampler, which may prepare the trial."""
+        self._other.before_trial(study, trial)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Call the other sampler, which may learn from the trial."""
+        self._other.after_trial(study, trial, state, values)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the space of the other sampler."""
+        return self._other.infer_relative_search_space(study, trial)
+
+    # Optuna types the values of parameters as Any, here and below.
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the given parameters of this space."""
+        self._other.sample_relative(study, trial, search_space)
+        return {name: self._parameters[name] for name in search_space}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return the given parameter."""
+        return self._parameters[param_name]
