@@ -402,7 +402,7 @@ def _layout(letters: str) -> dict[str, str]:
 
 
 def _models(spec: StudySpec, count: int) -> list[Architecture]:
-    layouts = ("caal", "cccc", "alll", "clca", "aaaa", "lllc", "acca", "llaa", "ccla", "lcla")
+    layouts = ("caal", "cccc", "alcl", "clca", "aaaa", "lllc", "acca", "llaa", "ccla", "lcla")
     found = []
     for number in range(count):
         width = {"width": number % 2, "vocab_size": number // 2 % 2}
