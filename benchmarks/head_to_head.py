@@ -6,12 +6,13 @@
 The plain search proposes with TPE, builds and measures every candidate, and trains it to the end.
 Both searches are real: they train and time on this machine, each with a database of its own. They
 take turns, so that other load on the machine affects both, and each has a clock that runs only
-during its turns. Whatever was ever on one of the two fronts is then trained again with fresh seeds,
-since the best of many noisy losses is a lucky one.
+during its turns. Every candidate that was ever on one of the two fronts is then retrained with
+fresh seeds, since the best of many noisy losses owes part of its rank to luck.
 
-Prints the fraction of the plain search's time that the other one needed until its front, judged by
-the fresh losses, dominated as much hypervolume as the plain search's final front. The reference
-point is the worst value of all candidates that either search has completed.
+Prints how long `nas` needed until its front dominated as much hypervolume as the final front of the
+plain search, as a fraction of the plain search's time. Both hypervolumes are computed from the
+fresh losses. The reference point is the worst value of all candidates that either search has
+completed.
 """
 
 import argparse
@@ -49,7 +50,7 @@ class Search:
     """One of the two searches.
 
     Attributes:
-        name: How it is called in the output.
+        name: Its name in the output.
         spec: Its study.
         trials: The number of its candidates.
         seconds: The time of its turns so far.
@@ -63,7 +64,7 @@ class Search:
     ended: dict[int, float] = field(default_factory=dict)
 
     def run_until(self, trials: int, corpus: Corpus) -> None:
-        """Run the study until it has so many candidates."""
+        """Run the study until it has this number of candidates."""
         start = time.monotonic() - self.seconds
 
         def note(event: Event) -> None:
@@ -144,7 +145,7 @@ class FreshLosses:
                 evaluator.evaluate(architecture, lambda _: None).scores[0].value
                 for evaluator in self._evaluators
             )
-            print(f"trained again: {self._known[architecture]:.4f}", flush=True)
+            print(f"retrained: {self._known[architecture]:.4f}", flush=True)
         return self._known[architecture]
 
 
@@ -153,8 +154,8 @@ def curve(
 ) -> list[tuple[float, float]]:
     """Return the seconds and the hypervolume after each complete candidate of a search.
 
-    The front after a candidate is what the search took for it then. Its hypervolume is that of the
-    fresh losses.
+    The front after a candidate is the one that the search reported at that time. Its hypervolume is
+    computed from the fresh losses.
     """
     complete = search.complete()
     names = [objective.name for objective in search.spec.objectives]

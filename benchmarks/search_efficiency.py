@@ -12,7 +12,7 @@ benchmarks/data/latencies_edge_350m.jsonl. Samplers see all scores with noise; w
 judged without it. Candidates above a limit of the study count as trials. Draws that a rule of the
 space rejects do not.
 
-A sampler is also `known-costs` without one of its parts; see `search_variants.py`.
+`--samplers` also accepts `known-costs` without one of its parts; see `search_variants.py`.
 
 The hypervolume has its reference point at the limits of the study, and where there is none, at the
 worst of 1,000 random architectures. Fractions are of the hypervolume that all runs together found.

@@ -7,7 +7,7 @@ import numpy as np
 from chart import Axis, Chart
 from search_statistics import Curves, MedianEstimate, median_of
 
-# Okabe and Ito's colours, which are distinct to people with any colour vision.
+# Okabe and Ito's colours, which can be distinguished with any colour vision.
 _COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 

@@ -120,7 +120,7 @@ def simulate(spec: StudySpec, truth: Truth, name: str, seed: int, trials: int) -
     rejected = duplicates = infeasible = 0
     for _ in range(trials):
         start = time.perf_counter()
-        matching.renew()
+        matching.refit()
         asked, architecture, rejections = _propose(spec, study, matching)
         seconds.append(time.perf_counter() - start)
         rejected += rejections
@@ -148,7 +148,7 @@ def simulate(spec: StudySpec, truth: Truth, name: str, seed: int, trials: int) -
 
 
 class _Measured:
-    """The simulated scores so far, to which a latency to be matched is fitted."""
+    """The simulated scores so far, which predictions of a matched latency are fitted to."""
 
     def __init__(self) -> None:
         self._architectures: dict[str, Architecture] = {}

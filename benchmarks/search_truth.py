@@ -141,9 +141,9 @@ class RecordedLosses:
 
 
 class ChanceLosses:
-    """Losses with the mean and the deviation of a table that depend on nothing but chance.
+    """Random losses with the mean and the standard deviation of the losses in a table.
 
-    They show what a sampler is worth where no model of the loss can be.
+    They show how a sampler performs if no model can predict the loss.
     """
 
     def __init__(self, table: LossTable) -> None:

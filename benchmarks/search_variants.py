@@ -1,8 +1,8 @@
 """The samplers of simulated searches: those of study files, and `known-costs` without its parts.
 
 The costs of `learned-costs` are predicted like the loss, and its limits are not estimated. The
-features of `plain-features` are the parameters of the space. `never-explores` and `random-start`
-lack the trials that explore and the choice of different random points.
+features of `plain-features` are the parameters of the space. `never-explores` has no trials that
+explore, and the random points of `random-start` need not differ from each other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ _NEVER = 10**9
 
 
 class LearnedCost:
-    """A predictor of a cost that knows no more about it than about the loss.
+    """A predictor of a cost that uses the same model as the loss.
 
     It is a Gaussian process over the same features, fitted to the finished trials.
     """
@@ -89,7 +89,7 @@ def sampler_named(name: str, problem: SearchProblem, startup_trials: int, seed: 
     """Return a sampler of study files, or a variant.
 
     Raises:
-        ValueError: There is none of this name.
+        ValueError: No sampler has this name.
     """
     if name in VARIANTS:
         variant = VARIANTS[name]

@@ -1,7 +1,8 @@
 """Architectures read from files: our own JSON, and configurations of transformers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import ClassVar
 
@@ -105,14 +106,22 @@ def read_architectures(path: Path) -> tuple[ListedArchitecture, ...]:
         else:
             architecture = _parse_architecture(read_text(path), str(path))
         return (ListedArchitecture(architecture=architecture, place=str(path)),)
-    # Only a line feed ends a line: JSON text may contain other separators, such as U+2028.
-    lines = read_text(path, _LIST_BYTES).split("\n")
-    texts = {f"{path}, line {n}": line for n, line in enumerate(lines, 1) if line.strip()}
-    if not texts:
+    text = read_text(path, _LIST_BYTES)
+    # Counted first, because a list of millions of short lines would take gigabytes.
+    count = sum(1 for _ in _filled_lines(text))
+    if not count:
         raise ValueError(f"{path}: the file is empty; each line must be an architecture")
-    if len(texts) > _MOST_LISTED:
-        raise ValueError(f"{path}: {len(texts):,} architectures are more than {_MOST_LISTED:,}")
-    return tuple(_listed(text, place) for place, text in texts.items())
+    if count > _MOST_LISTED:
+        raise ValueError(f"{path}: {count:,} architectures are more than {_MOST_LISTED:,}")
+    return tuple(_listed(line, f"{path}, line {n}") for n, line in _filled_lines(text))
+
+
+def _filled_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each line that is not empty, with its number."""
+    # Only a line feed ends a line: JSON text may contain other separators, such as U+2028.
+    for number, line in enumerate(StringIO(text, newline="\n"), 1):
+        if line.strip():
+            yield number, line.removesuffix("\n")
 
 
 def _listed(text: str, place: str) -> ListedArchitecture:

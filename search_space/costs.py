@@ -174,15 +174,15 @@ def _weights_outside_layers(architecture: Architecture) -> Iterator[_Weight]:
 
 
 def _shared(architecture: Architecture) -> tuple[int, bool]:
-    """Return what the weights of a layer depend on apart from the layer."""
+    """Return what the weights of a layer depend on, apart from the layer itself."""
     return architecture.width, architecture.sandwich_norm
 
 
 # A search computes the costs of many architectures that consist of few different layers.
-_remembered = functools.lru_cache(maxsize=10_000)
+_cached = functools.lru_cache(maxsize=10_000)
 
 
-@_remembered
+@_cached
 def _layer_parameters(
     layer: Layer, width: int, sandwich_norm: bool
 ) -> tuple[tuple[_WeightGroup, int], ...]:
@@ -192,14 +192,14 @@ def _layer_parameters(
     )
 
 
-@_remembered
+@_cached
 def _layer_bytes(layer: Layer, width: int, sandwich_norm: bool, quantization: Quantization) -> int:
     return sum(
         _bytes(weight, quantization) for weight in _layer_weights(layer, width, sandwich_norm)
     )
 
 
-@_remembered
+@_cached
 def _layer_matrix_bytes(
     layer: Layer, width: int, sandwich_norm: bool, quantization: Quantization
 ) -> tuple[int, int]:

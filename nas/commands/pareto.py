@@ -36,7 +36,7 @@ def pareto(
     """Show a study's Pareto front.
 
     Shows the front as a table and a scatter plot. --max adds the best model within limits, and
-    --why what the candidates say about the choices of the space.
+    --why adds which choices of the space matter.
     """
     gc.disable()  # there is little garbage, and looking for it takes a sixth of the time
 
@@ -55,7 +55,7 @@ def pareto(
         confirmation = read_confirmation(store, front)
         choices = None
         if why:
-            # Slow to import, and few ask for it.
+            # These are slow to import, and only --why needs them.
             from nas.findings.choice_analysis import analyse_choices
             from nas.views.choices_view import choices_document, show_choices
             from studies.analysis.followed_study import FollowedStudy

@@ -100,7 +100,7 @@ class EffectDocument(TypedDict):
     """The effect of one choice on an objective.
 
     Attributes:
-        choice: The name of the choice in the study file, or what is said about attention.
+        choice: The name of the choice in the study file, or what about attention is varied.
         summary: The index of the comparison that summarises the effect.
         distinguishable: Whether the interval of that comparison excludes 0.
         comparisons: The pairs of values, at least one.

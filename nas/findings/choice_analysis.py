@@ -18,7 +18,7 @@ from studies.analysis.choice_effects import (
     ChoiceEffects,
     EffectCandidate,
     choice_effects,
-    some_of,
+    random_subset,
     trained_objective,
 )
 from studies.analysis.choice_importance import (
@@ -50,7 +50,7 @@ class ChoiceAnalysis:
         axes: The objectives of the study.
         importances: The importances of the choices, by objective.
         placement: Where each mixer is used; None without results.
-        attention: The first objective by the number of attention layers.
+        attention: The effect of the number of attention layers, sorted by that number.
         effects: The effects on the first objective that comes from training; None without results
             or without such an objective.
         findings: What follows, in sentences.
@@ -108,7 +108,7 @@ def analyse_choices(followed: FollowedStudy) -> ChoiceAnalysis:
     findings = (
         *(importance_finding(objective, each) for objective, each in found),
         *(() if effects is None else effect_findings(effects)),
-        # What the model says about attention takes the other choices into account.
+        # These do not take the other choices into account, as the model does.
         *(() if is_predicted else placement_findings(places, axes)),
         *(() if has_attention else attention_count_findings(counts, axes)),
         *([left_out] if provisional else []),
@@ -130,7 +130,7 @@ def _effects(followed: FollowedStudy, trials: Sequence[Trial]) -> ChoiceEffects 
     if objective is None:
         return None
     generator = np.random.default_rng(0)
-    candidates = list(_candidates(followed, some_of(trials, MOST_CANDIDATES, generator)))
+    candidates = list(_candidates(followed, random_subset(trials, MOST_CANDIDATES, generator)))
     units = {score.name: score.unit for score in trials[0].scores}
     return choice_effects(followed.spec, candidates, objective, units[objective], generator)
 

@@ -25,7 +25,7 @@ _MOST_DECIMALS = 6
 
 
 def importance_finding(objective: str, found: Importances) -> str:
-    """Return which choices an objective depends on most."""
+    """State which choices an objective depends on most."""
     if not found.weights:
         return f"{objective} cannot be predicted from the choices"
     named = [
@@ -44,7 +44,7 @@ def effect_findings(found: ChoiceEffects) -> Iterator[str]:
     """Yield in which direction each choice changes the predicted loss, largest changes first.
 
     Args:
-        found: The effects; if the loss cannot be predicted, one sentence says so.
+        found: The effects. If the loss cannot be predicted, a single sentence states so.
     """
     candidates = counted(found.candidates, "candidate", "candidates")
     quality = (
@@ -54,7 +54,7 @@ def effect_findings(found: ChoiceEffects) -> Iterator[str]:
     )
     if not found.is_predictable:
         yield (
-            f"the candidates do not say in which direction the choices change {found.objective}: "
+            f"the candidates do not show in which direction the choices change {found.objective}: "
             f"{quality}, and at least {LEAST_CORRELATION:g} is required"
         )
         return

@@ -8,10 +8,10 @@ from nas.report.tables import Table
 
 
 def effects_table(why: Why) -> Iterator[Table]:
-    """Yield the table; none if the candidates do not say what the choices change.
+    """Yield the table; none if no effects could be estimated.
 
     Args:
-        why: The document that says which choices matter.
+        why: The document that states which choices matter.
     """
     effects = why["effects"]
     if effects is None or not effects["effects"]:

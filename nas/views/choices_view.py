@@ -60,7 +60,8 @@ def choices_view(found: ChoiceAnalysis) -> RenderableType:
 
 def _table(effects: ChoiceEffects) -> RenderableType:
     heading = f"effect on {effects.objective}, {effects.unit}"
-    grid = table("choice", "change", heading, left=("choice", "change", heading), fold=("change",))
+    columns = ("choice", "change", heading)
+    grid = table(*columns, left=columns, fold=columns)
     for effect in effects.all_effects:
         each = effect.summary
         text = difference_text(each) if each.is_distinguishable else NOT_DISTINGUISHABLE

@@ -8,6 +8,7 @@ from rich.text import Text
 from nas.views.terminal import layout_strip
 from search_space.architecture import architecture_hash
 from search_space.costs import parameter_counts
+from search_space.input_errors import one_sentence
 from studies.search.warm_start import WarmStart
 from studies.spec.start_files import first_candidates
 
@@ -43,9 +44,10 @@ def start_lines(start: WarmStart | None) -> Iterator[Text]:
     for remark in start.remarks:
         yield Text(remark)
     for name, group in first_candidates(start.spec).items():
+        source = one_sentence(name)  # shows a line feed as an escape
         for each in group[:_MOST_SHOWN]:
-            size = f"  {parameter_counts(each).total / 1e6:,.1f} million parameters, from {name}"
+            size = f"  {parameter_counts(each).total / 1e6:,.1f} million parameters, from {source}"
             yield Text.assemble("  ", layout_strip(each.layout), size)
         if len(group) > _MOST_SHOWN:
-            yield Text(f"  {len(group) - _MOST_SHOWN} more from {name}")
+            yield Text(f"  {len(group) - _MOST_SHOWN} more from {source}")
     yield Text()

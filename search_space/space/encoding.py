@@ -113,7 +113,7 @@ def draw(space: Space, suggester: Suggester, latency: Cost | None = None) -> Arc
 
 
 def _drawn(space: Space, suggester: Suggester) -> Architecture:
-    """Draw an architecture; if something is to be matched, with the smallest feed-forwards."""
+    """Draw an architecture, with the smallest feed-forwards if they are to be matched later."""
     index = dict.fromkeys(_ORDERED, 0)
     for name, count in _ordered(space).items():
         index[name] = suggester.suggest_int(name, 0, count - 1)
@@ -141,8 +141,8 @@ def _drawn(space: Space, suggester: Suggester) -> Architecture:
 def encode(space: Space, architecture: Architecture) -> dict[str, int | str] | None:
     """Return parameters from which `draw` makes this architecture, or None if there are none.
 
-    If the space has a latency to be matched, `draw` makes it with the widths of the feed-forwards
-    that a prediction requires. They are no choice, so they may have any width between their bounds.
+    If the space has a latency to be matched, the widths of the feed-forwards are not a choice. They
+    may be any between their bounds, and `draw` replaces them with those that its prediction needs.
 
     Choices that the architecture does not use have their first value. Layers beyond its depth
     repeat its layout, so that a deeper neighbour continues the same pattern.

@@ -110,7 +110,7 @@ class Range:
 def with_matched_feed_forward(
     architecture: Architecture, space: Space, latency: Cost | None = None
 ) -> Architecture:
-    """Adapt the feed-forwards of an architecture to what the space requires, if anything.
+    """Choose the feed-forward widths that match the size or latency of the space, if it has one.
 
     Args:
         architecture: The architecture.
@@ -146,7 +146,7 @@ def check_sizes(
     quantization: Quantization,
     latency: Cost | None = None,
 ) -> tuple[RuleCheck, ...]:
-    """Check an architecture against what is matched and each rule about sizes that is set.
+    """Check an architecture against the size or latency to be matched and the rules about sizes.
 
     Args:
         architecture: The architecture to check.

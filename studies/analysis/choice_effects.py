@@ -19,7 +19,7 @@ from studies.analysis.predicted_effects import Effect, EffectModel, predicted_ef
 from studies.samplers.outcome_model import OutcomeModel
 from studies.spec.study_spec import StudySpec
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 LEAST_CORRELATION = 0.5
 # More candidates would take a long time and change little.
@@ -31,10 +31,11 @@ EFFECT_METHOD = (
 )
 POSITION = "position of attention"
 MORE_ATTENTION = "attention at equal latency"
-ANY_NUMBER = "n", "n + 1 layers"
+# The two values of that comparison, for any number n of attention layers.
+ANY_NUMBER = ("n", "n + 1 layers")
 
 _DECODE = "decode"
-# Effects are averaged over so many architectures at most.
+# The largest number of architectures that effects are averaged over.
 _MOST_ARCHITECTURES = 60
 
 
@@ -53,7 +54,7 @@ class EffectCandidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceEffects:
-    """What the candidates say about the effects of the choices on an objective.
+    """The estimated effects of the choices on an objective.
 
     Attributes:
         objective: The name of the objective, such as "loss".
@@ -76,7 +77,7 @@ class ChoiceEffects:
 
     @property
     def is_predictable(self) -> bool:
-        """Whether the model predicts well enough that its effects mean something."""
+        """Whether the model predicts well enough for its effects to be meaningful."""
         return self.correlation >= LEAST_CORRELATION
 
     @property
@@ -102,8 +103,8 @@ def choice_effects(
 
     Args:
         spec: The settings of the study.
-        candidates: Complete candidates; more than `MOST_CANDIDATES` take a long time. Those that
-            were stopped early do not belong to them, because their estimated losses have errors as
+        candidates: Complete candidates; more than `MOST_CANDIDATES` take a long time. Do not pass
+            candidates that were stopped early, because the errors of their estimated losses are as
             large as the differences between candidates.
         objective: The name of an objective that comes from training.
         unit: Its unit.
@@ -130,7 +131,7 @@ def _choice_effects(
     if correlation >= LEAST_CORRELATION:
         model = EffectModel(features, outcomes, generator)
         architectures = [
-            each.architecture for each in some_of(candidates, _MOST_ARCHITECTURES, generator)
+            each.architecture for each in random_subset(candidates, _MOST_ARCHITECTURES, generator)
         ]
         names = {_DECODE}
         if isinstance(spec.space.matched, MatchedLatency):
@@ -193,11 +194,11 @@ def _more_attention(
         ),
     ]
     effect = predicted_effect(MORE_ATTENTION, contrasts, model, generator)
-    return None if effect is None else replace(effect, is_led_by_first=True)
+    return None if effect is None else replace(effect, first_is_summary=True)
 
 
 def _maker(spec: StudySpec, costs: Mapping[str, Cost]) -> VariantMaker | None:
-    """Return what makes variants; None if they must match a latency that cannot be estimated."""
+    """Return the maker of variants; None if they must match a latency without an estimate."""
     latency, matched = None, spec.space.matched
     if isinstance(matched, MatchedLatency):
         latency = costs.get(matched.score)
@@ -226,8 +227,8 @@ def _cost(spec: StudySpec, score: str, candidates: Sequence[EffectCandidate]) ->
     return lambda architecture: float(estimate.predict([parts(architecture)])[0][0])
 
 
-def some_of(items: Sequence[T], most: int, generator: np.random.Generator) -> list[T]:
-    """Return random items in their order, or all if there are at most `most`."""
+def random_subset(items: Sequence[_T], most: int, generator: np.random.Generator) -> list[_T]:
+    """Return at most `most` random items, in their order."""
     if len(items) <= most:
         return list(items)
     chosen = generator.choice(len(items), most, replace=False)

@@ -13,15 +13,15 @@ from search_space.space.layout_features import layout_features
 from studies.analysis.architecture_variants import Contrast
 from studies.samplers.outcome_model import OutcomeModel
 
-# An average over fewer architectures says little about others.
+# An average over fewer architectures need not hold for others.
 FEWEST_ARCHITECTURES = 10
 
-# Random halves of the candidates to which the length scales are fitted.
+# The number of random halves of the candidates to which the length scales are fitted.
 _HALVES = 20
 _DRAWS = 2_000
 _COVERAGE = 0.95
-# In simulated studies with known effects, errors were a fifth larger than the draws say, because a
-# prior that favours small effects draws all of them towards 0.
+# In simulated studies with known effects, errors were a fifth larger than the draws suggest,
+# because the prior favours small effects and shrinks all estimates towards 0.
 _WIDENING = 1.2
 # In units of the outcome; differences between equal architectures are not exactly 0 in draws.
 _LEAST_DEVIATION = 1e-9
@@ -62,27 +62,28 @@ class Effect:
     Attributes:
         choice: The choice, such as "vocab_size".
         comparisons: All pairs of values that enough architectures can have, at least one.
-        is_led_by_first: Whether the first comparison summarises the others.
+        first_is_summary: Whether the first comparison summarises the others.
     """
 
     choice: str
     comparisons: tuple[PredictedDifference, ...]
-    is_led_by_first: bool = False
+    first_is_summary: bool = False
 
     @property
     def summary(self) -> PredictedDifference:
-        """The first comparison if it leads, else the largest one whose interval excludes 0.
+        """The comparison that stands for the effect.
 
-        If no interval excludes 0, it is the largest one.
+        It is the first one if `first_is_summary`. Otherwise it is the largest one whose interval
+        excludes 0, or the largest of all if no interval does.
         """
-        if self.is_led_by_first:
+        if self.first_is_summary:
             return self.comparisons[0]
         known = [each for each in self.comparisons if each.is_distinguishable]
         return max(known or self.comparisons, key=lambda each: abs(each.difference))
 
 
 class EffectModel:
-    """Draws from what the candidates say about the outcomes of architectures.
+    """The posterior distribution of the outcomes of architectures, given those of candidates.
 
     The length scales of a Gaussian process are uncertain if there are few candidates. Intervals
     that neglect this are too narrow. The length scales are therefore fitted to several random

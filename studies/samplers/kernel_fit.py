@@ -1,10 +1,10 @@
 """The most likely parameters of the outcome model's kernel, found with a fast gradient.
 
-scikit-learn computes the derivative of the kernel matrix for each length scale, which takes an
-array of N x N x D numbers. Only the sum of its product with another matrix is needed, and with
-squared distances this is a few products of matrices. With 200 points and 23 features, one
-evaluation takes a tenth of the time. Rasmussen and Williams, "Gaussian Processes for Machine
-Learning", 2006, section 5.4.1.
+scikit-learn computes the derivative of the kernel matrix with respect to each length scale, which
+takes an array of N x N x D numbers. Only the sum of its elementwise product with another matrix is
+needed, and with squared distances this reduces to a few matrix products. With 200 points and 23
+features, one evaluation takes a tenth of the time. See Rasmussen and Williams, "Gaussian Processes
+for Machine Learning", 2006, section 5.4.1.
 
 Shapes: N points, D features.
 """
@@ -29,7 +29,7 @@ def most_likely(
     """Return a kernel with the parameters that maximise the marginal likelihood of the outcomes.
 
     Args:
-        kernel: A constant times a Matérn kernel of degree 5/2 with D length scales, plus white
+        kernel: A constant times a Matérn kernel (nu = 5/2) with D length scales, plus white
             noise. The search starts from its parameters and stays within its bounds.
         inputs_ND: The features.
         outcomes_N: The outcomes.
@@ -84,11 +84,11 @@ def negative_log_likelihood(
         - float(np.log(np.diag(root)).sum())
         - 0.5 * count * math.log(2 * math.pi)
     )
-    # The derivative for a parameter p is half the sum of `slope` times the derivative of the
-    # covariance for p.
+    # The derivative with respect to a parameter p is half the sum of the elementwise product of
+    # `slope` and the derivative of the covariance with respect to p.
     slope = np.outer(weights, weights) - inverse
-    # The derivative for the logarithm of a length scale is 5/3 decay (1 + distance) times the
-    # squared difference of the scaled features.
+    # The derivative of the covariance with respect to the logarithm of a length scale is
+    # 5/3 decay (1 + distance) times the squared difference of the scaled features.
     each = slope * decay * (1 + distance) * (5 / 3)
     lengths_D = 2 * (
         each.sum(axis=0) @ np.square(scaled_ND) - np.einsum("nd,nd->d", scaled_ND, each @ scaled_ND)

@@ -29,8 +29,8 @@ _FIRST_LENGTH = 5.0
 _SIGNALS = 0.1, 100.0
 _NOISES = 1e-3, 1.0
 _FIRST_NOISE = 0.1
-# The length scales are fitted to so many points at most, because the time grows with the cube of
-# their number.
+# The largest number of points to which the length scales are fitted. The time of the fit grows with
+# the cube of this number.
 _MOST_FITTED = 300
 _FOLDS = 5
 
@@ -55,8 +55,8 @@ class OutcomeModel:
             deviations_N: The known standard deviation of each outcome; the model adds noise that
                 all of them share.
             generator: Chooses the points to which the length scales are fitted, if there are many.
-            most_fitted: The length scales are fitted to so many random points at most; None for a
-                number that keeps the fit fast. The predictions follow from all points.
+            most_fitted: The largest number of random points to which the length scales are fitted;
+                None for a number that keeps the fit fast. Predictions use all points.
         """
         self._center, spread = features_ND.mean(axis=0), features_ND.std(axis=0)
         self._spread = np.where(spread > 0, spread, 1.0)

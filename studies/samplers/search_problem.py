@@ -71,10 +71,10 @@ class SearchProblem:
         noise: Returns the known standard deviation of the remaining objective of a finished trial.
         preliminary: Returns the objectives of a running trial if it has been evaluated but some
             values may still change; None if it has not. Such a trial counts as finished.
-        recorded: The names of parameters that trials may have beyond the space. They record what
-            was not chosen but followed from the choices at that time. The parameters of a trial
-            may therefore be passed to `features`, `legal`, the costs and `feasibility` with them.
-            Canonical points do not have them.
+        recorded: The names of parameters that trials may have beyond the space. They record values
+            that were not chosen but followed from the choices at that time. `features`, `legal`,
+            the costs and `feasibility` accept points with these parameters; canonical points do
+            not have them.
     """
 
     space: Mapping[str, BaseDistribution]

@@ -103,7 +103,7 @@ class _StudyProblem:
         )
 
     def architecture(self, point: Parameters) -> Architecture:
-        self._forget_outdated()
+        self._discard_outdated()
         key = identity(point)
         if key not in self._architectures:
             self._architectures[key] = (
@@ -118,14 +118,15 @@ class _StudyProblem:
         if not _is_recorded(key):
             return self._point_of(self.architecture(point))
         if key not in self._recorded_points:
-            # It was matched by an earlier prediction, if there was one.
+            # The candidate was matched by an earlier prediction, if any, so its latency is not
+            # checked again.
             architecture = self.architecture(point)
             is_legal = _obeys(check_sizes(architecture, self._space, self._deployment.quantization))
             self._recorded_points[key] = encode(self._space, architecture) if is_legal else None
         return self._recorded_points[key]
 
     def draw(self, generator: np.random.Generator) -> Parameters:
-        self._forget_outdated()
+        self._discard_outdated()
         suggester = RandomSuggester(generator)
         for _ in range(_MOST_DRAWS):
             architecture = draw(self._space, suggester, self._matching.latency)
@@ -134,8 +135,8 @@ class _StudyProblem:
                 return point
         broken = [str(check) for check in self._checks(architecture) if check.excess > 0]
         raise ValueError(
-            f"space: {_MOST_DRAWS} consecutive draws are not architectures that obey the rules "
-            f"about sizes; the last violates: {'; '.join(broken)}"
+            f"space: {_MOST_DRAWS} consecutive random draws violated the rules about sizes; the "
+            f"last one violated: {'; '.join(broken)}"
         )
 
     def mutate(self, point: Parameters, generator: np.random.Generator) -> Parameters | None:
@@ -146,7 +147,7 @@ class _StudyProblem:
         return None
 
     def features(self, point: Parameters) -> tuple[float, ...]:
-        self._forget_outdated()
+        self._discard_outdated()
         key = identity(point)
         if key not in self._features:
             self._features[key] = layout_features(self.architecture(point))
@@ -154,7 +155,7 @@ class _StudyProblem:
 
     def parts(self, name: str, point: Parameters) -> Parts:
         """Return the parts of a predictable score, of which a size has one."""
-        self._forget_outdated()
+        self._discard_outdated()
         key = name, identity(point)
         if key not in self._parts:
             architecture = self.architecture(point)
@@ -238,8 +239,8 @@ class _StudyProblem:
             architecture, self._space, self._deployment.quantization, self._matching.latency
         )
 
-    def _forget_outdated(self) -> None:
-        """Forget what depends on an earlier prediction of the latency to be matched."""
+    def _discard_outdated(self) -> None:
+        """Discard cached values that depend on an earlier prediction of the matched latency."""
         if self._version == self._matching.version:
             return
         self._version = self._matching.version
@@ -289,7 +290,7 @@ def _obeys(checks: Sequence[RuleCheck]) -> bool:
 
 
 def _limited_value(trial: FrozenTrial, name: str, most: float) -> float | None:
-    """Return the value of a score with a limit, in a trial in which it is known."""
+    """Return the value of a limited score in a trial; None if it is unknown."""
     if f"{name}.max" in trial.constraints:
         return float(most * (1 + trial.constraints[f"{name}.max"]))
     scores: Mapping[str, float] = trial.user_attrs.get(PRELIMINARY_SCORES, {})

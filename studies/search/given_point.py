@@ -1,4 +1,4 @@
-"""A trial of Optuna for an architecture that is given, not proposed."""
+"""Begins an Optuna trial for a given architecture instead of a proposed one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ def ask_for(study: Study, space: Space, architecture: Architecture) -> optuna.Tr
     parameters = encode(space, architecture)
     assert parameters is not None, "the space contains the architecture"
     sampler = study.sampler
-    study.sampler = GivenPoint(parameters, sampler)
+    study.sampler = GivenPointSampler(parameters, sampler)
     try:
         asked = study.ask()
         drawn = draw(space, asked)
@@ -37,7 +37,7 @@ def ask_for(study: Study, space: Space, architecture: Architecture) -> optuna.Tr
     return asked
 
 
-class GivenPoint(BaseSampler):
+class GivenPointSampler(BaseSampler):
     """A sampler that returns given parameters.
 
     Another sampler is asked as well, and its answer is ignored: NSGA-II records in a trial to which

@@ -1,4 +1,4 @@
-"""Candidates of one predicted latency: the prediction, and the feed-forwards that trials record.
+"""Predicts the latency that candidates are matched to, and records their feed-forwards in trials.
 
 The prediction is fitted to all measurements on the device so far. It changes with each of them, so
 the feed-forwards that it required are recorded with the Optuna trial of a candidate. They are the
@@ -36,7 +36,7 @@ from studies.storage.store import Store
 
 FEED_FORWARD_BLOCKS = "feed_forward_blocks"
 
-# From so many measurements on, a prediction by which no layout reaches the latency is believed.
+# From this number of measurements on, a prediction is used even if no layout reaches the latency.
 _ENOUGH_TO_REJECT_ALL = 12
 _LAYOUTS_TRIED = 100
 
@@ -100,7 +100,7 @@ class LatencyMatching:
         self._models: dict[str, tuple[Architecture, Parts]] = {}
         self._estimate: CostEstimate | None = None
 
-    def renew(self) -> None:
+    def refit(self) -> None:
         """Fit the prediction to the measurements so far."""
         if not isinstance(self._matched, MatchedLatency) or self._measured is None:
             return
@@ -129,9 +129,9 @@ class LatencyMatching:
         """The function that predicts the latency of an architecture; None before it is known.
 
         It is known as soon as there are FEWEST_MEASUREMENTS, if they show that wider feed-forwards
-        take more time and if some layout is predicted to reach the latency. The first predictions
-        can be far off, and a search must not end because of them, so the latter is required only
-        of predictions from fewer than 12 measurements.
+        take more time. Moreover, a prediction from fewer than 12 measurements is used only if it
+        allows some layout to reach the latency: the first predictions can be far off, and a search
+        must not end because of them.
         """
         return None if self._estimate is None else self._predicted
 

@@ -164,8 +164,7 @@ class _Run:
         try:
             begun, architecture = self._begin(trial)
             ended = self._evaluate(begun, architecture)
-            # Provisional times are final only when they were measured again, or when the search
-            # has ended.
+            # Provisional times become final when they are measured again, or when the search ends.
             if self._remeasurements.is_waiting(ended):
                 self._proposals.tell_preliminary(ended)
             else:
@@ -240,7 +239,7 @@ class _Run:
         return begun, proposal.architecture
 
     def _propose(self, trial: Trial) -> Proposal:
-        """Return the proposal for a candidate, whose number decides whether it is a given one."""
+        """Return the next candidate: a given one while there are any, then one of the sampler."""
         if trial.number == 0:
             # No other process can have the first candidate at the same time.
             for each in self._informing:

@@ -1,4 +1,4 @@
-"""What is wrong with Optuna's tables in the database of a study, as one sentence."""
+"""Reports contradictions in Optuna's tables as a damaged database."""
 
 import contextlib
 from collections.abc import Iterator

@@ -133,7 +133,7 @@ class Proposals:
         Raises:
             ValueError: The rules of the space rejected 500 consecutive draws.
         """
-        self._matching.renew()
+        self._matching.refit()
         rejections: Counter[str] = Counter()
         rejected: dict[str, RuleCheck] = {}
         for _ in range(_MOST_REJECTIONS):

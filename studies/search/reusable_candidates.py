@@ -16,7 +16,7 @@ from studies.spec.limits import judge
 from studies.spec.study_spec import StudySpec, asked_scores, from_json
 from studies.storage.store import Store
 
-# A candidate starts a search at one latency if its measured latency differs by less, as a fraction.
+# A candidate may start a search at one latency if its own differs by less than this fraction.
 _NEAR_TARGET = 0.1
 _OUTSIDE = "outside the space"
 _PROVISIONAL = "with provisional times"
@@ -40,10 +40,10 @@ class ReusableCandidates:
     """What a study can use of another one.
 
     Attributes:
-        front: The candidates that should be candidates here as well, in the order of their numbers.
-        others: The other candidates that were evaluated under the same settings.
-        evaluated: How many candidates were evaluated under the same settings, on the front or not.
-        unused: The number of candidates that cannot be used, by the reason.
+        front: The candidates that become candidates of this study, in the order of their numbers.
+        others: The other candidates that were evaluated with the same settings.
+        evaluated: The number of all candidates that were evaluated with the same settings.
+        unused: The number of candidates that cannot be used, by reason.
     """
 
     front: tuple[ReusableCandidate, ...]
@@ -57,11 +57,12 @@ def reusable_candidates(
 ) -> ReusableCandidates:
     """Return what a study can use of another study in its database.
 
-    Scores were produced under the same settings if their fingerprints are those of the evaluators.
-    Among the candidates all of whose scores are, the front is that of this study's objectives and
-    limits. Candidates on the front of the other study that were evaluated under other settings, or
-    whose times are provisional, belong to `front` as well: they are to be evaluated here. If the
-    space has a latency to be matched, `front` contains only candidates of about this latency.
+    Scores were produced with the same settings if their fingerprints are those of the evaluators.
+    The front is that of this study's objectives and limits, among the candidates whose scores were
+    all produced with the same settings. Candidates on the front of the other study that were
+    evaluated with other settings, or whose times are provisional, belong to `front` as well: they
+    are evaluated here. If the space has a latency to be matched, `front` contains only candidates
+    whose measured latency differs by less than 10 % from it.
 
     Args:
         spec: The study that uses the candidates.

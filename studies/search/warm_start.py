@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from evaluators.evaluator import Evaluator
 from search_space.architecture import Architecture
+from search_space.input_errors import format_value
 from studies.search.reusable_candidates import (
     ReusableCandidate,
     ReusableCandidates,
@@ -38,9 +39,9 @@ class WarmStart:
 def warm_start(spec: StudySpec, evaluators: Sequence[Evaluator], store: Store) -> WarmStart:
     """Return what a study starts from. Nothing is written.
 
-    A study begins with its first candidate. Before that, all candidates of the other studies count
-    that have ended by now. A study that is in the database keeps the first candidates that it was
-    stored with.
+    Until a study has begun its first candidate, all candidates of the other studies that have ended
+    are considered. A study that is in the database keeps the first candidates that it was stored
+    with.
 
     Args:
         spec: The study, with its reference model filled in and with the architectures of files.
@@ -103,7 +104,7 @@ def check_start_studies(spec: StudySpec, store: Store) -> None:
 def _informing(
     spec: StudySpec, reusable: Mapping[str, ReusableCandidates]
 ) -> list[ReusableCandidate]:
-    """Return the candidates of other studies that are told to the sampler, each of them once.
+    """Return the candidates of other studies that inform the sampler, each architecture once.
 
     The sampler learns of first candidates and of reference models when they have been evaluated.
     """
@@ -124,7 +125,7 @@ def _suggestion(
     """Return a remark about the study that this one could learn most from, if there is one."""
     counts: dict[str, int] = {}
     for name in others:
-        # A study that cannot be read is no reason not to start another one.
+        # A study that cannot be read must not prevent the start of another one.
         with contextlib.suppress(ValueError):
             counts[name] = reusable_candidates(spec, evaluators, store, name).evaluated
     best = max(counts, key=lambda name: counts[name], default=None)
@@ -163,7 +164,7 @@ def _remarks(
 
 
 def _first_clause(name: str, count: int, before: int, evaluated: int) -> str:
-    source = f"'{name}'" if is_start_file(name) else f"the front of '{name}'"
+    source = format_value(name) if is_start_file(name) else f"the front of '{name}'"
     if not count:
         return f"{source} adds no candidate"
     place = "next" if before else "first"

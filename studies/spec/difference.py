@@ -56,7 +56,7 @@ def check_unchanged(stored: StudySpec, spec: StudySpec) -> None:
 
 
 def _settings(spec: StudySpec) -> dict[str, object]:
-    """Return all settings as plain data; the layers of models would be too long."""
+    """Return all settings as plain data, with hashes in place of whole architectures."""
     models = {
         name: model if isinstance(model, str) else architecture_hash(model)
         for name, model in spec.models.items()

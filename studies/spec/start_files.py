@@ -64,7 +64,7 @@ def with_stored_starts(spec: StudySpec, stored: StudySpec) -> StudySpec:
     """Return a study that starts from the architectures that it was started with.
 
     The fronts of other studies are those of that time. A file that still exists is kept as it is
-    now, so that a change of it is noticed.
+    now, so that `check_unchanged` reports a change to it.
 
     Args:
         spec: The study as its file describes it now.

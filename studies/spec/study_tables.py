@@ -254,9 +254,11 @@ class SamplerSettings(StrictModel):
     @field_validator("start_from")
     @classmethod
     def _check_start_from(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        earlier: set[str] = set()
         for name in names:
-            if names.count(name) > 1:
+            if name in earlier:
                 raise ValueError(f"{format_value(name)} is given twice")
+            earlier.add(name)
             if not is_start_file(name) and not re.fullmatch(STUDY_NAME, name):
                 raise ValueError(
                     f"{format_value(name)} is neither a file (.json or .jsonl) nor the name of a "

@@ -1,4 +1,4 @@
-"""Connections to the database: how SQLite and PostgreSQL lock, and what reaches the disk when."""
+"""Makes SQLAlchemy engines for SQLite and PostgreSQL, with their locking and durability."""
 
 import sqlite3
 from typing import Literal

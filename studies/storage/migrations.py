@@ -228,7 +228,7 @@ def _count_kills_by_group(connection: sa.Connection) -> None:
 
 
 def _add_predicted_latency(connection: sa.Connection) -> None:
-    """Add the latency by whose prediction a candidate was matched."""
+    """Add the predicted latency of candidates that were matched to one."""
     double = sa.Double().compile(dialect=connection.dialect)
     connection.execute(sa.text(f"ALTER TABLE nas_trials ADD COLUMN predicted_latency {double}"))
 

@@ -195,8 +195,8 @@ def test_candidates_of_one_latency_are_matched_to_what_was_measured_so_far(
     matchings = []
 
     class Watched(simulation.LatencyMatching):
-        def renew(self):
-            super().renew()
+        def refit(self):
+            super().refit()
             matchings.append((len(self._values), self.latency is not None))
 
     monkeypatch.setattr(simulation, "LatencyMatching", Watched)

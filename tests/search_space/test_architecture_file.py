@@ -1,5 +1,6 @@
 import json
 import os
+import tracemalloc
 
 import pytest
 
@@ -111,6 +112,25 @@ class TestReadArchitectures:
             read_architectures(path)
         assert str(caught.value).startswith(f"{path}{sentence}")
         assert "\n" not in str(caught.value)
+
+    def test_millions_of_short_lines_are_refused_with_little_memory(self, tmp_path):
+        path = tmp_path / "layouts.jsonl"
+        path.write_text("1\n" * 2_000_000)
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match=r": 2,000,000 architectures are more than 1,000$"):
+                read_architectures(path)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        # The text takes 4 MB and a stream of it 16 MB; a list of its lines takes 100 MB.
+        assert peak_bytes < 50_000_000
+
+    def test_only_a_line_feed_ends_a_line(self, tmp_path):
+        path = tmp_path / "layouts.jsonl"
+        path.write_text("\u2028\n" + exported("lfm2-350m", note="a\u2028b\x85c") + "\n{", "utf-8")
+        with pytest.raises(ValueError, match=r", line 3: column 2 is not valid JSON"):
+            read_architectures(path)
 
     def test_a_pipe_is_refused(self, tmp_path):
         path = tmp_path / "layouts.jsonl"

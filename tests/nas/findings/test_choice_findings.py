@@ -44,7 +44,7 @@ EFFECTS = ChoiceEffects(
             compared("1", "2 layers", -0.001, 0.02),
             compared("3", "4 layers", 0.0258, 0.013),
         ),
-        is_led_by_first=True,
+        first_is_summary=True,
     ),
 )
 
@@ -68,7 +68,7 @@ def test_attention_without_an_effect_is_not_distinguishable() -> None:
     effect = Effect(
         choice=MORE_ATTENTION,
         comparisons=(compared(*ANY_NUMBER, 0.002, 0.003), compared("3", "4 layers", 0.03, 0.01)),
-        is_led_by_first=True,
+        first_is_summary=True,
     )
     *_, last = effect_findings(replace(EFFECTS, more_attention=effect))
     assert last.endswith("has no effect on loss that can be distinguished from chance")
@@ -77,7 +77,7 @@ def test_attention_without_an_effect_is_not_distinguishable() -> None:
 def test_a_loss_that_cannot_be_predicted_is_the_only_finding() -> None:
     found = replace(EFFECTS, correlation=0.31, effects=(), more_attention=None)
     assert list(effect_findings(found)) == [
-        "the candidates do not say in which direction the choices change loss: a model of loss, "
+        "the candidates do not show in which direction the choices change loss: a model of loss, "
         "fitted to 147 candidates, ranks candidates that it has not seen with a Spearman "
         "correlation of 0.31, and at least 0.5 is required"
     ]

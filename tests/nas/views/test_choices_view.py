@@ -1,6 +1,9 @@
 """Tests of the terminal's view of which choices matter."""
 
 from dataclasses import replace
+from io import StringIO
+
+from rich.console import Console
 
 from nas.findings.choice_analysis import ChoiceAnalysis
 from nas.views.choices_view import choices_document, choices_view
@@ -26,6 +29,21 @@ def test_sentences_and_effects_fit_80_columns(render: Render) -> None:
     assert "position of attention first third -> even +0.012 (+0.008 to +0.016)" in lines
     assert "attention at equal latency n -> n + 1 layers +0.024 (+0.016 to +0.032)" in lines
     assert "An effect is the difference in the predicted loss" in shown
+
+
+def test_a_narrow_terminal_shows_everything() -> None:
+    console = Console(file=StringIO(), width=20, color_system=None, highlight=False)
+    console.print(choices_view(replace(FOUND, findings=())))
+    shown = console.file.getvalue()
+    assert all(len(line) <= 20 for line in shown.splitlines())
+    rows = [line for line in shown[shown.index("─ ") :].splitlines()[1:] if line.strip()]
+    rows = rows[: next(n for n, row in enumerate(rows) if row.startswith("An effect"))]
+    for column, letters in (
+        (slice(1, 5), "vocab_size"),
+        (slice(7, 12), "8,192->32,768"),
+        (slice(14, 20), "-0.095(-0.104to-0.086)"),
+    ):
+        assert letters in "".join(row[column].replace(" ", "") for row in rows)
 
 
 def test_without_effects_there_is_no_table(render: Render) -> None:

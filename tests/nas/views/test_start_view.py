@@ -9,12 +9,12 @@ from studies.search.warm_start import WarmStart
 from tests.studies.fakes import small_spec
 
 
-def warm_start_of(count: int) -> WarmStart:
+def warm_start_of(count: int, file: str = "mine.jsonl") -> WarmStart:
     spec = small_spec("sqlite:///nas.db")
     suggester = RandomSuggester(np.random.default_rng(0))
     drawn = dict.fromkeys(draw(spec.space, suggester) for _ in range(2 * count))
-    sampler = spec.sampler.model_copy(update={"start_from": ("mine.jsonl",)})
-    starts = {"mine.jsonl": tuple(drawn)[:count]}
+    sampler = spec.sampler.model_copy(update={"start_from": (file,)})
+    starts = {file: tuple(drawn)[:count]}
     spec = spec.model_copy(update={"sampler": sampler, "starts": starts})
     return WarmStart(spec=spec, remarks=("a remark",))
 
@@ -46,3 +46,9 @@ def test_nothing_is_shown_of_a_study_that_starts_from_nothing() -> None:
     spec = small_spec("sqlite:///nas.db")
     assert list(start_lines(None)) == list(start_lines(WarmStart(spec=spec))) == []
     assert start_document(None) is None
+
+
+def test_the_name_of_a_file_takes_one_line() -> None:
+    lines = [line.plain for line in start_lines(warm_start_of(11, "a\nb\x1b.json"))]
+    assert lines[1].endswith(" million parameters, from a\\nb\\x1b.json")
+    assert lines[-2] == "  1 more from a\\nb\\x1b.json"

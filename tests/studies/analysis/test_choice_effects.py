@@ -23,7 +23,7 @@ from studies.analysis.choice_effects import (
     ChoiceEffects,
     EffectCandidate,
     choice_effects,
-    some_of,
+    random_subset,
     trained_objective,
 )
 from studies.analysis.predicted_effects import PredictedDifference
@@ -207,10 +207,10 @@ def test_the_first_trained_objective_is_explained(
 
 
 def test_random_items_keep_their_order() -> None:
-    found = some_of(range(100), 30, np.random.default_rng(0))
+    found = random_subset(range(100), 30, np.random.default_rng(0))
     assert len(set(found)) == 30
     assert found == sorted(found)
-    assert some_of("abc", 3, np.random.default_rng(0)) == ["a", "b", "c"]
+    assert random_subset("abc", 3, np.random.default_rng(0)) == ["a", "b", "c"]
 
 
 def _comparisons(found: ChoiceEffects) -> dict[tuple[str, str, str], PredictedDifference]:

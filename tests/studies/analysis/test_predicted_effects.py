@@ -119,5 +119,5 @@ def test_the_summary_is_the_largest_difference_that_is_distinguishable() -> None
     )
     assert Effect(choice="width", comparisons=(small, large, doubtful)).summary == large
     assert Effect(choice="width", comparisons=(doubtful,)).summary == doubtful
-    led = Effect(choice="width", comparisons=(doubtful, large), is_led_by_first=True)
+    led = Effect(choice="width", comparisons=(doubtful, large), first_is_summary=True)
     assert led.summary == doubtful

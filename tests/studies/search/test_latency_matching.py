@@ -153,7 +153,7 @@ def test_a_given_candidate_is_recorded_but_not_called_matched(url: str, store: S
 
 
 class TestRecords:
-    """What is told to the sampler is about the architectures that were built."""
+    """The sampler learns about the architectures that were actually built."""
 
     @pytest.fixture
     def ran(self, url: str, store: Store) -> StudySpec:
@@ -181,7 +181,7 @@ class TestRecords:
     def test_the_costs_are_learned_from_what_was_built(self, ran: StudySpec, store: Store) -> None:
         finished = [each for each in told(store, ran) if each.state == TrialState.COMPLETE]
         matching = LatencyMatching(ran, Known(dict.fromkeys(architectures(store, ran), 1.0)))
-        matching.renew()
+        matching.refit()
         # Whatever the present prediction is, the costs are fitted to the built architectures.
         problem = study_problem(ran, matching)
         points = [each.params for each in finished]
@@ -241,7 +241,7 @@ def test_reference_models_and_other_studies_count_as_measurements(url: str, stor
     run_study(second, evaluators=all_stages(), store=store, listener=events.append)
     assert all(each.predicted_latency is not None for each in store.trials(second.name))
     assert not any(isinstance(event, Remark) and "matched" in event.text for event in events)
-    # Another device says nothing about this one.
+    # Measurements on another device do not count.
     elsewhere = latency()
     elsewhere.fingerprint = "another device"
     costs, _, loss = all_stages()
@@ -283,7 +283,7 @@ def test_samplers_of_whole_points_report_it_as_well(
     spec = matched_spec(url, trials=14, sampler=sampler)
     space = replace(spec.space, matched=MatchedLatency(latency=0.01))
     spec = spec.model_copy(update={"space": space})
-    with pytest.raises(ValueError, match=r"the last violates: matched: a predicted decode of"):
+    with pytest.raises(ValueError, match=r"the last one violated: matched: a predicted decode of"):
         run_study(spec, evaluators=all_stages(), store=store)
 
 
@@ -327,14 +327,14 @@ class TestPrediction:
             matching = LatencyMatching(
                 spec, Known({each: decode_ms(each) for each in models[:count]})
             )
-            matching.renew()
+            matching.refit()
             assert (matching.latency is None) == (count < 4)
             assert (matching.remark is None) == (count == 4)
 
     def test_there_is_none_if_wider_models_are_not_slower(self, spec: StudySpec) -> None:
         falling = {model: 50.0 - number for number, model in enumerate(_models(spec, 30))}
         matching = LatencyMatching(spec, Known(falling))
-        matching.renew()
+        matching.refit()
         (model, *_) = falling
         (wide,) = (with_feed_forward_blocks(model, 900),)
         assert predicted_from(falling, wide) == pytest.approx(predicted_from(falling, model))
@@ -345,12 +345,12 @@ class TestPrediction:
         models = _models(spec, 6)
         known = Known({each: decode_ms(each) for each in models})
         matching = LatencyMatching(spec, known)
-        matching.renew()
+        matching.refit()
         version, before = matching.version, matching.predicted(models[0])
-        matching.renew()
+        matching.refit()
         assert matching.version == version
         known.known = {digest: 0.9 * value for digest, value in known.known.items()}
-        matching.renew()
+        matching.refit()
         assert matching.version == version + 1
         assert matching.predicted(models[0]) == pytest.approx(0.9 * (before or 0.0))
 
@@ -360,25 +360,25 @@ class TestPrediction:
         (lost,) = broken.by_hash.keys() - dict(list(known.by_hash.items())[:-1]).keys()
         model = broken.by_hash.pop(lost)
         whole, repeated = LatencyMatching(spec, known), LatencyMatching(spec, broken)
-        whole.renew()
+        whole.refit()
         with pytest.raises(KeyError):
-            repeated.renew()
+            repeated.refit()
         assert (repeated.version, repeated.latency) == (0, None)
         broken.by_hash[lost] = model
-        repeated.renew()
+        repeated.refit()
         assert repeated.predicted(models[0]) == whole.predicted(models[0]) is not None
 
     def test_points_are_solved_again_when_it_changes(self, spec: StudySpec) -> None:
         models = _models(spec, 8)
         known = Known({each: decode_ms(each) for each in models})
         matching = LatencyMatching(spec, known)
-        matching.renew()
+        matching.refit()
         problem = study_problem(spec, matching)
         point = {**dict.fromkeys(_names(spec), 0), **_layout("clcl")}
         recorded = {**point, FEED_FORWARD_BLOCKS: 100}
         before, built = problem.features(point), problem.features(recorded)
         known.known = {digest: 1.3 * value for digest, value in known.known.items()}
-        matching.renew()
+        matching.refit()
         solved = draw(spec.space, FixedSuggester(point), matching.latency)
         assert problem.features(point) == layout_features(solved) != before
         assert problem.features(recorded) == built
@@ -388,7 +388,7 @@ class TestPrediction:
             space = replace(spec.space, matched=matched)
             known = Known({each: decode_ms(each) for each in _models(spec, 6)})
             matching = LatencyMatching(spec.model_copy(update={"space": space}), known)
-            matching.renew()
+            matching.refit()
             assert (matching.latency, matching.remark) == (None, None)
 
 

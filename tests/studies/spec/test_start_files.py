@@ -17,6 +17,7 @@ from studies.spec.start_files import (
 from studies.spec.study_file import read_spec
 from studies.spec.study_spec import StudySpec, from_json
 from studies.spec.study_spec import to_json as spec_to_json
+from studies.spec.study_tables import SamplerSettings
 
 STUDY = """
 name = "small"
@@ -95,6 +96,13 @@ def test_files_are_relative_to_the_study_file_and_keep_their_order(
 def test_a_name_without_a_slash_or_the_suffix_of_a_file_is_a_study(folder: Path) -> None:
     (folder / "edge").write_text("a file of this name")
     assert read(folder, "edge", "v1.2").starts == {}
+
+
+def test_a_hundred_thousand_names_are_compared_with_each_other_at_once() -> None:
+    names = tuple(f"{number}.json" for number in range(100_000))
+    assert SamplerSettings(start_from=names).start_from == names
+    with pytest.raises(ValueError, match=r"'7\.json' is given twice"):
+        SamplerSettings(start_from=(*names, "7.json"))
 
 
 @pytest.mark.parametrize(
