@@ -103,13 +103,18 @@ def analyse_choices(followed: FollowedStudy) -> ChoiceAnalysis:
     above = residuals_at_speed(columns[axes[0].name], columns[axes[1].name])
     places, counts = placement(shapes, above), attention_counts(shapes, above)
     effects = _effects(followed, trials)
-    is_predicted = effects is not None and effects.is_predictable
+    predicted = {effects.objective} if effects is not None and effects.is_predictable else set()
     has_attention = effects is not None and effects.more_attention is not None
     findings = (
-        *(importance_finding(objective, each) for objective, each in found),
+        *(
+            importance_finding(objective, each)
+            for objective, each in found
+            # Importances are fitted to half of the candidates, and may fail where the model works.
+            if each.weights or objective not in predicted
+        ),
         *(() if effects is None else effect_findings(effects)),
         # These do not take the other choices into account, as the model does.
-        *(() if is_predicted else placement_findings(places, axes)),
+        *(() if predicted else placement_findings(places, axes)),
         *(() if has_attention else attention_count_findings(counts, axes)),
         *([left_out] if provisional else []),
     )

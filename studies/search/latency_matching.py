@@ -36,9 +36,12 @@ from studies.storage.store import Store
 
 FEED_FORWARD_BLOCKS = "feed_forward_blocks"
 
-# From this number of measurements on, a prediction is used even if no layout reaches the latency.
+# From this number of measurements on, a prediction by which hardly any layout reaches the latency
+# is believed. Before that, some of the layouts that are tried must reach it, since a search ends if
+# 500 consecutive draws do not.
 _ENOUGH_TO_REJECT_ALL = 12
 _LAYOUTS_TRIED = 100
+_FEWEST_REACHED = 3
 
 
 class MeasuredModels(Protocol):
@@ -121,7 +124,7 @@ class LatencyMatching:
             [parts for _, parts, _ in known], [value for _, _, value in known]
         )
         is_enough = len(known) >= _ENOUGH_TO_REJECT_ALL
-        if not self._grows(known[0][0]) or not (is_enough or self._is_reached()):
+        if not self._grows(known[0][0]) or not (is_enough or self._is_often_reached()):
             self._estimate = None
 
     @property
@@ -129,9 +132,9 @@ class LatencyMatching:
         """The function that predicts the latency of an architecture; None before it is known.
 
         It is known as soon as there are FEWEST_MEASUREMENTS, if they show that wider feed-forwards
-        take more time. Moreover, a prediction from fewer than 12 measurements is used only if it
-        allows some layout to reach the latency: the first predictions can be far off, and a search
-        must not end because of them.
+        take more time. Moreover, a prediction from fewer than 12 measurements is used only if by it
+        at least 3 of 100 random layouts reach the latency: the first predictions can be far off,
+        and a search must not end because of them.
         """
         return None if self._estimate is None else self._predicted
 
@@ -163,16 +166,17 @@ class LatencyMatching:
         wider = with_feed_forward_blocks(model, feed_forward_blocks(model) + len(model.layers))
         return self._predicted(wider) > self._predicted(model)
 
-    def _is_reached(self) -> bool:
-        """Return whether any of some random layouts is predicted to reach the latency."""
+    def _is_often_reached(self) -> bool:
+        """Return whether enough of some random layouts are predicted to reach the latency."""
         suggester = RandomSuggester(np.random.default_rng(0))
         drawn = (draw(self._space, suggester, self._predicted) for _ in range(_LAYOUTS_TRIED))
         matched = self._space.matched
-        return any(
+        reached = (
             check.excess <= 0
             for architecture in drawn
             for check in check_matched(architecture, matched, self._predicted)
         )
+        return sum(reached) >= _FEWEST_REACHED
 
 
 def device_matching(

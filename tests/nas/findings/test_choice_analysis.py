@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from nas.findings import choice_analysis
 from nas.findings.choice_analysis import analyse_choices
+from studies.analysis.choice_importance import Importances
 from studies.analysis.followed_study import FollowedStudy
 from studies.records import Trial
 from studies.spec.study_tables import Objective
@@ -60,6 +62,16 @@ def test_provisional_times_do_not_matter(
     is_objective = "decode" in objectives
     assert one.trials == before.trials - (len(changed) if is_objective else 0)
     assert any("provisional" in finding for finding in one.findings) == is_objective
+
+
+def test_importances_do_not_contradict_the_model(
+    followed: FollowedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = Importances(explained=0.0, weights=())
+    monkeypatch.setattr(choice_analysis, "importances", lambda *_: nothing)
+    findings = analyse_choices(followed).findings
+    assert not any("oss cannot be predicted" in finding for finding in findings)
+    assert any("ecode cannot be predicted" in finding for finding in findings)
 
 
 def test_the_model_replaces_the_sentences_that_do_not_consider_other_choices(

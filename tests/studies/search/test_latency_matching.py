@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
@@ -11,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from evaluators.speed.cost_estimate import CostEstimate
 from evaluators.speed.workload_parts import Deployment, parts_of
 from search_space.architecture import Architecture, architecture_hash
-from search_space.space.encoding import FixedSuggester, draw
+from search_space.space.encoding import FixedSuggester, RandomSuggester, draw
 from search_space.space.layout_features import layout_features
 from search_space.space.matching import Matched, MatchedLatency, with_feed_forward_blocks
 from search_space.space.space_definition import Space
@@ -340,6 +341,22 @@ class TestPrediction:
         assert predicted_from(falling, wide) == pytest.approx(predicted_from(falling, model))
         assert matching.latency is None
         assert matching.remark is not None
+
+    def test_an_early_one_by_which_few_layouts_reach_the_latency_is_not_used(
+        self, spec: StudySpec
+    ) -> None:
+        wide = replace(spec.space, matched=None, feed_forward=spec.space.feed_forward[-1:])
+        suggester = RandomSuggester(np.random.default_rng(1))
+        slowest = [draw(wide, suggester) for _ in range(400)]
+        for count, reached, is_used in ((6, 0.5, True), (6, 0.005, False), (30, 0.005, True)):
+            known = Known({each: decode_ms(each) for each in _models(spec, count)})
+            usual = LatencyMatching(spec, known)
+            usual.refit()
+            latency = float(np.quantile([usual.predicted(each) for each in slowest], 1 - reached))
+            space = replace(spec.space, matched=MatchedLatency(latency=latency))
+            matching = LatencyMatching(spec.model_copy(update={"space": space}), known)
+            matching.refit()
+            assert (matching.latency is not None) == is_used
 
     def test_it_changes_only_with_the_measurements(self, spec: StudySpec) -> None:
         models = _models(spec, 6)
