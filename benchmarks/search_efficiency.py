@@ -35,7 +35,6 @@ from search_picture import picture
 from search_report import heading, print_report, summarise
 from search_simulation import (
     SimulatedRun,
-    deployment_of,
     legal_architectures,
     simulate,
     true_objectives,
@@ -238,7 +237,7 @@ def _loss_truth(setting: Setting, table: LossTable) -> LossTruth:
 
 def _truth(setting: Setting, table: LossTable, losses: LossTruth) -> Truth:
     names = asked_scores(setting.spec)
-    return Truth(names, losses, table.seed_noise, deployment_of(setting.spec))
+    return Truth(names, losses, table.seed_noise, setting.spec.target.deployment)
 
 
 def _without_limits(spec: StudySpec) -> StudySpec:

@@ -18,7 +18,6 @@ from search_variants import sampler_named
 
 from evaluators.evaluator import Score
 from evaluators.scores import LOSS
-from evaluators.speed.workload_parts import Deployment
 from search_space.architecture import Architecture, architecture_hash
 from search_space.space.encoding import RandomSuggester, draw
 from search_space.space.matching import Cost
@@ -56,15 +55,6 @@ class SimulatedRun:
     rejected: int
     duplicates: int
     infeasible: int
-
-
-def deployment_of(spec: StudySpec) -> Deployment:
-    """Return how the models of a study are deployed."""
-    return Deployment(
-        quantization=spec.target.quantization,
-        prompt_length=spec.target.prompt_length,
-        context_depth=spec.target.context_depth,
-    )
 
 
 def legal_architectures(spec: StudySpec, count: int) -> list[Architecture]:

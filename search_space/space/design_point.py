@@ -72,6 +72,11 @@ def feed_forward_width(width: int, multiple: float) -> int:
     return _whole_blocks(width * multiple)
 
 
+def feed_forward_bounds(width: int, multiples: Sequence[float]) -> tuple[int, int]:
+    """Return the channels of the smallest and the largest of ascending multiples of the width."""
+    return feed_forward_width(width, multiples[0]), feed_forward_width(width, multiples[-1])
+
+
 def embedding_width(width: int, share: float) -> int:
     """Return the fraction `share` of the width in whole quantisation blocks, at least one."""
     return _whole_blocks(width * share)

@@ -18,6 +18,7 @@ from search_space.space.design_point import (
     build,
     choice_indices,
     embedding_width,
+    feed_forward_bounds,
     feed_forward_width,
     reads_choice,
 )
@@ -27,7 +28,7 @@ from search_space.space.matching import (
     feed_forward_blocks,
     with_feed_forward_blocks,
 )
-from search_space.space.rules import check_layout, nearest_layout
+from search_space.space.rules import all_kept, check_layout, nearest_layout
 from search_space.space.space_definition import Space, with_matched_feed_forward
 
 Parameters: TypeAlias = Mapping[str, int | str]
@@ -121,7 +122,7 @@ def _drawn(space: Space, suggester: Suggester) -> Architecture:
         suggester.suggest_categorical(name, space.mixers) for name in _layer_names(space)
     ] or list(space.mixers) * max(space.depth)
     layout = "".join(letters[: space.depth[index["depth"]]])
-    if not _is_legal(layout, space):
+    if not all_kept(check_layout(layout, space.rules)):
         layout = nearest_layout(layout, space.mixers, space.rules)
     return build(
         DesignPoint(
@@ -180,7 +181,7 @@ def encode(space: Space, architecture: Architecture) -> dict[str, int | str] | N
     if not isinstance(space.matched, MatchedLatency):
         drawn = draw(space, FixedSuggester(parameters))
         return parameters if drawn == architecture else None
-    least, most = (feed_forward_width(width, space.feed_forward[end]) for end in (0, -1))
+    least, most = feed_forward_bounds(width, space.feed_forward)
     if any(not least <= layer.feed_forward_width <= most for layer in architecture.layers):
         return None
     drawn = with_feed_forward_blocks(
@@ -241,10 +242,6 @@ def _layer_names(space: Space) -> list[str]:
     """Return the names of the layers' parameters (`mixer_00`, ...); none for a single mixer."""
     layers = range(max(space.depth)) if len(space.mixers) > 1 else range(0)
     return [f"mixer_{layer:02}" for layer in layers]
-
-
-def _is_legal(layout: str, space: Space) -> bool:
-    return all(check.excess <= 0 for check in check_layout(layout, space.rules))
 
 
 def _alternatives(space: Space, parameters: Parameters) -> Iterator[tuple[str, int | str]]:

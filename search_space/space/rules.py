@@ -151,6 +151,11 @@ def check_bounds(rule: str, size: float, bounds: tuple[float, float]) -> RuleChe
     )
 
 
+def all_kept(checks: Iterable[RuleCheck]) -> bool:
+    """Return whether no rule is violated."""
+    return all(check.excess <= 0 for check in checks)
+
+
 def layout_counts(
     depths: Iterable[int], letters: Iterable[LayoutLetter], rules: Rules
 ) -> dict[int, int]:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from search_space.architecture import Architecture, LayoutLetter
 from search_space.costs import parameter_counts, weight_bytes
 from search_space.quantization import BLOCK, Quantization
-from search_space.space.design_point import DesignPoint, build, feed_forward_width, reads_choice
+from search_space.space.design_point import DesignPoint, build, feed_forward_bounds, reads_choice
 from search_space.space.matching import (
     Cost,
     Matched,
@@ -117,9 +117,7 @@ def with_matched_feed_forward(
         space: The space.
         latency: Returns the predicted latency of an architecture; None if there is no prediction.
     """
-    least, most = (
-        feed_forward_width(architecture.width, space.feed_forward[end]) for end in (0, -1)
-    )
+    least, most = feed_forward_bounds(architecture.width, space.feed_forward)
     return with_matched_cost(architecture, space.matched, latency, least=least, most=most)
 
 

@@ -14,10 +14,10 @@ from search_space.architecture import (
     layout_letters,
 )
 from search_space.quantization import Quantization
-from search_space.space.design_point import feed_forward_width, reads_choice
+from search_space.space.design_point import feed_forward_bounds, reads_choice
 from search_space.space.encoding import FixedSuggester, Parameters, draw, encode
 from search_space.space.matching import TOLERANCE, Cost, match_cost
-from search_space.space.rules import check_layout
+from search_space.space.rules import all_kept, check_layout
 from search_space.space.space_definition import Space, check_sizes
 
 _THIRDS = ("first third", "middle third", "last third")
@@ -123,9 +123,7 @@ class VariantMaker:
         if point is None or not letters:
             return None
         layout = architecture.layout
-        least, most = (
-            feed_forward_width(architecture.width, self._space.feed_forward[end]) for end in (0, -1)
-        )
+        least, most = feed_forward_bounds(architecture.width, self._space.feed_forward)
         for place in generator.permutation(len(layout)):
             if layout[place] in ATTENTION_LETTERS:
                 continue
@@ -140,7 +138,7 @@ class VariantMaker:
         return None
 
     def _with_layout(self, point: Parameters, layout: str | None) -> Architecture | None:
-        if layout is None or not _obeys(layout, self._space):
+        if layout is None or not all_kept(check_layout(layout, self._space.rules)):
             return None
         letters = {f"mixer_{place:02}": letter for place, letter in enumerate(layout)}
         return self._drawn({**point, **letters})
@@ -151,7 +149,7 @@ class VariantMaker:
 
     def _has_legal_size(self, architecture: Architecture) -> bool:
         checks = check_sizes(architecture, self._space, self._quantization, self._latency)
-        return all(check.excess <= 0 for check in checks)
+        return all_kept(checks)
 
     def _placed(self, layout: str, place: str) -> str | None:
         """Return the first legal arrangement with all attention in one place, or None."""
@@ -172,7 +170,7 @@ class VariantMaker:
         for places in arrangements:
             first, second = iter(attention), iter(others)
             spelled = "".join(next(first if layer in places else second) for layer in range(depth))
-            if _obeys(spelled, self._space):
+            if all_kept(check_layout(spelled, self._space.rules)):
                 return spelled
         return None
 
@@ -200,10 +198,6 @@ def _contrasts(
         )
         for one, other in itertools.combinations(range(len(labels)), 2)
     )
-
-
-def _obeys(layout: str, space: Space) -> bool:
-    return all(check.excess <= 0 for check in check_layout(layout, space.rules))
 
 
 def _is_layer(name: str) -> bool:

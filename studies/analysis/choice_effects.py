@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from evaluators.scores import is_trained
 from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS, CostEstimate
-from evaluators.speed.workload_parts import Deployment, Parts, parts_of
+from evaluators.speed.workload_parts import Parts, parts_of
 from search_space.architecture import Architecture
 from search_space.space.layout_features import layout_features
 from search_space.space.matching import Cost, MatchedLatency
@@ -139,9 +139,11 @@ def _choice_effects(
         costs = {
             name: cost for name in names if (cost := _cost(spec, name, candidates)) is not None
         }
-        effects = list(_effects(spec, architectures, costs, model, generator))
-        if _DECODE in costs:
-            more = _more_attention(spec, architectures, costs, model, generator)
+        maker = _maker(spec, costs)
+        if maker is not None:
+            effects = list(_effects(maker, architectures, model, generator))
+        if maker is not None and _DECODE in costs:
+            more = _more_attention(maker, architectures, costs[_DECODE], model, generator)
     return ChoiceEffects(
         objective=objective,
         unit=unit,
@@ -153,15 +155,11 @@ def _choice_effects(
 
 
 def _effects(
-    spec: StudySpec,
+    maker: VariantMaker,
     architectures: Sequence[Architecture],
-    costs: Mapping[str, Cost],
     model: EffectModel,
     generator: np.random.Generator,
 ) -> Iterator[Effect]:
-    maker = _maker(spec, costs)
-    if maker is None:
-        return
     contrasts = [*maker.of_choices(architectures), (POSITION, maker.of_positions(architectures))]
     for choice, pairs in contrasts:
         effect = predicted_effect(choice, pairs, model, generator)
@@ -170,18 +168,15 @@ def _effects(
 
 
 def _more_attention(
-    spec: StudySpec,
+    maker: VariantMaker,
     architectures: Sequence[Architecture],
-    costs: Mapping[str, Cost],
+    decode_time: Cost,
     model: EffectModel,
     generator: np.random.Generator,
 ) -> Effect | None:
-    maker = _maker(spec, costs)
-    if maker is None:
-        return None
     pairs: dict[int, list[tuple[Architecture, Architecture]]] = defaultdict(list)
     for architecture in architectures:
-        more = maker.with_more_attention(architecture, costs[_DECODE], generator)
+        more = maker.with_more_attention(architecture, decode_time, generator)
         if more is not None:
             pairs[attention_layers(architecture)].append((architecture, more))
     one, other = ANY_NUMBER
@@ -212,14 +207,9 @@ def _cost(spec: StudySpec, score: str, candidates: Sequence[EffectCandidate]) ->
     known = [each for each in candidates if score in each.values]
     if len(known) < FEWEST_MEASUREMENTS:
         return None
-    deployment = Deployment(
-        quantization=spec.target.quantization,
-        prompt_length=spec.target.prompt_length,
-        context_depth=spec.target.context_depth,
-    )
 
     def parts(architecture: Architecture) -> Parts:
-        return parts_of(score, architecture, deployment)
+        return parts_of(score, architecture, spec.target.deployment)
 
     estimate = CostEstimate(
         [parts(each.architecture) for each in known], [each.values[score] for each in known]

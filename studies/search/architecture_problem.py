@@ -10,12 +10,12 @@ from optuna.trial import FixedTrial, FrozenTrial
 
 from evaluators.scores import is_predictable
 from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS, CostEstimate
-from evaluators.speed.workload_parts import Deployment, Parts, parts_of
+from evaluators.speed.workload_parts import Parts, parts_of
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts, weight_bytes
 from search_space.space.encoding import FixedSuggester, RandomSuggester, draw, encode
 from search_space.space.layout_features import layout_features
-from search_space.space.rules import RuleCheck
+from search_space.space.rules import RuleCheck, all_kept
 from search_space.space.space_definition import check_sizes
 from studies.samplers.search_problem import (
     Identity,
@@ -68,11 +68,7 @@ class _StudyProblem:
         self._matching = matching
         self._version = matching.version
         self._space = spec.space
-        self._deployment = Deployment(
-            quantization=spec.target.quantization,
-            prompt_length=spec.target.prompt_length,
-            context_depth=spec.target.context_depth,
-        )
+        self._deployment = spec.target.deployment
         self._distributions = _distributions(spec)
         self._values = values_of(self._distributions)
         self._architectures: dict[Identity, Architecture] = {}
@@ -121,7 +117,9 @@ class _StudyProblem:
             # The candidate was matched by an earlier prediction, if any, so its latency is not
             # checked again.
             architecture = self.architecture(point)
-            is_legal = _obeys(check_sizes(architecture, self._space, self._deployment.quantization))
+            is_legal = all_kept(
+                check_sizes(architecture, self._space, self._deployment.quantization)
+            )
             self._recorded_points[key] = encode(self._space, architecture) if is_legal else None
         return self._recorded_points[key]
 
@@ -227,7 +225,7 @@ class _StudyProblem:
 
     def _point_of(self, architecture: Architecture) -> Parameters | None:
         if architecture not in self._points:
-            is_legal = _obeys(self._checks(architecture))
+            is_legal = all_kept(self._checks(architecture))
             point = encode(self._space, architecture) if is_legal else None
             self._points[architecture] = point
             if point is not None:
@@ -283,10 +281,6 @@ class _ObjectiveCost:
 
 def _is_recorded(key: Identity) -> bool:
     return any(name == FEED_FORWARD_BLOCKS for name, _ in key)
-
-
-def _obeys(checks: Sequence[RuleCheck]) -> bool:
-    return all(check.excess <= 0 for check in checks)
 
 
 def _limited_value(trial: FrozenTrial, name: str, most: float) -> float | None:

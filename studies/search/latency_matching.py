@@ -14,7 +14,7 @@ import numpy as np
 from evaluators.evaluator import Evaluator
 from evaluators.scores import definition_of
 from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS, CostEstimate
-from evaluators.speed.workload_parts import Deployment, Parts, parts_of
+from evaluators.speed.workload_parts import Parts, parts_of
 from search_space.architecture import Architecture
 from search_space.space.encoding import (
     FixedSuggester,
@@ -93,11 +93,7 @@ class LatencyMatching:
         self._space = spec.space
         self._matched = spec.space.matched
         self._measured = measured
-        self._deployment = Deployment(
-            quantization=spec.target.quantization,
-            prompt_length=spec.target.prompt_length,
-            context_depth=spec.target.context_depth,
-        )
+        self._deployment = spec.target.deployment
         self._values: Mapping[str, float] = {}
         # The measured models and the parts of their work, by hash.
         self._models: dict[str, tuple[Architecture, Parts]] = {}

@@ -22,7 +22,7 @@ from evaluators.evaluator import (
 )
 from evaluators.scores import is_additive, is_timed
 from evaluators.speed.latency_model import MIN_MEASUREMENTS, Accuracy, LatencyModel, Prediction
-from evaluators.speed.workload_parts import Deployment, Parts, parts_of
+from evaluators.speed.workload_parts import Parts, parts_of
 from search_space.architecture import Architecture, architecture_hash
 from studies.records import END_STATES, Trial
 from studies.spec.limits import judge, limits
@@ -172,11 +172,7 @@ class _Predictor:
     def __init__(self, evaluator: Refinable, spec: StudySpec, store: Store) -> None:
         self._fingerprint = evaluator.fingerprint
         self._study = spec.name
-        self._deployment = Deployment(
-            quantization=spec.target.quantization,
-            prompt_length=spec.target.prompt_length,
-            context_depth=spec.target.context_depth,
-        )
+        self._deployment = spec.target.deployment
         self._store = store
         # The architectures predicted by this process whose trials have not been read yet, by hash.
         self._predicted: dict[str, Architecture] = {}

@@ -10,6 +10,7 @@ from typing import Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evaluators.speed.runners import RUNNERS, RunnerKind
+from evaluators.speed.workload_parts import Deployment
 from evaluators.text.corpus import CorpusName
 from hardware.machine_lock import IfOccupied, LockWait, make_lock_wait
 from hardware.runner import ModelFormat
@@ -61,6 +62,15 @@ class Target(StrictModel):
     context_depth: int = Field(default=1024, ge=0, le=_MOST_TOKENS)
     prompt_length: int = Field(default=512, ge=1, le=_MOST_TOKENS)
     more_depths: tuple[int, ...] = ()
+
+    @property
+    def deployment(self) -> Deployment:
+        """The deployment that the costs of a model follow from."""
+        return Deployment(
+            quantization=self.quantization,
+            prompt_length=self.prompt_length,
+            context_depth=self.context_depth,
+        )
 
     @field_validator("more_depths")
     @classmethod

@@ -45,7 +45,7 @@ def write_study(path: Path, *changes: tuple[str, str]) -> Path:
 def search(modules, spec, kind="random", seed=0, trials=12):
     simulation, truths = modules
     names = [*(each.name for each in spec.objectives), *(each.name for each in spec.constraints)]
-    truth = truths.Truth(names, LossOfDepth(), 0.01, simulation.deployment_of(spec))
+    truth = truths.Truth(names, LossOfDepth(), 0.01, spec.target.deployment)
     return truth, simulation.simulate(spec, truth, kind, seed, trials)
 
 
