@@ -1,17 +1,17 @@
 """Begins an Optuna trial for a given architecture instead of a proposed one."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from search_space.architecture import Architecture
 from search_space.space.encoding import Parameters, draw, encode
 from search_space.space.space_definition import Space
+from studies.samplers.delegation import DelegatingSampler
 
 
 def ask_for(study: Study, space: Space, architecture: Architecture) -> optuna.Trial:
@@ -37,7 +37,7 @@ def ask_for(study: Study, space: Space, architecture: Architecture) -> optuna.Tr
     return asked
 
 
-class GivenPointSampler(BaseSampler):
+class GivenPointSampler(DelegatingSampler):
     """A sampler that returns given parameters.
 
     Another sampler is asked as well, and its answer is ignored: NSGA-II records in a trial to which
@@ -52,32 +52,16 @@ class GivenPointSampler(BaseSampler):
         self._parameters = parameters
         self._other = other
 
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Call the other sampler, which may prepare the trial."""
-        self._other.before_trial(study, trial)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Call the other sampler, which may learn from the trial."""
-        self._other.after_trial(study, trial, state, values)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the space of the other sampler."""
-        return self._other.infer_relative_search_space(study, trial)
+    def sampler_for(self, trial: FrozenTrial) -> BaseSampler:
+        """Return the sampler of the study."""
+        return self._other
 
     # Optuna types the values of parameters as Any, here and below.
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return the given parameters of this space."""
-        self._other.sample_relative(study, trial, search_space)
+        super().sample_relative(study, trial, search_space)
         return {name: self._parameters[name] for name in search_space}
 
     def sample_independent(

@@ -1,15 +1,14 @@
 """The table of samplers, seeded so that a study resumes as if it had never been interrupted."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from studies.samplers.delegation import DelegatingSampler
 from studies.samplers.evolution import EvolutionSampler
 from studies.samplers.front_mutation import FrontMutationSampler
 from studies.samplers.known_costs import KnownCostsSampler
@@ -126,7 +125,7 @@ def _tpe(seed: int, startup_trials: int) -> BaseSampler:
     )
 
 
-class _SeededByTrial(BaseSampler):
+class _SeededByTrial(DelegatingSampler):
     """A sampler that is created again for each trial, with a seed derived from its number."""
 
     def __init__(self, from_seed: _FromSeed, seed: int) -> None:
@@ -135,39 +134,7 @@ class _SeededByTrial(BaseSampler):
         self._number = 0
         self._current = self._for_number(0)
 
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._of(trial).before_trial(study, trial)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._of(trial).infer_relative_search_space(study, trial)
-
-    # Optuna types the values of parameters as Any, here and below.
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._of(trial).sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        self._of(trial).after_trial(study, trial, state, values)
-
-    def _of(self, trial: FrozenTrial) -> BaseSampler:
+    def sampler_for(self, trial: FrozenTrial) -> BaseSampler:
         if trial.number != self._number:
             self._number, self._current = trial.number, self._for_number(trial.number)
         return self._current
