@@ -78,13 +78,7 @@ def read_architecture(path: Path) -> Architecture:
         ValueError: The file cannot be read, or it does not contain a valid architecture.
     """
     source = str(path)
-    data = load_json(read_text(path), source)
-    _refuse_configuration(data, source)
-    if not isinstance(data, Mapping) or "architecture" not in data:
-        return parse_strict(Architecture, data, source)
-    exported = parse_strict(_ExportedArchitecture, data, source)
-    _check_hash(exported.hash, exported.architecture, source)
-    return exported.architecture
+    return _architecture_of(load_json(read_text(path), source), _ExportedArchitecture, source)
 
 
 def read_architectures(path: Path) -> tuple[ListedArchitecture, ...]:
@@ -136,31 +130,28 @@ def _parse_architecture(text: str, source: str) -> Architecture:
     """Parse an architecture, or a table with a field `architecture`; see `read_architectures`."""
     if not text.strip():
         raise ValueError(f"{source}: the file is empty; it must contain an architecture")
-    data = load_json(text, source)
-    _refuse_configuration(data, source)
-    if not isinstance(data, Mapping) or "architecture" not in data:
-        return parse_strict(Architecture, data, source)
-    shown = parse_strict(_ShownArchitecture, data, source)
-    if shown.hash is not None:
-        _check_hash(shown.hash, shown.architecture, source)
-    return shown.architecture
+    return _architecture_of(load_json(text, source), _ShownArchitecture, source)
 
 
-def _refuse_configuration(data: object, source: str) -> None:
+def _architecture_of(
+    data: object, table: "type[_ExportedArchitecture | _ShownArchitecture]", source: str
+) -> Architecture:
+    """Return an architecture from parsed JSON: the whole of it, or the field of a table."""
     if isinstance(data, Mapping) and "model_type" in data:
         raise ValueError(
             f"{source}: this is a configuration of transformers; convert it with nas import"
         )
-
-
-def _check_hash(stated: str, architecture: Architecture, source: str) -> None:
-    found = architecture_hash(architecture)
-    if stated != found:
+    if not isinstance(data, Mapping) or "architecture" not in data:
+        return parse_strict(Architecture, data, source)
+    named = parse_strict(table, data, source)
+    found = architecture_hash(named.architecture)
+    if named.hash is not None and named.hash != found:
         raise ValueError(
-            f"{source}: hash: {format_value(stated)} is not {found}, the hash of the "
+            f"{source}: hash: {format_value(named.hash)} is not {found}, the hash of the "
             "architecture; to use an edited architecture, keep only the value of the field "
             "architecture"
         )
+    return named.architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,8 @@ from search_space.space.space_definition import Space, with_matched_feed_forward
 
 Parameters: TypeAlias = Mapping[str, int | str]
 
+_LAYER_PREFIX = "mixer_"
+
 
 class Suggester(Protocol):
     """An object that chooses values for named parameters, such as an Optuna trial.
@@ -95,6 +97,16 @@ class FixedSuggester:
         assert isinstance(value, str)
         assert value in choices
         return value
+
+
+def layer_parameter(layer: int) -> str:
+    """Return the name of the parameter that chooses the mixer of a layer, counted from 0."""
+    return f"{_LAYER_PREFIX}{layer:02}"
+
+
+def is_layer_parameter(name: str) -> bool:
+    """Return whether a parameter chooses the mixer of a layer."""
+    return name.startswith(_LAYER_PREFIX)
 
 
 def draw(space: Space, suggester: Suggester, latency: Cost | None = None) -> Architecture:
@@ -241,7 +253,7 @@ def _ordered(space: Space) -> dict[str, int]:
 def _layer_names(space: Space) -> list[str]:
     """Return the names of the layers' parameters (`mixer_00`, ...); none for a single mixer."""
     layers = range(max(space.depth)) if len(space.mixers) > 1 else range(0)
-    return [f"mixer_{layer:02}" for layer in layers]
+    return [layer_parameter(layer) for layer in layers]
 
 
 def _alternatives(space: Space, parameters: Parameters) -> Iterator[tuple[str, int | str]]:

@@ -15,7 +15,14 @@ from search_space.architecture import (
 )
 from search_space.quantization import Quantization
 from search_space.space.design_point import feed_forward_bounds, reads_choice
-from search_space.space.encoding import FixedSuggester, Parameters, draw, encode
+from search_space.space.encoding import (
+    FixedSuggester,
+    Parameters,
+    draw,
+    encode,
+    is_layer_parameter,
+    layer_parameter,
+)
 from search_space.space.matching import TOLERANCE, Cost, match_cost
 from search_space.space.rules import all_kept, check_layout
 from search_space.space.space_definition import Space, check_sizes
@@ -72,7 +79,7 @@ class VariantMaker:
         """
         points = [(each, encode(self._space, each)) for each in architectures]
         known = [(each, point) for each, point in points if point is not None]
-        names = [name for name in (known[0][1] if known else {}) if not _is_layer(name)]
+        names = [name for name in (known[0][1] if known else {}) if not is_layer_parameter(name)]
         for name in names:
             values = getattr(self._space, name)
             rows = [
@@ -140,7 +147,7 @@ class VariantMaker:
     def _with_layout(self, point: Parameters, layout: str | None) -> Architecture | None:
         if layout is None or not all_kept(check_layout(layout, self._space.rules)):
             return None
-        letters = {f"mixer_{place:02}": letter for place, letter in enumerate(layout)}
+        letters = {layer_parameter(place): letter for place, letter in enumerate(layout)}
         return self._drawn({**point, **letters})
 
     def _drawn(self, point: Parameters) -> Architecture | None:
@@ -198,10 +205,6 @@ def _contrasts(
         )
         for one, other in itertools.combinations(range(len(labels)), 2)
     )
-
-
-def _is_layer(name: str) -> bool:
-    return name.startswith("mixer_")
 
 
 def _reads(architecture: Architecture, name: str) -> bool:

@@ -13,7 +13,13 @@ from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS, CostEstimate
 from evaluators.speed.workload_parts import Parts, parts_of
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts, weight_bytes
-from search_space.space.encoding import FixedSuggester, RandomSuggester, draw, encode
+from search_space.space.encoding import (
+    FixedSuggester,
+    RandomSuggester,
+    draw,
+    encode,
+    is_layer_parameter,
+)
 from search_space.space.layout_features import layout_features
 from search_space.space.rules import RuleCheck, all_kept
 from search_space.space.space_definition import check_sizes
@@ -251,7 +257,7 @@ class _StudyProblem:
     def _moved(self, point: Parameters, generator: np.random.Generator) -> Parameters:
         """Return a point with one change: of a choice, or of the order of two layers."""
         depth = len(self.architecture(point).layers)
-        layers = [name for name in self._values if name.startswith("mixer_")][:depth]
+        layers = [name for name in self._values if is_layer_parameter(name)][:depth]
         move = int(generator.integers(4))
         if len(layers) < 2 or move < 2:
             return changed(self._values, point, generator)
