@@ -122,15 +122,27 @@ class Cached:
             EvaluationFailed: The wrapped evaluator failed, or one of its scores is not finite.
             Infeasible: The wrapped evaluator found the architecture infeasible.
         """
-        cached = self.cache.load_evaluation(self.fingerprint, architecture)
-        if cached is not None:
-            return cached
+        known = self.load(architecture)
+        if known is not None:
+            return known
         evaluation = self.evaluator.evaluate(architecture, report)
+        self.save(architecture, evaluation)
+        return evaluation
+
+    def load(self, architecture: Architecture) -> Evaluation | None:
+        """Return the cached evaluation; None if there is none."""
+        return self.cache.load_evaluation(self.fingerprint, architecture)
+
+    def save(self, architecture: Architecture, evaluation: Evaluation) -> None:
+        """Cache a new evaluation.
+
+        Raises:
+            EvaluationFailed: One of its scores is not finite.
+        """
         for score in evaluation.scores:
             if not math.isfinite(score.value):
                 raise EvaluationFailed("diverged", f"{score.name} is {score.value}")
         self.cache.save_evaluation(self.fingerprint, architecture, evaluation)
-        return evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

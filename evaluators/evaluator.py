@@ -11,7 +11,13 @@ from hardware.progress import Say
 from search_space.architecture import Architecture
 
 FailureKind: TypeAlias = Literal[
-    "diverged", "out of memory", "device lost", "build error", "timed out", "killed"
+    "diverged",
+    "out of memory",
+    "device lost",
+    "build error",
+    "timed out",
+    "killed",
+    "process died",
 ]
 
 

@@ -49,13 +49,18 @@ def _busy_shares() -> dict[int, float] | None:
     return None if used is None else {core: use.busy + use.steal for core, use in used.items()}
 
 
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 def check_threads(threads: int) -> None:
     """Check that this process may use that many cores.
 
     Raises:
         ValueError: There are fewer cores, or `threads` is below 1.
     """
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    cores = available_cores()
     if not 1 <= threads <= cores:
         raise ValueError(
             f"threads: {threads} is not between 1 and {cores}, the number of available cores"

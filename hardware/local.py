@@ -313,7 +313,7 @@ def _exception(errors: str) -> str | None:
 def _check_memory(model: Path, capacity: int) -> None:
     weights = declared_weight_bytes(model)
     needed = int(_WEIGHTS_FACTOR * weights) + declared_state_bytes(model, capacity)
-    available = _available_memory_bytes()
+    available = available_memory_bytes()
     if needed > available:
         raise RunnerError(
             "out of memory",
@@ -332,7 +332,8 @@ def _check_disk(model: Path) -> None:
         )
 
 
-def _available_memory_bytes() -> int:
+def available_memory_bytes() -> int:
+    """Return how much memory of this machine is free, in bytes."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

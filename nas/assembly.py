@@ -19,13 +19,19 @@ from evaluators.speed.runners import RUNNERS, make_runner
 from evaluators.static import StaticEvaluator
 from evaluators.text.corpus import Corpus, read_corpus
 from evaluators.text.tokenizer import cache_folder
+from evaluators.trainers import Trainers
 from evaluators.training.fit import TrainingSettings
+from hardware.cores import available_cores
+from hardware.local import available_memory_bytes
 from hardware.progress import Say
 from hardware.quiet import Reservation
 from hardware.runner import Runner
 from studies.spec.reference_models import model_of, paired_reference
 from studies.spec.study_spec import StudySpec, asked_scores
 from studies.spec.study_tables import DeviceSettings
+
+# What one training may take, with a vocabulary of 65,536 tokens. Most take a third of that.
+_TRAINING_BYTES = 1_500_000_000
 
 
 class EvaluationStore(EvaluationCache, CalibrationStore, Protocol):
@@ -68,6 +74,26 @@ def evaluators_of(
     loss = loss_evaluator(spec, corpus)
     with latency_evaluator(spec, store) as latency:
         yield StaticEvaluator(), latency, _per_byte(latency, spec, store, corpus), *recall, loss
+
+
+def trainers_of(spec: StudySpec) -> Trainers:
+    """Return the processes that train the candidates of a study, as many as it asks for.
+
+    By default there is one for every core that a training leaves, as far as the memory suffices.
+    """
+    return Trainers(parallel_trainings(spec))
+
+
+def parallel_trainings(spec: StudySpec) -> int:
+    """Return how many candidates of a study are trained at the same time on this machine."""
+    proxy = spec.proxy
+    if proxy.parallel is not None:
+        return proxy.parallel
+    if proxy.device == "cuda":
+        return 1
+    by_cores = available_cores() // proxy.threads
+    by_memory = available_memory_bytes() // _TRAINING_BYTES
+    return max(1, min(by_cores, by_memory))
 
 
 @contextlib.contextmanager

@@ -13,12 +13,11 @@ from studies.owner import Owner
 TrialKind: TypeAlias = Literal["candidate", "reference"]
 EndState: TypeAlias = Literal["complete", "infeasible", "stopped", "failed"]
 TrialState: TypeAlias = EndState | Literal["running", "interrupted"]
-TrialFailure: TypeAlias = FailureKind | Literal["process died"]
 
 END_STATES: tuple[EndState, ...] = get_args(EndState)
 
 # The device or another program may have caused these, so they say little about the architecture.
-TRANSIENT_FAILURES: tuple[TrialFailure, ...] = ("device lost", "timed out", "killed")
+TRANSIENT_FAILURES: tuple[FailureKind, ...] = ("device lost", "timed out", "killed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +71,7 @@ class Outcome:
     state: EndState
     stage: str | None = None
     reason: str | None = None
-    failure: TrialFailure | None = None
+    failure: FailureKind | None = None
     curve: tuple[CurvePoint, ...] = ()
     estimated_loss: float | None = None
     exceeded: Mapping[str, float] = field(default_factory=dict)

@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from evaluators.evaluator import CurvePoint, Infeasible, Report, text_reporter
-from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining, TrainedProxy
+from evaluators.quality.proxy_loss import ProxyJob, ProxyLoss, ProxyTraining
 from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
 from evaluators.text.corpus import Corpus
 from evaluators.training.fit import bits_per_byte, computing, memory_errors_as_results
@@ -19,9 +19,29 @@ from search_space.space.encoding import draw
 from search_space.space.layout_space import check_layouts_only
 from search_space.space.matching import MatchedLatency
 from search_space.space.space_definition import Space
+from search_space.torch_model import LanguageModel
 
 # Increase this whenever the same settings would lead to another loss.
 _VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InheritedJob(ProxyJob):
+    """The scoring of a proxy with given weights.
+
+    Attributes:
+        model: The proxy with its weights.
+    """
+
+    model: LanguageModel
+
+    def train(self, report: Report) -> tuple[LanguageModel, tuple[CurvePoint, ...]]:
+        """Return the proxy, and a learning curve whose only point is its loss."""
+        training = self.training
+        with computing(training, text_reporter(report)) as yield_to_measurements:
+            loss = bits_per_byte(self.model, self.text, training, yield_to_measurements)
+        point = CurvePoint(tokens=training.steps * training.step_tokens, loss=loss)
+        return self.model, (point,)
 
 
 class InheritedLoss(ProxyLoss):
@@ -58,10 +78,11 @@ class InheritedLoss(ProxyLoss):
         facts = [super().fingerprint, asdict(self._space), _VERSION]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def train(self, architecture: Architecture, report: Report) -> TrainedProxy:
-        """Return the architecture's proxy with the weights that it inherits from the network.
+    def prepare(self, architecture: Architecture, report: Report) -> ProxyJob:
+        """Return the scoring of the architecture's proxy with the weights that it inherits.
 
-        The learning curve has a single point, at the end of the network's training.
+        The first call trains the network. The learning curve of the scoring has a single point, at
+        the end of that training.
 
         Args:
             architecture: The candidate or reference model.
@@ -71,20 +92,17 @@ class InheritedLoss(ProxyLoss):
             EvaluationFailed: The network's loss diverged, or memory ran out.
             Infeasible: The architecture is not a part of the network.
         """
-        training = self._settings.training
-        proxy = self._proxy(architecture)
         network = self._trained_network(report)
-        mismatch = network.mismatch(proxy)
+        job = super().prepare(architecture, report)
+        mismatch = network.mismatch(job.proxy)
         if mismatch is not None:
             raise Infeasible(f"its loss cannot be inherited: {mismatch}")
-        text = self._text(proxy.vocab_size, text_reporter(report))
-        model = network.extract(proxy)
-        with computing(training, text_reporter(report, done=1.0)) as yield_to_measurements:
-            loss = bits_per_byte(model, text, training, yield_to_measurements)
-        return TrainedProxy(
-            model=model,
-            tokenizer=self._tokenizers[proxy.vocab_size],
-            curve=(CurvePoint(tokens=training.steps * training.step_tokens, loss=loss),),
+        return InheritedJob(
+            proxy=job.proxy,
+            text=job.text,
+            completions=job.completions,
+            training=job.training,
+            model=network.extract(job.proxy),
         )
 
     def _trained_network(self, report: Report) -> SharedNetwork:

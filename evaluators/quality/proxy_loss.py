@@ -86,8 +86,51 @@ class TrainedProxy:
     curve: tuple[CurvePoint, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyJob:
+    """The training of a proxy, and the scores that follow from it.
+
+    Attributes:
+        proxy: The proxy.
+        text: The text to train on and to score.
+        completions: Held-out completions of the task to score; None without a task.
+        training: The length of the training and its other settings.
+    """
+
+    proxy: Architecture
+    text: TokenizedText
+    completions: Completions | None
+    training: TrainingSettings
+
+    def run(self, report: Report) -> Evaluation:
+        """Train the proxy and score it; see `Job.run`."""
+        started = time.perf_counter()
+        model, curve = self.train(report)
+        values = {LOSS: curve[-1].loss}
+        if self.completions is not None:
+            values[TASK] = self._task_score(model, self.completions, report)
+        return Evaluation(
+            scores=tuple(make_score(name, value) for name, value in values.items()),
+            seconds=time.perf_counter() - started,
+            curve=curve,
+        )
+
+    def train(self, report: Report) -> tuple[LanguageModel, tuple[CurvePoint, ...]]:
+        """Return the trained proxy and its learning curve."""
+        with memory_errors_as_results():
+            model = LanguageModel(self.proxy)
+            return model, train_model(model, self.text, self.training, report)
+
+    def _task_score(self, model: LanguageModel, completions: Completions, report: Report) -> float:
+        say = text_reporter(report, done=1.0)
+        with memory_errors_as_results(), computing(self.training, say) as yield_to_measurements:
+            return completion_bits_per_byte(
+                model, completions, self.training.device, yield_to_measurements
+            )
+
+
 class ProxyLoss:
-    """The Evaluator of `loss` and, if there is a task, of `task`; both come from one training.
+    """The JobEvaluator of `loss` and, if there is a task, of `task`; both come from one training.
 
     `loss` is the bits per byte of held-out text, and `task` the bits per byte of held-out
     completions. Text is read and tokenizers are trained when they are first needed. Tokenizers are
@@ -147,27 +190,25 @@ class ProxyLoss:
         Raises:
             EvaluationFailed: The loss diverged, or memory ran out.
         """
-        started = time.perf_counter()
-        trained = self.train(architecture, report)
-        values = {LOSS: trained.curve[-1].loss}
-        if self._task is not None:
-            values[TASK] = self._task_score(trained.model, report)
-        return Evaluation(
-            scores=tuple(make_score(name, value) for name, value in values.items()),
-            seconds=time.perf_counter() - started,
-            curve=trained.curve,
+        return self.prepare(architecture, report).run(report)
+
+    def prepare(self, architecture: Architecture, report: Report) -> ProxyJob:
+        """Return the training of the architecture's proxy, with the text as token ids."""
+        proxy = self._proxy(architecture)
+        return ProxyJob(
+            proxy=proxy,
+            text=self._text(proxy.vocab_size, text_reporter(report)),
+            completions=self._completions.get(proxy.vocab_size),
+            training=self._settings.training,
         )
 
     def train(self, architecture: Architecture, report: Report) -> TrainedProxy:
         """Return the architecture's proxy after its training; see `evaluate`."""
-        training = self._settings.training
-        proxy = self._proxy(architecture)
-        text = self._text(proxy.vocab_size, text_reporter(report))
-        with memory_errors_as_results():
-            model = LanguageModel(proxy)
-            curve = train_model(model, text, training, report)
-        tokenizer = self._tokenizers[proxy.vocab_size]
-        return TrainedProxy(model=model, tokenizer=tokenizer, curve=curve)
+        job = self.prepare(architecture, report)
+        model, curve = job.train(report)
+        return TrainedProxy(
+            model=model, tokenizer=self._tokenizers[job.proxy.vocab_size], curve=curve
+        )
 
     def _proxy(self, architecture: Architecture) -> Architecture:
         window_share = self._settings.training.context_length / self._settings.target_context
@@ -182,15 +223,6 @@ class ProxyLoss:
     @cached_property
     def _task(self) -> Task | None:
         return None if self._settings.task is None else read_task(self._settings.task)
-
-    def _task_score(self, model: LanguageModel, report: Report) -> float:
-        training = self._settings.training
-        completions = self._completions[model.architecture.vocab_size]
-        say = text_reporter(report, done=1.0)
-        with memory_errors_as_results(), computing(training, say) as yield_to_measurements:
-            return completion_bits_per_byte(
-                model, completions, training.device, yield_to_measurements
-            )
 
     def _text(self, vocab_size: int, say: Say) -> TokenizedText:
         if vocab_size not in self._texts:

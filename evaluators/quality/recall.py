@@ -82,8 +82,51 @@ class RecallSettings:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecallJob:
+    """The training of a proxy on the probe, and its answers.
+
+    Attributes:
+        proxy: The proxy, with the probe's vocabulary.
+        settings: The probe and the training.
+    """
+
+    proxy: Architecture
+    settings: RecallSettings
+
+    def run(self, report: Report) -> Evaluation:
+        """Train the proxy and count its wrong answers; see `Job.run`."""
+        started = time.perf_counter()
+        settings = self.settings
+        with memory_errors_as_results():
+            model = LanguageModel(self.proxy)
+            # Layers do not start as the identity here, as they do for text: a single attention
+            # layer above convolutions would learn to look up values long after the budget ends.
+            model.initialise(settings.seed)
+            fit(
+                model,
+                _batches(settings),
+                settings.training,
+                report,
+                format_loss=lambda nats: f"{nats:.3f} nats/query",
+                validate=None,
+            )
+            wrong = self._error_rate(model, report)
+        return Evaluation(
+            scores=(recall_score(wrong, _HELD_OUT_SEQUENCES * settings.probe.pairs),),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _error_rate(self, model: nn.Module, report: Report) -> float:
+        settings = self.settings
+        generator = np.random.default_rng([settings.seed, _HELD_OUT_SEQUENCES])
+        held_out = _batch(settings, _HELD_OUT_SEQUENCES, generator)
+        with computing(settings.training, text_reporter(report, done=1.0)) as yield_to_measurements:
+            return error_rate(model, held_out, settings.device, yield_to_measurements)
+
+
 class Recall:
-    """The Evaluator of `recall_error`: the fraction of queries that are answered wrongly.
+    """The JobEvaluator of `recall_error`: the fraction of queries that are answered wrongly.
 
     The architecture's proxy, with the probe's vocabulary, is trained on the probe alone. It is then
     asked about sequences that it has not seen, and its answer is the most likely token. Every
@@ -132,38 +175,14 @@ class Recall:
         Raises:
             EvaluationFailed: The training diverged or ran out of memory.
         """
-        started = time.perf_counter()
+        return self.prepare(architecture, report).run(report)
+
+    def prepare(self, architecture: Architecture, report: Report) -> RecallJob:
+        """Return the training of the architecture's proxy on the probe."""
         probe = self._settings.probe
         window_share = min(1.0, probe.length / self._settings.target_context)
-        proxy = replace(
-            proxy_of(architecture, self._settings.width_share, window_share),
-            vocab_size=probe.vocabulary,
-        )
-        with memory_errors_as_results():
-            model = LanguageModel(proxy)
-            # Layers do not start as the identity here, as they do for text: a single attention
-            # layer above convolutions would learn to look up values long after the budget ends.
-            model.initialise(self._settings.seed)
-            fit(
-                model,
-                _batches(self._settings),
-                self._settings.training,
-                report,
-                format_loss=lambda nats: f"{nats:.3f} nats/query",
-                validate=None,
-            )
-            wrong = self._error_rate(model, report)
-        return Evaluation(
-            scores=(recall_score(wrong, _HELD_OUT_SEQUENCES * probe.pairs),),
-            seconds=time.perf_counter() - started,
-        )
-
-    def _error_rate(self, model: nn.Module, report: Report) -> float:
-        settings = self._settings
-        generator = np.random.default_rng([settings.seed, _HELD_OUT_SEQUENCES])
-        held_out = _batch(settings, _HELD_OUT_SEQUENCES, generator)
-        with computing(settings.training, text_reporter(report, done=1.0)) as yield_to_measurements:
-            return error_rate(model, held_out, settings.device, yield_to_measurements)
+        proxy = proxy_of(architecture, self._settings.width_share, window_share)
+        return RecallJob(proxy=replace(proxy, vocab_size=probe.vocabulary), settings=self._settings)
 
 
 def error_rate(

@@ -25,6 +25,7 @@ _MOST_TOKENS = 65_536
 _TRAINING_CHARACTERS = 6_000_000
 _BLOCKS_AT_ONCE = 8
 _DIGEST_BYTES = 32
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,8 @@ def train_tokenizer(blocks: Sequence[str], vocab_size: int, say: Say) -> Tokeniz
         return _trained(sample, vocab_size).to_str().encode()
 
     key = _key(tokenizers.__version__, str(vocab_size), *sample)
-    text = _cached(f"tokenizer-{key}.json", train, say)
+    stored = _cached(f"tokenizer-{key}.json", train, say)
+    text = stored.read_bytes()[:-_DIGEST_BYTES] if isinstance(stored, Path) else stored
     bpe = tokenizers.Tokenizer.from_str(text.decode())
     spellings = sorted(bpe.get_vocab().items(), key=lambda item: item[1])
     return Tokenizer(
@@ -85,6 +87,9 @@ def encode(
     tokenizer: Tokenizer, blocks: Sequence[str], say: Say, at_least: int | None = None
 ) -> TokenIds:
     """Return the ids of a text, from the cache if it has been encoded before.
+
+    The ids are mapped from the file in the cache, so they take no memory until they are read, and
+    several processes share it.
 
     Args:
         tokenizer: The tokenizer to use.
@@ -112,7 +117,11 @@ def encode(
 
     key = _key(tokenizer.identity, str(at_least), *blocks)
     stored = _cached(f"tokens-{key}.npy", ids, say)
-    loaded: TokenIds = np.load(io.BytesIO(stored), allow_pickle=False)
+    loaded: TokenIds
+    if isinstance(stored, Path):
+        loaded = np.load(stored, mmap_mode="r", allow_pickle=False)
+    else:
+        loaded = np.load(io.BytesIO(stored), allow_pickle=False)
     return loaded
 
 
@@ -197,24 +206,35 @@ def _key(*parts: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def _cached(name: str, make: Callable[[], bytes], say: Say) -> bytes:
-    """Return the cached content of `name`; make and store it if the file is missing or damaged.
+def _cached(name: str, make: Callable[[], bytes], say: Say) -> Path | bytes:
+    """Return the file `name` of the cache; make and store it if it is missing or damaged.
 
-    A file consists of the content and its SHA-256, which numpy and most readers ignore.
+    A file consists of the content and its SHA-256, which numpy and most readers ignore. If it
+    cannot be written, the content is returned instead.
     """
     path = cache_folder() / name
     if path.is_file():
-        stored = path.read_bytes()
-        content, digest = stored[:-_DIGEST_BYTES], stored[-_DIGEST_BYTES:]
-        if hashlib.sha256(content).digest() == digest:
-            return content
+        if _is_intact(path):
+            return path
         say(f"{path} is damaged and will be rebuilt")
     content = make()
     try:
         _write(path, content + hashlib.sha256(content).digest())
     except OSError as error:
         say(f"{path} cannot be written ({error.strerror})")
-    return content
+        return content
+    return path
+
+
+def _is_intact(path: Path) -> bool:
+    """Return whether a file ends with the SHA-256 of what precedes it."""
+    left = path.stat().st_size - _DIGEST_BYTES
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
+            digest.update(piece)
+            left -= len(piece)
+        return file.read() == digest.digest()
 
 
 def _write(path: Path, content: bytes) -> None:

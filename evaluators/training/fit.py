@@ -1,6 +1,6 @@
 """Training of one model on a budget of tokens, and its loss in bits per byte of held-out text.
 
-B batch, T time, V vocabulary, N windows of T tokens.
+B batch, T time, S = T + 1, V vocabulary, N windows of T tokens.
 """
 
 import contextlib
@@ -32,6 +32,9 @@ Validate: TypeAlias = Callable[[YieldToMeasurements], float]
 
 # Tokens in one forward pass of scoring: enough to keep a core busy, few enough for its cache.
 _SCORED_TOKENS = 1_024
+
+# Indexing with token ids takes eight bytes for each of them.
+_COUNTED_TOKENS = 1 << 20
 
 _CURVE_FRACTIONS = (0.25, 0.5)
 _REPORTS = 50
@@ -101,6 +104,16 @@ class TokenizedText:
     validation: TokenIds
     token_bytes: NDArray[np.int64]
 
+    @property
+    def mean_bytes(self) -> float:
+        """The mean number of UTF-8 bytes per token of the training text."""
+        parts = range(0, len(self.training), _COUNTED_TOKENS)
+        total = sum(
+            int(self.token_bytes[self.training[start : start + _COUNTED_TOKENS]].sum())
+            for start in parts
+        )
+        return total / len(self.training)
+
 
 def train(
     architecture: Architecture, text: TokenizedText, settings: TrainingSettings, report: Report
@@ -146,7 +159,7 @@ def train_model(
         ValueError: The text is shorter than one window.
     """
     initialise_as_identity(model, settings.seed)
-    bits_per_nat = 1.0 / math.log(2.0) / float(text.token_bytes[text.training].mean())
+    bits_per_nat = 1.0 / math.log(2.0) / text.mean_bytes
     return fit(
         model,
         mixed_windows(text.training, settings),
@@ -368,16 +381,18 @@ def mixed_windows(ids: TokenIds, settings: TrainingSettings) -> Iterator[Batch]:
             f"context_length: {settings.context_length} requires more than the {len(ids)} tokens "
             "of the corpus"
         )
-    tokens = torch.from_numpy(ids.astype(np.int64)).to(settings.device)
-    windows_NS = tokens.unfold(0, settings.context_length + 1, settings.context_length)
+    length = settings.context_length
+    count = (len(ids) - 1) // length
     generator = np.random.default_rng(settings.seed)
     wanted = settings.steps * settings.batch_size
-    rounds = math.ceil(wanted / len(windows_NS))
-    order = np.concatenate([generator.permutation(len(windows_NS)) for _ in range(rounds)])
-    indices = torch.from_numpy(order[:wanted]).to(settings.device)
-    for chosen in indices.split(settings.batch_size):
-        chosen_BS = windows_NS[chosen]
-        yield Batch(inputs_BT=chosen_BS[:, :-1], targets_BT=chosen_BS[:, 1:])
+    rounds = math.ceil(wanted / count)
+    order = np.concatenate([generator.permutation(count) for _ in range(rounds)])[:wanted]
+    for first in range(0, wanted, settings.batch_size):
+        chosen_B = order[first : first + settings.batch_size]
+        # The last target of a window is the first input of the next.
+        chosen_BS = ids[length * chosen_B[:, None] + np.arange(length + 1)].astype(np.int64)
+        tokens_BS = torch.from_numpy(chosen_BS).to(settings.device)
+        yield Batch(inputs_BT=tokens_BS[:, :-1], targets_BT=tokens_BS[:, 1:])
 
 
 def _validated_steps(settings: TrainingSettings) -> frozenset[int]:

@@ -4,8 +4,10 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from nas.findings.time_wording import named_score
@@ -59,6 +61,14 @@ def live_confirmation(clock: Clock = time.monotonic) -> Iterator[LiveConfirmatio
         yield LiveConfirmation(progress, display)
 
 
+@dataclass(slots=True, kw_only=True)
+class _JobAtWork:
+    job: ConfirmationJob
+    stage: LiveStage
+    since: float
+    has_reported: bool = False
+
+
 class _Progress:
     """What the view shows, collected from the events."""
 
@@ -66,53 +76,70 @@ class _Progress:
         self.preparation = ""
         self.plan: ConfirmationPlan | None = None
         self._clock = clock
-        # The seconds that each ended job took; None for a cache hit.
-        self._ended: dict[ConfirmationKey, float | None] = {}
-        self._has_reported = False
-        self._job: ConfirmationJob | None = None
-        self._since = clock()
-        self._stage = LiveStage("", self._since)
+        self._at_work: dict[ConfirmationKey, _JobAtWork] = {}
+        self._begun_last: ConfirmationKey | None = None
+        # Whether each job that has ended was evaluated, or was a cache hit.
+        self._ended: dict[ConfirmationKey, bool] = {}
+        self._begun_at: float | None = None
+        self._ended_at = 0.0
 
     def follow(self, event: ConfirmationEvent) -> None:
         now = self._clock()
         match event:
             case ConfirmationPlan():
                 self.plan = event
-            case JobStarted():
-                self._stage = LiveStage(event.job.evaluator.stage, now)
-                self._job, self._since, self._has_reported = event.job, now, False
+            case JobStarted(job=job):
+                stage = LiveStage(job.evaluator.stage, now)
+                self._at_work[job.key] = _JobAtWork(job=job, stage=stage, since=now)
+                self._begun_last = job.key
+                if self._begun_at is None:
+                    self._begun_at = self._ended_at = now
             case JobProgress():
-                self._stage.follow(event.progress, now)
-                self._has_reported = True
+                at_work = self._at_work[event.job.key]
+                at_work.stage.follow(event.progress, now)
+                at_work.has_reported = True
             case JobEnded():
-                self._job = None
-                seconds = now - self._since
-                is_evaluated = self._has_reported or seconds >= _CACHE_HIT_S
-                self._ended[event.job.key] = seconds if is_evaluated else None
+                at_work = self._at_work.pop(event.job.key)
+                is_long = now - at_work.since >= _CACHE_HIT_S
+                self._ended[event.job.key] = at_work.has_reported or is_long
+                self._ended_at = now
 
     def view(self) -> RenderableType:
-        plan, job = self.plan, self._job
+        plan, now = self.plan, self._clock()
         if plan is None:
             return Text(self.preparation)
         head = Text.assemble((plan.spec.name, "bold"), f"  {self._overall(plan)}")
-        if job is None:
+        at_work = list(self._at_work.values())
+        if not at_work:
             return head
         left = time_left(self._seconds_left(plan))
         head.append(f"  {left}" if left else "")
-        return Group(head, _title(job), *self._stage.drawn(self._clock()))
+        if len(at_work) == 1:
+            return Group(head, _title(at_work[0].job), *at_work[0].stage.drawn(now))
+        grid = Table.grid(padding=(0, 1))
+        for each in at_work:
+            grid.add_row(_title(each.job), *each.stage.cells(now))
+        return Group(head, grid)
 
     def line(self) -> ProgressLine | None:
-        """Return the current job as a line; None between two jobs and at the end."""
-        plan, job, stage = self.plan, self._job, self._stage
+        """Return the jobs at work as a line; None between two jobs and at the end."""
+        plan, at_work = self.plan, list(self._at_work.values())
         if plan is None:
             return preparation_line("", self.preparation) if self.preparation else None
-        if job is None:
+        if not at_work:
             return None
+        *others, last = at_work
+        stage = last.stage
         return ProgressLine(
-            stage=f"{job.trial.title}  {stage.name}{_training_run(job)}",
+            stage=f"{last.job.trial.title}  {stage.name}{_training_run(last.job)}",
+            is_news=last.job.key == self._begun_last,
             activity=stage.activity,
             done=stage.done,
             stage_seconds_left=stage.seconds_left(self._clock()),
+            others=tuple(
+                f"{each.job.trial.title} {each.stage.name} {100 * each.stage.done:.0f} %"
+                for each in others
+            ),
             overall=f"{self._overall(plan)} done",
             seconds_left=self._seconds_left(plan),
         )
@@ -129,12 +156,15 @@ class _Progress:
         """
         ended, expected = dict(self._ended), plan.seconds_left
         left = math.fsum(each for stage, each in expected.items() if stage not in ended)
-        known = {stage: seconds for stage, seconds in ended.items() if seconds is not None}
-        expected_so_far = math.fsum(expected.get(stage, 0.0) for stage in known)
-        taken = math.fsum(known.values())
+        expected_so_far = math.fsum(
+            expected.get(stage, 0.0) for stage, is_evaluated in ended.items() if is_evaluated
+        )
+        if self._begun_at is None:
+            return left
+        taken = self._ended_at - self._begun_at
         if expected_so_far and taken:
             left *= taken / expected_so_far
-        return max(0.0, left - (self._clock() - self._since))
+        return max(0.0, left - (self._clock() - self._ended_at))
 
 
 def _plan_text(plan: ConfirmationPlan) -> str:

@@ -40,18 +40,22 @@ class ProgressLine:
     Attributes:
         stage: The subject and the stage, such as "trial 7  training"; empty while the command
             waits.
+        is_news: Whether this stage began last, and not another one that has ended since.
         activity: What the stage is doing; empty if nothing has been reported.
         done: The completed fraction of the stage, from 0 to 1; 0 if it is not known.
         stage_seconds_left: The estimated time left of the stage; None if it is not known.
+        others: Clauses about stages that began before and have not ended.
         overall: How much of the command's work is done, such as "3 of 40 trials done"; empty if
             that is not known.
         seconds_left: The estimated time left of the command; None if it is not known.
     """
 
     stage: str
+    is_news: bool = True
     activity: str = ""
     done: float = 0.0
     stage_seconds_left: float | None = None
+    others: tuple[str, ...] = ()
     overall: str = ""
     seconds_left: float | None = None
 
@@ -68,7 +72,7 @@ class ProgressLine:
             now += f" ({duration(unchanged_s)} so far)"
         here = time_left(self.stage_seconds_left, "of this stage left")
         overall = _joined(self.overall, time_left(self.seconds_left, "left in all"))
-        return "; ".join(part for part in (now, here, overall) if part)
+        return "; ".join(part for part in (now, here, *self.others, overall) if part)
 
 
 def is_waiting(activity: str) -> bool:
@@ -203,6 +207,8 @@ def _reminding(display: LiveDisplay) -> Iterator[None]:
 
 
 def _is_urgent(line: ProgressLine, printed: ProgressLine | None) -> bool:
+    if not line.is_news:
+        return False
     if printed is None or line.stage != printed.stage:
         return True
     wait = _wait(line.activity)

@@ -92,13 +92,22 @@ class LiveStage:
             now: The present time in seconds.
         """
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(
+        bar.add_row(*self.cells(now, width=30))
+        return bar, Text(self.activity, style="dim")
+
+    def cells(self, now: float, width: int = 10) -> tuple[RenderableType, ...]:
+        """Return the name, a progress bar, the percentage and the time left, as cells of a row.
+
+        Args:
+            now: The present time in seconds.
+            width: The width of the bar.
+        """
+        return (
             self.name,
-            ProgressBar(total=1.0, completed=self.done, width=30),
+            ProgressBar(total=1.0, completed=self.done, width=width),
             f"{100 * self.done:3.0f} %",
             time_left(self.seconds_left(now)),
         )
-        return bar, Text(self.activity, style="dim")
 
 
 class Prepared(Protocol):

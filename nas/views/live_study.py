@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from evaluators.evaluator import Score
@@ -31,6 +32,7 @@ from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 
 _MOST_FRONT_ROWS = 8
+_MOST_AT_WORK = 16
 _COUNTED = ("complete", "infeasible", "stopped", "failed")
 
 
@@ -93,7 +95,7 @@ def live_study(spec: StudySpec, store: Store, clock: Clock = time.monotonic) -> 
 
 
 def study_view(progress: StudyProgress, now: float) -> RenderableType:
-    """Return a view of the study's progress, its current trial and its front so far.
+    """Return a view of the study's progress, the trials at work and its front so far.
 
     Args:
         progress: What has happened.
@@ -101,34 +103,39 @@ def study_view(progress: StudyProgress, now: float) -> RenderableType:
     """
     if progress.preparation:
         return Text.assemble((progress.spec.name, "bold"), f"  {progress.preparation}")
-    return Group(_headline(progress, now), *_current(progress, now), _front(progress))
+    return Group(_headline(progress, now), *_at_work(progress, now), _front(progress))
 
 
 def study_line(progress: StudyProgress, now: float) -> ProgressLine | None:
-    """Return the current trial and stage as a line, or None once all candidates have ended.
+    """Return the trials at work as a line, or None once all candidates have ended.
+
+    The line is about the stage that began last, and mentions the others.
 
     Args:
         progress: What has happened.
         now: The present time on the progress's clock, in seconds.
     """
-    name, trial, stage = progress.spec.name, progress.current, progress.stage
     if progress.preparation:
-        return preparation_line(name, progress.preparation)
+        return preparation_line(progress.spec.name, progress.preparation)
     overall = f"{trials_of(len(progress.ended), progress.total)} done"
     seconds_left = progress.seconds_left(now)
-    if trial is None or stage is None:
+    begun = [(each.trial, each.stage) for each in list(progress.at_work.values()) if each.stage]
+    if not begun:
         if len(progress.ended) >= progress.total:
             return None
         return ProgressLine(
-            stage=f"{name}  proposing the next candidate",
+            stage=f"{progress.spec.name}  proposing the next candidate",
             overall=overall,
             seconds_left=seconds_left,
         )
+    *others, (trial, stage) = begun
     return ProgressLine(
         stage=f"{_title(trial)}  {stage.name}",
+        is_news=trial.id == progress.begun_last,
         activity=stage.activity,
         done=stage.done,
         stage_seconds_left=stage.seconds_left(now),
+        others=tuple(f"{_title(other)} {its.name} {100 * its.done:.0f} %" for other, its in others),
         overall=overall,
         seconds_left=seconds_left,
     )
@@ -192,17 +199,32 @@ def _headline(progress: StudyProgress, now: float) -> Text:
     )
 
 
-def _current(progress: StudyProgress, now: float) -> list[RenderableType]:
-    trial = progress.current
-    if trial is None:
-        all_ended = len(progress.ended) >= progress.total
-        return [] if all_ended else [Text("proposing the next candidate")]
-    line = Text.assemble((f"{_title(trial)}  ", "bold"))
-    if trial.model is not None:
-        line.append_text(layout_strip(trial.model.layout))
-        line.append(f"  {trial.model.parameters / 1e6:,.1f} million parameters")
-    stage = progress.stage or LiveStage("starting", now)
-    return [line, *stage.drawn(now)]
+def _at_work(progress: StudyProgress, now: float) -> Iterator[RenderableType]:
+    """Yield a trial in detail, or several in one line each."""
+    at_work = list(progress.at_work.values())
+    if not at_work and len(progress.ended) < progress.total:
+        yield Text("proposing the next candidate")
+    elif len(at_work) == 1:
+        trial, stage = at_work[0].trial, at_work[0].stage
+        line = Text.assemble((f"{_title(trial)}  ", "bold"))
+        if trial.model is not None:
+            line.append_text(layout_strip(trial.model.layout))
+            line.append(f"  {trial.model.parameters / 1e6:,.1f} million parameters")
+        yield line
+        yield from (stage or LiveStage("starting", now)).drawn(now)
+    elif at_work:
+        grid = Table.grid(padding=(0, 1))
+        for each in at_work[-_MOST_AT_WORK:]:
+            layout = "" if each.trial.model is None else layout_strip(each.trial.model.layout)
+            cells = (each.stage or LiveStage("starting", now)).cells(now)
+            grid.add_row(Text(_title(each.trial), style="bold"), layout, *cells)
+        yield grid
+        yield from _hidden(len(at_work) - _MOST_AT_WORK)
+
+
+def _hidden(count: int) -> Iterator[RenderableType]:
+    if count > 0:
+        yield Text(f"and {count} more", style="dim")
 
 
 def _title(trial: Trial) -> str:
@@ -228,8 +250,7 @@ def _front(progress: StudyProgress) -> RenderableType:
         figures=tuple(f"{name}\n{units[name]}" for name in names),
         rows=tuple(_row(trial, progress.spec) for trial in ordered[:_MOST_FRONT_ROWS]),
     )
-    hidden = len(ordered) - _MOST_FRONT_ROWS
-    return Group(grid, Text(f"and {hidden} more", style="dim")) if hidden > 0 else grid
+    return Group(grid, *_hidden(len(ordered) - _MOST_FRONT_ROWS))
 
 
 def _row(trial: Trial, spec: StudySpec) -> Row:

@@ -12,7 +12,7 @@ from evaluators.evaluator import Score
 from evaluators.scores import definition_of
 from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS
 from nas.findings.time_wording import precision_legend, score_text, times_legend
-from nas.findings.wording import duration, megabytes, number, percent
+from nas.findings.wording import counted, duration, megabytes, number, percent
 from nas.views.start_view import start_document, start_lines
 from nas.views.terminal import interval_legend, layout_strip, table
 from nas.workflows.space_samples import SpaceSample
@@ -48,6 +48,7 @@ def plan_document(plan: StudyPlan) -> dict[str, Any]:
         "remarks_on_limits": list(_remarks_on_limits(plan)),
         "share_refused_before_timing": plan.refused.untimed,
         "share_refused_before_training": plan.refused.untrained,
+        "parallel": plan.parallel,
         "latency_seconds": plan.times.latency_seconds,
         "training_seconds": plan.times.training_seconds,
         "network_seconds": plan.times.network_seconds,
@@ -86,6 +87,8 @@ def plan_view(plan: StudyPlan) -> RenderableType:
         "timed with": f"{plan.reference}, interleaved, to ±{100 * spec.device.precision:g} % of "
         f"the ratio or for {spec.device.seconds:g} s",
         "text": corpus_usage_text(plan.corpus_usage),
+        "training": f"{counted(plan.parallel, 'candidate', 'candidates')} at a time, of "
+        f"{spec.proxy.token_budget:,} tokens each",
         **_runtime(plan),
         "time": _time(plan),
     }

@@ -4,6 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from nas.views.live_display import Clock
 from nas.views.live_stage import LiveStage
@@ -33,6 +34,19 @@ _AGAIN = {
 }
 
 
+@dataclass(slots=True, kw_only=True)
+class TrialAtWork:
+    """A trial that is being evaluated, or whose times are measured again.
+
+    Attributes:
+        trial: The trial.
+        stage: Its present stage; None before the first one.
+    """
+
+    trial: Trial
+    stage: LiveStage | None = None
+
+
 class StudyProgress:
     """What has happened in a run of a study.
 
@@ -42,8 +56,8 @@ class StudyProgress:
         total: Number of candidates that the run was asked for.
         ended_before: Number of candidates that had ended before this run.
         ended: The candidates that have ended, in this run or before.
-        current: The trial that is being evaluated.
-        stage: The stage of the current trial; None before its first one.
+        at_work: The trials that are at work, by id, in the order in which their stages began.
+        begun_last: The id of the trial that was the last one to begin a stage.
         started_at: When the run started, on the clock in seconds, as are the following.
         candidates_from: When the first candidate of this run started.
         candidate_ended_at: When a candidate last ended.
@@ -61,8 +75,8 @@ class StudyProgress:
         self.total = spec.trials
         self.ended_before = 0
         self.ended: list[Trial] = []
-        self.current: Trial | None = None
-        self.stage: LiveStage | None = None
+        self.at_work: dict[int, TrialAtWork] = {}
+        self.begun_last: int | None = None
         self.started_at = clock()
         self.candidates_from: float | None = None
         self.candidate_ended_at: float | None = None
@@ -89,7 +103,7 @@ class StudyProgress:
                 self.preparation = ""
                 self.total, self.ended_before = event.total, event.ended
             case TrialStarted():
-                self.current = event.trial
+                self.at_work[event.trial.id] = TrialAtWork(trial=event.trial)
                 if event.trial.kind == "candidate":
                     for earlier in self.ended:
                         if earlier.id == event.trial.id:  # it is resumed
@@ -99,28 +113,32 @@ class StudyProgress:
                     if self.candidates_from is None:
                         self.candidates_from = self._clock()
             case StageStarted():
-                self.current = event.trial
-                self.stage = LiveStage(_stage_title(event), self._clock())
+                self.at_work.pop(event.trial.id, None)
+                self.at_work[event.trial.id] = TrialAtWork(
+                    trial=event.trial, stage=LiveStage(_stage_title(event), self._clock())
+                )
+                self.begun_last = event.trial.id
             case StageProgress():
-                if self.stage is not None:
-                    self.stage.follow(event.progress, self._clock())
+                stage = self.at_work[event.trial.id].stage
+                assert stage is not None, "progress follows the start of a stage"
+                stage.follow(event.progress, self._clock())
             case StageEnded():
                 if event.trial.outcome is not None:  # measuring it again may have failed
-                    self.current = self.stage = None
+                    self.at_work.pop(event.trial.id, None)
                 elif event.trial.kind == "candidate" and event.evaluation is not None:
                     self._saved_s += max(0.0, event.evaluation.seconds - event.seconds)
             case TrialEnded():
-                self.current = self.stage = None
+                self.at_work.pop(event.trial.id, None)
                 if event.trial.kind == "candidate":
                     self.ended.append(event.trial)
                     self.candidate_ended_at = self._clock()
             case TrialRemeasured():
-                self.current = self.stage = None
+                self.at_work.pop(event.trial.id, None)
                 if event.trial.kind == "candidate":
                     self._forget(event.trial)
                     self.ended.append(event.trial)
             case TrialLost():
-                self.current = self.stage = None
+                self.at_work.pop(event.trial.id, None)
             case _:
                 pass
 
@@ -154,8 +172,8 @@ class StudyProgress:
         else:
             return None
         left = mean * (self.total - len(self.ended))
-        if self.current is not None and self.current.id in self._cached:
-            left -= mean * self._cached_fraction(self._cached[self.current.id])
+        for resumed in self.at_work.keys() & self._cached.keys():
+            left -= mean * self._cached_fraction(self._cached[resumed])
         return max(0.0, left - (now - since))
 
     def _cached_fraction(self, cached: frozenset[str]) -> float:

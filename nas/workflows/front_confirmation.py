@@ -14,6 +14,7 @@ from nas.assembly import (
     remeasuring_evaluators,
     retraining_evaluator,
     study_corpus,
+    trainers_of,
 )
 from studies.analysis import study_front, summaries
 from studies.analysis.study_front import Front
@@ -135,7 +136,8 @@ def confirm_front(
         _report_other_conditions(spec, store, trials, corpus, remeasured, notify)
         listener(_plan(store, spec, front, trials, options, [*timings, *trainings]))
         run_confirmation_jobs(timings, store, listen, notify)
-    run_confirmation_jobs(trainings, store, listen, notify)
+    with trainers_of(spec) as trainers:
+        run_confirmation_jobs(trainings, store, listen, notify, trainers)
     confirmation = read_confirmation(store, front)
     assert confirmation is not None, "there was at least one remeasurement or retraining"
     return front, confirmation

@@ -10,7 +10,7 @@ from evaluators.speed.built_model import unsupported_by_format
 from evaluators.text.corpus import Corpus, overlap_note
 from evaluators.text.tokenizer import encode, train_tokenizer
 from hardware.progress import Say
-from nas.assembly import study_corpus
+from nas.assembly import parallel_trainings, study_corpus
 from nas.workflows.planned_start import planned_start
 from nas.workflows.space_samples import (
     RefusedShares,
@@ -75,6 +75,7 @@ class StudyPlan:
         drawn: The sample of median size, whose stages were timed.
         corpus_usage: How much text the proxy of `drawn` reads.
         times: How long the stages of `drawn` take.
+        parallel: How many candidates are trained at the same time.
         start: What the study starts from; None if that was not asked for.
     """
 
@@ -93,6 +94,7 @@ class StudyPlan:
     drawn: Architecture
     corpus_usage: CorpusUsage
     times: StageTimes
+    parallel: int = 1
     start: WarmStart | None = None
 
     @property
@@ -100,8 +102,8 @@ class StudyPlan:
         """The time of the whole study on a quiet machine, if no candidate is stopped early.
 
         Candidates that the limits refuse are not trained. The training time of a reference model is
-        estimated from that of `drawn`, in proportion to their FLOPs. None if a stage of `drawn`
-        failed.
+        estimated from that of `drawn`, in proportion to their FLOPs. Trainings wait while
+        something is measured. None if a stage of `drawn` failed.
         """
         times, spec = self.times, self.spec
         if times.latency_seconds is None or times.training_seconds is None:
@@ -113,7 +115,7 @@ class StudyPlan:
         )
         return (
             timings * times.latency_seconds
-            + runs * (times.training_seconds + times.recall_seconds)
+            + runs * (times.training_seconds + times.recall_seconds) / self.parallel
             + len(spec.space.vocab_size) * times.preparation_seconds
             + times.network_seconds
         )
@@ -170,6 +172,7 @@ def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
         drawn=drawn.architecture,
         corpus_usage=corpus_usage(spec, drawn.architecture, corpus, say),
         times=times,
+        parallel=parallel_trainings(spec),
         start=start,
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from evaluators.speed.runners import RUNNERS
 from hardware.progress import Say
-from nas.assembly import evaluators_of, study_corpus
+from nas.assembly import evaluators_of, study_corpus, trainers_of
 from nas.findings.wording import joined, trials_of
 from studies.analysis import study_front, summaries
 from studies.analysis.followed_study import active_runs
@@ -76,7 +76,7 @@ def run_or_resume(
     if restart or not _is_begun(spec, store):
         check_start_studies(spec, store)  # now, because reading a large corpus takes minutes
     corpus = study_corpus(spec, say)
-    with evaluators_of(spec, store, corpus) as evaluators:
+    with evaluators_of(spec, store, corpus) as evaluators, trainers_of(spec) as trainers:
         if restart and _is_begun(spec, store):
             _check_idle(spec, store)  # again, because reading a large corpus takes minutes
             store.delete_study(spec.name)
@@ -85,6 +85,7 @@ def run_or_resume(
                 spec,
                 evaluators=evaluators,
                 store=store,
+                runner=trainers,
                 listener=listener,
                 trials=trials,
                 remeasure=remeasure,

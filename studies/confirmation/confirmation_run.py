@@ -16,12 +16,14 @@ from evaluators.evaluator import (
     Report,
     Score,
 )
+from evaluators.jobs import JobRunner
 from hardware.progress import Say, ignore_text
 from search_space.architecture import Architecture
 from studies.records import ConfirmationKey, Trial
+from studies.search.concurrency import Work, work_concurrently
 from studies.search.heartbeat import Heartbeat
 from studies.search.interrupts import Interrupts
-from studies.search.stages import interruptible_evaluator
+from studies.search.stages import evaluated, interruptible_evaluator
 from studies.storage.store import Store
 
 # Including the first measurement of a candidate.
@@ -95,7 +97,11 @@ JobListener: TypeAlias = Callable[[JobEvent], None]
 
 
 def run_confirmation_jobs(
-    jobs: Iterable[ConfirmationJob], store: Store, listener: JobListener, notify: Say = ignore_text
+    jobs: Iterable[ConfirmationJob],
+    store: Store,
+    listener: JobListener,
+    notify: Say = ignore_text,
+    runner: JobRunner | None = None,
 ) -> None:
     """Run jobs in order, except those that are done or that another process is working on.
 
@@ -110,6 +116,8 @@ def run_confirmation_jobs(
         store: Records which process works on which job, and the results.
         listener: Receives an event when a job starts, progresses or ends.
         notify: Receives a sentence when the database cannot be reached, and when it can again.
+        runner: Carries out retrainings, as many at a time as it can; None runs one after the other
+            in this process.
     """
     interrupts = Interrupts()
     with (
@@ -117,21 +125,39 @@ def run_confirmation_jobs(
         store.outages.waiting_long(notify, interrupts.check),
         Heartbeat(store),
     ):
-        for job in jobs:
-            if not store.claim_confirmation(job.key):
-                continue
-            try:
-                _run_job(job, store, listener, interrupts)
-            except BaseException:
-                with store.outages.not_waiting():
-                    store.release_confirmation(job.key)
-                raise
+        claimed = (job for job in jobs if store.claim_confirmation(job.key))
+
+        def begin() -> Work[None] | None:
             interrupts.check()
+            job = next(claimed, None)
+            return None if job is None else _released(job, store, listener, interrupts, runner)
+
+        work_concurrently(begin, 1 if runner is None else runner.count, interrupts)
+
+
+def _released(
+    job: ConfirmationJob,
+    store: Store,
+    listener: JobListener,
+    interrupts: Interrupts,
+    runner: JobRunner | None,
+) -> Work[None]:
+    """Run a claimed job; if an exception is raised or the generator is closed, release it."""
+    try:
+        yield from _run_job(job, store, listener, interrupts, runner)
+    except BaseException:
+        with store.outages.not_waiting():
+            store.release_confirmation(job.key)
+        raise
 
 
 def _run_job(
-    job: ConfirmationJob, store: Store, listener: JobListener, interrupts: Interrupts
-) -> None:
+    job: ConfirmationJob,
+    store: Store,
+    listener: JobListener,
+    interrupts: Interrupts,
+    runner: JobRunner | None,
+) -> Work[None]:
     assert job.trial.model is not None
     architecture = store.architecture(job.trial.model.hash)
     evaluator = interruptible_evaluator(job.evaluator, interrupts)
@@ -142,7 +168,8 @@ def _run_job(
 
     listener(JobStarted(job=job))
     try:
-        evaluation = Cached(evaluator=evaluator, cache=store).evaluate(architecture, report)
+        cached = Cached(evaluator=evaluator, cache=store)
+        evaluation = yield from evaluated(cached, architecture, report, runner)
         if isinstance(evaluator, Refinable):
             evaluation = _refined(job, evaluator, architecture, evaluation, store, report)
     except EvaluationFailed as failure:

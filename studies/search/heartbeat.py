@@ -1,4 +1,4 @@
-"""A thread that shows that this process is alive, and stores the progress of its trial.
+"""A thread that shows that this process is alive, and stores the progress of its trials.
 
 A training step or a measurement may take minutes, and the database may not answer for a while.
 Neither may delay the other.
@@ -6,6 +6,7 @@ Neither may delay the other.
 
 import threading
 import time
+from collections import Counter
 from types import TracebackType
 from typing import Self
 
@@ -33,9 +34,11 @@ class Heartbeat:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._lock = threading.Lock()
-        self._stages = 0  # how many have ended, so that no report is mistaken for one of the next
-        self._progress: tuple[Trial, Progress] | None = None
-        self._taken: TrialTaken | None = None
+        # By the id of a trial. How many stages have ended, so that no report is mistaken for one of
+        # the next:
+        self._stages: Counter[int] = Counter()
+        self._progress: dict[int, tuple[Trial, Progress]] = {}
+        self._taken: dict[int, TrialTaken] = {}
         self._failure: ValueError | None = None
 
     def __enter__(self) -> Self:
@@ -64,17 +67,18 @@ class Heartbeat:
             ValueError: The thread has found that the database cannot be used any more.
         """
         with self._lock:
-            self._progress = trial, progress
+            self._progress[trial.id] = trial, progress
             if self._failure is not None:
                 raise self._failure
-            if self._taken is not None:
-                raise self._taken
+            if trial.id in self._taken:
+                raise self._taken[trial.id]
 
-    def end_stage(self) -> None:
-        """Discard the last report and what the thread has found, because the stage has ended."""
+    def end_stage(self, trial: Trial) -> None:
+        """Discard the last report on a trial and what the thread has found: the stage has ended."""
         with self._lock:
-            self._stages += 1
-            self._progress = self._taken = None
+            self._stages[trial.id] += 1
+            self._progress.pop(trial.id, None)
+            self._taken.pop(trial.id, None)
 
     def _run(self) -> None:
         try:
@@ -93,14 +97,13 @@ class Heartbeat:
 
     def _store_progress(self) -> None:
         with self._lock:
-            latest, self._progress = self._progress, None
-            stages = self._stages
-        if latest is None:
-            return
-        trial, progress = latest
-        try:
-            self._store.report(trial, progress)
-        except TrialTaken as taken:
-            with self._lock:
-                if self._stages == stages:
-                    self._taken = taken
+            reports = list(self._progress.values())
+            self._progress.clear()
+            stages = self._stages.copy()
+        for trial, progress in reports:
+            try:
+                self._store.report(trial, progress)
+            except TrialTaken as taken:
+                with self._lock:
+                    if self._stages[trial.id] == stages[trial.id]:
+                        self._taken[trial.id] = taken

@@ -1,14 +1,19 @@
-"""The search loop: claim, propose, evaluate in stages, store and tell; resumable at any moment."""
+"""The search loop: claim, propose, evaluate in stages, store and tell; resumable at any moment.
+
+Several trials may be in training at the same time. Everything else happens one after the other.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 from evaluators.evaluator import Evaluator
+from evaluators.jobs import JobRunner
 from search_space.architecture import Architecture
 from search_space.input_errors import one_of
 from studies.owner import LEASE_S
 from studies.records import END_STATES, Trial
 from studies.search.complete_trials import CompleteTrials
+from studies.search.concurrency import Work, work_concurrently
 from studies.search.events import (
     Listener,
     Remark,
@@ -41,6 +46,7 @@ def run_study(
     *,
     evaluators: Sequence[Evaluator],
     store: Store,
+    runner: JobRunner | None = None,
     listener: Listener = ignore,
     trials: int | None = None,
     remeasure: bool = False,
@@ -55,10 +61,13 @@ def run_study(
 
     Args:
         spec: The study. If it was started before, only its limits, its number of trials, its
-            database, `device.longest_wait` and `device.if_occupied` may have changed.
+            database, `device.longest_wait`, `device.if_occupied` and `proxy.parallel` may have
+            changed.
         evaluators: The stages, from cheap to expensive. Together they produce every score
             that the study asks for.
         store: The database.
+        runner: Carries out the jobs of those evaluators that have any, as many at a time as it can;
+            None evaluates one trial after the other in this process.
         listener: Receives the events of the run.
         trials: The total number of candidates, including finished ones; None for that of the
             study. Interrupted candidates and rejected draws do not count.
@@ -94,7 +103,7 @@ def run_study(
     ):
         interruptible = [interruptible_evaluator(each, interrupts) for each in evaluators]
         complete = CompleteTrials(spec.name, store)
-        stages = Stages(spec, interruptible, store, complete, heartbeat, listener)
+        stages = Stages(spec, interruptible, store, complete, heartbeat, listener, runner)
         remeasurements = Remeasurements(spec, interruptible, store, complete, listener, is_quiet)
         matching = device_matching(spec, evaluators, store)
         proposals = store.outages.survive(lambda: Proposals(spec, store, matching))
@@ -108,11 +117,7 @@ def run_study(
                 interrupts.check()
         is_left = True
         while is_left:
-            for trial in _claimed(spec, total, store):
-                run.carry_out(trial)
-                interrupts.check()
-                run.use_new_times(remeasurements.between_trials())
-                interrupts.check()
+            run.search(total, 1 if runner is None else runner.count, interrupts)
             # Candidates whose new times meet the limits are resumed, and so are those of processes
             # that died meanwhile.
             is_left = run.use_new_times(remeasurements.before_front()) or await_others(
@@ -120,16 +125,6 @@ def run_study(
             )
         # Another process may have died during this run.
         proposals.catch_up()
-
-
-def _claimed(spec: StudySpec, total: int, store: Store) -> Iterator[Trial]:
-    """Yield the trials that are left for this process, reference models first."""
-    for name in spec.references:
-        reference = store.claim_reference(spec.name, name)
-        if reference is not None:
-            yield reference
-    while (candidate := store.claim(spec.name, total=total)) is not None:
-        yield candidate
 
 
 class _Run:
@@ -158,12 +153,54 @@ class _Run:
         self._store = store
         self._listener = listener
         self._judged: int | None = None
+        # The trials that this process works on, by id, each with the hash of its architecture.
+        self._at_work: dict[int, str] = {}
 
-    def carry_out(self, trial: Trial) -> None:
-        """Run a claimed trial to its end; if an exception is raised, it is left for later."""
+    def search(self, total: int, most: int, interrupts: Interrupts) -> None:
+        """Claim trials and run them until none is left for this process.
+
+        Args:
+            total: The total number of candidates, including finished ones.
+            most: How many trials may be at work at the same time.
+            interrupts: Decides when Ctrl-C is raised.
+        """
+        claimed = self._claimed(total)
+
+        def begin() -> Work[None] | None:
+            interrupts.check()
+            trial = next(claimed, None)
+            return None if trial is None else self._carry_out(trial, interrupts)
+
+        work_concurrently(begin, most, interrupts)
+
+    def _claimed(self, total: int) -> Iterator[Trial]:
+        """Yield the trials that are left for this process, reference models first."""
+        study = self._spec.name
+        for name in self._spec.references:
+            reference = self._store.claim_reference(study, name, at_work=self._at_work)
+            if reference is not None:
+                yield reference
+        while (claimed := self._store.claim(study, total=total, at_work=self._at_work)) is not None:
+            yield claimed
+
+    def _carry_out(self, trial: Trial, interrupts: Interrupts) -> Work[None]:
+        """Run a claimed trial to its end, and then measure provisional times again.
+
+        If an exception is raised, or the generator is closed, the trial is left for later.
+        """
+        self._at_work[trial.id] = ""
+        try:
+            yield from self._run(trial)
+        finally:
+            del self._at_work[trial.id]
+        interrupts.check()
+        self.use_new_times(self._remeasurements.between_trials())
+        interrupts.check()
+
+    def _run(self, trial: Trial) -> Work[None]:
         try:
             begun, architecture = self._begin(trial)
-            ended = self._evaluate(begun, architecture)
+            ended = yield from self._evaluate(begun, architecture)
             # Provisional times become final when they are measured again, or when the search ends.
             if self._remeasurements.is_waiting(ended):
                 self._proposals.tell_preliminary(ended)
@@ -253,8 +290,12 @@ class _Run:
             self._listener(Remark(text=remark))
         return proposal
 
-    def _evaluate(self, trial: Trial, architecture: Architecture) -> Trial:
+    def _evaluate(self, trial: Trial, architecture: Architecture) -> Work[Trial]:
         """Return the ended trial, evaluated in stages or ended like an earlier duplicate."""
+        assert trial.model is not None
+        while trial.model.hash in self._at_work.values():
+            yield None  # the same architecture is at work, and is not evaluated twice
+        self._at_work[trial.id] = trial.model.hash
         earlier_duplicate = (
             self._store.earlier_duplicate(trial) if trial.kind == "candidate" else None
         )
@@ -264,7 +305,8 @@ class _Run:
                 trial, earlier_duplicate.outcome, earlier_duplicate=earlier_duplicate
             )
         self._listener(TrialStarted(trial=trial))
-        return self._store.end(trial, self._stages.run(trial, architecture))
+        outcome = yield from self._stages.run(trial, architecture)
+        return self._store.end(trial, outcome)
 
 
 def _check_scores(spec: StudySpec, evaluators: Sequence[Evaluator]) -> None:

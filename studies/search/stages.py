@@ -15,10 +15,12 @@ from evaluators.evaluator import (
     Report,
     Score,
 )
+from evaluators.jobs import Job, JobEvaluator, JobRunner
 from evaluators.scores import LOSS
 from search_space.architecture import Architecture
 from studies.records import Outcome, StageRun, Trial, TrialKind
 from studies.search.complete_trials import CompleteTrials
+from studies.search.concurrency import Work, carried_out
 from studies.search.events import Listener, Remark, StageEnded, StageProgress, StageStarted
 from studies.search.heartbeat import Heartbeat
 from studies.search.interrupts import Interrupts
@@ -46,6 +48,8 @@ class Stages:
         complete: The complete candidates of the study.
         heartbeat: Stores the progress of the stages.
         listener: Receives the events of the stages.
+        runner: Carries out the jobs of those evaluators that have any; None evaluates in this
+            process.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Stages:
         complete: CompleteTrials,
         heartbeat: Heartbeat,
         listener: Listener,
+        runner: JobRunner | None = None,
     ) -> None:
         stages = [each.stage for each in evaluators]
         assert len(set(stages)) == len(stages), "each evaluator has its own stage"
@@ -75,8 +80,9 @@ class Stages:
         self._heartbeat = heartbeat
         self._listener = listener
         self._complete = complete
+        self._runner = runner
 
-    def run(self, trial: Trial, architecture: Architecture) -> Outcome:
+    def run(self, trial: Trial, architecture: Architecture) -> Work[Outcome]:
         """Run the stages in order and stop at the first one that settles the trial.
 
         A reference model runs every stage, because constraints and rungs do not apply to it.
@@ -94,7 +100,7 @@ class Stages:
             ladder = self._ladder(scores) if is_candidate else None
             report = _StageReport(self._heartbeat, self._listener, trial, evaluator.stage, ladder)
             try:
-                evaluation = self._evaluate(evaluator, trial, architecture, report)
+                evaluation = yield from self._evaluate(evaluator, trial, architecture, report)
             except EvaluationFailed as failure:
                 return Outcome(
                     state="failed",
@@ -132,8 +138,8 @@ class Stages:
         return Outcome(state="complete")
 
     def _evaluate(
-        self, evaluator: Evaluator, trial: Trial, architecture: Architecture, report: Report
-    ) -> Evaluation:
+        self, evaluator: Cached, trial: Trial, architecture: Architecture, report: Report
+    ) -> Work[Evaluation]:
         stage = evaluator.stage
         self._store.enter(trial, stage)
         self._listener(StageStarted(trial=trial, stage=stage))
@@ -141,10 +147,10 @@ class Stages:
         start = time.perf_counter()
         try:
             try:
-                evaluation = evaluator.evaluate(architecture, report)
+                evaluation = yield from evaluated(evaluator, architecture, report, self._runner)
             finally:
                 seconds = time.perf_counter() - start
-                self._heartbeat.end_stage()
+                self._heartbeat.end_stage(trial)
                 run = StageRun(stage=stage, fingerprint=evaluator.fingerprint, seconds=seconds)
                 self._store.leave(trial, run, finished=evaluation is not None)
         except (EvaluationFailed, Infeasible, _Stopped):
@@ -171,15 +177,40 @@ def _lower_bound(score: Score) -> float:
     return score.value if score.low is None else score.low
 
 
+def evaluated(
+    cached: Cached, architecture: Architecture, report: Report, runner: JobRunner | None
+) -> Work[Evaluation]:
+    """Return the cached evaluation, or evaluate and cache; see `Cached.evaluate`.
+
+    Args:
+        cached: The evaluator and the cache.
+        architecture: The architecture to score.
+        report: Receives the progress.
+        runner: Carries out the job of the evaluator, if it has any; None evaluates in this process.
+    """
+    evaluator = cached.evaluator
+    if runner is None or not isinstance(evaluator, JobEvaluator):
+        return cached.evaluate(architecture, report)
+    known = cached.load(architecture)
+    if known is not None:
+        return known
+    job = evaluator.prepare(architecture, report)
+    evaluation = yield from carried_out(job, runner, report)
+    cached.save(architecture, evaluation)
+    return evaluation
+
+
 def interruptible_evaluator(evaluator: Evaluator, interrupts: Interrupts) -> Evaluator:
     """Return the evaluator such that Ctrl-C interrupts it while it works.
 
     Args:
-        evaluator: The evaluator. If it is `Refinable`, so is the result.
+        evaluator: The evaluator. If it is `Refinable` or a `JobEvaluator`, so is the result.
         interrupts: Decides when Ctrl-C is raised.
     """
     if isinstance(evaluator, Refinable):
         return InterruptibleRefinable(evaluator, interrupts)
+    if isinstance(evaluator, JobEvaluator):
+        return InterruptibleJobEvaluator(evaluator, interrupts)
     return Interruptible(evaluator, interrupts)
 
 
@@ -234,6 +265,23 @@ class InterruptibleRefinable(Interruptible):
         This is quick, and Ctrl-C does not interrupt it: some measurements are not stored yet.
         """
         return self._refinable.rescore(architecture, evaluation, report)
+
+
+class InterruptibleJobEvaluator(Interruptible):
+    """An `Interruptible` that wraps a `JobEvaluator`, and is one."""
+
+    def __init__(self, evaluator: JobEvaluator, interrupts: Interrupts) -> None:
+        super().__init__(evaluator, interrupts)
+        self._job_evaluator = evaluator
+
+    def prepare(self, architecture: Architecture, report: Report) -> Job:
+        """Prepare a job with the wrapped evaluator; see `JobEvaluator.prepare`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
+        with self._interrupts.immediate():
+            return self._job_evaluator.prepare(architecture, self._uninterrupted(report))
 
 
 class _Stopped(Exception):

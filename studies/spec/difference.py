@@ -9,15 +9,22 @@ from studies.spec.start_files import described_starts
 from studies.spec.study_spec import StudySpec
 
 # No score depends on these.
-_CHANGEABLE = ("trials", "storage", "device.longest_wait", "device.if_occupied")
+_CHANGEABLE = (
+    "trials",
+    "storage",
+    "device.longest_wait",
+    "device.if_occupied",
+    "proxy.parallel",
+)
 _LIMIT = re.compile(r"(objectives|constraints)\[\d+\]\.max")
 
 
 def difference(old: StudySpec, new: StudySpec) -> tuple[str, ...]:
     """Return one clause for each setting that differs between a stored study and its file.
 
-    The number of trials, the database, the waiting for a busy machine and the limits of scores may
-    change without making it a different study: ended candidates are judged again.
+    The number of trials, the database, the waiting for a busy machine, the number of parallel
+    trainings and the limits of scores may change without making it a different study: ended
+    candidates are judged again.
 
     Args:
         old: The specification in the database.

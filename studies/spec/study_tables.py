@@ -140,7 +140,10 @@ class ProxySettings(StrictModel):
             which a candidate that cannot reach the front is stopped early.
         rung_margin: The difference in loss, 0 to 10 bits per byte, above which it is stopped.
         device: Where training runs, `cpu` or `cuda`.
-        threads: The number of CPU threads, 1 to 1,024.
+        threads: The number of CPU threads of each training, 1 to 1,024.
+        parallel: The number of candidates, 1 to 1,024, that are trained at the same time, each in a
+            process of its own. None chooses as many as this machine has cores and memory for. It
+            may be changed later.
     """
 
     corpus: CorpusName = "python"
@@ -156,6 +159,7 @@ class ProxySettings(StrictModel):
     rung_margin: float = Field(default=0.02, ge=0, le=10)
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default=1, ge=1, le=1_024)
+    parallel: int | None = Field(default=None, ge=1, le=1_024)
 
     @field_validator("corpus", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ locks the study, so that two processes never claim the same trial.
 """
 
 import itertools
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +30,11 @@ class TrialTaken(Exception):
 
 
 def claim_candidate(
-    connection: sa.Connection, study: int, total: int, signs: SignsOfLife
+    connection: sa.Connection,
+    study: int,
+    total: int,
+    signs: SignsOfLife,
+    at_work: Collection[int] = (),
 ) -> Trial | None:
     """Claim the candidate that this process works on next.
 
@@ -42,6 +47,8 @@ def claim_candidate(
         study: The id of the study.
         total: The total number of candidates, including finished ones.
         signs: The signs of life of other processes.
+        at_work: The ids of the trials that this process works on, even if another process took
+            them over and was interrupted in the meantime.
 
     Returns:
         The candidate, or None if `total` candidates have ended or are running.
@@ -54,7 +61,7 @@ def claim_candidate(
         .where(candidates)
         .order_by(killed, TRIALS.c.number)
     ).all()
-    interrupted = [row for row in states if row.state == "interrupted"]
+    interrupted = [row for row in states if row.state == "interrupted" and row.id not in at_work]
     if len(states) - len(interrupted) >= total:
         return None
     if interrupted and (not interrupted[0].killed or len(states) >= total):
@@ -62,10 +69,18 @@ def claim_candidate(
     return _reserve(connection, study, "candidate")
 
 
-def claimed_before(connection: sa.Connection, study: int, kind: TrialKind) -> Trial | None:
-    """Return the trial of this kind that this process works on, if there is one.
+def claimed_before(
+    connection: sa.Connection, study: int, kind: TrialKind, at_work: Collection[int]
+) -> Trial | None:
+    """Return the trial of this kind that this process has claimed without knowing it, if any.
 
     A claim is repeated if its connection fails, although the first attempt may have taken effect.
+
+    Args:
+        connection: An open transaction.
+        study: The id of the study.
+        kind: The kind of trial.
+        at_work: The ids of the trials that this process works on.
     """
     own = connection.scalar(
         sa.select(TRIALS.c.id).where(
@@ -73,6 +88,7 @@ def claimed_before(connection: sa.Connection, study: int, kind: TrialKind) -> Tr
             TRIALS.c.kind == kind,
             TRIALS.c.state == "running",
             TRIALS.c.process == own_token(connection),
+            TRIALS.c.id.not_in(at_work),
         )
     )
     return None if own is None else read_trial(connection, own)

@@ -1,6 +1,6 @@
 """Writes studies and their trials to the database."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
@@ -45,12 +45,13 @@ class StudyWriter(StorePart):
             connection.execute(STUDIES.update().where(STUDIES.c.name == name).values(spec=spec))
 
     @retried
-    def claim(self, study: str, *, total: int) -> Trial | None:
+    def claim(self, study: str, *, total: int, at_work: Collection[int] = ()) -> Trial | None:
         """Claim the candidate that this process works on next; see `claims.claim_candidate`.
 
         Args:
             study: The name of the study.
             total: The total number of candidates, including finished ones.
+            at_work: The ids of the trials that this process works on already.
 
         Returns:
             The candidate, or None if `total` candidates have ended or are running.
@@ -58,17 +59,17 @@ class StudyWriter(StorePart):
         with self._database.write() as connection:
             key = study_id(connection, study, lock=True)
             signs = self._database.signs_of_life
-            return self._claimed_before(connection, key, "candidate") or claims.claim_candidate(
-                connection, key, total, signs
-            )
+            before = self._claimed_before(connection, key, "candidate", at_work)
+            return before or claims.claim_candidate(connection, key, total, signs, at_work)
 
     @retried
-    def claim_reference(self, study: str, name: str) -> Trial | None:
+    def claim_reference(self, study: str, name: str, at_work: Collection[int] = ()) -> Trial | None:
         """Claim the trial of a reference model; see `claims.claim_reference`.
 
         Args:
             study: The name of the study.
             name: The name of the reference model.
+            at_work: The ids of the trials that this process works on already.
 
         Returns:
             The trial, or None if it has ended or another process is working on it.
@@ -76,15 +77,16 @@ class StudyWriter(StorePart):
         with self._database.write() as connection:
             key = study_id(connection, study, lock=True)
             signs = self._database.signs_of_life
-            return self._claimed_before(connection, key, "reference") or claims.claim_reference(
-                connection, key, name, signs
-            )
+            before = self._claimed_before(connection, key, "reference", at_work)
+            return before or claims.claim_reference(connection, key, name, signs)
 
     def _claimed_before(
-        self, connection: sa.Connection, study: int, kind: TrialKind
+        self, connection: sa.Connection, study: int, kind: TrialKind, at_work: Collection[int]
     ) -> Trial | None:
         """Return the trial of a claim that took effect although its connection failed."""
-        return claims.claimed_before(connection, study, kind) if self.outages.is_repeating else None
+        if not self.outages.is_repeating:
+            return None
+        return claims.claimed_before(connection, study, kind, at_work)
 
     @retried
     def begin(

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from evaluators.evaluator import Evaluator, Progress, Refinable
+from evaluators.evaluator import Evaluation, Evaluator, Progress, Refinable
+from evaluators.jobs import JobEvaluator
+from evaluators.trainers import Trainers
 from search_space.architecture import Architecture
 from tests.search_space.strategies import ATTENTION, CONV, stack
 
@@ -77,6 +79,20 @@ class EvaluatorConformance:
             assert count == 1
         else:
             assert count == 0  # the evaluation ended without a report
+
+
+class JobEvaluatorConformance(EvaluatorConformance):
+    """The contract of `JobEvaluator`. A subclass provides a fixture `evaluator` that is fast."""
+
+    def test_a_job_leads_to_the_same_evaluation_in_another_process(self, evaluator, architecture):
+        assert isinstance(evaluator, JobEvaluator)
+        here = evaluator.evaluate(architecture, lambda _: None)
+        with Trainers(1) as trainers:
+            running = trainers.start(evaluator.prepare(architecture, lambda _: None))
+            message = None
+            while not isinstance(message, Evaluation):
+                message = running.receive()
+        assert replace(message, seconds=here.seconds) == here
 
 
 class RefinableConformance(EvaluatorConformance):

@@ -209,6 +209,50 @@ def busy_at_first(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """The job of a `TrainingFake`."""
+
+    architecture: Architecture
+    seconds: float
+    end: Callable[[Architecture], None]
+
+    def run(self, report: Report) -> Evaluation:
+        def report_slowly(progress: Progress) -> None:
+            time.sleep(self.seconds / 8)
+            report(progress)
+
+        self.end(self.architecture)
+        return _training(self.architecture, report_slowly)
+
+
+def _nothing(architecture: Architecture) -> None:
+    """Let a training end normally."""
+
+
+@dataclass(kw_only=True)
+class TrainingFake:
+    """A JobEvaluator with the losses of `training`.
+
+    `end` is called in the process of the job, before its training. It must be a function of a
+    module that this process can import.
+    """
+
+    stage: str = "training"
+    score_names: tuple[str, ...] = ("loss",)
+    fingerprint: str = "fake-training"
+    seconds: float = 0.0
+    end: Callable[[Architecture], None] = _nothing
+    asked: list[str] = field(default_factory=list)
+
+    def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
+        return self.prepare(architecture, report).run(report)
+
+    def prepare(self, architecture: Architecture, report: Report) -> TrainingJob:
+        self.asked.append(architecture_hash(architecture))
+        return TrainingJob(architecture=architecture, seconds=self.seconds, end=self.end)
+
+
 Stages: TypeAlias = tuple[FakeEvaluator, FakeEvaluator, FakeEvaluator]
 
 

@@ -18,7 +18,7 @@ from search_space.space.encoding import draw
 from search_space.space.matching import Matched, MatchedLatency, with_feed_forward_blocks
 from search_space.space.rules import Rules
 from search_space.space.space_definition import Space
-from tests.evaluators.conformance import EvaluatorConformance
+from tests.evaluators.conformance import JobEvaluatorConformance
 
 BRIEF = TrainingSettings(context_length=32, batch_size=2, token_budget=1_280)
 SPACE = Space(
@@ -70,7 +70,7 @@ def settings(tmp_path: Path) -> ProxyTraining:
     return ProxyTraining(target_context=128, corpus=str(text), width_share=0.25, training=BRIEF)
 
 
-class TestInheritedLoss(EvaluatorConformance):
+class TestInheritedLoss(JobEvaluatorConformance):
     @pytest.fixture
     def architecture(self):
         return candidate("cal")

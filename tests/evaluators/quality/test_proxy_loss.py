@@ -15,7 +15,7 @@ from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
 from evaluators.training.fit import TrainingSettings, mixed_windows
 from evaluators.training.recipe import Recipe
 from search_space.preset_models import PRESETS
-from tests.evaluators.conformance import EvaluatorConformance
+from tests.evaluators.conformance import JobEvaluatorConformance
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, WINDOW, stack
 
 SMALL = stack(CONV, ATTENTION, WINDOW, LINEAR)
@@ -51,7 +51,7 @@ def loss_of(settings: ProxyTraining) -> float:
     return score.value
 
 
-class TestProxyLoss(EvaluatorConformance):
+class TestProxyLoss(JobEvaluatorConformance):
     @pytest.fixture
     def evaluator(self, settings):
         return ProxyLoss(settings)
@@ -123,7 +123,7 @@ class TestProxyLoss(EvaluatorConformance):
         assert failure.value.kind == "out of memory"
 
 
-class TestTask(EvaluatorConformance):
+class TestTask(JobEvaluatorConformance):
     @pytest.fixture
     def with_task(self, settings, tmp_path) -> ProxyTraining:
         lines = (

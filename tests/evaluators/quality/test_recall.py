@@ -13,7 +13,7 @@ from evaluators.evaluator import Progress
 from evaluators.quality.recall import Recall, RecallSettings, error_rate, recall_score
 from evaluators.quality.recall_probe import NO_QUERY, RecallProbe, draw_questions
 from evaluators.training.step import UNSCORED, Batch
-from tests.evaluators.conformance import EvaluatorConformance
+from tests.evaluators.conformance import JobEvaluatorConformance
 from tests.search_space.strategies import CORNERS
 
 TINY = RecallSettings(
@@ -136,7 +136,7 @@ class TestInterval:
         assert 0 <= score.low <= score.value <= score.high <= 1
 
 
-class TestRecall(EvaluatorConformance):
+class TestRecall(JobEvaluatorConformance):
     @pytest.fixture
     def evaluator(self):
         return Recall(replace(TINY, probe=replace(TINY.probe, token_budget=2_048)))

@@ -42,7 +42,7 @@ def test_a_report_that_comes_after_the_end_of_a_trial_does_not_affect_later_stag
         refused = store.end(trial, Outcome(state="infeasible", stage="costs", reason="too large"))
         with pytest.raises(TrialTaken):  # it does not belong to any process now
             _report_until_refused(heartbeat, trial)
-        heartbeat.end_stage()
+        heartbeat.end_stage(trial)
         assert store.reopen(refused)
         assert store.claim("ours", total=1) is not None
         heartbeat.report(trial, Progress(done=0.1, text="training"))

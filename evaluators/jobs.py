@@ -1,0 +1,80 @@
+"""Jobs: the work of an evaluation as an object, which a process of its own can carry out."""
+
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from evaluators.evaluator import Evaluation, Evaluator, Progress, Report
+from search_space.architecture import Architecture
+
+
+class Job(Protocol):
+    """The work of one evaluation, which can be pickled."""
+
+    def run(self, report: Report) -> Evaluation:
+        """Do the work; see `Evaluator.evaluate`.
+
+        Args:
+            report: Receives the progress.
+
+        Raises:
+            EvaluationFailed: The architecture has no score.
+            Infeasible: The architecture violates a requirement of the study.
+        """
+        ...
+
+
+@runtime_checkable
+class JobEvaluator(Evaluator, Protocol):
+    """An Evaluator whose work can be carried out by another process.
+
+    `evaluate` prepares a job and runs it at once.
+    """
+
+    def prepare(self, architecture: Architecture, report: Report) -> Job:
+        """Return the job that evaluates an architecture.
+
+        Args:
+            architecture: The candidate or reference model.
+            report: Receives the progress of the preparation.
+        """
+        ...
+
+
+Message: TypeAlias = Progress | Evaluation
+"""The progress of a job, or its result, which is the last message."""
+
+
+class RunningJob(Protocol):
+    """A job that another process carries out."""
+
+    def fileno(self) -> int:
+        """Return a file descriptor that is readable once `receive` does not have to wait."""
+        ...
+
+    def receive(self) -> Message | None:
+        """Return the next message, or None if what was readable does not concern this job.
+
+        Raises:
+            EvaluationFailed: The job failed, or its process died.
+            Infeasible: The architecture violates a requirement of the study.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Let the process stop working on the job, unless it has ended."""
+        ...
+
+
+class JobRunner(Protocol):
+    """Carries out several jobs at the same time.
+
+    `Trainers` does so with processes of this machine.
+    """
+
+    @property
+    def count(self) -> int:
+        """The number of jobs that can be carried out at the same time; at least 1."""
+        ...
+
+    def start(self, job: Job) -> RunningJob:
+        """Start a job; fewer than `count` others may be running."""
+        ...

@@ -1,0 +1,202 @@
+"""Processes that carry out jobs, so that several trainings run at the same time.
+
+A training that exhausts the memory, or crashes, ends no other one and not the study.
+"""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from evaluators.evaluator import Evaluation, EvaluationFailed, Infeasible, Progress
+from evaluators.job_messages import (
+    Broken,
+    Failed,
+    Refused,
+    Request,
+    Said,
+    Start,
+    Stop,
+    receive,
+    send,
+)
+from evaluators.jobs import Job, Message
+from hardware.local import crash, interrupt_deferred
+from hardware.memory_kills import MemoryKills
+from hardware.runner import MOST_KILLS
+
+_ToTrainer: TypeAlias = "Connection[Request, Said]"
+
+
+class Trainers:
+    """Processes of this machine that carry out one job each at a time.
+
+    They start when they are needed, and end with the context, whatever they are doing then.
+
+    Args:
+        count: The number of processes.
+    """
+
+    def __init__(self, count: int) -> None:
+        assert count >= 1
+        self.count = count
+        self._trainers = [_Trainer() for _ in range(count)]
+        self._jobs: list[_RunningJob] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for trainer in self._trainers:
+            trainer.end()
+
+    def start(self, job: Job) -> "_RunningJob":
+        """Start a job; see `JobRunner.start`."""
+        busy = [each.trainer for each in self._jobs if each.is_running]
+        free = [each for each in self._trainers if each not in busy]
+        # One that was asked to stop may take a while to notice it.
+        trainer = min(free, key=lambda each: each.is_stopping)
+        running = _RunningJob(job, trainer)
+        self._jobs = [each for each in self._jobs if each.is_running] + [running]
+        return running
+
+
+class _RunningJob:
+    """See `RunningJob`. A job whose process was killed from outside is carried out again."""
+
+    def __init__(self, job: Job, trainer: "_Trainer") -> None:
+        self._job = job
+        self._kills = 0
+        self.trainer = trainer
+        self.is_running = True
+        self._number = trainer.start(job)
+
+    def fileno(self) -> int:
+        return self.trainer.connection.fileno()
+
+    def receive(self) -> Message | None:
+        assert self.is_running
+        try:
+            said = self.trainer.receive()
+        except EvaluationFailed as failure:
+            self._kills += failure.kind == "killed"
+            if failure.kind != "killed" or self._kills > MOST_KILLS:
+                self.is_running = False
+                raise
+            self._number = self.trainer.start(self._job)
+            return None
+        if said.number != self._number:  # an earlier job that was stopped
+            return None
+        match said.content:
+            case Progress():
+                return said.content
+            case Evaluation():
+                self.is_running = False
+                return said.content
+            case Failed(kind=kind, reason=reason):
+                self.is_running = False
+                raise EvaluationFailed(kind, reason)
+            case Refused(reason=reason):
+                self.is_running = False
+                raise Infeasible(reason)
+            case Broken(traceback=traceback):
+                self.is_running = False
+                raise RuntimeError(f"a trainer ended with an unexpected error:\n{traceback}")
+
+    def stop(self) -> None:
+        if self.is_running:
+            self.is_running = False
+            self.trainer.stop(self._number)
+
+
+class _Trainer:
+    """A process that is started with its first job, and again after it has died."""
+
+    def __init__(self) -> None:
+        self._started = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._number = 0
+        self._kills = MemoryKills()
+        self.connection: _ToTrainer
+        self.is_stopping = False  # it may still work on a job that was stopped
+
+    def start(self, job: Job) -> int:
+        """Send a job, and return its number."""
+        self._number += 1
+        self.is_stopping = False
+        if self._process is None:
+            self._begin()
+        with contextlib.suppress(ConnectionError):  # `receive` finds out why it has died
+            send(self.connection, Start(number=self._number, job=job))
+        return self._number
+
+    def stop(self, number: int) -> None:
+        self.is_stopping = True
+        with contextlib.suppress(ConnectionError):
+            send(self.connection, Stop(number=number))
+
+    def receive(self) -> Said:
+        """Return what it says next.
+
+        Raises:
+            EvaluationFailed: The process has died.
+        """
+        try:
+            said: Said = receive(self.connection)
+        except (EOFError, ConnectionError):
+            raise self._death() from None
+        return said
+
+    def end(self) -> None:
+        """End the process, if there is one."""
+        self._started.close()
+        self._process = None
+
+    def _begin(self) -> None:
+        with interrupt_deferred(), ExitStack() as started:
+            errors = started.enter_context(tempfile.TemporaryFile())
+            self.connection, theirs = Pipe()
+            started.callback(self.connection.close)
+            descriptor = theirs.fileno()
+            self._kills = MemoryKills()
+            with theirs:
+                process = subprocess.Popen(  # noqa: S603 - this program itself
+                    # -P: not from the working folder
+                    [sys.executable, "-P", "-m", "evaluators.trainer", str(descriptor)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=errors,
+                    stderr=errors,
+                    pass_fds=(descriptor,),
+                    start_new_session=True,  # Ctrl-C must not reach it; this process ends it
+                )
+            started.callback(_kill, process)
+            self._process, self._errors = process, errors
+            self._started = started.pop_all()
+
+    def _death(self) -> EvaluationFailed:
+        """Return the failure of a process that has closed its connection."""
+        assert self._process is not None
+        returncode = self._process.wait()
+        self._errors.seek(0)
+        error = crash(returncode, self._errors.read().decode(errors="replace"), self._kills)
+        self.end()
+        match error.kind:
+            case "out of memory" | "killed":
+                return EvaluationFailed(error.kind, error.reason)
+            case _:
+                return EvaluationFailed("process died", error.reason)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
