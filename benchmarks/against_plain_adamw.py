@@ -21,8 +21,9 @@ import torch
 from proxy_training import matched, text_of
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from evaluators.training.fit import TrainingSettings, bits_per_byte, train
+from evaluators.training.fit import TrainingSettings, score, train
 from evaluators.training.torch_device import precision
+from hardware.progress import ignore_text
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 
@@ -58,7 +59,7 @@ def train_plainly(architecture: Architecture, settings: TrainingSettings, rate: 
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    found = bits_per_byte(model, text, settings, lambda: 0.0)
+    found = score(model, text, settings, ignore_text).whole
     return Trained(loss=found, seconds=time.perf_counter() - started)
 
 
@@ -73,7 +74,7 @@ def rate_factor(done: float) -> float:
 def train_with_recipe(architecture: Architecture, settings: TrainingSettings) -> Trained:
     text = text_of(settings.steps * settings.step_tokens + 1)
     started = time.perf_counter()
-    curve = train(architecture, text, settings, lambda _: None)
+    curve = train(architecture, text, settings, lambda _: None).curve
     return Trained(loss=curve[-1].loss, seconds=time.perf_counter() - started)
 
 

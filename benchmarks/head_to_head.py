@@ -3,7 +3,8 @@
     python benchmarks/head_to_head.py [--space quickstart] [--trials 20] [--rival-trials 40]
         [--rounds 2] [--seed 0] [--fresh-seeds 2] [--folder FOLDER] [--json FILE]
 
-The plain search proposes with TPE, builds and measures every candidate, and trains it to the end.
+The plain search proposes with TPE, builds and measures every candidate, and trains it to the end,
+one after the other. `nas` trains as many at a time as it does by default.
 Both searches are real: they train and time on this machine, each with a database of its own. They
 take turns, so that other load on the machine affects both, and each has a clock that runs only
 during its turns. Every candidate that was ever on one of the two fronts is then retrained with
@@ -30,7 +31,7 @@ import torch
 from evaluators.scores import LOSS
 from evaluators.text.corpus import Corpus
 from hardware.environment import read_environment
-from nas.assembly import evaluators_of, retraining_evaluator, study_corpus
+from nas.assembly import evaluators_of, retraining_evaluator, study_corpus, trainers_of
 from search_space.architecture import Architecture
 from studies.analysis.pareto_front import hypervolume, non_dominated
 from studies.records import Trial
@@ -53,6 +54,7 @@ class Search:
         name: Its name in the output.
         spec: Its study.
         trials: The number of its candidates.
+        is_parallel: Whether it trains several candidates at a time.
         seconds: The time of its turns so far.
         ended: The seconds after which each candidate ended, by number.
     """
@@ -60,6 +62,7 @@ class Search:
     name: str
     spec: StudySpec
     trials: int
+    is_parallel: bool
     seconds: float = 0.0
     ended: dict[int, float] = field(default_factory=dict)
 
@@ -73,8 +76,18 @@ class Search:
                 print(f"{self.name}: {event.trial.title}", flush=True)
 
         store = Store.open(self.spec.storage)
-        with evaluators_of(self.spec, store, corpus) as evaluators:
-            run_study(self.spec, evaluators=evaluators, store=store, listener=note, trials=trials)
+        with (
+            evaluators_of(self.spec, store, corpus) as evaluators,
+            trainers_of(self.spec) as trainers,
+        ):
+            run_study(
+                self.spec,
+                evaluators=evaluators,
+                store=store,
+                runner=trainers if self.is_parallel else None,
+                listener=note,
+                trials=trials,
+            )
         self.seconds = time.monotonic() - start
 
     def complete(self) -> list[Trial]:
@@ -181,7 +194,12 @@ def values_of(spec: StudySpec, trial: Trial) -> list[float]:
 def _search(name: str, spec: StudySpec, folder: Path, kind: SamplerKind, trials: int) -> Search:
     sampler = spec.sampler.model_copy(update={"kind": kind})
     own = {"sampler": sampler, "storage": f"sqlite:///{folder / name}.db", "trials": trials}
-    return Search(name=name, spec=spec.model_copy(update=own), trials=trials)
+    return Search(
+        name=name,
+        spec=spec.model_copy(update=own),
+        trials=trials,
+        is_parallel=kind == "auto",
+    )
 
 
 def _without_rungs(spec: StudySpec) -> StudySpec:

@@ -125,7 +125,7 @@ def train_row(run: Run) -> dict[str, Any]:
     settings = TrainingSettings(token_budget=run.tokens, seed=run.seed, rungs=RUNGS)
     text = text_of(settings.steps * settings.step_tokens + 1, proxy.vocab_size)
     started = time.perf_counter()
-    curve = train(proxy, text, settings, lambda _: None)
+    curve = train(proxy, text, settings, lambda _: None).curve
     return {
         "family": run.model.family,
         "held_out": run.model.held_out,

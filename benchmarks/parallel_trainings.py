@@ -3,8 +3,8 @@
     python benchmarks/parallel_trainings.py [--study quickstart] [--parallel 2] [--rounds 6]
         [--tokens 100000] [--seed 0] [--json FILE]
 
-In each round, the proxies of as many random candidates as there are processes are trained one after
-the other by one process, and then all at once. The order of the two alternates, so that drift of
+In each round, the proxies of four random candidates for each process are trained one after the
+other by one process, and then by all of them. The order of the two alternates, so that drift of
 the machine affects both alike. Both give equal losses, which is checked. The processes have
 started, and the text is prepared, before the first round.
 
@@ -34,6 +34,8 @@ from studies.search.concurrency import Work, carried_out, work_concurrently
 from studies.search.interrupts import Interrupts
 from studies.spec.study_spec import StudySpec
 
+_JOBS_PER_PROCESS = 4
+
 
 def main() -> None:
     """Run the rounds and print their ratios."""
@@ -49,7 +51,7 @@ def main() -> None:
         _train([next(jobs)], one)
         _train([next(jobs) for _ in range(parallel)], several)
         for number in range(options.rounds):
-            round_jobs = [next(jobs) for _ in range(parallel)]
+            round_jobs = [next(jobs) for _ in range(_JOBS_PER_PROCESS * parallel)]
             sides = [("one at a time", one), ("parallel", several)]
             losses = []
             for side, trainers in sides if number % 2 else reversed(sides):
@@ -60,7 +62,8 @@ def main() -> None:
             ratio = seconds["one at a time"][-1] / seconds["parallel"][-1]
             print(f"round {number + 1}: {ratio:.2f} times as many trainings per hour", flush=True)
     ratios = np.divide(seconds["one at a time"], seconds["parallel"])
-    per_hour = {side: 3600 * parallel / statistics.median(each) for side, each in seconds.items()}
+    trainings = _JOBS_PER_PROCESS * parallel
+    per_hour = {side: 3600 * trainings / statistics.median(each) for side, each in seconds.items()}
     low, high = np.quantile(ratios, [0.1, 0.9])
     print(
         f"{per_hour['parallel']:,.0f} trainings of {options.tokens:,} tokens per hour instead of "

@@ -111,7 +111,7 @@ def text_of(tokens: int, vocab_size: int = VOCABULARY) -> TokenizedText:
 
 def final_loss(job: Job) -> float:
     text = text_of(job.settings.steps * job.settings.step_tokens + 1)
-    return train(job.architecture, text, job.settings, lambda _: None)[-1].loss
+    return train(job.architecture, text, job.settings, lambda _: None).loss.whole
 
 
 def losses(jobs: Sequence[Job], processes: int) -> list[float]:

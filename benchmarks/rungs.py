@@ -2,13 +2,16 @@
 
     python benchmarks/rungs.py measure     # times decoding of every model of the table, once
     python benchmarks/rungs.py replay [--rungs 0.25 0.5] [--margins 0.01 0.02] [--orders 5]
+        [--judge long]
     python benchmarks/rungs.py draw docs/rungs.svg --rungs 0.25 0.5 --margins 0.02
 
 A replay goes through the short runs in a random order, as a study would: a candidate stops at
 a rung if a finished candidate that is at least as fast had a loss there that is lower by the
 margin. `replay` prints the fraction of training tokens saved, the hypervolume lost and, by kind of
-layout, how many candidates were stopped early and how many are dominated. The last line is one JSON
-document. `draw` plots the learning curves of the first order, dimmed from where each was stopped.
+layout, how many candidates were stopped early and how many are dominated. With `--judge long`, the
+hypervolume and the front are those of the long training runs, of the layouts that have one. The
+last line is one JSON document. `draw` plots the learning curves of the first order, dimmed from
+where each was stopped.
 """
 
 import argparse
@@ -22,7 +25,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 from chart import Axis, Chart
-from long_runs import SHORT, drawn_models, matched_models, rows
+from long_runs import LONG, SHORT, drawn_models, matched_models, rows
 from ranking import KINDS, kind_of
 
 from evaluators.calibration import CalibrationsInMemory
@@ -46,6 +49,7 @@ class Candidate:
     decode_ms: float
     lowest_decode_ms: float
     curve: tuple[CurvePoint, ...]
+    judged_loss: float
 
     @property
     def loss(self) -> float:
@@ -131,18 +135,29 @@ def measured() -> list[dict[str, Any]]:
     return [json.loads(line) for line in LATENCIES.read_text().splitlines()]
 
 
-def candidates() -> list[Candidate]:
-    """Return the candidates that have a short training and a measured latency."""
+def candidates(judge: int) -> list[Candidate]:
+    """Return the candidates that have a short training and a measured latency.
+
+    Args:
+        judge: The tokens of the trainings whose losses judge them; those without one are left out.
+    """
     timed = {row["key"]: row for row in measured()}
+    judged = {
+        row["key"][0]: row["curve"][-1][1]
+        for row in rows()
+        if row["tokens"] == judge and row["seed"] == 0
+    }
     return [
         Candidate(
             layout=row["layout"],
             decode_ms=timed[row["key"][0]]["decode_ms"],
             lowest_decode_ms=timed[row["key"][0]]["low"] or timed[row["key"][0]]["decode_ms"],
             curve=tuple(CurvePoint(tokens=tokens, loss=loss) for tokens, loss in row["curve"]),
+            judged_loss=judged[row["key"][0]],
         )
         for row in rows()
         if row["tokens"] == SHORT and row["seed"] == 0 and row["key"][0] in timed
+        if row["key"][0] in judged
     ]
 
 
@@ -184,17 +199,18 @@ def recorded_loss(candidate: Candidate, tokens: float) -> float:
 
 def volume(some: Sequence[Candidate], every: Sequence[Candidate]) -> float:
     """Return the hypervolume of some candidates, with both axes scaled to the range of all."""
-    losses, times = [each.loss for each in every], [each.decode_ms for each in every]
+    losses, times = [each.judged_loss for each in every], [each.decode_ms for each in every]
     low = (min(losses), min(times))
     extent = (max(losses) - low[0], max(times) - low[1])
     points = [
-        ((each.loss - low[0]) / extent[0], (each.decode_ms - low[1]) / extent[1]) for each in some
+        ((each.judged_loss - low[0]) / extent[0], (each.decode_ms - low[1]) / extent[1])
+        for each in some
     ]
     return hypervolume(points, (1.0, 1.0))
 
 
 def on_front(every: Sequence[Candidate]) -> set[str]:
-    members = non_dominated([(each.loss, each.decode_ms) for each in every])
+    members = non_dominated([(each.judged_loss, each.decode_ms) for each in every])
     return {every[index].layout for index in members}
 
 
@@ -262,11 +278,12 @@ def main() -> None:
     parser.add_argument("--rungs", type=float, nargs="+", default=[0.5])
     parser.add_argument("--margins", type=float, nargs="+", default=[0.0, 0.01, 0.02, 0.04, 0.08])
     parser.add_argument("--orders", type=int, default=5)
+    parser.add_argument("--judge", choices=["short", "long"], default="short")
     options = parser.parse_args()
     if options.question == "measure":
         measure()
         return
-    every = candidates()
+    every = candidates(LONG if options.judge == "long" else SHORT)
     generator = np.random.default_rng(0)
     orders = [[every[i] for i in generator.permutation(len(every))] for _ in range(options.orders)]
     if options.question == "draw":

@@ -31,12 +31,12 @@ from ranking import RankedLayout, kind_of, ranked_layouts, ranks
 
 from evaluators.evaluator import Progress
 from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
-from evaluators.text.tokenizer import cache_folder
+from evaluators.text.cache_files import cache_folder
 from evaluators.training.fit import (
     TrainingSettings,
-    bits_per_byte,
     computing,
     mixed_windows,
+    score,
     train_model,
 )
 from evaluators.training.recipe import Recipe, make_optimizer, set_rate
@@ -128,14 +128,12 @@ def inherit_weights(parent: LanguageModel, layout: str) -> LanguageModel:
     return model
 
 
-def score(model: LanguageModel) -> float:
-    settings = TrainingSettings()
-    with computing(settings, print) as yield_to_measurements:
-        return bits_per_byte(model, text_of(TEXT_TOKENS), settings, yield_to_measurements)
+def loss_of(model: LanguageModel) -> float:
+    return score(model, text_of(TEXT_TOKENS), TrainingSettings(), print).whole
 
 
 def score_all(model_of: Callable[[str], LanguageModel]) -> dict[str, float]:
-    return {layout: round(score(model_of(layout)), 5) for layout in LAYOUTS}
+    return {layout: round(loss_of(model_of(layout)), 5) for layout in LAYOUTS}
 
 
 def print_progress(progress: Progress) -> None:

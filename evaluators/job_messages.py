@@ -6,6 +6,7 @@ import pickle
 from dataclasses import dataclass
 from mmap import mmap
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ from evaluators.jobs import Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Asks the trainer to carry out a job; all earlier ones have ended or are to be stopped."""
+    """Asks the trainer to carry out a job; all earlier ones have ended or were asked to stop."""
 
     number: int
     job: Job
@@ -31,7 +32,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The job failed, and this is a result."""
+    """The job failed, which is a result."""
 
     kind: FailureKind
     reason: str
@@ -46,14 +47,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """The job ended with an exception that is not a result, and this is its traceback."""
+    """The job raised an exception that is not a result."""
 
     traceback: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What a trainer says about a job. Only progress is followed by more."""
+class Reply:
+    """What a trainer reports about a job. Only progress is followed by further replies."""
 
     number: int
     content: Progress | Evaluation | Failed | Refused | Broken
@@ -63,7 +64,7 @@ Request: TypeAlias = Start | Stop
 """What the parent sends."""
 
 
-def send(connection: "Connection[Any, Any]", message: Request | Said) -> None:
+def send(connection: "Connection[Any, Any]", message: Request | Reply) -> None:
     """Send a message.
 
     Raises:
@@ -86,12 +87,13 @@ def receive(connection: "Connection[Any, Any]") -> Any:
 
 
 class _Pickler(pickle.Pickler):
-    """A pickler that leaves the content of mapped files where it is."""
+    """A pickler that replaces a mapped array by the name of its file."""
 
     def reducer_override(self, value: object) -> Any:
-        # A part of a mapped array has the array as its base, and the place of the whole.
+        # Part of a mapped array has that array as its base, but the offset of the whole.
         if isinstance(value, np.memmap) and isinstance(value.base, mmap) and value.mode == "r":
             assert value.filename is not None
-            place = (os.fspath(value.filename), value.dtype, "r", value.offset, value.shape)
-            return np.memmap, place
+            path = os.fspath(value.filename)
+            if Path(path).exists():  # a deleted file can still be read here, but not there
+                return np.memmap, (path, value.dtype, "r", value.offset, value.shape)
         return NotImplemented

@@ -1,4 +1,4 @@
-"""Jobs: the work of an evaluation as an object, which a process of its own can carry out."""
+"""Jobs: evaluations as objects, which other processes can carry out."""
 
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -35,6 +35,10 @@ class JobEvaluator(Evaluator, Protocol):
         Args:
             architecture: The candidate or reference model.
             report: Receives the progress of the preparation.
+
+        Raises:
+            EvaluationFailed: The preparation failed, as the training of a shared network may.
+            Infeasible: The architecture violates a requirement of the study.
         """
         ...
 
@@ -51,7 +55,7 @@ class RunningJob(Protocol):
         ...
 
     def receive(self) -> Message | None:
-        """Return the next message, or None if what was readable does not concern this job.
+        """Return the next message, or None if what arrived was not a message about this job.
 
         Raises:
             EvaluationFailed: The job failed, or its process died.
@@ -60,7 +64,7 @@ class RunningJob(Protocol):
         ...
 
     def stop(self) -> None:
-        """Let the process stop working on the job, unless it has ended."""
+        """Stop the job, unless it has ended."""
         ...
 
 
@@ -76,5 +80,5 @@ class JobRunner(Protocol):
         ...
 
     def start(self, job: Job) -> RunningJob:
-        """Start a job; fewer than `count` others may be running."""
+        """Start a job. Fewer than `count` others are running."""
         ...

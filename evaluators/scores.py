@@ -16,6 +16,9 @@ from hardware.measurement import Phase
 ScoreKind: TypeAlias = Literal["quality", "time", "memory", "size"]
 
 LOSS = "loss"
+LOOKUP_LOSS = "lookup_loss"
+OTHER_LOSS = "other_loss"
+LATE_LOSS = "late_loss"
 TASK = "task"
 RECALL_ERROR = "recall_error"
 
@@ -94,6 +97,25 @@ SCORES: Mapping[str, ScoreDefinition] = MappingProxyType(
         for definition in (
             ScoreDefinition(
                 name=LOSS, unit="bits/byte", kind="quality", meaning="loss on held-out text"
+            ),
+            ScoreDefinition(
+                name=LOOKUP_LOSS,
+                unit="bits/byte",
+                kind="quality",
+                meaning="loss on held-out tokens after a pair of tokens that occurred earlier in "
+                "their window, where a model can look up what followed it",
+            ),
+            ScoreDefinition(
+                name=OTHER_LOSS,
+                unit="bits/byte",
+                kind="quality",
+                meaning="loss on the held-out tokens that lookup_loss leaves out",
+            ),
+            ScoreDefinition(
+                name=LATE_LOSS,
+                unit="bits/byte",
+                kind="quality",
+                meaning="loss on the second half of each window of held-out text",
             ),
             ScoreDefinition(
                 name=TASK,

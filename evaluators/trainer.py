@@ -1,4 +1,4 @@
-"""The program of a trainer: carries out one job after the other until its parent ends.
+"""The program of a trainer, which carries out jobs one after the other until its parent ends.
 
     python -P -m evaluators.trainer DESCRIPTOR
 
@@ -15,19 +15,19 @@ from evaluators.job_messages import (
     Broken,
     Failed,
     Refused,
+    Reply,
     Request,
-    Said,
     Start,
     Stop,
     receive,
     send,
 )
 
-ToParent: TypeAlias = "Connection[Said, Request]"
+ToParent: TypeAlias = "Connection[Reply, Request]"
 
 
-class _Stopped(BaseException):
-    """Ends the job at work. No job catches it by mistake."""
+class _StopRequested(BaseException):
+    """Ends the running job, which does not catch it by mistake."""
 
 
 def serve(parent: ToParent) -> None:
@@ -38,7 +38,7 @@ def serve(parent: ToParent) -> None:
     try:
         while True:
             request = receive(parent)
-            if isinstance(request, Start):  # the others are about jobs that have ended
+            if isinstance(request, Start):  # a Stop is about a job that has ended
                 _carry_out(parent, request)
     except (EOFError, ConnectionError):
         return
@@ -49,28 +49,28 @@ def _carry_out(parent: ToParent, request: Start) -> None:
 
     def report(progress: Progress) -> None:
         while parent.poll():
-            # A job is not followed by another one before it has ended or is to be stopped.
+            # No other job starts before this one has ended or was asked to stop.
             if receive(parent) == Stop(number=number):
-                raise _Stopped
-        send(parent, Said(number=number, content=progress))
+                raise _StopRequested
+        send(parent, Reply(number=number, content=progress))
 
     try:
         evaluation = request.job.run(report)
-    except _Stopped:
+    except _StopRequested:
         return
     except EvaluationFailed as failure:
-        ending = Said(number=number, content=Failed(kind=failure.kind, reason=failure.reason))
+        ending = Reply(number=number, content=Failed(kind=failure.kind, reason=failure.reason))
     except Infeasible as infeasible:
-        ending = Said(number=number, content=Refused(reason=str(infeasible)))
+        ending = Reply(number=number, content=Refused(reason=str(infeasible)))
     except MemoryError as error:
         reason = str(error) or "no memory is left"
-        ending = Said(number=number, content=Failed(kind="out of memory", reason=reason))
+        ending = Reply(number=number, content=Failed(kind="out of memory", reason=reason))
     except (EOFError, ConnectionError):
         raise
     except Exception:
-        ending = Said(number=number, content=Broken(traceback=traceback.format_exc()))
+        ending = Reply(number=number, content=Broken(traceback=traceback.format_exc()))
     else:
-        ending = Said(number=number, content=evaluation)
+        ending = Reply(number=number, content=evaluation)
     send(parent, ending)
 
 

@@ -1,6 +1,6 @@
 """Processes that carry out jobs, so that several trainings run at the same time.
 
-A training that exhausts the memory, or crashes, ends no other one and not the study.
+A training that crashes or runs out of memory ends neither the others nor the study.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ from evaluators.job_messages import (
     Broken,
     Failed,
     Refused,
+    Reply,
     Request,
-    Said,
     Start,
     Stop,
     receive,
@@ -30,13 +30,13 @@ from hardware.local import crash, interrupt_deferred
 from hardware.memory_kills import MemoryKills
 from hardware.runner import MOST_KILLS
 
-_ToTrainer: TypeAlias = "Connection[Request, Said]"
+_ToTrainer: TypeAlias = "Connection[Request, Reply]"
 
 
 class Trainers:
     """Processes of this machine that carry out one job each at a time.
 
-    They start when they are needed, and end with the context, whatever they are doing then.
+    Each starts when it is first needed. All end with the context, whatever they are doing.
 
     Args:
         count: The number of processes.
@@ -57,8 +57,9 @@ class Trainers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for trainer in self._trainers:
-            trainer.end()
+        with ExitStack() as ending:  # Ctrl-C while one ends must not leave the others
+            for trainer in self._trainers:
+                ending.callback(trainer.end)
 
     def start(self, job: Job) -> "_RunningJob":
         """Start a job; see `JobRunner.start`."""
@@ -79,7 +80,12 @@ class _RunningJob:
         self._kills = 0
         self.trainer = trainer
         self.is_running = True
-        self._number = trainer.start(job)
+        self._start()
+
+    def _start(self) -> None:
+        # A process that has worked on another job may die, or have died, because of that one.
+        self._is_responsible = not self.trainer.has_process
+        self._number = self.trainer.start(self._job)
 
     def fileno(self) -> int:
         return self.trainer.connection.fileno()
@@ -87,22 +93,24 @@ class _RunningJob:
     def receive(self) -> Message | None:
         assert self.is_running
         try:
-            said = self.trainer.receive()
+            reply = self.trainer.receive()
         except EvaluationFailed as failure:
-            self._kills += failure.kind == "killed"
-            if failure.kind != "killed" or self._kills > MOST_KILLS:
-                self.is_running = False
-                raise
-            self._number = self.trainer.start(self._job)
+            if self._is_responsible:
+                self._kills += failure.kind == "killed"
+                if failure.kind != "killed" or self._kills > MOST_KILLS:
+                    self.is_running = False
+                    raise
+            self._start()
             return None
-        if said.number != self._number:  # an earlier job that was stopped
+        if reply.number != self._number:  # an earlier job that was stopped
             return None
-        match said.content:
+        self._is_responsible = True
+        match reply.content:
             case Progress():
-                return said.content
+                return reply.content
             case Evaluation():
                 self.is_running = False
-                return said.content
+                return reply.content
             case Failed(kind=kind, reason=reason):
                 self.is_running = False
                 raise EvaluationFailed(kind, reason)
@@ -130,6 +138,11 @@ class _Trainer:
         self.connection: _ToTrainer
         self.is_stopping = False  # it may still work on a job that was stopped
 
+    @property
+    def has_process(self) -> bool:
+        """Whether the process was started, and its death has not been noticed."""
+        return self._process is not None
+
     def start(self, job: Job) -> int:
         """Send a job, and return its number."""
         self._number += 1
@@ -145,17 +158,17 @@ class _Trainer:
         with contextlib.suppress(ConnectionError):
             send(self.connection, Stop(number=number))
 
-    def receive(self) -> Said:
-        """Return what it says next.
+    def receive(self) -> Reply:
+        """Return its next reply.
 
         Raises:
             EvaluationFailed: The process has died.
         """
         try:
-            said: Said = receive(self.connection)
+            reply: Reply = receive(self.connection)
         except (EOFError, ConnectionError):
             raise self._death() from None
-        return said
+        return reply
 
     def end(self) -> None:
         """End the process, if there is one."""

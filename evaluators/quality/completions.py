@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from evaluators.text.task import Example
 from evaluators.text.tokenizer import TokenIds, Tokenizer, encode, encode_each
-from evaluators.training.fit import total_nats
+from evaluators.training.scoring import token_nats
 from evaluators.training.step import UNSCORED, Batch
 from evaluators.training.torch_device import Device
 from hardware.progress import Say
@@ -96,7 +96,7 @@ def completion_bits_per_byte(
         yield_to_measurements: Called before every forward pass; see `computing`.
     """
     return (
-        total_nats(model, completions.windows, device, yield_to_measurements)
+        token_nats(model, completions.windows, device, yield_to_measurements).sum().item()
         / math.log(2.0)
         / completions.scored_bytes
     )

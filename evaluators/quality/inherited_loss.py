@@ -13,7 +13,7 @@ from evaluators.evaluator import CurvePoint, Infeasible, Report, text_reporter
 from evaluators.quality.proxy_loss import ProxyJob, ProxyLoss, ProxyTraining
 from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
 from evaluators.text.corpus import Corpus
-from evaluators.training.fit import bits_per_byte, computing, memory_errors_as_results
+from evaluators.training.fit import TrainingResult, memory_errors_as_results, score
 from search_space.architecture import Architecture
 from search_space.space.encoding import draw
 from search_space.space.layout_space import check_layouts_only
@@ -22,7 +22,9 @@ from search_space.space.space_definition import Space
 from search_space.torch_model import LanguageModel
 
 # Increase this whenever the same settings would lead to another loss.
-_VERSION = 1
+_VERSION = 2
+# Blocks of 4 kB. They are all that a candidate costs, so there are fewer than after a training.
+_SCORED_BLOCKS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +37,17 @@ class InheritedJob(ProxyJob):
 
     model: LanguageModel
 
-    def train(self, report: Report) -> tuple[LanguageModel, tuple[CurvePoint, ...]]:
-        """Return the proxy, and a learning curve whose only point is its loss."""
+    def train(self, report: Report) -> tuple[LanguageModel, TrainingResult]:
+        """Return the proxy and its losses, with a learning curve that has a single point."""
         training = self.training
-        with computing(training, text_reporter(report)) as yield_to_measurements:
-            loss = bits_per_byte(self.model, self.text, training, yield_to_measurements)
-        point = CurvePoint(tokens=training.steps * training.step_tokens, loss=loss)
-        return self.model, (point,)
+        with memory_errors_as_results():
+            loss = score(self.model, self.text, training, text_reporter(report))
+        point = CurvePoint(tokens=training.steps * training.step_tokens, loss=loss.whole)
+        return self.model, TrainingResult(curve=(point,), loss=loss)
 
 
 class InheritedLoss(ProxyLoss):
-    """The Evaluator of `loss` that trains one network for all candidates, not each one separately.
+    """The JobEvaluator of the losses that trains one network for all candidates, not each of them.
 
     The network is trained on the whole token budget before the first candidate is scored, because
     losses from different states of the network are not comparable.
@@ -93,17 +95,22 @@ class InheritedLoss(ProxyLoss):
             Infeasible: The architecture is not a part of the network.
         """
         network = self._trained_network(report)
-        job = super().prepare(architecture, report)
-        mismatch = network.mismatch(job.proxy)
+        mismatch = network.mismatch(self._proxy(architecture))
         if mismatch is not None:
             raise Infeasible(f"its loss cannot be inherited: {mismatch}")
+        job = super().prepare(architecture, report)
         return InheritedJob(
             proxy=job.proxy,
             text=job.text,
             completions=job.completions,
             training=job.training,
+            remarks=job.remarks,
             model=network.extract(job.proxy),
         )
+
+    @property
+    def _scored_blocks(self) -> int:
+        return _SCORED_BLOCKS
 
     def _trained_network(self, report: Report) -> SharedNetwork:
         if self._network is None:

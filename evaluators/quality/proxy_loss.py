@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -17,17 +18,21 @@ from evaluators.quality.completions import (
     held_out_windows,
     training_ids,
 )
-from evaluators.scores import LOSS, TASK, make_score
-from evaluators.text.corpus import Corpus, CorpusName, check_corpus, overlap_note, read_corpus
+from evaluators.quality.token_budgets import MOST_PASSES, OFTEN_READ
+from evaluators.scores import LATE_LOSS, LOOKUP_LOSS, LOSS, OTHER_LOSS, TASK, make_score
+from evaluators.text.corpus import Corpus, CorpusName, check_corpus, corpus_note, read_corpus
 from evaluators.text.task import Task, read_task
-from evaluators.text.tokenizer import TokenIds, Tokenizer, encode, train_tokenizer
+from evaluators.text.tokenizer import TokenIds, Tokenizer, encode, encode_each, train_tokenizer
 from evaluators.training.fit import (
     TokenizedText,
+    TrainingResult,
     TrainingSettings,
     computing,
     memory_errors_as_results,
     train_model,
 )
+from evaluators.training.scoring import follows_repeated_pair, windows_of
+from evaluators.training.step import UNSCORED
 from evaluators.training.torch_device import check_device, precision
 from hardware.progress import Say, ignore_text
 from search_space.architecture import Architecture
@@ -35,9 +40,13 @@ from search_space.proxy import proxy_of
 from search_space.torch_model import LanguageModel
 
 # Increase this whenever the same settings would lead to another loss.
-_VERSION = 2
-# 100 kB, with which the difference between two models has a standard error of 0.004 bits/byte.
-_VALIDATION_BLOCKS = 24
+_VERSION = 3
+# Blocks of 4 kB. With 256 of them, the difference between two models has a standard error of 0.0013
+# bits/byte; with 24, of 0.004.
+_MOST_BLOCKS = 256
+_FEWEST_BLOCKS = 24
+# Scoring then takes about a tenth of the time of the training.
+_TOKENS_PER_BLOCK = 4_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +56,8 @@ class ProxyTraining:
     Attributes:
         target_context: The context length of the deployed model, in tokens. An attention window
             is shortened so that it covers the same fraction of the proxy's context as of this one.
-        corpus: `python` (the standard library's sources), a file, a folder, a pattern, or several
-            of these.
+        corpus: `python` (the standard library's sources), a file, a folder, a pattern, a dataset,
+            or several of these.
         task: The path of a file of prompts and completions, see `read_task`; None for no task.
         task_share: The fraction of the tokens read in training that come from the task.
         width_share: The width of the proxy as a fraction of the candidate's.
@@ -95,28 +104,36 @@ class ProxyJob:
         text: The text to train on and to score.
         completions: Held-out completions of the task to score; None without a task.
         training: The length of the training and its other settings.
+        remarks: What the user should know about the text, as sentences.
     """
 
     proxy: Architecture
     text: TokenizedText
     completions: Completions | None
     training: TrainingSettings
+    remarks: tuple[str, ...] = ()
 
     def run(self, report: Report) -> Evaluation:
         """Train the proxy and score it; see `Job.run`."""
         started = time.perf_counter()
-        model, curve = self.train(report)
-        values = {LOSS: curve[-1].loss}
+        model, result = self.train(report)
+        values = {
+            LOSS: result.loss.whole,
+            LOOKUP_LOSS: result.loss.lookup,
+            OTHER_LOSS: result.loss.other,
+            LATE_LOSS: result.loss.late,
+        }
         if self.completions is not None:
             values[TASK] = self._task_score(model, self.completions, report)
         return Evaluation(
             scores=tuple(make_score(name, value) for name, value in values.items()),
             seconds=time.perf_counter() - started,
-            curve=curve,
+            curve=result.curve,
+            remarks=self.remarks,
         )
 
-    def train(self, report: Report) -> tuple[LanguageModel, tuple[CurvePoint, ...]]:
-        """Return the trained proxy and its learning curve."""
+    def train(self, report: Report) -> tuple[LanguageModel, TrainingResult]:
+        """Return the trained proxy, its learning curve and its losses."""
         with memory_errors_as_results():
             model = LanguageModel(self.proxy)
             return model, train_model(model, self.text, self.training, report)
@@ -130,11 +147,12 @@ class ProxyJob:
 
 
 class ProxyLoss:
-    """The JobEvaluator of `loss` and, if there is a task, of `task`; both come from one training.
+    """The JobEvaluator of the losses and, if there is a task, of `task`; one training gives all.
 
-    `loss` is the bits per byte of held-out text, and `task` the bits per byte of held-out
-    completions. Text is read and tokenizers are trained when they are first needed. Tokenizers are
-    trained on the corpus alone.
+    `loss` is the bits per byte of held-out text, of which `lookup_loss`, `other_loss` and
+    `late_loss` are parts (see `HeldOutLoss`). `task` is the bits per byte of held-out completions.
+    Text is read and tokenizers are trained when they are first needed. Tokenizers are trained on
+    the corpus alone.
     """
 
     stage = "training"
@@ -156,11 +174,14 @@ class ProxyLoss:
         self._texts: dict[int, TokenizedText] = {}
         self._tokenizers: dict[int, Tokenizer] = {}
         self._completions: dict[int, Completions] = {}
+        self._remarks: list[str] = []  # for the next evaluation
+        self._has_remarked = False
 
     @property
     def score_names(self) -> tuple[str, ...]:
-        """`loss`, and `task` if the settings name one."""
-        return (LOSS,) if self._settings.task is None else (LOSS, TASK)
+        """The losses on held-out text, and `task` if the settings name one."""
+        losses = (LOSS, LOOKUP_LOSS, OTHER_LOSS, LATE_LOSS)
+        return losses if self._settings.task is None else (*losses, TASK)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -195,20 +216,22 @@ class ProxyLoss:
     def prepare(self, architecture: Architecture, report: Report) -> ProxyJob:
         """Return the training of the architecture's proxy, with the text as token ids."""
         proxy = self._proxy(architecture)
+        text = self._text(proxy.vocab_size, text_reporter(report))
+        remarks, self._remarks = tuple(self._remarks), []
         return ProxyJob(
             proxy=proxy,
-            text=self._text(proxy.vocab_size, text_reporter(report)),
+            text=text,
             completions=self._completions.get(proxy.vocab_size),
             training=self._settings.training,
+            remarks=remarks,
         )
 
     def train(self, architecture: Architecture, report: Report) -> TrainedProxy:
         """Return the architecture's proxy after its training; see `evaluate`."""
         job = self.prepare(architecture, report)
-        model, curve = job.train(report)
-        return TrainedProxy(
-            model=model, tokenizer=self._tokenizers[job.proxy.vocab_size], curve=curve
-        )
+        model, result = job.train(report)
+        tokenizer = self._tokenizers[job.proxy.vocab_size]
+        return TrainedProxy(model=model, tokenizer=tokenizer, curve=result.curve)
 
     def _proxy(self, architecture: Architecture) -> Architecture:
         window_share = self._settings.training.context_length / self._settings.target_context
@@ -217,7 +240,8 @@ class ProxyLoss:
     def _read_corpus(self, say: Say) -> Corpus:
         """Return the corpus, which is read once."""
         if self._corpus is None:
-            self._corpus = read_corpus(self._settings.corpus, say)
+            settings = self._settings
+            self._corpus = read_corpus(settings.corpus, say, settings.training.token_budget)
         return self._corpus
 
     @cached_property
@@ -227,20 +251,47 @@ class ProxyLoss:
     def _text(self, vocab_size: int, say: Say) -> TokenizedText:
         if vocab_size not in self._texts:
             training, corpus = self._settings.training, self._read_corpus(say)
-            if not self._texts and (note := overlap_note(corpus)) is not None:
+            if not self._texts and (note := corpus_note(corpus)) is not None:
                 say(note)
             tokenizer = train_tokenizer(corpus.training, vocab_size, say)
-            self._tokenizers[vocab_size] = tokenizer
-            self._texts[vocab_size] = TokenizedText(
+            text = TokenizedText(
                 training=self._training_ids(tokenizer, corpus, say),
-                validation=encode(tokenizer, corpus.held_out[:_VALIDATION_BLOCKS], say),
+                validation=encode(tokenizer, corpus.held_out[: self._scored_blocks], say),
                 token_bytes=tokenizer.token_bytes,
+                early=sum(map(len, encode_each(tokenizer, corpus.held_out[:_FEWEST_BLOCKS]))),
             )
+            self._check_parts(text)
             if self._task is not None:
                 self._completions[vocab_size] = held_out_windows(
                     tokenizer, self._task.held_out, training.context_length
                 )
+            self._tokenizers[vocab_size] = tokenizer
+            self._texts[vocab_size] = text
         return self._texts[vocab_size]
+
+    @property
+    def _scored_blocks(self) -> int:
+        """How many blocks of held-out text are scored at the end of a training."""
+        in_proportion = self._settings.training.token_budget // _TOKENS_PER_BLOCK
+        return max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, in_proportion))
+
+    def _check_parts(self, text: TokenizedText) -> None:
+        """Raise ValueError if one of the losses has no tokens to be computed on."""
+        length = self._settings.training.context_length
+        windows = windows_of(text.validation, length)
+        is_lookup_NT = follows_repeated_pair(windows.inputs_BT.numpy())
+        is_scored_NT = windows.targets_BT.numpy() != UNSCORED
+        scored = {
+            LOOKUP_LOSS: is_scored_NT & is_lookup_NT,
+            OTHER_LOSS: is_scored_NT & ~is_lookup_NT,
+            LATE_LOSS: is_scored_NT[:, math.ceil(length / 2) :],
+        }
+        for name, is_scored in scored.items():
+            if not is_scored.any():
+                raise ValueError(
+                    f"corpus: the held-out text is too short for windows of {length:,} tokens: no "
+                    f"token counts for {name}; use a larger corpus or a smaller context_length"
+                )
 
     def _training_ids(self, tokenizer: Tokenizer, corpus: Corpus, say: Say) -> TokenIds:
         """Return the ids of the corpus and then of the task, in whole windows.
@@ -255,8 +306,15 @@ class ProxyLoss:
         # The targets of a window extend one token beyond it.
         wanted = (windows - task_windows) * training.context_length + 1
         ids = encode(tokenizer, corpus.training, say, at_least=wanted)
-        if len(ids) < wanted:
-            say(f"the corpus has {len(ids):,} tokens, which are read {wanted / len(ids):.1f} times")
+        passes = wanted / len(ids)
+        if passes > 1:
+            say(f"the corpus has {len(ids):,} tokens, which are read {passes:.1f} times")
+        if passes > MOST_PASSES and not self._has_remarked:
+            self._has_remarked = True
+            self._remarks.append(
+                f"a training of {training.token_budget:,} tokens reads the {len(ids):,} tokens of "
+                f"the corpus {passes:.1f} times; {OFTEN_READ}"
+            )
         if self._task is None:
             return ids
         more = task_windows * training.context_length

@@ -22,10 +22,10 @@ from evaluators.training.fit import (
     TrainingSettings,
     computing,
     fit,
-    logits_and_targets,
     memory_errors_as_results,
 )
 from evaluators.training.recipe import Recipe
+from evaluators.training.scoring import logits_and_targets
 from evaluators.training.step import UNSCORED, Batch
 from evaluators.training.torch_device import Device, check_device, precision
 from hardware.machine_lock import LONGEST_WAIT_S

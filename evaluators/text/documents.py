@@ -1,7 +1,10 @@
-"""The documents of a corpus: text files, lines of JSONL and rows of Parquet."""
+"""The documents of a corpus: text files, lines of JSONL, rows of Parquet and of datasets.
 
+They are read one after the other, so that a corpus may be larger than the memory.
+"""
+
+import codecs
 import glob
-import importlib.util
 import itertools
 import json
 import os
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from evaluators.text.dataset import DATASET_PREFIX, check_dataset, is_installed, read_dataset
 from hardware.progress import Say, ignore_text
 from search_space.input_files import (
     UnreadableFile,
@@ -19,12 +23,12 @@ from search_space.input_files import (
     exists,
     is_file,
     is_generated,
-    read_file,
+    open_file,
     reason_of,
 )
 
 CorpusName: TypeAlias = str | tuple[str, ...]
-"""`python`, a path or a pattern, or several of these; see `read_documents`."""
+"""`python`, a path, a pattern or a dataset, or several of these; see `read_documents`."""
 
 PYTHON = "python"
 
@@ -35,8 +39,16 @@ _NOT_PROSE = frozenset(
 )
 _FIELD = "text"
 
-# A file is held in memory. Larger corpora consist of several files.
-_MOST_BYTES = 8_000_000_000
+# Files are read piece by piece, so this only excludes what is hardly a text.
+_MOST_BYTES = 1_000_000_000_000
+_PIECE_BYTES = 1 << 20
+# A line of JSONL is held in memory.
+_LONGEST_LINE = 1 << 28
+
+LONGEST_DOCUMENT = 1_000_000
+"""Longer documents, in characters, are cut into sections, each of which counts as one."""
+
+_SECTION = 16_384
 # The list of files is held in memory, and looking at a million of them takes seconds.
 _MOST_FILES = 1_000_000
 
@@ -53,33 +65,78 @@ def check_corpus(name: CorpusName) -> None:
     if name == ():
         raise ValueError("corpus: [] is not a list of one or more names")
     for each in _names(name):
-        if each != PYTHON:
-            _check_readable(_paths(_source(each)))
+        source = _source(each)
+        if source.is_dataset:
+            check_dataset(source.place)
+        elif each != PYTHON:
+            _check_readable(_paths(source))
 
 
-def read_documents(name: CorpusName, say: Say = ignore_text) -> list[str]:
-    """Return the texts of a corpus, in an arbitrary order.
+def read_documents(
+    name: CorpusName, say: Say = ignore_text, most_streamed: int = 128_000_000
+) -> Iterator[str]:
+    """Yield the texts of a corpus, in an arbitrary order.
 
     In a `.jsonl` file each line is a document: a string or an object with a field `text`. In a
     `.parquet` file each row is one, with a column `text`. Any other file is one document in UTF-8.
-    `NAME#body` reads the field `body` instead of `text`.
+    `NAME#body` reads the field `body` instead of `text`. A document of more than a million
+    characters is cut into sections at blank lines.
 
     Args:
         name: One or more names. Each is `python` (the sources of the standard library), a file, a
-            folder (read recursively, without hidden files and folders) or a pattern such as
-            `docs/**/*.md`.
+            folder (read recursively, without hidden files and folders), a pattern such as
+            `docs/**/*.md`, or a dataset; see `read_dataset`.
         say: Receives a line about each file, unless there is only one.
+        most_streamed: How many characters of each dataset are read.
 
     Raises:
-        ValueError: A file is missing or malformed; the message names the file and the line.
+        ValueError: A file is missing or malformed; the message names the file and the line. Or a
+            dataset cannot be read.
     """
-    return [document for each in _names(name) for document in _documents(each, say)]
+    for each in _names(name):
+        for document in _documents(each, say, most_streamed):
+            yield from sections(document, longest=LONGEST_DOCUMENT)
+
+
+def sections(text: str, longest: int) -> Iterator[str]:
+    """Yield the text, or sections of it if it has more than `longest` characters.
+
+    A section has at most 16,384 characters and a fourth of `longest`. It ends at a blank line or
+    the end of a line where possible.
+    """
+    if len(text) <= longest:
+        yield text
+    else:
+        yield from _cut(text, longest)
+
+
+def _cut(text: str, longest: int) -> Iterator[str]:
+    start, size = 0, max(1, min(_SECTION, longest // 4))
+    while start < len(text):
+        end = _end_of_section(text, start, size)
+        yield text[start:end]
+        start = end
+
+
+def _end_of_section(text: str, start: int, size: int) -> int:
+    end = start + size
+    if end >= len(text):
+        return len(text)
+    for border in ("\n\n", "\n"):
+        found = text.rfind(border, start, end)
+        if found >= 0:
+            return found + len(border)
+    return end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
     place: str
     field: str
+
+    @property
+    def is_dataset(self) -> bool:
+        return self.place.startswith(DATASET_PREFIX)
 
 
 def _names(name: CorpusName) -> tuple[str, ...]:
@@ -93,11 +150,17 @@ def _source(name: str) -> _Source:
     return _Source(place=name, field=_FIELD)
 
 
-def _documents(name: str, say: Say) -> Iterator[str]:
+def _documents(name: str, say: Say, most_streamed: int) -> Iterator[str]:
     if name == PYTHON:
-        yield from map(_text, _counted(_standard_library(), say))
+        for path in _counted(_standard_library(), say):
+            yield from _texts(path)
         return
     source = _source(name)
+    if source.is_dataset:
+        rows = read_dataset(source.place, source.field, most_streamed, say)
+        for number, text in enumerate(rows, start=1):
+            yield _checked(text, f"'{source.place}', row {number:,},", source.field)
+        return
     paths = _paths(source)
     _check_readable(paths)
     for path in _counted(paths, say):
@@ -107,7 +170,7 @@ def _documents(name: str, say: Say) -> Iterator[str]:
             case ".parquet":
                 yield from _rows(path, source.field)
             case _:
-                yield _text(path)
+                yield from _texts(path)
 
 
 def _counted(paths: Sequence[Path], say: Say) -> Iterator[Path]:
@@ -216,7 +279,7 @@ def _files(folder: Path, excluded: frozenset[str] = frozenset()) -> Iterator[Pat
 
 def _check_readable(paths: Iterable[Path]) -> None:
     rows = next((path for path in paths if path.suffix.lower() == ".parquet"), None)
-    if rows is not None and importlib.util.find_spec("datasets") is None:
+    if rows is not None and not is_installed():
         raise ValueError(
             f"corpus: {rows} requires the package datasets, which is not installed; install it "
             "with pip install 'hybrid-lm-search[parquet]'"
@@ -227,20 +290,61 @@ def _refuse(error: OSError) -> NoReturn:
     raise ValueError(f"corpus: {error.filename} cannot be read ({error.strerror})") from error
 
 
-def _text(path: Path) -> str:
+def _texts(path: Path) -> Iterator[str]:
+    """Yield the text of a file; if it is long, as sections that are read one after the other."""
+    text, is_long = "", False
+    for piece in _decoded(path):
+        text += piece
+        if len(text) > LONGEST_DOCUMENT:
+            is_long = True
+            *whole, text = _cut(text, LONGEST_DOCUMENT)
+            yield from whole
+    if is_long:
+        yield from _cut(text, LONGEST_DOCUMENT)
+    else:
+        yield text
+
+
+def _decoded(path: Path) -> Iterator[str]:
+    """Yield the text of a UTF-8 file in pieces."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    read = 0
     try:
-        return read_file(path, _MOST_BYTES).decode("utf-8")
+        with open_file(path, _MOST_BYTES) as file:
+            while piece := file.read(_PIECE_BYTES):
+                kept, _ = decoder.getstate()  # the beginning of a character
+                start, read = read - len(kept), read + len(piece)
+                yield decoder.decode(piece)
+            start = read - len(decoder.getstate()[0])
+            yield decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"corpus: {path} is not UTF-8 text (byte {error.start:,} cannot be decoded)"
+            f"corpus: {path} is not UTF-8 text (byte {start + error.start:,} cannot be decoded)"
         ) from error
     except UnreadableFile as error:
         raise ValueError(f"corpus: {path} cannot be read ({error.reason})") from None
+    except OSError as error:
+        raise ValueError(f"corpus: {path} cannot be read ({reason_of(error)})") from None
+
+
+def _lines_of(path: Path) -> Iterator[str]:
+    """Yield the lines of a UTF-8 file, without their ends."""
+    # Not splitlines: a text may contain other line separators, and JSON Lines has only this one.
+    rest = ""
+    for number, piece in enumerate(_decoded(path)):
+        first, *lines = (piece if number else piece.removeprefix("\ufeff")).split("\n")
+        rest += first
+        if lines:
+            yield rest
+            yield from lines[:-1]
+            rest = lines[-1]
+        if len(rest) > _LONGEST_LINE:
+            raise ValueError(f"corpus: {path} has a line of more than {_LONGEST_LINE:,} characters")
+    yield rest
 
 
 def _lines(path: Path, field: str) -> Iterator[str]:
-    # Not splitlines: a text may contain other line separators, and JSON Lines has only this one.
-    for number, line in enumerate(_text(path).removeprefix("\ufeff").split("\n"), start=1):
+    for number, line in enumerate(_lines_of(path), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number:,},"

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import io
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from evaluators.text.cache_files import cached, content_of
 from hardware.progress import Say
 
 TokenIds: TypeAlias = NDArray[np.uint16]
@@ -24,8 +24,6 @@ _MOST_TOKENS = 65_536
 # More text costs time and hardly changes the merges; 6 MB take a second or two.
 _TRAINING_CHARACTERS = 6_000_000
 _BLOCKS_AT_ONCE = 8
-_DIGEST_BYTES = 32
-_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +40,6 @@ class Tokenizer:
     token_bytes: NDArray[np.int64]
     identity: str
     bpe: tokenizers.Tokenizer
-
-
-def cache_folder() -> Path:
-    """Return `nas` in $XDG_CACHE_HOME, or in ~/.cache if that is not set to an absolute path."""
-    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (root if root.is_absolute() else Path.home() / ".cache") / "nas"
 
 
 def train_tokenizer(blocks: Sequence[str], vocab_size: int, say: Say) -> Tokenizer:
@@ -71,8 +63,7 @@ def train_tokenizer(blocks: Sequence[str], vocab_size: int, say: Say) -> Tokeniz
         return _trained(sample, vocab_size).to_str().encode()
 
     key = _key(tokenizers.__version__, str(vocab_size), *sample)
-    stored = _cached(f"tokenizer-{key}.json", train, say)
-    text = stored.read_bytes()[:-_DIGEST_BYTES] if isinstance(stored, Path) else stored
+    text = content_of(cached(f"tokenizer-{key}.json", train, say))
     bpe = tokenizers.Tokenizer.from_str(text.decode())
     spellings = sorted(bpe.get_vocab().items(), key=lambda item: item[1])
     return Tokenizer(
@@ -116,7 +107,7 @@ def encode(
         return stream.getvalue()
 
     key = _key(tokenizer.identity, str(at_least), *blocks)
-    stored = _cached(f"tokens-{key}.npy", ids, say)
+    stored = cached(f"tokens-{key}.npy", ids, say)
     loaded: TokenIds
     if isinstance(stored, Path):
         loaded = np.load(stored, mmap_mode="r", allow_pickle=False)
@@ -204,47 +195,3 @@ def _key(*parts: str) -> str:
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(8, "little") + encoded)
     return digest.hexdigest()[:32]
-
-
-def _cached(name: str, make: Callable[[], bytes], say: Say) -> Path | bytes:
-    """Return the file `name` of the cache; make and store it if it is missing or damaged.
-
-    A file consists of the content and its SHA-256, which numpy and most readers ignore. If it
-    cannot be written, the content is returned instead.
-    """
-    path = cache_folder() / name
-    if path.is_file():
-        if _is_intact(path):
-            return path
-        say(f"{path} is damaged and will be rebuilt")
-    content = make()
-    try:
-        _write(path, content + hashlib.sha256(content).digest())
-    except OSError as error:
-        say(f"{path} cannot be written ({error.strerror})")
-        return content
-    return path
-
-
-def _is_intact(path: Path) -> bool:
-    """Return whether a file ends with the SHA-256 of what precedes it."""
-    left = path.stat().st_size - _DIGEST_BYTES
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
-            digest.update(piece)
-            left -= len(piece)
-        return file.read() == digest.digest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file atomically, so that no other process reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as unfinished:
-        try:
-            unfinished.write(content)
-            unfinished.close()
-            Path(unfinished.name).replace(path)
-        except BaseException:
-            Path(unfinished.name).unlink(missing_ok=True)
-            raise

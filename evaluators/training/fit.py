@@ -1,6 +1,6 @@
 """Training of one model on a budget of tokens, and its loss in bits per byte of held-out text.
 
-B batch, T time, S = T + 1, V vocabulary, N windows of T tokens.
+B batch, S = T + 1 tokens of a window and its last target.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from evaluators.evaluator import CurvePoint, EvaluationFailed, Progress, ProgressReporter, Report
 from evaluators.text.tokenizer import TokenIds
 from evaluators.training.recipe import Recipe, initialise_as_identity, make_optimizer, set_rate
-from evaluators.training.step import UNSCORED, Batch, TrainingStep
-from evaluators.training.torch_device import Device, autocast, keep_freed_memory, torch_threads
+from evaluators.training.scoring import HeldOutLoss, held_out_loss
+from evaluators.training.step import Batch, TrainingStep
+from evaluators.training.torch_device import Device, keep_freed_memory, torch_threads
 from hardware.machine_lock import LONGEST_WAIT_S
 from hardware.progress import Say
 from hardware.quiet import YieldToMeasurements, yielding_to_measurements
@@ -29,9 +29,6 @@ from search_space.torch_model import LanguageModel
 
 Validate: TypeAlias = Callable[[YieldToMeasurements], float]
 """Returns the model's validation loss; calls its argument before every forward pass."""
-
-# Tokens in one forward pass of scoring: enough to keep a core busy, few enough for its cache.
-_SCORED_TOKENS = 1_024
 
 # Indexing with token ids takes eight bytes for each of them.
 _COUNTED_TOKENS = 1 << 20
@@ -98,11 +95,14 @@ class TokenizedText:
         training: The ids to train on.
         validation: The ids to score.
         token_bytes: The number of UTF-8 bytes of each id of the vocabulary.
+        early: How many of the first validation ids are scored before the end of the training; None
+            scores all of them.
     """
 
     training: TokenIds
     validation: TokenIds
     token_bytes: NDArray[np.int64]
+    early: int | None = None
 
     @property
     def mean_bytes(self) -> float:
@@ -115,10 +115,24 @@ class TokenizedText:
         return total / len(self.training)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """The result of a training.
+
+    Attributes:
+        curve: The learning curve. Its last point, at the end of the budget, is `loss.whole`. The
+            others are losses on the first `TokenizedText.early` ids of the validation text.
+        loss: The losses at the end of the budget.
+    """
+
+    curve: tuple[CurvePoint, ...]
+    loss: HeldOutLoss
+
+
 def train(
     architecture: Architecture, text: TokenizedText, settings: TrainingSettings, report: Report
-) -> tuple[CurvePoint, ...]:
-    """Train a model from scratch and return its validation losses.
+) -> TrainingResult:
+    """Train a model from scratch and score it.
 
     All architectures with the same vocabulary size read the same batches in the same order, and
     weights of the same name and shape have the same initial values. The training pauses while
@@ -130,9 +144,6 @@ def train(
         settings: The length of the training and its other settings.
         report: Receives the progress.
 
-    Returns:
-        The learning curve; its last point is at the end of the budget.
-
     Raises:
         EvaluationFailed: The loss diverged.
         ValueError: The text is shorter than one window.
@@ -142,8 +153,8 @@ def train(
 
 def train_model(
     model: LanguageModel, text: TokenizedText, settings: TrainingSettings, report: Report
-) -> tuple[CurvePoint, ...]:
-    """Initialise the weights of a given model and train it.
+) -> TrainingResult:
+    """Initialise the weights of a given model, train it and score it.
 
     Args:
         model: The model; its weights are replaced.
@@ -151,25 +162,45 @@ def train_model(
         settings: Budget, batches, seed and device.
         report: Receives the progress, with a point of the learning curve after each validation.
 
-    Returns:
-        The learning curve.
-
     Raises:
         EvaluationFailed: The loss diverged.
         ValueError: The text is shorter than one window.
     """
     initialise_as_identity(model, settings.seed)
     bits_per_nat = 1.0 / math.log(2.0) / text.mean_bytes
-    return fit(
+    reporter = ProgressReporter(report)
+    early = fit(
         model,
         mixed_windows(text.training, settings),
         settings,
-        report,
+        reporter,
         format_loss=lambda nats: f"{nats * bits_per_nat:.3f} bits/byte",
-        validate=lambda yield_to_measurements: bits_per_byte(
-            model, text, settings, yield_to_measurements
+        validate=lambda yield_to_measurements: (
+            _score(model, text, settings, yield_to_measurements, text.early).whole
         ),
     )
+    tokens = settings.steps * settings.step_tokens
+    with computing(settings, reporter.say) as yield_to_measurements:
+        loss = _score(model, text, settings, yield_to_measurements)
+        _check_finite(loss.whole, tokens)
+        end = CurvePoint(tokens=tokens, loss=loss.whole)
+        report(Progress(done=1.0, text=f"{tokens:,} tokens, {loss.whole:.3f} bits/byte", point=end))
+    return TrainingResult(curve=(*early, end), loss=loss)
+
+
+def score(
+    model: nn.Module, text: TokenizedText, settings: TrainingSettings, say: Say
+) -> HeldOutLoss:
+    """Return the losses of a trained model on the validation text.
+
+    Args:
+        model: A model on `settings.device`.
+        text: The tokens to validate with.
+        settings: The context length, the device and the threads.
+        say: Receives a line about every pause for a measurement.
+    """
+    with computing(settings, say) as yield_to_measurements:
+        return _score(model, text, settings, yield_to_measurements)
 
 
 def fit(
@@ -192,7 +223,7 @@ def fit(
         validate: Returns the validation losses of the learning curve; None for no curve.
 
     Returns:
-        The learning curve; empty without `validate`.
+        The learning curve before the end of the budget; empty without `validate`.
 
     Raises:
         EvaluationFailed: The loss diverged.
@@ -241,79 +272,6 @@ def memory_errors_as_results() -> Iterator[None]:
         raise EvaluationFailed("out of memory", reason) from error
 
 
-def bits_per_byte(
-    model: nn.Module,
-    text: TokenizedText,
-    settings: TrainingSettings,
-    yield_to_measurements: YieldToMeasurements,
-) -> float:
-    """Return the model's cross-entropy on the validation text, in bits per UTF-8 byte.
-
-    The text is cut into windows of the context length. Every token but the first is scored once,
-    given the tokens before it in its own window.
-
-    Args:
-        model: A model on `settings.device` that maps tokens to logits.
-        text: The text, of which the validation ids are scored.
-        settings: The context length and the device.
-        yield_to_measurements: Called before every forward pass; see `computing`.
-    """
-    tokens = torch.from_numpy(text.validation.astype(np.int64))
-    scored_bytes = int(text.token_bytes[text.validation[1:]].sum())
-    padding = -(len(tokens) - 1) % settings.context_length
-    inputs_NT = F.pad(tokens[:-1], (0, padding)).view(-1, settings.context_length)
-    targets_NT = F.pad(tokens[1:], (0, padding), value=UNSCORED).view_as(inputs_NT)
-    windows = Batch(inputs_BT=inputs_NT, targets_BT=targets_NT)
-    return (
-        total_nats(model, windows, settings.device, yield_to_measurements)
-        / math.log(2.0)
-        / scored_bytes
-    )
-
-
-def total_nats(
-    model: nn.Module, windows: Batch, device: Device, yield_to_measurements: YieldToMeasurements
-) -> float:
-    """Return the model's cross-entropy, in nats, summed over all targets of the windows.
-
-    Args:
-        model: A model on `device` that maps tokens to logits.
-        windows: Inputs and targets (N, T).
-        device: The device to compute on.
-        yield_to_measurements: Called before every forward pass; see `computing`.
-    """
-    nats = 0.0
-    for logits_BTV, targets_BT in logits_and_targets(model, windows, device, yield_to_measurements):
-        nats += F.cross_entropy(
-            logits_BTV.flatten(0, 1).float(),
-            targets_BT.flatten(),
-            ignore_index=UNSCORED,
-            reduction="sum",
-        ).item()
-    return nats
-
-
-def logits_and_targets(
-    model: nn.Module, windows: Batch, device: Device, yield_to_measurements: YieldToMeasurements
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield logits (B, T, V) and targets (B, T) of a few windows at a time.
-
-    Args:
-        model: A model on `device` that maps tokens to logits.
-        windows: Inputs and targets (N, T).
-        device: The device to compute on.
-        yield_to_measurements: Called before every forward pass; see `computing`.
-    """
-    at_once = max(1, _SCORED_TOKENS // windows.inputs_BT.shape[1])
-    for inputs_BT, targets_BT in zip(
-        windows.inputs_BT.split(at_once), windows.targets_BT.split(at_once), strict=True
-    ):
-        yield_to_measurements()
-        with torch.inference_mode(), autocast(device):
-            logits_BTV = model(inputs_BT.to(device))
-        yield logits_BTV, targets_BT.to(device)
-
-
 def _fit(
     model: LanguageModel,
     batches: Iterable[Batch],
@@ -336,7 +294,7 @@ def _fit(
         since += yield_to_measurements()
         set_rate(optimizer, settings.recipe, step, settings.steps)
         recent.append(take_step(batch))
-        if step % stride and step not in validated:
+        if step % stride and step not in validated and step != settings.steps:
             continue
         tokens = step * settings.step_tokens
         loss = torch.stack(recent).mean().item()
@@ -348,10 +306,7 @@ def _fit(
         point = None
         if validate is not None and step in validated:
             point = CurvePoint(tokens=tokens, loss=validate(yield_to_measurements))
-            if not math.isfinite(point.loss):
-                raise EvaluationFailed(
-                    "diverged", f"the validation loss is not finite at token {tokens:,}"
-                )
+            _check_finite(point.loss, tokens)
             curve.append(point)
         report(
             Progress(
@@ -362,6 +317,28 @@ def _fit(
         )
         since = time.perf_counter()
     return tuple(curve)
+
+
+def _score(
+    model: nn.Module,
+    text: TokenizedText,
+    settings: TrainingSettings,
+    yield_to_measurements: YieldToMeasurements,
+    most: int | None = None,
+) -> HeldOutLoss:
+    return held_out_loss(
+        model,
+        text.validation[:most],
+        text.token_bytes,
+        settings.context_length,
+        settings.device,
+        yield_to_measurements,
+    )
+
+
+def _check_finite(loss: float, tokens: int) -> None:
+    if not math.isfinite(loss):
+        raise EvaluationFailed("diverged", f"the validation loss is not finite at token {tokens:,}")
 
 
 def mixed_windows(ids: TokenIds, settings: TrainingSettings) -> Iterator[Batch]:
@@ -396,11 +373,12 @@ def mixed_windows(ids: TokenIds, settings: TrainingSettings) -> Iterator[Batch]:
 
 
 def _validated_steps(settings: TrainingSettings) -> frozenset[int]:
-    """Return the steps at which the budget's fractions with a validation have been read."""
-    fractions = {*_CURVE_FRACTIONS, *settings.rungs, 1.0}
-    return frozenset(
+    """Return the steps before the end after which there is a validation."""
+    fractions = {*_CURVE_FRACTIONS, *settings.rungs}
+    steps = {
         math.ceil(fraction * settings.token_budget / settings.step_tokens) for fraction in fractions
-    )
+    }
+    return frozenset(steps - {settings.steps})
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

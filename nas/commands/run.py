@@ -82,7 +82,7 @@ def run(
         except StudyInterrupted as stop:
             command = "without --restart" if restart else "again"
             raise reported_interrupt(
-                f"{stop}; run the same command {command} to resume; the interrupted training run "
-                "restarts"
+                f"{stop}; run the same command {command} to resume; interrupted training runs "
+                "restart"
             ) from None
     print_front(front, argument_for_next_command(study, storage), confirmation)

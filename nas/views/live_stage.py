@@ -1,4 +1,4 @@
-"""The live view of one stage at a time: its activity, its completed fraction and its time left."""
+"""The live view of a stage: its activity, its completed fraction and its time left."""
 
 import time
 from collections.abc import Iterator

@@ -58,6 +58,12 @@ class LiveStudy(PreparationListener):
                 self._shown = {trial.id: trial.scores for trial in earlier}
                 done = trials_of(event.ended, event.total)
                 self._display.print_instead(f"{event.study}: {done} are done")
+                proxy = self._progress.spec.proxy
+                if proxy.method == "scratch" and event.ended < event.total:
+                    at_once = f", {event.parallel} at a time" if event.parallel > 1 else ""
+                    self._display.print_instead(
+                        f"candidates are trained on {proxy.token_budget:,} tokens each{at_once}"
+                    )
             case StageStarted() | StageProgress():
                 self._display.update()
             case TrialEnded():

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluators.evaluator import Score
+from evaluators.quality.token_budgets import MOST_PASSES, OFTEN_READ, measured_ranking
 from evaluators.scores import definition_of
 from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS
 from nas.findings.time_wording import precision_legend, score_text, times_legend
@@ -87,14 +88,28 @@ def plan_view(plan: StudyPlan) -> RenderableType:
         "timed with": f"{plan.reference}, interleaved, to ±{100 * spec.device.precision:g} % of "
         f"the ratio or for {spec.device.seconds:g} s",
         "text": corpus_usage_text(plan.corpus_usage),
-        "training": f"{counted(plan.parallel, 'candidate', 'candidates')} at a time, of "
-        f"{spec.proxy.token_budget:,} tokens each",
+        "training": _training(plan),
         **_runtime(plan),
         "time": _time(plan),
     }
     lines = [Text(f"{name:14}{fact}") for name, fact in facts.items()]
     title = Text(f"{spec.name}: the study file is valid\n", style="bold")
     return Group(title, *lines, Text(), *start_lines(plan.start), *_models(plan))
+
+
+def _training(plan: StudyPlan) -> str:
+    proxy = plan.spec.proxy
+    at_once = f"{counted(plan.parallel, 'candidate', 'candidates')} at a time"
+    if proxy.method == "shared":
+        return f"{proxy.shared_token_budget:,} tokens for the shared network; {at_once}"
+    found = measured_ranking(proxy.token_budget)
+    reliability = (
+        "how well this budget ranks layouts was not measured"
+        if found is None
+        else f"losses after {found.tokens:,} tokens and after {found.factor} times as many rank "
+        f"{found.layouts} layouts of one size with a Spearman correlation of {found.spearman:g}"
+    )
+    return f"{proxy.token_budget:,} tokens for each, {at_once}; {reliability}"
 
 
 def _matched(spec: StudySpec) -> dict[str, str]:
@@ -122,12 +137,13 @@ def _at_most(name: str, most: float) -> str:
 
 def corpus_usage_text(usage: CorpusUsage) -> str:
     """Return the sizes of a corpus, and how much of it one training run reads, in words."""
-    times = usage.read_bytes / usage.training_bytes
-    read = f"{100 * times:.2g} % of it" if times < 1 else f"it {times:.3g} times"
+    passes = usage.read_bytes / usage.training_bytes
+    read = f"{100 * passes:.2g} % of it" if passes < 1 else f"it {passes:.3g} times"
+    often = f" ({OFTEN_READ})" if passes > MOST_PASSES else ""
     note = "" if usage.note is None else f"; {usage.note}"
     return (
         f"{usage.training_bytes / 1e6:,.3g} MB to train on, {usage.held_out_bytes / 1e6:,.3g} MB "
-        f"held out; a training run reads {read}{note}"
+        f"held out; a training run reads {read}{often}{note}"
     )
 
 

@@ -54,10 +54,11 @@ class StudyProgress:
         spec: The study.
         preparation: What is being prepared; empty once the search has started.
         total: Number of candidates that the run was asked for.
+        parallel: Number of candidates that may be at work at the same time.
         ended_before: Number of candidates that had ended before this run.
         ended: The candidates that have ended, in this run or before.
         at_work: The trials that are at work, by id, in the order in which their stages began.
-        begun_last: The id of the trial that was the last one to begin a stage.
+        begun_last: The id of the trial whose stage began last.
         started_at: When the run started, on the clock in seconds, as are the following.
         candidates_from: When the first candidate of this run started.
         candidate_ended_at: When a candidate last ended.
@@ -73,6 +74,7 @@ class StudyProgress:
         self.spec = spec
         self.preparation = ""
         self.total = spec.trials
+        self.parallel = 1
         self.ended_before = 0
         self.ended: list[Trial] = []
         self.at_work: dict[int, TrialAtWork] = {}
@@ -102,6 +104,7 @@ class StudyProgress:
             case StudyStarted():
                 self.preparation = ""
                 self.total, self.ended_before = event.total, event.ended
+                self.parallel = event.parallel
             case TrialStarted():
                 self.at_work[event.trial.id] = TrialAtWork(trial=event.trial)
                 if event.trial.kind == "candidate":
@@ -149,8 +152,9 @@ class StudyProgress:
         """Estimate the remaining time from the mean time per candidate.
 
         That is the mean of this run; before its first candidate has ended, the mean of the time
-        that earlier runs spent in stages. A cached evaluation counts with the time that it took
-        originally, because the remaining candidates may not be cached.
+        that earlier runs spent in stages, divided by the number of candidates at the same time. A
+        cached evaluation counts with the time that it took originally, because the remaining
+        candidates may not be cached.
 
         Args:
             now: The present time on the clock, in seconds.
@@ -161,13 +165,14 @@ class StudyProgress:
         begun_at, ended_at = self.candidates_from, self.candidate_ended_at
         ended_here = len(self.ended) - self.ended_before
         if ended_here > 0 and begun_at is not None and ended_at is not None:
-            mean = (ended_at - begun_at + self._saved_s) / ended_here
+            mean = (ended_at - begun_at + self._saved_s / self.parallel) / ended_here
             since = ended_at
         elif self.ended:
             recent = self.ended[-_MOST_RECENT:]
-            mean = statistics.fmean(
+            seconds = (
                 _stage_seconds(trial) + self._saved_before_s.get(trial.id, 0.0) for trial in recent
             )
+            mean = statistics.fmean(seconds) / self.parallel
             since = now if begun_at is None else begun_at
         else:
             return None

@@ -11,6 +11,7 @@ from evaluators.text.corpus import Corpus
 from hardware.progress import Say
 from nas.assembly import (
     evaluators_of,
+    parallel_trainings,
     remeasuring_evaluators,
     retraining_evaluator,
     study_corpus,
@@ -62,8 +63,9 @@ class ConfirmationPlan:
         runners_up: Number of candidates that are not.
         seeds: Number of short retrainings per candidate.
         long_tokens: Tokens of the long retraining.
-        seconds_left: The expected seconds of what is left to do; 0 if nothing is known, as about
-            retrainings in a study whose losses come from a shared network.
+        seconds_left: The expected seconds of what is left to do. Those of retrainings are divided
+            by the number that run at the same time. 0 if nothing is known, as about retrainings in
+            a study whose losses come from a shared network.
         done_before: Number of remeasurements and retrainings that have ended already.
     """
 
@@ -242,9 +244,10 @@ def _expected_seconds(
 ) -> dict[ConfirmationKey, float]:
     """Return the time that each job took in the study; for a retraining, in proportion to tokens.
 
-    The time in which a candidate inherited its loss says nothing about a retraining, whose expected
-    time is then 0.
+    It is divided by the number of retrainings at the same time. The time in which a candidate
+    inherited its loss says nothing about a retraining, whose expected time is then 0.
     """
+    parallel = parallel_trainings(spec)
     stage_seconds: dict[tuple[int, str], float] = {}
     for trial in {job.trial.id: job.trial for job in jobs}.values():
         for stage, evaluation in store.evaluations(trial).items():
@@ -254,6 +257,7 @@ def _expected_seconds(
         seconds = stage_seconds.get((job.trial.id, job.evaluator.stage), 0.0)
         if job.token_budget is not None:
             is_trained = spec.proxy.method == "scratch"
-            seconds *= job.token_budget / spec.proxy.token_budget if is_trained else 0.0
+            budgets = job.token_budget / spec.proxy.token_budget
+            seconds *= budgets / parallel if is_trained else 0.0
         expected[job.key] = seconds
     return expected

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evaluators.speed.built_model import unsupported_by_format
-from evaluators.text.corpus import Corpus, overlap_note
+from evaluators.text.corpus import Corpus, corpus_note
 from evaluators.text.tokenizer import encode, train_tokenizer
 from hardware.progress import Say
 from nas.assembly import parallel_trainings, study_corpus
@@ -201,7 +201,7 @@ def corpus_usage(
         training_bytes=sum(len(block.encode()) for block in corpus.training),
         held_out_bytes=sum(len(block.encode()) for block in corpus.held_out),
         read_bytes=corpus_share * tokens * float(tokenizer.token_bytes[ids].mean()),
-        note=overlap_note(corpus),
+        note=corpus_note(corpus),
     )
 
 

@@ -5,7 +5,7 @@ yields happens without interruption, in one thread. Only the jobs themselves run
 """
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from multiprocessing.connection import wait
 from typing import TypeAlias, TypeVar
 
@@ -20,7 +20,7 @@ Work: TypeAlias = Generator[RunningJob | None, None, _Result]
 
 
 def carried_out(job: Job, runner: JobRunner, report: Report) -> Work[Evaluation]:
-    """Let a job be carried out, and return its evaluation.
+    """Have a job carried out, and return its evaluation.
 
     Args:
         job: The job.
@@ -48,17 +48,21 @@ def carried_out(job: Job, runner: JobRunner, report: Report) -> Work[Evaluation]
 
 
 def work_concurrently(
-    begin: Callable[[], Work[None] | None], most: int, interrupts: Interrupts
+    begin: Callable[[], Work[None] | None],
+    most: int,
+    interrupts: Interrupts,
+    closing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
     """Do work until there is none left.
 
     If some of it raises an exception, the rest is closed: GeneratorExit is raised where it waits.
 
     Args:
-        begin: Returns the next work, or None if there is none for now. It is called whenever fewer
-            than `most` are unfinished.
+        begin: Returns the next work, or None if there is none for now. It is called while fewer
+            than `most` are unfinished: at first, and again whenever work has ended.
         most: How much work may be unfinished at the same time.
         interrupts: Lets Ctrl-C interrupt the waiting for jobs.
+        closing: Returns the context in which unfinished work is closed.
     """
     waiting: dict[Work[None], RunningJob | None] = {}
 
@@ -71,9 +75,10 @@ def work_concurrently(
             return True
         return False
 
+    has_ended = True
     try:
         while True:
-            while len(waiting) < most and (work := begin()) is not None:
+            while has_ended and len(waiting) < most and (work := begin()) is not None:
                 advance(work)
             if not waiting:
                 return
@@ -82,10 +87,11 @@ def work_concurrently(
             with interrupts.immediate():
                 ready = wait(jobs)
             ended = [advance(work) for job, work in jobs.items() if job in ready]
-            if any(ended):
+            has_ended = any(ended)
+            if has_ended:
                 for work in [each for each, job in waiting.items() if job is None]:
                     advance(work)
     finally:
-        with ExitStack() as closing:
+        with closing(), ExitStack() as unfinished:
             for work in waiting:
-                closing.callback(work.close)
+                unfinished.callback(work.close)

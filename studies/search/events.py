@@ -16,11 +16,13 @@ class StudyStarted:
         study: The name of the study.
         total: The total number of candidates, including finished ones.
         ended: The number of candidates that have ended already, in this or in another process.
+        parallel: The number of candidates that this process may work on at the same time.
     """
 
     study: str
     total: int
     ended: int
+    parallel: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,8 @@ def run_study(
     start = warm_start(spec, evaluators, store)
     spec = _open_study(start.spec, total, store)
     ended = len(store.numbers(spec.name, END_STATES))
-    listener(StudyStarted(study=spec.name, total=total, ended=ended))
+    parallel = 1 if runner is None else runner.count
+    listener(StudyStarted(study=spec.name, total=total, ended=ended, parallel=parallel))
     for remark in start.remarks:
         listener(Remark(text=remark))
     interrupts = Interrupts()
@@ -117,7 +118,7 @@ def run_study(
                 interrupts.check()
         is_left = True
         while is_left:
-            run.search(total, 1 if runner is None else runner.count, interrupts)
+            run.search(total, parallel, interrupts)
             # Candidates whose new times meet the limits are resumed, and so are those of processes
             # that died meanwhile.
             is_left = run.use_new_times(remeasurements.before_front()) or await_others(
@@ -164,24 +165,28 @@ class _Run:
             most: How many trials may be at work at the same time.
             interrupts: Decides when Ctrl-C is raised.
         """
-        claimed = self._claimed(total)
+        references = iter(self._spec.references)
 
         def begin() -> Work[None] | None:
             interrupts.check()
-            trial = next(claimed, None)
+            trial = self._claim(references, total)
             return None if trial is None else self._carry_out(trial, interrupts)
 
-        work_concurrently(begin, most, interrupts)
+        work_concurrently(begin, most, interrupts, closing=self._store.outages.not_waiting)
 
-    def _claimed(self, total: int) -> Iterator[Trial]:
-        """Yield the trials that are left for this process, reference models first."""
+    def _claim(self, references: Iterator[str], total: int) -> Trial | None:
+        """Claim the trial of one of the reference models, or else the next candidate.
+
+        Returns:
+            The trial; None if none is left for now. The end of a trial at work may cause others to
+            be resumed.
+        """
         study = self._spec.name
-        for name in self._spec.references:
+        for name in references:
             reference = self._store.claim_reference(study, name, at_work=self._at_work)
             if reference is not None:
-                yield reference
-        while (claimed := self._store.claim(study, total=total, at_work=self._at_work)) is not None:
-            yield claimed
+                return reference
+        return self._store.claim(study, total=total, at_work=self._at_work)
 
     def _carry_out(self, trial: Trial, interrupts: Interrupts) -> Work[None]:
         """Run a claimed trial to its end, and then measure provisional times again.

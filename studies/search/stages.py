@@ -362,6 +362,8 @@ class _StageReport:
         self._listener(StageProgress(trial=self._trial, stage=self._stage, progress=progress))
         self._heartbeat.report(self._trial, progress)
         if progress.point is not None:
+            if self.curve and progress.point.tokens <= self.curve[-1].tokens:
+                self.curve.clear()  # the job has started again
             self.curve.append(progress.point)
             if self._ladder is not None:
                 self._ladder.check(self.curve)

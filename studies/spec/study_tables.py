@@ -122,7 +122,8 @@ class ProxySettings(StrictModel):
 
     Attributes:
         corpus: The training text: `python` (the sources of the standard library), a file, a folder,
-            a pattern such as `docs/**/*.md`, or a list of these; see `read_documents`.
+            a pattern such as `docs/**/*.md`, a dataset such as `hf:OWNER/NAME:CONFIGURATION#text`,
+            or a list of these; see `read_documents`.
         task: The path of a file of prompts and completions for the score `task`; see `read_task`.
             That score is known only at the end of the training, so rungs stop no candidate of a
             study that has it as an objective.
@@ -153,9 +154,9 @@ class ProxySettings(StrictModel):
     context_length: int = Field(default=256, ge=16, le=8_192)
     batch_size: int = Field(default=4, ge=1, le=1_024)
     method: Literal["scratch", "shared"] = "scratch"
-    token_budget: int = Field(default=400_000, ge=1_000, le=1_000_000_000_000)
+    token_budget: int = Field(default=800_000, ge=1_000, le=1_000_000_000_000)
     shared_token_budget: int = Field(default=5_000_000, ge=1_000, le=1_000_000_000_000)
-    rungs: tuple[float, ...] = (0.5,)
+    rungs: tuple[float, ...] = (0.25, 0.5)
     rung_margin: float = Field(default=0.02, ge=0, le=10)
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default=1, ge=1, le=1_024)

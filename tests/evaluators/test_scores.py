@@ -25,7 +25,14 @@ def test_only_times_are_timed_and_only_qualities_are_trained():
         "decode_per_byte",
         "prefill_per_byte",
     ]
-    assert [name for name in SCORES if is_trained(name)] == ["loss", "task", "recall_error"]
+    assert [name for name in SCORES if is_trained(name)] == [
+        "loss",
+        "lookup_loss",
+        "other_loss",
+        "late_loss",
+        "task",
+        "recall_error",
+    ]
 
 
 def test_a_deeper_decode_is_a_time_at_that_depth():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from evaluators.evaluator import Evaluation, EvaluationFailed, Infeasible, Progress
-from evaluators.job_messages import Said, receive, send
+from evaluators.job_messages import Reply, receive, send
 from evaluators.jobs import Job, JobRunner, RunningJob
 from evaluators.trainers import Trainers
 from tests.evaluators.jobs import FakeJob
@@ -158,6 +158,15 @@ def test_a_stopped_job_ends_and_its_process_carries_out_the_next_one(tmp_path: P
     assert len(_pids(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("ending", ["abort", "killed"])
+def test_the_death_of_a_process_in_a_stopped_job_is_no_failure_of_the_next_one(ending: str) -> None:
+    with Trainers(1) as trainers:
+        stopped = trainers.start(FakeJob(steps=1, ending=ending))
+        assert isinstance(stopped.receive(), Progress)
+        stopped.stop()  # too late
+        assert _carry_out(trainers, FakeJob(loss=2.0)) == 2.0
+
+
 def test_stopping_a_job_that_has_ended_does_not_stop_the_next_one() -> None:
     with Trainers(1) as trainers:
         for loss in (1.0, 2.0, 3.0):
@@ -208,18 +217,28 @@ class TestMappedArrays:
         mapped = np.load(tmp_path / "ids.npy", mmap_mode="r")
         here, there = Pipe()
         with here, there:
-            send(here, Said(number=1, content=mapped))
+            send(here, Reply(number=1, content=mapped))
             content = there.recv_bytes()
             assert len(content) < 1_000
             received = pickle.loads(content).content
         assert isinstance(received, np.memmap)
         np.testing.assert_array_equal(received, mapped)
 
+    def test_are_sent_with_their_content_if_the_file_was_deleted(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "ids.npy", np.arange(1_000, dtype=np.uint16))
+        mapped = np.load(tmp_path / "ids.npy", mmap_mode="r")
+        (tmp_path / "ids.npy").unlink()
+        here, there = Pipe()
+        with here, there:
+            send(here, Reply(number=1, content=mapped))
+            received = receive(there).content
+        np.testing.assert_array_equal(received, np.arange(1_000))
+
     def test_parts_of_them_are_sent_whole(self, tmp_path: Path) -> None:
         np.save(tmp_path / "ids.npy", np.arange(1_000, dtype=np.uint16))
         mapped = np.load(tmp_path / "ids.npy", mmap_mode="r")
         here, there = Pipe()
         with here, there:
-            send(here, Said(number=1, content=mapped[100:200]))
+            send(here, Reply(number=1, content=mapped[100:200]))
             received = receive(there).content
         np.testing.assert_array_equal(received, np.arange(100, 200))

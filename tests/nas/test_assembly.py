@@ -8,6 +8,7 @@ from evaluators.text.corpus import Corpus, read_corpus
 from hardware.machine_lock import LockWait
 from nas.assembly import (
     evaluators_of,
+    parallel_trainings,
     proxy_training,
     recall_settings,
     remeasuring_evaluators,
@@ -159,3 +160,28 @@ def test_measurements_and_trainings_wait_for_each_other_as_the_study_file_says(
     assert spec.device.lock_wait == LockWait(longest_wait=seconds, if_occupied="stop")
     assert proxy_training(spec, 0).training.longest_pause == seconds
     assert recall_settings(spec).training.longest_pause == seconds
+
+
+@pytest.mark.parametrize(
+    ("settings", "cores", "gigabytes", "expected"),
+    [
+        ({}, 8, 64, 8),
+        ({"threads": 2}, 8, 64, 4),
+        ({"threads": 16}, 8, 64, 1),
+        ({}, 8, 3.5, 3),
+        ({}, 8, 0.2, 1),
+        ({"parallel": 5}, 2, 1, 5),
+    ],
+)
+def test_as_many_candidates_are_trained_at_a_time_as_cores_and_memory_allow(
+    spec: StudySpec,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, int],
+    cores: int,
+    gigabytes: float,
+    expected: int,
+) -> None:
+    monkeypatch.setattr("nas.assembly.available_cores", lambda: cores)
+    monkeypatch.setattr("nas.assembly.available_memory_bytes", lambda: int(1e9 * gigabytes))
+    proxy = spec.proxy.model_copy(update=settings)
+    assert parallel_trainings(spec.model_copy(update={"proxy": proxy})) == expected

@@ -260,7 +260,7 @@ def test_other_signals_that_end_programs_release_the_trial(
         process.send_signal(number)
         _, errors = process.communicate(timeout=LONGEST_END_S)
     assert process.returncode == 130
-    assert errors.splitlines()[-1].endswith("the interrupted training run restarts")
+    assert errors.splitlines()[-1].endswith("interrupted training runs restart")
     assert "Traceback" not in errors
     with contextlib.closing(sqlite3.connect(tmp_path / "nas.db")) as database:
         query = "SELECT DISTINCT state FROM nas_trials WHERE kind = 'candidate'"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evaluators.evaluator import Evaluation, Report
+from evaluators.evaluator import Report
 from evaluators.quality.proxy_loss import ProxyLoss
 from evaluators.speed.latency import LatencyEvaluator
 from search_space.architecture import Architecture, architecture_hash
@@ -69,17 +69,17 @@ def test_what_was_evaluated_is_not_evaluated_again(
     assert (folder / "nas.db").read_bytes() == before
     evaluated: list[tuple[str, str]] = []
 
-    def noted(kind: type[ProxyLoss] | type[LatencyEvaluator]) -> None:
-        evaluate = kind.evaluate
+    def noted(kind: type[ProxyLoss] | type[LatencyEvaluator], name: str) -> None:
+        method = getattr(kind, name)
 
-        def note(self: Any, architecture: Architecture, report: Report) -> Evaluation:
+        def note(self: Any, architecture: Architecture, report: Report) -> Any:
             evaluated.append((kind.__name__, architecture_hash(architecture)))
-            return evaluate(self, architecture, report)
+            return method(self, architecture, report)
 
-        monkeypatch.setattr(kind, "evaluate", note)
+        monkeypatch.setattr(kind, name, note)
 
-    noted(ProxyLoss)
-    noted(LatencyEvaluator)
+    noted(ProxyLoss, "prepare")
+    noted(LatencyEvaluator, "evaluate")
     ran = nas("run", "second.toml", "--trials", "6")
     assert ran.returncode == 0, ran.stderr
     for remark in start["remarks"]:

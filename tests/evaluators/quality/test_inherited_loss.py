@@ -125,6 +125,15 @@ class TestInheritedLoss(JobEvaluatorConformance):
         with pytest.raises(Infeasible, match="inherited: it has 4 layers, the network has 3"):
             evaluator.evaluate(stranger, lambda _: None)
 
+    def test_a_remark_on_the_text_is_not_lost_with_an_infeasible_layout(
+        self, evaluator, monkeypatch
+    ):
+        monkeypatch.setattr("evaluators.quality.proxy_loss.MOST_PASSES", 0.0)
+        with pytest.raises(Infeasible):
+            evaluator.evaluate(candidate("call", replace(SPACE, depth=(4,))), lambda _: None)
+        (remark,) = evaluator.evaluate(candidate("cal"), lambda _: None).remarks
+        assert remark.startswith(f"a training of {BRIEF.token_budget:,} tokens reads the ")
+
     def test_the_fingerprint_depends_on_the_space_and_differs_from_that_of_a_training_from_scratch(
         self, settings, tmp_path
     ):

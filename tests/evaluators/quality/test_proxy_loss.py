@@ -47,8 +47,7 @@ def settings(corpus: str) -> ProxyTraining:
 
 
 def loss_of(settings: ProxyTraining) -> float:
-    (score,) = ProxyLoss(settings).evaluate(SMALL, lambda _: None).scores
-    return score.value
+    return ProxyLoss(settings).evaluate(SMALL, lambda _: None).scores[0].value
 
 
 class TestProxyLoss(JobEvaluatorConformance):
@@ -58,9 +57,12 @@ class TestProxyLoss(JobEvaluatorConformance):
 
     def test_the_score_is_the_end_of_the_curve_and_is_reproducible(self, settings):
         evaluation = ProxyLoss(settings).evaluate(SMALL, lambda _: None)
-        (score,) = evaluation.scores
-        assert (score.name, score.unit) == ("loss", "bits/byte")
-        assert score.value == evaluation.curve[-1].loss
+        loss, lookup, other, late = evaluation.scores
+        assert (loss.name, loss.unit) == ("loss", "bits/byte")
+        assert loss.value == evaluation.curve[-1].loss
+        assert (lookup.name, other.name, late.name) == ("lookup_loss", "other_loss", "late_loss")
+        assert min(lookup.value, other.value) < loss.value < max(lookup.value, other.value)
+        assert late.value == pytest.approx(loss.value, rel=0.1)
         assert [point.tokens for point in evaluation.curve] == [192, 320, 640]
         assert ProxyLoss(settings).evaluate(SMALL, lambda _: None).curve == evaluation.curve
 
@@ -94,6 +96,15 @@ class TestProxyLoss(JobEvaluatorConformance):
         with pytest.raises(KeyboardInterrupt):
             ProxyLoss(hungry).evaluate(SMALL, stop_at_training)
         assert any("tokens, which are read " in progress.text for progress in reports)
+
+    def test_windows_that_leave_a_loss_without_tokens_are_refused(self, settings, corpus):
+        for path in sorted(Path(corpus).iterdir())[12:]:
+            path.unlink()
+        long = replace(BRIEF, context_length=8_192, batch_size=1, token_budget=8_192)
+        evaluator = ProxyLoss(replace(settings, training=long))
+        for _ in range(2):  # the second time, too
+            with pytest.raises(ValueError, match="8,192 tokens: no token counts for late_loss; "):
+                evaluator.prepare(SMALL, lambda _: None)
 
     def test_a_divergence_is_a_failed_evaluation(self, settings):
         wild = Recipe(matrix_rate=1e4, vector_rate=1e4, embedding_rate=1e4)
@@ -139,7 +150,7 @@ class TestTask(JobEvaluatorConformance):
 
     def test_one_training_gives_both_scores_and_the_curve_is_that_of_the_loss(self, evaluator):
         evaluation = evaluator.evaluate(SMALL, lambda _: None)
-        loss, task = evaluation.scores
+        loss, *_, task = evaluation.scores
         assert (loss.name, task.name) == ("loss", "task")
         assert loss.unit == task.unit == "bits/byte"
         assert loss.value == evaluation.curve[-1].loss
@@ -164,7 +175,7 @@ class TestTask(JobEvaluatorConformance):
         def task_score(share: float) -> float:
             training = replace(BRIEF, token_budget=4_000)
             settings = replace(with_task, task_share=share, training=training)
-            return ProxyLoss(settings).evaluate(SMALL, lambda _: None).scores[1].value
+            return ProxyLoss(settings).evaluate(SMALL, lambda _: None).scores[-1].value
 
         assert task_score(0.5) < task_score(0.005) - 0.5
 
@@ -190,7 +201,8 @@ class TestFingerprint:
         other = tmp_path / "other"
         other.mkdir()
         for number in range(10):
-            (other / f"{number}.txt").write_text(text + f"{number}" * 2_000)
+            numbers = " ".join(f"{number * factor}" for factor in range(1_000))
+            (other / f"{number}.txt").write_text(text + numbers)
         changed = [
             settings,
             replace(settings, corpus=str(other)),
@@ -276,7 +288,7 @@ def test_the_standard_library_teaches_a_small_proxy_something():
     settings = ProxyTraining(
         target_context=1_024,
         width_share=0.03,
-        training=TrainingSettings(token_budget=20_480),
+        training=TrainingSettings(token_budget=40_960),
     )
     evaluation = ProxyLoss(settings).evaluate(
         replace(PRESETS["lfm2-350m"], layers=PRESETS["lfm2-350m"].layers[:3]), lambda _: None

@@ -19,12 +19,13 @@ from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.quality import shared_network
 from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
 from evaluators.training import fit as training
-from evaluators.training.fit import TrainingSettings, bits_per_byte
+from evaluators.training.fit import TrainingSettings, score
 from evaluators.training.recipe import Recipe
+from hardware.progress import ignore_text
 from hardware.quiet import yielding_to_measurements
 from search_space.architecture import Architecture, Mixer
 from search_space.torch_model import LanguageModel
-from tests.evaluators.training.test_fit import TEXT, unhindered
+from tests.evaluators.training.test_fit import TEXT
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, WINDOW, stack
 
 MIXERS: dict[str, Mixer | None] = {
@@ -187,9 +188,9 @@ class TestTraining:
     def test_a_candidate_learns_from_the_training_of_others(self, tmp_path):
         network = network_of()
         settings = replace(SETTINGS, batch_size=8, token_budget=10_000)
-        before = bits_per_byte(network.extract(candidate("aclc")), TEXT, settings, unhindered)
+        before = score(network.extract(candidate("aclc")), TEXT, settings, ignore_text).whole
         train_shared(network, draw_candidate, TEXT, settings, tmp_path / "network", lambda _: None)
-        after = bits_per_byte(network.extract(candidate("aclc")), TEXT, settings, unhindered)
+        after = score(network.extract(candidate("aclc")), TEXT, settings, ignore_text).whole
         assert after < 0.7 * before
 
     def test_a_training_that_was_interrupted_ends_with_the_same_weights(

@@ -3,14 +3,16 @@
 import json
 import math
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from evaluators.text.corpus import Corpus, check_corpus, overlap_note, read_corpus
+from evaluators.text.corpus import Corpus, check_corpus, corpus_note, read_corpus
 from evaluators.text.tokenizer import encode, train_tokenizer
-from evaluators.training.fit import TokenizedText, TrainingSettings, bits_per_byte
+from evaluators.training.scoring import held_out_loss
 
 
 def document(seed: int, lines: int = 60) -> str:
@@ -105,8 +107,7 @@ def test_the_standard_library() -> None:
     corpus = read_corpus("python")
     training, held_out = "".join(corpus.training), "".join(corpus.held_out)
     assert len(training) > 5_000_000
-    assert len(held_out) > 100_000
-    assert len(held_out) < 0.05 * len(training)
+    assert 1_000_000 < len(held_out) < 0.15 * len(training)
     assert max(len(block) for block in corpus.training) == 32_768
     assert read_corpus("python") == corpus
 
@@ -169,7 +170,7 @@ def test_no_long_passage_of_held_out_text_is_trained_on(tmp_path: Path) -> None:
     assert corpus.copies >= 1
     assert corpus.unscored_bytes >= len(form) - 192
     assert len(training) > 100_000
-    note = overlap_note(corpus)
+    note = corpus_note(corpus)
     assert note is not None
     assert note.startswith(
         f"{corpus.copies} documents are not used for training, because they are near copies"
@@ -177,8 +178,8 @@ def test_no_long_passage_of_held_out_text_is_trained_on(tmp_path: Path) -> None:
 
 
 def test_a_corpus_of_near_copies_is_refused(tmp_path: Path) -> None:
-    book = document(1, lines=400)
-    texts = [book + f"edition {number}" for number in range(9)]
+    book = document(1, lines=100)
+    texts = [book + f"edition {number}" for number in range(40)]
     path = write(tmp_path, {f"{n}.txt": text for n, text in enumerate(texts)})
     with pytest.raises(
         ValueError, match="repeats itself too much: without text that occurs in both the training"
@@ -187,7 +188,7 @@ def test_a_corpus_of_near_copies_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_standard_library_has_no_note() -> None:
-    assert overlap_note(read_corpus("python")) is None
+    assert corpus_note(read_corpus("python")) is None
 
 
 class Uniform(torch.nn.Module):
@@ -211,12 +212,62 @@ def test_every_vocabulary_is_scored_on_the_same_bytes(
     for vocab_size in (256, 300, 1_000, 4_000):
         tokenizer = train_tokenizer(corpus.training, vocab_size, lambda _: None)
         ids = encode(tokenizer, corpus.held_out, lambda _: None)
-        text = TokenizedText(training=ids, validation=ids, token_bytes=tokenizer.token_bytes)
-        settings = TrainingSettings(context_length=64, batch_size=4, token_budget=1_000)
-        found = bits_per_byte(Uniform(vocab_size), text, settings, lambda: 0.0)
+        model, token_bytes = Uniform(vocab_size), tokenizer.token_bytes
+        found = held_out_loss(model, ids, token_bytes, 64, "cpu", lambda: 0.0).whole
         # A uniform model spends the same number of bits on every token, so that its bits per byte
         # show how many bytes were counted: all but those of the first token, which has no context.
         counted = math.log2(vocab_size) * (len(ids) - 1) / found
         first = int(tokenizer.token_bytes[ids[0]])
         assert counted == pytest.approx(len(held_out) - first, rel=1e-6)
         assert first <= 12
+
+
+def test_of_a_large_corpus_a_random_part_is_used_whatever_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [document(seed) for seed in range(300)]
+    lines = [json.dumps(text) + "\n" for text in texts]
+    (tmp_path / "all.jsonl").write_text("".join(lines))
+    (tmp_path / "reversed.jsonl").write_text("".join(reversed(lines)))
+    everything = read_corpus(str(tmp_path / "all.jsonl"))
+    assert everything.used_share == 1.0
+    size = len("".join(texts))
+    monkeypatch.setattr("evaluators.text.corpus.MOST_CHARACTERS", size // 3)
+    part = read_corpus(str(tmp_path / "all.jsonl"))
+    assert read_corpus(str(tmp_path / "reversed.jsonl")) == part
+    assert part.used_share == pytest.approx(1 / 3, rel=0.05)
+    assert len(characters(part)) == pytest.approx(size / 3, rel=0.05)
+    note = corpus_note(part)
+    assert note is not None
+    assert note.startswith("a random part of the corpus is used, 33 % of it")
+    # A random part: not only documents from the beginning or the end.
+    used = [text for text in texts if text.split("\n")[0] in "".join(part.training)]
+    assert 0.3 < sum(map(texts.index, used)) / len(used) / len(texts) < 0.7
+
+
+@pytest.mark.slow
+def test_a_corpus_that_is_larger_than_the_memory(tmp_path: Path) -> None:
+    """Read 5 GB of text in a process whose memory is limited to 1.5 GB."""
+    words = [random.Random(n).randbytes(4).hex() for n in range(5_000)]
+    draw = random.Random(0)
+    with (tmp_path / "large.jsonl").open("w") as file:
+        for _ in range(50):
+            block = " ".join(draw.choices(words, k=11_000))
+            for number in range(1_000):
+                file.write(json.dumps(f"{draw.random()} {block[number:]}") + "\n")
+    assert (tmp_path / "large.jsonl").stat().st_size > 4_900_000_000
+    program = (
+        "import resource, sys\n"
+        "from evaluators.text.corpus import read_corpus\n"
+        "corpus = read_corpus(sys.argv[1])\n"
+        "assert sum(map(len, corpus.training)) > 100_000_000\n"
+        "assert 1_000_000 < sum(map(len, corpus.held_out)) < 1_300_000\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "large.jsonl")],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert int(found.stdout) * 1_024 < 1_500_000_000

@@ -4,10 +4,15 @@ import importlib.util
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evaluators.text.documents import CorpusName, check_corpus, read_documents
+
+
+def _read(name: CorpusName, *arguments: Any) -> list[str]:
+    return list(read_documents(name, *arguments))
 
 
 @pytest.fixture
@@ -48,29 +53,27 @@ FOUR = ["four\u2028still four", "five", "six"]
 )
 def test_a_name_stands_for_its_documents(folder: Path, name: CorpusName, found: list[str]) -> None:
     check_corpus(name)
-    assert sorted(read_documents(name)) == sorted(found)
+    assert sorted(_read(name)) == sorted(found)
     absolute = str(folder / name) if isinstance(name, str) else [str(folder / n) for n in name]
-    assert sorted(read_documents(absolute)) == sorted(found)
+    assert sorted(_read(absolute)) == sorted(found)
 
 
 def test_the_number_of_each_file_is_reported_unless_it_is_the_only_one(folder: Path) -> None:
     reported: list[str] = []
-    read_documents(("a.txt", "docs", "lines.jsonl"), reported.append)
+    _read(("a.txt", "docs", "lines.jsonl"), reported.append)
     assert reported == ["reading the corpus: file 1 of 2", "reading the corpus: file 2 of 2"]
 
 
 def test_python_and_a_file(folder: Path) -> None:
-    assert sorted(read_documents(("a.txt", "python"))) == sorted(
-        ["one\n", *read_documents("python")]
-    )
+    assert sorted(_read(("a.txt", "python"))) == sorted(["one\n", *_read("python")])
 
 
 def test_another_field_and_a_file_with_a_hash_sign_in_its_name(folder: Path) -> None:
     Path("c.jsonl").write_text('{"body": "seven", "text": 7}\n"eight"\n')
-    assert read_documents("c.jsonl#body") == ["seven", "eight"]
-    assert read_documents("c.jsonl*#body") == ["seven", "eight"]
+    assert _read("c.jsonl#body") == ["seven", "eight"]
+    assert _read("c.jsonl*#body") == ["seven", "eight"]
     Path("c.jsonl#body").write_text("a text of its own")
-    assert read_documents("c.jsonl#body") == ["a text of its own"]
+    assert _read("c.jsonl#body") == ["a text of its own"]
 
 
 def test_links_to_files_are_read_and_links_to_folders_are_not_followed(folder: Path) -> None:
@@ -80,7 +83,7 @@ def test_links_to_files_are_read_and_links_to_folders_are_not_followed(folder: P
     Path("docs/broken.md").symlink_to(folder / "nothing")
     os.mkfifo("docs/pipe.md")
     for name in ("docs", "docs/**/*.md"):
-        assert sorted(read_documents(name)) == ["one\n", "three\n", "two\n"]
+        assert sorted(_read(name)) == ["one\n", "three\n", "two\n"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def test_the_message_names_a_malformed_line(folder: Path, line: str, message: st
     Path("bad.jsonl").write_text(f'"right"\n{line}\n')
     check_corpus("bad.jsonl")
     with pytest.raises(ValueError, match=r"^corpus: bad\.jsonl, ") as refusal:
-        read_documents("bad.jsonl")
+        _read("bad.jsonl")
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 300
@@ -130,7 +133,7 @@ def test_the_message_names_a_malformed_line(folder: Path, line: str, message: st
 def test_missing_files_are_reported_before_any_file_is_read(
     folder: Path, name: CorpusName, message: str
 ) -> None:
-    for check in (check_corpus, read_documents):
+    for check in (check_corpus, _read):
         if name != () or check is check_corpus:
             with pytest.raises(ValueError, match=r"^corpus: ") as refusal:
                 check(name)
@@ -165,7 +168,7 @@ class TestParquet:
     def test_each_row_is_a_document(self) -> None:
         for name in ("rows", "rows/**/*.parquet", ("rows/a.parquet", "rows/deep/b[[]1].parquet")):
             check_corpus(name)
-            assert sorted(read_documents(name)) == ["one", "three", "two"]
+            assert sorted(_read(name)) == ["one", "three", "two"]
 
     def test_the_message_names_what_is_malformed(self) -> None:
         self.write("null.parquet", {"text": ["right", None]})
@@ -177,7 +180,7 @@ class TestParquet:
             "no.parquet": "no.parquet is not a Parquet table",
         }.items():
             with pytest.raises(ValueError, match=r"^corpus: ") as refusal:
-                read_documents(name)
+                _read(name)
             assert message in str(refusal.value)
             assert "\n" not in str(refusal.value)
 
@@ -185,4 +188,57 @@ class TestParquet:
 def test_strings_with_line_breaks_are_documents(folder: Path) -> None:
     texts = [f"document {n}\nof two lines" for n in range(20)]
     Path("many.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
-    assert read_documents("many.jsonl") == texts
+    assert _read("many.jsonl") == texts
+
+
+class TestLongTexts:
+    """Texts that are read piece by piece."""
+
+    @pytest.fixture(autouse=True)
+    def short_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("evaluators.text.documents._PIECE_BYTES", 100)
+        monkeypatch.setattr("evaluators.text.documents.LONGEST_DOCUMENT", 1_000)
+
+    def test_are_cut_at_blank_lines_and_nothing_is_lost(self, folder: Path) -> None:
+        text = "".join(f"Paragraph {n} with ä, € and 😀.\n\n" for n in range(500))
+        Path("long.txt").write_text(text)
+        found = _read("long.txt")
+        assert "".join(found) == text
+        assert len(found) > 10
+        assert all(len(each) <= 250 and each.endswith("\n\n") for each in found)
+
+    def test_are_cut_at_the_same_places_in_a_list(self, folder: Path) -> None:
+        text = "".join(f"Paragraph {n}.\n\n" for n in range(500))
+        Path("long.txt").write_text(text)
+        Path("long.jsonl").write_text(json.dumps(text) + "\n")
+        assert _read("long.jsonl") == _read("long.txt")
+
+    @pytest.mark.parametrize("place", [0, 99, 100, 101, 250, 499])
+    def test_the_message_names_the_first_byte_that_is_not_utf8(
+        self, folder: Path, place: int
+    ) -> None:
+        content = bytearray("é".encode() * 250)
+        content[place] = 0xFF
+        Path("wrong.txt").write_bytes(content)
+        with pytest.raises(UnicodeDecodeError) as expected:
+            content.decode()
+        with pytest.raises(ValueError, match=f"byte {expected.value.start:,} cannot be decoded"):
+            _read("wrong.txt")
+
+    def test_a_character_that_the_end_of_the_file_cuts_is_reported(self, folder: Path) -> None:
+        Path("cut.txt").write_bytes(b"x" * 299 + "é".encode()[:1])
+        with pytest.raises(ValueError, match="byte 299 cannot be decoded"):
+            _read("cut.txt")
+
+    def test_lines_that_are_longer_than_a_piece(self, folder: Path) -> None:
+        texts = [f"{n} " * 80 for n in range(30)]
+        Path("lines.jsonl").write_text("\ufeff" + "\n".join(map(json.dumps, texts)))
+        assert _read("lines.jsonl") == texts
+
+    def test_a_line_without_an_end_is_refused(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("evaluators.text.documents._LONGEST_LINE", 2_000)
+        Path("endless.jsonl").write_text('"' + "x" * 10_000)
+        with pytest.raises(ValueError, match="has a line of more than 2,000 characters"):
+            _read("endless.jsonl")

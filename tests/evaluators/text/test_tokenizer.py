@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evaluators.text.tokenizer import Tokenizer, cache_folder, decode, encode, train_tokenizer
+from evaluators.text.cache_files import cache_folder
+from evaluators.text.tokenizer import Tokenizer, decode, encode, train_tokenizer
 
 BLOCKS = tuple(
     f"def f{n}(x):\n    return x ** {n}  # the {n}th power, naïvely — ±0\n" * 20 for n in range(40)

@@ -15,21 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.training import fit as training
 from evaluators.training.fit import (
     TokenizedText,
     TrainingSettings,
-    bits_per_byte,
     mixed_windows,
     train,
 )
 from evaluators.training.recipe import Recipe
 from hardware.quiet import measuring, yielding_to_measurements
 from search_space.architecture import Architecture
-from search_space.torch_model import LanguageModel
 from tests.search_space.strategies import ATTENTION, CONV, CORNERS, stack
 
 TINY = stack(CONV, ATTENTION)
@@ -63,7 +60,7 @@ def unhindered() -> float:
 
 
 def losses(architecture: Architecture, settings: TrainingSettings, text: TokenizedText = TEXT):
-    return [point.loss for point in train(architecture, text, settings, lambda _: None)]
+    return [point.loss for point in train(architecture, text, settings, lambda _: None).curve]
 
 
 @pytest.fixture(autouse=True)
@@ -75,33 +72,6 @@ def locks(monkeypatch, tmp_path) -> Path:
         functools.partial(yielding_to_measurements, folder=tmp_path),
     )
     return tmp_path
-
-
-class TestBitsPerByte:
-    @pytest.mark.parametrize("validation", [2, 16, 17, 18, 33, 333])
-    @pytest.mark.parametrize("batch_size", [1, 3])
-    def test_a_uniform_model_spends_the_logarithm_of_the_vocabulary(self, validation, batch_size):
-        model = LanguageModel(TINY)
-        model.initialise(0)
-        torch.nn.init.zeros_(model.embedding.weight)
-        text = text_of(validation=validation)
-        settings = TrainingSettings(context_length=16, batch_size=batch_size)
-        scored = text.validation[1:]
-        expected = math.log2(64) * len(scored) / text.token_bytes[scored].sum()
-        assert bits_per_byte(model, text, settings, unhindered) == pytest.approx(expected, rel=1e-6)
-
-    def test_no_window_sees_the_previous_one(self):
-        model = LanguageModel(TINY)
-        model.initialise(0)
-        ids = torch.from_numpy(TEXT.validation[:33].astype(np.int64))
-        nats = sum(
-            F.cross_entropy(model(ids[None, a : a + 16])[0], ids[a + 1 : a + 17], reduction="sum")
-            for a in (0, 16)
-        )
-        text = text_of(validation=33)
-        expected = nats.item() / math.log(2) / text.token_bytes[text.validation[1:]].sum()
-        # Autocast uses bf16 if the processor supports it.
-        assert bits_per_byte(model, text, SETTINGS, unhindered) == pytest.approx(expected, rel=1e-2)
 
 
 class TestTrain:
@@ -129,6 +99,13 @@ class TestTrain:
         )
         assert losses(TINY, often)[-1] == losses(TINY, SETTINGS)[-1]
 
+    def test_the_end_is_scored_on_more_text_than_the_rungs(self):
+        part = replace(TEXT, validation=TEXT.validation[:100])
+        early = replace(TEXT, early=100)
+        on_part, on_early, on_all = (losses(TINY, SETTINGS, text) for text in (part, early, TEXT))
+        assert on_early[:-1] == on_part[:-1]
+        assert on_early[-1] == on_all[-1] != on_part[-1]
+
     @pytest.mark.parametrize(
         ("budget", "rungs", "tokens"),
         [
@@ -142,13 +119,13 @@ class TestTrain:
             context_length=16, batch_size=2, token_budget=budget, rungs=rungs
         )
         reports: list[Progress] = []
-        curve = train(TINY, TEXT, settings, reports.append)
+        curve = train(TINY, TEXT, settings, reports.append).curve
         assert [point.tokens for point in curve] == tokens
         assert [progress.point for progress in reports if progress.point] == list(curve)
         assert reports[-1].done == 1.0
 
     def test_a_short_text_is_read_again(self):
-        curve = train(TINY, text_of(training=100), SETTINGS, lambda _: None)
+        curve = train(TINY, text_of(training=100), SETTINGS, lambda _: None).curve
         assert curve[-1].tokens == 320
 
     def test_a_text_shorter_than_one_window_is_refused(self):
@@ -212,7 +189,7 @@ training.train(TINY, TEXT, endless, lambda progress: None)
                 measurers[-1].start()
                 requested.wait()
 
-        curve = train(TINY, TEXT, SETTINGS, report)
+        curve = train(TINY, TEXT, SETTINGS, report).curve
         for measurer in measurers:
             measurer.join()
         assert [point.loss for point in curve] == losses(TINY, SETTINGS)
@@ -245,14 +222,6 @@ training.train(TINY, TEXT, endless, lambda progress: None)
             )
         assert texts[0.0] == texts[1_000.0]
         assert "tokens/s" in texts[0.0][0]
-
-    def test_scoring_pauses_between_any_two_passes(self):
-        model = LanguageModel(TINY)
-        text = text_of(validation=1 + 3 * training._SCORED_TOKENS)
-        passes, calls = [], []
-        model.register_forward_hook(lambda *_: passes.append(len(calls)))
-        bits_per_byte(model, text, SETTINGS, lambda: calls.append(None) or 0.0)
-        assert passes == [1, 2, 3]
 
     @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
     def test_a_real_training_uses_no_processor_time_during_a_measurement(self, locks):

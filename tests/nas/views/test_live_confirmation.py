@@ -38,7 +38,7 @@ def _confirm(
     """Report a timing of 40 s, then the first 30 s of a retraining."""
     trial = make_trial(7, layout="ca")
     timing = ConfirmationJob(trial=trial, evaluator=latency())
-    run = ConfirmationJob(trial=trial, evaluator=training(), seed=3, token_budget=400_000)
+    run = ConfirmationJob(trial=trial, evaluator=training(), seed=3, token_budget=800_000)
     listen.say("reading the corpus")
     listen(_plan(spec, {timing.key: 20.0, run.key: 100.0}))
     listen(JobStarted(job=timing))
@@ -48,7 +48,7 @@ def _confirm(
     listen(JobStarted(job=run))
     for done in (0.1, 0.2, 0.3):
         clock.now += 10.0
-        text = f"{400_000 * done:,.0f} tokens"
+        text = f"{800_000 * done:,.0f} tokens"
         listen(JobProgress(job=run, progress=Progress(done=done, text=text)))
 
 
@@ -61,7 +61,7 @@ def test_without_a_terminal_lines_state_the_job_and_the_time_left(
     assert lines[0] == "reading the corpus"
     assert lines[1] == (
         "small: 1 member of the front; each is measured again, retrained with 1 new seed on "
-        "400,000 tokens, and retrained with another seed on 1,600,000 tokens"
+        "800,000 tokens, and retrained with another seed on 1,600,000 tokens"
     )
     assert lines[2] == "1 timing and 1 training run are left, about 2 min; 2 are done"
     assert lines[3:] == [
@@ -69,9 +69,9 @@ def test_without_a_terminal_lines_state_the_job_and_the_time_left(
         "trial 7    ca  decode 12.50 ±0.28 ms/token",
         "±: half the width of the 95 % confidence interval",
         # The timing took twice as long as expected, and so will the retraining.
-        "trial 7  training  seed 3, 400,000 tokens; 3 of 4 timings and training runs done, "
+        "trial 7  training  seed 3, 800,000 tokens; 3 of 4 timings and training runs done, "
         "about 3 min left in all",
-        "trial 7  training  seed 3, 400,000 tokens: 20 %, 80,000 tokens; about 80 s of this stage "
+        "trial 7  training  seed 3, 800,000 tokens: 20 %, 160,000 tokens; about 80 s of this stage "
         "left; 3 of 4 timings and training runs done, about 3 min left in all",
     ]
 
@@ -85,10 +85,10 @@ def test_on_a_terminal_the_same_facts_are_drawn(
     shown = capsys.readouterr().err
     for fact in (
         "3 of 4 timings and training runs",
-        "seed 3, 400,000 tokens",
+        "seed 3, 800,000 tokens",
         "30 %",
         "about 70 s left",
-        "120,000 tokens",
+        "240,000 tokens",
     ):
         assert fact in shown
 
@@ -121,7 +121,7 @@ def test_cache_hits_do_not_shorten_the_time_left(
 ) -> None:
     trial = make_trial(7, layout="ca")
     jobs = [
-        ConfirmationJob(trial=trial, evaluator=training(), seed=seed, token_budget=400_000)
+        ConfirmationJob(trial=trial, evaluator=training(), seed=seed, token_budget=800_000)
         for seed in (3, 4, 5)
     ]
     cached, trained, left = jobs

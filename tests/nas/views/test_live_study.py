@@ -101,16 +101,19 @@ def test_without_a_terminal_every_ended_trial_is_a_line(
     with Store.open(f"sqlite:///{tmp_path}/nas.db") as store:
         store.add_study("small", to_json(spec))
         with live_study(spec, store) as listener:
-            listener(StudyStarted(study="small", total=10, ended=0))
+            listener(StudyStarted(study="small", total=10, ended=0, parallel=3))
             listener(TrialEnded(trial=make_trial(0, **SCORES)))
             listener(TrialEnded(trial=make_trial(1, "failed", reason="loss 9 nats")))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "small: 0 of 10 trials are done"
-    assert "loss 1.250 bits/byte, decode ~12.50 ms/token, prefill ~345.6 ms" in lines[1]
-    assert lines[2] == "~ provisional: too uncertain to decide anything; measured again later"
-    assert "failed" in lines[3]
-    assert lines[3].endswith("; loss 9 nats")
-    assert len(lines) == 4
+    assert lines[:2] == [
+        "small: 0 of 10 trials are done",
+        "candidates are trained on 800,000 tokens each, 3 at a time",
+    ]
+    assert "loss 1.250 bits/byte, decode ~12.50 ms/token, prefill ~345.6 ms" in lines[2]
+    assert lines[3] == "~ provisional: too uncertain to decide anything; measured again later"
+    assert "failed" in lines[4]
+    assert lines[4].endswith("; loss 9 nats")
+    assert len(lines) == 5
 
 
 def test_without_a_terminal_lines_state_the_stage_and_the_time_left(
@@ -143,13 +146,14 @@ def test_without_a_terminal_lines_state_the_stage_and_the_time_left(
             listener(TrialStarted(trial=reference))
             listener(StageStarted(trial=reference, stage="latency"))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[3].startswith("trial 0        complete ")
-    assert lines[4].startswith("~ provisional: ")
-    assert lines[8].startswith("trial 1        failed ")
-    del lines[8], lines[4], lines[3]
+    assert lines[4].startswith("trial 0        complete ")
+    assert lines[5].startswith("~ provisional: ")
+    assert lines[9].startswith("trial 1        failed ")
+    del lines[9], lines[5], lines[4]
     assert lines == [
         "small  reading the corpus",
         "small: 0 of 4 trials are done",
+        "candidates are trained on 800,000 tokens each",
         "trial 0  latency; 0 of 4 trials done",
         # One trial took 100 s, so three take 300 s.
         "trial 1  training; 1 of 4 trials done, about 5 min left in all",
@@ -180,9 +184,10 @@ def test_times_that_are_measured_again_are_shown_with_the_earlier_ones(
             listener(TrialRemeasured(trial=second, earlier=first.scores))
             listener(TrialRemeasured(trial=second, earlier=second.scores))
             listener(StageStarted(trial=second, stage="text"))
+            listener(StageEnded(trial=second, stage="text", evaluation=None, seconds=1.0))
             listener(Remark(text="the reference model takes 2 % longer than before"))
             listener(StageStarted(trial=make_trial(1, "running"), stage="latency"))
-    assert capsys.readouterr().err.splitlines()[2:] == [
+    assert capsys.readouterr().err.splitlines()[3:] == [
         "~ provisional: too uncertain to decide anything; measured again later",
         "trial 0  measuring its times again; 1 of 4 trials done",
         "trial 0        remeasured  decode 11.00 ±0.10 ms/token (before: ~12.50)",

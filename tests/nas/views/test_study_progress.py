@@ -43,6 +43,27 @@ def test_a_resumed_study_estimates_the_time_left_from_earlier_runs(make_trial, s
     assert progress.seconds_left(20.0) == pytest.approx(7 * 20)
 
 
+def test_candidates_at_the_same_time_take_less_time_than_one_after_the_other(
+    make_trial, spec, clock
+) -> None:
+    progress = StudyProgress(spec, clock)
+    progress.follow(StudyStarted(study="small", total=10, ended=2, parallel=4))
+    progress.ended = [_timed(make_trial(0), 30.0, 50.0), _timed(make_trial(1), 40.0)]
+    assert progress.seconds_left(0.0) == pytest.approx(8 * 60 / 4)
+    for number in (2, 3):
+        progress.follow(TrialStarted(trial=make_trial(number, "running")))
+    clock.now = 20.0
+    for number in (2, 3):  # in the cache, which saves 100 s each
+        evaluation = Evaluation(scores=(), seconds=120.0)
+        ended = StageEnded(
+            trial=make_trial(number, "running"), stage="0", evaluation=evaluation, seconds=20.0
+        )
+        progress.follow(ended)
+        progress.follow(TrialEnded(trial=make_trial(number)))
+    # Two candidates in the 20 s that they took, and in a fourth of the 200 s that they saved.
+    assert progress.seconds_left(20.0) == pytest.approx(6 * (20 + 200 / 4) / 2)
+
+
 def test_a_candidate_that_a_higher_limit_resumes_needs_only_the_stages_that_it_lacks(
     make_trial, spec, clock
 ) -> None:

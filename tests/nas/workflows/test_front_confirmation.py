@@ -10,10 +10,17 @@ from pathlib import Path
 import pytest
 
 from evaluators.text.documents import read_documents
-from hardware.progress import Say
+from hardware.progress import Say, ignore_text
 from nas.commands.confirm import confirm
+from nas.workflows.front_confirmation import (
+    ConfirmationEvent,
+    ConfirmationOptions,
+    ConfirmationPlan,
+    confirm_front,
+)
 from studies.search.loop import run_study
 from studies.spec.study_file import read_spec
+from studies.spec.study_spec import from_json, to_json
 from studies.storage.store import Store
 from tests.nas.tiny_study import STUDY, start_nas, write_study
 from tests.studies.fakes import all_stages
@@ -95,7 +102,7 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
     monkeypatch.setenv("COLUMNS", "80")
     read: list[str] = []
 
-    def counted(name: str, say: Say) -> list[str]:
+    def counted(name: str, say: Say, most_streamed: int) -> list[str]:
         read.append(name)
         return read_documents(name, say)
 
@@ -122,6 +129,40 @@ def test_a_front_is_confirmed_stopped_resumed_and_shown(
     report = (tmp_path / "tiny.md").read_text()
     assert "## Confirmation of the losses" in report
     assert "## Confirmation: losses with more seeds and tokens" in report
+
+
+def test_retrainings_at_the_same_time_are_expected_to_take_less_time(
+    study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    class Planned(Exception):
+        pass
+
+    plans: list[ConfirmationPlan] = []
+
+    def stop(event: ConfirmationEvent) -> None:
+        assert isinstance(event, ConfirmationPlan)
+        plans.append(event)
+        raise Planned
+
+    url = _run(tmp_path, trials=5)
+    options = ConfirmationOptions(candidates=3, budget=2.0, seeds=2)
+    with Store.open(url) as store:
+        spec = from_json(store.study("tiny").spec)
+        for parallel in (1, 3):
+            proxy = spec.proxy.model_copy(update={"parallel": parallel})
+            store.update_spec("tiny", to_json(spec.model_copy(update={"proxy": proxy})))
+            with pytest.raises(Planned):
+                confirm_front(
+                    "tiny", store, options, listener=stop, say=ignore_text, notify=ignore_text
+                )
+    alone, several = (plan.seconds_left for plan in plans)
+    assert alone.keys() == several.keys()
+    for key in alone:
+        assert alone[key] > 0
+        factor = 1 if key.token_budget is None else 3
+        assert alone[key] == pytest.approx(factor * several[key])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from evaluators.evaluator import Evaluator
+from evaluators.jobs import Job, Message
 from evaluators.trainers import Trainers
 from search_space.architecture import Architecture
 from studies.records import Trial
@@ -21,12 +22,13 @@ from studies.search.events import (
     StageEnded,
     StageProgress,
     StageStarted,
+    TrialEnded,
     TrialLost,
 )
 from studies.search.loop import run_study
 from studies.spec.reference_models import with_reference
 from studies.spec.study_spec import StudySpec
-from studies.spec.study_tables import SamplerSettings
+from studies.spec.study_tables import Objective, SamplerSettings
 from studies.storage.store import Store
 from tests.studies import fakes
 from tests.studies.fakes import TrainingFake, run_with_fakes, unlucky
@@ -147,6 +149,46 @@ def test_a_rung_stops_a_training_while_the_others_continue(
             assert len(trial.curve) < 8
 
 
+class _RestartedJob:
+    """A job whose process is killed after three reports, so that it is carried out again."""
+
+    def __init__(self, job: Job) -> None:
+        reports: list[Message] = []
+        evaluation = job.run(reports.append)
+        self._messages: list[Message | None] = [*reports[:3], None, *reports, evaluation]
+        self._readable, writable = os.pipe()
+        os.close(writable)  # so that the other end is readable from now on
+
+    def fileno(self) -> int:
+        return self._readable
+
+    def receive(self) -> Message | None:
+        return self._messages.pop(0)
+
+    def stop(self) -> None:
+        os.close(self._readable)
+
+
+class _RestartingRunner:
+    count = 2
+
+    def start(self, job: Job) -> _RestartedJob:
+        return _RestartedJob(job)
+
+
+def test_the_curve_of_a_job_that_was_carried_out_again_has_no_point_twice(
+    spec: StudySpec, store: Store
+) -> None:
+    proxy = spec.proxy.model_copy(update={"rungs": (0.5,)})
+    spec = spec.model_copy(update={"trials": 14, "proxy": proxy})
+    run_study(spec, evaluators=_evaluators(TrainingFake()), store=store, runner=_RestartingRunner())
+    stopped = [trial for trial in store.trials(spec.name) if trial.state == "stopped"]
+    assert stopped
+    for trial in stopped:
+        tokens = [point.tokens for point in trial.curve]
+        assert tokens == [spec.proxy.token_budget * step // 8 for step in (1, 2, 3, 4)]
+
+
 def test_equal_candidates_are_evaluated_once(
     spec: StudySpec, store: Store, trainers: Trainers
 ) -> None:
@@ -221,6 +263,33 @@ def test_an_exception_leaves_every_trial_at_work_for_the_next_run(
     assert {trial.state for trial in store.trials(spec.name)} <= {"complete", "stopped"}
 
 
+def test_an_exception_ends_the_study_although_the_database_does_not_answer(
+    spec: StudySpec, store: Store, trainers: Trainers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.search.heartbeat._REPORT_S", 60.0)
+    other = sqlite3.connect(spec.storage.removeprefix("sqlite:///"), isolation_level=None)
+
+    def wait(*_: object) -> None:
+        pytest.fail("it waits for the database")
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, TrialEnded):
+            other.execute("BEGIN IMMEDIATE")
+            monkeypatch.setattr("studies.storage.outages.Outages._pause", wait)
+            raise _Interrupted
+
+    with pytest.raises(_Interrupted):
+        run_study(
+            spec,
+            evaluators=_evaluators(TrainingFake(seconds=0.4)),
+            store=store,
+            runner=trainers,
+            listener=interrupt,
+        )
+    other.close()
+    assert [trial.state for trial in store.trials(spec.name)].count("running") == 2
+
+
 def test_a_trial_that_another_process_takes_over_ends_alone(
     spec: StudySpec, store: Store, trainers: Trainers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +318,30 @@ def test_a_trial_that_another_process_takes_over_ends_alone(
     assert lost == [1]
     # This process takes it back when it looks for the next trial.
     assert {trial.state for trial in store.trials(spec.name)} <= {"complete", "stopped"}
+
+
+def test_a_trial_that_is_reopened_at_the_end_is_resumed(
+    spec: StudySpec, store: Store, trainers: Trainers
+) -> None:
+    objectives = Objective(name="loss"), Objective(name="decode", max=3.0)
+    spec = spec.model_copy(update={"trials": 12, "objectives": objectives})
+    ended: list[Trial] = []
+
+    def reopen(event: Event) -> None:
+        if isinstance(event, TrialEnded):
+            ended.append(event.trial)
+            if len(ended) == 11:  # the last one is still in training
+                assert store.reopen(next(each for each in ended if each.state == "infeasible"))
+
+    run_study(
+        spec,
+        evaluators=_evaluators(TrainingFake(seconds=0.4)),
+        store=store,
+        runner=trainers,
+        listener=reopen,
+    )
+    assert len(ended) == 13
+    assert all(trial.outcome is not None for trial in store.trials(spec.name))
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])

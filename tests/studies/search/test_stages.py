@@ -37,7 +37,7 @@ def test_no_progress_is_stored_after_the_end_of_its_stage(
 ) -> None:
     """The thread discards its last report before the end of a stage is stored."""
     ended: list[str] = []
-    monkeypatch.setattr(Heartbeat, "end_stage", lambda self: ended.append("for the thread"))
+    monkeypatch.setattr(Heartbeat, "end_stage", lambda self, trial: ended.append("for the thread"))
     leave = store.leave
 
     def leave_and_record(*args: Any, **kwargs: Any) -> None:
