@@ -212,6 +212,12 @@ def is_trained(name: str) -> bool:
     return definition is not None and definition.kind == "quality"
 
 
+def is_further_loss(name: str) -> bool:
+    """Return whether a score is a loss that the training for `loss` gives in addition to it."""
+    definition = definition_of(name)
+    return definition is not None and definition.unit == SCORES[LOSS].unit and name != LOSS
+
+
 def is_predictable(name: str) -> bool:
     """Return whether a score can be estimated from the architecture and a few measurements."""
     definition = definition_of(name)

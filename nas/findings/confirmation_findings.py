@@ -4,7 +4,7 @@ import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
-from evaluators.scores import TASK
+from evaluators.scores import is_further_loss
 from nas.findings.wording import counted, joined, sentence
 from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
 from studies.confirmation.confirmation_statistics import FEWEST_RANKED, RankCorrelation
@@ -184,11 +184,16 @@ def _probabilities(confirmation: Confirmation) -> Iterator[str]:
             f"These probabilities use {joined(confirmation.not_retrained)} as measured in the "
             "study, without seed noise."
         )
-    is_retrained = TASK not in confirmation.not_retrained
-    if members and is_retrained and any(TASK in each.remeasured for each in known):
+    further = dict.fromkeys(
+        name
+        for each in known
+        for name in each.remeasured
+        if is_further_loss(name) and name not in confirmation.not_retrained
+    )
+    if members and further:
         yield (
-            f"These probabilities use the {TASK} scores of the long training runs with the seed "
-            "noise of the short ones, drawn independently of the loss."
+            f"These probabilities use the {joined(list(further))} scores of the long training runs "
+            "with the seed noise of the short ones, drawn independently of the loss."
         )
     doubtful = [each for each in members if _probability(each) < _CERTAIN]
     if doubtful:
@@ -201,9 +206,13 @@ def _probabilities(confirmation: Confirmation) -> Iterator[str]:
 
 def _remeasurements(confirmation: Confirmation) -> Iterator[str]:
     """State how far remeasured scores are from those of the study, and which are provisional."""
-    names = dict.fromkeys(name for each in confirmation.candidates for name in each.remeasured)
-    # The task was scored after training of another length, so it is not the same measurement.
-    names.pop(TASK, None)
+    # Further losses are those of trainings of another length, so they are other measurements.
+    names = dict.fromkeys(
+        name
+        for each in confirmation.candidates
+        for name in each.remeasured
+        if not is_further_loss(name)
+    )
     differences = []
     for name in names:
         changes = [

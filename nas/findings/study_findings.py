@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluators.evaluator import Score
-from evaluators.scores import LOSS, TASK
+from evaluators.scores import LOSS, is_further_loss
 from nas.findings.time_wording import provisional_among, quoted
 from nas.findings.wording import amount, counted, duration, joined, number, percent
 from search_space.space.matching import MatchedLatency
@@ -268,7 +268,8 @@ def _bounds(spec: StudySpec, score: Score, *, is_ratio: bool) -> _Bounds:
         return _Bounds(low=measured.low, high=measured.high)
     if score.low is not None and score.high is not None:
         return _Bounds(low=score.low, high=score.high)
-    half = spec.proxy.rung_margin / 2 if score.name in (LOSS, TASK) else 0.0
+    is_loss = score.name == LOSS or is_further_loss(score.name)
+    half = spec.proxy.rung_margin / 2 if is_loss else 0.0
     return _Bounds(low=score.value - half, high=score.value + half)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from evaluators.scores import TASK
+from evaluators.scores import is_further_loss
 from nas.dashboard.form import ConfirmationDocument, Document, Json
 from nas.dashboard.trial_form import State
 from nas.findings.confirmation_findings import probability_text
@@ -150,7 +150,7 @@ def _confirmation_columns(
     yield "layout", [architectures["layout"][trials["architecture"][row]] for row, _ in rows]
     for place, name in enumerate(confirmation["remeasured"]):
         # The user's own task is scored by the longer training, not measured again.
-        how = f"{long:,} tokens" if name == TASK else f"remeasured, {units[name]}"
+        how = f"{long:,} tokens" if is_further_loss(name) else f"remeasured, {units[name]}"
         yield (
             f"{name}, {how}",
             [

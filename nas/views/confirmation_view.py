@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluators.evaluator import Score
-from evaluators.scores import LOSS, TASK
+from evaluators.scores import LOSS, is_further_loss
 from nas.findings.confirmation_findings import confirmation_findings, probability_text
 from nas.findings.time_wording import precision_legend, score_number
 from nas.findings.wording import number
@@ -70,7 +70,12 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     long = "" if confirmation.long_tokens is None else f"\n{_tokens(confirmation.long_tokens)}"
     short = _tokens(confirmation.short_tokens)
     own = "shared" if confirmation.inherited else short
-    has_long_task = any(TASK in each.remeasured for each in confirmation.candidates)
+    further = dict.fromkeys(
+        name
+        for each in confirmation.candidates
+        for name in each.remeasured
+        if is_further_loss(name)
+    )
     grid = table(
         "trial",
         "layout",
@@ -79,7 +84,7 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
         f"loss\n{own}",
         *([f"{len(seeds)} seeds\n{short}"] if seeds else []),
         f"long{long}",
-        *([f"task{long}"] if has_long_task else []),
+        *(f"{split_heading(name)}{long}" for name in further),
         "on the\nfront",
         left=("trial", "layout"),
         fold=("layout",),
@@ -93,7 +98,7 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
             number(each.trial.values[LOSS]),
             *([_mean(each.fresh, seeds)] if seeds else []),
             Text("–") if each.long is None else Text(number(each.long), style="bold"),
-            *([_long_task(each)] if has_long_task else []),
+            *(_long_score(each, name) for name in further),
             probability_text(each.probability),
         )
     return grid
@@ -114,14 +119,15 @@ def _legend(confirmation: Confirmation, front: Front) -> Iterator[str]:
 
 
 def _score(candidate: CandidateConfirmation, name: str) -> Score:
-    """Return the remeasured score, if any; for `task`, the study's, as the training differs."""
-    if name != TASK and name in candidate.remeasured:
+    """Return the remeasured score, if any; for a further loss, the study's own."""
+    if name in candidate.remeasured and not is_further_loss(name):
         return candidate.remeasured[name]
     return next(score for score in candidate.trial.scores if score.name == name)
 
 
-def _long_task(candidate: CandidateConfirmation) -> str:
-    return number(candidate.remeasured[TASK].value) if TASK in candidate.remeasured else "–"
+def _long_score(candidate: CandidateConfirmation, name: str) -> str:
+    score = candidate.remeasured.get(name)
+    return "–" if score is None else number(score.value)
 
 
 def _mean(losses: Mapping[int, float], seeds: Collection[int]) -> str:

@@ -1,10 +1,11 @@
 """Selects the candidates of a study to confirm, and evaluates what was retrained and remeasured."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from evaluators.evaluator import Score
-from evaluators.scores import LOSS, TASK, is_trained
+from evaluators.scores import LOSS, is_further_loss, is_trained
 from hardware.measurement import NORMAL_975
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts
@@ -39,7 +40,7 @@ class CandidateConfirmation:
         remeasured: The objectives that were measured again, by name. That of the task comes from
             the long training, with an interval from the seed noise.
         failures: Its failures, in words.
-        fresh_task: Its scores of the task with fresh seeds, by seed.
+        fresh_further: Its further losses with fresh seeds, by name and seed.
         probability: The probability that it is on the front of the confirmed candidates; None if
             too little is known.
     """
@@ -50,7 +51,7 @@ class CandidateConfirmation:
     long: float | None
     remeasured: Mapping[str, Score]
     failures: tuple[str, ...]
-    fresh_task: Mapping[int, float] = field(default_factory=dict)
+    fresh_further: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     probability: float | None = None
 
 
@@ -187,7 +188,7 @@ def evaluate_confirmation(
         )
         for trial in trials
     ]
-    found = _with_task_noise(found)
+    found = _with_seed_noise(found)
     found.sort(key=lambda each: (each.long is None, each.long or each.trial.values[LOSS]))
     noise = seed_noise([each.fresh for each in found])
     ranked = [each for each in found if each.long is not None]
@@ -255,7 +256,7 @@ def _confirmed_candidate(
 ) -> CandidateConfirmation:
     """Collect the results of a candidate; later runs replace those of an earlier release."""
     fresh: dict[int, float] = {}
-    fresh_task: dict[int, float] = {}
+    fresh_further: dict[str, dict[int, float]] = defaultdict(dict)
     remeasured: dict[str, Score] = {}
     long = None
     for run in runs:
@@ -265,13 +266,17 @@ def _confirmed_candidate(
             remeasured |= {name: score for name, score in scores.items() if name in objectives}
         elif LOSS in scores and key.token_budget == long_tokens:
             long = scores[LOSS].value
-            if TASK in objectives and TASK in scores:
-                remeasured[TASK] = scores[TASK]
+            remeasured |= {
+                name: score
+                for name, score in scores.items()
+                if name in objectives and is_further_loss(name)
+            }
         elif LOSS in scores and key.token_budget == short_tokens:
             assert key.seed is not None
             fresh[key.seed] = scores[LOSS].value
-            if TASK in scores:
-                fresh_task[key.seed] = scores[TASK].value
+            for name, score in scores.items():
+                if is_further_loss(name):
+                    fresh_further[name][key.seed] = score.value
     return CandidateConfirmation(
         trial=trial,
         on_front=on_front,
@@ -279,24 +284,31 @@ def _confirmed_candidate(
         long=long,
         remeasured=remeasured,
         failures=tuple(_failure(run) for run in runs if run.failure is not None),
-        fresh_task=fresh_task,
+        fresh_further=fresh_further,
     )
 
 
-def _with_task_noise(found: Sequence[CandidateConfirmation]) -> list[CandidateConfirmation]:
-    """Add intervals to the task scores of the long training runs, if their seed noise is known."""
-    noise = seed_noise([each.fresh_task for each in found])
-    if noise is None:
-        return list(found)
-    half = NORMAL_975 * noise.sd
-    known = []
-    for each in found:
-        task = each.remeasured.get(TASK)
-        if task is not None:
-            task = replace(task, low=task.value - half, high=task.value + half)
-            each = replace(each, remeasured={**each.remeasured, TASK: task})
-        known.append(each)
-    return known
+def _with_seed_noise(found: Sequence[CandidateConfirmation]) -> list[CandidateConfirmation]:
+    """Add intervals to the further losses of the long trainings, if their seed noise is known."""
+    names = {name for each in found for name in each.remeasured if is_further_loss(name)}
+    noises = {
+        name: seed_noise([each.fresh_further.get(name, {}) for each in found]) for name in names
+    }
+    halves = {name: NORMAL_975 * noise.sd for name, noise in noises.items() if noise is not None}
+    return [
+        replace(
+            each,
+            remeasured={
+                name: replace(
+                    score, low=score.value - halves[name], high=score.value + halves[name]
+                )
+                if name in halves
+                else score
+                for name, score in each.remeasured.items()
+            },
+        )
+        for each in found
+    ]
 
 
 def _failure(run: ConfirmationRun) -> str:

@@ -242,27 +242,28 @@ def test_a_single_timed_candidate_gives_no_statistics(written: Written) -> None:
     assert evaluate_confirmation(written.front, (), (), {}).candidates == ()
 
 
-def test_the_task_comes_from_the_long_trainings_with_seed_noise(
-    written: Written,
+@pytest.mark.parametrize("name", ["task", "lookup_loss", "late_loss"])
+def test_further_losses_come_from_the_long_trainings_with_seed_noise(
+    written: Written, name: str
 ) -> None:
-    """The last candidate is worst except in the task, where its lead is within the seed noise."""
+    """The last candidate is worst except in one loss, where its lead is within the seed noise."""
     trials = [written.trial(1.0 + n / 10, 9.0 + n) for n in range(3)]
     for trial in trials:
         for seed, sign in ((2, 1), (3, -1)):
             noise = 0.1 * sign * (-1) ** trial.number
-            written.training(trial, seed, _BUDGET, 1.0 + trial.number, task=2.0 + noise)
-        task = 1.0 - 0.01 * trial.number
-        written.training(trial, 1, 4 * _BUDGET, 1.0 + trial.number, task=task)
+            written.training(trial, seed, _BUDGET, 1.0 + trial.number, **{name: 2.0 + noise})
+        long = 1.0 - 0.01 * trial.number
+        written.training(trial, 1, 4 * _BUDGET, 1.0 + trial.number, **{name: long})
     front = written.front
-    asked = replace(front, axes=(*front.axes, Axis(name="task", unit="bits/byte", max=None)))
+    asked = replace(front, axes=(*front.axes, Axis(name=name, unit="bits/byte", max=None)))
     found = read_confirmation(written.store, asked)
     assert found is not None
     assert found.not_retrained == ()
     last = found.candidates[2]
-    task_score = last.remeasured["task"]
-    assert task_score.value == 0.98
+    score = last.remeasured[name]
+    assert score.value == 0.98
     # There are 6 scores of 1.9 or 2.1, from which 4 effects are removed.
     sd = (6 * 0.1**2 * (8 / 9) / 2) ** 0.5
-    assert task_score.high == pytest.approx(0.98 + 1.96 * sd)
+    assert score.high == pytest.approx(0.98 + 1.96 * sd)
     assert last.probability is not None
     assert 0.2 < last.probability < 0.6
