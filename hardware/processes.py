@@ -222,6 +222,8 @@ def command_of(pid: int, proc: Path = PROC) -> str:
     """
     words = _content(proc / str(pid) / "cmdline").rstrip(b"\0").split(b"\0")
     if Path(os.fsdecode(words[0])).name.startswith("python"):
+        if words[1:2] == [b"-P"]:  # as this program starts its own
+            del words[1]
         if words[1:2] == [b"-m"]:
             words = words[2:]
         elif len(words) > 1 and not words[1].startswith(b"-"):

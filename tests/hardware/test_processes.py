@@ -216,6 +216,10 @@ class TestACommand:
             ([b"/usr/bin/make", b"-j", b"8"], "make -j"),
             ([b"/opt/a b/nas", b"profile", b"--quick"], "nas profile"),
             ([b"/venv/bin/python3.11", b"/venv/bin/nas", b"profile", b"x"], "nas profile"),
+            (
+                [b"/usr/bin/python3", b"-P", b"-m", b"evaluators.trainer", b"7"],
+                "evaluators.trainer 7",
+            ),
             ([b"python", b"-m", b"pytest", b"tests"], "pytest tests"),
             ([b"python", b"-c", b"import os\nos.abort()"], "python -c"),
             ([b"python"], "python"),

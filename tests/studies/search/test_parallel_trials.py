@@ -15,11 +15,10 @@ import pytest
 from evaluators.evaluator import Evaluator
 from evaluators.jobs import Job, Message
 from evaluators.trainers import Trainers
-from search_space.architecture import Architecture
-from studies.records import Trial
+from search_space.architecture import Architecture, architecture_hash
+from studies.records import EndState, Trial
 from studies.search.events import (
     Event,
-    StageEnded,
     StageProgress,
     StageStarted,
     TrialEnded,
@@ -33,7 +32,7 @@ from studies.storage.store import Store
 from tests.studies import fakes
 from tests.studies.fakes import TrainingFake, run_with_fakes, unlucky
 
-_ENDED = ("complete", "stopped")
+_ENDED: tuple[EndState, ...] = ("complete", "stopped")
 _ROOT = Path(__file__).parents[3]
 _WORKER = """
 import sys
@@ -68,19 +67,14 @@ def _evaluators(training: TrainingFake) -> tuple[Evaluator, ...]:
     return fakes.static(), fakes.latency(), training
 
 
-class _Overlap:
-    """A listener that keeps the most trainings that were running at the same time."""
-
-    def __init__(self) -> None:
-        self._training: set[int] = set()
-        self.most = 0
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, StageProgress) and event.stage == "training":
-            self._training.add(event.trial.id)
-            self.most = max(self.most, len(self._training))
-        if isinstance(event, StageEnded) and event.stage == "training":
-            self._training.discard(event.trial.id)
+def _meet(architecture: Architecture) -> None:
+    """Wait until three trainings have begun."""
+    folder = Path(os.environ["MEETING_PLACE"])
+    (folder / architecture_hash(architecture)).touch()
+    deadline = time.monotonic() + 60.0
+    while len(list(folder.iterdir())) < 3:
+        assert time.monotonic() < deadline, "fewer than three trainings run at the same time"
+        time.sleep(0.01)
 
 
 def _ended(trial: Trial) -> tuple[object, ...]:
@@ -89,20 +83,16 @@ def _ended(trial: Trial) -> tuple[object, ...]:
 
 
 def test_the_candidates_and_their_results_are_those_of_one_at_a_time(
-    spec: StudySpec, store: Store, trainers: Trainers, tmp_path: Path
+    spec: StudySpec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = spec.model_copy(
         update={"trials": 8, "proxy": spec.proxy.model_copy(update={"rungs": ()})}
     )
-    overlap = _Overlap()
-    run_study(
-        spec,
-        evaluators=_evaluators(TrainingFake(seconds=0.2)),
-        store=store,
-        runner=trainers,
-        listener=overlap,
-    )
-    assert overlap.most == trainers.count
+    (tmp_path / "meeting").mkdir()
+    monkeypatch.setenv("MEETING_PLACE", str(tmp_path / "meeting"))
+    with Trainers(3) as trainers:
+        training = TrainingFake(seconds=0.1, end=_meet)
+        run_study(spec, evaluators=_evaluators(training), store=store, runner=trainers)
     with Store.open(f"sqlite:///{tmp_path}/one.db") as other:
         expected = run_with_fakes(spec, other)
     # A random sampler ignores the results, so that their order does not matter.

@@ -59,7 +59,7 @@ def test_defaults_are_filled_in(spec):
     assert spec.storage == "sqlite:///nas.db"
     assert spec.space.feed_forward == (2.0, 2.5)
     assert spec.objectives[1].max == 20.0
-    assert spec.proxy.rungs == (0.5,)
+    assert spec.proxy.rungs == (0.25, 0.5)
     assert spec.sampler == SamplerSettings(kind="auto", startup_trials=10)
 
 
