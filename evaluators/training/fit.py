@@ -181,6 +181,7 @@ def train_model(
     )
     tokens = settings.steps * settings.step_tokens
     with computing(settings, reporter.say) as yield_to_measurements:
+        reporter.say("scoring the held-out text")
         loss = _score(model, text, settings, yield_to_measurements)
         _check_finite(loss.whole, tokens)
         end = CurvePoint(tokens=tokens, loss=loss.whole)

@@ -118,7 +118,8 @@ class _Progress:
             return Group(head, _title(at_work[0].job), *at_work[0].stage.drawn(now))
         grid = Table.grid(padding=(0, 1))
         for each in at_work:
-            grid.add_row(_title(each.job), *each.stage.cells(now))
+            _, *cells = each.stage.cells(now)  # all are trainings
+            grid.add_row(_title(each.job), *cells)
         return Group(head, grid)
 
     def line(self) -> ProgressLine | None:

@@ -70,6 +70,15 @@ class LiveStage:
             self._advanced_at = now
         self.done, self.activity = progress.done, progress.text
 
+    def skip(self, seconds: float) -> None:
+        """Do not count a time in which the stage was paused.
+
+        Args:
+            seconds: The time, which has just ended.
+        """
+        self._begun_at += seconds
+        self._advanced_at += seconds
+
     def seconds_left(self, now: float) -> float | None:
         """Estimate the time left from the rate so far.
 
@@ -95,18 +104,21 @@ class LiveStage:
         bar.add_row(*self.cells(now, width=30))
         return bar, Text(self.activity, style="dim")
 
-    def cells(self, now: float, width: int = 10) -> tuple[RenderableType, ...]:
+    def cells(
+        self, now: float, width: int = 10, *, is_paused: bool = False
+    ) -> tuple[RenderableType, ...]:
         """Return the name, a progress bar, the percentage and the time left, as cells of a row.
 
         Args:
             now: The present time in seconds.
             width: The width of the bar.
+            is_paused: Whether the stage waits for a measurement.
         """
         return (
             self.name,
             ProgressBar(total=1.0, completed=self.done, width=width),
             f"{100 * self.done:3.0f} %",
-            time_left(self.seconds_left(now)),
+            "paused" if is_paused else time_left(self.seconds_left(now)),
         )
 
 

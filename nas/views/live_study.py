@@ -141,7 +141,11 @@ def study_line(progress: StudyProgress, now: float) -> ProgressLine | None:
         activity=stage.activity,
         done=stage.done,
         stage_seconds_left=stage.seconds_left(now),
-        others=tuple(f"{_title(other)} {its.name} {100 * its.done:.0f} %" for other, its in others),
+        others=tuple(
+            f"{_title(other)} {its.name} {100 * its.done:.0f} %"
+            + (" (paused)" if progress.is_paused(other) else "")
+            for other, its in others
+        ),
         overall=overall,
         seconds_left=seconds_left,
     )
@@ -206,11 +210,11 @@ def _headline(progress: StudyProgress, now: float) -> Text:
 
 
 def _at_work(progress: StudyProgress, now: float) -> Iterator[RenderableType]:
-    """Yield a trial in detail, or several in one line each."""
+    """Yield the trial at work in detail; if there may be several, a line for each."""
     at_work = list(progress.at_work.values())
     if not at_work and len(progress.ended) < progress.total:
         yield Text("proposing the next candidate")
-    elif len(at_work) == 1:
+    elif at_work and progress.parallel == 1:
         trial, stage = at_work[0].trial, at_work[0].stage
         line = Text.assemble((f"{_title(trial)}  ", "bold"))
         if trial.model is not None:
@@ -222,7 +226,8 @@ def _at_work(progress: StudyProgress, now: float) -> Iterator[RenderableType]:
         grid = Table.grid(padding=(0, 1))
         for each in at_work[-_MOST_AT_WORK:]:
             layout = "" if each.trial.model is None else layout_strip(each.trial.model.layout)
-            cells = (each.stage or LiveStage("starting", now)).cells(now)
+            stage = each.stage or LiveStage("starting", now)
+            cells = stage.cells(now, is_paused=progress.is_paused(each.trial))
             grid.add_row(Text(_title(each.trial), style="bold"), layout, *cells)
         yield grid
         yield from _hidden(len(at_work) - _MOST_AT_WORK)

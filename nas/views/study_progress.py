@@ -27,6 +27,7 @@ from studies.storage.store import Store
 _MOST_RECENT = 20
 # Stages in words, where their names do not explain themselves. The names are those of evaluators,
 # which are slow to import.
+_MEASUREMENT = "latency"
 _FIRST = {"text": "time per byte of text"}
 _AGAIN = {
     "latency": "measuring its times again",
@@ -89,6 +90,14 @@ class StudyProgress:
         self._saved_before_s: Mapping[int, float] = {}
         # The stages of candidates that had ended and are resumed, by their ids; they are cached.
         self._cached: dict[int, frozenset[str]] = {}
+        # How many candidates were at work when another one ended.
+        self._left_at_work = 0
+        # The trial that is measured, by id, and since when.
+        self._measured: tuple[int, float] | None = None
+
+    def is_paused(self, trial: Trial) -> bool:
+        """Return whether a trial waits until another one has been measured."""
+        return self._measured is not None and self._measured[0] != trial.id
 
     def read_earlier(self, store: Store) -> None:
         """Read the candidates that ended in earlier runs of the study."""
@@ -121,29 +130,47 @@ class StudyProgress:
                     trial=event.trial, stage=LiveStage(_stage_title(event), self._clock())
                 )
                 self.begun_last = event.trial.id
+                if event.stage == _MEASUREMENT:
+                    self._measured = event.trial.id, self._clock()
             case StageProgress():
                 stage = self.at_work[event.trial.id].stage
                 assert stage is not None, "progress follows the start of a stage"
                 stage.follow(event.progress, self._clock())
             case StageEnded():
+                self._end_measurement(event.trial)
                 if event.trial.outcome is not None:  # measuring it again may have failed
                     self.at_work.pop(event.trial.id, None)
                 elif event.trial.kind == "candidate" and event.evaluation is not None:
                     self._saved_s += max(0.0, event.evaluation.seconds - event.seconds)
             case TrialEnded():
+                self._end_measurement(event.trial)
                 self.at_work.pop(event.trial.id, None)
                 if event.trial.kind == "candidate":
                     self.ended.append(event.trial)
                     self.candidate_ended_at = self._clock()
+                    self._left_at_work = sum(
+                        each.trial.kind == "candidate" for each in self.at_work.values()
+                    )
             case TrialRemeasured():
                 self.at_work.pop(event.trial.id, None)
                 if event.trial.kind == "candidate":
                     self._forget(event.trial)
                     self.ended.append(event.trial)
             case TrialLost():
+                self._end_measurement(event.trial)
                 self.at_work.pop(event.trial.id, None)
             case _:
                 pass
+
+    def _end_measurement(self, trial: Trial) -> None:
+        """Continue the stages that were paused while this trial was measured."""
+        if self._measured is None or self._measured[0] != trial.id:
+            return
+        paused_s = self._clock() - self._measured[1]
+        for each in self.at_work.values():
+            if each.trial.id != trial.id and each.stage is not None:
+                each.stage.skip(paused_s)
+        self._measured = None
 
     def _forget(self, trial: Trial) -> None:
         self.ended = [each for each in self.ended if each.id != trial.id]
@@ -162,10 +189,13 @@ class StudyProgress:
         Returns:
             Seconds, or None until a candidate has ended.
         """
+        half_done = 0.0
         begun_at, ended_at = self.candidates_from, self.candidate_ended_at
         ended_here = len(self.ended) - self.ended_before
         if ended_here > 0 and begun_at is not None and ended_at is not None:
-            mean = (ended_at - begun_at + self._saved_s / self.parallel) / ended_here
+            # Those that were at work when a candidate ended were halfway through, on average.
+            half_done = self._left_at_work / 2
+            mean = (ended_at - begun_at + self._saved_s / self.parallel) / (ended_here + half_done)
             since = ended_at
         elif self.ended:
             recent = self.ended[-_MOST_RECENT:]
@@ -176,7 +206,7 @@ class StudyProgress:
             since = now if begun_at is None else begun_at
         else:
             return None
-        left = mean * (self.total - len(self.ended))
+        left = mean * (self.total - len(self.ended) - half_done)
         for resumed in self.at_work.keys() & self._cached.keys():
             left -= mean * self._cached_fraction(self._cached[resumed])
         return max(0.0, left - (now - since))

@@ -9,6 +9,7 @@ import numpy as np
 from evaluators.speed.built_model import unsupported_by_format
 from evaluators.text.corpus import Corpus, corpus_note
 from evaluators.text.tokenizer import encode, train_tokenizer
+from hardware.cores import available_cores
 from hardware.progress import Say
 from nas.assembly import parallel_trainings, study_corpus
 from nas.workflows.planned_start import planned_start
@@ -115,10 +116,16 @@ class StudyPlan:
         )
         return (
             timings * times.latency_seconds
-            + runs * (times.training_seconds + times.recall_seconds) / self.parallel
+            + runs * (times.training_seconds + times.recall_seconds) / self._effective_parallel
             + len(spec.space.vocab_size) * times.preparation_seconds
             + times.network_seconds
         )
+
+    @property
+    def _effective_parallel(self) -> int:
+        """How many trainings advance at full speed: no more than there are cores and trials."""
+        cores = max(1, available_cores() // self.spec.proxy.threads)
+        return max(1, min(self.parallel, self.spec.trials, cores))
 
 
 def plan_study(spec: StudySpec, say: Say) -> StudyPlan:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -248,13 +249,11 @@ def test_of_a_large_corpus_a_random_part_is_used_whatever_the_order(
 @pytest.mark.slow
 def test_a_corpus_that_is_larger_than_the_memory(tmp_path: Path) -> None:
     """Read 5 GB of text in a process whose memory is limited to 1.5 GB."""
-    words = [random.Random(n).randbytes(4).hex() for n in range(5_000)]
-    draw = random.Random(0)
-    with (tmp_path / "large.jsonl").open("w") as file:
-        for _ in range(50):
-            block = " ".join(draw.choices(words, k=11_000))
-            for number in range(1_000):
-                file.write(json.dumps(f"{draw.random()} {block[number:]}") + "\n")
+    draw = np.random.default_rng(0)
+    with (tmp_path / "large.jsonl").open("wb") as file:
+        for _ in range(50_000):
+            letters = draw.integers(ord("a"), ord("z") + 1, 100_000, dtype=np.uint8)
+            file.write(b'"' + letters.tobytes() + b'"\n')
     assert (tmp_path / "large.jsonl").stat().st_size > 4_900_000_000
     program = (
         "import resource, sys\n"

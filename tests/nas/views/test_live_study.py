@@ -45,6 +45,29 @@ def test_it_shows_the_current_trial_and_its_progress(make_trial, spec, render, c
         assert fact in shown
 
 
+def test_several_trials_at_work_have_a_line_each(make_trial, spec, render, clock) -> None:
+    progress = StudyProgress(spec, clock)
+    trained, measured = make_trial(3, "running"), make_trial(4, "running")
+    progress.follow(StudyStarted(study="small", total=10, ended=0, parallel=2))
+    progress.follow(TrialStarted(trial=trained))
+    progress.follow(StageStarted(trial=trained, stage="training"))
+    assert "million parameters" not in render(study_view(progress, 0.0))  # also with only one
+    clock.now = 10.0
+    report = Progress(done=0.25, text="1,024 tokens, 3.100 bits/byte in training")
+    progress.follow(StageProgress(trial=trained, stage="training", progress=report))
+    assert "about 30 s left" in render(study_view(progress, 10.0))
+    progress.follow(TrialStarted(trial=measured))
+    progress.follow(StageStarted(trial=measured, stage="latency"))
+    first, second = render(study_view(progress, 11.0)).splitlines()[1:3]
+    assert first.split()[:2] == ["trial", "3"]
+    assert first.rstrip().endswith("25 % paused")
+    assert second.split()[:2] == ["trial", "4"]
+    assert "latency" in second
+    line = study_line(progress, 11.0)
+    assert line is not None
+    assert line.others == ("trial 3 training 25 % (paused)",)
+
+
 def test_it_shows_the_front_so_far(make_trial, spec, render) -> None:
     progress = StudyProgress(spec)
     for trial in (

@@ -5,10 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.evaluator import Evaluation
+from evaluators.evaluator import Evaluation, Progress
 from nas.views.study_progress import StudyProgress
 from studies.records import StageRun, Trial
-from studies.search.events import StageEnded, StudyStarted, TrialEnded, TrialStarted
+from studies.search.events import (
+    StageEnded,
+    StageProgress,
+    StageStarted,
+    StudyStarted,
+    TrialEnded,
+    TrialStarted,
+)
 from studies.storage.store import Store
 from tests.studies.fakes import run_with_fakes, small_spec
 
@@ -62,6 +69,37 @@ def test_candidates_at_the_same_time_take_less_time_than_one_after_the_other(
         progress.follow(TrialEnded(trial=make_trial(number)))
     # Two candidates in the 20 s that they took, and in a fourth of the 200 s that they saved.
     assert progress.seconds_left(20.0) == pytest.approx(6 * (20 + 200 / 4) / 2)
+
+
+def test_candidates_at_work_count_half(make_trial, spec, clock) -> None:
+    progress = StudyProgress(spec, clock)
+    progress.follow(StudyStarted(study="small", total=10, ended=0, parallel=3))
+    for number in range(3):
+        progress.follow(TrialStarted(trial=make_trial(number, "running")))
+    clock.now = 40.0
+    progress.follow(TrialEnded(trial=make_trial(1)))
+    # One and two halves in 40 s are 20 s for each; eight are left, of which two halves are done.
+    assert progress.seconds_left(40.0) == pytest.approx(20 * (9 - 1))
+
+
+def test_a_measurement_pauses_the_other_trials_at_work(make_trial, spec, clock) -> None:
+    progress = StudyProgress(spec, clock)
+    progress.follow(StudyStarted(study="small", total=10, ended=0, parallel=2))
+    trained, measured = make_trial(0, "running"), make_trial(1, "running")
+    progress.follow(StageStarted(trial=trained, stage="training"))
+    clock.now = 10.0
+    report = Progress(done=0.5, text="half of the tokens")
+    progress.follow(StageProgress(trial=trained, stage="training", progress=report))
+    stage = progress.at_work[trained.id].stage
+    assert stage is not None
+    assert stage.seconds_left(clock.now) == pytest.approx(10.0)
+    progress.follow(StageStarted(trial=measured, stage="latency"))
+    assert progress.is_paused(trained)
+    assert not progress.is_paused(measured)
+    clock.now = 17.0
+    progress.follow(StageEnded(trial=measured, stage="latency", evaluation=None, seconds=7.0))
+    assert not progress.is_paused(trained)
+    assert stage.seconds_left(clock.now) == pytest.approx(10.0)
 
 
 def test_a_candidate_that_a_higher_limit_resumes_needs_only_the_stages_that_it_lacks(
