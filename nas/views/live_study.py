@@ -211,26 +211,31 @@ def _headline(progress: StudyProgress, now: float) -> Text:
 
 def _at_work(progress: StudyProgress, now: float) -> Iterator[RenderableType]:
     """Yield the trial at work in detail; if there may be several, a line for each."""
-    at_work = list(progress.at_work.values())
-    if not at_work and len(progress.ended) < progress.total:
-        yield Text("proposing the next candidate")
-    elif at_work and progress.parallel == 1:
-        trial, stage = at_work[0].trial, at_work[0].stage
-        line = Text.assemble((f"{_title(trial)}  ", "bold"))
-        if trial.model is not None:
-            line.append_text(layout_strip(trial.model.layout))
-            line.append(f"  {trial.model.parameters / 1e6:,.1f} million parameters")
+    at_work = [
+        (each.trial, each.stage or LiveStage("starting", now))
+        for each in list(progress.at_work.values())
+    ]
+    if not at_work:
+        if len(progress.ended) < progress.total:
+            yield Text("proposing the next candidate")
+        return
+    last, last_stage = at_work[-1]
+    if progress.parallel == 1:
+        line = Text.assemble((f"{_title(last)}  ", "bold"))
+        if last.model is not None:
+            line.append_text(layout_strip(last.model.layout))
+            line.append(f"  {last.model.parameters / 1e6:,.1f} million parameters")
         yield line
-        yield from (stage or LiveStage("starting", now)).drawn(now)
-    elif at_work:
-        grid = Table.grid(padding=(0, 1))
-        for each in at_work[-_MOST_AT_WORK:]:
-            layout = "" if each.trial.model is None else layout_strip(each.trial.model.layout)
-            stage = each.stage or LiveStage("starting", now)
-            cells = stage.cells(now, is_paused=progress.is_paused(each.trial))
-            grid.add_row(Text(_title(each.trial), style="bold"), layout, *cells)
-        yield grid
-        yield from _hidden(len(at_work) - _MOST_AT_WORK)
+        yield from last_stage.drawn(now)
+        return
+    grid = Table.grid(padding=(0, 1))
+    for trial, stage in at_work[-_MOST_AT_WORK:]:
+        layout = "" if trial.model is None else layout_strip(trial.model.layout)
+        cells = stage.cells(now, is_paused=progress.is_paused(trial))
+        grid.add_row(Text(_title(trial), style="bold"), layout, *cells)
+    yield grid
+    yield from _hidden(len(at_work) - _MOST_AT_WORK)
+    yield Text(last_stage.activity, style="dim")
 
 
 def _hidden(count: int) -> Iterator[RenderableType]:

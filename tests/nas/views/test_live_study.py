@@ -59,6 +59,9 @@ def test_several_trials_at_work_have_a_line_each(make_trial, spec, render, clock
     progress.follow(TrialStarted(trial=measured))
     progress.follow(StageStarted(trial=measured, stage="latency"))
     first, second = render(study_view(progress, 11.0)).splitlines()[1:3]
+    waiting = Progress(done=0.0, text="waiting for a quiet machine")
+    progress.follow(StageProgress(trial=measured, stage="latency", progress=waiting))
+    assert "waiting for a quiet machine" in render(study_view(progress, 11.0))
     assert first.split()[:2] == ["trial", "3"]
     assert first.rstrip().endswith("25 % paused")
     assert second.split()[:2] == ["trial", "4"]
