@@ -201,7 +201,7 @@ def _times(followed: FollowedStudy) -> Iterator[str]:
         if states[state]
     ]
     waste = f". This includes {joined(lost)}" if lost else ""
-    yield f"Evaluations took {duration(total)}: {spent}{waste}."
+    yield f"All evaluations together took {duration(total)}: {spent}{waste}."
 
 
 def _disturbances(followed: FollowedStudy) -> Iterator[str]:

@@ -109,7 +109,7 @@ def _lines(status: Status) -> Iterator[Text]:
         yield Text(legend, style="dim")
     spent = ", ".join(f"{stage} {duration(each)}" for stage, each in status.stage_seconds.items())
     if spent:
-        yield Text(f"time spent: {spent}", style="dim")
+        yield Text(f"time spent by all trials together: {spent}", style="dim")
 
 
 def _calibration_document(calibration: Calibration) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def test_scores_are_quoted_with_their_intervals(written: _Written) -> None:
     findings = written.findings()
     assert "Lowest loss: trial 0 (c, " in findings
     assert "loss 1.500 bits/byte and decode 10.00 ms/token (9.900 to 10.10)." in findings
-    assert "Evaluations took 3 min: 100 % for all." in findings
+    assert "All evaluations together took 3 min: 100 % for all." in findings
 
 
 def test_reference_models_are_compared_with_the_front(written: _Written) -> None:
