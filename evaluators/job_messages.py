@@ -69,6 +69,7 @@ def send(connection: "Connection[Any, Any]", message: Request | Reply) -> None:
 
     Raises:
         ConnectionError: The other process has ended.
+        ValueError: The file of a mapped array has become shorter.
     """
     stream = io.BytesIO()
     _Pickler(stream, pickle.HIGHEST_PROTOCOL).dump(message)
@@ -95,5 +96,15 @@ class _Pickler(pickle.Pickler):
             assert value.filename is not None
             path = os.fspath(value.filename)
             if Path(path).exists():  # a deleted file can still be read here, but not there
+                _check_length(path, value.offset + value.nbytes)
                 return np.memmap, (path, value.dtype, "r", value.offset, value.shape)
         return NotImplemented
+
+
+def _check_length(path: str, least: int) -> None:
+    # Reading what a mapped file no longer contains would end the process.
+    if Path(path).stat().st_size < least:
+        raise ValueError(
+            f"cache: {path} has become shorter while it was in use; run the command again, which "
+            "rebuilds the file"
+        )

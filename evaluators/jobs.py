@@ -60,6 +60,7 @@ class RunningJob(Protocol):
         Raises:
             EvaluationFailed: The job failed, or its process died.
             Infeasible: The architecture violates a requirement of the study.
+            ValueError: No process can carry out the job, whatever the architecture is.
         """
         ...
 

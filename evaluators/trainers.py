@@ -4,6 +4,7 @@ A training that crashes or runs out of memory ends neither the others nor the st
 """
 
 import contextlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -93,12 +94,20 @@ class _RunningJob:
     def receive(self) -> Message | None:
         assert self.is_running
         try:
+            message = self._next_message()
+        except Exception:
+            self.is_running = False
+            raise
+        self.is_running = not isinstance(message, Evaluation)
+        return message
+
+    def _next_message(self) -> Message | None:
+        try:
             reply = self.trainer.receive()
         except EvaluationFailed as failure:
             if self._is_responsible:
                 self._kills += failure.kind == "killed"
                 if failure.kind != "killed" or self._kills > MOST_KILLS:
-                    self.is_running = False
                     raise
             self._start()
             return None
@@ -106,19 +115,13 @@ class _RunningJob:
             return None
         self._is_responsible = True
         match reply.content:
-            case Progress():
-                return reply.content
-            case Evaluation():
-                self.is_running = False
+            case Progress() | Evaluation():
                 return reply.content
             case Failed(kind=kind, reason=reason):
-                self.is_running = False
                 raise EvaluationFailed(kind, reason)
             case Refused(reason=reason):
-                self.is_running = False
                 raise Infeasible(reason)
             case Broken(traceback=traceback):
-                self.is_running = False
                 raise RuntimeError(f"a trainer ended with an unexpected error:\n{traceback}")
 
     def stop(self) -> None:
@@ -137,6 +140,7 @@ class _Trainer:
         self._kills = MemoryKills()
         self.connection: _ToTrainer
         self.is_stopping = False  # it may still work on a job that was stopped
+        self._has_replied = False
 
     @property
     def has_process(self) -> bool:
@@ -163,11 +167,13 @@ class _Trainer:
 
         Raises:
             EvaluationFailed: The process has died.
+            ValueError: The process has ended before it could carry out any job.
         """
         try:
             reply: Reply = receive(self.connection)
         except (EOFError, ConnectionError):
             raise self._death() from None
+        self._has_replied = True
         return reply
 
     def end(self) -> None:
@@ -194,15 +200,24 @@ class _Trainer:
                 )
             started.callback(_kill, process)
             self._process, self._errors = process, errors
+            self._has_replied = False
             self._started = started.pop_all()
 
-    def _death(self) -> EvaluationFailed:
-        """Return the failure of a process that has closed its connection."""
+    def _death(self) -> EvaluationFailed | ValueError:
+        """Return the error of a process that has closed its connection."""
         assert self._process is not None
         returncode = self._process.wait()
         self._errors.seek(0)
         error = crash(returncode, self._errors.read().decode(errors="replace"), self._kills)
         self.end()
+        if returncode > 0 and not self._has_replied:
+            # The program itself raised an exception, for which no candidate is responsible.
+            return ValueError(
+                f"trainers: a process that trains candidates cannot start ({error.reason}); free "
+                "memory, or repair the installation, and run the command again"
+            )
+        if returncode == -signal.SIGBUS:  # a mapped file became shorter, or its disk failed
+            return EvaluationFailed("killed", error.reason)
         match error.kind:
             case "out of memory" | "killed":
                 return EvaluationFailed(error.kind, error.reason)

@@ -22,21 +22,24 @@ def cache_folder() -> Path:
 
 
 def cached(name: str, make: Callable[[], bytes], say: Say) -> Path | bytes:
-    """Return a file of the cache folder, which is made first if it is missing or damaged.
+    """Return a file of the cache folder, which is made first if it is missing or unusable.
 
     Args:
         name: The name of the file.
         make: Returns its content.
-        say: Receives a line if the file is damaged or cannot be written.
+        say: Receives a line if the file is damaged, or cannot be read or written.
 
     Returns:
         The path of the file, or its content if it cannot be written.
     """
     path = cache_folder() / name
-    if path.is_file():
-        if _is_intact(path):
-            return path
-        say(f"{path} is damaged and will be rebuilt")
+    try:
+        if path.is_file():
+            if _is_intact(path):
+                return path
+            say(f"{path} is damaged and will be rebuilt")
+    except OSError as error:  # it may belong to another user
+        say(f"{path} cannot be read ({error.strerror})")
     content = make()
     try:
         _write(path, content)

@@ -6,9 +6,11 @@ import importlib.util
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from evaluators.text.cache_files import cached, content_of
 from hardware.progress import Say
+from search_space.input_files import exists
 
 DATASET_PREFIX = "hf:"
 """The prefix of the name of a dataset."""
@@ -50,7 +52,8 @@ def read_dataset(name: str, field: str, most_characters: int, say: Say) -> Itera
         ValueError: The dataset does not exist, cannot be reached, or has no such column of texts.
     """
     check_dataset(name)
-    key = hashlib.sha256(json.dumps([name, field, most_characters]).encode()).hexdigest()[:32]
+    facts = [_absolute(name), field, most_characters]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
     say(f"reading the corpus: {name}")
 
     def lines() -> bytes:
@@ -59,6 +62,27 @@ def read_dataset(name: str, field: str, most_characters: int, say: Say) -> Itera
 
     for line in content_of(cached(f"dataset-{key}.jsonl", lines, say)).splitlines():
         yield json.loads(line)
+
+
+@contextlib.contextmanager
+def silent_readers() -> Iterator[None]:
+    """Let the libraries that read datasets log nothing, which would disturb a live view."""
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
+
+
+def _absolute(name: str) -> str:
+    """Return the name of a dataset; that of a folder is then independent of the working folder."""
+    place, colon, configuration = name.removeprefix(DATASET_PREFIX).partition(":")
+    folder = Path(place)
+    return f"{DATASET_PREFIX}{folder.absolute()}{colon}{configuration}" if exists(folder) else name
 
 
 def _streamed(name: str, field: str, most_characters: int, say: Say) -> Iterator[str]:
@@ -80,7 +104,7 @@ def _texts(name: str, field: str) -> Iterator[str]:
 
     place, _, configuration = name.removeprefix(DATASET_PREFIX).partition(":")
     try:
-        with _silent("datasets", "huggingface_hub"):
+        with silent_readers():
             table = datasets.load_dataset(
                 place, configuration or None, split="train", streaming=True
             )
@@ -105,17 +129,3 @@ def _missing_column(name: str, field: str, columns: Iterable[str]) -> str:
         f"corpus: '{name}' has no column '{field}' (its columns: {existing[:200]}); append #COLUMN "
         "to the name to read another one"
     )
-
-
-@contextlib.contextmanager
-def _silent(*names: str) -> Iterator[None]:
-    """Let libraries log nothing: their retries would be printed into a live view."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.setLevel(level)

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from evaluators.text.dataset import DATASET_PREFIX, check_dataset, is_installed, read_dataset
+from evaluators.text.dataset import (
+    DATASET_PREFIX,
+    check_dataset,
+    is_installed,
+    read_dataset,
+    silent_readers,
+)
 from hardware.progress import Say, ignore_text
 from search_space.input_files import (
     UnreadableFile,
@@ -369,13 +375,17 @@ def _rows(path: Path, field: str) -> Iterator[str]:
     _check_file(path)
     try:
         # Streamed, because loading would leave a copy of the file in a cache in the user's home.
-        table = datasets.load_dataset(
-            "parquet", data_files=glob.escape(str(path.absolute())), split="train", streaming=True
-        )
-        if field not in table.column_names:
-            raise ValueError(_missing_field(str(path), field, table.column_names))
-        for number, row in enumerate(table.select_columns([field]), start=1):
-            yield _checked(row[field], f"{path}, row {number:,},", field)
+        with silent_readers():
+            table = datasets.load_dataset(
+                "parquet",
+                data_files=glob.escape(str(path.absolute())),
+                split="train",
+                streaming=True,
+            )
+            if field not in table.column_names:
+                raise ValueError(_missing_field(str(path), field, table.column_names))
+            for number, row in enumerate(table.select_columns([field]), start=1):
+                yield _checked(row[field], f"{path}, row {number:,},", field)
     except (ValueError, OSError) as error:
         if str(error).startswith("corpus: "):
             raise

@@ -54,14 +54,14 @@ def without_controls(text: str) -> str:
 def output() -> Console:
     """Return the console for results: standard output.
 
-    Text in square brackets is printed as it is, because file names may contain it.
+    Text in square brackets or between colons is printed as it is, because names may contain it.
     """
-    return _SafeConsole(highlight=False, markup=False)
+    return _SafeConsole(highlight=False, markup=False, emoji=False)
 
 
 def notices() -> Console:
     """Return the console for progress and remarks: standard error, so that results can be piped."""
-    return _SafeConsole(stderr=True, highlight=False, markup=False)
+    return _SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def reported_interrupt(text: str) -> ReportedInterrupt:

@@ -6,6 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from evaluators.evaluator import Evaluation, EvaluationFailed, Infeasible, Progress, Report, Score
 
 
@@ -54,3 +57,15 @@ class FakeJob:
         return Evaluation(
             scores=(Score(name="loss", value=self.loss, unit="bits/byte"),), seconds=1.0
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumJob:
+    """A job that reads a mapped array again and again, without an end."""
+
+    ids: npt.NDArray[np.uint16]
+
+    def run(self, report: Report) -> Evaluation:
+        while True:
+            report(Progress(done=0.5, text=f"sum {self.ids.sum()}"))
+            time.sleep(0.01)

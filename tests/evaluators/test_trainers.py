@@ -16,7 +16,7 @@ from evaluators.evaluator import Evaluation, EvaluationFailed, Infeasible, Progr
 from evaluators.job_messages import Reply, receive, send
 from evaluators.jobs import Job, JobRunner, RunningJob
 from evaluators.trainers import Trainers
-from tests.evaluators.jobs import FakeJob
+from tests.evaluators.jobs import FakeJob, SumJob
 
 _ROOT = Path(__file__).parents[2]
 _LONGEST_S = 60.0
@@ -146,6 +146,18 @@ def test_a_job_whose_process_was_killed_is_carried_out_again(
     assert len(_pids(tmp_path)) == 3
 
 
+def test_a_process_that_cannot_start_is_no_failure_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('half of it is missing')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Trainers(1) as trainers:
+        with pytest.raises(ValueError, match=r"cannot start \(.*half of it is missing\); free"):
+            _carry_out(trainers, FakeJob())
+        monkeypatch.setenv("PYTHONPATH", str(_ROOT))
+        assert _carry_out(trainers, FakeJob(loss=2.0)) == 2.0
+
+
 def test_a_stopped_job_ends_and_its_process_carries_out_the_next_one(tmp_path: Path) -> None:
     endless = FakeJob(steps=1_000_000, seconds=0.01, traces=tmp_path)
     with Trainers(1) as trainers:
@@ -212,6 +224,20 @@ def test_trainers_end_soon_after_their_parent_was_killed(tmp_path: Path) -> None
 
 
 class TestMappedArrays:
+    def test_of_a_file_that_becomes_shorter_fail_no_job(
+        self, trainers: Trainers, tmp_path: Path
+    ) -> None:
+        np.save(tmp_path / "ids.npy", np.ones(100_000, dtype=np.uint16))
+        job = SumJob(ids=np.load(tmp_path / "ids.npy", mmap_mode="r"))
+        messages = _messages(trainers.start(job))
+        assert next(messages) == Progress(done=0.5, text="sum 100000")
+        os.truncate(tmp_path / "ids.npy", 100)  # the next sum ends the process with SIGBUS
+        with pytest.raises(ValueError, match=r"ids\.npy has become shorter"):
+            list(messages)
+        with pytest.raises(ValueError, match=r"ids\.npy has become shorter"):
+            trainers.start(job)
+        assert _carry_out(trainers, FakeJob(loss=2.0)) == 2.0
+
     def test_are_sent_by_the_name_of_their_file(self, tmp_path: Path) -> None:
         np.save(tmp_path / "ids.npy", np.arange(100_000, dtype=np.uint16))
         mapped = np.load(tmp_path / "ids.npy", mmap_mode="r")

@@ -51,6 +51,17 @@ class TestALocalDataset:
         with pytest.raises(ValueError, match="cannot be read"):
             list(read_documents(f"hf:{folder}#body"))
 
+    def test_is_not_confused_with_another_folder_of_the_same_name(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = tmp_path / "other" / "dataset"
+        other.mkdir(parents=True)
+        (other / "train.jsonl").write_text(json.dumps({"text": "another text"}))
+        for parent, texts in ((tmp_path, 100), (other.parent, 1), (tmp_path, 100)):
+            monkeypatch.chdir(parent)
+            for name in ("hf:dataset", "hf:dataset:default"):
+                assert len(list(read_documents(name))) == texts
+
     def test_is_a_corpus(self, folder: Path) -> None:
         corpus = read_corpus(f"hf:{folder}", token_budget=1_000)
         assert "text 7. text 7." in "".join((*corpus.training, *corpus.held_out))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,20 @@ class TestParquet:
                 _read(name)
             assert message in str(refusal.value)
             assert "\n" not in str(refusal.value)
+
+    def test_the_library_logs_nothing(self) -> None:
+        Path("no.parquet").write_bytes(b"PAR1, and no more than that")
+        logged: list[logging.LogRecord] = []
+        handler = logging.Handler()
+        handler.emit = logged.append  # type: ignore[method-assign]
+        logger = logging.getLogger("datasets")
+        logger.addHandler(handler)
+        try:
+            with pytest.raises(ValueError, match="not a Parquet table"):
+                _read("no.parquet")
+        finally:
+            logger.removeHandler(handler)
+        assert not logged
 
 
 def test_strings_with_line_breaks_are_documents(folder: Path) -> None:

@@ -123,6 +123,17 @@ def test_a_cache_that_cannot_be_written_is_reported_only(
     assert reported[-1].endswith("cannot be written (Not a directory)")
 
 
+def test_a_cache_that_cannot_be_read_is_reported_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Tokenizer
+) -> None:
+    # The root user may read the files of all others, but no file whose name is too long.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ("long" * 100)))
+    reported: list[str] = []
+    assert decode(trained, encode(trained, ["some text"], reported.append)) == "some text"
+    assert reported[0].endswith("cannot be read (File name too long)")
+    assert reported[-1].endswith("cannot be written (File name too long)")
+
+
 def test_the_environment_is_restored(trained: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
     encode(trained, ["one"], silent)

@@ -22,6 +22,13 @@ def test_no_control_character_reaches_the_terminal(shown, capsys) -> None:
         assert "title" in text
 
 
+def test_names_with_colons_are_printed_as_they_are(capsys) -> None:
+    for console in (output(), notices()):
+        console.print("hf:x:en", Text(":fire:"))
+    said = capsys.readouterr()
+    assert said.out == said.err == "hf:x:en :fire:\n"
+
+
 def test_colours_and_line_breaks_stay(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
