@@ -49,12 +49,7 @@ def study_corpus(spec: StudySpec, say: Say) -> Corpus:
         ValueError: The corpus cannot be read, or is too small.
     """
     with _fields_of("proxy"):
-        return read_corpus(spec.proxy.corpus, say, _longest_budget(spec))
-
-
-def _longest_budget(spec: StudySpec) -> int:
-    proxy = spec.proxy
-    return proxy.token_budget if proxy.method == "scratch" else proxy.shared_token_budget
+        return read_corpus(spec.proxy.corpus, say, spec.proxy.training_tokens)
 
 
 @contextlib.contextmanager

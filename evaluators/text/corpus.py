@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from evaluators.text.documents import PYTHON as PYTHON
 from evaluators.text.documents import CorpusName as CorpusName
 from evaluators.text.documents import check_corpus as check_corpus
-from evaluators.text.documents import read_documents, sections
+from evaluators.text.documents import read_documents
 from evaluators.text.overlap import SeparatedTexts, separate
+from evaluators.text.text_files import sections
 from hardware.progress import Say, ignore_text
 
 _TRAINING_BLOCK = 32_768

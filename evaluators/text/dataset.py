@@ -29,9 +29,21 @@ def check_dataset(name: str) -> None:
     """
     if not name.removeprefix(DATASET_PREFIX).partition(":")[0]:
         raise ValueError(f"corpus: '{name}' does not name a dataset, as in 'hf:OWNER/NAME'")
+    check_package(f"'{name}'")
+
+
+def check_package(what: object) -> None:
+    """Check that the package that reads datasets and Parquet is installed.
+
+    Args:
+        what: What requires it, for the message.
+
+    Raises:
+        ValueError: It is not installed.
+    """
     if not is_installed():
         raise ValueError(
-            f"corpus: '{name}' requires the package datasets, which is not installed; install it "
+            f"corpus: {what} requires the package datasets, which is not installed; install it "
             "with pip install 'hybrid-lm-search[parquet]'"
         )
 

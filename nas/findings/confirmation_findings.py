@@ -184,15 +184,12 @@ def _probabilities(confirmation: Confirmation) -> Iterator[str]:
             f"These probabilities use {joined(confirmation.not_retrained)} as measured in the "
             "study, without seed noise."
         )
-    further = dict.fromkeys(
-        name
-        for each in known
-        for name in each.remeasured
-        if is_further_loss(name) and name not in confirmation.not_retrained
-    )
+    further = [
+        name for name in confirmation.further_losses if name not in confirmation.not_retrained
+    ]
     if members and further:
         yield (
-            f"These probabilities use the {joined(list(further))} scores of the long training runs "
+            f"These probabilities use the {joined(further)} scores of the long training runs "
             "with the seed noise of the short ones, drawn independently of the loss."
         )
     doubtful = [each for each in members if _probability(each) < _CERTAIN]

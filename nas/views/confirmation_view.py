@@ -70,12 +70,7 @@ def _table(confirmation: Confirmation, front: Front) -> Table:
     long = "" if confirmation.long_tokens is None else f"\n{_tokens(confirmation.long_tokens)}"
     short = _tokens(confirmation.short_tokens)
     own = "shared" if confirmation.inherited else short
-    further = dict.fromkeys(
-        name
-        for each in confirmation.candidates
-        for name in each.remeasured
-        if is_further_loss(name)
-    )
+    further = confirmation.further_losses
     grid = table(
         "trial",
         "layout",

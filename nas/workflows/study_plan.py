@@ -202,12 +202,11 @@ def corpus_usage(
     vocab_size = proxy_of(architecture, proxy.width_share).vocab_size
     tokenizer = train_tokenizer(corpus.training, vocab_size, say)
     ids = encode(tokenizer, corpus.training[:_BLOCKS_ENCODED], say)
-    tokens = proxy.token_budget if proxy.method == "scratch" else proxy.shared_token_budget
     corpus_share = 1.0 if proxy.task is None else 1.0 - proxy.task_share
     return CorpusUsage(
         training_bytes=sum(len(block.encode()) for block in corpus.training),
         held_out_bytes=sum(len(block.encode()) for block in corpus.held_out),
-        read_bytes=corpus_share * tokens * float(tokenizer.token_bytes[ids].mean()),
+        read_bytes=corpus_share * proxy.training_tokens * float(tokenizer.token_bytes[ids].mean()),
         note=corpus_note(corpus),
     )
 

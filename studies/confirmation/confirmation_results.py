@@ -98,6 +98,12 @@ class Confirmation:
         """The candidates with a long training run."""
         return tuple(each for each in self.candidates if each.long is not None)
 
+    @property
+    def further_losses(self) -> tuple[str, ...]:
+        """The objectives, apart from the loss itself, that the long training runs gave again."""
+        names = dict.fromkeys(name for each in self.candidates for name in each.remeasured)
+        return tuple(filter(is_further_loss, names))
+
     def probability(self, trial: Trial) -> float | None:
         """Return the probability that a trial is on the front, or None if it is not confirmed."""
         found = (each.probability for each in self.candidates if each.trial.id == trial.id)

@@ -22,8 +22,9 @@ from search_space.architecture import Architecture
 from studies.records import ConfirmationKey, Trial
 from studies.search.concurrency import Work, work_concurrently
 from studies.search.heartbeat import Heartbeat
+from studies.search.interruptible import interruptible_evaluator
 from studies.search.interrupts import Interrupts
-from studies.search.stages import evaluated, interruptible_evaluator
+from studies.search.stages import evaluated
 from studies.storage.store import Store
 
 # Including the first measurement of a candidate.

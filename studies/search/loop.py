@@ -24,13 +24,14 @@ from studies.search.events import (
     ignore,
 )
 from studies.search.heartbeat import Heartbeat
+from studies.search.interruptible import interruptible_evaluator
 from studies.search.interrupts import Interrupts
 from studies.search.latency_matching import LatencyMatching, device_matching
 from studies.search.other_processes import await_others
 from studies.search.proposals import Proposal, Proposals
 from studies.search.rejudgement import rejudge
 from studies.search.remeasurement import Remeasurements, machine_is_quiet
-from studies.search.stages import Stages, interruptible_evaluator
+from studies.search.stages import Stages
 from studies.search.warm_start import WarmStart, warm_start
 from studies.spec.difference import check_unchanged
 from studies.spec.limits import limits

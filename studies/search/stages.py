@@ -11,11 +11,10 @@ from evaluators.evaluator import (
     Evaluator,
     Infeasible,
     Progress,
-    Refinable,
     Report,
     Score,
 )
-from evaluators.jobs import Job, JobEvaluator, JobRunner
+from evaluators.jobs import JobEvaluator, JobRunner
 from evaluators.scores import LOSS
 from search_space.architecture import Architecture
 from studies.records import Outcome, StageRun, Trial, TrialKind
@@ -23,7 +22,6 @@ from studies.search.complete_trials import CompleteTrials
 from studies.search.concurrency import Work, carried_out
 from studies.search.events import Listener, Remark, StageEnded, StageProgress, StageStarted
 from studies.search.heartbeat import Heartbeat
-from studies.search.interrupts import Interrupts
 from studies.search.predictions import PredictedOverLimit, PredictionGuided, is_predictable
 from studies.search.rungs import (
     Finisher,
@@ -198,90 +196,6 @@ def evaluated(
     evaluation = yield from carried_out(job, runner, report)
     cached.save(architecture, evaluation)
     return evaluation
-
-
-def interruptible_evaluator(evaluator: Evaluator, interrupts: Interrupts) -> Evaluator:
-    """Return the evaluator such that Ctrl-C interrupts it while it works.
-
-    Args:
-        evaluator: The evaluator. If it is `Refinable` or a `JobEvaluator`, so is the result.
-        interrupts: Decides when Ctrl-C is raised.
-    """
-    if isinstance(evaluator, Refinable):
-        return InterruptibleRefinable(evaluator, interrupts)
-    if isinstance(evaluator, JobEvaluator):
-        return InterruptibleJobEvaluator(evaluator, interrupts)
-    return Interruptible(evaluator, interrupts)
-
-
-class Interruptible:
-    """An Evaluator that Ctrl-C interrupts while it works, but not while it reports progress."""
-
-    def __init__(self, evaluator: Evaluator, interrupts: Interrupts) -> None:
-        self.stage = evaluator.stage
-        self.fingerprint = evaluator.fingerprint
-        self.score_names = evaluator.score_names
-        self._evaluator = evaluator
-        self._interrupts = interrupts
-
-    def evaluate(self, architecture: Architecture, report: Report) -> Evaluation:
-        """Evaluate with the wrapped evaluator; see `Evaluator.evaluate`.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C was pressed.
-        """
-        with self._interrupts.immediate():
-            return self._evaluator.evaluate(architecture, self._uninterrupted(report))
-
-    def _uninterrupted(self, report: Report) -> Report:
-        def report_uninterrupted(progress: Progress) -> None:
-            with self._interrupts.deferred_again():
-                report(progress)
-
-        return report_uninterrupted
-
-
-class InterruptibleRefinable(Interruptible):
-    """An `Interruptible` that wraps a `Refinable`, and is one."""
-
-    def __init__(self, evaluator: Refinable, interrupts: Interrupts) -> None:
-        super().__init__(evaluator, interrupts)
-        self._refinable = evaluator
-
-    def refine(self, architecture: Architecture, earlier: Evaluation, report: Report) -> Evaluation:
-        """Measure again with the wrapped evaluator; see `Refinable.refine`.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C was pressed.
-        """
-        with self._interrupts.immediate():
-            return self._refinable.refine(architecture, earlier, self._uninterrupted(report))
-
-    def rescore(
-        self, architecture: Architecture, evaluation: Evaluation, report: Report
-    ) -> Evaluation:
-        """Compute scores with the wrapped evaluator; see `Refinable.rescore`.
-
-        This is quick, and Ctrl-C does not interrupt it: some measurements are not stored yet.
-        """
-        return self._refinable.rescore(architecture, evaluation, report)
-
-
-class InterruptibleJobEvaluator(Interruptible):
-    """An `Interruptible` that wraps a `JobEvaluator`, and is one."""
-
-    def __init__(self, evaluator: JobEvaluator, interrupts: Interrupts) -> None:
-        super().__init__(evaluator, interrupts)
-        self._job_evaluator = evaluator
-
-    def prepare(self, architecture: Architecture, report: Report) -> Job:
-        """Prepare a job with the wrapped evaluator; see `JobEvaluator.prepare`.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C was pressed.
-        """
-        with self._interrupts.immediate():
-            return self._job_evaluator.prepare(architecture, self._uninterrupted(report))
 
 
 class _Stopped(Exception):

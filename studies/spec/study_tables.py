@@ -162,6 +162,11 @@ class ProxySettings(StrictModel):
     threads: int = Field(default=1, ge=1, le=1_024)
     parallel: int | None = Field(default=None, ge=1, le=1_024)
 
+    @property
+    def training_tokens(self) -> int:
+        """Tokens of the training of a candidate, or of the shared network."""
+        return self.token_budget if self.method == "scratch" else self.shared_token_budget
+
     @field_validator("corpus", mode="before")
     @classmethod
     def _check_corpus(cls, corpus: object) -> object:

@@ -211,8 +211,8 @@ class TestLongTexts:
 
     @pytest.fixture(autouse=True)
     def short_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("evaluators.text.documents._PIECE_BYTES", 100)
-        monkeypatch.setattr("evaluators.text.documents.LONGEST_DOCUMENT", 1_000)
+        monkeypatch.setattr("evaluators.text.text_files._PIECE_BYTES", 100)
+        monkeypatch.setattr("evaluators.text.text_files._LONGEST_DOCUMENT", 1_000)
 
     def test_are_cut_at_blank_lines_and_nothing_is_lost(self, folder: Path) -> None:
         text = "".join(f"Paragraph {n} with ä, € and 😀.\n\n" for n in range(500))
@@ -253,7 +253,7 @@ class TestLongTexts:
     def test_a_line_without_an_end_is_refused(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("evaluators.text.documents._LONGEST_LINE", 2_000)
+        monkeypatch.setattr("evaluators.text.text_files._LONGEST_LINE", 2_000)
         Path("endless.jsonl").write_text('"' + "x" * 10_000)
         with pytest.raises(ValueError, match="has a line of more than 2,000 characters"):
             _read("endless.jsonl")
