@@ -21,8 +21,9 @@ import torch
 from proxy_training import matched, text_of
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from evaluators.training.fit import TrainingSettings, score, train
+from evaluators.training.text_training import score, train
 from evaluators.training.torch_device import precision
+from evaluators.training.training_settings import TrainingSettings
 from hardware.progress import ignore_text
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel

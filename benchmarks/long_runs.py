@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from proxy_training import matched, model, text_of
 
-from evaluators.training.fit import TrainingSettings, train
+from evaluators.training.text_training import train
+from evaluators.training.training_settings import TrainingSettings
 from search_space.architecture import Architecture, architecture_hash, to_json
 from search_space.proxy import proxy_of
 from search_space.space.encoding import RandomSuggester, draw

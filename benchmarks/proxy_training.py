@@ -28,9 +28,11 @@ from scipy.stats import spearmanr
 
 from evaluators.text.corpus import PYTHON, read_corpus
 from evaluators.text.tokenizer import encode, train_tokenizer
-from evaluators.training.fit import TokenizedText, TrainingSettings, train
 from evaluators.training.recipe import Recipe
+from evaluators.training.text_training import train
+from evaluators.training.tokenized_text import TokenizedText
 from evaluators.training.torch_device import Device
+from evaluators.training.training_settings import TrainingSettings
 from search_space.architecture import (
     Architecture,
     Attention,

@@ -14,6 +14,8 @@ space rejects do not.
 
 `--samplers` also accepts `known-costs` without one of its parts; see `search_variants.py`.
 
+Ctrl-C ends the comparison with the seeds with which every sampler has run.
+
 The hypervolume has its reference point at the limits of the study, and where there is none, at the
 worst of 1,000 random architectures. Fractions are of the hypervolume that all runs together found.
 """
@@ -22,7 +24,9 @@ import argparse
 import json
 import multiprocessing
 import os
+import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -178,13 +182,19 @@ def run_all(
 ) -> list[SimulatedRun]:
     """Run every sampler with every seed, in parallel processes.
 
+    Ctrl-C ends this early.
+
     Returns:
-        The runs, sorted by sampler as given and then by seed.
+        The runs, sorted by sampler as given and then by seed. After Ctrl-C, they are those of the
+        seeds with which every sampler has run.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed before every sampler had run with any seed.
     """
     spawn = multiprocessing.get_context("spawn")
     runs: list[SimulatedRun] = []
     with ProcessPoolExecutor(processes, spawn, _prepare, (setting,)) as pool:
-        # All samplers of one seed come first, so that an early end leaves complete comparisons.
+        # All samplers of one seed come first, so that Ctrl-C leaves complete comparisons.
         jobs = [pool.submit(_run, sampler, seed) for seed in range(seeds) for sampler in samplers]
         try:
             for job in as_completed(jobs):
@@ -196,9 +206,16 @@ def run_all(
                     file=sys.stderr,
                     flush=True,
                 )
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            for process in multiprocessing.active_children():
+                process.terminate()  # a run takes minutes
+            counts = Counter(run.seed for run in runs)
+            runs = [run for run in runs if counts[run.seed] == len(samplers)]
+            if not (isinstance(error, KeyboardInterrupt) and runs):
+                raise
+            done = len(runs) // len(samplers)
+            print(f"stopped after {done} of {seeds} seeds", file=sys.stderr, flush=True)
     return sorted(runs, key=lambda run: (samplers.index(run.sampler), run.seed))
 
 
@@ -219,8 +236,9 @@ _prepared: tuple[Setting, Truth] | None = None
 
 
 def _prepare(setting: Setting) -> None:
-    """Build the truth once per process."""
+    """Build the truth once per process, and leave Ctrl-C to the main process."""
     global _prepared
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     table = read_losses(setting.table)
     _prepared = setting, _truth(setting, table, _loss_truth(setting, table))
 

@@ -32,15 +32,12 @@ from ranking import RankedLayout, kind_of, ranked_layouts, ranks
 from evaluators.evaluator import Progress
 from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
 from evaluators.text.cache_files import cache_folder
-from evaluators.training.fit import (
-    TrainingSettings,
-    computing,
-    mixed_windows,
-    score,
-    train_model,
-)
 from evaluators.training.recipe import Recipe, make_optimizer, set_rate
 from evaluators.training.step import TrainingStep
+from evaluators.training.text_training import score, train_model
+from evaluators.training.tokenized_text import mixed_windows
+from evaluators.training.torch_context import computing
+from evaluators.training.training_settings import TrainingSettings
 from search_space.architecture import Architecture
 from search_space.torch_model import LanguageModel
 

@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from evaluators.evaluator import Progress
-from evaluators.training.fit import TokenizedText, TrainingSettings, train
+from evaluators.training.text_training import train
+from evaluators.training.tokenized_text import TokenizedText
+from evaluators.training.training_settings import TrainingSettings
 from hardware.environment import read_environment
 from search_space.architecture import Architecture, Attention, Layer, Mixer, ShortConv
 

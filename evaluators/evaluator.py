@@ -123,11 +123,14 @@ class Progress:
         done: The completed fraction, from 0 to 1.
         text: One line about what is being done.
         point: The newest point of the learning curve, in the report that follows its validation.
+        remark: What the user should know however the evaluation ends, as a sentence, which is shown
+            after the name of the model and a colon. It is not stored.
     """
 
     done: float
     text: str
     point: CurvePoint | None = None
+    remark: str | None = None
 
 
 Report: TypeAlias = Callable[[Progress], None]

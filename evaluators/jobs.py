@@ -57,6 +57,9 @@ class RunningJob(Protocol):
     def receive(self) -> Message | None:
         """Return the next message, or None if what arrived was not a message about this job.
 
+        If the process of the job dies, the job may be carried out again. The next message is then
+        progress with a remark that gives the reason.
+
         Raises:
             EvaluationFailed: The job failed, or its process died.
             Infeasible: The architecture violates a requirement of the study.

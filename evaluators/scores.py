@@ -21,8 +21,14 @@ OTHER_LOSS = "other_loss"
 LATE_LOSS = "late_loss"
 TASK = "task"
 RECALL_ERROR = "recall_error"
+PARAMETERS = "parameters"
 
 _DEEPER = re.compile(r"decode@(?P<depth>\d+)(?P<tail>_p95)?")
+
+DEVICE_NAME = r"[a-z][a-z0-9_-]{0,31}"
+"""The names that a device may have, as a regular expression."""
+
+_ON_DEVICE = re.compile(rf"(?P<score>.+)@(?P<device>{DEVICE_NAME})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,8 @@ class ScoreDefinition:
             None where nothing is timed.
         phase: The phase of that workload; None for scores of the whole model.
         depth: The context depth at which decoding is timed; None for the target's own.
+        device: The device that it is measured on, by the name in the user's file of devices; None
+            for this machine, and for scores that are not measured on a device.
         is_additive: Whether it is a sum over the parts of a model, so that a linear model of those
             parts can predict it.
         meaning: The definition in a few words, for display.
@@ -49,8 +57,15 @@ class ScoreDefinition:
     workload: str | None = None
     phase: Phase | None = None
     depth: int | None = None
+    device: str | None = None
     is_additive: bool = False
     meaning: str
+
+    @property
+    def on_any_device(self) -> str:
+        """The name without that of the device."""
+        suffix = "" if self.device is None else score_on_device("", self.device)
+        return self.name.removesuffix(suffix)
 
 
 def _timed(phase: Phase, unit: str, *, per: str) -> tuple[ScoreDefinition, ...]:
@@ -139,7 +154,7 @@ SCORES: Mapping[str, ScoreDefinition] = MappingProxyType(
                 meaning="peak memory of the running model, weights included (1e6 bytes)",
             ),
             ScoreDefinition(
-                name="parameters", unit="parameters", kind="size", meaning="number of parameters"
+                name=PARAMETERS, unit="parameters", kind="size", meaning="number of parameters"
             ),
             ScoreDefinition(
                 name="size", unit="MB", kind="size", meaning="size of the model file (1e6 bytes)"
@@ -159,8 +174,12 @@ def definition_of(name: str) -> ScoreDefinition | None:
     """Return the definition of a score, or None for a name that no evaluator produces.
 
     `decode@4096` is decoding at a context depth of 4,096 tokens. There is one such score for each
-    of a target's additional depths.
+    of a target's additional depths. `decode@phone` and `decode@4096@phone` are measured on the
+    device `phone`.
     """
+    elsewhere = _ON_DEVICE.fullmatch(name)
+    if elsewhere is not None:
+        return _on_device(elsewhere["score"], elsewhere["device"])
     deeper = _DEEPER.fullmatch(name)
     if deeper is None:
         return SCORES.get(name)
@@ -172,6 +191,24 @@ def definition_of(name: str) -> ScoreDefinition | None:
         workload=score_at_depth(depth),
         depth=depth,
         meaning=f"{statistic.meaning} at a context depth of {depth:,}",
+    )
+
+
+def _on_device(score: str, device: str) -> ScoreDefinition | None:
+    definition = definition_of(score)
+    if definition is None or definition.device is not None:
+        return None
+    depths = () if definition.depth is None else (definition.depth,)
+    if score not in measured_names(depths):
+        return None
+    return replace(
+        definition,
+        name=score_on_device(score, device),
+        workload=None
+        if definition.workload is None
+        else score_on_device(definition.workload, device),
+        device=device,
+        meaning=f"{definition.meaning}, on {device}",
     )
 
 
@@ -191,14 +228,45 @@ def make_score(
     return Score(name=name, value=value, unit=definition.unit, low=low, high=high)
 
 
-def score_names(more_depths: Sequence[int]) -> tuple[str, ...]:
+def score_names(more_depths: Sequence[int], devices: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the names that a study may ask for.
 
     Args:
         more_depths: Context depths, in tokens, at which decoding is timed in addition to the
             target's own.
+        devices: The names of the devices that are measured in addition to this machine.
     """
-    return (*SCORES, *map(score_at_depth, more_depths))
+    measured = measured_names(more_depths)
+    return (
+        *SCORES,
+        *map(score_at_depth, more_depths),
+        *(score_on_device(name, device) for device in devices for name in measured),
+    )
+
+
+def measured_names(more_depths: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of the scores that are measured on a device, without the device.
+
+    Args:
+        more_depths: Context depths, in tokens, at which decoding is timed in addition to the
+            target's own.
+    """
+    deeper = map(score_at_depth, more_depths)
+    return (
+        *("decode", "decode_p95", "prefill", "prefill_p95", *deeper),
+        *("memory", "decode_memory", "prefill_memory", "size"),
+    )
+
+
+def score_on_device(name: str, device: str) -> str:
+    """Return the name of a score that is measured on a device, such as `decode@phone`."""
+    return f"{name}@{device}"
+
+
+def device_of(name: str) -> str | None:
+    """Return the device that a score is measured on; None for this machine or for none."""
+    definition = definition_of(name)
+    return None if definition is None else definition.device
 
 
 def score_at_depth(depth: int) -> str:
@@ -222,6 +290,12 @@ def is_predictable(name: str) -> bool:
     """Return whether a score can be estimated from the architecture and a few measurements."""
     definition = definition_of(name)
     return definition is not None and (definition.kind == "size" or definition.is_additive)
+
+
+def is_size(name: str) -> bool:
+    """Return whether a score follows from the architecture and the format of its weights alone."""
+    definition = definition_of(name)
+    return definition is not None and definition.kind == "size"
 
 
 def is_timed(name: str) -> bool:

@@ -110,7 +110,11 @@ class _RunningJob:
                 if failure.kind != "killed" or self._kills > MOST_KILLS:
                     raise
             self._start()
-            return None
+            return Progress(
+                done=0.0,
+                text="starting again",
+                remark=f"the training is repeated, because its process died: {failure.reason}",
+            )
         if reply.number != self._number:  # an earlier job that was stopped
             return None
         self._is_responsible = True

@@ -87,5 +87,8 @@ class _FakeModel:
     def move(self, cores: Sequence[int]) -> None:
         """Do nothing: the simulated device has no cores to choose from."""
 
+    def calmer_cores(self) -> None:
+        """Return nothing: the simulated device has no other programs."""
+
     def snapshot(self) -> DeviceSnapshot:
         return DeviceSnapshot(environment=_ENVIRONMENT, counters=None)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from hardware.cores import ChooseCores, check_threads, idlest_cores
+from hardware.cores import ChooseCores, calmer_cores, check_threads, idlest_cores
 from hardware.environment import fingerprint_of, read_counters, read_environment
 from hardware.llama_bench import LlamaBench, find_llama_bench, version_of
 from hardware.local import HUGE_PAGE_BYTES, interrupt_deferred
@@ -111,6 +111,9 @@ class _LlamaCppModel:
         self._try(pin)
         self._cores = self._runner.cores = tuple(cores)
         self.loading = replace(self.loading, cores=tuple(cores))
+
+    def calmer_cores(self) -> list[int] | None:
+        return calmer_cores(self._cores)
 
     def end(self) -> None:
         if self._process is not None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, TypeVar
 
-from hardware.cores import ChooseCores, check_threads, idlest_cores
+from hardware.cores import ChooseCores, calmer_cores, check_threads, idlest_cores
 from hardware.environment import CpuCounters, Environment, fingerprint_of, read_environment
 from hardware.measurement import Workload
 from hardware.memory_kills import MemoryKills
@@ -192,6 +192,9 @@ class _ProcessModel:
         self._ask({"move": list(cores)}, lambda _: None)
         self.loading = replace(self.loading, cores=tuple(cores))
         self._moved(cores)
+
+    def calmer_cores(self) -> list[int] | None:
+        return calmer_cores(self.loading.cores)
 
     def snapshot(self) -> DeviceSnapshot:
         return self._ask({"snapshot": True}, _device_snapshot)

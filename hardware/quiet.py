@@ -22,9 +22,10 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from hardware.machine_lock import (
     DEFAULT_LOCK_WAIT,
@@ -78,6 +79,16 @@ class Reservation:
         if self.obstacle is None:
             return None
         return f"{self.obstacle}; the times that were measured meanwhile are provisional"
+
+
+class Reserve(Protocol):
+    """Reserves a device for one measurement, as `measuring` does with this machine."""
+
+    def __call__(
+        self, say: Say, *, patience_s: float, lock_wait: LockWait
+    ) -> AbstractContextManager[Reservation]:
+        """Hold off all other measurements and training until the context ends."""
+        ...
 
 
 @contextlib.contextmanager
@@ -137,16 +148,24 @@ class MeasurementSeries:
     Args:
         patience_s: Seconds that all of them together wait for other programs.
         lock_wait: See `measuring`.
+        reserve: Reserves the device; None reserves this machine.
     """
 
-    def __init__(self, patience_s: float, lock_wait: LockWait = DEFAULT_LOCK_WAIT) -> None:
+    def __init__(
+        self,
+        patience_s: float,
+        lock_wait: LockWait = DEFAULT_LOCK_WAIT,
+        reserve: Reserve | None = None,
+    ) -> None:
         self._patience_s = patience_s
         self._lock_wait = lock_wait
+        self._reserve = reserve or measuring
 
     @contextlib.contextmanager
     def measuring(self, say: Say) -> Iterator[Reservation]:
-        """Reserve the machine for one of the measurements; see the function `measuring`."""
-        with measuring(say, patience_s=self._patience_s, lock_wait=self._lock_wait) as reservation:
+        """Reserve the device for one of the measurements; see the function `measuring`."""
+        reserved = self._reserve(say, patience_s=self._patience_s, lock_wait=self._lock_wait)
+        with reserved as reservation:
             self._patience_s = max(0.0, self._patience_s - reservation.waited_s)
             yield reservation
 

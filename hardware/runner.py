@@ -12,7 +12,9 @@ from hardware.environment import CpuCounters, Environment
 from hardware.measurement import Workload
 
 ModelFormat: TypeAlias = Literal["onnx", "gguf"]
-RunnerErrorKind: TypeAlias = Literal["out of memory", "refused", "crashed", "timed out", "killed"]
+RunnerErrorKind: TypeAlias = Literal[
+    "out of memory", "refused", "crashed", "timed out", "killed", "lost"
+]
 
 # How often a measurement is repeated because its process was killed from outside.
 MOST_KILLS = 2
@@ -25,7 +27,8 @@ class RunnerError(Exception):
         kind: `out of memory`; `refused` if its description is missing, there is no room for its
             weights, or the measuring program ended with an error; `crashed` if something else ended
             the program; `timed out` if it did not answer; `killed` if someone else ended the
-            program, so that this says nothing about the model.
+            program, so that this says nothing about the model; `lost` if the device cannot be
+            reached.
         reason: The last output of the measuring program, as a message to the user.
     """
 
@@ -100,6 +103,16 @@ class LoadedModel(Protocol):
 
         Args:
             cores: As many cores as the model has threads.
+
+        Raises:
+            RunnerError: The measuring process no longer answers.
+        """
+        ...
+
+    def calmer_cores(self) -> Sequence[int] | None:
+        """Return cores that are much less busy than those of the model, or None if none are.
+
+        The device is observed for a moment, in which none of its models may be timed.
 
         Raises:
             RunnerError: The measuring process no longer answers.

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.cores import calmer_cores
 from hardware.measurement import (
     Disturbance,
     Measurement,
@@ -257,7 +256,7 @@ def _sample(
 
 def _move(models: Sequence[LoadedModel], say: Say) -> bool:
     """Move the models to calmer cores, if there are any; return whether they were moved."""
-    cores = calmer_cores(models[0].loading.cores)
+    cores = models[0].calmer_cores()
     if cores is None:
         return False
     now = _named(models[0].loading.cores)

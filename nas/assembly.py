@@ -1,7 +1,7 @@
 """Construct the evaluators that a study requires; the only place that connects the packages."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -12,7 +12,9 @@ from evaluators.evaluator import Evaluator
 from evaluators.quality.inherited_loss import InheritedLoss
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
 from evaluators.quality.recall import Recall, RecallSettings
-from evaluators.scores import RECALL_ERROR
+from evaluators.scores import RECALL_ERROR, definition_of, measured_names
+from evaluators.speed.device_file import remote_runner_of
+from evaluators.speed.device_latency import DeviceLatency, reserving
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings, Quiet
 from evaluators.speed.per_byte import PerByteEvaluator
 from evaluators.speed.runners import RUNNERS, make_runner
@@ -20,12 +22,14 @@ from evaluators.static import StaticEvaluator
 from evaluators.text.cache_files import cache_folder
 from evaluators.text.corpus import Corpus, read_corpus
 from evaluators.trainers import Trainers
-from evaluators.training.fit import TrainingSettings
+from evaluators.training.training_settings import TrainingSettings
 from hardware.cores import available_cores
 from hardware.local import available_memory_bytes
 from hardware.progress import Say
 from hardware.quiet import Reservation
-from hardware.runner import Runner
+from hardware.runner import Runner, RunnerError
+from nas.inputs.device_argument import NamedDevice
+from search_space.input_errors import one_of
 from studies.spec.reference_models import model_of, paired_reference
 from studies.spec.study_spec import StudySpec, asked_scores
 from studies.spec.study_tables import DeviceSettings
@@ -54,7 +58,10 @@ def study_corpus(spec: StudySpec, say: Say) -> Corpus:
 
 @contextlib.contextmanager
 def evaluators_of(
-    spec: StudySpec, store: EvaluationStore, corpus: Corpus
+    spec: StudySpec,
+    store: EvaluationStore,
+    corpus: Corpus,
+    devices: Sequence[NamedDevice] = (),
 ) -> Iterator[tuple[Evaluator, ...]]:
     """Yield the evaluators of a study, cheapest first.
 
@@ -64,16 +71,58 @@ def evaluators_of(
         spec: The study.
         store: Stores evaluations, and the times of the reference model.
         corpus: The study's corpus.
+        devices: The devices that the study names.
 
     Raises:
-        ValueError: This machine lacks cores, a program or CUDA.
+        ValueError: This machine lacks cores, a program or CUDA, or a device cannot be reached.
     """
     # Recall precedes the loss: it takes less time, and a rung of the loss needs all other scores.
     with _fields_of("proxy"):
         recall = (Recall(recall_settings(spec)),) if RECALL_ERROR in asked_scores(spec) else ()
     loss = loss_evaluator(spec, corpus)
-    with latency_evaluator(spec, store) as latency:
-        yield StaticEvaluator(), latency, _per_byte(latency, spec, store, corpus), *recall, loss
+    with contextlib.ExitStack() as opened:
+        timed: list[Evaluator] = []
+        if is_measured_here(spec):
+            latency = opened.enter_context(latency_evaluator(spec, store))
+            timed += [latency, _per_byte(latency, spec, store, corpus)]
+        timed += [opened.enter_context(_on_device(spec, store, each)) for each in devices]
+        yield StaticEvaluator(), *timed, *recall, loss
+
+
+def is_measured_here(spec: StudySpec) -> bool:
+    """Return whether a study measures models on the machine that runs it."""
+    here = {*measured_names(spec.target.more_depths), *PerByteEvaluator.score_names}
+    return not spec.target.devices or bool(here & set(asked_scores(spec)))
+
+
+@contextlib.contextmanager
+def _on_device(
+    spec: StudySpec, calibrations: CalibrationStore, device: NamedDevice
+) -> Iterator[DeviceLatency]:
+    """Yield the evaluator that measures on a named device, which is connected until it ends."""
+    definition = device.definition
+    runtime = next(each for each in RUNNERS.values() if each.runtime == definition.runtime)
+    if spec.target.quantization not in runtime.quantizations:
+        raise ValueError(
+            f"target.quantization: {spec.target.quantization!r} is not "
+            f"{one_of(runtime.quantizations)}, which {runtime.runtime} on the device "
+            f"'{device.name}' supports"
+        )
+    wait = spec.device.lock_wait
+    with remote_runner_of(definition) as runner:
+        try:
+            runner.fingerprint  # noqa: B018 - connects
+        except RunnerError as error:
+            raise ValueError(
+                f"target.devices: '{device.name}' cannot measure: {error.reason}"
+            ) from error
+        settings = _latency_settings(spec, device.name)
+        quiet: Quiet = (
+            _simulated_quiet if runtime.is_simulated else reserving(runner, settings.seconds, wait)
+        )
+        reference = model_of(spec, paired_reference(spec))
+        with LatencyEvaluator(runner, settings, reference, calibrations, quiet) as latency:
+            yield DeviceLatency(latency, device.name)
 
 
 def trainers_of(spec: StudySpec) -> Trainers:
@@ -91,14 +140,48 @@ def parallel_trainings(spec: StudySpec) -> int:
         return proxy.parallel
     if proxy.device == "cuda":
         return 1
-    by_cores = available_cores() // proxy.threads
-    by_memory = available_memory_bytes() // _TRAINING_BYTES
-    return max(1, min(by_cores, by_memory))
+    return min(trainings_by_cores(spec), trainings_by_memory())
+
+
+def trainings_by_cores(spec: StudySpec) -> int:
+    """Return how many trainings of a study have cores of their own on this machine; at least 1."""
+    return max(1, available_cores() // spec.proxy.threads)
+
+
+def trainings_by_memory() -> int:
+    """Return for how many trainings the free memory of this machine suffices; at least 1."""
+    return max(1, available_memory_bytes() // _TRAINING_BYTES)
+
+
+def crowding_remark(spec: StudySpec) -> str | None:
+    """Return a sentence if a study asks for more trainings at a time than this machine supports.
+
+    Such a study runs nevertheless, because its file may have been written for another machine. None
+    if `proxy.parallel` is not given, or if the study trains with CUDA.
+    """
+    proxy = spec.proxy
+    if proxy.parallel is None or proxy.device == "cuda":
+        return None
+    clauses = []
+    if proxy.parallel > trainings_by_cores(spec):
+        threads = "1 thread" if proxy.threads == 1 else f"{proxy.threads:,} threads"
+        cores = "the only core" if available_cores() == 1 else f"the {available_cores():,} cores"
+        clauses.append(f"with {threads} each compete for {cores} of this machine")
+    if proxy.parallel > trainings_by_memory():
+        clauses.append(
+            f"may need more memory than is free, which suffices for about {trainings_by_memory():,}"
+        )
+    if not clauses:
+        return None
+    return f"proxy.parallel: {proxy.parallel:,} trainings {' and '.join(clauses)}"
 
 
 @contextlib.contextmanager
 def remeasuring_evaluators(
-    spec: StudySpec, store: EvaluationStore, corpus: Corpus
+    spec: StudySpec,
+    store: EvaluationStore,
+    corpus: Corpus,
+    devices: Sequence[NamedDevice] = (),
 ) -> Iterator[tuple[Evaluator, ...]]:
     """Yield the evaluators that measure the study's scores a second time.
 
@@ -109,20 +192,27 @@ def remeasuring_evaluators(
         spec: The study.
         store: Stores evaluations, and the times of the reference model.
         corpus: The study's corpus.
+        devices: The devices that the study names.
 
     Raises:
-        ValueError: This machine lacks cores or a program.
+        ValueError: This machine lacks cores or a program, or a device cannot be reached.
     """
-    with latency_evaluator(spec, store) as latency:
-        remeasured = Remeasured(evaluator=latency)
-        per_byte = _per_byte(remeasured, spec, store, corpus)
-        asked = set(asked_scores(spec))
-        if asked & set(per_byte.score_names):
-            yield remeasured, per_byte
-        elif asked & set(remeasured.score_names):
-            yield (remeasured,)
-        else:
-            yield ()
+    asked = set(asked_scores(spec))
+    with contextlib.ExitStack() as opened:
+        found: list[Evaluator] = []
+        if is_measured_here(spec):
+            latency = opened.enter_context(latency_evaluator(spec, store))
+            remeasured = Remeasured(evaluator=latency)
+            per_byte = _per_byte(remeasured, spec, store, corpus)
+            if asked & {*remeasured.score_names, *per_byte.score_names}:
+                found.append(remeasured)
+            if asked & set(per_byte.score_names):
+                found.append(per_byte)
+        for device in devices:
+            on_device = opened.enter_context(_on_device(spec, store, device))
+            if asked & set(on_device.score_names):
+                found.append(Remeasured(evaluator=on_device))
+        yield tuple(found)
 
 
 def retraining_evaluator(
@@ -155,19 +245,25 @@ def latency_evaluator(spec: StudySpec, calibrations: CalibrationStore) -> Latenc
     Raises:
         ValueError: This machine lacks cores or a program, or a reference model does not exist.
     """
-    settings = LatencySettings(
+    settings = _latency_settings(spec, None)
+    reference = model_of(spec, paired_reference(spec))
+    return LatencyEvaluator(
+        device_runner(spec.device), settings, reference, calibrations, _quiet(spec.device)
+    )
+
+
+def _latency_settings(spec: StudySpec, device: str | None) -> LatencySettings:
+    """Return what is timed on a device, or with None on this machine."""
+    asked = (definition_of(name) for name in asked_scores(spec))
+    return LatencySettings(
         quantization=spec.target.quantization,
         prompt_length=spec.target.prompt_length,
         context_depth=spec.target.context_depth,
         more_depths=spec.target.more_depths,
-        asked=frozenset(asked_scores(spec)),
+        asked=frozenset(each.on_any_device for each in asked if each and each.device == device),
         precision=spec.device.precision,
         seconds=spec.device.seconds,
         lock_wait=spec.device.lock_wait,
-    )
-    reference = model_of(spec, paired_reference(spec))
-    return LatencyEvaluator(
-        device_runner(spec.device), settings, reference, calibrations, _quiet(spec.device)
     )
 
 
@@ -262,6 +358,8 @@ def _per_byte(
 
 def _quiet(device: DeviceSettings) -> Quiet | None:
     """Return None, the default, for real devices; a simulated one needs no quiet machine."""
-    if not RUNNERS[device.runner].is_simulated:
-        return None
-    return lambda _: contextlib.nullcontext(Reservation(waited_s=0.0))
+    return _simulated_quiet if RUNNERS[device.runner].is_simulated else None
+
+
+def _simulated_quiet(_: Say) -> contextlib.AbstractContextManager[Reservation]:
+    return contextlib.nullcontext(Reservation(waited_s=0.0))

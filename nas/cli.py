@@ -23,6 +23,7 @@ from nas.commands import (
     confirm,
     dashboard,
     db,
+    devices,
     export,
     import_,
     init,
@@ -44,6 +45,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(db.db, name="db")
+app.add_typer(devices.devices, name="devices")
 _DISTRIBUTION = "hybrid-lm-search"
 
 

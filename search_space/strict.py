@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
@@ -15,6 +17,10 @@ T = TypeVar("T")
 
 _MOST_LEVELS = 32
 _MOST_DIGITS = 60
+# The time to parse a dotted key grows with the square of the number of its parts.
+_LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}"""
+)
 _NO_UNICODE = "contains an unpaired UTF-16 surrogate, which is not a character"
 
 
@@ -62,6 +68,32 @@ def load_table(text: str, source: str) -> dict[str, object]:
     if not isinstance(data, dict):
         raise ValueError(f"{source}: {format_value(data)} is not a table of named fields")
     return data
+
+
+def load_toml(text: str, source: str) -> dict[str, object]:
+    """Parse TOML text into plain data.
+
+    Args:
+        text: The TOML text.
+        source: The name of the file, which error messages start with.
+
+    Raises:
+        ValueError: The text is not TOML, or has keys, lists or numbers beyond what any field
+            allows.
+    """
+    if _LONG_KEY.search(text):
+        raise ValueError(f"{source}: a key has more parts than any field allows")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = re.fullmatch(r"(.*) \(at (line \d+|end of document).*\)", str(error))
+        what, where = message.groups() if message else (str(error), "the text")
+        raise ValueError(f"{source}: {where} is not valid TOML: {what.lower()}") from None
+    except RecursionError:
+        raise ValueError(f"{source}: lists are nested deeper than any field allows") from None
+    except ValueError:
+        # The only other cause is Python's limit on the number of digits of an integer.
+        raise ValueError(f"{source}: a number has too many digits") from None
 
 
 def load_json(text: str, source: str) -> object:

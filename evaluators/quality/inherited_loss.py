@@ -13,7 +13,8 @@ from evaluators.evaluator import CurvePoint, Infeasible, Report, text_reporter
 from evaluators.quality.proxy_loss import ProxyJob, ProxyLoss, ProxyTraining
 from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
 from evaluators.text.corpus import Corpus
-from evaluators.training.fit import TrainingResult, memory_errors_as_results, score
+from evaluators.training.text_training import TrainingResult, score
+from evaluators.training.torch_context import memory_errors_as_results
 from search_space.architecture import Architecture
 from search_space.space.encoding import draw
 from search_space.space.layout_space import check_layouts_only
@@ -104,7 +105,6 @@ class InheritedLoss(ProxyLoss):
             text=job.text,
             completions=job.completions,
             training=job.training,
-            remarks=job.remarks,
             model=network.extract(job.proxy),
         )
 
@@ -115,7 +115,7 @@ class InheritedLoss(ProxyLoss):
     def _trained_network(self, report: Report) -> SharedNetwork:
         if self._network is None:
             pure = [self._proxy(each) for each in _pure(self._space)]
-            text = self._text(pure[0].vocab_size, text_reporter(report))
+            text = self._text(pure[0].vocab_size, report)
             network = SharedNetwork(pure)
             with memory_errors_as_results():
                 train_shared(

@@ -11,7 +11,7 @@ import numpy as np
 import tokenizers
 import torch
 
-from evaluators.evaluator import CurvePoint, Evaluation, Report, text_reporter
+from evaluators.evaluator import CurvePoint, Evaluation, Progress, Report, text_reporter
 from evaluators.quality.completions import (
     Completions,
     completion_bits_per_byte,
@@ -23,17 +23,13 @@ from evaluators.scores import LATE_LOSS, LOOKUP_LOSS, LOSS, OTHER_LOSS, TASK, ma
 from evaluators.text.corpus import Corpus, CorpusName, check_corpus, corpus_note, read_corpus
 from evaluators.text.task import Task, read_task
 from evaluators.text.tokenizer import TokenIds, Tokenizer, encode, encode_each, train_tokenizer
-from evaluators.training.fit import (
-    TokenizedText,
-    TrainingResult,
-    TrainingSettings,
-    computing,
-    memory_errors_as_results,
-    train_model,
-)
 from evaluators.training.scoring import follows_repeated_pair, windows_of
 from evaluators.training.step import UNSCORED
+from evaluators.training.text_training import TrainingResult, train_model
+from evaluators.training.tokenized_text import TokenizedText
+from evaluators.training.torch_context import computing, memory_errors_as_results
 from evaluators.training.torch_device import check_device, precision
+from evaluators.training.training_settings import TrainingSettings
 from hardware.progress import Say, ignore_text
 from search_space.architecture import Architecture
 from search_space.proxy import proxy_of
@@ -104,14 +100,12 @@ class ProxyJob:
         text: The text to train on and to score.
         completions: Held-out completions of the task to score; None without a task.
         training: The length of the training and its other settings.
-        remarks: What the user should know about the text, as sentences.
     """
 
     proxy: Architecture
     text: TokenizedText
     completions: Completions | None
     training: TrainingSettings
-    remarks: tuple[str, ...] = ()
 
     def run(self, report: Report) -> Evaluation:
         """Train the proxy and score it; see `Job.run`."""
@@ -129,7 +123,6 @@ class ProxyJob:
             scores=tuple(make_score(name, value) for name, value in values.items()),
             seconds=time.perf_counter() - started,
             curve=result.curve,
-            remarks=self.remarks,
         )
 
     def train(self, report: Report) -> tuple[LanguageModel, TrainingResult]:
@@ -174,7 +167,6 @@ class ProxyLoss:
         self._texts: dict[int, TokenizedText] = {}
         self._tokenizers: dict[int, Tokenizer] = {}
         self._completions: dict[int, Completions] = {}
-        self._remarks: list[str] = []  # for the next evaluation
         self._has_remarked = False
 
     @property
@@ -216,14 +208,12 @@ class ProxyLoss:
     def prepare(self, architecture: Architecture, report: Report) -> ProxyJob:
         """Return the training of the architecture's proxy, with the text as token ids."""
         proxy = self._proxy(architecture)
-        text = self._text(proxy.vocab_size, text_reporter(report))
-        remarks, self._remarks = tuple(self._remarks), []
+        text = self._text(proxy.vocab_size, report)
         return ProxyJob(
             proxy=proxy,
             text=text,
             completions=self._completions.get(proxy.vocab_size),
             training=self._settings.training,
-            remarks=remarks,
         )
 
     def train(self, architecture: Architecture, report: Report) -> TrainedProxy:
@@ -248,14 +238,15 @@ class ProxyLoss:
     def _task(self) -> Task | None:
         return None if self._settings.task is None else read_task(self._settings.task)
 
-    def _text(self, vocab_size: int, say: Say) -> TokenizedText:
+    def _text(self, vocab_size: int, report: Report) -> TokenizedText:
         if vocab_size not in self._texts:
+            say = text_reporter(report)
             training, corpus = self._settings.training, self._read_corpus(say)
             if not self._texts and (note := corpus_note(corpus)) is not None:
                 say(note)
             tokenizer = train_tokenizer(corpus.training, vocab_size, say)
             text = TokenizedText(
-                training=self._training_ids(tokenizer, corpus, say),
+                training=self._training_ids(tokenizer, corpus, report),
                 validation=encode(tokenizer, corpus.held_out[: self._scored_blocks], say),
                 token_bytes=tokenizer.token_bytes,
                 early=sum(map(len, encode_each(tokenizer, corpus.held_out[:_FEWEST_BLOCKS]))),
@@ -293,7 +284,7 @@ class ProxyLoss:
                     f"token counts for {name}; use a larger corpus or a smaller context_length"
                 )
 
-    def _training_ids(self, tokenizer: Tokenizer, corpus: Corpus, say: Say) -> TokenIds:
+    def _training_ids(self, tokenizer: Tokenizer, corpus: Corpus, report: Report) -> TokenIds:
         """Return the ids of the corpus and then of the task, in whole windows.
 
         Training reads the windows in random order.
@@ -305,16 +296,18 @@ class ProxyLoss:
             task_windows = max(1, round(self._settings.task_share * windows))
         # The targets of a window extend one token beyond it.
         wanted = (windows - task_windows) * training.context_length + 1
+        say = text_reporter(report)
         ids = encode(tokenizer, corpus.training, say, at_least=wanted)
         passes = wanted / len(ids)
         if passes > 1:
             say(f"the corpus has {len(ids):,} tokens, which are read {passes:.1f} times")
         if passes > MOST_PASSES and not self._has_remarked:
-            self._has_remarked = True
-            self._remarks.append(
-                f"a training of {training.token_budget:,} tokens reads the {len(ids):,} tokens of "
-                f"the corpus {passes:.1f} times; {OFTEN_READ}"
+            text = (
+                f"each training of {training.token_budget:,} tokens reads the {len(ids):,} tokens "
+                f"of the corpus {passes:.1f} times"
             )
+            report(Progress(done=0.0, text=text, remark=f"{text}; {OFTEN_READ}"))
+            self._has_remarked = True
         if self._task is None:
             return ids
         more = task_windows * training.context_length

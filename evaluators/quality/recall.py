@@ -18,16 +18,13 @@ from torch import nn
 from evaluators.evaluator import Evaluation, Report, Score, text_reporter
 from evaluators.quality.recall_probe import NO_QUERY, RecallProbe, draw_questions
 from evaluators.scores import RECALL_ERROR, make_score
-from evaluators.training.fit import (
-    TrainingSettings,
-    computing,
-    fit,
-    memory_errors_as_results,
-)
 from evaluators.training.recipe import Recipe
 from evaluators.training.scoring import logits_and_targets
 from evaluators.training.step import UNSCORED, Batch
+from evaluators.training.torch_context import computing, memory_errors_as_results
 from evaluators.training.torch_device import Device, check_device, precision
+from evaluators.training.training_loop import fit
+from evaluators.training.training_settings import TrainingSettings
 from hardware.machine_lock import LONGEST_WAIT_S
 from hardware.measurement import NORMAL_975
 from hardware.quiet import YieldToMeasurements

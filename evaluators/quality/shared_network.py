@@ -21,10 +21,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from evaluators.evaluator import EvaluationFailed, Progress, ProgressReporter, Report
-from evaluators.training.fit import TokenizedText, TrainingSettings, computing, mixed_windows
 from evaluators.training.recipe import initialise_as_identity, make_optimizer, set_rate
 from evaluators.training.step import Batch, mean_cross_entropy
+from evaluators.training.tokenized_text import TokenizedText, mixed_windows
+from evaluators.training.torch_context import computing
 from evaluators.training.torch_device import autocast
+from evaluators.training.training_settings import TrainingSettings
 from hardware.machine_lock import named_holders
 from hardware.processes import describe_holder, lock_holders
 from hardware.progress import Say

@@ -17,6 +17,7 @@ _FAILURES: dict[RunnerErrorKind, FailureKind] = {
     "crashed": "device lost",
     "killed": "killed",
     "timed out": "timed out",
+    "lost": "device lost",
 }
 
 

@@ -18,7 +18,7 @@ from evaluators.evaluator import (
     Score,
     text_reporter,
 )
-from evaluators.scores import definition_of, make_score, score_at_depth
+from evaluators.scores import definition_of, make_score, measured_names, score_at_depth
 from evaluators.speed.built_model import build_and_load, unsupported_by_format
 from evaluators.speed.calibrated_times import WITHIN_RUN, CalibratedTimes
 from evaluators.speed.paired_reference import ReferenceModel
@@ -142,11 +142,7 @@ class LatencyEvaluator:
     @property
     def score_names(self) -> tuple[str, ...]:
         """The latencies, the memory scores and the size of the model file."""
-        deeper = map(score_at_depth, self._settings.more_depths)
-        return (
-            *("decode", "decode_p95", "prefill", "prefill_p95", *deeper),
-            *("memory", "decode_memory", "prefill_memory", "size"),
-        )
+        return measured_names(self._settings.more_depths)
 
     def __enter__(self) -> Self:
         return self

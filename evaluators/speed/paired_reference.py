@@ -54,7 +54,8 @@ class ReferenceModel:
     def run(self, work: Callable[[LoadedModel], T], remark: Say) -> T:
         """Call a function with the loaded reference model and return its result.
 
-        If the reference model dies, the function is called once more. If another program kills the
+        If the reference model dies, the function is called once more, unless the connection to the
+        device was lost: the device must then be reserved again. If another program kills the
         process of either model, the function is called up to `MOST_KILLS` more times. As long as
         the reference model is alive, a RunnerError of the function is attributed to the candidate.
 
@@ -75,7 +76,7 @@ class ReferenceModel:
                 if error.kind == "killed" and kills < MOST_KILLS:
                     kills += 1
                     remark(f"{whose} was killed, so its measurement was repeated: {error.reason}")
-                elif is_alive:
+                elif is_alive or error.kind == "lost":
                     raise evaluation_failure(error) from error
                 elif error.kind == "killed":
                     raise EvaluationFailed("killed", f"{whose}: {error.reason}") from error

@@ -6,10 +6,10 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from evaluators.text.documents import MOST_CHARACTERS, read_documents
 from evaluators.text.documents import PYTHON as PYTHON
 from evaluators.text.documents import CorpusName as CorpusName
 from evaluators.text.documents import check_corpus as check_corpus
-from evaluators.text.documents import read_documents
 from evaluators.text.overlap import SeparatedTexts, separate
 from evaluators.text.text_files import sections
 from hardware.progress import Say, ignore_text
@@ -31,9 +31,6 @@ _MOST_HELD_OUT_SHARE = 0.2
 _LONG_RUN = 8  # the default length of the long retraining of `nas confirm`, in budgets
 _CHARACTERS_PER_TOKEN = 5
 _LEAST_STREAMED = 16_000_000  # so that it has a megabyte to hold out
-
-MOST_CHARACTERS = 128_000_000
-"""How much of a large corpus is used, in characters: about 30 million tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +65,7 @@ def read_corpus(
     """Read the documents of a corpus and split them into training text and held-out text.
 
     A large corpus is sampled: only the documents with the smallest hashes are used and held in
-    memory, up to 128 million characters.
+    memory, up to `MOST_CHARACTERS`.
 
     Of these, the documents with the smallest hashes are held out, until they make up a tenth of the
     text, but at most a megabyte; from a small corpus, 128 kB or a fifth of it. A document that is
@@ -79,7 +76,7 @@ def read_corpus(
         name: What to read; see `read_documents`.
         say: Receives a line about each step, because a large corpus takes minutes.
         token_budget: The tokens of a training. A dataset of the Hugging Face hub is read far enough
-            for trainings that are eight times as long; with None, up to 128 million characters.
+            for trainings that are eight times as long; with None, up to `MOST_CHARACTERS`.
 
     Raises:
         ValueError: A file is missing or malformed, or there is too little text.

@@ -5,10 +5,11 @@ import hashlib
 import importlib.util
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from evaluators.text.cache_files import cached, content_of
+from evaluators.text.text_field import missing_field
 from hardware.progress import Say
 from search_space.input_files import exists
 
@@ -121,10 +122,10 @@ def _texts(name: str, field: str) -> Iterator[str]:
                 place, configuration or None, split="train", streaming=True
             )
             if field not in (table.column_names or [field]):
-                raise ValueError(_missing_column(name, field, table.column_names))
+                raise ValueError(missing_field(f"'{name}'", field, table.column_names))
             for number, row in enumerate(table, start=1):
                 if field not in row:
-                    raise ValueError(_missing_column(name, field, row))
+                    raise ValueError(missing_field(f"'{name}'", field, row))
                 if not isinstance(row[field], str):
                     raise ValueError(f"corpus: '{name}', row {number:,}: '{field}' is not a string")
                 yield row[field]
@@ -133,11 +134,3 @@ def _texts(name: str, field: str) -> Iterator[str]:
             raise
         reason = (str(error) or type(error).__name__).partition("\n")[0][:200]
         raise ValueError(f"corpus: '{name}' cannot be read ({reason})") from error
-
-
-def _missing_column(name: str, field: str, columns: Iterable[str]) -> str:
-    existing = ", ".join(map(repr, columns)) or "none"
-    return (
-        f"corpus: '{name}' has no column '{field}' (its columns: {existing[:200]}); append #COLUMN "
-        "to the name to read another one"
-    )

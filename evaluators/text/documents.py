@@ -19,9 +19,9 @@ from evaluators.text.dataset import (
     check_package,
     read_dataset,
 )
+from evaluators.text.text_field import checked_text
 from evaluators.text.text_files import (
     check_text_file,
-    checked_text,
     documents_of,
     read_lines,
     read_rows,
@@ -39,6 +39,9 @@ CorpusName: TypeAlias = str | tuple[str, ...]
 """`python`, a path, a pattern or a dataset, or several of these; see `read_documents`."""
 
 PYTHON = "python"
+
+MOST_CHARACTERS = 128_000_000
+"""How much of a large corpus is used, in characters: about 30 million tokens."""
 
 # Tests repeat the library, and the tables of `encodings` repeat each other. Near duplicates in both
 # training and held-out text would make the held-out text look easier than it is.
@@ -71,14 +74,15 @@ def check_corpus(name: CorpusName) -> None:
 
 
 def read_documents(
-    name: CorpusName, say: Say = ignore_text, most_streamed: int = 128_000_000
+    name: CorpusName, say: Say = ignore_text, most_streamed: int = MOST_CHARACTERS
 ) -> Iterator[str]:
     """Yield the texts of a corpus, in an arbitrary order.
 
     In a `.jsonl` file each line is a document: a string or an object with a field `text`. In a
     `.parquet` file each row is one, with a column `text`. Any other file is one document in UTF-8.
-    `NAME#body` reads the field `body` instead of `text`. A document of more than a million
-    characters is cut into sections at blank lines.
+    `NAME#body` reads the field `body` instead of `text`. All but `.parquet` files may be compressed
+    with gzip, as in `.jsonl.gz`. A document of more than a million characters is cut into sections
+    at blank lines.
 
     Args:
         name: One or more names. Each is `python` (the sources of the standard library), a file, a
@@ -131,10 +135,11 @@ def _documents(name: str, say: Say, most_streamed: int) -> Iterator[str]:
     paths = _paths(source)
     _check_readable(paths)
     for path in _counted(paths, say):
-        match path.suffix.lower():
+        is_compressed = path.suffix.lower() == ".gz"
+        match (path.with_suffix("") if is_compressed else path).suffix.lower():
             case ".jsonl":
                 yield from read_lines(path, source.field)
-            case ".parquet":
+            case ".parquet" if not is_compressed:
                 yield from read_rows(path, source.field)
             case _:
                 yield from read_text_file(path)

@@ -3,15 +3,16 @@
 import codecs
 import glob
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from evaluators.text.dataset import silent_readers
-from search_space.input_files import UnreadableFile, check_file, open_file, reason_of
+from evaluators.text.text_bytes import text_bytes
+from evaluators.text.text_field import checked_text, missing_field
+from search_space.input_files import UnreadableFile, check_file
 
 # This only excludes what is hardly a text.
 _MOST_BYTES = 1_000_000_000_000
-_PIECE_BYTES = 1 << 20
 # A line of JSONL is held in memory.
 _LONGEST_LINE = 1 << 28
 # Longer documents, in characters, are cut into sections, each of which counts as one.
@@ -83,21 +84,16 @@ def _decoded(path: Path) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     read = 0
     try:
-        with open_file(path, _MOST_BYTES) as file:
-            while piece := file.read(_PIECE_BYTES):
-                kept, _ = decoder.getstate()  # the beginning of a character
-                start, read = read - len(kept), read + len(piece)
-                yield decoder.decode(piece)
-            start = read - len(decoder.getstate()[0])
-            yield decoder.decode(b"", final=True)
+        for piece in text_bytes(path, _MOST_BYTES):
+            kept, _ = decoder.getstate()  # the beginning of a character
+            start, read = read - len(kept), read + len(piece)
+            yield decoder.decode(piece)
+        start = read - len(decoder.getstate()[0])
+        yield decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"corpus: {path} is not UTF-8 text (byte {start + error.start:,} cannot be decoded)"
         ) from error
-    except UnreadableFile as error:
-        raise ValueError(f"corpus: {path} cannot be read ({error.reason})") from None
-    except OSError as error:
-        raise ValueError(f"corpus: {path} cannot be read ({reason_of(error)})") from None
 
 
 def _lines_of(path: Path) -> Iterator[str]:
@@ -131,7 +127,7 @@ def read_lines(path: Path, field: str) -> Iterator[str]:
             raise ValueError(f"corpus: {where} is JSON that is nested too deeply") from None
         if isinstance(value, dict):
             if field not in value:
-                raise ValueError(_missing_field(where, field, value))
+                raise ValueError(missing_field(where, field, value))
             value = value[field]
         yield checked_text(value, where, field)
 
@@ -152,7 +148,7 @@ def read_rows(path: Path, field: str) -> Iterator[str]:
                 streaming=True,
             )
             if field not in table.column_names:
-                raise ValueError(_missing_field(str(path), field, table.column_names))
+                raise ValueError(missing_field(str(path), field, table.column_names))
             for number, row in enumerate(table.select_columns([field]), start=1):
                 yield checked_text(row[field], f"{path}, row {number:,},", field)
     except (ValueError, OSError) as error:
@@ -160,24 +156,3 @@ def read_rows(path: Path, field: str) -> Iterator[str]:
             raise
         reason = str(error).partition("\n")[0]
         raise ValueError(f"corpus: {path} is not a Parquet table ({reason})") from error
-
-
-def _missing_field(where: str, field: str, fields: Iterable[str]) -> str:
-    existing = ", ".join(map(repr, fields)) or "none"
-    return (
-        f"corpus: {where} has no field '{field}' (its fields: {existing[:200]}); append #FIELD to "
-        "the name to read another field"
-    )
-
-
-def checked_text(value: object, where: str, field: str) -> str:
-    """Return the value, or raise ValueError if it is not a text that UTF-8 can encode."""
-    if not isinstance(value, str):
-        raise ValueError(
-            f"corpus: {where} is neither a string nor an object with a string as '{field}'"
-        )
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise ValueError(
-            f"corpus: {where} contains an unpaired UTF-16 surrogate, which is not a character"
-        )
-    return value

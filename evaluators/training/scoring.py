@@ -59,7 +59,7 @@ def held_out_loss(
         token_bytes: The number of UTF-8 bytes of each id.
         context_length: Tokens per window.
         device: The device to compute on.
-        yield_to_measurements: Called before every forward pass; see `fit.computing`.
+        yield_to_measurements: Called before every forward pass; see `torch_context.computing`.
     """
     windows = windows_of(ids, context_length)
     nats_NT = token_nats(model, windows, device, yield_to_measurements).numpy()
@@ -111,7 +111,7 @@ def token_nats(
         model: A model on `device` that maps tokens to logits.
         windows: Inputs and targets (N, T).
         device: The device to compute on.
-        yield_to_measurements: Called before every forward pass; see `fit.computing`.
+        yield_to_measurements: Called before every forward pass; see `torch_context.computing`.
     """
     nats_NT = torch.empty(windows.targets_BT.shape)
     first = 0
@@ -136,7 +136,7 @@ def logits_and_targets(
         model: A model on `device` that maps tokens to logits.
         windows: Inputs and targets (N, T).
         device: The device to compute on.
-        yield_to_measurements: Called before every forward pass; see `fit.computing`.
+        yield_to_measurements: Called before every forward pass; see `torch_context.computing`.
     """
     at_once = max(1, _TOKENS_AT_ONCE // windows.inputs_BT.shape[1])
     for first in range(0, len(windows.inputs_BT), at_once):

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from nas.commands.devices_option import DevicesOption
+
 _LEAST_BUDGET, _MOST_BUDGET = 1.1, 1_000.0
 
 
@@ -37,6 +39,7 @@ def confirm(
     storage: Annotated[
         str | None, typer.Option(help="Database URL; replaces the one in the study file.")
     ] = None,
+    devices: DevicesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Retrain and remeasure a study's front.
@@ -44,6 +47,7 @@ def confirm(
     Shows which of the front's differences are larger than the noise of seeds and measurements. The
     same command resumes it after an interruption.
     """
+    from nas.inputs.device_argument import study_devices
     from nas.inputs.study_argument import argument_for_next_command, find_study
 
     if not _LEAST_BUDGET <= budget <= _MOST_BUDGET:
@@ -64,7 +68,13 @@ def confirm(
         try:
             with live_confirmation() as live:
                 front, confirmation = confirm_front(
-                    place.name, store, options, listener=live, say=live.say, notify=live.notify
+                    place.name,
+                    store,
+                    options,
+                    devices_of=lambda spec: study_devices(spec, study, devices),
+                    listener=live,
+                    say=live.say,
+                    notify=live.notify,
                 )
         except KeyboardInterrupt:
             raise reported_interrupt(

@@ -1,5 +1,6 @@
 """`nas measure`: time models on this machine, interleaved with each other."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,7 +43,25 @@ def measure(
             show_default="int4",
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(help="Number of threads, each on a core of its own.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Number of threads, each on a core of its own.", show_default="1", min=1),
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A device of the file of devices. May be repeated, to compare devices.",
+            show_default="this machine",
+        ),
+    ] = None,
+    devices_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--devices",
+            help="File of devices.",
+            show_default="devices.toml here, or in the user's configuration folder",
+        ),
+    ] = None,
     precision: Annotated[
         float,
         typer.Option(
@@ -69,11 +88,15 @@ def measure(
     from hardware.machine_lock import make_lock_wait
     from hardware.measurement import parse_workload
     from hardware.stability import TimingBudget
+    from nas.inputs.device_argument import devices_to_measure_on
     from nas.inputs.model_argument import find_measurables
-    from nas.views.comparison_view import comparison_document, comparison_view
+    from nas.views.device_comparison_view import (
+        device_comparisons_document,
+        device_comparisons_view,
+    )
     from nas.views.live_items import live_items
     from nas.views.terminal import notices, output, print_json
-    from nas.workflows.model_timing import measure_models
+    from nas.workflows.device_comparison import MeasuringTask, measure_on_devices
     from nas.workflows.timing_conditions import conditions_of
     from search_space.input_errors import one_sentence
 
@@ -83,24 +106,34 @@ def measure(
     ]
     found = find_measurables(models if against is None else [*models, against], storage)
     reference = None if against is None else found[-1]
-    conditions = conditions_of(
-        found,
-        timing_budgets,
-        runtime=runtime,
-        quantization=quantization,
-        threads=threads,
-        lock_wait=make_lock_wait(seconds, longest_wait, if_occupied),
-    )
-    seconds_each = sum(each.seconds for each in conditions.timing_budgets)
+    lock_wait = make_lock_wait(seconds, longest_wait, if_occupied)
+    tasks = [
+        MeasuringTask(
+            device=each,
+            conditions=conditions_of(
+                found,
+                timing_budgets,
+                runtime=runtime,
+                quantization=quantization,
+                threads=threads,
+                lock_wait=lock_wait,
+                device=each,
+            ),
+        )
+        for each in devices_to_measure_on(device or [], devices_file)
+    ]
+    seconds_each = sum(each.seconds for each in tasks[0].conditions.timing_budgets)
     with live_items("models", seconds_each) as listener:
-        comparison = measure_models(found[: len(models)], reference, conditions, listener)
+        compared = measure_on_devices(found[: len(models)], reference, tasks, listener)
     if as_json:
-        print_json(comparison_document(comparison))
-    elif comparison.measured:
-        output().print(comparison_view(comparison))
-    for failure in comparison.failures:
-        sentence = one_sentence(f"{failure.model.name}: {failure.reason}")
+        print_json(device_comparisons_document(compared))
+    elif any(each.comparison.measured for each in compared):
+        output().print(device_comparisons_view(compared))
+    failures = [(each.device, failure) for each in compared for failure in each.comparison.failures]
+    for failed_on, failure in failures:
+        names = [*([] if failed_on is None else [failed_on.name]), failure.model.name]
+        sentence = one_sentence(f"{': '.join(names)}: {failure.reason}")
         notices().print(f"nas: {sentence}", soft_wrap=True)
-    if comparison.failures:
-        is_users_error = any(failure.is_file_refused for failure in comparison.failures)
+    if failures:
+        is_users_error = any(failure.is_file_refused for _, failure in failures)
         raise typer.Exit(2 if is_users_error else 1)

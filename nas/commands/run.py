@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from nas.commands.devices_option import DevicesOption
+
 
 def run(
     study: Annotated[str, typer.Argument(help="A study file or an included study.")],
@@ -38,6 +40,7 @@ def run(
             max=86_400,
         ),
     ] = 60.0,
+    devices: DevicesOption = None,
     restart_by_former_name: Annotated[bool, typer.Option("--anew", hidden=True)] = False,
 ) -> None:
     """Run a study, or resume it.
@@ -45,6 +48,7 @@ def run(
     Runs until the study has the requested number of trials, then shows its front. The same command
     resumes it after an interruption.
     """
+    from nas.inputs.device_argument import study_devices
     from nas.inputs.study_argument import (
         argument_for_next_command,
         new_database_remark,
@@ -54,6 +58,7 @@ def run(
 
     spec = read_study(study, storage)
     check_machine(spec)
+    named_devices = study_devices(spec, study, devices)
     # These take seconds to import, so the study file is checked first.
     from nas.views.front import print_front
     from nas.views.live_study import live_study
@@ -71,6 +76,7 @@ def run(
                 front, confirmation = run_or_resume(
                     spec,
                     store,
+                    devices=named_devices,
                     trials=trials,
                     restart=restart,
                     remeasure=remeasure,

@@ -42,10 +42,19 @@ def show(
         notices().print(found.remark)
     # The scores are those of the trial before scaling.
     detail = None if found.scaled_from is not None else found.detail
+    expected = None
+    if detail is not None and detail.trial.state == "complete" and detail.trial.model is not None:
+        from nas.inputs.study_argument import find_study
+        from studies.analysis.expected_losses import read_expected_losses
+        from studies.storage.store import Store
+
+        place = find_study(model, storage)
+        with Store.open_to_read(place.storage) as store:
+            expected = read_expected_losses(store, place.name, {detail.trial.model.hash})
     if as_json:
-        scores = {} if detail is None else trial_document(detail)
+        scores = {} if detail is None else trial_document(detail, expected)
         print_json(model_document(found.architecture, context) | scores)
         return
     print_model(found, context)
     if detail is not None:
-        output().print(trial_view(detail))
+        output().print(trial_view(detail, expected))

@@ -1,15 +1,23 @@
 """Builds the document that states which choices of a study matter."""
 
+from evaluators.scores import LOSS
 from nas.dashboard import why_form
 from nas.dashboard.columns import exact_short, short
 from nas.dashboard.why_form import Why
 from nas.findings.choice_analysis import analyse_choices
 from nas.findings.choice_findings import change_text, difference_text
+from nas.findings.expected_loss_findings import (
+    UNEXPECTED_MEANING,
+    expected_loss_explanation,
+    expected_text,
+)
 from studies.analysis.choice_effects import EFFECT_METHOD, ChoiceEffects
 from studies.analysis.choice_importance import METHOD, Importances
+from studies.analysis.expected_losses import expected_losses
 from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.placement import AttentionCount, Placement
 from studies.analysis.predicted_effects import Effect, PredictedDifference
+from studies.analysis.summaries import study_summary
 
 
 def why_document(followed: FollowedStudy) -> Why:
@@ -29,6 +37,30 @@ def why_document(followed: FollowedStudy) -> Why:
         "attention": [_attention(count) for count in found.attention],
         "effects": None if found.effects is None else _effects(found.effects),
         "findings": list(found.findings),
+        "expected_losses": _expected_losses(followed),
+    }
+
+
+def _expected_losses(followed: FollowedStudy) -> why_form.ExpectedLossesDocument | None:
+    if followed.spec.proxy.method == "shared":
+        return None
+    trials = {
+        trial.model.hash: trial
+        for trial in study_summary(followed).complete
+        if trial.model is not None and LOSS in trial.values
+    }
+    losses = {digest: trial.values[LOSS] for digest, trial in trials.items()}
+    model = expected_losses(losses, followed.architecture)
+    if model is None or not model.losses:
+        return None
+    found = model.losses.values()
+    return {
+        "explanation": f"{expected_loss_explanation(model)} {UNEXPECTED_MEANING}",
+        "trial": [trials[digest].id for digest in model.losses],
+        "expected": [exact_short(each.expected) for each in found],
+        "half_width": [exact_short(each.half_width) for each in found],
+        "text": [expected_text(each) for each in found],
+        "unexpected": [each.is_unexpected for each in found],
     }
 
 

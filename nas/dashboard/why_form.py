@@ -132,6 +132,28 @@ class EffectsDocument(TypedDict):
     effects: list[EffectDocument]
 
 
+class ExpectedLossesDocument(TypedDict):
+    """The losses that layouts suggest, as columns with one entry per complete candidate.
+
+    Attributes:
+        explanation: How losses are expected, and what it means that one is not, in sentences.
+        trial: The ids of the trials.
+        expected: The loss that is expected from the losses of all other candidates, in bits per
+            byte.
+        half_width: Two standard deviations of the difference between the measured and the expected
+            loss.
+        text: The expected loss with `half_width`, as in the terminal.
+        unexpected: Whether the measured loss differs by more than `half_width`.
+    """
+
+    explanation: str
+    trial: list[int]
+    expected: list[float]
+    half_width: list[float]
+    text: list[str]
+    unexpected: list[bool]
+
+
 class Why(TypedDict):
     """Which choices matter. Computing it takes seconds, so the page requests it separately.
 
@@ -148,6 +170,8 @@ class Why(TypedDict):
         effects: In which direction the choices change the first objective that comes from training;
             null with too few trials, or without such an objective.
         findings: What follows, in sentences.
+        expected_losses: The loss that is expected of each candidate, for the views of single
+            trials; null with too few trials, or if a model predicts too little.
     """
 
     study: str
@@ -160,3 +184,4 @@ class Why(TypedDict):
     attention: list[AttentionCountDocument]
     effects: EffectsDocument | None
     findings: list[str]
+    expected_losses: ExpectedLossesDocument | None

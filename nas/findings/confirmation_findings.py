@@ -5,9 +5,14 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from evaluators.scores import is_further_loss
+from nas.findings.expected_loss_findings import (
+    correlation_text,
+    long_model_findings,
+    unexpected_findings,
+)
 from nas.findings.wording import counted, joined, sentence
 from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
-from studies.confirmation.confirmation_statistics import FEWEST_RANKED, RankCorrelation
+from studies.confirmation.confirmation_statistics import FEWEST_RANKED
 
 _MOST_NAMED = 4
 _CERTAIN, _UNLIKELY = 0.95, 0.05
@@ -43,7 +48,7 @@ def confirmation_line(
     noise_text = "" if noise is None else f"; seed noise {noise.sd:.2g} bits/byte (sd)"
     return (
         f"confirmed: the losses of {found.count} candidates and those after "
-        f"{confirmation.long_tokens:,} tokens have Spearman correlation {_correlation(found)}"
+        f"{confirmation.long_tokens:,} tokens have Spearman correlation {correlation_text(found)}"
         f"{noise_text}"
     )
 
@@ -56,8 +61,13 @@ def confirmation_findings(confirmation: Confirmation) -> Iterator[str]:
     """
     yield from _noise(confirmation)
     yield from _ranks(confirmation)
+    if confirmation.long_model is not None:
+        yield from long_model_findings(confirmation.long_model)
     yield from _ties(confirmation)
     yield from _probabilities(confirmation)
+    if confirmation.unexpected is not None:
+        numbers = [each.trial.number for each in confirmation.candidates]
+        yield from unexpected_findings(confirmation.unexpected, numbers)
     yield from _remeasurements(confirmation)
     for each in confirmation.candidates:
         for failure in each.failures:
@@ -130,7 +140,7 @@ def _ranks(confirmation: Confirmation) -> Iterator[str]:
         others = f"those after separate training on {confirmation.long_tokens:,} tokens"
     yield (
         f"Spearman correlation of the {losses} with {others}, for {short.count} candidates: "
-        f"{_correlation(short)}.{bound}"
+        f"{correlation_text(short)}.{bound}"
     )
     by_size = {
         "non-embedding parameters": confirmation.by_non_embedding,
@@ -138,7 +148,7 @@ def _ranks(confirmation: Confirmation) -> Iterator[str]:
     }
     known = {name: each for name, each in by_size.items() if each is not None}
     if known:
-        named = joined([f"{_correlation(each)} for {name}" for name, each in known.items()])
+        named = joined([f"{correlation_text(each)} for {name}" for name, each in known.items()])
         best = max(known, key=lambda name: known[name].value)
         verdict = ""
         if known[best].value >= short.value:
@@ -256,7 +266,3 @@ def _listed(candidates: Sequence[CandidateConfirmation]) -> str:
     named = [f"{each.trial.title} ({probability_text(each.probability)})" for each in candidates]
     more = len(named) - _MOST_NAMED
     return ", ".join(named[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _correlation(found: RankCorrelation) -> str:
-    return f"{found.value:.2f} (95 % confidence interval: {found.low:.2f} to {found.high:.2f})"

@@ -81,6 +81,22 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def time_left(seconds: float | None, what: str = "left") -> str:
+    """Return a clause such as "about 12 min left"; empty if the time is unknown or has passed."""
+    return f"about {duration(seconds)} {what}" if seconds and seconds >= 0.5 else ""
+
+
+def run_times_text(so_far_s: float | None, left_s: float | None) -> str:
+    """Return how long a run has taken and will take, such as "65 s so far, about 12 min left".
+
+    Args:
+        so_far_s: The time so far, in seconds; None if it is not known.
+        left_s: The estimated time left, in seconds; None if it is not known.
+    """
+    so_far = "" if so_far_s is None else f"{duration(so_far_s)} so far"
+    return ", ".join(clause for clause in (so_far, time_left(left_s)) if clause)
+
+
 def megabytes(count: int) -> str:
     """Format a number of bytes in megabytes (1e6 bytes), without the unit."""
     return f"{count / 1e6:,.1f}"

@@ -51,12 +51,19 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def comparison_view(comparison: Comparison) -> RenderableType:
-    """Return the tables and remarks of a comparison in which at least one model was measured."""
+def comparison_view(comparison: Comparison, *, is_explained: bool = True) -> RenderableType:
+    """Return the tables and remarks of a comparison in which at least one model was measured.
+
+    Args:
+        comparison: The comparison.
+        is_explained: Whether the columns are explained, and not only the conditions named.
+    """
     results = results_of(comparison)
     parts: list[RenderableType] = [_times(results), _memory(results)]
     parts += [Text(line) for line in _remarks(results, comparison)]
-    parts += [Text(line, style="dim") for line in _legend(results, comparison)]
+    parts.append(Text(_conditions(results, comparison), style="dim"))
+    if is_explained:
+        parts += [Text(line, style="dim") for line in _legend(results, comparison)]
     return Group(*parts)
 
 
@@ -282,7 +289,7 @@ def _loads(disturbances: Sequence[Disturbance]) -> Iterator[str]:
         yield f"up to {elsewhere:.1f} other cores were busy"
 
 
-def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
+def _conditions(results: Sequence[Result], comparison: Comparison) -> str:
     measurement = results[0].measurements[0]
     environment = measurement.environment
     threads = "1 thread" if measurement.threads == 1 else f"{measurement.threads} threads"
@@ -293,10 +300,13 @@ def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
     weights = f"{comparison.quantization} weights, " if built else ""
     weights += "model files as they are, " if files else ""
     versions = {result.measurements[0].environment.runtime_version for result in results}
-    yield (
+    return (
         f"{weights}{threads}{pinned}; {environment.cpu}, {environment.cores} cores; "
         f"{', '.join(sorted(versions))}"
     )
+
+
+def _legend(results: Sequence[Result], comparison: Comparison) -> Iterator[str]:
     reference = comparison.reference
     of_what = "ms per prompt (pp) or per token (tg), without the time spent waiting for a core"
     ends = f"{HALF_WIDTH_LEGEND}, or its ends if it is lopsided"

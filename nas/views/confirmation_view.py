@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.text import Text
 from evaluators.evaluator import Score
 from evaluators.scores import LOSS, is_further_loss
 from nas.findings.confirmation_findings import confirmation_findings, probability_text
+from nas.findings.expected_loss_findings import expected_loss_document
 from nas.findings.time_wording import precision_legend, score_number
 from nas.findings.wording import number
 from nas.views.terminal import layout_strip, split_heading, table
@@ -18,6 +19,10 @@ from studies.analysis.study_front import Front, is_provisional
 from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
 from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
 from studies.spec.study_spec import StudySpec
+
+if TYPE_CHECKING:
+    from studies.confirmation.candidate_selection import UnexpectedLosses
+    from studies.confirmation.long_loss_model import LongLossModel
 
 _DOMINATED = "*"
 
@@ -34,7 +39,9 @@ def confirmation_document(confirmation: Confirmation, spec: StudySpec) -> dict[s
         "short_tokens": confirmation.short_tokens,
         "inherited": confirmation.inherited,
         "long_tokens": confirmation.long_tokens,
-        "candidates": [_candidate(each, spec) for each in confirmation.candidates],
+        "candidates": [
+            _candidate(each, spec, confirmation.unexpected) for each in confirmation.candidates
+        ],
         "repeats_under_way": confirmation.unfinished,
         "seed_noise": _noise(confirmation.noise),
         "spearman_with_long_loss": {
@@ -44,6 +51,8 @@ def confirmation_document(confirmation: Confirmation, spec: StudySpec) -> dict[s
             "ceiling": confirmation.ceiling,
         },
         "telling_gap": confirmation.significant_gap,
+        "expected_losses": _expected_losses(confirmation.unexpected),
+        "long_loss_model": _long_loss_model(confirmation.long_model),
         "findings": list(confirmation_findings(confirmation)),
     }
 
@@ -135,8 +144,11 @@ def _tokens(count: int) -> str:
     return f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count / 1e3:.3g} k"
 
 
-def _candidate(candidate: CandidateConfirmation, spec: StudySpec) -> dict[str, Any]:
+def _candidate(
+    candidate: CandidateConfirmation, spec: StudySpec, unexpected: "UnexpectedLosses | None"
+) -> dict[str, Any]:
     scores = candidate.trial.scores
+    losses = {} if unexpected is None else unexpected.expected
     return {
         "trial": candidate.trial.number,
         "on_front": candidate.on_front,
@@ -147,6 +159,33 @@ def _candidate(candidate: CandidateConfirmation, spec: StudySpec) -> dict[str, A
         "again": _scores(candidate.remeasured, spec),
         "failures": list(candidate.failures),
         "front_probability": candidate.probability,
+        "expected_loss": expected_loss_document(losses.get(candidate.trial.number)),
+    }
+
+
+def _expected_losses(unexpected: "UnexpectedLosses | None") -> dict[str, Any] | None:
+    if unexpected is None:
+        return None
+    return {
+        "candidates": unexpected.model.candidates,
+        "spearman": unexpected.model.correlation,
+        "unexpected_on_front": list(unexpected.members),
+        "unexpected_runners_up": list(unexpected.runners_up),
+    }
+
+
+def _long_loss_model(model: "LongLossModel | None") -> dict[str, Any] | None:
+    if model is None:
+        return None
+    return {
+        "spearman": {
+            "short_loss": _correlation(model.by_short_loss),
+            "model": _correlation(model.by_model),
+        },
+        "model_is_better": model.is_better,
+        "to_confirm": [
+            {"trial": each.number, "predicted_long_loss": each.loss} for each in model.to_confirm
+        ],
     }
 
 

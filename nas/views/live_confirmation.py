@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from nas.findings.expected_loss_findings import selection_finding
 from nas.findings.time_wording import named_score
-from nas.findings.wording import counted, duration
-from nas.views.live_display import Clock, LiveDisplay, ProgressLine, live_display, time_left
+from nas.findings.wording import counted, duration, time_left
+from nas.views.live_display import Clock, LiveDisplay, ProgressLine, live_display
+from nas.views.live_rows import LiveRow, LiveRows
 from nas.views.live_stage import LiveStage, PreparationListener, preparation_line
 from nas.views.terminal import layout_strip
 from nas.workflows.front_confirmation import ConfirmationEvent, ConfirmationPlan
@@ -27,6 +28,8 @@ from studies.spec.study_spec import StudySpec
 
 # A job that ends sooner and reports no progress was a cache hit.
 _CACHE_HIT_S = 1.0
+# The headline.
+_OTHER_LINES = 1
 
 
 class LiveConfirmation(PreparationListener):
@@ -67,6 +70,15 @@ class _JobAtWork:
     stage: LiveStage
     since: float
     has_reported: bool = False
+
+    def row(self) -> LiveRow:
+        trial = self.job.trial
+        return LiveRow(
+            title=trial.title,
+            model=trial.model,
+            label=_training_run(self.job).strip(),  # only trainings are at work at the same time
+            stage=self.stage,
+        )
 
 
 class _Progress:
@@ -116,11 +128,8 @@ class _Progress:
         head.append(f"  {left}" if left else "")
         if len(at_work) == 1:
             return Group(head, _title(at_work[0].job), *at_work[0].stage.drawn(now))
-        grid = Table.grid(padding=(0, 1))
-        for each in at_work:
-            _, *cells = each.stage.cells(now)  # all are trainings
-            grid.add_row(_title(each.job), *cells)
-        return Group(head, grid)
+        rows = [each.row() for each in at_work]
+        return Group(head, LiveRows(rows, now, other_lines=_OTHER_LINES))
 
     def line(self) -> ProgressLine | None:
         """Return the jobs at work as a line; None between two jobs and at the end."""
@@ -137,10 +146,7 @@ class _Progress:
             activity=stage.activity,
             done=stage.done,
             stage_seconds_left=stage.seconds_left(self._clock()),
-            others=tuple(
-                f"{each.job.trial.title} {each.stage.name} {100 * each.stage.done:.0f} %"
-                for each in others
-            ),
+            others=tuple(each.row().clause() for each in others),
             overall=f"{self._overall(plan)} done",
             seconds_left=self._seconds_left(plan),
         )
@@ -179,6 +185,8 @@ def _plan_text(plan: ConfirmationPlan) -> str:
         f"{proxy.token_budget:,} tokens, and retrained with another seed on {plan.long_tokens:,} "
         "tokens"
     )
+    if plan.first:
+        plan_line = f"{plan_line}\n{selection_finding(plan.first)}"
     if not plan.seconds_left:
         return f"{plan_line}\nall {plan.done_before} timings and training runs are done"
     runs = sum(stage.token_budget is not None for stage in plan.seconds_left)

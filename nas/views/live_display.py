@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from nas.findings.wording import duration
+from nas.findings.wording import duration, time_left
 from nas.views.terminal import notices
 
 Clock: TypeAlias = Callable[[], float]
@@ -29,6 +29,7 @@ _LONGEST_SILENCE_S = 15.0
 _CHECK_INTERVAL_S = 1.0
 # A line states for how long nothing has changed if it is at least this long.
 _NOTABLE_S = 10.0
+_MOST_OTHERS = 8
 _WAITING = re.compile(r"(^|; )(?P<state>waiting|paused)\b")
 _NUMBER = re.compile(r"\d[\d,.]*")
 
@@ -44,7 +45,8 @@ class ProgressLine:
         activity: What the stage is doing; empty if nothing has been reported.
         done: The completed fraction of the stage, from 0 to 1; 0 if it is not known.
         stage_seconds_left: The estimated time left of the stage; None if it is not known.
-        others: Clauses about stages that began before and have not ended.
+        others: Clauses about stages that began before and have not ended. At most eight are
+            printed, and the number of the rest.
         overall: How much of the command's work is done, such as "3 of 40 trials done"; empty if
             that is not known.
         seconds_left: The estimated time left of the command; None if it is not known.
@@ -72,17 +74,15 @@ class ProgressLine:
             now += f" ({duration(unchanged_s)} so far)"
         here = time_left(self.stage_seconds_left, "of this stage left")
         overall = _joined(self.overall, time_left(self.seconds_left, "left in all"))
-        return "; ".join(part for part in (now, here, *self.others, overall) if part)
+        others = self.others[-_MOST_OTHERS:]
+        hidden = len(self.others) - len(others)
+        more = f"and {hidden:,} more" if hidden else ""
+        return "; ".join(part for part in (now, here, *others, more, overall) if part)
 
 
 def is_waiting(activity: str) -> bool:
     """Return whether a text about an activity states that it waits for something."""
     return _WAITING.search(activity) is not None
-
-
-def time_left(seconds: float | None, what: str = "left") -> str:
-    """Return a clause such as "about 12 min left"; empty if the time is unknown or has passed."""
-    return f"about {duration(seconds)} {what}" if seconds and seconds >= 0.5 else ""
 
 
 class LiveDisplay:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from nas.findings.wording import megabytes
-from nas.views.live_display import Clock, ProgressLine, live_display, time_left
+from nas.findings.wording import megabytes, time_left
+from nas.views.live_display import Clock, ProgressLine, live_display
 from nas.views.live_items import ItemTimes
 from nas.views.profile_tables import profile_view
 from nas.views.terminal import notices

@@ -14,14 +14,13 @@ from rich.text import Text
 from evaluators.evaluator import Progress, Report, text_reporter
 from hardware.progress import Say
 from nas.findings.time_wording import FIRST_MARK_LEGEND
-from nas.findings.wording import HALF_WIDTH, PROVISIONAL
+from nas.findings.wording import HALF_WIDTH, PROVISIONAL, time_left
 from nas.views.live_display import (
     Clock,
     LiveDisplay,
     ProgressLine,
     is_waiting,
     live_display,
-    time_left,
 )
 from nas.views.terminal import HALF_WIDTH_LEGEND
 
@@ -101,13 +100,13 @@ class LiveStage:
             now: The present time in seconds.
         """
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(*self.cells(now, width=30))
+        bar.add_row(self.name, *self.cells(now, width=30))
         return bar, Text(self.activity, style="dim")
 
     def cells(
         self, now: float, width: int = 10, *, is_paused: bool = False
     ) -> tuple[RenderableType, ...]:
-        """Return the name, a progress bar, the percentage and the time left, as cells of a row.
+        """Return a progress bar, the percentage and the time left, as cells of a row.
 
         Args:
             now: The present time in seconds.
@@ -115,7 +114,6 @@ class LiveStage:
             is_paused: Whether the stage waits for a measurement.
         """
         return (
-            self.name,
             ProgressBar(total=1.0, completed=self.done, width=width),
             f"{100 * self.done:3.0f} %",
             "paused" if is_paused else time_left(self.seconds_left(now)),

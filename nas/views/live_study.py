@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from evaluators.evaluator import Score
 from evaluators.scores import is_timed
 from nas.findings.time_wording import named_score, score_number
-from nas.findings.wording import duration, trials_of
+from nas.findings.wording import run_times_text, trials_of
 from nas.views.candidates import CandidateTable, Row
-from nas.views.live_display import Clock, LiveDisplay, ProgressLine, live_display, time_left
+from nas.views.live_display import Clock, LiveDisplay, ProgressLine, live_display
+from nas.views.live_rows import LiveRow, LiveRows, more_line
 from nas.views.live_stage import LiveStage, PreparationListener, preparation_line
 from nas.views.study_progress import StudyProgress
 from nas.views.terminal import layout_strip
@@ -32,7 +32,8 @@ from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 
 _MOST_FRONT_ROWS = 8
-_MOST_AT_WORK = 16
+# The headline, the activity, and the front with two lines of names and one about the rest of it.
+_OTHER_LINES = 1 + 1 + (_MOST_FRONT_ROWS + 2) + 1
 _COUNTED = ("complete", "infeasible", "stopped", "failed")
 
 
@@ -141,11 +142,7 @@ def study_line(progress: StudyProgress, now: float) -> ProgressLine | None:
         activity=stage.activity,
         done=stage.done,
         stage_seconds_left=stage.seconds_left(now),
-        others=tuple(
-            f"{_title(other)} {its.name} {100 * its.done:.0f} %"
-            + (" (paused)" if progress.is_paused(other) else "")
-            for other, its in others
-        ),
+        others=tuple(_row_at_work(progress, other, its).clause() for other, its in others),
         overall=overall,
         seconds_left=seconds_left,
     )
@@ -199,13 +196,11 @@ def _objective_scores(trial: Trial, spec: StudySpec) -> list[Score]:
 def _headline(progress: StudyProgress, now: float) -> Text:
     states = [trial.state for trial in progress.ended]
     counts = [f"{states.count(state)} {state}" for state in _COUNTED if state in states]
-    left = time_left(progress.seconds_left(now))
     return Text.assemble(
         (progress.spec.name, "bold"),
         f"  {trials_of(len(progress.ended), progress.total)}",
         f" ({', '.join(counts)})" if counts else "",
-        f"  {duration(now - progress.started_at)} so far",
-        f", {left}" if left else "",
+        f"  {run_times_text(now - progress.started_at, progress.seconds_left(now))}",
     )
 
 
@@ -228,19 +223,19 @@ def _at_work(progress: StudyProgress, now: float) -> Iterator[RenderableType]:
         yield line
         yield from last_stage.drawn(now)
         return
-    grid = Table.grid(padding=(0, 1))
-    for trial, stage in at_work[-_MOST_AT_WORK:]:
-        layout = "" if trial.model is None else layout_strip(trial.model.layout)
-        cells = stage.cells(now, is_paused=progress.is_paused(trial))
-        grid.add_row(Text(_title(trial), style="bold"), layout, *cells)
-    yield grid
-    yield from _hidden(len(at_work) - _MOST_AT_WORK)
+    rows = [_row_at_work(progress, trial, stage) for trial, stage in at_work]
+    yield LiveRows(rows, now, other_lines=_OTHER_LINES)
     yield Text(last_stage.activity, style="dim")
 
 
-def _hidden(count: int) -> Iterator[RenderableType]:
-    if count > 0:
-        yield Text(f"and {count} more", style="dim")
+def _row_at_work(progress: StudyProgress, trial: Trial, stage: LiveStage) -> LiveRow:
+    return LiveRow(
+        title=_title(trial),
+        model=trial.model,
+        label=stage.name,
+        stage=stage,
+        is_paused=progress.is_paused(trial),
+    )
 
 
 def _title(trial: Trial) -> str:
@@ -266,7 +261,7 @@ def _front(progress: StudyProgress) -> RenderableType:
         figures=tuple(f"{name}\n{units[name]}" for name in names),
         rows=tuple(_row(trial, progress.spec) for trial in ordered[:_MOST_FRONT_ROWS]),
     )
-    return Group(grid, *_hidden(len(ordered) - _MOST_FRONT_ROWS))
+    return Group(grid, *more_line(len(ordered) - _MOST_FRONT_ROWS))
 
 
 def _row(trial: Trial, spec: StudySpec) -> Row:

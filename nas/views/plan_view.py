@@ -44,12 +44,14 @@ def plan_document(plan: StudyPlan) -> dict[str, Any]:
             "training_bytes": plan.corpus_usage.training_bytes,
             "held_out_bytes": plan.corpus_usage.held_out_bytes,
             "read_bytes": plan.corpus_usage.read_bytes,
+            "corpus_passes": plan.corpus_usage.passes,
         },
         "models": [_sample_document(sample) for sample in plan.samples],
         "remarks_on_limits": list(_remarks_on_limits(plan)),
         "share_refused_before_timing": plan.refused.untimed,
         "share_refused_before_training": plan.refused.untrained,
         "parallel": plan.parallel,
+        "remark_on_parallel": plan.crowding,
         "latency_seconds": plan.times.latency_seconds,
         "training_seconds": plan.times.training_seconds,
         "network_seconds": plan.times.network_seconds,
@@ -137,8 +139,9 @@ def _at_most(name: str, most: float) -> str:
 
 def corpus_usage_text(usage: CorpusUsage) -> str:
     """Return the sizes of a corpus, and how much of it one training run reads, in words."""
-    passes = usage.read_bytes / usage.training_bytes
-    read = f"{100 * passes:.2g} % of it" if passes < 1 else f"it {passes:.3g} times"
+    passes = usage.passes
+    times = "once" if f"{passes:.3g}" == "1" else f"{passes:.3g} times"
+    read = f"{100 * passes:.2g} % of it" if passes < 1 else f"it {times}"
     often = f" ({OFTEN_READ})" if passes > MOST_PASSES else ""
     note = "" if usage.note is None else f"; {usage.note}"
     return (
@@ -173,6 +176,8 @@ def _models(plan: StudyPlan) -> Iterator[RenderableType]:
             yield Text(f"the {sample.size} model could not be measured: {sample.failure}")
     yield from map(Text, _remarks_on_limits(plan))
     yield from map(Text, _remarks_on_matched_latency(plan))
+    if plan.crowding is not None:
+        yield Text(plan.crowding)
     scores = [score for sample in plan.samples for score in sample.scores if score.name in rows]
     legend = [*interval_legend(cell for row in rows.values() for cell in row)]
     legend += times_legend(plan.spec, scores)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nas.views.live_display import Clock
 from nas.views.live_stage import LiveStage
+from studies.analysis.run_times import MOST_RECENT, saved_seconds, stage_seconds
 from studies.records import Trial
 from studies.search.events import (
     Event,
@@ -23,8 +24,6 @@ from studies.search.events import (
 from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 
-# The mean time of this many candidates of earlier runs predicts that of the next ones.
-_MOST_RECENT = 20
 # Stages in words, where their names do not explain themselves. The names are those of evaluators,
 # which are slow to import.
 _MEASUREMENT = "latency"
@@ -104,7 +103,7 @@ class StudyProgress:
         known = store.trials(self.spec.name)
         self.ended = [trial for trial in known if trial.outcome is not None]
         self._saved_before_s = {
-            trial.id: _saved_seconds(store, trial) for trial in self.ended[-_MOST_RECENT:]
+            trial.id: saved_seconds(store, trial) for trial in self.ended[-MOST_RECENT:]
         }
 
     def follow(self, event: Event) -> None:
@@ -198,9 +197,9 @@ class StudyProgress:
             mean = (ended_at - begun_at + self._saved_s / self.parallel) / (ended_here + half_done)
             since = ended_at
         elif self.ended:
-            recent = self.ended[-_MOST_RECENT:]
+            recent = self.ended[-MOST_RECENT:]
             seconds = (
-                _stage_seconds(trial) + self._saved_before_s.get(trial.id, 0.0) for trial in recent
+                stage_seconds(trial) + self._saved_before_s.get(trial.id, 0.0) for trial in recent
             )
             mean = statistics.fmean(seconds) / self.parallel
             since = now if begun_at is None else begun_at
@@ -213,11 +212,11 @@ class StudyProgress:
 
     def _cached_fraction(self, cached: frozenset[str]) -> float:
         """Return the fraction of the longest recent candidate's time that cached stages take."""
-        longest = max(self.ended[-_MOST_RECENT:], key=_stage_seconds, default=None)
-        if longest is None or not _stage_seconds(longest):
+        longest = max(self.ended[-MOST_RECENT:], key=stage_seconds, default=None)
+        if longest is None or not stage_seconds(longest):
             return 0.0
         missing = math.fsum(run.seconds for run in longest.stages if run.stage not in cached)
-        return 1.0 - missing / _stage_seconds(longest)
+        return 1.0 - missing / stage_seconds(longest)
 
 
 def _stage_title(event: StageStarted) -> str:
@@ -225,13 +224,3 @@ def _stage_title(event: StageStarted) -> str:
     if event.trial.outcome is None:
         return _FIRST.get(event.stage, event.stage)
     return _AGAIN.get(event.stage, f"{event.stage} again")
-
-
-def _stage_seconds(trial: Trial) -> float:
-    return math.fsum(run.seconds for run in trial.stages)
-
-
-def _saved_seconds(store: Store, trial: Trial) -> float:
-    """Return how much longer the evaluations of a trial took originally than in its stages."""
-    took = {stage: evaluation.seconds for stage, evaluation in store.evaluations(trial).items()}
-    return math.fsum(max(0.0, took.get(run.stage, 0.0) - run.seconds) for run in trial.stages)

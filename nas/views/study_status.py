@@ -8,25 +8,31 @@ from rich.text import Text
 
 from evaluators.calibration import Calibration
 from nas.findings.time_wording import workload_legend
-from nas.findings.wording import counted, duration, trials_of, value_text
+from nas.findings.wording import counted, duration, run_times_text, trials_of, value_text
 from nas.views.terminal import bar
 from studies.analysis.followed_study import active_runs
+from studies.analysis.run_times import RunTimes
 from studies.analysis.summaries import Counts, Status
 from studies.records import ConfirmationRun, Trial
 
 
-def status_document(status: Status, runs: Sequence[ConfirmationRun]) -> dict[str, Any]:
+def status_document(
+    status: Status, runs: Sequence[ConfirmationRun], times: RunTimes | None = None
+) -> dict[str, Any]:
     """Return what `nas status --json` prints.
 
     Args:
         status: The status of the study.
         runs: The remeasurements and retrainings of its confirmation.
+        times: The times of the processes that are running the study; None if there are none.
     """
     return {
         "study": status.study,
         "requested": status.total,
         "trials": _by_state(status.counts) | {"duplicates": status.counts.duplicates},
         "running": [_running_document(trial) for trial in status.running],
+        "seconds_so_far": None if times is None else times.so_far_s,
+        "seconds_left": None if times is None else times.left_s,
         "rejected_draws": dict(status.rejections),
         "stage_seconds": dict(status.stage_seconds),
         "provisional": status.provisional,
@@ -43,9 +49,14 @@ def status_document(status: Status, runs: Sequence[ConfirmationRun]) -> dict[str
     }
 
 
-def status_view(status: Status) -> Text:
-    """Return what `nas status` prints about the search."""
-    return Text("\n").join(_lines(status))
+def status_view(status: Status, times: RunTimes | None = None) -> Text:
+    """Return what `nas status` prints about the search.
+
+    Args:
+        status: The status of the study.
+        times: The times of the processes that are running the study; None if there are none.
+    """
+    return Text("\n").join(_lines(status, times))
 
 
 def confirmation_status_line(runs: Sequence[ConfirmationRun]) -> str:
@@ -87,12 +98,14 @@ def _run_document(run: ConfirmationRun) -> dict[str, Any]:
     }
 
 
-def _lines(status: Status) -> Iterator[Text]:
+def _lines(status: Status, times: RunTimes | None) -> Iterator[Text]:
     counts = status.counts
     share = min(1.0, counts.ended / status.total)
     yield Text.assemble((status.study, "bold"), f"  {trials_of(counts.ended, status.total)}  ")
     yield Text(f"{bar(share):░<32} {100 * share:.0f} %")
     yield Text(_counted(counts))
+    if times is not None and (line := run_times_text(times.so_far_s, times.left_s)):
+        yield Text(line)
     for trial in status.running:
         yield Text(_running(trial))
     for trial in status.failures:
@@ -101,8 +114,8 @@ def _lines(status: Status) -> Iterator[Text]:
     for rule, draws in status.rejections.items():
         yield Text(f"rule {rule} rejected {draws} draws before anything was measured")
     if status.provisional:
-        times = counted(status.provisional, "candidate has", "candidates have")
-        yield Text(f"{times} a provisional time; `nas run` measures it again")
+        have = counted(status.provisional, "candidate has", "candidates have")
+        yield Text(f"{have} a provisional time; `nas run` measures it again")
     for calibration in status.calibrations:
         yield Text(_calibration_line(calibration), style="dim")
     for legend in workload_legend(each.key.workload for each in status.calibrations):

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,6 +13,12 @@ from evaluators.calibration import Calibration
 from evaluators.evaluator import CurvePoint, Score
 from evaluators.scores import is_timed
 from hardware.measurement import Measurement, quantile_ms
+from nas.findings.expected_loss_findings import (
+    UNEXPECTED_MEANING,
+    expected_loss_document,
+    expected_loss_explanation,
+    expected_loss_finding,
+)
 from nas.findings.time_wording import (
     marks_legend,
     precision_legend,
@@ -36,9 +42,17 @@ from studies.analysis.trial_detail import TrialDetail
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec
 
+if TYPE_CHECKING:
+    from studies.analysis.expected_losses import ExpectedLoss, ExpectedLosses
 
-def trial_document(detail: TrialDetail) -> dict[str, Any]:
-    """Return what `nas show STUDY TRIAL --json` adds to the document of the model."""
+
+def trial_document(detail: TrialDetail, expected: "ExpectedLosses | None" = None) -> dict[str, Any]:
+    """Return what `nas show STUDY TRIAL --json` adds to the document of the model.
+
+    Args:
+        detail: The trial.
+        expected: The expected losses of its study, if they are known.
+    """
     trial = detail.trial
     return {
         "study": trial.study,
@@ -47,6 +61,7 @@ def trial_document(detail: TrialDetail) -> dict[str, Any]:
         "reason": None if trial.outcome is None else trial.outcome.reason,
         "duplicate_of": trial.duplicate_of,
         "scores": [_score_document(detail.spec, score) for score in trial.scores],
+        "expected_loss": expected_loss_document(_expected_loss(detail, expected)),
         "curve": [asdict(point) for point in trial.curve],
         "stages": {run.stage: run.seconds for run in trial.stages},
         "provisional": [each.name for each in trial.scores if is_provisional(detail.spec, each)],
@@ -55,8 +70,13 @@ def trial_document(detail: TrialDetail) -> dict[str, Any]:
     }
 
 
-def trial_view(detail: TrialDetail) -> RenderableType:
-    """Return the state, the scores and how they came about, and the learning curve of a trial."""
+def trial_view(detail: TrialDetail, expected: "ExpectedLosses | None" = None) -> RenderableType:
+    """Return the state, the scores and how they came about, and the learning curve of a trial.
+
+    Args:
+        detail: The trial.
+        expected: The expected losses of its study, if they are known.
+    """
     trial = detail.trial
     state = Text.assemble(("state  ", "bold"), trial.state)
     if trial.outcome is not None and trial.outcome.reason is not None:
@@ -72,6 +92,7 @@ def trial_view(detail: TrialDetail) -> RenderableType:
     if any(_calibration(detail, score) is not None for score in trial.scores):
         parts.append(_ratios(detail))
     parts += [Text(line, style="dim") for line in _legend(detail)]
+    parts += _expectation(detail, expected)
     parts += _all_timings(detail)
     if len(trial.curve) > 1:
         parts += [Text("\nlearning curve, bits/byte", style="bold"), *_curve(trial.curve)]
@@ -79,6 +100,25 @@ def trial_view(detail: TrialDetail) -> RenderableType:
     if spent:
         parts.append(Text(f"\ntime spent: {spent}", style="dim"))
     return Group(*parts)
+
+
+def _expected_loss(detail: TrialDetail, expected: "ExpectedLosses | None") -> "ExpectedLoss | None":
+    """Return the expected loss of a complete candidate; None for all others."""
+    trial = detail.trial
+    if expected is None or trial.model is None:
+        return None
+    is_candidate = trial.kind == "candidate" and trial.state == "complete"
+    return expected.losses.get(trial.model.hash) if is_candidate else None
+
+
+def _expectation(detail: TrialDetail, expected: "ExpectedLosses | None") -> Iterator[Text]:
+    found = _expected_loss(detail, expected)
+    if expected is None or found is None:
+        return
+    yield Text(expected_loss_finding(found))
+    yield Text(expected_loss_explanation(expected), style="dim")
+    if found.is_unexpected:
+        yield Text(UNEXPECTED_MEANING, style="dim")
 
 
 def _measurements(detail: TrialDetail) -> list[Measurement]:

@@ -2,14 +2,16 @@
 
 import itertools
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from evaluators.evaluator import Progress
 from evaluators.quality.proxy_loss import ProxyLoss
-from evaluators.scores import definition_of
+from evaluators.scores import LOSS, definition_of
 from evaluators.text.corpus import Corpus
 from hardware.progress import Say
 from nas.assembly import (
+    crowding_remark,
     evaluators_of,
     parallel_trainings,
     remeasuring_evaluators,
@@ -17,17 +19,26 @@ from nas.assembly import (
     study_corpus,
     trainers_of,
 )
+from nas.inputs.device_argument import NamedDevice
+from nas.workflows.resumed_conditions import counts_under_other_conditions
 from studies.analysis import study_front, summaries
+from studies.analysis.expected_losses import read_expected_losses
 from studies.analysis.study_front import Front
+from studies.confirmation.candidate_selection import (
+    UnexpectedLosses,
+    candidates_to_confirm,
+    unexpected_losses,
+)
 from studies.confirmation.confirmation_results import (
     Confirmation,
-    candidates_to_confirm,
     read_confirmation,
+    with_models,
 )
 from studies.confirmation.confirmation_run import (
     ConfirmationJob,
     JobEnded,
     JobEvent,
+    JobProgress,
     run_confirmation_jobs,
 )
 from studies.records import TRANSIENT_FAILURES, ConfirmationKey, Trial
@@ -61,6 +72,8 @@ class ConfirmationPlan:
         spec: The study, with whose token budget the short retrainings run.
         on_front: Number of candidates that are on the front.
         runners_up: Number of candidates that are not.
+        first: The numbers of those runners-up that were selected first, because their losses are
+            unexpected and they would be on the front with their expected losses.
         seeds: Number of short retrainings per candidate.
         long_tokens: Tokens of the long retraining.
         seconds_left: The expected seconds of what is left to do. Those of retrainings are divided
@@ -76,6 +89,7 @@ class ConfirmationPlan:
     long_tokens: int
     seconds_left: Mapping[ConfirmationKey, float]
     done_before: int
+    first: tuple[int, ...] = ()
 
 
 ConfirmationEvent: TypeAlias = ConfirmationPlan | JobEvent
@@ -88,6 +102,7 @@ def confirm_front(
     store: Store,
     options: ConfirmationOptions,
     *,
+    devices_of: Callable[[StudySpec], Sequence[NamedDevice]] = lambda _: (),
     listener: ConfirmationListener,
     say: Say,
     notify: Say,
@@ -100,6 +115,7 @@ def confirm_front(
         study: The name of the study.
         store: The study's database.
         options: What to confirm, and how.
+        devices_of: Returns the devices that the study names.
         listener: Receives the plan, then the events of its jobs.
         say: Receives a text about each step of the preparation, before the first event.
         notify: Receives remarks that the user should read.
@@ -112,10 +128,16 @@ def confirm_front(
             this machine lacks something that it needs.
     """
     front = study_front.front(store, study)
-    spec = from_json(store.study(study).spec)
+    spec = from_json(store.study(study).spec, study)
     _check_idle(store, study)
-    numbers = candidates_to_confirm(front, options.candidates)
+    unexpected = _unexpected_losses(store, front)
+    first = () if unexpected is None else unexpected.runners_up
+    numbers = candidates_to_confirm(front, options.candidates, first)
     check_machine(spec)
+    devices = devices_of(spec)
+    crowding = crowding_remark(spec)
+    if crowding is not None:
+        notify(crowding)
     trials = store.trials(study, numbers=numbers)
     trials = tuple(sorted(trials, key=lambda trial: numbers.index(trial.number)))
     corpus = study_corpus(spec, say)
@@ -124,25 +146,37 @@ def confirm_front(
 
     def listen(event: JobEvent) -> None:
         listener(event)
-        if isinstance(event, JobEnded):
-            for remark in event.remarks:
-                notify(remark)
+        match event:
+            case JobProgress(progress=Progress(remark=str(remark))):
+                notify(f"{event.job.trial.title}: {remark}")
+            case JobEnded():
+                for remark in event.remarks:
+                    notify(remark)
 
-    with remeasuring_evaluators(spec, store, corpus) as evaluators:
+    with remeasuring_evaluators(spec, store, corpus, devices) as evaluators:
         timings = [
             ConfirmationJob(trial=trial, evaluator=evaluator, needed=needed)
             for trial in trials
             for evaluator in evaluators
         ]
         remeasured = {job.evaluator.stage for job in timings}
-        _report_other_conditions(spec, store, trials, corpus, remeasured, notify)
-        listener(_plan(store, spec, front, trials, options, [*timings, *trainings]))
+        _report_other_conditions(spec, store, trials, corpus, devices, remeasured, notify)
+        plan = _plan(store, spec, front, trials, options, [*timings, *trainings])
+        listener(replace(plan, first=tuple(number for number in first if number in numbers)))
         run_confirmation_jobs(timings, store, listen, notify)
     with trainers_of(spec) as trainers:
         run_confirmation_jobs(trainings, store, listen, notify, trainers)
     confirmation = read_confirmation(store, front)
     assert confirmation is not None, "there was at least one remeasurement or retraining"
-    return front, confirmation
+    return front, with_models(confirmation, store, front, unexpected)
+
+
+def _unexpected_losses(store: Store, front: Front) -> UnexpectedLosses | None:
+    """Return the unexpected losses of a study; None if a model predicts them too badly."""
+    model = read_expected_losses(store, front.study)
+    if model is None or not model.losses or LOSS not in [axis.name for axis in front.axes]:
+        return None
+    return unexpected_losses(front, model)
 
 
 def _check_idle(store: Store, study: str) -> None:
@@ -195,22 +229,23 @@ def _report_other_conditions(
     store: Store,
     trials: Sequence[Trial],
     corpus: Corpus,
+    devices: Sequence[NamedDevice],
     remeasured: Container[str],
     notify: Say,
 ) -> None:
     """Report the stages that the study evaluated on another device, corpus or release."""
-    with evaluators_of(spec, store, corpus) as evaluators:
-        now = {each.stage: each.fingerprint for each in evaluators}
-    for stage, fingerprint in now.items():
-        if stage != ProxyLoss.stage and stage not in remeasured:
-            continue
-        runs = [run for trial in trials for run in trial.stages if run.stage == stage]
-        others = sum(run.fingerprint != fingerprint for run in runs)
-        if others:
-            notify(
-                f"{stage}: {others} of {len(runs)} candidates were evaluated on a different "
-                "device, corpus or release; compare their new scores with the study's by rank only"
-            )
+    with evaluators_of(spec, store, corpus, devices) as evaluators:
+        for evaluator in evaluators:
+            stage = evaluator.stage
+            if stage != ProxyLoss.stage and stage not in remeasured:
+                continue
+            others, evaluated = counts_under_other_conditions(evaluator, trials)
+            if others:
+                notify(
+                    f"{stage}: {others} of {evaluated} candidates were evaluated on a different "
+                    "device, corpus or release; compare their new scores with the study's by rank "
+                    "only"
+                )
 
 
 def _plan(

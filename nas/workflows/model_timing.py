@@ -1,7 +1,6 @@
 """Time models for `nas measure`, each interleaved with a reference model that stays loaded."""
 
 import contextlib
-import functools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,16 +9,16 @@ from evaluators.evaluator import EvaluationFailed
 from evaluators.speed.built_model import build_and_load, unsupported_by_format
 from evaluators.speed.calibrated_times import WITHIN_RUN
 from evaluators.speed.latency import with_reservation
-from evaluators.speed.runners import make_runner
-from hardware.cores import idlest_cores
 from hardware.measurement import Measurement
 from hardware.progress import Say
 from hardware.quiet import MachineOccupied, MeasurementSeries, Reservation
-from hardware.runner import MOST_KILLS, LoadedModel, ModelFormat, Runner, RunnerError
+from hardware.runner import MOST_KILLS, LoadedModel, RunnerError
 from hardware.stability import TimingBudget, measure_alone, measure_paired
+from nas.inputs.device_argument import NamedDevice
 from nas.inputs.model_argument import Measurable, ModelFile
 from nas.workflows.comparison import Comparison, Failure, Measured, provisional_workloads
-from nas.workflows.timing_conditions import REAL_RUNNERS, Conditions
+from nas.workflows.measuring_device import MeasuringDevice, open_device
+from nas.workflows.timing_conditions import Conditions, format_of
 from nas.workflows.work_progress import WorkListener, WorkProgress
 
 _FAILURES = (RunnerError, EvaluationFailed)
@@ -32,6 +31,7 @@ def measure_models(
     against: Measurable | None,
     conditions: Conditions,
     listener: WorkListener,
+    device: NamedDevice | None = None,
 ) -> Comparison:
     """Measure every workload of every model, interleaved with a reference model.
 
@@ -44,28 +44,34 @@ def measure_models(
         against: The reference model; None takes the first of `models` that can be measured.
         conditions: How to measure.
         listener: Receives the progress; an item is a model.
+        device: The device to measure on; None is this machine.
 
     Raises:
         MachineOccupied: Another process keeps the machine before the first model is measured, and
             `conditions` demand to stop.
-        ValueError: This machine lacks cores or a program.
+        ValueError: The device lacks cores or a program.
     """
     everything = models if against is None else (*models, against)
-    session = _Session(conditions, everything, listener)
-    session.measure_all(models, against)
-    for _ in range(_MOST_REPEATS):
-        provisional = session.provisional()
-        if not provisional:
-            break
-        session.measure_again(provisional)
-    return session.comparison()
+    with open_device(device, conditions, everything) as opened:
+        session = _Session(conditions, opened, everything, listener)
+        session.measure_all(models, against)
+        for _ in range(_MOST_REPEATS):
+            provisional = session.provisional()
+            if not provisional:
+                break
+            session.measure_again(provisional)
+        return session.comparison()
 
 
 class _Session:
     """The runners of a comparison, and its measurements so far."""
 
     def __init__(
-        self, conditions: Conditions, models: Sequence[Measurable], listener: WorkListener
+        self,
+        conditions: Conditions,
+        device: MeasuringDevice,
+        models: Sequence[Measurable],
+        listener: WorkListener,
     ) -> None:
         self._measured: list[Measured] = []
         self._failures: list[Failure] = []
@@ -73,19 +79,12 @@ class _Session:
         self._waited_s = 0.0
         self._remarks: list[str] = []
         self._conditions = conditions
+        self._device = device
         self._series = self._new_series()
         self._listener = listener
         self._total = len(set(models))
         # The models that are still to be measured again; None during the first measurements.
         self._left: int | None = None
-        cores = functools.cache(idlest_cores)  # both runtimes use the same cores
-        self._runners: dict[ModelFormat, Runner] = {}
-        formats = {self._format(model) for model in models}
-        for definition in REAL_RUNNERS.values():
-            if definition.model_format in formats:
-                self._runners[definition.model_format] = make_runner(
-                    definition.kind, threads=conditions.threads, choose_cores=cores
-                )
 
     def comparison(self) -> Comparison:
         """Return what has been measured so far."""
@@ -282,7 +281,7 @@ class _Session:
     def _new_series(self) -> MeasurementSeries:
         """Return measurements that wait for other programs for as long as one workload may take."""
         patience_s = max(each.seconds for each in self._conditions.timing_budgets)
-        return MeasurementSeries(patience_s, self._conditions.lock_wait)
+        return MeasurementSeries(patience_s, self._conditions.lock_wait, self._device.reserve)
 
     @contextlib.contextmanager
     def _quiet_machine(self) -> Iterator[Reservation]:
@@ -304,7 +303,8 @@ class _Session:
     @contextlib.contextmanager
     def _loaded(self, model: Measurable, subject: str) -> Iterator[LoadedModel]:
         """Load a model, or raise RunnerError or EvaluationFailed."""
-        conditions, runner = self._conditions, self._runners[self._format(model)]
+        conditions = self._conditions
+        runner = self._device.runners[format_of(model, conditions)]
         self._say_about(subject)("loading")
         if isinstance(model.source, ModelFile):
             with runner.load(model.source.path, conditions.capacity) as loaded_model:
@@ -317,12 +317,6 @@ class _Session:
             runner, model.source, conditions.quantization, conditions.capacity
         ) as loaded_model:
             yield loaded_model
-
-    def _format(self, model: Measurable) -> ModelFormat:
-        source = model.source
-        return (
-            source.model_format if isinstance(source, ModelFile) else self._conditions.model_format
-        )
 
     def _fail_with(self, model: Measurable, failure: Exception) -> None:
         """Record why a model was not measured, and whether its file is the reason."""

@@ -33,7 +33,7 @@ def resumed_study(spec: StudySpec) -> StudySpec:
         stored = {study.name: study.spec for study in store.studies()}
     if spec.name not in stored:
         return spec
-    begun = from_json(stored[spec.name])
+    begun = from_json(stored[spec.name], spec.name)
     spec = with_stored_starts(with_stored_models(spec, begun), begun)
     spec = with_stored_reference(spec, begun)
     check_unchanged(with_reference(begun), with_reference(spec))

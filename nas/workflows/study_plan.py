@@ -1,7 +1,7 @@
 """Plan a study without running it: the size of its space and models, and the time it will take."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,9 +9,14 @@ import numpy as np
 from evaluators.speed.built_model import unsupported_by_format
 from evaluators.text.corpus import Corpus, corpus_note
 from evaluators.text.tokenizer import encode, train_tokenizer
-from hardware.cores import available_cores
 from hardware.progress import Say
-from nas.assembly import parallel_trainings, study_corpus
+from nas.assembly import (
+    crowding_remark,
+    parallel_trainings,
+    study_corpus,
+    trainings_by_cores,
+)
+from nas.inputs.device_argument import NamedDevice
 from nas.workflows.planned_start import planned_start
 from nas.workflows.space_samples import (
     RefusedShares,
@@ -54,6 +59,11 @@ class CorpusUsage:
     read_bytes: float
     note: str | None
 
+    @property
+    def passes(self) -> float:
+        """How often one training run reads the text to train on; below 1 if it reads a part."""
+        return self.read_bytes / self.training_bytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyPlan:
@@ -77,6 +87,7 @@ class StudyPlan:
         corpus_usage: How much text the proxy of `drawn` reads.
         times: How long the stages of `drawn` take.
         parallel: How many candidates are trained at the same time.
+        crowding: A sentence if these are more than this machine supports; None if they are not.
         start: What the study starts from; None if that was not asked for.
     """
 
@@ -96,6 +107,7 @@ class StudyPlan:
     corpus_usage: CorpusUsage
     times: StageTimes
     parallel: int = 1
+    crowding: str | None = None
     start: WarmStart | None = None
 
     @property
@@ -124,17 +136,17 @@ class StudyPlan:
     @property
     def _effective_parallel(self) -> int:
         """How many trainings advance at full speed: no more than there are cores and trials."""
-        cores = max(1, available_cores() // self.spec.proxy.threads)
-        return max(1, min(self.parallel, self.spec.trials, cores))
+        return min(self.parallel, self.spec.trials, trainings_by_cores(self.spec))
 
 
-def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
+def plan_study(spec: StudySpec, devices: Sequence[NamedDevice], say: Say) -> StudyPlan:
     """Draw random architectures, measure three of them, and time the stages of one.
 
     The stages are those of a trial, but the training is only a few steps long.
 
     Args:
         spec: The study; `check_machine` and `check_models` have accepted it.
+        devices: The devices that it names.
         say: Receives what is being done, because some of it may take minutes.
 
     Raises:
@@ -159,7 +171,7 @@ def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
         )
     parameters, weights = parameter_range(space), weight_range(space, quantization)
     corpus = study_corpus(spec, say)
-    start = planned_start(spec, corpus)
+    start = planned_start(spec, corpus, devices)
     samples = measure_samples(spec, space_samples(possible), say)
     (drawn,) = [sample for sample in samples if sample.size == "median"]
     times = time_stages(spec, drawn, corpus, say)
@@ -180,6 +192,7 @@ def plan_study(spec: StudySpec, say: Say) -> StudyPlan:
         corpus_usage=corpus_usage(spec, drawn.architecture, corpus, say),
         times=times,
         parallel=parallel_trainings(spec),
+        crowding=crowding_remark(spec),
         start=start,
     )
 

@@ -1,11 +1,13 @@
 """Run a study, or resume it, until it has its trials."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from evaluators.speed.runners import RUNNERS
 from hardware.progress import Say
-from nas.assembly import evaluators_of, study_corpus, trainers_of
+from nas.assembly import crowding_remark, evaluators_of, study_corpus, trainers_of
 from nas.findings.wording import joined, trials_of
+from nas.inputs.device_argument import NamedDevice
+from nas.workflows.resumed_conditions import check_same_text, report_other_conditions
 from studies.analysis import study_front, summaries
 from studies.analysis.followed_study import active_runs
 from studies.analysis.study_front import Front
@@ -32,6 +34,7 @@ def run_or_resume(
     spec: StudySpec,
     store: Store,
     *,
+    devices: Sequence[NamedDevice] = (),
     trials: int | None,
     restart: bool,
     remeasure: bool = False,
@@ -45,6 +48,7 @@ def run_or_resume(
     Args:
         spec: The study; `check_machine` has accepted it.
         store: The study's database.
+        devices: The devices that the study names.
         trials: Total number of trials, including finished ones; None is the number in `spec`.
         restart: Whether to discard the trials of a study with this name first. Cached measurements
             are kept.
@@ -60,11 +64,12 @@ def run_or_resume(
 
     Raises:
         ValueError: This machine lacks something that the study needs, the study in the database has
-            other settings, or `restart` is set while another process runs or confirms the study.
+            other settings or was scored with another text, or `restart` is set while another
+            process runs or confirms the study.
         StudyInterrupted: Ctrl-C was pressed during the search.
     """
     if _is_begun(spec, store):
-        begun = from_json(store.study(spec.name).spec)
+        begun = from_json(store.study(spec.name).spec, spec.name)
         spec = with_stored_starts(with_stored_models(spec, begun), begun)
         if restart:
             _check_idle(spec, store)
@@ -73,10 +78,20 @@ def run_or_resume(
             _report_other_processes(spec, store, notify)
     check_models(spec)
     check_start_files(spec)
+    crowding = crowding_remark(spec)
+    if crowding is not None:
+        notify(crowding)
     if restart or not _is_begun(spec, store):
         check_start_studies(spec, store)  # now, because reading a large corpus takes minutes
     corpus = study_corpus(spec, say)
-    with evaluators_of(spec, store, corpus) as evaluators, trainers_of(spec) as trainers:
+    if not restart:
+        check_same_text(spec, store, corpus)
+    with (
+        evaluators_of(spec, store, corpus, devices) as evaluators,
+        trainers_of(spec) as trainers,
+    ):
+        if not restart:
+            report_other_conditions(spec, store, evaluators, notify)
         if restart and _is_begun(spec, store):
             _check_idle(spec, store)  # again, because reading a large corpus takes minutes
             store.delete_study(spec.name)

@@ -7,6 +7,7 @@ from evaluators.speed.runners import RUNNERS, RunnerDefinition
 from hardware.machine_lock import DEFAULT_LOCK_WAIT, LockWait
 from hardware.runner import ModelFormat
 from hardware.stability import TimingBudget
+from nas.inputs.device_argument import NamedDevice
 from nas.inputs.model_argument import Measurable, ModelFile
 from search_space.input_errors import one_of
 from search_space.quantization import QUANTIZATIONS, Quantization
@@ -16,6 +17,7 @@ REAL_RUNNERS: Mapping[str, RunnerDefinition] = {
     definition.runtime: definition for definition in RUNNERS.values() if not definition.is_simulated
 }
 _DEFAULT_RUNTIME = RUNNERS["local"].runtime
+_SIMULATED = RUNNERS["fake"]
 _DEFAULT_QUANTIZATION: Quantization = "int4"
 
 
@@ -53,8 +55,9 @@ def conditions_of(
     *,
     runtime: str | None,
     quantization: str | None,
-    threads: int,
+    threads: int | None,
     lock_wait: LockWait = DEFAULT_LOCK_WAIT,
+    device: NamedDevice | None = None,
 ) -> Conditions:
     """Check the options of a comparison.
 
@@ -63,13 +66,23 @@ def conditions_of(
         timing_budgets: One per workload; duplicates are ignored.
         runtime: The runtime for architectures; None is onnxruntime.
         quantization: The quantisation of architectures; None is int4.
-        threads: Number of threads.
+        threads: Number of threads; None is 1.
         lock_wait: See `Conditions`.
+        device: The device to measure on, whose runtime and threads count instead; None is this
+            machine.
 
     Raises:
         ValueError: An option is unknown or would have no effect, or the context of a model file is
             shorter than a workload needs.
     """
+    if device is not None:
+        for option, value in (("runtime", runtime), ("threads", threads)):
+            if value is not None:
+                raise ValueError(
+                    f"{option}: '{value}' has no effect on the device '{device.name}'; its file of "
+                    f"devices sets {option}"
+                )
+        runtime, threads = device.definition.runtime, device.definition.threads
     runner = _runner_with(runtime)
     if quantization is not None and quantization not in runner.quantizations:
         raise ValueError(
@@ -80,7 +93,7 @@ def conditions_of(
         timing_budgets=tuple(sorted(set(timing_budgets), key=_memory_needed)),
         model_format=runner.model_format,
         quantization=next((q for q in QUANTIZATIONS if q == quantization), _DEFAULT_QUANTIZATION),
-        threads=threads,
+        threads=threads or 1,
         lock_wait=lock_wait,
     )
     files = [(model.name, model.source) for model in models if isinstance(model.source, ModelFile)]
@@ -94,12 +107,21 @@ def conditions_of(
             if runtime is not None and file.model_format != conditions.model_format:
                 raise ValueError(f"runtime: '{runtime}' cannot run {name}")
     for name, file in files:
+        if device is not None and file.model_format != conditions.model_format:
+            raise ValueError(f"device: '{device.name}' has {runtime}, which cannot run {name}")
+    for name, file in files:
         if file.context_length is not None and file.context_length < conditions.capacity:
             raise ValueError(
                 f"workload: {conditions.capacity:,} tokens in total exceed "
                 f"{file.context_length:,}, the context length of {name}"
             )
     return conditions
+
+
+def format_of(model: Measurable, conditions: Conditions) -> ModelFormat:
+    """Return the format of a model's file, or the one that an architecture is written in."""
+    source = model.source
+    return source.model_format if isinstance(source, ModelFile) else conditions.model_format
 
 
 def _memory_needed(timing_budget: TimingBudget) -> tuple[bool, int, int]:
@@ -114,6 +136,8 @@ def _memory_needed(timing_budget: TimingBudget) -> tuple[bool, int, int]:
 
 def _runner_with(runtime: str | None) -> RunnerDefinition:
     name = runtime or _DEFAULT_RUNTIME
+    if name == _SIMULATED.runtime:  # only a device can have it
+        return _SIMULATED
     if name not in REAL_RUNNERS:
         raise ValueError(f"runtime: '{runtime}' is not {one_of(list(REAL_RUNNERS))}")
     return REAL_RUNNERS[name]

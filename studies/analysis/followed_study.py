@@ -53,7 +53,7 @@ class FollowedStudy:
         """
         self._store = store
         self.study: Study = store.study(study)
-        self.spec: StudySpec = from_json(self.study.spec)
+        self.spec: StudySpec = from_json(self.study.spec, study)
         self.trials: dict[int, Trial] = {}
         self.shapes: dict[str, Shape] = {}
         self.evidence: dict[int, Evidence] = {}

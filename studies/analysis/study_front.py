@@ -71,7 +71,7 @@ def front(store: Store, study: str, scores: Iterable[str] = ()) -> Front:
     Raises:
         ValueError: The database has no study of this name.
     """
-    spec = from_json(store.study(study).spec)
+    spec = from_json(store.study(study).spec, study)
     names = objective_names(spec)
     complete = unique_points(store.points(study, ["complete"], {*names, *scores}))
     return front_of(

@@ -129,7 +129,7 @@ def status(store: Store, study: str) -> Status:
         ValueError: The database has no study of this name.
     """
     recorded = store.study(study)
-    spec = from_json(recorded.spec)
+    spec = from_json(recorded.spec, study)
     candidates = [interrupted_if_lost(trial) for trial in store.trials(study)]
     references = tuple(interrupted_if_lost(trial) for trial in store.trials(study, "reference"))
     trials = [*references, *candidates]

@@ -41,7 +41,7 @@ def detail(store: Store, study: str, name: str) -> TrialDetail:
     Raises:
         ValueError: The database has no such study, or the study has no such trial.
     """
-    spec = from_json(store.study(study).spec)
+    spec = from_json(store.study(study).spec, study)
     candidates, references = store.trials(study), store.trials(study, "reference")
     found = [trial for trial in (*candidates, *references) if str(trial.name) == name]
     if not found:

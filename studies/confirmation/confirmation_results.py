@@ -1,8 +1,9 @@
-"""Selects the candidates of a study to confirm, and evaluates what was retrained and remeasured."""
+"""The results of a confirmation: what its retrainings and remeasurements show."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from evaluators.evaluator import Score
 from evaluators.scores import LOSS, is_further_loss, is_trained
@@ -21,10 +22,13 @@ from studies.confirmation.confirmation_statistics import (
     seed_noise,
     significant_gap,
 )
-from studies.records import ConfirmationRun, ScoredPoint, Trial, scored_point
+from studies.records import ConfirmationRun, Trial
 from studies.storage.store import Store
 
-_DEFAULT_COUNT = 8
+# Slow to import, and most programs that read a confirmation need no model.
+if TYPE_CHECKING:
+    from studies.confirmation.candidate_selection import UnexpectedLosses
+    from studies.confirmation.long_loss_model import LongLossModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,10 @@ class Confirmation:
             for inherited losses, whose noise is unknown.
         significant_gap: The difference above which two long losses differ significantly, at the
             95 % level for each pair.
+        unexpected: The unexpected losses of the study; None if they were not looked for or too
+            little is known.
+        long_model: How well a model of the long losses ranks the candidates; None if it was not
+            fitted or too little is known.
     """
 
     study: str
@@ -92,6 +100,8 @@ class Confirmation:
     by_non_embedding: RankCorrelation | None
     ceiling: float | None
     significant_gap: float | None
+    unexpected: "UnexpectedLosses | None" = None
+    long_model: "LongLossModel | None" = None
 
     @property
     def long_trained(self) -> tuple[CandidateConfirmation, ...]:
@@ -108,43 +118,6 @@ class Confirmation:
         """Return the probability that a trial is on the front, or None if it is not confirmed."""
         found = (each.probability for each in self.candidates if each.trial.id == trial.id)
         return next(found, None)
-
-
-def candidates_to_confirm(front: Front, count: int | None = None) -> tuple[int, ...]:
-    """Select the candidates to confirm: members of the front, then its runners-up.
-
-    The runners-up are the dominated candidates closest to the front: those whose loss would have to
-    decrease least for them to be non-dominated.
-
-    Args:
-        front: The front of the study.
-        count: The number of candidates. If the front has more members, they are selected evenly
-            along the front, including both ends. None selects the whole front and fills up to eight
-            candidates with runners-up.
-
-    Returns:
-        The numbers of the candidates.
-
-    Raises:
-        ValueError: Loss is not an objective, or fewer than three candidates are complete.
-    """
-    if LOSS not in [axis.name for axis in front.axes]:
-        raise ValueError(f"objectives: '{front.study}' lacks loss, which a confirmation requires")
-    complete = [*map(scored_point, front.members), *front.dominated]
-    if len(complete) < FEWEST_RANKED:
-        raise ValueError(
-            f"study: '{front.study}' has {len(complete)} complete candidates, but ranking requires "
-            f"at least {FEWEST_RANKED}"
-        )
-    members = [trial.number for trial in front.members]
-    size = max(_DEFAULT_COUNT, len(members)) if count is None else count
-    if size <= len(members):
-        last = max(1, size - 1)
-        return tuple(members[round(n * (len(members) - 1) / last)] for n in range(size))
-    others = [axis.name for axis in front.axes if axis.name != LOSS]
-    distances = {point.number: _distance(point, complete, others) for point in front.dominated}
-    runners_up = sorted(distances, key=lambda number: (distances[number], number))
-    return (*members, *runners_up[: size - len(members)])
 
 
 def read_confirmation(store: Store, front: Front) -> Confirmation | None:
@@ -164,6 +137,29 @@ def read_confirmation(store: Store, front: Front) -> Confirmation | None:
         if trial.model is not None
     }
     return evaluate_confirmation(front, runs, trials, architectures)
+
+
+def with_models(
+    confirmation: Confirmation, store: Store, front: Front, unexpected: "UnexpectedLosses | None"
+) -> Confirmation:
+    """Add what models of the losses show to the results of a confirmation; this takes seconds.
+
+    Args:
+        confirmation: The results.
+        store: The database.
+        front: The front of the study.
+        unexpected: The unexpected losses of the study, if they are known.
+    """
+    from studies.confirmation.long_loss_model import long_loss_model
+
+    long = {
+        each.trial.number: each.long for each in confirmation.candidates if each.long is not None
+    }
+    return replace(
+        confirmation,
+        unexpected=unexpected,
+        long_model=long_loss_model(front, long, store.architecture),
+    )
 
 
 def evaluate_confirmation(
@@ -231,16 +227,6 @@ def evaluate_confirmation(
 def _ceiling(short: Sequence[float], long: Sequence[float], noise: Noise | None) -> float | None:
     """Assume that the long training runs are as noisy as the short ones."""
     return None if noise is None else noise_ceiling(short, long, noise.sd, noise.sd)
-
-
-def _distance(point: ScoredPoint, complete: Sequence[ScoredPoint], others: Sequence[str]) -> float:
-    """Return how far the loss is above the lowest loss at these other objectives or better."""
-    losses = (
-        each.values[LOSS]
-        for each in complete
-        if all(each.values[name] <= point.values[name] for name in others)
-    )
-    return point.values[LOSS] - min(losses)
 
 
 def _long_tokens(runs: Sequence[ConfirmationRun], short_tokens: int) -> int | None:

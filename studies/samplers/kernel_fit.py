@@ -35,19 +35,54 @@ def most_likely(
         outcomes_N: The outcomes.
         known_N: The known variance of each outcome.
     """
+    theta = most_likely_parameters(kernel.theta, kernel.bounds, inputs_ND, outcomes_N, known_N)
+    fitted: Sum = kernel.clone_with_theta(theta)
+    return fitted
+
+
+def most_likely_parameters(
+    first: _Numbers, bounds: _Numbers, inputs_ND: _Numbers, outcomes_N: _Numbers, known_N: _Numbers
+) -> _Numbers:
+    """Return the parameters that `most_likely` finds, without importing scikit-learn.
+
+    Args:
+        first: The parameters from which the search starts; see `negative_log_likelihood`.
+        bounds: The least and the largest value of each parameter, (D + 2, 2).
+        inputs_ND: The features.
+        outcomes_N: The outcomes.
+        known_N: The known variance of each outcome.
+
+    Returns:
+        The parameters, (D + 2,).
+    """
     from scipy.optimize import minimize  # slow to import, and most programs need no model
 
     found = minimize(
         negative_log_likelihood,
-        kernel.theta,
+        first,
         args=(inputs_ND, outcomes_N, known_N),
         jac=True,
         method="L-BFGS-B",
-        bounds=kernel.bounds,
+        bounds=bounds,
         options={"maxiter": _MOST_STEPS},
     )
-    fitted: Sum = kernel.clone_with_theta(np.clip(found.x, *kernel.bounds.T))
-    return fitted
+    return np.asarray(np.clip(found.x, *bounds.T))
+
+
+def covariance(theta: _Numbers, one_ND: _Numbers, other_MD: _Numbers) -> _Numbers:
+    """Return the covariance of the true outcomes of points, without noise, (N, M).
+
+    Args:
+        theta: The parameters of the kernel; see `negative_log_likelihood`.
+        one_ND: The features of the first points.
+        other_MD: The features of the other points, of which there may be another number.
+    """
+    from scipy.spatial.distance import cdist
+
+    lengths = np.exp(theta[1:-1])
+    distance = math.sqrt(5) * cdist(one_ND / lengths, other_MD / lengths)
+    correlated = np.exp(-distance) * (1 + distance + np.square(distance) / 3)
+    return np.asarray(math.exp(theta[0]) * correlated)
 
 
 def negative_log_likelihood(

@@ -118,6 +118,20 @@ class OutcomeModel:
         return np.asarray((features_ND - self._center) / self._spread)
 
 
+def first_parameters(features: int) -> tuple[_Numbers, _Numbers]:
+    """Return where the search for the most likely kernel starts, without importing scikit-learn.
+
+    Args:
+        features: The number D of features.
+
+    Returns:
+        The parameters, (D + 2,), and their bounds, (D + 2, 2); see `kernel_fit`.
+    """
+    first = [1.0, *[_FIRST_LENGTH] * features, _FIRST_NOISE]
+    bounds = [_SIGNALS, *[_LENGTHS] * features, _NOISES]
+    return np.log(first), np.log(bounds)
+
+
 def _first_kernel(features: int) -> "Sum":
     """Return the kernel from which the search for the most likely one starts."""
     # scikit-learn is slow to import, and most programs that read a study need no model.

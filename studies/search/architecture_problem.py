@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, FrozenTrial
 
-from evaluators.scores import is_predictable
+from evaluators.scores import PARAMETERS, is_predictable, is_size
 from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS, CostEstimate
 from evaluators.speed.workload_parts import Parts, parts_of
 from search_space.architecture import Architecture
@@ -163,9 +163,9 @@ class _StudyProblem:
         key = name, identity(point)
         if key not in self._parts:
             architecture = self.architecture(point)
-            if name == "parameters":
+            if name == PARAMETERS:
                 self._parts[key] = {"once": float(parameter_counts(architecture).total)}
-            elif name == "size":
+            elif is_size(name):
                 size = weight_bytes(architecture, self._deployment.quantization)
                 self._parts[key] = {"weights": float(size), "once": 1.0}
             else:

@@ -257,7 +257,7 @@ class _Run:
 
     def _has_present_limits(self) -> bool:
         """Return False if another process has meanwhile resumed the study with other limits."""
-        stored = from_json(self._store.study(self._spec.name).spec)
+        stored = from_json(self._store.study(self._spec.name).spec, self._spec.name)
         return limits(stored) == limits(self._spec)
 
     def _tell(self, trial: Trial) -> None:
@@ -331,7 +331,7 @@ def _open_study(spec: StudySpec, total: int, store: Store) -> StudySpec:
     """
     text = _stored_text(spec, total)
     study = store.add_study(spec.name, text)
-    stored = with_reference(from_json(study.spec))
+    stored = with_reference(from_json(study.spec, study.name))
     spec = with_stored_starts(spec, stored)
     check_unchanged(stored, spec)
     text = _stored_text(spec, total)

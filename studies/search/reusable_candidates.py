@@ -78,7 +78,8 @@ def reusable_candidates(
     complete = [scored_point(trial) for trial in ended if trial.state == "complete"]
     front_there: set[int] = set()
     if not isinstance(spec.space.matched, MatchedLatency):
-        front_there.update(front_numbers(from_json(store.study(other).spec), complete))
+        there = from_json(store.study(other).spec, other)
+        front_there.update(front_numbers(there, complete))
     usable: list[ReusableCandidate] = []
     front: list[ReusableCandidate] = []
     unused: Counter[str] = Counter()

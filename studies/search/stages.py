@@ -275,6 +275,8 @@ class _StageReport:
     def __call__(self, progress: Progress) -> None:
         self._listener(StageProgress(trial=self._trial, stage=self._stage, progress=progress))
         self._heartbeat.report(self._trial, progress)
+        if progress.remark is not None:
+            self._listener(Remark(text=f"{self._trial.title}: {progress.remark}"))
         if progress.point is not None:
             if self.curve and progress.point.tokens <= self.curve[-1].tokens:
                 self.curve.clear()  # the job has started again

@@ -56,7 +56,7 @@ def warm_start(spec: StudySpec, evaluators: Sequence[Evaluator], store: Store) -
     files = {name: found for name, found in spec.starts.items() if is_start_file(name)}
     spec = spec.model_copy(update={"starts": files})
     if spec.name in stored:
-        spec = with_stored_starts(spec, from_json(stored[spec.name]))
+        spec = with_stored_starts(spec, from_json(stored[spec.name], spec.name))
         if any(trial.model is not None for trial in store.trials(spec.name, numbers=[0])):
             return WarmStart(spec=spec)
     if not spec.sampler.start_from:

@@ -1,14 +1,12 @@
 """Study files in TOML, from disk or included with the program."""
 
 import importlib.resources
-import re
-import tomllib
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from search_space.input_errors import suggest_name
 from search_space.input_files import is_file, read_text
-from search_space.strict import parse_strict
+from search_space.strict import load_toml, parse_strict
 from studies.spec.named_models import with_models
 from studies.spec.start_files import with_start_files
 from studies.spec.study_spec import StudySpec
@@ -24,7 +22,7 @@ def read_spec(source: str | Path) -> StudySpec:
         ValueError: There is no such study, or it is not valid. The message is one sentence.
     """
     folder, name = Path(source).parent, str(source)
-    data = _toml_data(spec_text(source), name)
+    data = load_toml(spec_text(source), name)
     if "starts" in data:
         raise ValueError(f"{name}: starts is not a known field; use sampler.start_from")
     spec = parse_strict(StudySpec, with_models(data, folder, name), name)
@@ -58,25 +56,3 @@ def _shipped() -> dict[str, Traversable]:
     folder = importlib.resources.files("studies") / "presets"
     files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
     return {file.name.removesuffix(".toml"): file for file in sorted(files, key=lambda f: f.name)}
-
-
-# The time to parse a dotted key grows with the square of the number of its parts.
-_LONG_KEY = re.compile(
-    r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}"""
-)
-
-
-def _toml_data(text: str, source: str) -> dict[str, object]:
-    if _LONG_KEY.search(text):
-        raise ValueError(f"{source}: a key has more parts than any field allows")
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = re.fullmatch(r"(.*) \(at (line \d+|end of document).*\)", str(error))
-        what, where = message.groups() if message else (str(error), "the text")
-        raise ValueError(f"{source}: {where} is not valid TOML: {what.lower()}") from None
-    except RecursionError:
-        raise ValueError(f"{source}: lists are nested deeper than any field allows") from None
-    except ValueError:
-        # The only other cause is Python's limit on the number of digits of an integer.
-        raise ValueError(f"{source}: a number has too many digits") from None

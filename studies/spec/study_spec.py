@@ -13,7 +13,7 @@ from evaluators.speed.runners import RUNNERS
 from evaluators.text.corpus import check_corpus
 from evaluators.text.task import read_task
 from search_space.architecture import Architecture
-from search_space.input_errors import one_of, suggest_name
+from search_space.input_errors import format_value, one_of, suggest_name
 from search_space.preset_models import PRESETS
 from search_space.space.encoding import encode
 from search_space.space.layout_space import check_layouts_only
@@ -138,7 +138,7 @@ class StudySpec(StrictModel):
             if model is not None and model not in PRESETS and model not in self.models:
                 near = suggest_name(model, list(PRESETS))
                 raise ValueError(f"{field}: {model!r} is neither a preset nor a file; {near}")
-        known = score_names(self.target.more_depths)
+        known = score_names(self.target.more_depths, self.target.devices)
         for field, name in named_scores(self).items():
             if name not in known:
                 raise ValueError(f"{field}: {name!r} is not a score; {suggest_name(name, known)}")
@@ -228,9 +228,18 @@ def to_json(spec: StudySpec) -> str:
     return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
 
 
-def from_json(text: str) -> StudySpec:
-    """Read a specification that `to_json` of this release or an earlier one has written."""
-    return parse_json(StudySpec, text, "the stored study")
+def from_json(text: str, study: str | None = None) -> StudySpec:
+    """Read a specification that `to_json` of this release or an earlier one has written.
+
+    Args:
+        text: The specification.
+        study: The name under which it is stored, for the error.
+
+    Raises:
+        ValueError: The text is not a specification.
+    """
+    named = "" if study is None else f" {format_value(study)}"
+    return parse_json(StudySpec, text, f"the stored study{named}")
 
 
 _DATABASES = ("sqlite", "postgresql", "postgresql+psycopg", "postgres")

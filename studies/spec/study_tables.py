@@ -9,6 +9,7 @@ from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from evaluators.scores import DEVICE_NAME
 from evaluators.speed.runners import RUNNERS, RunnerKind
 from evaluators.speed.workload_parts import Deployment
 from evaluators.text.corpus import CorpusName
@@ -56,12 +57,16 @@ class Target(StrictModel):
         prompt_length: The number of prompt tokens, 1 to 1,048,576, for which prefill is timed.
         more_depths: Further context depths in ascending order, 0 to 1,048,576 tokens each, at
             which decoding is timed. The depth 4096 adds the score `decode@4096`.
+        devices: The names of devices in the file `devices.toml` of the machine that runs the study.
+            Each adds scores such as `decode@phone` and `memory@phone`. Scores without a name are
+            measured on the machine itself.
     """
 
     quantization: Quantization = "int4"
     context_depth: int = Field(default=1024, ge=0, le=_MOST_TOKENS)
     prompt_length: int = Field(default=512, ge=1, le=_MOST_TOKENS)
     more_depths: tuple[int, ...] = ()
+    devices: tuple[str, ...] = ()
 
     @property
     def deployment(self) -> Deployment:
@@ -80,6 +85,19 @@ class Target(StrictModel):
                 f"{list(depths)} is not in ascending order between 0 and {_MOST_TOKENS:,}"
             )
         return depths
+
+    @field_validator("devices")
+    @classmethod
+    def _check_devices(cls, devices: tuple[str, ...]) -> tuple[str, ...]:
+        for index, name in enumerate(devices):
+            if not re.fullmatch(DEVICE_NAME, name):
+                raise ValueError(
+                    f"{format_value(name)} is not the name of a device: 1 to 32 lower-case "
+                    "letters, digits, dashes or underscores, starting with a letter"
+                )
+            if name in devices[:index]:
+                raise ValueError(f"{format_value(name)} is given twice")
+        return devices
 
     @model_validator(mode="after")
     def _check_depths(self) -> Self:

@@ -168,7 +168,7 @@ def _check_text(
     """Check the texts of a row that are more than JSON."""
     try:
         if table is STUDIES:
-            name = from_json(row.spec).name
+            name = from_json(row.spec, row.name).name
             if name != row.name:
                 raise ValueError(f"name {row.name!r} is not {name!r}, the name in its spec")
         elif table is ARCHITECTURES:

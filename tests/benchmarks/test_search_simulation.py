@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,31 @@ def test_the_program_compares_samplers(tmp_path):
         assert list(fractions) == ["10", "12"]
         assert fractions["10"]["median"] == pytest.approx(medians[9], abs=1e-4)
         assert list(line["surfaces"]) == ["25", "50", "75"]
+
+
+def test_ctrl_c_keeps_the_seeds_with_which_every_sampler_has_run(tmp_path):
+    result = tmp_path / "result.json"
+    command = [sys.executable, PROGRAMS / "search_efficiency.py", "--samplers", "random,tpe"]
+    command += ["--seeds", "900", "--trials", "12", "--processes", "1", "--json", result]
+    # One process runs the samplers in turn, so that two runs are one seed and three are no second.
+    with subprocess.Popen(
+        [*command, "--without-limits"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        begun = [process.stderr.readline() for _ in range(3)]
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0
+    *more, last = errors.splitlines()
+    seeds = (len(begun) + len(more)) // 2
+    assert last == f"stopped after {seeds} of 900 seeds"
+    found = json.loads(result.read_text())
+    assert [np.shape(each) for each in found["curves"].values()] == [(seeds, 12), (seeds, 12)]
 
 
 def test_the_program_refuses_a_study_without_a_loss(tmp_path):

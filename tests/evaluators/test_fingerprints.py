@@ -19,7 +19,7 @@ from evaluators.quality.recall import Recall, RecallSettings
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings
 from evaluators.speed.operators.paired_timer import PairedTimer, ProfileBudget
 from evaluators.speed.operators.probe_times import Setting
-from evaluators.training.fit import TrainingSettings
+from evaluators.training.training_settings import TrainingSettings
 from hardware.fake import FakeRunner
 from hardware.measurement import Workload
 from search_space.preset_models import preset

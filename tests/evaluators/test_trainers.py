@@ -142,8 +142,14 @@ def test_a_job_whose_process_was_killed_is_carried_out_again(
     trainers: Trainers, tmp_path: Path
 ) -> None:
     job = FakeJob(loss=2.0, ending="killed", most_kills=2, traces=tmp_path)
-    assert _carry_out(trainers, job) == 2.0
+    *progress, evaluation = _messages(trainers.start(job))
+    assert evaluation == FakeJob(loss=2.0).run(lambda _: None)
     assert len(_pids(tmp_path)) == 3
+    remarks = [each.remark for each in progress if isinstance(each, Progress) and each.remark]
+    assert len(remarks) == 2
+    for remark in remarks:
+        assert remark.startswith("the training is repeated, because its process died: ")
+        assert "SIGKILL" in remark
 
 
 def test_a_process_that_cannot_start_is_no_failure_of_the_job(

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from hardware import stability
 from hardware.environment import CpuCounters
 from hardware.measurement import Disturbance, Measurement, Workload
 from hardware.runner import DeviceSnapshot, Loading, RunnerError, Window
@@ -46,6 +45,9 @@ class Scripted:
     def move(self, cores: Sequence[int]) -> None:
         self.loading = replace(self.loading, cores=tuple(cores))
 
+    def calmer_cores(self) -> Sequence[int] | None:
+        return None
+
     def snapshot(self) -> DeviceSnapshot:
         return DeviceSnapshot(
             environment=replace(ENVIRONMENT, load_1min=self.clock.monotonic()),
@@ -57,9 +59,7 @@ class Scripted:
 def offered(monkeypatch) -> list[tuple[int, ...]]:
     """Return a list of calmer cores to offer, one entry after the other; at first it is empty."""
     offered: list[tuple[int, ...]] = []
-    monkeypatch.setattr(
-        stability, "calmer_cores", lambda current: offered.pop(0) if offered else None
-    )
+    monkeypatch.setattr(Scripted, "calmer_cores", lambda self: offered.pop(0) if offered else None)
     return offered
 
 

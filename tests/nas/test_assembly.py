@@ -7,6 +7,7 @@ import pytest
 from evaluators.text.corpus import Corpus, read_corpus
 from hardware.machine_lock import LockWait
 from nas.assembly import (
+    crowding_remark,
     evaluators_of,
     parallel_trainings,
     proxy_training,
@@ -185,3 +186,54 @@ def test_as_many_candidates_are_trained_at_a_time_as_cores_and_memory_allow(
     monkeypatch.setattr("nas.assembly.available_memory_bytes", lambda: int(1e9 * gigabytes))
     proxy = spec.proxy.model_copy(update=settings)
     assert parallel_trainings(spec.model_copy(update={"proxy": proxy})) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "cores", "gigabytes", "remark"),
+    [
+        ({}, 2, 0.5, None),
+        ({"parallel": 2}, 2, 2.5, None),
+        ({"parallel": 1}, 1, 0.5, None),
+        ({"parallel": 1, "threads": 4}, 2, 9, None),
+        ({"parallel": 9, "device": "cuda"}, 2, 0.5, None),
+        (
+            {"parallel": 3},
+            2,
+            9,
+            "3 trainings with 1 thread each compete for the 2 cores of this machine",
+        ),
+        (
+            {"parallel": 2, "threads": 4},
+            7,
+            9,
+            "2 trainings with 4 threads each compete for the 7 cores of this machine",
+        ),
+        ({"parallel": 2, "threads": 4}, 8, 9, None),
+        (
+            {"parallel": 8},
+            8,
+            3.5,
+            "8 trainings may need more memory than is free, which suffices for about 3",
+        ),
+        (
+            {"parallel": 999},
+            1,
+            12.5,
+            "999 trainings with 1 thread each compete for the only core of this machine and may "
+            "need more memory than is free, which suffices for about 12",
+        ),
+    ],
+)
+def test_more_trainings_than_this_machine_supports_are_remarked(
+    spec: StudySpec,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, object],
+    cores: int,
+    gigabytes: float,
+    remark: str | None,
+) -> None:
+    monkeypatch.setattr("nas.assembly.available_cores", lambda: cores)
+    monkeypatch.setattr("nas.assembly.available_memory_bytes", lambda: int(1e9 * gigabytes))
+    proxy = spec.proxy.model_copy(update=settings)
+    found = crowding_remark(spec.model_copy(update={"proxy": proxy}))
+    assert found == (None if remark is None else f"proxy.parallel: {remark}")

@@ -22,7 +22,7 @@ def test_planning_reports_what_it_is_doing(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     said: list[str] = []
-    plan_study(read_spec("tiny.toml"), said.append)
+    plan_study(read_spec("tiny.toml"), [], said.append)
     assert said[0] == "reading the corpus"
     texts = [text for text in said if not text.startswith("reading the corpus")]
     assert texts[0] == "timing the smallest of the drawn models"
@@ -49,7 +49,7 @@ def test_planning_reports_what_the_training_waits_for(
             elif text.startswith("paused"):
                 fcntl.flock(measuring, fcntl.LOCK_UN)
 
-        plan = plan_study(read_spec("tiny.toml"), say)
+        plan = plan_study(read_spec("tiny.toml"), [], say)
     (paused,) = [text for text in said if text.startswith("paused")]
     assert paused.startswith("paused during a measurement on this machine")
     assert plan.times.training_seconds is not None
@@ -57,6 +57,7 @@ def test_planning_reports_what_the_training_waits_for(
 
 
 def test_validate_shows_the_plan(nas, nas_process, study: Path) -> None:
+    study.write_text(STUDY.replace("[proxy]", "[proxy]\nparallel = 999"))
     plan = json.loads(nas_process("validate", "tiny.toml", "--json").stdout)
     assert plan["architectures"] > 1000
     assert plan["parameters"]["least"] < plan["parameters"]["most"]
@@ -65,6 +66,10 @@ def test_validate_shows_the_plan(nas, nas_process, study: Path) -> None:
     assert not (study.parent / "nas.db").exists()
     shown = nas("validate", "tiny.toml")
     assert "the study file is valid" in shown.stdout
+    assert plan["parallel"] == 999
+    beginning = "proxy.parallel: 999 trainings with 1 thread each compete for the "
+    assert plan["remark_on_parallel"].startswith(beginning)
+    assert beginning in " ".join(shown.stdout.split())
     assert shown.stderr.splitlines()[:2] == [
         "reading the corpus",
         "timing the smallest of the drawn models",

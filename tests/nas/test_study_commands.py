@@ -236,6 +236,49 @@ def test_a_changed_study_is_refused_with_the_difference(nas, finished: Path) -> 
         assert len(_candidates(finished.with_name("nas.db"))) == trials
 
 
+def test_a_corpus_that_has_changed_is_refused_until_it_is_restored(nas, finished: Path) -> None:
+    text = finished.with_name("text.txt")
+    original = text.read_text()
+    text.write_text(original.replace("things", "apples"))
+    before = _candidates(finished.with_name("nas.db"))
+    run, validated = nas("run", "tiny.toml", "--trials", "6"), nas("validate", "tiny.toml")
+    assert run.returncode == validated.returncode == 2
+    assert run.stderr.splitlines()[-1] == validated.stderr.splitlines()[-1]
+    # Four candidates and the reference model.
+    assert "the text of 'text.txt' differs from that with which 5 trials" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert _candidates(finished.with_name("nas.db")) == before
+    text.write_text(original)
+    resumed = nas("run", "tiny.toml", "--trials", "5")
+    assert resumed.returncode == 0
+    assert "may not be comparable" not in resumed.stderr
+    assert _candidates(finished.with_name("nas.db"))[:4] == before
+    text.write_text(original.replace("things", "apples"))
+    finished.write_text(STUDY.replace(REFERENCES, ""))
+    assert nas("run", "tiny.toml", "--restart", "--trials", "1").returncode == 0
+    finished.write_text(STUDY.replace(REFERENCES, "").replace('"tiny"', '"apples"'))
+    assert nas("run", "tiny.toml", "--trials", "1").returncode == 0
+
+
+def test_more_trainings_than_this_machine_supports_are_reported(nas, finished: Path) -> None:
+    finished.write_text(STUDY.replace("[proxy]", "[proxy]\nparallel = 999"))
+    run = nas("run", "tiny.toml")
+    assert run.returncode == 0
+    (line,) = [line for line in run.stderr.splitlines() if line.startswith("proxy.parallel: ")]
+    assert line.startswith("proxy.parallel: 999 trainings with 1 thread each compete for the ")
+
+
+def test_another_release_of_torch_is_reported(
+    nas, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.__version__", "99.0")
+    run = nas("run", "tiny.toml")
+    assert run.returncode == 0
+    # Four candidates and the reference model.
+    (line,) = [line for line in run.stderr.splitlines() if "may not be comparable" in line]
+    assert line.startswith("training: 5 of 5 trials were evaluated on a different device")
+
+
 def test_ctrl_c_says_how_to_resume_and_loses_nothing(nas, study: Path, tmp_path: Path) -> None:
     study.write_text(STUDY.replace(REFERENCES, ""))
     process = start_nas(tmp_path, "run", "tiny.toml")

@@ -5,6 +5,8 @@ import { axisTitle, PROVISIONAL_LEGEND, scoreText } from "./format.js";
 import { shapeFacts, strip } from "./layout.js";
 import { axisValue, title } from "./study.js";
 
+export const EXPECTED_LOSS = "expected loss (bits/byte)";
+
 const ROLES = {
   front: "on the front",
   dominated: "dominated",
@@ -33,15 +35,30 @@ export function unsureText({ unsure_limits: names }) {
 }
 
 /**
+ * @param {any} why the document that says which choices matter; null until it is loaded
+ * @param {import("./study.js").Row} row
+ * @returns {string | null} the loss that the layout of a trial suggests; null if it is not known
+ */
+export function expectedLossText(why, row) {
+  const place = why?.expected_losses?.trial.indexOf(row.id) ?? -1;
+  if (place < 0) return null;
+  const { text, unexpected } = why.expected_losses;
+  return `${text[place]}${unexpected[place] ? ", unexpected" : ""}`;
+}
+
+/**
  * @param {import("./study.js").Study} study
  * @param {import("./study.js").Row} row
+ * @param {any} why the document that says which choices matter; null until it is loaded
  */
-export function card(study, row) {
+export function card(study, row, why) {
   // The facts of the shape include the number of parameters.
   const scores = study.axes
     .filter((axis) => (axis.objective || axis.max !== null) && axis.name !== "parameters")
     .filter((axis) => axisValue(row, axis.name) !== null)
     .map((axis) => [axisTitle(axis), scoreText(row.scores[axis.name] ?? estimate(row))]);
+  const expected = expectedLossText(why, row);
+  if (expected !== null) scores.push([EXPECTED_LOSS, expected]);
   return element(
     "div",
     { class: "card" },

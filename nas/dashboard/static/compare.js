@@ -1,6 +1,6 @@
 // Up to four selected trials side by side, with every difference marked.
 
-import { roleName } from "./card.js";
+import { EXPECTED_LOSS, expectedLossText, roleName } from "./card.js";
 import { button, element, fill, section } from "./dom.js";
 import { axisTitle, scoreText } from "./format.js";
 import { legend, shapeFacts, strip } from "./layout.js";
@@ -30,9 +30,13 @@ export function compareSection(page) {
       );
       return;
     }
+    page.requestWhy();
+    const shown = rows.slice(0, MAX_TRIALS);
+    const isExpected = shown.some((row) => expectedLossText(page.why, row) !== null);
     fill(
       body,
-      table(page.study, rows.slice(0, MAX_TRIALS)),
+      table(page, shown),
+      isExpected ? element("p", { class: "quiet" }, page.why.expected_losses.explanation) : null,
       rows.length > MAX_TRIALS
         ? element("p", { class: "quiet" }, `Showing the first ${MAX_TRIALS} of ${rows.length} selected trials.`)
         : null,
@@ -51,7 +55,7 @@ export function compareSection(page) {
   };
 }
 
-function table(study, rows) {
+function table({ study, why }, rows) {
   const [first] = rows;
   const heads = rows.map((row) =>
     element("th", { scope: "col" }, title(row), element("small", {}, roleName(row))),
@@ -65,6 +69,10 @@ function table(study, rows) {
   const scores = study.axes
     .filter((axis) => axis.name !== "parameters" && rows.some((row) => row.scores[axis.name]))
     .map((axis) => [axisTitle(axis), rows.map((row) => scoreText(row.scores[axis.name]))]);
+  const expected = rows.map((row) => expectedLossText(why, row));
+  if (expected.some((text) => text !== null)) {
+    scores.push([EXPECTED_LOSS, expected.map((text) => text ?? "–")]);
+  }
   const lines = shapes[0].map(([name], index) => [name, shapes.map((shape) => shape[index][1])]);
   const layoutsDiffer = new Set(rows.map((row) => row.architecture.layout)).size > 1;
   return element(

@@ -53,7 +53,7 @@ export function frontSection(page) {
   function showCard(row) {
     const { x, y } = axesOf(page);
     const at = chart.drawing.convertToPixel({ seriesIndex: 0 }, [axisValue(row, x), axisValue(row, y)]);
-    hover.show(card(page.study, row), at[0], at[1]);
+    hover.show(card(page.study, row, page.why), at[0], at[1]);
     const selected = page.view.state.selection.has(row.name) ? ", selected" : "";
     const scores = [x, y].map((axis) => `${axis} ${scoreText(row.scores[axis])}`).join(", ");
     announcement.textContent = `${title(row)}, ${roleName(row)}: ${scores}${selected}`;
@@ -62,7 +62,7 @@ export function frontSection(page) {
   const rowOf = (event) => page.study.byName.get(event.value?.[2]);
   chart.on("mouseover", (event) => {
     const row = rowOf(event);
-    if (row) hover.show(card(page.study, row), event.event.offsetX, event.event.offsetY);
+    if (row) hover.show(card(page.study, row, page.why), event.event.offsetX, event.event.offsetY);
   });
   chart.on("mouseout", () => hover.hide());
   chart.on("click", (event) => {

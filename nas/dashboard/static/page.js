@@ -56,8 +56,9 @@ function draw(first, listed) {
   let timer;
 
   /**
-   * Loads which choices matter. This keeps the server busy, so it happens only while the section is
-   * on the screen, at most every 30 seconds, and once there are enough new trials.
+   * Loads which choices matter and the expected losses. This keeps the server busy, so it happens
+   * only while a section that shows them is on the screen, at most every 30 seconds, and once there
+   * are enough new trials.
    */
   async function requestWhy(study) {
     const complete = study.complete.length;

@@ -10,8 +10,8 @@ import pytest
 from evaluators.evaluator import Infeasible, Progress
 from evaluators.quality.inherited_loss import InheritedLoss
 from evaluators.quality.proxy_loss import ProxyTraining
-from evaluators.training import fit as training
-from evaluators.training.fit import TrainingSettings
+from evaluators.training import torch_context
+from evaluators.training.training_settings import TrainingSettings
 from hardware.quiet import yielding_to_measurements
 from search_space.architecture import Architecture
 from search_space.space.encoding import draw
@@ -55,7 +55,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # torch creates this folder, by default among the temporary files, for the first optimizer.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))
     monkeypatch.setattr(
-        training,
+        torch_context,
         "yielding_to_measurements",
         functools.partial(yielding_to_measurements, folder=tmp_path),
     )
@@ -129,10 +129,12 @@ class TestInheritedLoss(JobEvaluatorConformance):
         self, evaluator, monkeypatch
     ):
         monkeypatch.setattr("evaluators.quality.proxy_loss.MOST_PASSES", 0.0)
+        reports: list[Progress] = []
         with pytest.raises(Infeasible):
-            evaluator.evaluate(candidate("call", replace(SPACE, depth=(4,))), lambda _: None)
-        (remark,) = evaluator.evaluate(candidate("cal"), lambda _: None).remarks
-        assert remark.startswith(f"a training of {BRIEF.token_budget:,} tokens reads the ")
+            evaluator.evaluate(candidate("call", replace(SPACE, depth=(4,))), reports.append)
+        evaluator.evaluate(candidate("cal"), reports.append)
+        (remark,) = (progress.remark for progress in reports if progress.remark is not None)
+        assert remark.startswith(f"each training of {BRIEF.token_budget:,} tokens reads the ")
 
     def test_the_fingerprint_depends_on_the_space_and_differs_from_that_of_a_training_from_scratch(
         self, settings, tmp_path

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,8 +13,9 @@ import torch
 
 from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
-from evaluators.training.fit import TrainingSettings, mixed_windows
 from evaluators.training.recipe import Recipe
+from evaluators.training.tokenized_text import mixed_windows
+from evaluators.training.training_settings import TrainingSettings
 from search_space.preset_models import PRESETS
 from tests.evaluators.conformance import JobEvaluatorConformance
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, WINDOW, stack
@@ -96,6 +98,28 @@ class TestProxyLoss(JobEvaluatorConformance):
         with pytest.raises(KeyboardInterrupt):
             ProxyLoss(hungry).evaluate(SMALL, stop_at_training)
         assert any("tokens, which are read " in progress.text for progress in reports)
+
+    def test_a_text_that_is_read_too_often_is_remarked_once_also_if_the_training_fails(
+        self, settings
+    ):
+        wild = Recipe(matrix_rate=1e4, vector_rate=1e4, embedding_rate=1e4)
+        hungry = replace(BRIEF, batch_size=500, token_budget=200_000, recipe=wild)
+        evaluator = ProxyLoss(replace(settings, training=hungry))
+        reports: list[Progress] = []
+        for vocab_size in (SMALL.vocab_size, SMALL.vocab_size, 2 * SMALL.vocab_size):
+            with pytest.raises(EvaluationFailed):
+                evaluator.evaluate(replace(SMALL, vocab_size=vocab_size), reports.append)
+        (remark,) = (progress.remark for progress in reports if progress.remark is not None)
+        found = re.fullmatch(
+            r"each training of 200,000 tokens reads the ([\d,]+) tokens of the corpus ([\d.]+) "
+            r"times; a text teaches little after the first 4 passes; use more text",
+            remark,
+        )
+        assert found is not None
+        # 13 steps of 16,000 tokens, and the last target
+        passes = 208_001 / int(found[1].replace(",", ""))
+        assert passes > 4
+        assert float(found[2]) == pytest.approx(passes, abs=0.05)
 
     def test_windows_that_leave_a_loss_without_tokens_are_refused(self, settings, corpus):
         for path in sorted(Path(corpus).iterdir())[12:]:
@@ -257,7 +281,7 @@ import resource, sys
 from pathlib import Path
 from evaluators.evaluator import EvaluationFailed
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
-from evaluators.training.fit import TrainingSettings
+from evaluators.training.training_settings import TrainingSettings
 from search_space.preset_models import PRESETS
 
 def limit(progress):

@@ -18,14 +18,15 @@ import torch
 from evaluators.evaluator import EvaluationFailed, Progress
 from evaluators.quality import shared_network
 from evaluators.quality.shared_network import SharedNetwork, balanced_layouts, train_shared
-from evaluators.training import fit as training
-from evaluators.training.fit import TrainingSettings, score
+from evaluators.training import torch_context
 from evaluators.training.recipe import Recipe
+from evaluators.training.text_training import score
+from evaluators.training.training_settings import TrainingSettings
 from hardware.progress import ignore_text
 from hardware.quiet import yielding_to_measurements
 from search_space.architecture import Architecture, Mixer
 from search_space.torch_model import LanguageModel
-from tests.evaluators.training.test_fit import TEXT
+from tests.evaluators.training.texts import TEXT
 from tests.search_space.strategies import ATTENTION, CONV, LINEAR, WINDOW, stack
 
 MIXERS: dict[str, Mixer | None] = {
@@ -67,7 +68,7 @@ def draw_candidate(step: int) -> Architecture:
 @pytest.fixture(autouse=True)
 def locks(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(
-        training,
+        torch_context,
         "yielding_to_measurements",
         functools.partial(yielding_to_measurements, folder=tmp_path),
     )

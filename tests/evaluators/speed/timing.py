@@ -78,6 +78,7 @@ class Dying:
         self.loading = model.loading
         self.snapshot = model.snapshot
         self.move = model.move
+        self.calmer_cores = model.calmer_cores
 
     def time(self, *_):
         self.snapshot = self.time
@@ -112,6 +113,9 @@ class Waiting:
 
     def move(self, cores: Sequence[int]) -> None:
         self._model.move(cores)
+
+    def calmer_cores(self) -> Sequence[int] | None:
+        return self._model.calmer_cores()
 
     def time(self, workload: Workload, samples: int) -> Window:
         window = self._model.time(workload, samples)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from evaluators.text.corpus import Corpus, check_corpus, corpus_note, read_corpus
+from evaluators.text.documents import MOST_CHARACTERS
 from evaluators.text.tokenizer import encode, train_tokenizer
 from evaluators.training.scoring import held_out_loss
 
@@ -244,6 +245,11 @@ def test_of_a_large_corpus_a_random_part_is_used_whatever_the_order(
     # A random part: not only documents from the beginning or the end.
     used = [text for text in texts if text.split("\n")[0] in "".join(part.training)]
     assert 0.3 < sum(map(texts.index, used)) / len(used) / len(texts) < 0.7
+
+
+def test_the_quickstart_states_how_much_of_a_large_corpus_is_used() -> None:
+    text = (Path(__file__).parents[3] / "studies/presets/quickstart.toml").read_text()
+    assert f"than {MOST_CHARACTERS // 1_000_000} million characters is sampled" in text
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ class TestALocalDataset:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("#words", "has no column 'words' (its columns: 'text', 'body', 'number'); append #COLUMN"),
+        ("#words", "has no field 'words' (its fields: 'text', 'body', 'number'); append #FIELD"),
         ("#number", "row 1: 'number' is not a string"),
         (":other", "cannot be read (BuilderConfig 'other' not found"),
         ("-missing", "cannot be read ("),

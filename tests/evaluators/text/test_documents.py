@@ -211,7 +211,7 @@ class TestLongTexts:
 
     @pytest.fixture(autouse=True)
     def short_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("evaluators.text.text_files._PIECE_BYTES", 100)
+        monkeypatch.setattr("evaluators.text.text_bytes._PIECE_BYTES", 100)
         monkeypatch.setattr("evaluators.text.text_files._LONGEST_DOCUMENT", 1_000)
 
     def test_are_cut_at_blank_lines_and_nothing_is_lost(self, folder: Path) -> None:

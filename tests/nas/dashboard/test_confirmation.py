@@ -14,7 +14,8 @@ from nas.report.markdown import report_markdown
 from nas.report.page import report_html
 from nas.report.tables import Table, tables
 from studies.analysis import study_front
-from studies.confirmation.confirmation_results import candidates_to_confirm, read_confirmation
+from studies.confirmation.candidate_selection import candidates_to_confirm
+from studies.confirmation.confirmation_results import read_confirmation
 from studies.records import ConfirmationKey, Trial
 from studies.storage.store import Store
 from tests.nas.calibrated import DECODE, calibrated, calibration

@@ -9,6 +9,7 @@ import pytest
 
 from nas.dashboard.document import StudyDocuments, json_bytes
 from nas.dashboard.form import Document
+from studies.analysis.expected_losses import read_expected_losses
 from studies.records import Trial
 from studies.spec.study_spec import to_json
 from studies.storage.store import Store
@@ -324,3 +325,30 @@ def test_the_database_url_is_left_out_and_texts_are_not_changed(url: str) -> Non
     assert "storage" not in document["spec"]
     assert HOSTILE in document["trials"]["reason"]
     assert document["environments"][0]["cpu"] == HOSTILE
+
+
+def test_why_lists_the_expected_loss_of_each_complete_candidate(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=60))
+    with Store.open_to_read(url) as store:
+        why = StudyDocuments(store, "large").why()
+        model = read_expected_losses(store, "large")
+        by_id = {trial.id: trial for trial in store.trials("large")}
+    assert model is not None
+    losses = why["expected_losses"]
+    assert losses is not None
+    assert f"{model.candidates - 1} other complete candidates" in losses["explanation"]
+    digests = [trial.model.hash for key in losses["trial"] if (trial := by_id[key]).model]
+    assert set(digests) == model.losses.keys()
+    for row, digest in enumerate(digests):
+        loss = model.losses[digest]
+        assert losses["expected"][row] == pytest.approx(loss.expected, rel=1e-4)
+        assert losses["half_width"][row] == pytest.approx(2 * loss.sd, rel=1e-4)
+        assert losses["unexpected"][row] == loss.is_unexpected
+        assert losses["text"][row].startswith(f"{loss.expected:.3f} ±")
+    assert json.loads(json_bytes(why)) == why
+
+
+def test_a_small_study_has_no_expected_losses(url: str) -> None:
+    write_study(LargeStudy(url=url, trials=20))
+    with Store.open_to_read(url) as store:
+        assert StudyDocuments(store, "large").why()["expected_losses"] is None

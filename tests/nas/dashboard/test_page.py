@@ -162,6 +162,18 @@ def test_selection_and_comparison_are_kept_in_the_address(shown: str, open_page:
     expect(page.locator("#compare thead")).to_contain_text("lfm2-350m")
 
 
+def test_compared_trials_have_their_expected_losses(shown: str, open_page: Open) -> None:
+    page = open_page(shown)
+    _go(page, "Side by side")
+    page.get_by_role("button", name="trials of the front").click()
+    line = page.locator("#compare tbody tr", has_text="expected loss")
+    expect(line.locator("td").first).to_contain_text("±")
+    expect(page.locator("#compare")).to_contain_text("They change no score")
+    page.locator("#front .canvas").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#front .hover")).to_contain_text("expected loss")
+
+
 def test_the_keyboard_moves_along_the_front_and_selects(shown: str, open_page: Open) -> None:
     page = open_page(shown)
     page.locator("#front canvas").first.wait_for()

@@ -12,9 +12,12 @@ from nas.findings.confirmation_findings import (
     probability_text,
 )
 from nas.views.confirmation_view import confirmation_document, confirmation_view
+from studies.analysis.expected_losses import ExpectedLoss, ExpectedLosses
 from studies.analysis.study_front import Axis, Front
+from studies.confirmation.candidate_selection import UnexpectedLosses
 from studies.confirmation.confirmation_results import CandidateConfirmation, Confirmation
 from studies.confirmation.confirmation_statistics import Noise, RankCorrelation
+from studies.confirmation.long_loss_model import LongLossModel, PredictedLongLoss
 from tests.nas.calibrated import calibrated, with_calibrated
 
 
@@ -294,3 +297,48 @@ def test_one_line_suggests_no_command_that_would_fail_or_do_nothing(confirmation
 )
 def test_a_probability_is_certain_only_where_it_is(probability, text: str) -> None:
     assert probability_text(probability) == text
+
+
+def test_expected_losses_and_the_model_of_long_losses_are_shown(
+    confirmation: Confirmation, front: Front, render
+) -> None:
+    document = confirmation_document(confirmation, front.spec)
+    assert document["expected_losses"] is document["long_loss_model"] is None
+    assert all(each["expected_loss"] is None for each in document["candidates"])
+
+    low = ExpectedLoss(measured=1.25, expected=1.5, sd=0.05)
+    short = RankCorrelation(value=0.93, low=0.7, high=0.99, count=20)
+    model = RankCorrelation(value=0.95, low=0.8, high=0.99, count=20)
+    added = replace(
+        confirmation,
+        unexpected=UnexpectedLosses(
+            model=ExpectedLosses(candidates=40, correlation=0.75, losses={}),
+            expected={7: low, 117: replace(low, measured=1.45)},
+            members=(7,),
+            runners_up=(),
+        ),
+        long_model=LongLossModel(
+            by_model=model,
+            by_short_loss=short,
+            to_confirm=(PredictedLongLoss(number=30, loss=1.05),),
+        ),
+    )
+    document = confirmation_document(added, front.spec)
+    assert document["expected_losses"] == {
+        "candidates": 40,
+        "spearman": 0.75,
+        "unexpected_on_front": [7],
+        "unexpected_runners_up": [],
+    }
+    losses = {each["trial"]: each["expected_loss"] for each in document["candidates"]}
+    assert losses[7] == {"value": 1.5, "sd": 0.05, "unexpected": True}
+    assert losses[117] == {"value": 1.5, "sd": 0.05, "unexpected": False}
+    assert losses[9] is None
+    found = document["long_loss_model"]
+    assert found["spearman"]["short_loss"]["value"] == 0.93
+    assert found["spearman"]["model"] == {"value": 0.95, "low": 0.8, "high": 0.99, "count": 20}
+    assert found["model_is_better"]
+    assert found["to_confirm"] == [{"trial": 30, "predicted_long_loss": 1.05}]
+    shown = " ".join(render(confirmation_view(added, front)).split())
+    for text in ("trial 7 (its loss 1.250 is lower", "the model ranks better", "trial 30 (1.050)"):
+        assert text in shown

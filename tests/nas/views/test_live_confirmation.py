@@ -1,8 +1,10 @@
 """The view of a confirmation, with and without a terminal."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
+from rich.text import Text
 
 from evaluators.evaluator import Progress, Score
 from nas.views.live_confirmation import LiveConfirmation, live_confirmation
@@ -93,6 +95,45 @@ def test_on_a_terminal_the_same_facts_are_drawn(
         assert fact in shown
 
 
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize(("lines", "first", "last"), [(12, 1, None), (11, 3, "and 2 more")])
+def test_as_many_jobs_are_drawn_as_fit_on_the_terminal(
+    make_trial,
+    spec,
+    clock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    lines: int,
+    first: int,
+    last: str | None,
+) -> None:
+    """Ten retrainings, a headline and a free line for the cursor take twelve lines."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", str(lines))
+    jobs = [
+        ConfirmationJob(
+            trial=make_trial(number, layout="ca"),
+            evaluator=training(),
+            seed=3,
+            token_budget=800_000,
+        )
+        for number in range(1, 11)
+    ]
+    with live_confirmation(clock) as listen:
+        listen(_plan(spec, {job.key: 100.0 for job in jobs}))
+        for job in jobs:
+            listen(JobStarted(job=job))
+        listen(JobProgress(job=jobs[9], progress=Progress(done=0.3, text="240,000 tokens")))
+    # The last drawing follows the last headline.
+    last_drawing = Text.from_ansi(capsys.readouterr().err).plain.rpartition("small  2 of 12 ")[2]
+    shown = [line.strip() for line in last_drawing.splitlines()[1:] if line.strip()]
+    rows = [line for line in shown if line.startswith("trial")]
+    assert [int(row.split()[1]) for row in rows] == list(range(first, 11))
+    assert all("ca seed 3, 800,000 tokens" in row for row in rows)
+    assert "30 %" in rows[-1]
+    assert (shown[-1] if last is not None else None) == last
+
+
 def test_a_time_that_remains_provisional_is_marked(
     make_trial, spec, clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,3 +176,14 @@ def test_cache_hits_do_not_shorten_the_time_left(
         listen(JobStarted(job=left))
     # One training run took twice as long as expected, so the other one will.
     assert "about 3 min left in all" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_plan_names_runners_up_with_unexpected_losses(
+    spec: StudySpec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with live_confirmation() as listen:
+        listen(_plan(spec, {}))
+        listen(replace(_plan(spec, {}), first=(5, 7)))
+    without, with_names = capsys.readouterr().err.split("small: ")[1:]
+    assert "come first" not in without
+    assert "trials 5 and 7 come first among the runners-up" in " ".join(with_names.split())

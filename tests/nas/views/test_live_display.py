@@ -164,6 +164,14 @@ def test_a_thread_prints_what_lasts_long(clock, capsys: pytest.CaptureFixture[st
             ProgressLine(stage="a", activity="loading", stage_seconds_left=0.0, seconds_left=4e3),
             "a: loading; about 67 min left in all",
         ),
+        (
+            ProgressLine(stage="a", others=tuple("bcdefghi"), overall="3 of 40 trials done"),
+            "a; b; c; d; e; f; g; h; i; 3 of 40 trials done",
+        ),
+        (
+            ProgressLine(stage="a", others=tuple("bcdefghijk"), overall="3 of 40 trials done"),
+            "a; d; e; f; g; h; i; j; k; and 2 more; 3 of 40 trials done",
+        ),
     ],
 )
 def test_a_line_states_what_is_known(line: ProgressLine, text: str) -> None:

@@ -132,6 +132,37 @@ def test_the_document_has_the_time_of_the_whole_study() -> None:
     assert plan_document(alike)["seconds"] == pytest.approx(11 * 60)
 
 
+@pytest.mark.parametrize(
+    ("read_bytes", "passes", "words"),
+    [
+        (2e7, 2.5, "a training run reads it 2.5 times"),
+        (8e6, 1.0, "a training run reads it once"),
+        (2e6, 0.25, "a training run reads 25 % of it"),
+    ],
+)
+def test_the_text_and_the_document_agree(
+    render, read_bytes: float, passes: float, words: str
+) -> None:
+    """There are 8 MB to train on. A study of 11 models, which take a minute each, takes 11 min."""
+    plan = replace(example_plan(), drawn=PRESETS["lfm2-350m"])  # the same as the reference model
+    plan = replace(plan, corpus_usage=replace(plan.corpus_usage, read_bytes=read_bytes))
+    document, shown = plan_document(plan), " ".join(render(plan_view(plan)).split())
+    assert document["text"]["corpus_passes"] == passes
+    assert words in shown
+    assert document["seconds"] == pytest.approx(11 * 60)
+    assert "about 11 min on a quiet machine" in shown
+
+
+def test_more_trainings_than_the_machine_supports_are_remarked(render) -> None:
+    plan = example_plan()
+    assert plan_document(plan)["remark_on_parallel"] is None
+    crowded = replace(plan, parallel=999, crowding="proxy.parallel: 999 trainings compete")
+    assert plan_document(crowded)["remark_on_parallel"] == crowded.crowding
+    shown = render(plan_view(crowded))
+    assert "999 candidates at a time" in " ".join(shown.split())
+    assert crowded.crowding in shown.splitlines()
+
+
 def test_a_shared_network_is_trained_once_for_all(render) -> None:
     plan = example_plan()
     proxy = plan.spec.proxy.model_copy(update={"method": "shared"})

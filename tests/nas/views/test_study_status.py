@@ -3,9 +3,12 @@ import platform
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from evaluators.evaluator import Progress
 from hardware.measurement import Interval
 from nas.views.study_status import confirmation_status_line, status_document, status_view
+from studies.analysis.run_times import RunTimes
 from studies.analysis.summaries import Counts, Status
 from studies.owner import this_process
 from studies.records import ConfirmationKey, ConfirmationRun
@@ -55,6 +58,28 @@ def test_it_shows_what_has_ended_what_runs_and_what_failed(make_trial, render) -
         "latency 30 s, training 2 h 0 min",
     ):
         assert fact in shown
+
+
+@pytest.mark.parametrize(
+    ("times", "line"),
+    [
+        (RunTimes(so_far_s=65.4, left_s=720.0), "65 s so far, about 12 min left"),
+        (RunTimes(so_far_s=7300.0, left_s=None), "2 h 2 min so far"),
+        (RunTimes(so_far_s=None, left_s=30.0), "about 30 s left"),
+        (RunTimes(so_far_s=65.0, left_s=0.0), "65 s so far"),
+        (RunTimes(so_far_s=None, left_s=None), None),
+        (None, None),
+    ],
+)
+def test_the_times_of_a_running_study_are_a_line(
+    make_trial, render, times: RunTimes | None, line: str | None
+) -> None:
+    status = _status(make_trial)
+    shown = render(status_view(status, times)).splitlines()
+    assert [each for each in shown if "so far" in each or "left" in each] == [line] * bool(line)
+    document = status_document(status, [], times)
+    assert document["seconds_so_far"] == (None if times is None else times.so_far_s)
+    assert document["seconds_left"] == (None if times is None else times.left_s)
 
 
 def test_more_trials_than_a_lowered_number_are_not_a_fraction_of_it(make_trial, render) -> None:

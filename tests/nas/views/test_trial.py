@@ -9,6 +9,7 @@ from evaluators.evaluator import Evaluation, Score
 from hardware.environment import Environment
 from hardware.measurement import Disturbance, Measurement, parse_workload
 from nas.views.trial import trial_document, trial_view
+from studies.analysis.expected_losses import ExpectedLoss, ExpectedLosses
 from studies.analysis.trial_detail import TrialDetail
 from studies.records import Outcome
 from studies.spec.study_tables import Objective
@@ -214,3 +215,33 @@ def test_the_document_has_every_sample_of_both_models(detail) -> None:
     assert measurement["reference"]["samples_ns"] == [20_000_000] * 3
     assert measurement["disturbance"]["waited_s"] == 41.5
     assert measurement["environment"]["host"] == "board"
+
+
+def test_a_complete_candidate_is_shown_with_its_expected_loss(make_trial, spec, render) -> None:
+    trial = make_trial(7, loss=1.62)
+    assert trial.model is not None
+    loss = ExpectedLoss(measured=1.62, expected=1.71, sd=0.015)
+    found = ExpectedLosses(candidates=57, correlation=0.93, losses={trial.model.hash: loss})
+    detail = TrialDetail(spec=spec, trial=trial, architecture=None, evaluations={}, calibrations={})
+    assert trial_document(detail)["expected_loss"] is None
+    assert trial_document(detail, found)["expected_loss"] == {
+        "value": 1.71,
+        "sd": 0.015,
+        "unexpected": True,
+    }
+    shown = " ".join(render(trial_view(detail, found)).split())
+    assert "expected loss: 1.710 ±0.030 bits/byte; the measured loss of 1.620 is" in shown
+    assert "56 other complete candidates" in shown
+    assert "in either direction" in shown
+    assert "expected" not in render(trial_view(detail))
+
+    unknown = replace(found, losses={})
+    assert "expected" not in render(trial_view(detail, unknown))
+    for other in (
+        make_trial(8, loss=1.62),
+        replace(make_trial(7, "stopped"), model=trial.model),
+        replace(make_trial(7, reference="lfm2-350m", loss=1.62), model=trial.model),
+    ):
+        changed = replace(detail, trial=other)
+        assert trial_document(changed, found)["expected_loss"] is None
+        assert "expected" not in render(trial_view(changed, found))

@@ -77,6 +77,9 @@ class _Model:
     def move(self, cores: Sequence[int]) -> None:
         raise AssertionError("nothing waits on this device")
 
+    def calmer_cores(self) -> None:
+        raise AssertionError("nothing waits on this device")
+
     def snapshot(self) -> DeviceSnapshot:
         environment = Environment(
             host="parts",

@@ -165,6 +165,28 @@ def test_retrainings_at_the_same_time_are_expected_to_take_less_time(
         assert alone[key] == pytest.approx(factor * several[key])
 
 
+def test_a_text_that_is_read_too_often_is_remarked_when_retraining_begins(
+    study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("evaluators.quality.proxy_loss.MOST_PASSES", 0.0)
+
+    class Remarked(Exception):
+        pass
+
+    def stop(remark: str) -> None:
+        if "of the corpus" in remark:
+            raise Remarked(remark)
+
+    options = ConfirmationOptions(candidates=3, budget=2.0, seeds=2)
+    with (
+        Store.open(_run(tmp_path, trials=5)) as store,
+        pytest.raises(Remarked, match=r"^trial \d: each training of 1,000 tokens reads the "),
+    ):
+        confirm_front("tiny", store, options, listener=lambda _: None, say=ignore_text, notify=stop)
+    assert _trainings(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

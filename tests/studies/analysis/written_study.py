@@ -30,12 +30,13 @@ class Written:
         *,
         earlier_duplicate: Trial | None = None,
         provisional: Collection[str] = (),
+        architecture: Architecture | None = None,
         **values: float,
     ) -> Trial:
         trial = self.store.claim(self.spec.name, total=10_000)
         assert trial is not None
         self._count += 1
-        architecture = numbered_architecture(self._count)
+        architecture = architecture or numbered_architecture(self._count)
         if earlier_duplicate is not None:
             assert earlier_duplicate.model is not None
             architecture = self.store.architecture(earlier_duplicate.model.hash)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, Sum, WhiteKernel
 
-from studies.samplers.kernel_fit import most_likely, negative_log_likelihood
+from studies.samplers.kernel_fit import covariance, most_likely, negative_log_likelihood
 
 
 def _kernel(lengths: np.ndarray) -> Sum:
@@ -54,3 +54,10 @@ def test_equal_points_without_noise_leave_the_kernel_within_its_bounds() -> None
     low, high = kernel.bounds.T
     assert np.all(fitted.theta >= low)
     assert np.all(fitted.theta <= high)
+
+
+def test_the_covariance_of_other_points_is_that_of_scikit_learn() -> None:
+    inputs, _, _ = _data(12, 4)
+    kernel = _kernel(np.random.default_rng(0).uniform(1, 5, 4))
+    expected = kernel.k1(inputs[:5], inputs[5:])
+    assert covariance(kernel.theta, inputs[:5], inputs[5:]) == pytest.approx(expected)

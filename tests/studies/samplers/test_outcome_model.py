@@ -103,3 +103,10 @@ def test_length_scales_are_fitted_to_as_many_outcomes_as_requested() -> None:
 def test_equal_outcomes_and_constant_features_are_accepted() -> None:
     model = OutcomeModel(np.ones((6, 2)), np.ones(6), np.zeros(6), np.random.default_rng(0))
     assert model.predict(np.ones((1, 2)))[0] == pytest.approx([1.0])
+
+
+def test_the_search_for_a_kernel_starts_at_the_same_place_without_scikit_learn() -> None:
+    first, bounds = outcome_model.first_parameters(3)
+    kernel = outcome_model._first_kernel(3)
+    assert first == pytest.approx(kernel.theta)
+    assert bounds == pytest.approx(kernel.bounds)

@@ -19,6 +19,7 @@ from search_space.architecture import Architecture, architecture_hash
 from studies.records import EndState, Trial
 from studies.search.events import (
     Event,
+    Remark,
     StageProgress,
     StageStarted,
     TrialEnded,
@@ -212,17 +213,30 @@ def test_the_death_of_a_trainer_fails_its_trial_and_no_other(
         update={"trials": 8, "proxy": spec.proxy.model_copy(update={"rungs": ()})}
     )
     training = TrainingFake(seconds=0.1, end=end)  # type: ignore[arg-type]
-    run_study(spec, evaluators=_evaluators(training), store=store, runner=trainers)
+    events: list[Event] = []
+    run_study(
+        spec,
+        evaluators=_evaluators(training),
+        store=store,
+        runner=trainers,
+        listener=events.append,
+    )
+    remarks = [event.text for event in events if isinstance(event, Remark)]
     failed = 0
     for trial in store.trials(spec.name):
+        repeated = f"{trial.title}: the training is repeated, because its process died: "
+        repeats = [remark for remark in remarks if remark.startswith(repeated)]
         assert trial.model is not None
         assert trial.outcome is not None
         if unlucky(store.architecture(trial.model.hash), 0.4):
             failed += 1
             assert (trial.outcome.state, trial.outcome.failure) == ("failed", kind)
             assert trial.outcome.reason
+            # It is also repeated if its process may have died because of an earlier one.
+            assert len(repeats) in ((2, 3) if kind == "killed" else (0, 1))
         else:
             assert trial.outcome.state == "complete"
+            assert repeats == []
     assert 0 < failed < 8
 
 

@@ -1,5 +1,6 @@
 """The outcomes of a candidate: limits, rungs and failures."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -8,11 +9,18 @@ from typing import Any
 
 import pytest
 
-from evaluators.evaluator import Evaluation, Infeasible, Report, Score
+from evaluators.evaluator import (
+    Evaluation,
+    EvaluationFailed,
+    Infeasible,
+    Progress,
+    Report,
+    Score,
+)
 from search_space.architecture import Architecture
 from studies.analysis import study_front
 from studies.records import Trial
-from studies.search.events import Event, StageEnded, TrialEnded
+from studies.search.events import Event, Remark, StageEnded, TrialEnded
 from studies.search.heartbeat import Heartbeat
 from studies.spec.study_spec import StudySpec
 from studies.spec.study_tables import Constraint, Objective
@@ -266,6 +274,25 @@ class TestFailures:
             assert set(trial.values) == {"parameters", "memory"}
             assert trial.model is not None
             assert trial.model.hash not in training.asked
+
+    def test_a_remark_is_passed_on_although_the_stage_fails(
+        self, spec: StudySpec, store: Store
+    ) -> None:
+        costs, latency, training = all_stages()
+        count = itertools.count(1)
+
+        def fail(architecture: Architecture, report: Report) -> Evaluation:
+            report(Progress(done=0.5, text="half of it", remark=f"remark {next(count)}"))
+            raise EvaluationFailed("diverged", "requested by the test")
+
+        training.measure = fail
+        events: list[Event] = []
+        trials = run_with_fakes(spec, store, (costs, latency, training), listener=events.append)
+        failed = [trial for trial in trials if trial.state == "failed"]
+        assert failed
+        assert [event.text for event in events if isinstance(event, Remark)] == [
+            f"{trial.title}: remark {number}" for number, trial in enumerate(failed, start=1)
+        ]
 
     def test_a_loss_that_is_not_a_number_is_a_failure(self, spec: StudySpec, store: Store) -> None:
         stages = all_stages()

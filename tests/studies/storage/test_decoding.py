@@ -1,10 +1,12 @@
 """Tests that damaged or inconsistent databases are reported with the table and the row."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from studies.analysis import study_front, summaries, trial_detail
+from studies.analysis.followed_study import FollowedStudy
 from studies.confirmation.confirmation_results import read_confirmation
 from studies.damage import DamagedDatabase
 from studies.storage.store import Store
@@ -66,3 +68,28 @@ def test_overwritten_pages_are_reported(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(content)
     with pytest.raises(DamagedDatabase, match="is a damaged SQLite database; `nas db check`"):
         _read_everything(url)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        summaries.status,
+        study_front.front,
+        FollowedStudy,
+        lambda store, study: trial_detail.detail(store, study, "0"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("spec", "fault"),
+    [("{}", "name is missing"), ("x", "line 1, column 1 is not valid JSON: expecting value")],
+)
+def test_a_damaged_specification_is_reported_with_the_name_of_its_study(
+    tmp_path: Path, read: Callable[[Store, str], object], spec: str, fault: str
+) -> None:
+    url = write_database(tmp_path / "study.db")
+    execute(tmp_path / "study.db", f"UPDATE nas_studies SET spec = '{spec}'")
+    with (
+        Store.open_to_read(url) as store,
+        pytest.raises(ValueError, match=f"^the stored study 'small': {fault}$"),
+    ):
+        read(store, "small")

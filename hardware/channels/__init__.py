@@ -1,0 +1,1 @@
+"""Ways to reach a device: this machine, ssh, adb, or any command."""

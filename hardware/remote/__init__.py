@@ -1,0 +1,1 @@
+"""Measuring on a device through a program that is sent there."""
