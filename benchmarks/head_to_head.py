@@ -31,7 +31,12 @@ import torch
 from evaluators.scores import LOSS
 from evaluators.text.corpus import Corpus
 from hardware.environment import read_environment
-from nas.assembly import evaluators_of, retraining_evaluator, study_corpus, trainers_of
+from nas.assembly import (
+    evaluators_of,
+    retraining_evaluator,
+    study_corpus,
+)
+from nas.training_slots import trainers_of
 from search_space.architecture import Architecture
 from studies.analysis.pareto_front import hypervolume, non_dominated
 from studies.records import Trial

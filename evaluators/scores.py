@@ -22,6 +22,7 @@ LATE_LOSS = "late_loss"
 TASK = "task"
 RECALL_ERROR = "recall_error"
 PARAMETERS = "parameters"
+PER_BYTE = ("decode_per_byte", "prefill_per_byte")
 
 _DEEPER = re.compile(r"decode@(?P<depth>\d+)(?P<tail>_p95)?")
 
@@ -199,7 +200,7 @@ def _on_device(score: str, device: str) -> ScoreDefinition | None:
     if definition is None or definition.device is not None:
         return None
     depths = () if definition.depth is None else (definition.depth,)
-    if score not in measured_names(depths):
+    if score not in (*measured_names(depths), *PER_BYTE):
         return None
     return replace(
         definition,
@@ -236,7 +237,7 @@ def score_names(more_depths: Sequence[int], devices: Sequence[str] = ()) -> tupl
             target's own.
         devices: The names of the devices that are measured in addition to this machine.
     """
-    measured = measured_names(more_depths)
+    measured = (*measured_names(more_depths), *PER_BYTE)
     return (
         *SCORES,
         *map(score_at_depth, more_depths),
@@ -245,7 +246,7 @@ def score_names(more_depths: Sequence[int], devices: Sequence[str] = ()) -> tupl
 
 
 def measured_names(more_depths: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of the scores that are measured on a device, without the device.
+    """Return the names of the scores of a timing on a device, without the device.
 
     Args:
         more_depths: Context depths, in tokens, at which decoding is timed in addition to the
@@ -272,6 +273,12 @@ def device_of(name: str) -> str | None:
 def score_at_depth(depth: int) -> str:
     """Return the name of the decoding score at an additional context depth, in tokens."""
     return f"{_DECODE.name}@{depth}"
+
+
+def is_measured(name: str) -> bool:
+    """Return whether a score depends on the device that a model runs on."""
+    definition = definition_of(name)
+    return definition is not None and definition.kind in ("time", "memory")
 
 
 def is_trained(name: str) -> bool:

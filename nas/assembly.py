@@ -1,7 +1,7 @@
 """Construct the evaluators that a study requires; the only place that connects the packages."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -12,7 +12,7 @@ from evaluators.evaluator import Evaluator
 from evaluators.quality.inherited_loss import InheritedLoss
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
 from evaluators.quality.recall import Recall, RecallSettings
-from evaluators.scores import RECALL_ERROR, definition_of, measured_names
+from evaluators.scores import PER_BYTE, RECALL_ERROR, definition_of, measured_names
 from evaluators.speed.device_file import remote_runner_of
 from evaluators.speed.device_latency import DeviceLatency, reserving
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings, Quiet
@@ -21,10 +21,7 @@ from evaluators.speed.runners import RUNNERS, make_runner
 from evaluators.static import StaticEvaluator
 from evaluators.text.cache_files import cache_folder
 from evaluators.text.corpus import Corpus, read_corpus
-from evaluators.trainers import Trainers
 from evaluators.training.training_settings import TrainingSettings
-from hardware.cores import available_cores
-from hardware.local import available_memory_bytes
 from hardware.progress import Say
 from hardware.quiet import Reservation
 from hardware.runner import Runner, RunnerError
@@ -33,9 +30,6 @@ from search_space.input_errors import one_of
 from studies.spec.reference_models import model_of, paired_reference
 from studies.spec.study_spec import StudySpec, asked_scores
 from studies.spec.study_tables import DeviceSettings
-
-# The largest proxies of edge-350m need 0.9 GB for their training, and most need half of that.
-_TRAINING_BYTES = 1_000_000_000
 
 
 class EvaluationStore(EvaluationCache, CalibrationStore, Protocol):
@@ -85,13 +79,15 @@ def evaluators_of(
         if is_measured_here(spec):
             latency = opened.enter_context(latency_evaluator(spec, store))
             timed += [latency, _per_byte(latency, spec, store, corpus)]
-        timed += [opened.enter_context(_on_device(spec, store, each)) for each in devices]
+        for device in devices:
+            on_device = opened.enter_context(_on_device(spec, store, device))
+            timed += [on_device, _per_byte(on_device, spec, store, corpus, device.name)]
         yield StaticEvaluator(), *timed, *recall, loss
 
 
 def is_measured_here(spec: StudySpec) -> bool:
     """Return whether a study measures models on the machine that runs it."""
-    here = {*measured_names(spec.target.more_depths), *PerByteEvaluator.score_names}
+    here = {*measured_names(spec.target.more_depths), *PER_BYTE}
     return not spec.target.devices or bool(here & set(asked_scores(spec)))
 
 
@@ -111,69 +107,21 @@ def _on_device(
     wait = spec.device.lock_wait
     with remote_runner_of(definition) as runner:
         try:
-            runner.fingerprint  # noqa: B018 - connects
+            identity = runner.identity.id
+            runner.fingerprint  # noqa: B018 - constructs the runtime there
         except RunnerError as error:
             raise ValueError(
                 f"target.devices: '{device.name}' cannot measure: {error.reason}"
             ) from error
         settings = _latency_settings(spec, device.name)
         quiet: Quiet = (
-            _simulated_quiet if runtime.is_simulated else reserving(runner, settings.seconds, wait)
+            _simulated_quiet
+            if runtime.is_simulated
+            else reserving(runner, settings.seconds, wait, definition.cool)
         )
         reference = model_of(spec, paired_reference(spec))
         with LatencyEvaluator(runner, settings, reference, calibrations, quiet) as latency:
-            yield DeviceLatency(latency, device.name)
-
-
-def trainers_of(spec: StudySpec) -> Trainers:
-    """Return the processes that train the candidates of a study, as many as it asks for.
-
-    By default, there are as many as the cores and the free memory allow.
-    """
-    return Trainers(parallel_trainings(spec))
-
-
-def parallel_trainings(spec: StudySpec) -> int:
-    """Return how many candidates of a study are trained at the same time on this machine."""
-    proxy = spec.proxy
-    if proxy.parallel is not None:
-        return proxy.parallel
-    if proxy.device == "cuda":
-        return 1
-    return min(trainings_by_cores(spec), trainings_by_memory())
-
-
-def trainings_by_cores(spec: StudySpec) -> int:
-    """Return how many trainings of a study have cores of their own on this machine; at least 1."""
-    return max(1, available_cores() // spec.proxy.threads)
-
-
-def trainings_by_memory() -> int:
-    """Return for how many trainings the free memory of this machine suffices; at least 1."""
-    return max(1, available_memory_bytes() // _TRAINING_BYTES)
-
-
-def crowding_remark(spec: StudySpec) -> str | None:
-    """Return a sentence if a study asks for more trainings at a time than this machine supports.
-
-    Such a study runs nevertheless, because its file may have been written for another machine. None
-    if `proxy.parallel` is not given, or if the study trains with CUDA.
-    """
-    proxy = spec.proxy
-    if proxy.parallel is None or proxy.device == "cuda":
-        return None
-    clauses = []
-    if proxy.parallel > trainings_by_cores(spec):
-        threads = "1 thread" if proxy.threads == 1 else f"{proxy.threads:,} threads"
-        cores = "the only core" if available_cores() == 1 else f"the {available_cores():,} cores"
-        clauses.append(f"with {threads} each compete for {cores} of this machine")
-    if proxy.parallel > trainings_by_memory():
-        clauses.append(
-            f"may need more memory than is free, which suffices for about {trainings_by_memory():,}"
-        )
-    if not clauses:
-        return None
-    return f"proxy.parallel: {proxy.parallel:,} trainings {' and '.join(clauses)}"
+            yield DeviceLatency(latency, device.name, identity)
 
 
 @contextlib.contextmanager
@@ -204,15 +152,22 @@ def remeasuring_evaluators(
             latency = opened.enter_context(latency_evaluator(spec, store))
             remeasured = Remeasured(evaluator=latency)
             per_byte = _per_byte(remeasured, spec, store, corpus)
-            if asked & {*remeasured.score_names, *per_byte.score_names}:
-                found.append(remeasured)
-            if asked & set(per_byte.score_names):
-                found.append(per_byte)
+            found += _needed(asked, remeasured, per_byte)
         for device in devices:
             on_device = opened.enter_context(_on_device(spec, store, device))
-            if asked & set(on_device.score_names):
-                found.append(Remeasured(evaluator=on_device))
+            remeasured = Remeasured(evaluator=on_device)
+            per_byte = _per_byte(remeasured, spec, store, corpus, device.name)
+            found += _needed(asked, remeasured, per_byte)
         yield tuple(found)
+
+
+def _needed(
+    asked: Collection[str], latency: Evaluator, per_byte: PerByteEvaluator
+) -> list[Evaluator]:
+    """Return those of two evaluators that give an asked score; the second needs the first."""
+    if any(name in asked for name in per_byte.score_names):
+        return [latency, per_byte]
+    return [latency] if any(name in asked for name in latency.score_names) else []
 
 
 def retraining_evaluator(
@@ -349,11 +304,15 @@ def _fields_of(table: str) -> Iterator[None]:
 
 
 def _per_byte(
-    latency: Evaluator, spec: StudySpec, cache: EvaluationCache, corpus: Corpus
+    latency: Evaluator,
+    spec: StudySpec,
+    cache: EvaluationCache,
+    corpus: Corpus,
+    device: str | None = None,
 ) -> PerByteEvaluator:
     """Return the evaluator of time per byte, which reuses the trial's cached latencies."""
     cached = Cached(evaluator=latency, cache=cache)
-    return PerByteEvaluator(cached, corpus, spec.target.prompt_length)
+    return PerByteEvaluator(cached, corpus, spec.target.prompt_length, device)
 
 
 def _quiet(device: DeviceSettings) -> Quiet | None:

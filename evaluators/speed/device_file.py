@@ -9,6 +9,7 @@ from typing import Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evaluators.scores import DEVICE_NAME
+from evaluators.speed.cooling import Cooling
 from hardware.channels.adb import ANDROID_PYTHON, AdbChannel
 from hardware.channels.channel import Channel
 from hardware.channels.command import CommandChannel
@@ -32,20 +33,6 @@ _PYTHONS: Mapping[ChannelKind, str] = {
     "adb": ANDROID_PYTHON,
     "command": "python3",
 }
-
-
-class Cooling(BaseModel):
-    """The key `cool`: wait until a device has cooled down before a model is timed.
-
-    Attributes:
-        below_c: The temperature in degrees Celsius, 0 to 150, that no sensor may exceed.
-        patience_s: Seconds, 0 to 86,400, after which the model is timed regardless.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    below_c: float = Field(gt=0, le=150)
-    patience_s: float = Field(default=600, ge=0, le=86_400)
 
 
 class DeviceDefinition(BaseModel):

@@ -7,7 +7,7 @@ from functools import cached_property
 import tokenizers
 
 from evaluators.evaluator import Evaluation, Evaluator, Report, Score, text_reporter
-from evaluators.scores import make_score
+from evaluators.scores import PER_BYTE, make_score, score_on_device
 from evaluators.text.corpus import Corpus
 from evaluators.text.tokenizer import encode, train_tokenizer
 from hardware.progress import Say
@@ -20,18 +20,22 @@ _VERSION = 1
 _FEWEST_TOKENS, _MOST_TOKENS = 256, 65_536
 
 
+TEXT_STAGE = "text"
+
+
 class PerByteEvaluator:
     """The Evaluator of `decode_per_byte` and `prefill_per_byte`, in microseconds per UTF-8 byte.
+
+    On a named device, they are `decode_per_byte@phone` and so on.
 
     The text is the corpus's held-out text. It is encoded with a tokenizer of the architecture's
     vocabulary size, which is trained on the rest of the corpus. Confidence intervals are those of
     the latency; the error due to the text is the same for all architectures.
     """
 
-    stage = "text"
-    score_names = ("decode_per_byte", "prefill_per_byte")
-
-    def __init__(self, latency: Evaluator, corpus: Corpus, prompt_length: int) -> None:
+    def __init__(
+        self, latency: Evaluator, corpus: Corpus, prompt_length: int, device: str | None = None
+    ) -> None:
         """Choose the latency and the text.
 
         Args:
@@ -39,7 +43,11 @@ class PerByteEvaluator:
                 twice.
             corpus: The text.
             prompt_length: The prompt length of `prefill`, in tokens.
+            device: The name of the device of `latency`; None for this machine.
         """
+        self.stage = _named(TEXT_STAGE, device)
+        self.score_names = tuple(_named(name, device) for name in PER_BYTE)
+        self._device = device
         self._latency = latency
         self._corpus = corpus
         self._prompt_length = prompt_length
@@ -66,10 +74,12 @@ class PerByteEvaluator:
         latency = self._latency.evaluate(architecture, report)
         scores = {score.name: score for score in latency.scores}
         bytes_per_token = self._mean_bytes(architecture.vocab_size, text_reporter(report))
+        decode, prefill = (scores[_named(name, self._device)] for name in ("decode", "prefill"))
+        decode_name, prefill_name = self.score_names
         return Evaluation(
             scores=(
-                _per_byte(scores["decode"], bytes_per_token),
-                _per_byte(scores["prefill"], bytes_per_token * self._prompt_length),
+                _per_byte(decode_name, decode, bytes_per_token),
+                _per_byte(prefill_name, prefill, bytes_per_token * self._prompt_length),
             ),
             seconds=time.monotonic() - start,
         )
@@ -93,12 +103,21 @@ class PerByteEvaluator:
         return self._bytes_per_token[size]
 
 
-def _per_byte(score: Score, count: float) -> Score:
+def is_text_stage(stage: str) -> bool:
+    """Return whether a stage is that of a `PerByteEvaluator`."""
+    return stage == TEXT_STAGE or stage.startswith(score_on_device(TEXT_STAGE, ""))
+
+
+def _named(name: str, device: str | None) -> str:
+    return name if device is None else score_on_device(name, device)
+
+
+def _per_byte(name: str, score: Score, count: float) -> Score:
     """Convert a score in ms for `count` bytes to us per byte."""
     factor = 1e3 / count
     measured = score.measured
     converted = make_score(
-        f"{score.name}_per_byte",
+        name,
         factor * score.value,
         low=None if score.low is None else factor * score.low,
         high=None if score.high is None else factor * score.high,

@@ -1,11 +1,14 @@
 """`nas devices`: list, check and add devices that models are measured on."""
 
+import re
 import shlex
 import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+_CORES = re.compile(r"[0-9]{1,4}(?:,[0-9]{1,4})*")
 
 devices = typer.Typer(
     help="List, check and add devices that models are measured on.", rich_markup_mode=None
@@ -133,7 +136,7 @@ def add(
     The rest of the file is not changed. The key cool has no option; write it into the file.
     """
     from nas.exporters.output import writing_file
-    from nas.inputs.device_argument import users_device_file
+    from nas.inputs.device_argument import find_device_file, users_device_file
     from nas.views.terminal import notices
     from nas.workflows.device_addition import install_python, text_with_device
     from search_space.input_files import exists, real_path, reason_of
@@ -164,11 +167,15 @@ def add(
         new.write_bytes(text.encode())
         if exists(path):
             shutil.copymode(path, new)
-    option = "" if file is None else f" --devices {shlex.quote(str(file))}"
+    is_found = file is None and real_path(find_device_file(None)) == path
+    option = "" if is_found else f" --devices {shlex.quote(str(path))}"
     notices().print(f"wrote {path}; next: nas devices check {name}{option}", soft_wrap=True)
 
 
 def _core_numbers(text: str) -> str | list[int]:
-    """Return the cores of an option: numbers, or a word as it is."""
-    parts = text.split(",")
-    return [int(part) for part in parts] if all(map(str.isdecimal, parts)) else text
+    """Return the cores that an option names: numbers, or the word for the fastest ones."""
+    if text == "big":
+        return text
+    if not _CORES.fullmatch(text):
+        raise ValueError(f"cores: {text!r} is neither big nor a list of numbers such as 4,5")
+    return [int(part) for part in text.split(",")]

@@ -2,10 +2,14 @@
 
 import gc
 import math
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from studies.analysis.study_front import Front
+    from studies.storage.store import Store
 
 
 def pareto(
@@ -23,6 +27,13 @@ def pareto(
     ] = None,
     storage: Annotated[
         str | None, typer.Option(help="Database URL; replaces the one in the study file.")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Show the front for this device alone.",
+            show_default="the joint front of all devices",
+        ),
     ] = None,
     why: Annotated[
         bool,
@@ -42,7 +53,7 @@ def pareto(
 
     from nas.inputs.study_argument import argument_for_next_command, find_study
     from nas.views.front import front_document, show_best, show_front
-    from nas.views.terminal import print_json
+    from nas.views.terminal import output, print_json
     from studies.analysis import study_front
     from studies.confirmation.confirmation_results import read_confirmation
     from studies.storage.store import Store
@@ -50,7 +61,8 @@ def pareto(
     asked = parse_limits(limits or [])
     place = find_study(study, storage)
     with Store.open_to_read(place.storage, update=True) as store:
-        front = study_front.front(store, place.name, asked)
+        front = study_front.front(store, place.name, asked, device)
+        compared = list(_compared_devices(store, front)) if device is None else []
         best = study_front.best(store, front, front.axes[0].name, asked) if asked else None
         confirmation = read_confirmation(store, front)
         choices = None
@@ -65,16 +77,30 @@ def pareto(
             choices = analyse_choices(followed)
     if as_json:
         document = front_document(front, best, confirmation)
+        document["devices"] = compared
         if choices is not None:
             document["why"] = choices_document(choices)
         print_json(document)
         return
     argument = argument_for_next_command(study, storage)
     show_front(front, argument, confirmation)
+    for sentence in compared:
+        output().print(f"- {sentence}", soft_wrap=True)
     if asked:
         show_best(front, best, asked, argument)
     if choices is not None:
         show_choices(choices)
+
+
+def _compared_devices(store: "Store", front: "Front") -> Iterator[str]:
+    """Yield how alike the devices of a study rank its candidates, if there are several."""
+    if front.spec.target.devices:
+        from nas.findings.device_findings import device_findings
+
+        numbers = [*(trial.number for trial in front.members), *(p.number for p in front.dominated)]
+        yield from device_findings(front.spec, store.trials(front.study, numbers=numbers))
+        for name in front.spec.target.devices:
+            yield f"the front of {name} alone: --device {name}"
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:

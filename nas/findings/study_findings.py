@@ -9,6 +9,7 @@ import numpy as np
 
 from evaluators.evaluator import Score
 from evaluators.scores import LOSS, is_further_loss
+from nas.findings.device_findings import device_findings
 from nas.findings.time_wording import provisional_among, quoted
 from nas.findings.wording import amount, counted, duration, joined, number, percent
 from search_space.space.matching import MatchedLatency
@@ -53,6 +54,7 @@ def study_findings(followed: FollowedStudy, now: StudySummary) -> Iterator[str]:
         yield from _reference_models(now)
         yield from _neighbours(followed.spec, now)
         yield from _progress(now)
+    yield from device_findings(followed.spec, now.complete)
     yield from _matched_latencies(followed)
     yield from _times(followed)
     yield from _disturbances(followed)

@@ -59,5 +59,6 @@ def _key(name: str) -> str:
 
 
 def _toml(value: object) -> str:
-    """Return a text, a number or a list as TOML, where they look as in JSON but for one character."""
+    """Return a text, a number or a list in TOML."""
+    # They look as in JSON, but for one character.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -11,15 +11,13 @@ from evaluators.scores import LOSS, definition_of
 from evaluators.text.corpus import Corpus
 from hardware.progress import Say
 from nas.assembly import (
-    crowding_remark,
     evaluators_of,
-    parallel_trainings,
     remeasuring_evaluators,
     retraining_evaluator,
     study_corpus,
-    trainers_of,
 )
 from nas.inputs.device_argument import NamedDevice
+from nas.training_slots import crowding_remark, parallel_trainings, trainers_of
 from nas.workflows.resumed_conditions import counts_under_other_conditions
 from studies.analysis import study_front, summaries
 from studies.analysis.expected_losses import read_expected_losses

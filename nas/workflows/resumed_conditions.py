@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from evaluators.evaluator import Evaluator
 from evaluators.quality.proxy_loss import ProxyLoss
-from evaluators.speed.per_byte import PerByteEvaluator
+from evaluators.speed.device_latency import DeviceLatency, marked
+from evaluators.speed.per_byte import is_text_stage
 from evaluators.text.corpus import PYTHON, Corpus
 from hardware.progress import Say
 from studies.records import Trial
@@ -43,6 +44,32 @@ def check_same_text(spec: StudySpec, store: Store, corpus: Corpus) -> None:
     )
 
 
+def check_same_devices(spec: StudySpec, store: Store, evaluators: Sequence[Evaluator]) -> None:
+    """Check that the named devices are those on which the study's trials were measured.
+
+    Args:
+        spec: The study.
+        store: The study's database, which need not have the study yet.
+        evaluators: The evaluators of the present run.
+
+    Raises:
+        ValueError: Another device has the name now.
+    """
+    runs = [run for trial in _scored_trials(spec, store) for run in trial.stages]
+    for evaluator in evaluators:
+        if isinstance(evaluator, DeviceLatency):
+            mark = marked(evaluator.identity)
+            others = [
+                run for run in runs if run.stage == evaluator.stage and mark not in run.fingerprint
+            ]
+            if others:
+                raise ValueError(
+                    f"target.devices: '{evaluator.device}' is another device ({evaluator.identity})"
+                    f" than the one on which '{spec.name}' has measured {len(others):,} models; "
+                    "connect that one, or choose another name for the study"
+                )
+
+
 def report_other_conditions(
     spec: StudySpec, store: Store, evaluators: Sequence[Evaluator], notify: Say
 ) -> None:
@@ -57,7 +84,7 @@ def report_other_conditions(
     trials = _scored_trials(spec, store)
     for evaluator in evaluators:
         stage = evaluator.stage
-        if stage == PerByteEvaluator.stage:
+        if is_text_stage(stage):
             continue  # it depends on the latency, which is reported, and on the corpus
         others, evaluated = counts_under_other_conditions(evaluator, trials)
         if others:
@@ -90,8 +117,7 @@ def _has_other_text(trial: Trial, corpus: Corpus) -> bool:
     All trials that were trained have one, and its fingerprint contains the identity of the text.
     """
     return any(
-        run.stage == PerByteEvaluator.stage and corpus.identity not in run.fingerprint
-        for run in trial.stages
+        is_text_stage(run.stage) and corpus.identity not in run.fingerprint for run in trial.stages
     )
 
 

@@ -11,12 +11,10 @@ from evaluators.text.corpus import Corpus, corpus_note
 from evaluators.text.tokenizer import encode, train_tokenizer
 from hardware.progress import Say
 from nas.assembly import (
-    crowding_remark,
-    parallel_trainings,
     study_corpus,
-    trainings_by_cores,
 )
 from nas.inputs.device_argument import NamedDevice
+from nas.training_slots import crowding_remark, parallel_trainings, trainings_by_cores
 from nas.workflows.planned_start import planned_start
 from nas.workflows.space_samples import (
     RefusedShares,

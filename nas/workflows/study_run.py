@@ -4,10 +4,18 @@ from collections.abc import Iterable, Sequence
 
 from evaluators.speed.runners import RUNNERS
 from hardware.progress import Say
-from nas.assembly import crowding_remark, evaluators_of, study_corpus, trainers_of
+from nas.assembly import (
+    evaluators_of,
+    study_corpus,
+)
 from nas.findings.wording import joined, trials_of
 from nas.inputs.device_argument import NamedDevice
-from nas.workflows.resumed_conditions import check_same_text, report_other_conditions
+from nas.training_slots import crowding_remark, trainers_of
+from nas.workflows.resumed_conditions import (
+    check_same_devices,
+    check_same_text,
+    report_other_conditions,
+)
 from studies.analysis import study_front, summaries
 from studies.analysis.followed_study import active_runs
 from studies.analysis.study_front import Front
@@ -91,6 +99,7 @@ def run_or_resume(
         trainers_of(spec) as trainers,
     ):
         if not restart:
+            check_same_devices(spec, store, evaluators)
             report_other_conditions(spec, store, evaluators, notify)
         if restart and _is_begun(spec, store):
             _check_idle(spec, store)  # again, because reading a large corpus takes minutes

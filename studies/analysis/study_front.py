@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluators.evaluator import Score
-from evaluators.scores import is_timed, score_names
+from evaluators.scores import device_of, is_measured, is_timed, score_names
 from hardware.measurement import Interval
 from search_space.input_errors import one_of
 from studies.analysis import pareto_front
@@ -60,18 +60,23 @@ class Front:
     hypervolume: float
 
 
-def front(store: Store, study: str, scores: Iterable[str] = ()) -> Front:
+def front(store: Store, study: str, scores: Iterable[str] = (), device: str | None = None) -> Front:
     """Return the current Pareto front of a study.
 
     Args:
         store: The database.
         study: The name of the study.
         scores: Scores that the dominated points need in addition to the objectives.
+        device: The device for which the front is computed, without the objectives that are measured
+            on others; None for all objectives.
 
     Raises:
-        ValueError: The database has no study of this name.
+        ValueError: The database has no study of this name, or the study has no objective on the
+            device.
     """
     spec = from_json(store.study(study).spec, study)
+    if device is not None:
+        spec = _for_device(spec, device)
     names = objective_names(spec)
     complete = unique_points(store.points(study, ["complete"], {*names, *scores}))
     return front_of(
@@ -81,6 +86,25 @@ def front(store: Store, study: str, scores: Iterable[str] = ()) -> Front:
         infeasible=store.points(study, ["infeasible"], names),
         references=store.trials(study, "reference"),
     )
+
+
+def _for_device(spec: StudySpec, device: str) -> StudySpec:
+    """Return the study without the objectives and limits that are measured on other devices."""
+    if device not in spec.target.devices:
+        known = one_of(spec.target.devices) if spec.target.devices else "named by this study"
+        raise ValueError(f"device: '{device}' is not {known}")
+
+    def is_kept(name: str) -> bool:
+        return device_of(name) == device or not is_measured(name)
+
+    kept = tuple(each for each in spec.objectives if is_kept(each.name))
+    if len(kept) < 2 or all(device_of(each.name) is None for each in kept):
+        raise ValueError(
+            f"device: '{spec.name}' has too few objectives for a front of '{device}'; it has "
+            f"{', '.join(objective_names(spec))}"
+        )
+    constraints = tuple(each for each in spec.constraints if is_kept(each.name))
+    return spec.model_copy(update={"objectives": kept, "constraints": constraints})
 
 
 def front_of(
@@ -180,7 +204,8 @@ def best(store: Store, front: Front, score: str, limits: Mapping[str, float]) ->
         ValueError: No evaluator of the study gives a score of this name.
     """
     known = {name for trial in front.members for name in trial.values}
-    known = known or set(score_names(front.spec.target.more_depths))
+    target = front.spec.target
+    known = known or set(score_names(target.more_depths, target.devices))
     for field, name in [("score", score), *(("max", name) for name in limits)]:
         if name not in known:
             raise ValueError(f"{field}: '{name}' is not {one_of(sorted(known))}")

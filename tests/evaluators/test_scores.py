@@ -42,7 +42,9 @@ def test_a_deeper_decode_is_a_time_at_that_depth():
     assert is_additive("decode@4096")
 
 
-@pytest.mark.parametrize("name", ["decode_energy", "prefill@12", "decode@", "decode@x", ""])
+@pytest.mark.parametrize(
+    "name", ["decode_energy", "prefill@12", "decode@", "decode@X", "loss@phone", "decode@a@b", ""]
+)
 def test_an_unknown_name_has_no_definition_and_is_not_a_time(name):
     assert definition_of(name) is None
     assert not is_timed(name)

@@ -7,15 +7,14 @@ import pytest
 from evaluators.text.corpus import Corpus, read_corpus
 from hardware.machine_lock import LockWait
 from nas.assembly import (
-    crowding_remark,
     evaluators_of,
-    parallel_trainings,
     proxy_training,
     recall_settings,
     remeasuring_evaluators,
     retraining_evaluator,
     study_corpus,
 )
+from nas.training_slots import crowding_remark, parallel_trainings
 from search_space.architecture import Architecture
 from studies.confirmation.confirmation_run import ConfirmationJob, run_confirmation_jobs
 from studies.records import Trial
@@ -182,8 +181,8 @@ def test_as_many_candidates_are_trained_at_a_time_as_cores_and_memory_allow(
     gigabytes: float,
     expected: int,
 ) -> None:
-    monkeypatch.setattr("nas.assembly.available_cores", lambda: cores)
-    monkeypatch.setattr("nas.assembly.available_memory_bytes", lambda: int(1e9 * gigabytes))
+    monkeypatch.setattr("nas.training_slots.available_cores", lambda: cores)
+    monkeypatch.setattr("nas.training_slots.available_memory_bytes", lambda: int(1e9 * gigabytes))
     proxy = spec.proxy.model_copy(update=settings)
     assert parallel_trainings(spec.model_copy(update={"proxy": proxy})) == expected
 
@@ -232,8 +231,8 @@ def test_more_trainings_than_this_machine_supports_are_remarked(
     gigabytes: float,
     remark: str | None,
 ) -> None:
-    monkeypatch.setattr("nas.assembly.available_cores", lambda: cores)
-    monkeypatch.setattr("nas.assembly.available_memory_bytes", lambda: int(1e9 * gigabytes))
+    monkeypatch.setattr("nas.training_slots.available_cores", lambda: cores)
+    monkeypatch.setattr("nas.training_slots.available_memory_bytes", lambda: int(1e9 * gigabytes))
     proxy = spec.proxy.model_copy(update=settings)
     found = crowding_remark(spec.model_copy(update={"proxy": proxy}))
     assert found == (None if remark is None else f"proxy.parallel: {remark}")
