@@ -161,7 +161,7 @@ def _measure(
     ) as evaluator:
         for architecture in candidates:
             try:
-                measurements = evaluator.measure(architecture, lambda _: None)
+                measurements = evaluator.measure(architecture, lambda _: None).measurements
             except EvaluationFailed as failure:
                 print(f"{architecture.layout}: {failure}", flush=True)
                 continue

@@ -2,7 +2,7 @@
 
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from evaluators.evaluator import Evaluation, Evaluator, Progress, Report
+from evaluators.evaluator import Evaluation, Evaluator, Progress, Refinable, Report
 from search_space.architecture import Architecture
 
 
@@ -39,6 +39,27 @@ class JobEvaluator(Evaluator, Protocol):
         Raises:
             EvaluationFailed: The preparation failed, as the training of a shared network may.
             Infeasible: The architecture violates a requirement of the study.
+        """
+        ...
+
+
+@runtime_checkable
+class MeasuringEvaluator(Refinable, Protocol):
+    """A Refinable whose measurements can be made by another process.
+
+    The process that has the database computes the scores from them.
+    """
+
+    def job(self, architecture: Architecture) -> Job:
+        """Return the job that measures an architecture; its evaluation has no scores."""
+        ...
+
+    def conclude(self, measured: Evaluation, earlier: Evaluation | None) -> Evaluation:
+        """Return the evaluation with the scores that follow from its measurements.
+
+        Args:
+            measured: The evaluation of the job.
+            earlier: An earlier evaluation of the same architecture, whose measurements count, too.
         """
         ...
 
@@ -81,6 +102,11 @@ class JobRunner(Protocol):
     @property
     def count(self) -> int:
         """The number of jobs that can be carried out at the same time; at least 1."""
+        ...
+
+    @property
+    def is_full(self) -> bool:
+        """Whether that many jobs are running."""
         ...
 
     def start(self, job: Job) -> RunningJob:

@@ -270,6 +270,11 @@ def device_of(name: str) -> str | None:
     return None if definition is None else definition.device
 
 
+def device_of_stage(stage: str) -> str | None:
+    """Return the device that a stage measures on, such as `phone` for `latency@phone`."""
+    return stage.partition("@")[2] or None
+
+
 def score_at_depth(depth: int) -> str:
     """Return the name of the decoding score at an additional context depth, in tokens."""
     return f"{_DECODE.name}@{depth}"

@@ -62,6 +62,11 @@ class Trainers:
             for trainer in self._trainers:
                 ending.callback(trainer.end)
 
+    @property
+    def is_full(self) -> bool:
+        """See `JobRunner.is_full`."""
+        return sum(job.is_running for job in self._jobs) >= self.count
+
     def start(self, job: Job) -> "_RunningJob":
         """Start a job; see `JobRunner.start`."""
         busy = [each.trainer for each in self._jobs if each.is_running]
@@ -113,7 +118,7 @@ class _RunningJob:
             return Progress(
                 done=0.0,
                 text="starting again",
-                remark=f"the training is repeated, because its process died: {failure.reason}",
+                remark=f"the work is repeated, because its process died: {failure.reason}",
             )
         if reply.number != self._number:  # an earlier job that was stopped
             return None

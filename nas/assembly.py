@@ -1,21 +1,22 @@
 """Construct the evaluators that a study requires; the only place that connects the packages."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, assert_never
 
 from evaluators.cache import Cached, EvaluationCache, Remeasured
 from evaluators.calibration import CalibrationStore
-from evaluators.evaluator import Evaluator
+from evaluators.evaluator import Evaluator, Refinable
 from evaluators.quality.inherited_loss import InheritedLoss
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
 from evaluators.quality.recall import Recall, RecallSettings
-from evaluators.scores import PER_BYTE, RECALL_ERROR, definition_of, measured_names
+from evaluators.scores import RECALL_ERROR, definition_of
 from evaluators.speed.device_file import remote_runner_of
-from evaluators.speed.device_latency import DeviceLatency, reserving
+from evaluators.speed.device_latency import DeviceLatency
 from evaluators.speed.latency import LatencyEvaluator, LatencySettings, Quiet
+from evaluators.speed.latency_job import DeviceTiming, device_quiet
 from evaluators.speed.per_byte import PerByteEvaluator
 from evaluators.speed.runners import RUNNERS, make_runner
 from evaluators.static import StaticEvaluator
@@ -28,7 +29,7 @@ from hardware.runner import Runner, RunnerError
 from nas.inputs.device_argument import NamedDevice
 from search_space.input_errors import one_of
 from studies.spec.reference_models import model_of, paired_reference
-from studies.spec.study_spec import StudySpec, asked_scores
+from studies.spec.study_spec import StudySpec, asked_scores, is_measured_here
 from studies.spec.study_tables import DeviceSettings
 
 
@@ -74,21 +75,37 @@ def evaluators_of(
     with _fields_of("proxy"):
         recall = (Recall(recall_settings(spec)),) if RECALL_ERROR in asked_scores(spec) else ()
     loss = loss_evaluator(spec, corpus)
-    with contextlib.ExitStack() as opened:
+    with latency_evaluators(spec, store, devices) as latencies:
         timed: list[Evaluator] = []
-        if is_measured_here(spec):
-            latency = opened.enter_context(latency_evaluator(spec, store))
-            timed += [latency, _per_byte(latency, spec, store, corpus)]
-        for device in devices:
-            on_device = opened.enter_context(_on_device(spec, store, device))
-            timed += [on_device, _per_byte(on_device, spec, store, corpus, device.name)]
+        for device, latency in latencies.items():
+            timed += [latency, _per_byte(latency, spec, store, corpus, device)]
         yield StaticEvaluator(), *timed, *recall, loss
 
 
-def is_measured_here(spec: StudySpec) -> bool:
-    """Return whether a study measures models on the machine that runs it."""
-    here = {*measured_names(spec.target.more_depths), *PER_BYTE}
-    return not spec.target.devices or bool(here & set(asked_scores(spec)))
+@contextlib.contextmanager
+def latency_evaluators(
+    spec: StudySpec, calibrations: CalibrationStore, devices: Sequence[NamedDevice] = ()
+) -> Iterator[Mapping[str | None, Refinable]]:
+    """Yield the evaluators that measure latency and memory, by the name of their device.
+
+    None is this machine, which is left out if the study asks for no score of it. They may be used
+    until the context ends.
+
+    Args:
+        spec: The study.
+        calibrations: Stores the times of the reference model.
+        devices: The devices that the study names.
+
+    Raises:
+        ValueError: This machine lacks cores or a program, or a device cannot be reached.
+    """
+    with contextlib.ExitStack() as opened:
+        found: dict[str | None, Refinable] = {}
+        if is_measured_here(spec):
+            found[None] = opened.enter_context(latency_evaluator(spec, calibrations))
+        for device in devices:
+            found[device.name] = opened.enter_context(_on_device(spec, calibrations, device))
+        yield found
 
 
 @contextlib.contextmanager
@@ -104,24 +121,27 @@ def _on_device(
             f"{one_of(runtime.quantizations)}, which {runtime.runtime} on the device "
             f"'{device.name}' supports"
         )
-    wait = spec.device.lock_wait
+    timing = DeviceTiming(
+        definition=definition,
+        settings=_latency_settings(spec, device.name),
+        reference=model_of(spec, paired_reference(spec)),
+    )
     with remote_runner_of(definition) as runner:
         try:
             identity = runner.identity.id
-            runner.fingerprint  # noqa: B018 - constructs the runtime there
+            latency = LatencyEvaluator(
+                runner,
+                timing.settings,
+                timing.reference,
+                calibrations,
+                device_quiet(runner, timing),
+            )
         except RunnerError as error:
             raise ValueError(
                 f"target.devices: '{device.name}' cannot measure: {error.reason}"
             ) from error
-        settings = _latency_settings(spec, device.name)
-        quiet: Quiet = (
-            _simulated_quiet
-            if runtime.is_simulated
-            else reserving(runner, settings.seconds, wait, definition.cool)
-        )
-        reference = model_of(spec, paired_reference(spec))
-        with LatencyEvaluator(runner, settings, reference, calibrations, quiet) as latency:
-            yield DeviceLatency(latency, device.name, identity)
+        with latency:
+            yield DeviceLatency(latency, device.name, identity, timing)
 
 
 @contextlib.contextmanager
@@ -146,17 +166,11 @@ def remeasuring_evaluators(
         ValueError: This machine lacks cores or a program, or a device cannot be reached.
     """
     asked = set(asked_scores(spec))
-    with contextlib.ExitStack() as opened:
+    with latency_evaluators(spec, store, devices) as latencies:
         found: list[Evaluator] = []
-        if is_measured_here(spec):
-            latency = opened.enter_context(latency_evaluator(spec, store))
+        for device, latency in latencies.items():
             remeasured = Remeasured(evaluator=latency)
-            per_byte = _per_byte(remeasured, spec, store, corpus)
-            found += _needed(asked, remeasured, per_byte)
-        for device in devices:
-            on_device = opened.enter_context(_on_device(spec, store, device))
-            remeasured = Remeasured(evaluator=on_device)
-            per_byte = _per_byte(remeasured, spec, store, corpus, device.name)
+            per_byte = _per_byte(remeasured, spec, store, corpus, device)
             found += _needed(asked, remeasured, per_byte)
         yield tuple(found)
 

@@ -1,5 +1,9 @@
-"""How many candidates of a study this machine trains at the same time, and the processes for it."""
+"""The processes that train candidates and measure on devices at the same time."""
 
+from collections.abc import Sequence
+
+from evaluators.evaluator import Evaluator
+from evaluators.jobs import MeasuringEvaluator
 from evaluators.trainers import Trainers
 from hardware.cores import available_cores
 from hardware.local import available_memory_bytes
@@ -15,6 +19,15 @@ def trainers_of(spec: StudySpec) -> Trainers:
     By default, there are as many as the cores and the free memory allow.
     """
     return Trainers(parallel_trainings(spec))
+
+
+def measurers_of(evaluators: Sequence[Evaluator]) -> dict[str, Trainers]:
+    """Return a process for each device that evaluators measure on, by the stage.
+
+    Args:
+        evaluators: The evaluators of a study.
+    """
+    return {each.stage: Trainers(1) for each in evaluators if isinstance(each, MeasuringEvaluator)}
 
 
 def parallel_trainings(spec: StudySpec) -> int:

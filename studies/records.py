@@ -226,12 +226,14 @@ class Evidence:
         disturbed: The largest fraction (0 to 1) of the measuring cores' time that other processes
             took during any workload.
         waited_s: The time spent waiting for a quiet machine, in seconds.
-        environment: The machine and its state.
+        environment: The machine and its state; that of the first device if there are several.
+        more_environments: Those of the other devices.
     """
 
     disturbed: float | None
     waited_s: float | None
     environment: Environment
+    more_environments: tuple[Environment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,12 +245,14 @@ class ReferenceTime:
         workload: The workload, such as `decode`.
         at: The time of the measurement.
         median_ms: The median time per prompt or per token, in milliseconds.
+        device: The name of the device; None for the machine that runs the study.
     """
 
     trial: int
     workload: str
     at: datetime
     median_ms: float
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,11 @@ class DeviceDefinition(BaseModel):
     cool: Cooling | None = None
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether times come from a formula instead of a device."""
+        return self.runtime == "fake"
+
+    @property
     def model_format(self) -> ModelFormat:
         """The format of the model files that its runtime reads."""
         return "gguf" if self.runtime == "llama.cpp" else "onnx"
@@ -77,7 +82,8 @@ class DeviceDefinition(BaseModel):
         for key, channels in _OWN_KEYS.items():
             value = getattr(self, key)
             if value is not None and self.channel not in channels:
-                raise ValueError(f"{key}: {value!r} is not used by the channel {self.channel!r}")
+                shown = list(value) if isinstance(value, tuple) else value
+                raise ValueError(f"{key}: {shown!r} is not used by the channel {self.channel!r}")
             if value is None and channels.get(self.channel, False):
                 raise ValueError(f"{key}: it is missing, and the channel {self.channel!r} needs it")
         if self.llama_bench is not None and self.runtime != "llama.cpp":

@@ -1,24 +1,16 @@
 """Latency and memory on a named device, under names such as `decode@phone`."""
 
-import contextlib
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from evaluators.evaluator import Evaluation, EvaluationFailed, Progress, Report, Score
+from evaluators.evaluator import Evaluation, Report, Score
 from evaluators.scores import score_on_device
-from evaluators.speed.built_model import evaluation_failure
-from evaluators.speed.cooling import Cooling, cool_down
-from evaluators.speed.latency import LatencyEvaluator, Quiet
-from hardware.machine_lock import LockWait
-from hardware.progress import Say
-from hardware.quiet import Reservation
-from hardware.remote.remote_runner import RemoteRunner
-from hardware.runner import RunnerError
+from evaluators.speed.latency import LatencyEvaluator
+from evaluators.speed.latency_job import DeviceTiming, LatencyJob, measured_again_if_lost
 from search_space.architecture import Architecture
 
 
 class DeviceLatency:
-    """The Refinable of the scores of a `LatencyEvaluator` on a named device.
+    """The MeasuringEvaluator of the scores of a `LatencyEvaluator` on a named device.
 
     If the connection is lost, it is opened again once, and everything is measured again.
 
@@ -27,17 +19,21 @@ class DeviceLatency:
         identity: What tells it apart from all other devices; the fingerprint contains it.
     """
 
-    def __init__(self, latency: LatencyEvaluator, device: str, identity: str) -> None:
+    def __init__(
+        self, latency: LatencyEvaluator, device: str, identity: str, timing: DeviceTiming
+    ) -> None:
         """Wrap an evaluator; nothing is measured yet.
 
         Args:
             latency: Measures on the device.
             device: The name of the device.
             identity: What tells it apart from all other devices; part of the fingerprint.
+            timing: How another process would measure the same on the device.
         """
         self._latency = latency
         self.device = device
         self.identity = identity
+        self._timing = timing
 
     @property
     def stage(self) -> str:
@@ -61,11 +57,11 @@ class DeviceLatency:
             EvaluationFailed: The model cannot be built, loaded or timed, or the device is lost.
             Infeasible: The runtime does not support the architecture.
         """
-        return self._measured(lambda: self._latency.evaluate(architecture, report), report)
+        return self._measured(architecture, None, report)
 
     def refine(self, architecture: Architecture, earlier: Evaluation, report: Report) -> Evaluation:
         """Load and time the architecture again; see `Refinable.refine`."""
-        return self._measured(lambda: self._latency.refine(architecture, earlier, report), report)
+        return self._measured(architecture, earlier, report)
 
     def rescore(
         self, architecture: Architecture, evaluation: Evaluation, report: Report
@@ -73,15 +69,21 @@ class DeviceLatency:
         """Compute the scores from all measurements; see `Refinable.rescore`."""
         return self._named(self._latency.rescore(architecture, evaluation, report))
 
-    def _measured(self, measure: Callable[[], Evaluation], report: Report) -> Evaluation:
-        try:
-            evaluation = measure()
-        except EvaluationFailed as failure:
-            if failure.kind != "device lost":
-                raise
-            report(Progress(done=0.0, text=f"{failure.reason}; connecting again"))
-            evaluation = measure()
-        return self._named(evaluation)
+    def job(self, architecture: Architecture) -> LatencyJob:
+        """Return the measurement of an architecture as a job; see `MeasuringEvaluator.job`."""
+        return LatencyJob(timing=self._timing, architecture=architecture)
+
+    def conclude(self, measured: Evaluation, earlier: Evaluation | None) -> Evaluation:
+        """Return the scores of a job's measurements; see `MeasuringEvaluator.conclude`."""
+        return self._named(self._latency.conclude(measured, earlier))
+
+    def _measured(
+        self, architecture: Architecture, earlier: Evaluation | None, report: Report
+    ) -> Evaluation:
+        measured = measured_again_if_lost(
+            lambda: self._latency.measure(architecture, report), report
+        )
+        return self.conclude(measured, earlier)
 
     def _named(self, evaluation: Evaluation) -> Evaluation:
         """Return an evaluation whose scores have the name of the device."""
@@ -94,29 +96,3 @@ class DeviceLatency:
 def marked(identity: str) -> str:
     """Return the mark of a device in the fingerprint of what it has measured."""
     return f"identity {identity}"
-
-
-def reserving(
-    runner: RemoteRunner, patience_s: float, lock_wait: LockWait, cooling: Cooling | None = None
-) -> Quiet:
-    """Return a `Quiet` that reserves a device, and fails an evaluation if it is lost.
-
-    Args:
-        runner: The device.
-        patience_s: Seconds to wait for other programs there.
-        lock_wait: How long to wait for other measurements and training there.
-        cooling: When the device is cool enough; None does not wait for that.
-    """
-
-    @contextlib.contextmanager
-    def reserve(say: Say) -> Iterator[Reservation]:
-        with contextlib.ExitStack() as reserved:
-            measuring = runner.measuring(say, patience_s=patience_s, lock_wait=lock_wait)
-            try:
-                reservation = reserved.enter_context(measuring)
-                cooled_s = 0.0 if cooling is None else cool_down(runner.state, cooling, say)
-            except RunnerError as error:
-                raise evaluation_failure(error) from error
-            yield replace(reservation, waited_s=reservation.waited_s + cooled_s)
-
-    return reserve

@@ -24,7 +24,7 @@ from evaluators.speed.calibrated_times import WITHIN_RUN, CalibratedTimes
 from evaluators.speed.paired_reference import ReferenceModel
 from hardware.machine_lock import LockWait
 from hardware.measurement import Disturbance, Measurement, Workload
-from hardware.progress import Say, ignore_text
+from hardware.progress import Say
 from hardware.quiet import Reservation, measuring
 from hardware.runner import LoadedModel, Runner
 from hardware.stability import TimingBudget, measure_paired
@@ -111,6 +111,8 @@ class LatencyEvaluator:
                 other programs.
         """
         self._runner = runner
+        # They are read once, because a device that is lost later could not be asked.
+        self._device, self._memory_step_bytes = runner.fingerprint, runner.memory_step_bytes
         self._settings = settings
         self._timing_budgets = _timing_budgets(settings)
         self._capacity = max(
@@ -120,7 +122,7 @@ class LatencyEvaluator:
         self._quiet = quiet or _wait_as(settings)
         self._times = CalibratedTimes(
             calibrations,
-            device=f"{settings.quantization} {runner.fingerprint}",
+            device=f"{settings.quantization} {self._device}",
             reference=architecture_hash(reference),
         )
         self._reference = ReferenceModel(runner, reference, settings.quantization, self._capacity)
@@ -137,7 +139,7 @@ class LatencyEvaluator:
             "quantization": self._settings.quantization,
             "reference": architecture_hash(self._reference.architecture),
         }
-        return f"latency {_VERSION} {json.dumps(facts, sort_keys=True)} {self._runner.fingerprint}"
+        return f"latency {_VERSION} {json.dumps(facts, sort_keys=True)} {self._device}"
 
     @property
     def score_names(self) -> tuple[str, ...]:
@@ -165,11 +167,11 @@ class LatencyEvaluator:
             EvaluationFailed: The model cannot be built, loaded or timed.
             Infeasible: The runtime does not support the architecture.
         """
-        return self._evaluate(architecture, None, report)
+        return self.conclude(self.measure(architecture, report))
 
     def refine(self, architecture: Architecture, earlier: Evaluation, report: Report) -> Evaluation:
         """Load and time the architecture again; see `Refinable.refine`."""
-        return self._evaluate(architecture, earlier, report)
+        return self.conclude(self.measure(architecture, report), earlier)
 
     def rescore(
         self, architecture: Architecture, evaluation: Evaluation, report: Report
@@ -177,9 +179,39 @@ class LatencyEvaluator:
         """Compute the scores from all measurements; see `Refinable.rescore`."""
         return replace(evaluation, scores=tuple(self._scores(evaluation.measurements)))
 
-    def measure(self, architecture: Architecture, report: Report) -> tuple[Measurement, ...]:
-        """Return the measurements of `evaluate`, without storing the time of the reference."""
-        return self._measure(architecture, report, ignore_text)
+    def measure(self, architecture: Architecture, report: Report) -> Evaluation:
+        """Return the measurements of `evaluate` with their remarks, but without any score.
+
+        The time of the reference model is not stored. `conclude` does both.
+        """
+        start = time.monotonic()
+        remarks: list[str] = []
+        measurements = self._measure(architecture, report, remarks.append)
+        return Evaluation(
+            scores=(),
+            seconds=time.monotonic() - start,
+            measurements=measurements,
+            remarks=tuple(remarks),
+        )
+
+    def conclude(self, measured: Evaluation, earlier: Evaluation | None = None) -> Evaluation:
+        """Return an evaluation with the scores that follow from its measurements.
+
+        Args:
+            measured: What `measure` returned, perhaps in another process.
+            earlier: An earlier evaluation of the same architecture, whose measurements count, too.
+        """
+        remarks = (*measured.remarks, *self._times.add(measured.measurements))
+        if earlier is not None:
+            self._times.learn_from_repeats(earlier.measurements, measured.measurements)
+        before, seconds = ((), 0.0) if earlier is None else (earlier.measurements, earlier.seconds)
+        measurements = (*before, *measured.measurements)
+        return Evaluation(
+            scores=tuple(self._scores(measurements)),
+            seconds=seconds + measured.seconds,
+            measurements=measurements,
+            remarks=remarks,
+        )
 
     def _measure(
         self, architecture: Architecture, report: Report, remark: Say
@@ -190,24 +222,6 @@ class LatencyEvaluator:
                 remark(reservation.remark)
             timed = self._time(architecture, self._time_reporter(report), remark)
         return tuple(with_reservation(each, reservation) for each in timed.values())
-
-    def _evaluate(
-        self, architecture: Architecture, earlier: Evaluation | None, report: Report
-    ) -> Evaluation:
-        start = time.monotonic()
-        remarks: list[str] = []
-        measurements = self._measure(architecture, report, remarks.append)
-        remarks += self._times.add(measurements)
-        if earlier is not None:
-            self._times.learn_from_repeats(earlier.measurements, measurements)
-        before, seconds = ((), 0.0) if earlier is None else (earlier.measurements, earlier.seconds)
-        measurements = (*before, *measurements)
-        return Evaluation(
-            scores=tuple(self._scores(measurements)),
-            seconds=seconds + time.monotonic() - start,
-            measurements=measurements,
-            remarks=tuple(remarks),
-        )
 
     def _time_reporter(self, report: Report) -> Say:
         """Return a callback that reports text with the fraction of the time limit that is spent."""
@@ -263,7 +277,7 @@ class LatencyEvaluator:
 
     def _megabytes(self, name: str, count: int) -> Score:
         """Return the score of a memory; its interval is one step of the device to either side."""
-        step = self._runner.memory_step_bytes
+        step = self._memory_step_bytes
         if not step:
             return make_score(name, count / 1e6)
         return make_score(name, count / 1e6, max(0, count - step) / 1e6, (count + step) / 1e6)

@@ -1,5 +1,6 @@
 """Run a study, or resume it, until it has its trials."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 
 from evaluators.speed.runners import RUNNERS
@@ -10,7 +11,7 @@ from nas.assembly import (
 )
 from nas.findings.wording import joined, trials_of
 from nas.inputs.device_argument import NamedDevice
-from nas.training_slots import crowding_remark, trainers_of
+from nas.training_slots import crowding_remark, measurers_of, trainers_of
 from nas.workflows.resumed_conditions import (
     check_same_devices,
     check_same_text,
@@ -27,7 +28,7 @@ from studies.search.remeasurement import machine_is_quiet
 from studies.search.warm_start import check_start_studies
 from studies.spec.reference_models import check_models, with_stored_models, with_stored_reference
 from studies.spec.start_files import check_start_files, with_stored_starts
-from studies.spec.study_spec import StudySpec, from_json
+from studies.spec.study_spec import StudySpec, from_json, is_measured_here
 from studies.storage.store import Store
 
 
@@ -97,6 +98,7 @@ def run_or_resume(
     with (
         evaluators_of(spec, store, corpus, devices) as evaluators,
         trainers_of(spec) as trainers,
+        contextlib.ExitStack() as measurers,
     ):
         if not restart:
             check_same_devices(spec, store, evaluators)
@@ -110,11 +112,15 @@ def run_or_resume(
                 evaluators=evaluators,
                 store=store,
                 runner=trainers,
+                device_runners={
+                    stage: measurers.enter_context(measurer)
+                    for stage, measurer in measurers_of(evaluators).items()
+                },
                 listener=listener,
                 trials=trials,
                 remeasure=remeasure,
                 lease_s=lease_s,
-                is_quiet=_always if RUNNERS[spec.device.runner].is_simulated else machine_is_quiet,
+                is_quiet=machine_is_quiet if _is_disturbed(spec) else _always,
             )
         except KeyboardInterrupt:
             is_begun = _is_begun(spec, store)
@@ -125,8 +131,12 @@ def run_or_resume(
     return front, read_confirmation(store, front)
 
 
+def _is_disturbed(spec: StudySpec) -> bool:
+    """Return whether the load of this machine disturbs the measurements of a study."""
+    return is_measured_here(spec) and not RUNNERS[spec.device.runner].is_simulated
+
+
 def _always() -> bool:
-    """Return that a simulated device, which no load disturbs, is quiet."""
     return True
 
 

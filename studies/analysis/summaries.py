@@ -3,11 +3,12 @@
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from evaluators.calibration import Calibration
+from evaluators.calibration import Calibration, CalibrationKey
 from studies.analysis import pareto_front
+from studies.analysis.calibrated_devices import calibrated_devices
 from studies.analysis.followed_study import FollowedStudy, interrupted_if_lost
 from studies.analysis.study_front import (
     Front,
@@ -69,6 +70,8 @@ class Status:
         created_at: The time at which the study was started.
         calibrations: The time of the paired reference model, for each workload and device.
         provisional: The number of complete candidates with a provisional time.
+        calibrated_devices: The names of the devices that each calibration applies to. Those of the
+            machine that runs the study are left out.
     """
 
     study: str
@@ -82,6 +85,7 @@ class Status:
     created_at: datetime
     calibrations: tuple[Calibration, ...]
     provisional: int
+    calibrated_devices: Mapping[CalibrationKey, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +158,7 @@ def status(store: Store, study: str) -> Status:
             trial.state == "complete" and any(is_provisional(spec, score) for score in trial.scores)
             for trial in candidates
         ),
+        calibrated_devices=calibrated_devices(store, trials),
     )
 
 

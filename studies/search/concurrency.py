@@ -20,7 +20,7 @@ Work: TypeAlias = Generator[RunningJob | None, None, _Result]
 
 
 def carried_out(job: Job, runner: JobRunner, report: Report) -> Work[Evaluation]:
-    """Have a job carried out, and return its evaluation.
+    """Have a job carried out, as soon as the runner is free, and return its evaluation.
 
     Args:
         job: The job.
@@ -31,6 +31,10 @@ def carried_out(job: Job, runner: JobRunner, report: Report) -> Work[Evaluation]
         EvaluationFailed: The job failed.
         Infeasible: The architecture violates a requirement of the study.
     """
+    if runner.is_full:
+        report(Progress(done=0.0, text="waiting for its turn"))
+    while runner.is_full:
+        yield None
     running = runner.start(job)
     try:
         while True:
@@ -87,10 +91,9 @@ def work_concurrently(
             with interrupts.immediate():
                 ready = wait(jobs)
             ended = [advance(work) for job, work in jobs.items() if job in ready]
+            # What they wait for may have happened, such as the end of a job.
+            ended += [advance(work) for work in [each for each, job in waiting.items() if not job]]
             has_ended = any(ended)
-            if has_ended:
-                for work in [each for each, job in waiting.items() if job is None]:
-                    advance(work)
     finally:
         with closing(), ExitStack() as unfinished:
             for work in waiting:

@@ -1,7 +1,7 @@
 """Evaluators that Ctrl-C interrupts while they work, but not while they report progress."""
 
 from evaluators.evaluator import Evaluation, Evaluator, Progress, Refinable, Report
-from evaluators.jobs import Job, JobEvaluator
+from evaluators.jobs import Job, JobEvaluator, MeasuringEvaluator
 from search_space.architecture import Architecture
 from studies.search.interrupts import Interrupts
 
@@ -10,9 +10,12 @@ def interruptible_evaluator(evaluator: Evaluator, interrupts: Interrupts) -> Eva
     """Return the evaluator such that Ctrl-C interrupts it while it works.
 
     Args:
-        evaluator: The evaluator. If it is `Refinable` or a `JobEvaluator`, so is the result.
+        evaluator: The evaluator. If it is `Refinable`, a `MeasuringEvaluator` or a `JobEvaluator`,
+            so is the result.
         interrupts: Decides when Ctrl-C is raised.
     """
+    if isinstance(evaluator, MeasuringEvaluator):
+        return InterruptibleMeasuring(evaluator, interrupts)
     if isinstance(evaluator, Refinable):
         return InterruptibleRefinable(evaluator, interrupts)
     if isinstance(evaluator, JobEvaluator):
@@ -71,6 +74,25 @@ class InterruptibleRefinable(Interruptible):
         This is quick, and Ctrl-C does not interrupt it: some measurements are not stored yet.
         """
         return self._refinable.rescore(architecture, evaluation, report)
+
+
+class InterruptibleMeasuring(InterruptibleRefinable):
+    """An `InterruptibleRefinable` that wraps a `MeasuringEvaluator`, and is one."""
+
+    def __init__(self, evaluator: MeasuringEvaluator, interrupts: Interrupts) -> None:
+        super().__init__(evaluator, interrupts)
+        self._measuring = evaluator
+
+    def job(self, architecture: Architecture) -> Job:
+        """Return the job of the wrapped evaluator; see `MeasuringEvaluator.job`."""
+        return self._measuring.job(architecture)
+
+    def conclude(self, measured: Evaluation, earlier: Evaluation | None) -> Evaluation:
+        """Conclude with the wrapped evaluator; see `MeasuringEvaluator.conclude`.
+
+        This is quick, and Ctrl-C does not interrupt it: some measurements are not stored yet.
+        """
+        return self._measuring.conclude(measured, earlier)
 
 
 class InterruptibleJobEvaluator(Interruptible):

@@ -4,7 +4,8 @@ Several trials may be in training at the same time. Everything else happens one 
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from evaluators.evaluator import Evaluator
 from evaluators.jobs import JobRunner
@@ -48,6 +49,7 @@ def run_study(
     evaluators: Sequence[Evaluator],
     store: Store,
     runner: JobRunner | None = None,
+    device_runners: Mapping[str, JobRunner] = MappingProxyType({}),
     listener: Listener = ignore,
     trials: int | None = None,
     remeasure: bool = False,
@@ -69,6 +71,8 @@ def run_study(
         store: The database.
         runner: Carries out the jobs of those evaluators that have any, as many at a time as it can;
             None evaluates one trial after the other in this process.
+        device_runners: Carry out the measurements on devices, by the stage, next to everything
+            else; the other measurements are made in this process.
         listener: Receives the events of the run.
         trials: The total number of candidates, including finished ones; None for that of the
             study. Interrupted candidates and rejected draws do not count.
@@ -105,7 +109,9 @@ def run_study(
     ):
         interruptible = [interruptible_evaluator(each, interrupts) for each in evaluators]
         complete = CompleteTrials(spec.name, store)
-        stages = Stages(spec, interruptible, store, complete, heartbeat, listener, runner)
+        stages = Stages(
+            spec, interruptible, store, complete, heartbeat, listener, runner, device_runners
+        )
         remeasurements = Remeasurements(spec, interruptible, store, complete, listener, is_quiet)
         matching = device_matching(spec, evaluators, store)
         proposals = store.outages.survive(lambda: Proposals(spec, store, matching))
@@ -119,7 +125,8 @@ def run_study(
                 interrupts.check()
         is_left = True
         while is_left:
-            run.search(total, parallel, interrupts)
+            # While some candidates are measured on devices, others are trained.
+            run.search(total, parallel + len(device_runners), interrupts)
             # Candidates whose new times meet the limits are resumed, and so are those of processes
             # that died meanwhile.
             is_left = run.use_new_times(remeasurements.before_front()) or await_others(

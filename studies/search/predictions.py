@@ -20,6 +20,7 @@ from evaluators.evaluator import (
     Report,
     Score,
 )
+from evaluators.jobs import MeasuringEvaluator
 from evaluators.scores import is_additive, is_timed
 from evaluators.speed.latency_model import MIN_MEASUREMENTS, Accuracy, LatencyModel, Prediction
 from evaluators.speed.workload_parts import Parts, parts_of
@@ -35,7 +36,7 @@ _LEAST_WITHIN_TENTH = 0.9
 # A measurement is far from its prediction if it differs by more than this multiple of half the
 # prediction interval. About one in a hundred does so by chance, which costs two measurements.
 _FAR = 2.0
-_MOST_REPEATS = 2
+MOST_REPEATS = 2
 
 
 class PredictedOverLimit(Infeasible):
@@ -65,6 +66,9 @@ class PredictionGuided:
     """An Evaluator that skips or repeats measurements by comparing them with predictions.
 
     The predictions come from what the wrapped evaluator has measured in this study.
+
+    Attributes:
+        measuring: The wrapped evaluator, if another process can make its measurements.
     """
 
     def __init__(self, evaluator: Refinable, spec: StudySpec, store: Store) -> None:
@@ -72,6 +76,7 @@ class PredictionGuided:
         self.fingerprint = evaluator.fingerprint
         self.score_names = evaluator.score_names
         self._evaluator = evaluator
+        self.measuring = evaluator if isinstance(evaluator, MeasuringEvaluator) else None
         self._spec = spec
         self._limits = limits(spec)
         self._predictor = _Predictor(evaluator, spec, store)
@@ -91,6 +96,22 @@ class PredictionGuided:
             Infeasible: A score is predicted to be above its limit, or the wrapped evaluator found
                 the architecture infeasible.
         """
+        self.check(architecture)
+        evaluation = self._evaluator.evaluate(architecture, report)
+        for _ in range(MOST_REPEATS):
+            doubt = self.doubt(architecture, evaluation)
+            if not doubt:
+                break
+            report(Progress(done=0.0, text=f"{doubt}; measuring again"))
+            evaluation = self._evaluator.refine(architecture, evaluation, report)
+        return evaluation
+
+    def check(self, architecture: Architecture) -> None:
+        """Refuse an architecture that is predicted to exceed a limit.
+
+        Raises:
+            PredictedOverLimit: A score is predicted to be above its limit.
+        """
         predictions = self._predictor.predict(architecture)
         above = {
             name: predicted
@@ -101,15 +122,16 @@ class PredictionGuided:
             reason = "; ".join(self._sentence(*each) for each in above.items())
             lowest = {name: predicted.absolute.low for name, predicted in above.items()}
             raise PredictedOverLimit(reason, lowest)
-        evaluation = self._evaluator.evaluate(architecture, report)
-        for _ in range(_MOST_REPEATS):
-            # Every measurement may change the reference model's time, and with it the predictions.
-            doubt = "; ".join(self._doubts(evaluation, self._predictor.predict(architecture)))
-            if not doubt:
-                break
-            report(Progress(done=0.0, text=f"{doubt}; measuring again"))
-            evaluation = self._evaluator.refine(architecture, evaluation, report)
-        return evaluation
+
+    def doubt(self, architecture: Architecture, evaluation: Evaluation) -> str:
+        """Return why an architecture is to be measured again at once; empty if it is not.
+
+        Args:
+            architecture: The candidate.
+            evaluation: Its measurements so far.
+        """
+        # Every measurement may change the reference model's time, and with it the predictions.
+        return "; ".join(self._doubts(evaluation, self._predictor.predict(architecture)))
 
     def _doubts(
         self, evaluation: Evaluation, predictions: Mapping[str, "_ScorePrediction"]

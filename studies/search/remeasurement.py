@@ -17,7 +17,7 @@ from evaluators.evaluator import (
     Progress,
     Refinable,
 )
-from evaluators.scores import is_timed
+from evaluators.scores import device_of, is_timed
 from hardware.processor_load import load_of_others
 from search_space.architecture import Architecture
 from studies.analysis.pareto_front import non_dominated
@@ -227,6 +227,17 @@ class Remeasurements:
         fingerprints = {run.fingerprint for run in trial.stages}
         return [each for each in self._evaluators if each.fingerprint in fingerprints]
 
+    def _evaluators_to_refine(self, trial: Trial) -> list[Refinable]:
+        """Return the evaluators that measure on the devices whose times are provisional.
+
+        If no time is provisional, return all evaluators of the trial.
+        """
+        devices = {device_of(name) for name in trial.provisional(self._timed)}
+        evaluators = self._evaluators_of(trial)
+        if not devices:
+            return evaluators
+        return [each for each in evaluators if devices & set(map(device_of, each.score_names))]
+
     def _runs(self, trial: Trial) -> int:
         """Return how often this process's evaluators have measured a trial."""
         key = trial.id, trial.revision
@@ -242,7 +253,7 @@ class Remeasurements:
         assert trial.model is not None
         architecture = self._store.architecture(trial.model.hash)
         refined = 0
-        for evaluator in self._evaluators_of(trial):
+        for evaluator in self._evaluators_to_refine(trial):
             if not self._is_refined(evaluator, trial, architecture):
                 self._failed.add(trial.model.hash)
                 break

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from evaluators.cache import Cached
 from evaluators.evaluator import (
@@ -14,7 +15,7 @@ from evaluators.evaluator import (
     Report,
     Score,
 )
-from evaluators.jobs import JobEvaluator, JobRunner
+from evaluators.jobs import JobEvaluator, JobRunner, MeasuringEvaluator
 from evaluators.scores import LOSS
 from search_space.architecture import Architecture
 from studies.records import Outcome, StageRun, Trial, TrialKind
@@ -22,7 +23,12 @@ from studies.search.complete_trials import CompleteTrials
 from studies.search.concurrency import Work, carried_out
 from studies.search.events import Listener, Remark, StageEnded, StageProgress, StageStarted
 from studies.search.heartbeat import Heartbeat
-from studies.search.predictions import PredictedOverLimit, PredictionGuided, is_predictable
+from studies.search.predictions import (
+    MOST_REPEATS,
+    PredictedOverLimit,
+    PredictionGuided,
+    is_predictable,
+)
 from studies.search.rungs import (
     Finisher,
     RungResult,
@@ -48,6 +54,7 @@ class Stages:
         listener: Receives the events of the stages.
         runner: Carries out the jobs of those evaluators that have any; None evaluates in this
             process.
+        device_runners: Carry out the measurements on devices, by the stage.
     """
 
     def __init__(
@@ -59,6 +66,7 @@ class Stages:
         heartbeat: Heartbeat,
         listener: Listener,
         runner: JobRunner | None = None,
+        device_runners: Mapping[str, JobRunner] = MappingProxyType({}),
     ) -> None:
         stages = [each.stage for each in evaluators]
         assert len(set(stages)) == len(stages), "each evaluator has its own stage"
@@ -79,6 +87,7 @@ class Stages:
         self._listener = listener
         self._complete = complete
         self._runner = runner
+        self._device_runners = device_runners
 
     def run(self, trial: Trial, architecture: Architecture) -> Work[Outcome]:
         """Run the stages in order and stop at the first one that settles the trial.
@@ -145,7 +154,8 @@ class Stages:
         start = time.perf_counter()
         try:
             try:
-                evaluation = yield from evaluated(evaluator, architecture, report, self._runner)
+                runner = self._device_runners.get(stage, self._runner)
+                evaluation = yield from evaluated(evaluator, architecture, report, runner)
             finally:
                 seconds = time.perf_counter() - start
                 self._heartbeat.end_stage(trial)
@@ -184,17 +194,45 @@ def evaluated(
         cached: The evaluator and the cache.
         architecture: The architecture to score.
         report: Receives the progress.
-        runner: Carries out the job of the evaluator, if it has any; None evaluates in this process.
+        runner: Carries out the jobs of the evaluator, if it has any; None evaluates in this
+            process.
     """
     evaluator = cached.evaluator
-    if runner is None or not isinstance(evaluator, JobEvaluator):
+    is_job = isinstance(evaluator, JobEvaluator | MeasuringEvaluator) or (
+        isinstance(evaluator, PredictionGuided) and evaluator.measuring is not None
+    )
+    if runner is None or not is_job:
         return cached.evaluate(architecture, report)
     known = cached.load(architecture)
     if known is not None:
         return known
-    job = evaluator.prepare(architecture, report)
-    evaluation = yield from carried_out(job, runner, report)
+    if isinstance(evaluator, JobEvaluator):
+        job = evaluator.prepare(architecture, report)
+        evaluation = yield from carried_out(job, runner, report)
+    else:
+        evaluation = yield from _measured(evaluator, architecture, report, runner)
     cached.save(architecture, evaluation)
+    return evaluation
+
+
+def _measured(
+    evaluator: Evaluator, architecture: Architecture, report: Report, runner: JobRunner
+) -> Work[Evaluation]:
+    """Have an architecture measured, and again if a prediction raises doubts."""
+    guided = evaluator if isinstance(evaluator, PredictionGuided) else None
+    measuring = evaluator if guided is None else guided.measuring
+    assert isinstance(measuring, MeasuringEvaluator)
+    if guided is not None:
+        guided.check(architecture)
+    evaluation: Evaluation | None = None
+    for repeat in range(1 + MOST_REPEATS):
+        measured = yield from carried_out(measuring.job(architecture), runner, report)
+        evaluation = measuring.conclude(measured, evaluation)
+        doubt = "" if guided is None else guided.doubt(architecture, evaluation)
+        if not doubt or repeat == MOST_REPEATS:
+            break
+        report(Progress(done=0.0, text=f"{doubt}; measuring again"))
+    assert evaluation is not None
     return evaluation
 
 

@@ -8,7 +8,15 @@ from typing import Self, assert_never
 from pydantic import Field, field_validator, model_validator
 
 from evaluators.quality.recall_probe import RecallProbe
-from evaluators.scores import TASK, is_additive, is_predictable, is_timed, score_names
+from evaluators.scores import (
+    PER_BYTE,
+    TASK,
+    is_additive,
+    is_predictable,
+    is_timed,
+    measured_names,
+    score_names,
+)
 from evaluators.speed.runners import RUNNERS
 from evaluators.text.corpus import check_corpus
 from evaluators.text.task import read_task
@@ -155,7 +163,7 @@ class StudySpec(StrictModel):
                 "predicted"
             )
         formats = RUNNERS[self.device.runner].quantizations
-        if self.target.quantization not in formats:
+        if is_measured_here(self) and self.target.quantization not in formats:
             raise ValueError(
                 f"target.quantization: {self.target.quantization!r} is not {one_of(formats)}, "
                 f"which the runner {self.device.runner!r} supports"
@@ -207,6 +215,15 @@ def named_scores(spec: StudySpec) -> dict[str, str]:
 def asked_scores(spec: StudySpec) -> tuple[str, ...]:
     """Return the scores that a study asks for, each of them once, objectives first."""
     return tuple(dict.fromkeys(named_scores(spec).values()))
+
+
+def is_measured_here(spec: StudySpec) -> bool:
+    """Return whether a study measures models on the machine that runs it.
+
+    It does not if it names devices and asks for no score of this machine.
+    """
+    here = {*measured_names(spec.target.more_depths), *PER_BYTE}
+    return not spec.target.devices or bool(here & set(asked_scores(spec)))
 
 
 def check_machine(spec: StudySpec) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 import numpy as np
 import sqlalchemy as sa
 
+from evaluators.scores import device_of_stage
 from hardware.measurement import Disturbance, running_ns, warm
 from studies.records import Evidence, ReferenceTime
 from studies.storage.decoding import (
@@ -33,6 +34,7 @@ def read_evidence(connection: sa.Connection, where: sa.ColumnElement[bool]) -> d
     """
     columns = (
         STAGES.c.trial,
+        STAGES.c.stage,
         MEASUREMENTS.c.fingerprint,
         MEASUREMENTS.c.disturbance,
         ENVIRONMENTS.c.hash,
@@ -46,19 +48,22 @@ def read_evidence(connection: sa.Connection, where: sa.ColumnElement[bool]) -> d
         .order_by(STAGES.c.trial, MEASUREMENTS.c.position),
     )
     disturbances: dict[int, list[Disturbance]] = defaultdict(list)
-    environments: dict[int, tuple[str, str]] = {}
-    for trial, fingerprint, disturbance, digest, environment in rows:
-        environments.setdefault(trial, (environment, digest))
+    # The first environment of each stage, because every device has a stage of its own.
+    environments: dict[int, dict[str, tuple[str, str]]] = defaultdict(dict)
+    for trial, stage, fingerprint, disturbance, digest, environment in rows:
+        environments[trial].setdefault(stage, (environment, digest))
         if disturbance is not None:
             disturbances[trial].append(DISTURBANCE.read(disturbance, fingerprint=fingerprint))
     return {
         trial: Evidence(
             disturbed=max((each.steal + each.beside for each in found), default=None),
             waited_s=max((each.waited_s for each in found), default=None),
-            environment=decode_environment(*environment),
+            environment=first,
+            more_environments=tuple(others),
         )
-        for trial, environment in environments.items()
+        for trial, by_stage in environments.items()
         for found in [disturbances[trial]]
+        for first, *others in [[decode_environment(*each) for each in by_stage.values()]]
     }
 
 
@@ -72,13 +77,14 @@ def read_reference_times(
         trials: The ids of the trials.
 
     Returns:
-        The first time of each trial and workload, in chronological order.
+        The first time of each trial, device and workload, in chronological order.
     """
     rows = fetch(
         connection,
         of_stages(
             sa.select(
                 STAGES.c.trial,
+                STAGES.c.stage,
                 MEASUREMENTS.c.fingerprint,
                 MEASUREMENTS.c.position,
                 MEASUREMENTS.c.workload,
@@ -97,8 +103,9 @@ def read_reference_times(
         .where(TRIALS.c.id.in_(trials), MEASUREMENTS.c.reference_of.is_not(None))
         .order_by(EVALUATIONS.c.evaluated_at, STAGES.c.trial, MEASUREMENTS.c.position),
     )
-    found: dict[tuple[int, str], ReferenceTime] = {}
-    for trial, fingerprint, position, workload, samples_ns, waited_ns, window, evaluated_at in rows:
+    found: dict[tuple[int, str, str], ReferenceTime] = {}
+    for trial, stage, fingerprint, position, workload, *raw, evaluated_at in rows:
+        samples_ns, waited_ns, window = raw
         key = {"fingerprint": fingerprint, "position": position}
         samples = SAMPLES_NS.read(samples_ns, **key)
         waited = None if waited_ns is None else WAITED_NS.read(waited_ns, **key)
@@ -108,6 +115,12 @@ def read_reference_times(
             name = row_name(MEASUREMENTS.name, key)
             raise BadRow(f"{name}: samples_ns does not suit waited_ns or window") from None
         median_ms = float(np.median(warm(windows))) / 1e6
-        time = ReferenceTime(trial=trial, workload=workload, at=evaluated_at, median_ms=median_ms)
-        found.setdefault((trial, workload), time)
+        time = ReferenceTime(
+            trial=trial,
+            workload=workload,
+            at=evaluated_at,
+            median_ms=median_ms,
+            device=device_of_stage(stage),
+        )
+        found.setdefault((trial, stage, workload), time)
     return tuple(found.values())

@@ -148,7 +148,7 @@ def test_a_job_whose_process_was_killed_is_carried_out_again(
     remarks = [each.remark for each in progress if isinstance(each, Progress) and each.remark]
     assert len(remarks) == 2
     for remark in remarks:
-        assert remark.startswith("the training is repeated, because its process died: ")
+        assert remark.startswith("the work is repeated, because its process died: ")
         assert "SIGKILL" in remark
 
 

@@ -50,6 +50,10 @@ class _Runner:
     count: int = 2
     started: list[_Running] = field(default_factory=list)
 
+    @property
+    def is_full(self) -> bool:
+        return sum(not each.stopped for each in self.started) >= self.count
+
     def start(self, job: Job) -> _Running:
         messages: list[Message | Exception | None] = []
         try:
@@ -125,6 +129,20 @@ def test_never_more_than_allowed_is_unfinished_and_all_of_it_ends(most: int) -> 
     work_concurrently(begin, most, Interrupts())
     assert sorted(ended) == list(range(20))
     assert largest == most
+
+
+def test_a_job_waits_until_its_runner_is_free() -> None:
+    runner, texts, losses = _Runner(count=1), list[str](), list[float]()
+
+    def work(loss: float) -> Work[None]:
+        evaluation = yield from carried_out(
+            FakeJob(loss=loss), runner, lambda progress: texts.append(progress.text)
+        )
+        losses.append(evaluation.scores[0].value)
+
+    _work_through(work(1.0), work(2.0), work(3.0))
+    assert losses == [1.0, 2.0, 3.0]
+    assert texts.count("waiting for its turn") == 2
 
 
 def test_work_that_waits_for_other_work_continues_when_that_has_ended() -> None:

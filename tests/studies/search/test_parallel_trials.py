@@ -224,7 +224,7 @@ def test_the_death_of_a_trainer_fails_its_trial_and_no_other(
     remarks = [event.text for event in events if isinstance(event, Remark)]
     failed = 0
     for trial in store.trials(spec.name):
-        repeated = f"{trial.title}: the training is repeated, because its process died: "
+        repeated = f"{trial.title}: the work is repeated, because its process died: "
         repeats = [remark for remark in remarks if remark.startswith(repeated)]
         assert trial.model is not None
         assert trial.outcome is not None

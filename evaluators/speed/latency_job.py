@@ -1,0 +1,109 @@
+"""The measurement of a model on a named device as a job, which another process carries out.
+
+So several devices measure at the same time, next to the trainings of this machine. The process of
+the job keeps the connection and the reference model for the next one.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from evaluators.calibration import CalibrationsInMemory
+from evaluators.evaluator import Evaluation, EvaluationFailed, Progress, Report
+from evaluators.speed.built_model import evaluation_failure
+from evaluators.speed.device_file import DeviceDefinition, remote_runner_of
+from evaluators.speed.latency import LatencyEvaluator, LatencySettings, Quiet
+from evaluators.speed.quiet_device import reserving
+from hardware.quiet import Reservation
+from hardware.remote.remote_runner import RemoteRunner
+from hardware.runner import RunnerError
+from search_space.architecture import Architecture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceTiming:
+    """A device, and what is timed on it.
+
+    Attributes:
+        definition: The device.
+        settings: The workloads.
+        reference: The architecture of the reference model.
+    """
+
+    definition: DeviceDefinition
+    settings: LatencySettings
+    reference: Architecture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyJob:
+    """The measurement of an architecture on a device; its result has no scores.
+
+    Attributes:
+        timing: The device, and what is timed on it.
+        architecture: The architecture.
+    """
+
+    timing: DeviceTiming
+    architecture: Architecture
+
+    def run(self, report: Report) -> Evaluation:
+        """Measure the architecture; see `Job.run`."""
+        return measured_again_if_lost(
+            lambda: _kept_latency(self.timing).measure(self.architecture, report), report
+        )
+
+
+def measured_again_if_lost(measure: Callable[[], Evaluation], report: Report) -> Evaluation:
+    """Call a function that measures, and once more if the connection to the device was lost.
+
+    Args:
+        measure: Measures on a device; it connects again after a loss.
+        report: Receives what happened.
+
+    Raises:
+        EvaluationFailed: The measurement failed, or the device was lost twice.
+    """
+    try:
+        return measure()
+    except EvaluationFailed as failure:
+        if failure.kind != "device lost":
+            raise
+        report(Progress(done=0.0, text=f"{failure.reason}; connecting again"))
+        return measure()
+
+
+def device_quiet(runner: RemoteRunner, timing: DeviceTiming) -> Quiet:
+    """Return a `Quiet` that reserves a device; a simulated one needs no quiet.
+
+    Args:
+        runner: The device.
+        timing: What is timed on it.
+    """
+    settings, definition = timing.settings, timing.definition
+    if definition.is_simulated:
+        return lambda _: contextlib.nullcontext(Reservation(waited_s=0.0))
+    return reserving(runner, settings.seconds, settings.lock_wait, definition.cool)
+
+
+# What the process of the jobs keeps for the next job: the latest evaluator, by what it times.
+_kept: dict[DeviceTiming, LatencyEvaluator] = {}
+
+
+def _kept_latency(timing: DeviceTiming) -> LatencyEvaluator:
+    if timing not in _kept:
+        for evaluator in _kept.values():
+            evaluator.close()
+        _kept.clear()
+        runner = remote_runner_of(timing.definition)
+        try:
+            _kept[timing] = LatencyEvaluator(
+                runner,
+                timing.settings,
+                timing.reference,
+                CalibrationsInMemory(),
+                device_quiet(runner, timing),
+            )
+        except RunnerError as error:
+            raise evaluation_failure(error) from error
+    return _kept[timing]
