@@ -5,7 +5,8 @@ the job keeps the connection and the reference model for the next one.
 """
 
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from evaluators.calibration import CalibrationsInMemory
@@ -18,6 +19,9 @@ from hardware.quiet import Reservation
 from hardware.remote.remote_runner import RemoteRunner
 from hardware.runner import RunnerError
 from search_space.architecture import Architecture
+
+# After the third loss, a device is given up for this run.
+_PAUSES_S = (0.0, 20.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,27 +54,39 @@ class LatencyJob:
     def run(self, report: Report) -> Evaluation:
         """Measure the architecture; see `Job.run`."""
         return measured_again_if_lost(
-            lambda: _kept_latency(self.timing).measure(self.architecture, report), report
+            lambda: _kept_latency(self.timing).measure(self.architecture, report),
+            report,
+            _PAUSES_S,
         )
 
 
-def measured_again_if_lost(measure: Callable[[], Evaluation], report: Report) -> Evaluation:
-    """Call a function that measures, and once more if the connection to the device was lost.
+def measured_again_if_lost(
+    measure: Callable[[], Evaluation],
+    report: Report,
+    pauses_s: Sequence[float] = (0.0,),
+    sleep: Callable[[float], None] = time.sleep,
+) -> Evaluation:
+    """Call a function that measures, and again if the connection to the device was lost.
 
     Args:
         measure: Measures on a device; it connects again after a loss.
         report: Receives what happened.
+        pauses_s: The seconds to wait after each loss; there is one more attempt than pauses.
+        sleep: Waits for that many seconds.
 
     Raises:
-        EvaluationFailed: The measurement failed, or the device was lost twice.
+        EvaluationFailed: The measurement failed, or the device was lost after the last pause.
     """
-    try:
-        return measure()
-    except EvaluationFailed as failure:
-        if failure.kind != "device lost":
-            raise
-        report(Progress(done=0.0, text=f"{failure.reason}; connecting again"))
-        return measure()
+    for pause_s in pauses_s:
+        try:
+            return measure()
+        except EvaluationFailed as failure:
+            if failure.kind != "device lost":
+                raise
+            again = f"connecting again in {pause_s:g} s" if pause_s else "connecting again"
+            report(Progress(done=0.0, text=f"{failure.reason}; {again}"))
+            sleep(pause_s)
+    return measure()
 
 
 def device_quiet(runner: RemoteRunner, timing: DeviceTiming) -> Quiet:

@@ -3,7 +3,13 @@
 import re
 from collections.abc import Sequence
 
-from hardware.channels.channel import ChannelError, ChannelErrorKind, quoted, start_failure
+from hardware.channels.channel import (
+    COMMAND_NOT_FOUND,
+    ChannelError,
+    ChannelErrorKind,
+    quoted,
+    start_failure,
+)
 from hardware.printable_text import printable
 
 ANDROID_PYTHON = "/data/local/tmp/nas-python/python3"
@@ -13,8 +19,8 @@ _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\[\]-]*")
 _PYTHON = re.compile(r"[A-Za-z0-9_./+-]+")
 _CONFIRM = "confirm this computer's key on the screen of the device"
 _CHOOSE = "set serial to one of those that `adb devices` lists"
-# What adb itself reports, before it starts anything on the device. Releases before 30 begin these
-# lines with `error:`, and later ones with `adb:`.
+# What adb itself reports, before it starts anything on the device. Older releases begin these lines
+# with `error:`, and newer ones with `adb:`.
 _MESSAGE = re.compile(r"^(?:error|adb(?:\.exe)?): (.+)$", re.MULTILINE)
 _MEANINGS: tuple[tuple[str, ChannelErrorKind, str], ...] = (
     ("unauthorized", "refused", _CONFIRM),
@@ -90,6 +96,12 @@ class AdbChannel:
                 if sign in message[1]:
                     reason = printable(message[1]).strip().rstrip(".")
                     return ChannelError(kind, f"{self.name}: {reason}; {hint}")
+        if returncode in COMMAND_NOT_FOUND and self._python == ANDROID_PYTHON:
+            return ChannelError(
+                "no python",
+                f"{self.name}: Python is not installed in {ANDROID_PYTHON}; install it with "
+                "`nas devices add NAME --channel adb --android`",
+            )
         if returncode == 0:  # also if the device was disconnected
             return ChannelError("lost", f"{self.name}: the connection has ended; check the cable")
         return start_failure(self.name, self._python, returncode, errors)

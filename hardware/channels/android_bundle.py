@@ -95,6 +95,7 @@ def _download_debian(target: Path) -> Path:
     _run(
         [
             "mmdebstrap",
+            "--mode=chrootless",  # needs no rights that an ordinary user lacks
             "--variant=extract",
             "--architectures=arm64",
             f"--include={','.join(_PACKAGES)}",

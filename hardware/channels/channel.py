@@ -9,12 +9,14 @@ from hardware.printable_text import printable
 
 ChannelErrorKind: TypeAlias = Literal["unreachable", "refused", "no python", "lost"]
 
+COMMAND_NOT_FOUND = (126, 127)
+"""The exit codes of a shell for a program that does not exist or cannot be run."""
+
 LONGEST_REASON = 500
 """Characters of a reason."""
 
 _LAST_LINES = 3
 _LONGEST_LINES = 300  # characters of the last lines together
-_COMMAND_NOT_FOUND = (126, 127)
 # How to install the programs that connect.
 _INSTALLATION: Mapping[str, str] = {
     "adb": "install it (Debian and Ubuntu: `sudo apt install adb`), or Google's platform-tools",
@@ -100,7 +102,7 @@ def start_failure(name: str, python: str, returncode: int, errors: str) -> Chann
         returncode: The exit code of the command.
         errors: What it wrote to standard error.
     """
-    if returncode in _COMMAND_NOT_FOUND:
+    if returncode in COMMAND_NOT_FOUND:
         return ChannelError(
             "no python",
             f"{name}: '{python}' cannot be run there ({last_lines(errors)}); install Python 3.11 "

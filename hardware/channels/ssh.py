@@ -20,6 +20,8 @@ _OPTIONS = {
     "ForwardX11": "no",
     "ClearAllForwardings": "yes",
     "RequestTTY": "no",
+    # It may use a shared connection of the user, but must not become one, because it is killed.
+    "ControlMaster": "no",
     "EscapeChar": "none",
     "LogLevel": "ERROR",
 }

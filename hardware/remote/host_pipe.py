@@ -69,8 +69,8 @@ class Requests:
                 line = self._line()
                 if line.strip():
                     self._queue.put(self._request(line))
-        except EOFError:
-            pass
+        except EOFError as end:
+            _report(str(end))
         finally:
             leave(self._folder)
 
@@ -132,10 +132,10 @@ class Requests:
     def _piece(self) -> bytes:
         """Return some bytes; raise EOFError at the end of the input, or after a long silence."""
         if not select.select([self._source], [], [], self._silence_s)[0]:
-            raise EOFError("the host is silent")
+            raise EOFError(f"the host gave no sign of life for {self._silence_s:g} s")
         piece = os.read(self._source, _PIECE)
         if not piece:
-            raise EOFError("the host has closed the connection")
+            raise EOFError
         return piece
 
 
@@ -181,6 +181,13 @@ class Answers:
                     data = data[os.write(self._target, data) :]
         except OSError:
             leave(self._folder)
+
+
+def _report(reason: str) -> None:
+    """Write to standard error, if that is possible at once."""
+    with contextlib.suppress(OSError):
+        os.set_blocking(2, False)
+        os.write(2, reason.encode())
 
 
 def leave(folder: Path) -> None:

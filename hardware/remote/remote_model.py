@@ -17,6 +17,9 @@ from hardware.runner import DeviceSnapshot, Loading, RunnerError, RunnerErrorKin
 
 _Answer = TypeVar("_Answer")
 
+ANSWER_S = 660.0
+"""How long a device may take for an answer: longer than its runners wait for their processes."""
+
 # A window cannot take longer than its request, but the clocks of two machines differ a little.
 _CLOCKS_DIFFER = 1.1
 
@@ -85,7 +88,7 @@ def ask_device(
     *,
     say: Say | None = None,
     file: Path | None = None,
-    longest_s: float = 600.0,
+    longest_s: float = ANSWER_S,
     **fields: Any,
 ) -> _Answer:
     """Return the answer to a request, as `read` understands it.

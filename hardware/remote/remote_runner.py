@@ -277,5 +277,5 @@ class RemoteRunner:
 
 def _files_of(model: Path) -> list[Path]:
     """Return the model file, its description, and its weights if they are not drawn."""
-    beside = (model.with_name("model.json"), model.with_name(f"{model.name}.data"))
-    return [model, *(path for path in beside if path.exists())]
+    others = (model.with_name("model.json"), model.with_name(f"{model.name}.data"))
+    return [model, *(path for path in others if path.exists())]

@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 _LOCK = "lock"
-_ATTEMPTS = 5
 _ENDED = ".ended"
 
 
@@ -28,16 +27,20 @@ def make_run_folder(parent: Path) -> Path:
     """
     parent.mkdir(mode=0o700, exist_ok=True)
     for old in parent.iterdir():
-        lock = _take_lock(old)
-        if lock is not None:
+        with contextlib.suppress(OSError):  # its process still runs
+            lock = _lock(old)
             shutil.rmtree(old, ignore_errors=True)
             os.close(lock)
-    for _ in range(_ATTEMPTS):
+    while True:
         own = Path(tempfile.mkdtemp(dir=parent))
-        # Held until this process ends. Another agent may have deleted the folder before.
-        if _take_lock(own) is not None and own.exists():
+        try:
+            _lock(own)  # until this process ends
+        except (BlockingIOError, FileNotFoundError):  # another agent is just deleting it
+            continue
+        except OSError:  # the file system has no locks, so nobody deletes it
             return own
-    return own  # the file system has no locks: nobody deletes it
+        if own.exists():
+            return own
 
 
 def delete_run_folder(folder: Path) -> None:
@@ -48,15 +51,12 @@ def delete_run_folder(folder: Path) -> None:
     shutil.rmtree(ended, ignore_errors=True)
 
 
-def _take_lock(folder: Path) -> int | None:
-    """Return the descriptor of the locked file; None if another process holds it."""
-    try:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError:
-        return None
+def _lock(folder: Path) -> int:
+    """Return the descriptor of the locked file; raise BlockingIOError if a process holds it."""
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(lock)
-        return None
+        raise
     return lock

@@ -119,7 +119,8 @@ def add(
         bool,
         typer.Option(
             "--android",
-            help="First install Python, numpy and onnxruntime on the device. Needs no root.",
+            help="First install Python, numpy and onnxruntime on the device, or update them. "
+            "Needs no root.",
         ),
     ] = False,
     file: Annotated[
@@ -154,7 +155,7 @@ def add(
         "cores": None if cores is None else _core_numbers(cores),
     }
     values = {key: value for key, value in given.items() if value is not None}
-    text = text_with_device(path, name, values)
+    text = text_with_device(path, name, values, may_exist=android)
     if android:
         if channel != "adb" or python is not None:
             raise ValueError("android: it requires --channel adb, and no --python")

@@ -86,6 +86,8 @@ def pareto(
     show_front(front, argument, confirmation)
     for sentence in compared:
         output().print(f"- {sentence}", soft_wrap=True)
+    for name in front.spec.target.devices if device is None else ():
+        output().print(f"next: nas pareto {argument} --device {name}", soft_wrap=True)
     if asked:
         show_best(front, best, asked, argument)
     if choices is not None:
@@ -99,8 +101,6 @@ def _compared_devices(store: "Store", front: "Front") -> Iterator[str]:
 
         numbers = [*(trial.number for trial in front.members), *(p.number for p in front.dominated)]
         yield from device_findings(front.spec, store.trials(front.study, numbers=numbers))
-        for name in front.spec.target.devices:
-            yield f"the front of {name} alone: --device {name}"
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:

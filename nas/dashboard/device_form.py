@@ -9,7 +9,7 @@ class Drift(TypedDict):
     For a long study, entries are thinned out evenly.
 
     Attributes:
-        workload: The workload that was timed, such as "pp512".
+        workload: The workload that was timed, such as "pp512", or "pp512 on phone" on a device.
         trial: The ids of the trials that the reference model was interleaved with.
         at: When each timing was made, in seconds since 1970 (UTC).
         ms: The median time of the reference model, in milliseconds: for a whole prompt in a prefill
@@ -26,7 +26,7 @@ class CalibrationDocument(TypedDict):
     """The time of the reference model at one workload, which times in milliseconds are based on.
 
     Attributes:
-        workload: The workload, such as "pp512".
+        workload: The workload, such as "pp512", or "pp512 on phone" on a device.
         ms: The time per prompt or per token, in milliseconds, estimated from all its timings.
         low: The lower bound of the 95 % confidence interval, in milliseconds.
         high: The upper bound.
@@ -55,7 +55,7 @@ class EnvironmentSeen(TypedDict):
         memory_bytes: The size of the memory, in bytes.
         runtime: The version of the runtime that executed the models.
         governor: The frequency governor of the processor; null if unknown.
-        trials: The number of trials that were timed on this machine.
+        trials: The number of times that a trial was timed on this machine; once per device.
     """
 
     host: str

@@ -3,10 +3,10 @@
 import json
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluators.calibration import Calibration
+from evaluators.calibration import Calibration, CalibrationKey
 from evaluators.scores import is_timed
 from nas.dashboard import form
 from nas.dashboard.columns import (
@@ -27,6 +27,7 @@ from nas.findings.study_findings import study_findings
 from nas.findings.study_limitations import study_limitations
 from nas.findings.time_wording import provisional_among
 from search_space.architecture import MIXERS
+from studies.analysis.calibrated_devices import calibrated_devices
 from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.summaries import StudySummary, study_summary
 from studies.confirmation.confirmation_results import Confirmation, read_confirmation
@@ -141,6 +142,7 @@ class StudyDocuments:
             shown,
             self._confirmation,
             self._store.calibrations(fingerprints),
+            calibrated_devices(self._store, followed.trials.values()),
             revision=self._revision,
             since=None if step is None else since,
         )
@@ -179,6 +181,7 @@ def _document(
     shown: Sequence[Trial],
     confirmation: Confirmation | None,
     calibrations: Sequence[Calibration],
+    devices: Mapping[CalibrationKey, Sequence[str]],
     *,
     revision: str,
     since: str | None,
@@ -213,7 +216,9 @@ def _document(
         "hypervolume": _hypervolume(followed, now),
         "stages": list(_stages(followed.trials.values())),
         "drift": list(drift(followed)),
-        "calibrations": [calibration_document(each) for each in calibrations],
+        "calibrations": [
+            calibration_document(each, devices.get(each.key, ())) for each in calibrations
+        ],
         "environments": list(environments(followed)),
         "findings": list(study_findings(followed, now)),
         "limitations": list(study_limitations(followed, now, confirmation)),

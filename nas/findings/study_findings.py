@@ -10,7 +10,7 @@ import numpy as np
 from evaluators.evaluator import Score
 from evaluators.scores import LOSS, is_further_loss
 from nas.findings.device_findings import device_findings
-from nas.findings.time_wording import provisional_among, quoted
+from nas.findings.time_wording import provisional_among, quoted, workload_on
 from nas.findings.wording import amount, counted, duration, joined, number, percent
 from search_space.space.matching import MatchedLatency
 from studies.analysis.choice_importance import FEWEST_TRIALS
@@ -229,7 +229,8 @@ def _disturbances(followed: FollowedStudy) -> Iterator[str]:
 def _drifts(followed: FollowedStudy) -> Iterator[str]:
     workloads: dict[str, list[float]] = defaultdict(list)
     for time in followed.reference_times:
-        workloads[time.workload].append(time.median_ms)
+        devices = [] if time.device is None else [time.device]
+        workloads[workload_on(time.workload, devices)].append(time.median_ms)
     for workload, medians in workloads.items():
         if len(medians) < FEWEST_TRIALS:
             continue

@@ -17,7 +17,7 @@ from studies.analysis.summaries import StudySummary
 from studies.confirmation.confirmation_results import Confirmation
 from studies.spec.limits import limits
 from studies.spec.reference_models import paired_reference
-from studies.spec.study_spec import StudySpec
+from studies.spec.study_spec import StudySpec, is_measured_here
 
 _MOST_NAMED = 3
 
@@ -54,7 +54,7 @@ def study_limitations(
             f"Latencies were measured on {len(machines)} machines; latencies from different "
             "machines are not comparable."
         )
-    if RUNNERS[spec.device.runner].is_simulated:
+    if is_measured_here(spec) and RUNNERS[spec.device.runner].is_simulated:
         yield "Latencies are simulated; no device was measured."
 
 

@@ -102,6 +102,11 @@ def workload_legend(workloads: Iterable[str]) -> Iterator[str]:
         yield "; ".join(meanings)
 
 
+def workload_on(workload: str, devices: Sequence[str]) -> str:
+    """Return a workload with the names of devices: `pp128 on phone`, or `pp128` for none."""
+    return f"{workload} on {joined(devices)}" if devices else workload
+
+
 def seed_noise_legend(*, is_confirmed: bool) -> Iterator[str]:
     """State how far losses differ by chance, unless a confirmation has measured it."""
     if not is_confirmed:

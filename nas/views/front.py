@@ -286,7 +286,7 @@ def _interval_notes(front: Front) -> list[str]:
     if provisional:
         lines.append(provisional_members_text(len(provisional), len(front.members)))
     lines += unsure_legend(front.spec, front.members)
-    if len(_latency_fingerprints(front)) > 1:
+    if any(len(found) > 1 for found in _latency_fingerprints(front).values()):
         lines.append(
             "latencies were measured on different devices or releases and are not comparable"
         )
@@ -299,14 +299,16 @@ def _shown_scores(front: Front) -> list[Score]:
     return [score for trial in trials for score in trial.scores if score.name in names]
 
 
-def _latency_fingerprints(front: Front) -> set[str]:
-    """Return the fingerprints of the latencies; they include device, runtime and release."""
-    return {
-        run.fingerprint
-        for trial in (*front.members, *front.references)
-        for run in trial.stages
-        if run.stage == _LATENCY_STAGE
-    }
+def _latency_fingerprints(front: Front) -> dict[str, set[str]]:
+    """Return the fingerprints of the latencies by stage: the device, the runtime and the release.
+
+    Every named device has a stage of its own.
+    """
+    found: dict[str, set[str]] = {}
+    for run in (run for trial in (*front.members, *front.references) for run in trial.stages):
+        if run.stage.partition("@")[0] == _LATENCY_STAGE:
+            found.setdefault(run.stage, set()).add(run.fingerprint)
+    return found
 
 
 def _mark(

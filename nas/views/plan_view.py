@@ -10,10 +10,10 @@ from rich.text import Text
 
 from evaluators.evaluator import Score
 from evaluators.quality.token_budgets import MOST_PASSES, OFTEN_READ, measured_ranking
-from evaluators.scores import definition_of
+from evaluators.scores import definition_of, score_on_device
 from evaluators.speed.cost_estimate import FEWEST_MEASUREMENTS
 from nas.findings.time_wording import precision_legend, score_text, times_legend
-from nas.findings.wording import counted, duration, megabytes, number, percent
+from nas.findings.wording import counted, duration, joined, megabytes, number, percent
 from nas.views.start_view import start_document, start_lines
 from nas.views.terminal import interval_legend, layout_strip, table
 from nas.workflows.space_samples import SpaceSample
@@ -23,7 +23,7 @@ from search_space.space.matching import Matched, MatchedLatency
 from studies.analysis.study_front import is_provisional
 from studies.search.latency_matching import described_latency
 from studies.spec.limits import limits
-from studies.spec.study_spec import StudySpec, asked_scores
+from studies.spec.study_spec import StudySpec, asked_scores, is_measured_here
 
 _ALWAYS_SHOWN = ("decode", "prefill", "memory")
 
@@ -39,6 +39,7 @@ def plan_document(plan: StudyPlan) -> dict[str, Any]:
         "legal_share_of_draws": plan.legal_share,
         "expressible_share_of_legal_draws": plan.expressible_share,
         "inexpressible_mixers": dict(plan.inexpressible),
+        "devices": [{"name": name, "channel": channel} for name, channel in plan.channels.items()],
         "reference_model": plan.reference,
         "text": {
             "training_bytes": plan.corpus_usage.training_bytes,
@@ -78,6 +79,7 @@ def plan_view(plan: StudyPlan) -> RenderableType:
         "objectives": objectives + constraints,
         "target": f"{spec.target.quantization}, decoding at a context depth of "
         f"{spec.target.context_depth} tokens, prompts of {spec.target.prompt_length} tokens",
+        **_devices(plan),
         "space": f"{_count(plan.architectures)} architectures; {100 * plan.legal_share:.0f} % of "
         "random draws obey the rules about sizes",
         **_matched(spec),
@@ -97,6 +99,18 @@ def plan_view(plan: StudyPlan) -> RenderableType:
     lines = [Text(f"{name:14}{fact}") for name, fact in facts.items()]
     title = Text(f"{spec.name}: the study file is valid\n", style="bold")
     return Group(title, *lines, Text(), *start_lines(plan.start), *_models(plan))
+
+
+def _devices(plan: StudyPlan) -> dict[str, str]:
+    """Return what is measured and how it is reached, if the study names devices."""
+    if not plan.channels:
+        return {}
+    reached = [f"{name} ({channel})" for name, channel in plan.channels.items()]
+    return {"devices": joined([*_this_machine(plan), *reached])}
+
+
+def _this_machine(plan: StudyPlan) -> list[str]:
+    return ["this machine"] if is_measured_here(plan.spec) else []
 
 
 def _training(plan: StudyPlan) -> str:
@@ -166,7 +180,8 @@ def _sample_document(sample: SpaceSample) -> dict[str, Any]:
 
 def _models(plan: StudyPlan) -> Iterator[RenderableType]:
     """Yield a table of the measured models of the space, and remarks about it."""
-    yield Text("models of this space on this machine, from random draws that obey the rules")
+    places = joined([*_this_machine(plan), *plan.channels])
+    yield Text(f"models of this space on {places}, from random draws that obey the rules")
     rows = {
         name: [_cell(plan, sample, name) for sample in plan.samples] for name in _shown_scores(plan)
     }
@@ -203,7 +218,8 @@ def _model_table(plan: StudyPlan, rows: dict[str, list[str]]) -> Table:
 def _shown_scores(plan: StudyPlan) -> list[str]:
     """Return the scores in the table: the usual ones, then others that the study asks for."""
     measured = {score.name for sample in plan.samples for score in sample.scores}
-    names = dict.fromkeys([*_ALWAYS_SHOWN, *asked_scores(plan.spec)])
+    on_devices = (score_on_device(each, name) for name in plan.channels for each in _ALWAYS_SHOWN)
+    names = dict.fromkeys([*_ALWAYS_SHOWN, *on_devices, *asked_scores(plan.spec)])
     return [name for name in names if name in measured and name != "parameters"]
 
 
@@ -281,7 +297,8 @@ def _runtime(plan: StudyPlan) -> dict[str, str]:
     if plan.expressible_share == 1.0:
         return {}
     share = f"{100 * plan.expressible_share:.0f} %"
-    fact = f"{plan.spec.device.runner} can express {share} of legal draws"
+    runtimes = "the runtimes of all devices" if plan.channels else plan.spec.device.runner
+    fact = f"{runtimes} can express {share} of legal draws"
     for letter, reason in plan.inexpressible.items():
         fact += f"; never '{letter}': {reason}"
     return {"runtime": fact}

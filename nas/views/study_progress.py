@@ -221,6 +221,8 @@ class StudyProgress:
 
 def _stage_title(event: StageStarted) -> str:
     """Return the name of a stage in words; the times of an ended trial may be measured again."""
+    kind, _, device = event.stage.partition("@")
+    on_device = f" on {device}" if device else ""
     if event.trial.outcome is None:
-        return _FIRST.get(event.stage, event.stage)
-    return _AGAIN.get(event.stage, f"{event.stage} again")
+        return _FIRST.get(kind, kind) + on_device
+    return _AGAIN.get(kind, f"{kind} again") + on_device

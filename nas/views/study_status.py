@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from evaluators.calibration import Calibration
-from nas.findings.time_wording import workload_legend
+from nas.findings.time_wording import workload_legend, workload_on
 from nas.findings.wording import counted, duration, run_times_text, trials_of, value_text
 from nas.views.terminal import bar
 from studies.analysis.followed_study import active_runs
@@ -36,7 +36,9 @@ def status_document(
         "rejected_draws": dict(status.rejections),
         "stage_seconds": dict(status.stage_seconds),
         "provisional": status.provisional,
-        "calibrations": [_calibration_document(each) for each in status.calibrations],
+        "calibrations": [
+            _calibration_document(each, _devices(status, each)) for each in status.calibrations
+        ],
         "failures": [
             {"trial": trial.name, "reason": trial.outcome.reason}
             for trial in status.failures
@@ -117,7 +119,8 @@ def _lines(status: Status, times: RunTimes | None) -> Iterator[Text]:
         have = counted(status.provisional, "candidate has", "candidates have")
         yield Text(f"{have} a provisional time; `nas run` measures it again")
     for calibration in status.calibrations:
-        yield Text(_calibration_line(calibration), style="dim")
+        line = _calibration_line(calibration, _devices(status, calibration))
+        yield Text(line, style="dim")
     for legend in workload_legend(each.key.workload for each in status.calibrations):
         yield Text(legend, style="dim")
     spent = ", ".join(f"{stage} {duration(each)}" for stage, each in status.stage_seconds.items())
@@ -125,9 +128,14 @@ def _lines(status: Status, times: RunTimes | None) -> Iterator[Text]:
         yield Text(f"time spent by all trials together: {spent}", style="dim")
 
 
-def _calibration_document(calibration: Calibration) -> dict[str, Any]:
+def _devices(status: Status, calibration: Calibration) -> Sequence[str]:
+    return status.calibrated_devices.get(calibration.key, ())
+
+
+def _calibration_document(calibration: Calibration, devices: Sequence[str]) -> dict[str, Any]:
     return {
         "device": calibration.key.device,
+        "devices": list(devices),
         "reference": calibration.key.reference,
         "workload": calibration.key.workload,
         "milliseconds": calibration.milliseconds,
@@ -140,16 +148,14 @@ def _calibration_document(calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def _calibration_line(calibration: Calibration) -> str:
+def _calibration_line(calibration: Calibration, devices: Sequence[str]) -> str:
     interval = calibration.interval
     known = value_text(calibration.milliseconds, interval.low, interval.high)
     times = counted(len(calibration.timings), "timing", "timings")
     age = duration(max(0.0, time.time() - calibration.timings[-1].at))
     doubt = "" if calibration.is_settled else "; not certain enough to enforce limits in ms"
-    return (
-        f"reference model at {calibration.key.workload}: {known} ms, from {times}, the latest "
-        f"{age} ago{doubt}"
-    )
+    place = workload_on(calibration.key.workload, devices)
+    return f"reference model at {place}: {known} ms, from {times}, the latest {age} ago{doubt}"
 
 
 def _counted(counts: Counts) -> str:

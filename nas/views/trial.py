@@ -1,7 +1,7 @@
 """One trial with its scores, its measurements and its outcome, as text and as a JSON document."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from evaluators.calibration import Calibration
 from evaluators.evaluator import CurvePoint, Score
-from evaluators.scores import is_timed
+from evaluators.scores import device_of, device_of_stage, is_timed
 from hardware.measurement import Measurement, quantile_ms
 from nas.findings.expected_loss_findings import (
     UNEXPECTED_MEANING,
@@ -25,6 +25,7 @@ from nas.findings.time_wording import (
     times_legend,
     unsure_limits,
     workload_legend,
+    workload_on,
 )
 from nas.findings.wording import (
     PROVISIONAL,
@@ -66,7 +67,11 @@ def trial_document(detail: TrialDetail, expected: "ExpectedLosses | None" = None
         "stages": {run.stage: run.seconds for run in trial.stages},
         "provisional": [each.name for each in trial.scores if is_provisional(detail.spec, each)],
         "unsure_limits": list(unsure_limits(detail.spec, trial)),
-        "measurements": [_measurement_document(each) for each in _measurements(detail)],
+        "measurements": [
+            {"device": device} | _measurement_document(each)
+            for device, found in _by_device(detail)
+            for each in found
+        ],
     }
 
 
@@ -121,8 +126,14 @@ def _expectation(detail: TrialDetail, expected: "ExpectedLosses | None") -> Iter
         yield Text(UNEXPECTED_MEANING, style="dim")
 
 
+def _by_device(detail: TrialDetail) -> Iterator[tuple[str | None, Sequence[Measurement]]]:
+    """Yield the measurements of each stage and the name of its device; None is this machine."""
+    for stage, found in detail.evaluations.items():
+        yield device_of_stage(stage), found.measurements
+
+
 def _measurements(detail: TrialDetail) -> list[Measurement]:
-    return [each for found in detail.evaluations.values() for each in found.measurements]
+    return [each for _, found in _by_device(detail) for each in found]
 
 
 def _score_document(spec: StudySpec, score: Score) -> dict[str, Any]:
@@ -178,7 +189,7 @@ def _legend(detail: TrialDetail) -> Iterator[str]:
     scores = detail.trial.scores
     if any(_calibration(detail, score) is not None for score in scores):
         reference = paired_reference(detail.spec)
-        yield f"reference ms: the time of {reference} according to all its timings on this device"
+        yield f"reference ms: the time of {reference} according to all its timings on the device"
     if any(each.reference is not None for each in _measurements(detail)):
         yield from times_legend(detail.spec, scores)
     if detail.trial.state in ("infeasible", "stopped", "failed"):  # not measured again
@@ -189,7 +200,8 @@ def _legend(detail: TrialDetail) -> Iterator[str]:
     if any(_lacks_interval(each) and not is_provisional(detail.spec, each) for each in scores):
         yield f"{PROVISIONAL} without an interval: too few samples to know how precise it is"
     yield from workload_legend(str(each.workload) for each in _measurements(detail))
-    times = max(Counter(each.workload for each in _measurements(detail)).values(), default=1)
+    runs = Counter((device, each.workload) for device, of in _by_device(detail) for each in of)
+    times = max(runs.values(), default=1)
     if times > 1 and any(score.measured is not None for score in scores):
         yield (
             f"measured {times} times; each time combines all runs by their ratios to the reference "
@@ -214,23 +226,27 @@ def _interval(score: Score) -> str:
 
 def _all_timings(detail: TrialDetail) -> Iterator[Text]:
     """Describe the samples of every run, workload by workload."""
-    runs: dict[str, list[Measurement]] = {}
-    for measurement in _measurements(detail):
-        runs.setdefault(str(measurement.workload), []).append(measurement)
+    runs: dict[tuple[str | None, str], list[Measurement]] = {}
+    for device, measurements in _by_device(detail):
+        for measurement in measurements:
+            runs.setdefault((device, str(measurement.workload)), []).append(measurement)
     imprecise = {
-        score.measured.calibration.workload
+        (device_of(score.name), score.measured.calibration.workload)
         for score in detail.trial.scores
         if score.measured is not None and _lacks_interval(score)
     }
-    for workload, found in runs.items():
+    for (device, workload), found in runs.items():
+        name = workload_on(workload, [] if device is None else [device])
         for place, measurement in enumerate(found, 1):
             run = f", run {place} of {len(found)}" if len(found) > 1 else ""
-            is_tail_doubtful = workload in imprecise
-            yield _timings(measurement, detail.spec, is_tail_doubtful=is_tail_doubtful, run=run)
+            is_tail_doubtful = (device, workload) in imprecise
+            yield _timings(
+                name, measurement, detail.spec, is_tail_doubtful=is_tail_doubtful, run=run
+            )
 
 
 def _timings(
-    measurement: Measurement, spec: StudySpec, *, is_tail_doubtful: bool, run: str
+    name: str, measurement: Measurement, spec: StudySpec, *, is_tail_doubtful: bool, run: str
 ) -> Text:
     """Describe the samples themselves; the scores are relative to the reference model's samples."""
     unit = "ms/prompt" if measurement.workload.phase == "prefill" else "ms/token"
@@ -253,7 +269,7 @@ def _timings(
             lines.append(f"waited {waited} for a quiet machine")
         if not measurement.disturbance.reserved:
             lines.append("another measurement or training did not release the machine")
-    return Text(f"{measurement.workload!s:12} " + f"\n{'':13}".join(lines))
+    return Text(f"{name:12} " + f"\n{'':13}".join(lines))
 
 
 def _waiting(measurement: Measurement) -> str:

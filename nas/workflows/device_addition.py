@@ -17,21 +17,27 @@ from search_space.strict import parse_strict
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def text_with_device(path: Path, name: str, values: Mapping[str, object]) -> str:
+def text_with_device(
+    path: Path, name: str, values: Mapping[str, object], *, may_exist: bool = False
+) -> str:
     """Return the text of a file of devices with one more device at its end.
 
     Args:
         path: The file. It need not exist.
         name: The name of the device.
         values: The keys of `DeviceDefinition` that were specified: texts, numbers and lists.
+        may_exist: Whether the file may already have this very device; it is then not changed.
 
     Raises:
         ValueError: The file is not valid or has a device of this name, or the device is not valid.
     """
     text = read_text(path) if exists(path) else ""
-    if name in parse_devices(text, str(path)):
-        raise ValueError(f"name: {path} has a device '{name}' already; choose another name")
+    present = parse_devices(text, str(path)).get(name)
     definition = parse_strict(DeviceDefinition, dict(values), f"device '{name}'")
+    if may_exist and present == definition:
+        return text
+    if present is not None:
+        raise ValueError(f"name: {path} has a device '{name}' already; choose another name")
     lines = [f"[{_key(name)}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
     separator = "" if not text else "\n" if text.endswith("\n") else "\n\n"
     text += separator + "\n".join(lines) + "\n"

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.calibration import CalibrationsInMemory
-from evaluators.evaluator import EvaluationFailed, Progress, Score
-from evaluators.scores import definition_of, is_trained
-from evaluators.speed.latency import LatencyEvaluator
+from evaluators.evaluator import EvaluationFailed, Evaluator, Progress, Score
+from evaluators.scores import definition_of, is_size, is_trained
 from evaluators.static import StaticEvaluator
 from hardware.measurement import Measurement
 from hardware.progress import Say
-from nas.assembly import latency_evaluator
+from nas.assembly import latency_evaluators
+from nas.inputs.device_argument import NamedDevice
 from search_space.architecture import Architecture
 from search_space.costs import parameter_counts, prefill_flops, state_bytes, weight_bytes
 from studies.spec.limits import limits
@@ -32,9 +32,9 @@ class SpaceSample:
         size: Its place among the random architectures, by the number of parameters.
         architecture: The architecture.
         scores: Its scores in closed form and, unless it failed, those that were measured.
-        seconds: The time that the measurement took, without waiting for other processes; None if it
-            failed.
-        failure: Why it could not be measured; None if it was.
+        seconds: The time that the measurements on all devices took, without waiting for other
+            processes; None if one failed.
+        failure: Why it could not be measured on a device; None if it was measured on all.
     """
 
     size: SampleSize
@@ -74,9 +74,12 @@ def space_samples(architectures: Sequence[Architecture]) -> dict[SampleSize, Arc
 
 
 def measure_samples(
-    spec: StudySpec, architectures: Mapping[SampleSize, Architecture], say: Say
+    spec: StudySpec,
+    architectures: Mapping[SampleSize, Architecture],
+    say: Say,
+    devices: Sequence[NamedDevice] = (),
 ) -> tuple[SpaceSample, ...]:
-    """Measure architectures on the study's device, in their order.
+    """Measure architectures on all devices of a study, in their order.
 
     The time of the first one includes that of loading the reference model.
 
@@ -84,10 +87,14 @@ def measure_samples(
         spec: The study.
         architectures: The architectures by their size.
         say: Receives what is being done.
+        devices: The devices that the study names.
+
+    Raises:
+        ValueError: This machine lacks something, or a device cannot be reached.
     """
-    with latency_evaluator(spec, CalibrationsInMemory()) as latency:
+    with latency_evaluators(spec, CalibrationsInMemory(), devices) as latencies:
         return tuple(
-            _measured(latency, size, architecture, say)
+            _measured(latencies, size, architecture, say)
             for size, architecture in architectures.items()
         )
 
@@ -132,28 +139,32 @@ def waiting_seconds(measurements: Sequence[Measurement]) -> float:
 
 
 def _measured(
-    latency: LatencyEvaluator, size: SampleSize, architecture: Architecture, say: Say
+    latencies: Mapping[str | None, Evaluator],
+    size: SampleSize,
+    architecture: Architecture,
+    say: Say,
 ) -> SpaceSample:
-    topic = f"timing the {size} of the drawn models"
-    say(topic)
+    known = StaticEvaluator().evaluate(architecture, lambda _: None).scores
+    seconds = 0.0
+    for device, latency in latencies.items():
+        topic = f"timing the {size} of the drawn models" + (f" on {device}" if device else "")
+        say(topic)
 
-    def report(progress: Progress) -> None:
-        say(f"{topic}: {progress.text}")
+        def report(progress: Progress, topic: str = topic) -> None:
+            say(f"{topic}: {progress.text}")
 
-    known = StaticEvaluator().evaluate(architecture, report).scores
-    start = time.monotonic()
-    try:
-        evaluation = latency.evaluate(architecture, report)
-    except EvaluationFailed as failure:
-        return SpaceSample(
-            size=size, architecture=architecture, scores=known, seconds=None, failure=str(failure)
-        )
+        start = time.monotonic()
+        try:
+            evaluation = latency.evaluate(architecture, report)
+        except EvaluationFailed as failure:
+            reason = f"{device}: {failure}" if device else str(failure)
+            return SpaceSample(
+                size=size, architecture=architecture, scores=known, seconds=None, failure=reason
+            )
+        known = (*known, *evaluation.scores)
+        seconds += time.monotonic() - start - waiting_seconds(evaluation.measurements)
     return SpaceSample(
-        size=size,
-        architecture=architecture,
-        scores=(*known, *evaluation.scores),
-        seconds=time.monotonic() - start - waiting_seconds(evaluation.measurements),
-        failure=None,
+        size=size, architecture=architecture, scores=known, seconds=seconds, failure=None
     )
 
 
@@ -197,5 +208,5 @@ def _cost(spec: StudySpec, name: str, architecture: Architecture) -> float:
     depth = target.context_depth if definition.depth is None else definition.depth
     if definition.phase is None or definition.kind == "time":
         weights = weight_bytes(architecture, target.quantization)
-        return weights + (0 if name == "size" else state_bytes(architecture, depth))
+        return weights + (0 if is_size(name) else state_bytes(architecture, depth))
     return float("nan")

@@ -1,18 +1,18 @@
 """Plan a study without running it: the size of its space and models, and the time it will take."""
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from evaluators.speed.built_model import unsupported_by_format
+from evaluators.speed.device_file import channel_of
 from evaluators.text.corpus import Corpus, corpus_note
 from evaluators.text.tokenizer import encode, train_tokenizer
 from hardware.progress import Say
-from nas.assembly import (
-    study_corpus,
-)
+from hardware.runner import ModelFormat
+from nas.assembly import study_corpus
 from nas.inputs.device_argument import NamedDevice
 from nas.training_slots import crowding_remark, parallel_trainings, trainings_by_cores
 from nas.workflows.planned_start import planned_start
@@ -33,7 +33,7 @@ from search_space.space.space_definition import broken_rule, parameter_range, we
 from search_space.space.space_size import space_size
 from studies.search.warm_start import WarmStart
 from studies.spec.reference_models import model_of, paired_reference
-from studies.spec.study_spec import StudySpec
+from studies.spec.study_spec import StudySpec, is_measured_here
 
 _DRAWS = 200
 # A quarter of a megabyte is enough text to estimate the mean number of bytes per token.
@@ -76,8 +76,9 @@ class StudyPlan:
         weight_bytes_least: Smallest weights that the choices allow, at the study's quantisation.
         weight_bytes_most: Largest weights that the choices allow.
         legal_share: Fraction of random draws that also keep the rules about sizes.
-        expressible_share: Fraction of these legal draws that the device's runtime can express.
-        inexpressible: Mixers of the space that the runtime can never express, and why.
+        expressible_share: Fraction of these legal draws that the runtimes of all devices can
+            express.
+        inexpressible: Mixers of the space that one of them can never express, and why.
         reference: Name of the model that every candidate is timed interleaved with.
         samples: Measured architectures of the space, from small to large.
         refused: The fractions of random architectures that the limits refuse.
@@ -87,6 +88,7 @@ class StudyPlan:
         parallel: How many candidates are trained at the same time.
         crowding: A sentence if these are more than this machine supports; None if they are not.
         start: What the study starts from; None if that was not asked for.
+        channels: How each named device is reached, by its name.
     """
 
     spec: StudySpec
@@ -107,6 +109,7 @@ class StudyPlan:
     parallel: int = 1
     crowding: str | None = None
     start: WarmStart | None = None
+    channels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float | None:
@@ -160,17 +163,18 @@ def plan_study(spec: StudySpec, devices: Sequence[NamedDevice], say: Say) -> Stu
             f"space.rules: none of {_DRAWS} random architectures obeys them; "
             f"the first violates: {broken_rule(draws[0], space, quantization)}"
         )
-    model_format = spec.device.model_format
-    possible = [each for each in legal if unsupported_by_format(each, model_format) is None]
-    if not possible:
-        raise ValueError(
-            f"device.runner: '{spec.device.runner}' cannot express any of {len(legal)} random "
-            f"architectures; for the first, {unsupported_by_format(legal[0], model_format)}"
-        )
+    possible = legal
+    for model_format, where in _model_formats(spec, devices).items():
+        possible = [each for each in possible if unsupported_by_format(each, model_format) is None]
+        if not possible:
+            raise ValueError(
+                f"{where} cannot express any of {len(legal)} random architectures; for the first, "
+                f"{unsupported_by_format(legal[0], model_format)}"
+            )
     parameters, weights = parameter_range(space), weight_range(space, quantization)
     corpus = study_corpus(spec, say)
     start = planned_start(spec, corpus, devices)
-    samples = measure_samples(spec, space_samples(possible), say)
+    samples = measure_samples(spec, space_samples(possible), say, devices)
     (drawn,) = [sample for sample in samples if sample.size == "median"]
     times = time_stages(spec, drawn, corpus, say)
     return StudyPlan(
@@ -182,7 +186,7 @@ def plan_study(spec: StudySpec, devices: Sequence[NamedDevice], say: Say) -> Stu
         weight_bytes_most=weights.most,
         legal_share=len(legal) / len(draws),
         expressible_share=len(possible) / len(legal),
-        inexpressible=inexpressible_mixers(spec),
+        inexpressible=inexpressible_mixers(spec, devices),
         reference=paired_reference(spec),
         samples=samples,
         refused=refused_shares(spec, possible, samples),
@@ -192,6 +196,7 @@ def plan_study(spec: StudySpec, devices: Sequence[NamedDevice], say: Say) -> Stu
         parallel=parallel_trainings(spec),
         crowding=crowding_remark(spec),
         start=start,
+        channels={each.name: channel_of(each.definition).name for each in devices},
     )
 
 
@@ -222,8 +227,8 @@ def corpus_usage(
     )
 
 
-def inexpressible_mixers(spec: StudySpec) -> dict[str, str]:
-    """Return the mixers of a space that the device's runtime can never express, and why.
+def inexpressible_mixers(spec: StudySpec, devices: Sequence[NamedDevice] = ()) -> dict[str, str]:
+    """Return the mixers of a space that the runtime of a device can never express, and why.
 
     Each mixer is tried alone and in combination with the others, in models that are as simple as
     possible in all other respects.
@@ -241,8 +246,8 @@ def inexpressible_mixers(spec: StudySpec) -> dict[str, str]:
         embedding_share=1.0,
     )
     reasons = {
-        "".join(letters): unsupported_by_format(
-            build(replace(simple, layout="".join(letters))), spec.device.model_format
+        "".join(letters): _unsupported(
+            build(replace(simple, layout="".join(letters))), _model_formats(spec, devices)
         )
         for count in range(1, len(space.mixers) + 1)
         for letters in itertools.combinations(space.mixers, count)
@@ -253,6 +258,21 @@ def inexpressible_mixers(spec: StudySpec) -> dict[str, str]:
         if (reason := reasons[letter]) is not None
         and all(reasons[layout] is not None for layout in reasons if letter in layout)
     }
+
+
+def _model_formats(spec: StudySpec, devices: Sequence[NamedDevice]) -> dict[ModelFormat, str]:
+    """Return the formats of the model files that are measured, with the first user of each."""
+    found: dict[ModelFormat, str] = {}
+    if is_measured_here(spec):
+        found[spec.device.model_format] = f"device.runner: '{spec.device.runner}'"
+    for each in devices:
+        found.setdefault(each.definition.model_format, f"target.devices: '{each.name}'")
+    return found
+
+
+def _unsupported(architecture: Architecture, formats: Iterable[ModelFormat]) -> str | None:
+    reasons = (unsupported_by_format(architecture, each) for each in formats)
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _training_flops(spec: StudySpec, architecture: Architecture) -> int:

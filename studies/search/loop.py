@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from evaluators.evaluator import Evaluator
 from evaluators.jobs import JobRunner
+from evaluators.scores import device_of_stage
 from search_space.architecture import Architecture
 from search_space.input_errors import one_of
 from studies.owner import LEASE_S
@@ -32,7 +33,7 @@ from studies.search.other_processes import await_others
 from studies.search.proposals import Proposal, Proposals
 from studies.search.rejudgement import rejudge
 from studies.search.remeasurement import Remeasurements, machine_is_quiet
-from studies.search.stages import Stages
+from studies.search.stages import DeviceLost, Stages
 from studies.search.warm_start import WarmStart, warm_start
 from studies.spec.difference import check_unchanged
 from studies.spec.limits import limits
@@ -137,7 +138,11 @@ def run_study(
 
 
 class _Run:
-    """The parts of one process's run of a study."""
+    """The parts of one process's run of a study.
+
+    Attributes:
+        lost: The device that no longer answers; None while all do. No further trial is then begun.
+    """
 
     def __init__(
         self,
@@ -162,6 +167,7 @@ class _Run:
         self._store = store
         self._listener = listener
         self._judged: int | None = None
+        self.lost: DeviceLost | None = None
         # The trials that this process works on, by id, each with the hash of its architecture.
         self._at_work: dict[int, str] = {}
 
@@ -172,15 +178,23 @@ class _Run:
             total: The total number of candidates, including finished ones.
             most: How many trials may be at work at the same time.
             interrupts: Decides when Ctrl-C is raised.
+
+        Raises:
+            ValueError: A device was lost; all trials that do not need it have ended.
         """
         references = iter(self._spec.references)
 
         def begin() -> Work[None] | None:
             interrupts.check()
-            trial = self._claim(references, total)
+            trial = None if self.lost else self._claim(references, total)
             return None if trial is None else self._carry_out(trial, interrupts)
 
         work_concurrently(begin, most, interrupts, closing=self._store.outages.not_waiting)
+        if self.lost is not None:
+            raise ValueError(
+                f"target.devices: '{device_of_stage(self.lost.stage)}' was lost: "
+                f"{self.lost.reason}; run the same command again to resume"
+            )
 
     def _claim(self, references: Iterator[str], total: int) -> Trial | None:
         """Claim the trial of one of the reference models, or else the next candidate.
@@ -222,6 +236,19 @@ class _Run:
             self._listener(TrialEnded(trial=ended))
         except TrialTaken:
             self._listener(TrialLost(trial=trial))
+        except DeviceLost as lost:
+            # The trial is left for a run that has the device, and others are finished if possible.
+            if self.lost is None:
+                device = device_of_stage(lost.stage)
+                self._listener(
+                    Remark(
+                        text=f"{device} was lost three times ({lost.reason}); what does not need "
+                        "it is finished"
+                    )
+                )
+            self.lost = lost
+            with contextlib.suppress(TrialTaken):
+                self._store.interrupt(trial)
         except BaseException:
             with contextlib.suppress(TrialTaken), self._store.outages.not_waiting():
                 self._store.interrupt(trial)

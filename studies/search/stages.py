@@ -41,6 +41,20 @@ from studies.spec.study_spec import StudySpec
 from studies.storage.store import Store
 
 
+class DeviceLost(Exception):
+    """A device no longer answers, which says nothing about the architecture.
+
+    Attributes:
+        stage: The stage that measures on the device.
+        reason: What happened.
+    """
+
+    def __init__(self, stage: str, reason: str) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason
+
+
 class Stages:
     """The evaluators of a study in order. Every result is stored as soon as it is known.
 
@@ -100,6 +114,9 @@ class Stages:
 
         Returns:
             The outcome. Failures and infeasible candidates are outcomes, too.
+
+        Raises:
+            DeviceLost: A device of `device_runners` no longer answers.
         """
         is_candidate = trial.kind == "candidate"
         scores: dict[str, Score] = {}
@@ -109,6 +126,8 @@ class Stages:
             try:
                 evaluation = yield from self._evaluate(evaluator, trial, architecture, report)
             except EvaluationFailed as failure:
+                if failure.kind == "device lost" and evaluator.stage in self._device_runners:
+                    raise DeviceLost(evaluator.stage, failure.reason) from failure
                 return Outcome(
                     state="failed",
                     stage=evaluator.stage,

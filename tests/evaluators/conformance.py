@@ -1,6 +1,7 @@
 """The tests that every Evaluator must pass, as a class to inherit."""
 
 import math
+import re
 import tempfile
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 
 from evaluators.evaluator import Evaluation, Evaluator, Progress, Refinable
 from evaluators.jobs import JobEvaluator
+from evaluators.scores import DEVICE_NAME
 from evaluators.trainers import Trainers
 from search_space.architecture import Architecture
 from tests.search_space.strategies import ATTENTION, CONV, stack
@@ -48,8 +50,10 @@ class EvaluatorConformance:
                 assert score.low <= score.value <= score.high
         assert evaluation.seconds >= 0
 
-    def test_the_stage_is_a_word(self, evaluator):
-        assert evaluator.stage.isalpha()
+    def test_the_stage_is_a_word_and_may_name_a_device(self, evaluator):
+        word, *device = evaluator.stage.split("@")
+        assert word.isalpha()
+        assert [re.fullmatch(DEVICE_NAME, each) is not None for each in device] in ([], [True])
 
     def test_an_evaluation_does_not_change_the_fingerprint(self, evaluator, architecture):
         before = evaluator.fingerprint

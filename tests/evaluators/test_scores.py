@@ -4,7 +4,22 @@ from typing import get_args
 
 import pytest
 
-from evaluators.scores import SCORES, ScoreKind, definition_of, is_additive, is_timed, is_trained
+from evaluators.scores import (
+    SCORES,
+    ScoreKind,
+    definition_of,
+    device_of,
+    device_of_stage,
+    is_additive,
+    is_measured,
+    is_predictable,
+    is_size,
+    is_timed,
+    is_trained,
+    make_score,
+    measured_names,
+    score_names,
+)
 from evaluators.speed.runners import RUNNERS, RunnerKind
 from hardware.fake import FakeRunner
 from hardware.local import LocalRunner
@@ -57,3 +72,68 @@ def test_every_runner_is_in_the_table_with_what_its_format_can_hold():
     assert RUNNERS["llama.cpp"].quantizations == get_args(GgufQuantization)
     assert RUNNERS["local"].model_format == LocalRunner().model_format
     assert RUNNERS["fake"].model_format == FakeRunner().model_format
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "device", "kind", "workload", "depth"),
+    [
+        ("decode@phone", "decode", "phone", "time", "decode@phone", None),
+        ("prefill_p95@pi-5_b", "prefill_p95", "pi-5_b", "time", "prefill@pi-5_b", None),
+        ("decode@4096@phone", "decode@4096", "phone", "time", "decode@4096@phone", 4096),
+        ("decode_per_byte@phone", "decode_per_byte", "phone", "time", "decode@phone", None),
+        ("memory@phone", "memory", "phone", "memory", None, None),
+        ("decode_memory@phone", "decode_memory", "phone", "memory", "decode@phone", None),
+        ("size@phone", "size", "phone", "size", None, None),
+        ("decode@4096", "decode@4096", None, "time", "decode@4096", 4096),
+        ("loss", "loss", None, "quality", None, None),
+    ],
+)
+def test_a_name_gives_the_score_and_the_device(name, plain, device, kind, workload, depth):
+    definition = definition_of(name)
+    assert definition is not None
+    assert (definition.name, definition.on_any_device) == (name, plain)
+    assert (definition.device, device_of(name)) == (device, device)
+    assert (definition.kind, definition.workload, definition.depth) == (kind, workload, depth)
+    undecorated = definition_of(plain)
+    assert undecorated is not None
+    assert definition.unit == undecorated.unit
+    assert is_additive(name) == is_additive(plain)
+    assert is_measured(name) == (kind in ("time", "memory"))
+    assert is_size(name) == (kind == "size")
+    assert is_predictable(name) == is_predictable(plain)
+    assert (device is None) or definition.meaning.endswith(f", on {device}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("parameters@phone", "task@phone", "recall_error@phone"),  # nothing is measured there
+        *("decode@Phone", "decode@5", "decode@5x@phone", "decode@-a", "decode@phone@", "@phone"),
+        *(f"decode@{33 * 'a'}", "decode@phone\n", "decode@phone@4096", "decode_energy@phone"),
+    ],
+)
+def test_what_is_no_name_on_a_device_has_no_definition(name):
+    known = definition_of(name)
+    assert known is None or known.device is None
+    assert name == "decode@5" or known is None
+    assert device_of(name) is None
+
+
+def test_a_study_may_ask_for_every_measured_score_of_its_devices():
+    names = score_names((64,), ("one", "two"))
+    assert len(set(names)) == len(names)
+    assert {definition_of(name).name for name in names} == set(names)
+    on_one = {name.removesuffix("@one") for name in names if device_of(name) == "one"}
+    assert on_one == {*measured_names((64,)), "decode_per_byte", "prefill_per_byte"}
+    assert {device_of(name) for name in names} == {None, "one", "two"}
+    assert [name for name in score_names((64,)) if device_of(name)] == []
+
+
+def test_a_score_on_a_device_has_the_unit_of_the_score():
+    assert make_score("prefill@phone", 3.0).unit == "ms"
+    assert make_score("memory@phone", 3.0).unit == "MB"
+
+
+def test_a_stage_names_the_device_that_it_measures_on():
+    assert device_of_stage("latency@phone") == "phone"
+    assert device_of_stage("latency") is None

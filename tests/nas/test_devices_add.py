@@ -103,6 +103,17 @@ def test_mistakes_are_refused_and_change_nothing(nas, tmp_path, arguments, expec
     assert [*tmp_path.iterdir()] == [file]
 
 
+def test_a_device_that_is_there_already_is_written_once(tmp_path: Path) -> None:
+    path, values = tmp_path / "devices.toml", {"channel": "adb", "serial": "R5CT"}
+    text = text_with_device(path, "phone", values, may_exist=True)
+    path.write_text(text)
+    assert text_with_device(path, "phone", values, may_exist=True) == text
+    with pytest.raises(ValueError, match="already"):
+        text_with_device(path, "phone", {"channel": "adb"}, may_exist=True)
+    with pytest.raises(ValueError, match="already"):
+        text_with_device(path, "phone", values)
+
+
 def test_an_invalid_file_is_not_extended(nas, tmp_path: Path) -> None:
     (tmp_path / "devices.toml").write_text("[old]\nchannel = 3\n")
     refused = nas("devices", "add", "pi5", *SSH, "--devices", "devices.toml")

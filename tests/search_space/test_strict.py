@@ -9,7 +9,7 @@ from search_space.architecture import Architecture, to_json
 from search_space.input_files import read_text
 from search_space.preset_models import PRESETS
 from search_space.space.rules import Rules
-from search_space.strict import parse_json, parse_strict
+from search_space.strict import load_toml, parse_json, parse_strict
 from tests.search_space.strategies import KINDS
 
 GOOD = {
@@ -200,3 +200,27 @@ def test_the_valid_example_is_canonical():
     # Ensures that the tests above start from data that to_json writes.
     architecture = parse_strict(Architecture, GOOD, "m.json")
     assert json.loads(to_json(architecture)) == GOOD
+
+
+def test_toml_is_plain_data():
+    text = 'a = 1\n[b]\n"c.d" = [1.5, "e"]'
+    assert load_toml(text, "f.toml") == {"a": 1, "b": {"c.d": [1.5, "e"]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a = \n", "line 1 is not valid TOML: invalid value"),
+        ("a = 1\na = 2\n", "line 2 is not valid TOML: cannot overwrite a value"),
+        ("[a", "is not valid TOML"),
+        (f"a = {'[' * 10_000}", "lists are nested deeper than any field allows"),
+        (f"a = {'9' * 5_000}", "a number has too many digits"),
+        (f"{'a.' * 100}b = 1", "a key has more parts than any field allows"),
+        (f"{'a.' * 50_000}b = 1", "a key has more parts than any field allows"),
+    ],
+)
+def test_what_is_not_toml_or_beyond_any_field_is_one_sentence(text, expected):
+    with pytest.raises(ValueError, match=r"^f\.toml: ") as caught:
+        load_toml(text, "f.toml")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)

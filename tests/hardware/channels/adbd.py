@@ -2,28 +2,24 @@
 
 A message has a header of six 32-bit words (command, two arguments, the length and the sum of the
 data, the command inverted) and data. A stream is opened with OPEN, each WRTE is acknowledged with
-OKAY, and CLSE ends it. Inside a stream, the shell protocol has packets: a byte with their kind, the
-length in 32 bits, and data.
+OKAY, and CLSE ends it.
 """
 
 import contextlib
 import itertools
-import os
-import queue
-import signal
 import socket
 import struct
-import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
+
+from tests.hardware.channels.adbd_streams import FileStream, ShellStream, Stream
 
 Behaviour = Literal["works", "unauthorized", "old"]
 
 _HEADER = struct.Struct("<6I")
-_PACKET = struct.Struct("<BI")
 _VERSION, _MOST_DATA = 0x01000001, 1 << 18
-_STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
 _TOKEN = 1
 _BANNER = b"device::ro.product.name=fake;ro.product.model=fake;features="
 
@@ -35,16 +31,23 @@ class Adbd:
         serial: Its address, which is also its serial number for adb.
     """
 
-    def __init__(self, behaviour: Behaviour = "works", shell: Sequence[str] = ("sh", "-c")) -> None:
+    def __init__(
+        self,
+        behaviour: Behaviour = "works",
+        shell: Sequence[str] = ("sh", "-c"),
+        root: Path = Path("/"),
+    ) -> None:
         """Listen on a free port.
 
         Args:
             behaviour: `unauthorized` requests a signature and never accepts one; `old` has no shell
                 protocol, as Android before version 7.
             shell: What runs a command, which is appended to it.
+            root: Where the files of the device are.
         """
         self._behaviour = behaviour
         self._shell = shell
+        self._root = root
         self._server = socket.create_server(("127.0.0.1", 0))
         self._links: list[_Link] = []
         self.serial = f"127.0.0.1:{self._server.getsockname()[1]}"
@@ -67,7 +70,7 @@ class Adbd:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                link = _Link(self._server.accept()[0], self._behaviour, self._shell)
+                link = _Link(self._server.accept()[0], self._behaviour, self._shell, self._root)
                 self._links.append(link)
                 threading.Thread(target=link.serve, daemon=True).start()
 
@@ -76,12 +79,18 @@ class _Link:
     """A connection to a host, with its streams."""
 
     def __init__(
-        self, connection: socket.socket, behaviour: Behaviour, shell: Sequence[str]
+        self,
+        connection: socket.socket,
+        behaviour: Behaviour,
+        shell: Sequence[str],
+        root: Path,
     ) -> None:
         self._connection = connection
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # answers are short
         self._behaviour = behaviour
         self._shell = shell
-        self._streams: dict[int, _Shell] = {}
+        self._root = root
+        self._streams: dict[int, Stream] = {}
         self._numbers = itertools.count(1)
         self._sending = threading.Lock()
 
@@ -124,24 +133,23 @@ class _Link:
                     self._streams.pop(second).hang_up()
 
     def _open(self, host_id: int, service: str) -> None:
+        number = next(self._numbers)
+
+        def send(command: bytes, data: bytes = b"") -> None:
+            self.send(command, number, host_id, data)
+            if command == b"CLSE":
+                self._streams.pop(number, None)
+
         kind, _, command = service.partition(":")
-        if kind.split(",")[0] != "shell" or not {"v2", "raw"} <= set(kind.split(",")):
+        if kind == "sync":
+            self._streams[number] = FileStream(send, self._root)
+        elif kind.startswith("shell,v2"):  # adb push creates folders in a terminal
+            self._streams[number] = ShellStream(send, [*self._shell, command])
+        else:
             self.send(b"CLSE", 0, host_id)
             return
-        number = next(self._numbers)
-        self.send(b"OKAY", number, host_id)
-
-        def write(data: bytes) -> None:
-            self.send(b"WRTE", number, host_id, data)
-
-        def accept() -> None:
-            self.send(b"OKAY", number, host_id)
-
-        def close() -> None:
-            if self._streams.pop(number, None) is not None:
-                self.send(b"CLSE", number, host_id)
-
-        self._streams[number] = _Shell([*self._shell, command], write, accept, close)
+        send(b"OKAY")
+        self._streams[number].start()
 
     def _read(self, count: int) -> bytes:
         data = b""
@@ -151,102 +159,3 @@ class _Link:
                 raise EOFError
             data += piece
         return data
-
-
-class _Shell:
-    """A program that runs in a stream.
-
-    Args:
-        command: The program.
-        write: Sends data to the host, which acknowledges it.
-        accept: Acknowledges the data from the host.
-        close: Ends the stream.
-    """
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        write: Callable[[bytes], None],
-        accept: Callable[[], None],
-        close: Callable[[], None],
-    ) -> None:
-        self._write = write
-        self._accept = accept
-        self._close = close
-        self._received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._acknowledged = threading.Semaphore(1)
-        self._is_open = True
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
-        )
-        for work in (self._feed, self._run):
-            threading.Thread(target=work, daemon=True).start()
-
-    def receive(self, data: bytes) -> None:
-        """Take data from the host; it is acknowledged once the program has read it."""
-        self._received.put(data)
-
-    def acknowledge(self) -> None:
-        """Allow the next write."""
-        self._acknowledged.release()
-
-    def hang_up(self) -> None:
-        """End the program as adbd does when its host is gone: with a signal and closed pipes."""
-        self._is_open = False
-        self._process.send_signal(signal.SIGHUP)
-        self._acknowledged.release(3)  # both outputs and the exit code may wait
-        self.receive(b"")
-
-    def _feed(self) -> None:
-        """Pass what the host sends on to the program, until the program or the host ends."""
-        assert self._process.stdin is not None
-        received = b""
-        while data := self._received.get():
-            received += data
-            while len(received) >= _PACKET.size:
-                kind, length = _PACKET.unpack_from(received)
-                if len(received) < _PACKET.size + length:
-                    break
-                content = received[_PACKET.size : _PACKET.size + length]
-                received = received[_PACKET.size + length :]
-                with contextlib.suppress(OSError, ValueError):  # the program no longer reads
-                    if kind == _STDIN:
-                        self._process.stdin.write(content)
-                        self._process.stdin.flush()
-                    elif kind == _CLOSE_STDIN:
-                        self._process.stdin.close()
-            with contextlib.suppress(OSError):
-                self._accept()
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-
-    def _run(self) -> None:
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        readers = [
-            threading.Thread(target=self._pass_on, args=(source.fileno(), kind), daemon=True)
-            for source, kind in ((self._process.stdout, _STDOUT), (self._process.stderr, _STDERR))
-        ]
-        for reader in readers:
-            reader.start()
-        for reader in readers:
-            reader.join()
-        code = self._process.wait()
-        with contextlib.suppress(OSError):
-            self._send(_EXIT, bytes([code & 0xFF]))
-            self._close()
-        self._process.stdout.close()
-        self._process.stderr.close()
-        self.receive(b"")
-
-    def _pass_on(self, source: int, kind: int) -> None:
-        with contextlib.suppress(OSError):
-            while piece := os.read(source, 1 << 14):
-                self._send(kind, piece)
-
-    def _send(self, kind: int, content: bytes) -> None:
-        self._acknowledged.acquire()
-        if not self._is_open:
-            raise BrokenPipeError
-        self._write(_PACKET.pack(kind, len(content)) + content)

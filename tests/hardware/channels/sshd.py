@@ -6,7 +6,10 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from hardware.remote.bootstrap import FOLDER_VARIABLE
 
 _PROGRAMS = (*os.get_exec_path(), "/usr/sbin", "/sbin")
 
@@ -16,13 +19,26 @@ class SshServer:
 
     Attributes:
         client: A program that calls `ssh` with the server's configuration.
+        device_folder: Where agents keep their files.
         host: The name under which the client knows the server.
     """
 
     host = "board"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, address: str = "127.0.0.1", within: Sequence[str] = ()
+    ) -> None:
+        """Write the keys and settings of a server.
+
+        Args:
+            folder: Where they and the files of agents are stored.
+            address: Where it listens.
+            within: A command that the server is started with, such as `ip netns exec NAME`.
+        """
         self.folder = folder
+        self.device_folder = folder / "device"
+        self._address = address
+        self._within = tuple(within)
         folder.chmod(0o755)
         self.port = _free_port()
         for name in ("host_key", "user_key"):
@@ -33,17 +49,18 @@ class SshServer:
         authorized.write_text((folder / "user_key.pub").read_text())
         authorized.chmod(0o600)
         self._write(
-            "known_hosts", f"[127.0.0.1]:{self.port} {(folder / 'host_key.pub').read_text()}"
+            "known_hosts", f"[{address}]:{self.port} {(folder / 'host_key.pub').read_text()}"
         )
         self._write(
             "sshd_config",
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\n"
+            f"Port {self.port}\nListenAddress {address}\nHostKey {folder}/host_key\n"
             f"AuthorizedKeysFile {authorized}\nPidFile none\nUsePAM no\nStrictModes no\n"
-            "PasswordAuthentication no\nKbdInteractiveAuthentication no\n",
+            "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+            f"SetEnv {FOLDER_VARIABLE}={self.device_folder}\n",
         )
         self._write(
             "ssh_config",
-            f"Host {self.host}\n  HostName 127.0.0.1\n  Port {self.port}\n"
+            f"Host {self.host}\n  HostName {address}\n  Port {self.port}\n"
             f"  User {getpass.getuser()}\n  IdentityFile {folder}/user_key\n"
             f"  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
             "  GlobalKnownHostsFile /dev/null\n",
@@ -58,17 +75,20 @@ class SshServer:
         assert program is not None
         with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [program, "-D", "-e", "-f", self.folder / "sshd_config"],
+                [*self._within, program, "-D", "-e", "-f", self.folder / "sshd_config"],
                 stderr=log,
                 start_new_session=True,
             )
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+            if self.is_reachable():
+                return
             time.sleep(0.05)
         raise AssertionError((self.folder / "log").read_text())
+
+    def is_reachable(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex((self._address, self.port)) == 0
 
     def stop(self) -> None:
         if self._process is not None:

@@ -67,6 +67,11 @@ class TestAdb(ChannelConformance):
         assert "screen of the device" in error.reason
         assert "ADB_VENDOR_KEYS" not in error.reason
 
+    def test_a_phone_without_python_is_reported_with_how_to_install_it(self, server, device):
+        error = error_of(AdbChannel(device.serial, program=server.client))
+        assert error.kind == "no python"
+        assert "--android" in error.reason
+
     def test_an_old_android_refuses(self, server):
         with Adbd("old") as device:
             server.run("connect", device.serial)
@@ -116,7 +121,7 @@ def test_without_any_device_it_is_unreachable(tmp_path):
     assert "USB debugging" in error.reason
 
 
-# As platform-tools 30 to 37 and the drivers of Linux report them.
+# As newer releases than that of Debian 12 report them.
 @pytest.mark.parametrize(
     ("line", "kind", "hint"),
     [

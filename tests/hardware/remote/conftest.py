@@ -1,6 +1,5 @@
 """Fixtures: a private folder for agents, and a check that nothing is left behind."""
 
-import os
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ def nothing_stays(tmp_path_factory, monkeypatch) -> Iterator[None]:
     assert _resources() == before
 
 
-def _resources() -> tuple[set[int], set[str], set[str], set[str]]:
-    descriptors = set(os.listdir("/proc/self/fd"))  # with that of the listing itself
+def _resources() -> tuple[set[int], set[Path], set[str], set[Path]]:
+    descriptors = set(Path("/proc/self/fd").iterdir())  # with that of the listing itself
     threads = {thread.name for thread in threading.enumerate()}
-    return children(), descriptors, threads, set(os.listdir(tempfile.gettempdir()))
+    return children(), descriptors, threads, set(Path(tempfile.gettempdir()).iterdir())

@@ -16,6 +16,10 @@ def send(data):
 def send_object(**fields):
     send(json.dumps(fields).encode() + b"\\n")
 
+def wait():
+    "Do nothing until the end of the input."
+    sys.stdin.buffer.read()
+
 def greet(**facts):
     "Read the program and the facts of the archive, and answer as the first program does."
     for _ in range(2):

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hardware.environment import CpuCounters, Environment
 from hardware.quiet import Reservation
@@ -13,6 +15,7 @@ from hardware.remote.answers import read_answer, read_window
 from hardware.remote.device_state import DeviceState, ThermalZone
 from hardware.remote.identity import CoreCluster, DeviceIdentity
 from hardware.runner import DeviceSnapshot, Loading, Window
+from tests.hardware.remote.any_json import any_json
 
 WINDOW = {"samples_ns": [10, 20], "waited_ns": [0, 20], "peak_memory_bytes": 1}
 STATE = {
@@ -31,7 +34,7 @@ ENVIRONMENT = Environment(
     python="3.12.1",
     runtime_version="ort",
     governor=None,
-    clock_mhz=(1500.0,),
+    clock_mhz=1500.0,
     temperature_c=40.5,
     load_1min=None,
 )
@@ -158,7 +161,9 @@ def test_texts_are_printable_and_short_wherever_they_are():
         assert len(text) == 500
 
 
-@pytest.mark.parametrize("name", ["", "0123456789ABCDEF", "../../../../x", "0" * 17, "0" * 15 + "\n"])
+@pytest.mark.parametrize(
+    "name", ["", "0123456789ABCDEF", "../../../../x", "0" * 17, "0" * 15 + "\n"]
+)
 def test_an_identity_that_no_agent_computes_is_refused(name):
     identity = {**asdict(VALUES[1]), "id": name}  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="16 hexadecimal digits"):
@@ -169,3 +174,27 @@ def test_counters_are_read():
     counters = {"at_ns": 5, "own_s": 0.5, "busy_s": [1.0, 2], "steal_s": [0.0, 0.0]}
     read = read_answer(CpuCounters, counters)
     assert read.busy_s == (1.0, 2.0)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(WINDOW, any_json)) | any_json)
+def test_whatever_is_sent_a_window_is_possible_or_refused(answer):
+    try:
+        window = read_window(answer, 2, longest_ns=1e6)
+    except ValueError:
+        return
+    assert len(window.samples_ns) == 2
+    assert all(type(sample) is int and 0 < sample <= 10**6 for sample in window.samples_ns)
+    assert type(window.peak_memory_bytes) is int
+    assert 0 <= window.peak_memory_bytes < 1 << 63
+
+
+@given(st.sampled_from([type(value) for value in VALUES]), st.data())
+def test_whatever_replaces_a_field_the_value_can_be_stored_or_is_refused(kind, data):
+    """What is stored is written as JSON and must not contain anything that is no number."""
+    sent = next(asdict(value) for value in VALUES if type(value) is kind)
+    sent[data.draw(st.sampled_from(sorted(sent)))] = data.draw(any_json)
+    try:
+        value = read_answer(kind, sent)
+    except ValueError:
+        return
+    json.dumps(asdict(value), allow_nan=False).encode()

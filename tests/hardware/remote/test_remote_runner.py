@@ -1,10 +1,14 @@
 """A runner behind an agent passes the tests of every runner, as far as they apply to it."""
 
+import inspect
 import sys
 
 import pytest
 
 from hardware.channels.command import CommandChannel
+from hardware.llama_cpp import LlamaCppRunner
+from hardware.local import LocalRunner
+from hardware.remote.remote_model import ANSWER_S
 from hardware.remote.remote_runner import RemoteRunner, RemoteSettings
 from hardware.runner import Runner
 from tests.hardware.conformance import RunnerConformance
@@ -25,3 +29,8 @@ class TestRemoteRunner(RunnerConformance):
         runner = RemoteRunner(channel, RemoteSettings(threads=threads))
         self.runners.append(runner)
         return runner
+
+
+@pytest.mark.parametrize("runner", [LocalRunner, LlamaCppRunner])
+def test_a_device_reports_a_process_that_hangs_before_the_device_itself_is_given_up(runner):
+    assert inspect.signature(runner).parameters["timeout_s"].default < ANSWER_S

@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from evaluators.speed.device_latency import DeviceLatency, marked
 from evaluators.text.corpus import Corpus
-from nas.workflows.resumed_conditions import check_same_text, report_other_conditions
+from nas.workflows.resumed_conditions import (
+    check_same_devices,
+    check_same_text,
+    report_other_conditions,
+)
 from search_space.preset_models import preset
 from studies.records import Outcome, StageRun
 from studies.spec.study_spec import StudySpec, to_json
@@ -127,3 +132,51 @@ def test_stages_under_other_conditions_are_reported(spec: StudySpec) -> None:
         "training: 1 of 3 trials were evaluated on a different device, release or task file than "
         f"this run uses; {ending}",
     ]
+
+
+class _Device(DeviceLatency):
+    """A device whose evaluator measures nothing in these tests."""
+
+    def __init__(self, name: str, identity: str) -> None:
+        self.device, self.identity = name, identity
+
+    stage = property(lambda self: f"latency@{self.device}")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "identity", "is_refused"),
+    [
+        (Outcome(state="complete"), "b2", True),
+        (Outcome(state="infeasible", stage="latency@phone", reason="decode"), "b2", True),
+        (Outcome(state="complete"), "a1", False),
+        # It has no scores, and is evaluated again.
+        (Outcome(state="failed", stage="x", failure="device lost", reason="x"), "b2", False),
+        (None, "b2", False),
+    ],
+)
+def test_another_device_of_the_same_name_is_refused(
+    spec: StudySpec, outcome: Outcome | None, identity: str, is_refused: bool
+) -> None:
+    evaluators = [latency(), _Device("phone", identity), _Device("pi5", "b2")]
+    with Store.open(spec.storage) as store:
+        check_same_devices(spec, store, evaluators)  # the study has not begun
+        other = f"latency 3 {marked('c3')} as pi5" if outcome is None else f"{marked('b2')} as pi5"
+        passed = {"latency@phone": f"latency 3 {marked('a1')} as phone", "latency@pi5": other}
+        add_trial(store, spec, outcome, passed)
+        if not is_refused:
+            check_same_devices(spec, store, evaluators)
+            return
+        with pytest.raises(ValueError, match=r"^target\.devices: 'phone' is another") as caught:
+            check_same_devices(spec, store, evaluators)
+    assert "(b2) than the one on which 'small' has measured 1 models" in str(caught.value)
+
+
+def test_an_update_on_a_device_is_reported_by_the_stage_of_the_device(spec: StudySpec) -> None:
+    said: list[str] = []
+    device = _Device("phone", "a1")
+    device._latency = latency()
+    with Store.open(spec.storage) as store:
+        add_trial(store, spec, Outcome(state="complete"), {"latency@phone": "an earlier release"})
+        report_other_conditions(spec, store, [device], said.append)
+    (sentence,) = said
+    assert sentence.startswith("latency@phone: 1 of 1 trials were evaluated on a different device")

@@ -93,7 +93,12 @@ def summary_of(written: Written) -> summaries.StudySummary:
 
 def _evaluation(values: Mapping[str, float], provisional: Collection[str]) -> Evaluation:
     scores = tuple(
-        Score(name=name, value=value, unit=_UNITS[name], provisional=name in provisional)
+        Score(
+            name=name,
+            value=value,
+            unit=_UNITS[name.partition("@")[0]],
+            provisional=name in provisional,
+        )
         for name, value in values.items()
     )
     return Evaluation(scores=scores, seconds=1.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from evaluators.evaluator import Evaluation, Report, Score
+from evaluators.evaluator import Evaluation, EvaluationFailed, Report, Score
 from evaluators.trainers import Trainers
 from hardware.measurement import Measurement
 from search_space.architecture import Architecture, architecture_hash
@@ -120,3 +120,35 @@ def test_a_cached_measurement_is_not_made_again(spec: StudySpec, store: Store) -
     run(study_of(spec, "phone").model_copy(update={"name": "again"}), store, [again])
     assert first.asked
     assert again.asked == []
+
+
+@dataclass(frozen=True, kw_only=True)
+class LostJob:
+    """The job of a device that no longer answers."""
+
+    def run(self, report: Report) -> Evaluation:
+        raise EvaluationFailed("device lost", "no answer within 45 s")
+
+
+def test_a_lost_device_ends_the_run_and_condemns_no_candidate(
+    spec: StudySpec, store: Store
+) -> None:
+    device = DeviceFake()
+    answered: list[str] = []
+
+    def job(architecture: Architecture) -> DeviceJob | LostJob:
+        answered.append(architecture_hash(architecture))
+        return DeviceJob(architecture=architecture) if len(answered) < 3 else LostJob()
+
+    device.job = job  # type: ignore[method-assign, assignment]
+    with pytest.raises(
+        ValueError, match=r"^target\.devices: 'phone' was lost: no answer within 45 s; run the same"
+    ):
+        run(study_of(spec, "phone"), store, [device])
+    states = {trial.state for trial in store.trials(spec.name)}
+    assert "failed" not in states
+    assert "running" not in states
+    run(study_of(spec, "phone"), store, [DeviceFake()])
+    ended = store.trials(spec.name)
+    assert len(ended) == spec.trials
+    assert {trial.state for trial in ended} <= {"complete", "stopped"}

@@ -10,7 +10,14 @@ from search_space.architecture import MIXERS
 from search_space.space.matching import Matched, MatchedLatency
 from search_space.strict import parse_strict
 from studies.spec.difference import difference
-from studies.spec.study_spec import StudySpec, asked_scores, check_machine, from_json, to_json
+from studies.spec.study_spec import (
+    StudySpec,
+    asked_scores,
+    check_machine,
+    from_json,
+    is_measured_here,
+    to_json,
+)
 from studies.spec.study_tables import COST_AWARE_SAMPLERS, SamplerSettings
 
 TEXT = """
@@ -429,3 +436,76 @@ def test_importing_it_loads_neither_torch_nor_optuna():
     code = "import sys, studies.spec.study_spec; print({'torch', 'optuna'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+class TestDevices:
+    def test_their_scores_may_be_asked_for(self):
+        data = changed("target", {"devices": ["phone", "pi-5"], "more_depths": [4096]})
+        data["objectives"] = [{"name": "loss"}, {"name": "decode@4096@phone"}]
+        data["constraints"] = [{"name": "memory@pi-5", "max": 500}]
+        spec = parse_strict(StudySpec, data, "small.toml")
+        assert asked_scores(spec) == ("loss", "decode@4096@phone", "memory@pi-5")
+        assert spec.sampler_kind == "known-costs"
+        assert from_json(to_json(spec)) == spec
+        assert not is_measured_here(spec)
+
+    def test_a_latency_of_a_device_may_be_matched(self):
+        data = changed("target", {"devices": ["phone"]})
+        matched = {"latency": 12, "score": "decode@phone"}
+        data["space"] |= {"feed_forward": [1, 2], "matched": matched}
+        spec = parse_strict(StudySpec, data, "small.toml")
+        assert asked_scores(spec)[-1] == "decode@phone"
+        data["space"]["matched"]["score"] = "memory@phone"
+        assert sentence(data).startswith("space.matched.score: 'memory@phone' is not one of decode")
+
+    @pytest.mark.parametrize(
+        ("names", "expected"),
+        [
+            (["Phone"], "target.devices: 'Phone' is not the name of a device: 1 to 32 lower-case"),
+            (["a b"], "target.devices: 'a b' is not the name of a device"),
+            ([""], "target.devices: '' is not the name of a device"),
+            (["4096"], "target.devices: '4096' is not the name of a device"),
+            (["a@b"], "target.devices: 'a@b' is not the name of a device"),
+            ([33 * "a"], "is not the name of a device"),
+            (["one", "two", "one"], "target.devices: 'one' is given twice"),
+            ("phone", "target.devices"),
+            ([1], "target.devices[0]"),
+        ],
+    )
+    def test_names_that_are_none_are_refused(self, names, expected):
+        assert expected in sentence(changed("target.devices", names))
+
+    @pytest.mark.parametrize(
+        "name", ["decode@pi5", "decode@Phone", "loss@phone", "decode@7@phone", "parameters@phone"]
+    )
+    def test_a_score_that_no_named_device_gives_is_refused(self, name):
+        data = changed("target.devices", ["phone"])
+        data["objectives"][1]["name"] = name
+        assert sentence(data).startswith(f"objectives[1].name: '{name}' is not a score")
+
+    def test_the_runner_of_this_machine_does_not_restrict_devices(self):
+        """The runtime of `phone` is unknown here, and may be llama.cpp."""
+        data = changed("target", {"devices": ["phone"], "quantization": "fp16"})
+        assert "target.quantization: 'fp16' is not one of" in sentence(data)
+        data["objectives"][1]["name"], data["constraints"] = "decode@phone", []
+        assert parse_strict(StudySpec, data, "small.toml").target.quantization == "fp16"
+
+    @pytest.mark.parametrize(
+        ("devices", "objective", "expected"),
+        [
+            ([], "parameters", True),
+            (["phone"], "parameters", False),
+            (["phone"], "decode@phone", False),
+            (["phone"], "prefill_per_byte@phone", False),
+            (["phone"], "decode", True),
+            (["phone"], "size", True),
+            (["phone"], "decode_per_byte", True),
+        ],
+    )
+    def test_this_machine_is_measured_if_a_score_of_it_is_asked_for(
+        self, devices, objective, expected
+    ):
+        data = changed("target.devices", devices)
+        data["objectives"][1] = {"name": objective}
+        data["constraints"] = []
+        assert is_measured_here(parse_strict(StudySpec, data, "small.toml")) is expected
