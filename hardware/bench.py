@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from hardware.environment import read_counters, read_environment
+from hardware.environment import read_counters, read_environment, slowest_clock_mhz
 from hardware.onnx_session import Session
 from hardware.random_weights import data_file, write_random_weights
 from hardware.thread_scheduling import make_wait_clock, own_threads, taking_precedence
@@ -72,6 +72,7 @@ class Bench:
         # The memory of the states is only reserved until they are written.
         loaded_memory_bytes = _memory_bytes("VmRSS")
         self.session.fill(0, np.random.default_rng(0))
+        self._cores = list(cores or ())
         self._threads = [thread for thread in own_threads() if thread not in others]
         self._wait_clock = make_wait_clock(threads, self._threads)
         self._takes_precedence = precedence
@@ -136,10 +137,12 @@ class Bench:
             "samples_ns": samples_ns,
             "waited_ns": None if None in waited_ns else waited_ns,
             "peak_memory_bytes": _memory_bytes("VmHWM"),
+            "clock_mhz": slowest_clock_mhz(self._cores) if self._cores else None,
         }
 
     def _move(self, cores: Sequence[int]) -> None:
         """Pin the calling thread to the first core and the runtime's threads to the others."""
+        self._cores = list(cores)
         threads = self._threads[: len(cores)]
         for thread, core in zip(threads, cores, strict=True):
             os.sched_setaffinity(thread, [core])

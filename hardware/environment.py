@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,21 @@ def read_counters() -> CpuCounters | None:
     return CpuCounters(
         at_ns=at_ns, busy_s=tuple(busy_s), steal_s=tuple(steal_s), own_s=time.process_time()
     )
+
+
+def slowest_clock_mhz(cores: Sequence[int], root: Path = Path("/")) -> float | None:
+    """Return the lowest present clock frequency of some cores; None if it is not reported (Linux).
+
+    Args:
+        cores: The numbers of the cores; at least one.
+        root: The folder with `sys`.
+    """
+    frequencies = [
+        _content(root / f"sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")
+        for core in cores
+    ]
+    known = [int(khz) for khz in frequencies if khz is not None and khz.isdecimal()]
+    return min(known) / 1000 if known else None
 
 
 def _content(path: Path) -> str | None:

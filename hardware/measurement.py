@@ -79,6 +79,10 @@ class Disturbance:
         waited_s: Seconds that the measurement waited for a quiet machine before it began.
         reserved: Whether the machine was reserved for it. Otherwise, another measurement or a
             training run may have disturbed it.
+        throttled: Fraction of the windows that were discarded, because the clock frequency of their
+            cores had fallen.
+        cooled_s: Seconds that the measurement waited for the device to cool down, which are part of
+            `waited_s`.
     """
 
     steal: float
@@ -86,6 +90,8 @@ class Disturbance:
     elsewhere: float
     waited_s: float = 0.0
     reserved: bool = True
+    throttled: float = 0.0
+    cooled_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

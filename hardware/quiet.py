@@ -68,10 +68,12 @@ class Reservation:
         waited_s: Seconds that it waited.
         obstacle: The process that did not release the machine in time, and may disturb the
             measurement, as a clause; None if the machine is reserved.
+        cooled_s: The part of `waited_s` in which a device cooled down.
     """
 
     waited_s: float
     obstacle: str | None = None
+    cooled_s: float = 0.0
 
     @property
     def remark(self) -> str | None:

@@ -47,11 +47,14 @@ class Window:
         waited_ns: The part of each sample in which the model waited for a core, in ns; None where
             the system does not report it.
         peak_memory_bytes: Peak resident memory of the measuring process during the window.
+        clock_mhz: The clock frequency of the slowest core of the model at the end of the window;
+            None where the system does not report it.
     """
 
     samples_ns: tuple[int, ...]
     waited_ns: tuple[int, ...] | None
     peak_memory_bytes: int
+    clock_mhz: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,11 +20,10 @@ from hardware.measurement import (
     Disturbance,
     Measurement,
     Workload,
-    running_ns,
-    warm,
 )
 from hardware.progress import Say
-from hardware.runner import DeviceSnapshot, LoadedModel, Window
+from hardware.runner import DeviceSnapshot, LoadedModel
+from hardware.turns import Turns
 from hardware.window_statistics import (
     FEWEST_FOR_INTERVAL,
     FEWEST_FOR_RANKS,
@@ -32,19 +31,10 @@ from hardware.window_statistics import (
     estimate_logs,
 )
 
-_WINDOW_NS = 1e8
-# In decoding, the caches hold another model's weights at the beginning of a window; see `warm`.
-_FEWEST_DECODED = 24
-_LONGEST_WARMING_NS = 2e8
 # Models that wait for a core for more than this fraction of their time move to a calmer one.
 _MUCH_WAITING = 0.2
 _FEWEST_BEFORE_MOVE = 2  # windows
 _MOST_MOVES = 2
-# A window has as many samples as if the model did not wait, but not for longer than this allows.
-_LEAST_RUNNING = 0.1
-_OVERHEADS = 2.0  # a window lasts at least that many times the runner's own overhead
-_PROBE_TOKENS = 8
-_LONG_PROBE_NS = 5e8
 _REPORT_SECONDS = 2.0
 
 
@@ -127,80 +117,6 @@ def measure_paired(
     )
 
 
-class _Turns:
-    """The windows of one model at one workload.
-
-    `log_times` has the logarithm of each window's quantile, in ns.
-    """
-
-    def __init__(self, model: LoadedModel, workload: Workload, quantile: float) -> None:
-        self.model = model
-        self.workload = workload
-        self.quantile = quantile
-        self.windows: list[Window] = []
-        self.log_times: list[float] = []
-        self.samples = 1 if workload.phase == "prefill" else min(_PROBE_TOKENS, workload.tokens)
-        self.warmup = [self._warm_up()]
-        if sum(self.warmup[0].samples_ns) < _LONG_PROBE_NS:  # a cold one may mislead
-            self.warmup.append(self._warm_up())
-
-    def take(self) -> None:
-        window = self.model.time(self.workload, self.samples)
-        running = warm(running_ns(window.samples_ns, window.waited_ns))
-        self.windows.append(window)
-        self.log_times.append(math.log(np.quantile(running, self.quantile)))
-
-    def begin_again(self) -> None:
-        """Discard the windows so far: their conditions are not those of the following ones."""
-        self.windows.clear()
-        self.log_times.clear()
-
-    @property
-    def waiting_share(self) -> float:
-        """The fraction of the windows' time in which the model waited for a core."""
-        waited_ns = sum(sum(window.waited_ns or ()) for window in self.windows)
-        return waited_ns / sum(sum(window.samples_ns) for window in self.windows)
-
-    def measurement(
-        self, before: DeviceSnapshot, after: DeviceSnapshot, disturbance: Disturbance | None
-    ) -> Measurement:
-        loading = self.model.loading
-        return Measurement(
-            workload=self.workload,
-            runtime=loading.runtime,
-            threads=loading.threads,
-            cores=loading.cores,
-            samples_ns=_samples_ns(self.windows),
-            warmup_ns=_samples_ns(self.warmup),
-            load_ns=loading.load_ns,
-            peak_memory_bytes=max(
-                window.peak_memory_bytes for window in (*self.warmup, *self.windows)
-            ),
-            environment=before.environment,
-            window=self.samples,
-            empty_memory_bytes=loading.empty_memory_bytes,
-            loaded_memory_bytes=loading.loaded_memory_bytes,
-            model_bytes=loading.model_bytes,
-            environment_after=after.environment,
-            disturbance=disturbance,
-            waited_ns=_waited_ns(self.windows),
-            measured_at=time.time(),
-        )
-
-    def _warm_up(self) -> Window:
-        """Take a window that does not count, and choose the size of the next one from it."""
-        start = time.perf_counter_ns()
-        window = self.model.time(self.workload, self.samples)
-        overhead_ns = time.perf_counter_ns() - start - sum(window.samples_ns)
-        running = np.median(running_ns(window.samples_ns, window.waited_ns))
-        sample_ns = max(float(running), _LEAST_RUNNING * float(np.median(window.samples_ns)))
-        wanted_ns = max(_WINDOW_NS, _OVERHEADS * overhead_ns)
-        if self.workload.phase == "decode":
-            wanted_ns = max(wanted_ns, min(_FEWEST_DECODED * sample_ns, _LONGEST_WARMING_NS))
-        self.samples = max(1, round(wanted_ns / sample_ns))
-        return window
-
-
 def _measure(
     models: tuple[LoadedModel, ...],
     timing_budgets: Sequence[TimingBudget],
@@ -218,7 +134,7 @@ def _sample(
     models: tuple[LoadedModel, ...], timing_budget: TimingBudget, say: Say
 ) -> tuple[Measurement, ...]:
     start = reported_at = time.monotonic()
-    turns = [_Turns(model, timing_budget.workload, timing_budget.quantile) for model in models]
+    turns = [Turns(model, timing_budget.workload, timing_budget.quantile) for model in models]
     # Taken when all models are warm: everything between the two snapshots counts.
     before = [model.snapshot() for model in models]
     sampling, moves, count = time.monotonic(), 0, 0
@@ -235,9 +151,12 @@ def _sample(
                 before = [model.snapshot() for model in models]
                 sampling, count = time.monotonic(), 0
                 continue
-        estimate = estimate_logs(_log_times(turns))
+        throttled = _throttled(turns)
+        # If each model was fastest in another round, all rounds may be throttled by this measure.
+        kept = [index for index in range(count) if index not in throttled] or list(range(count))
+        estimate = estimate_logs(_log_times(turns, kept))
         now = time.monotonic()
-        precise = count >= FEWEST_FOR_RANKS and estimate.half_width <= timing_budget.precision
+        precise = len(kept) >= FEWEST_FOR_RANKS and estimate.half_width <= timing_budget.precision
         spent = now + (now - sampling) / count > start + timing_budget.seconds
         ends = precise or (spent and count >= timing_budget.fewest)
         if ends or now > reported_at + _REPORT_SECONDS:
@@ -248,8 +167,11 @@ def _sample(
     after = [model.snapshot() for model in models]
     cores = {core for model in models for core in model.loading.cores}
     disturbance = _disturbance(before, after, sorted(cores))
+    if throttled:
+        undisturbed = Disturbance(steal=0.0, beside=0.0, elsewhere=0.0)
+        disturbance = replace(disturbance or undisturbed, throttled=len(throttled) / count)
     return tuple(
-        turn.measurement(first, last, disturbance)
+        turn.measurement(kept, first, last, disturbance)
         for turn, first, last in zip(turns, before, after, strict=True)
     )
 
@@ -270,13 +192,19 @@ def _named(cores: Sequence[int]) -> str:
     return f"core{'s' if len(cores) > 1 else ''} {', '.join(map(str, cores))}"
 
 
-def _log_times(turns: Sequence[_Turns]) -> NDArray[np.float64]:
-    """Return the log times of one model, or the log ratios of two."""
-    ours, *reference = (np.array(turn.log_times) for turn in turns)
+def _throttled(turns: Sequence[Turns]) -> list[int]:
+    """Return the numbers of the rounds of windows in which a clock frequency was low."""
+    rounds = range(len(turns[0].windows))
+    return [index for index in rounds if any(turn.is_throttled(index) for turn in turns)]
+
+
+def _log_times(turns: Sequence[Turns], kept: Sequence[int]) -> NDArray[np.float64]:
+    """Return the log times of one model in some rounds, or the log ratios of two."""
+    ours, *reference = (np.array(turn.log_times)[list(kept)] for turn in turns)
     return ours - reference[0] if reference else ours
 
 
-def _sentence(turns: Sequence[_Turns], estimate: Ratio) -> str:
+def _sentence(turns: Sequence[Turns], estimate: Ratio) -> str:
     workload, count, half_width = turns[0].workload, len(turns[0].windows), estimate.half_width
     if len(turns) == 2:
         known = f" ±{estimate.value * half_width:.3f}" if math.isfinite(half_width) else ""
@@ -284,17 +212,6 @@ def _sentence(turns: Sequence[_Turns], estimate: Ratio) -> str:
         return f"{workload}: {pairs}, ratio {estimate.value:.3f}{known}"
     known = f" ±{100 * half_width:.1f} %" if math.isfinite(half_width) else ""
     return f"{workload}: {count} windows, {estimate.value / 1e6:.3f} ms{known}"
-
-
-def _samples_ns(windows: Sequence[Window]) -> tuple[int, ...]:
-    return tuple(sample for window in windows for sample in window.samples_ns)
-
-
-def _waited_ns(windows: Sequence[Window]) -> tuple[int, ...] | None:
-    waits = [window.waited_ns for window in windows]
-    if any(waited_ns is None for waited_ns in waits):
-        return None
-    return tuple(waited for waited_ns in waits if waited_ns is not None for waited in waited_ns)
 
 
 def _disturbance(

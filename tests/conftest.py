@@ -22,4 +22,4 @@ settings.load_profile("patient")
 @pytest.fixture
 def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time models in windows of 2 ms instead of 100 ms, which is less precise."""
-    monkeypatch.setattr("hardware.stability._WINDOW_NS", 2e6)
+    monkeypatch.setattr("hardware.turns._WINDOW_NS", 2e6)

@@ -307,10 +307,16 @@ def with_reservation(measurement: Measurement, reservation: Reservation) -> Meas
     """
     disturbance, reference = measurement.disturbance, measurement.reference
     is_reserved = reservation.obstacle is None
-    if disturbance is None and not is_reserved:  # a system without counters
+    if disturbance is None and (not is_reserved or reservation.cooled_s):
+        # a system without counters
         disturbance = Disturbance(steal=0.0, beside=0.0, elsewhere=0.0)
     if disturbance is not None:
-        disturbance = replace(disturbance, waited_s=reservation.waited_s, reserved=is_reserved)
+        disturbance = replace(
+            disturbance,
+            waited_s=reservation.waited_s,
+            reserved=is_reserved,
+            cooled_s=reservation.cooled_s,
+        )
     return replace(
         measurement,
         disturbance=disturbance,

@@ -35,6 +35,6 @@ def reserving(
                 cooled_s = 0.0 if cooling is None else cool_down(runner.state, cooling, say)
             except RunnerError as error:
                 raise evaluation_failure(error) from error
-            yield replace(reservation, waited_s=reservation.waited_s + cooled_s)
+            yield replace(reservation, waited_s=reservation.waited_s + cooled_s, cooled_s=cooled_s)
 
     return reserve

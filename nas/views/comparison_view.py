@@ -287,6 +287,12 @@ def _loads(disturbances: Sequence[Disturbance]) -> Iterator[str]:
     elsewhere = max(each.elsewhere for each in disturbances)
     if elsewhere >= _REPORTED_CORES:
         yield f"up to {elsewhere:.1f} other cores were busy"
+    throttled = max(each.throttled for each in disturbances)
+    if throttled:
+        yield (
+            f"up to {percent(throttled)} of the windows were left out, because the clock of the "
+            "cores had fallen"
+        )
 
 
 def _conditions(results: Sequence[Result], comparison: Comparison) -> str:

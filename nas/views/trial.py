@@ -266,7 +266,15 @@ def _timings(
         lines.append(f"other processes and the hypervisor took {lost} of the cores' time")
         if measurement.disturbance.waited_s >= 1:
             waited = duration(measurement.disturbance.waited_s)
-            lines.append(f"waited {waited} for a quiet machine")
+            cooled_s = measurement.disturbance.cooled_s
+            cooled = f", {duration(cooled_s)} of it to cool down" if cooled_s >= 1 else ""
+            lines.append(f"waited {waited} for a quiet machine{cooled}")
+        if measurement.disturbance.throttled:
+            throttled = percent(measurement.disturbance.throttled)
+            lines.append(
+                f"{throttled} of the windows were left out, because the clock of the cores had "
+                "fallen"
+            )
         if not measurement.disturbance.reserved:
             lines.append("another measurement or training did not release the machine")
     return Text(f"{name:12} " + f"\n{'':13}".join(lines))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardware import stability
+from hardware import stability, turns
 from tests.hardware.clocks import Clock
 from tests.hardware.machines import Machine
 
@@ -12,7 +12,8 @@ from tests.hardware.machines import Machine
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(stability, "time", clock)
+    for module in (stability, turns):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from hardware.environment import CpuCounters, Environment, read_counters, read_environment
+from hardware.environment import (
+    CpuCounters,
+    Environment,
+    read_counters,
+    read_environment,
+    slowest_clock_mhz,
+)
 
 
 def test_it_describes_this_machine():
@@ -109,3 +115,14 @@ class TestCounters:
         data = json.loads(json.dumps(asdict(counters)))
         by_core = {name: tuple(data[name]) for name in ("busy_s", "steal_s")}
         assert CpuCounters(**data | by_core) == counters
+
+
+def test_the_slowest_core_determines_the_clock(tmp_path):
+    for core, khz in enumerate(("2400000\n", "1800000\n", "garbage\n")):
+        folder = tmp_path / f"sys/devices/system/cpu/cpu{core}/cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_cur_freq").write_text(khz)
+    assert slowest_clock_mhz([0], tmp_path) == 2400.0
+    assert slowest_clock_mhz([0, 1, 2], tmp_path) == 1800.0
+    assert slowest_clock_mhz([2], tmp_path) is None
+    assert slowest_clock_mhz([7], tmp_path) is None

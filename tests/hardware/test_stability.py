@@ -29,6 +29,7 @@ class Scripted:
     waiting: dict[int, float] | None = None
     counters: list[CpuCounters] = field(default_factory=list)
     calls: list[tuple["Scripted", int]] = field(default_factory=list)
+    clock_mhz: Callable[[], float | None] = lambda: None
 
     def time(self, workload: Workload, samples: int) -> Window:
         samples_ns = tuple(round(sample) for sample in self.window_ns(workload, samples))
@@ -39,7 +40,10 @@ class Scripted:
             share = self.waiting.get(self.loading.cores[0], 0.0)
             waited_ns = tuple(round(share * sample) for sample in samples_ns)
         return Window(
-            samples_ns=samples_ns, waited_ns=waited_ns, peak_memory_bytes=1000 - len(self.calls)
+            samples_ns=samples_ns,
+            waited_ns=waited_ns,
+            peak_memory_bytes=1000 - len(self.calls),
+            clock_mhz=self.clock_mhz(),
         )
 
     def move(self, cores: Sequence[int]) -> None:
@@ -438,3 +442,36 @@ class TestDisturbance:
 
     def test_without_counters_it_is_none(self, clock):
         assert self.disturbance(clock, (1,), self.OURS, ()) is None
+
+
+class TestClocks:
+    """Windows at a clock frequency that has fallen do not count."""
+
+    @staticmethod
+    def throttled_after(clock: Clock, rounds: int, slowdown: float) -> Scripted:
+        """Return a model that takes `slowdown` times as long once it has had some windows."""
+
+        def window_ns(workload: Workload, samples: int) -> list[float]:
+            return [4e6 * (slowdown if len(model.calls) >= rounds else 1.0)] * samples
+
+        model = Scripted(clock, window_ns)
+        model.clock_mhz = lambda: 2_000.0 / (slowdown if len(model.calls) >= rounds else 1.0)
+        return model
+
+    def test_they_are_discarded(self, clock):
+        model = self.throttled_after(clock, 7, 1.5)
+        reference = steady(clock, 4e6)
+        budget = TimingBudget(workload=DECODE, precision=1e-6, seconds=5.0)
+        (measured,) = measure_paired(model, reference, [budget], print)
+        assert set(measured.samples_ns) == {4_000_000}
+        assert measured.reference is not None
+        assert len(measured.samples_ns) == len(measured.reference.samples_ns)
+        assert measured.disturbance is not None
+        assert measured.disturbance.throttled > 0.5
+
+    def test_a_small_change_does_not_matter(self, clock):
+        model = self.throttled_after(clock, 7, 1.04)
+        budget = TimingBudget(workload=DECODE, precision=1e-6, seconds=5.0)
+        (measured,) = measure_paired(model, steady(clock, 4e6), [budget], print)
+        assert measured.disturbance is None or measured.disturbance.throttled == 0.0
+        assert set(measured.samples_ns) == {4_000_000, 4_160_000}

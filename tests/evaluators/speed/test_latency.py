@@ -58,7 +58,7 @@ def local(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(folder))
         # No test depends on the precision of these times.
-        patch.setattr("hardware.stability._WINDOW_NS", 2e6)
+        patch.setattr("hardware.turns._WINDOW_NS", 2e6)
         with evaluator_of(LocalRunner()) as evaluator:
             yield evaluator
     assert not list(folder.iterdir())
