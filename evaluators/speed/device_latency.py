@@ -71,7 +71,7 @@ class DeviceLatency:
 
     def job(self, architecture: Architecture) -> LatencyJob:
         """Return the measurement of an architecture as a job; see `MeasuringEvaluator.job`."""
-        return LatencyJob(timing=self._timing, architecture=architecture)
+        return LatencyJob(timing=self._timing, identity=self.identity, architecture=architecture)
 
     def conclude(self, measured: Evaluation, earlier: Evaluation | None) -> Evaluation:
         """Return the scores of a job's measurements; see `MeasuringEvaluator.conclude`."""

@@ -45,16 +45,18 @@ class LatencyJob:
 
     Attributes:
         timing: The device, and what is timed on it.
+        identity: The identity of the device; another one of the same name is not measured on.
         architecture: The architecture.
     """
 
     timing: DeviceTiming
+    identity: str
     architecture: Architecture
 
     def run(self, report: Report) -> Evaluation:
         """Measure the architecture; see `Job.run`."""
         return measured_again_if_lost(
-            lambda: _kept_latency(self.timing).measure(self.architecture, report),
+            lambda: _kept_latency(self.timing, self.identity).measure(self.architecture, report),
             report,
             _PAUSES_S,
         )
@@ -106,13 +108,18 @@ def device_quiet(runner: RemoteRunner, timing: DeviceTiming) -> Quiet:
 _kept: dict[DeviceTiming, LatencyEvaluator] = {}
 
 
-def _kept_latency(timing: DeviceTiming) -> LatencyEvaluator:
+def _kept_latency(timing: DeviceTiming, identity: str) -> LatencyEvaluator:
     if timing not in _kept:
         for evaluator in _kept.values():
             evaluator.close()
         _kept.clear()
         runner = remote_runner_of(timing.definition)
         try:
+            found = runner.identity.id
+            if found != identity:
+                runner.close()
+                reason = f"this is another device than before ({found} instead of {identity})"
+                raise EvaluationFailed("device lost", reason)
             _kept[timing] = LatencyEvaluator(
                 runner,
                 timing.settings,

@@ -15,8 +15,8 @@ def validate(
     """Check a study file and show its plan.
 
     The plan contains the size of the space and of its models, the times and the memory of three of
-    them on this machine, and the expected duration. If the study was started before, the file must
-    still describe it.
+    them on each device of the study, and the expected duration. If the study was started before,
+    the file must still describe it.
     """
     from nas.inputs.device_argument import study_devices
     from nas.views.live_stage import live_text

@@ -15,6 +15,7 @@ from studies.analysis.followed_study import FollowedStudy
 from studies.analysis.study_front import is_provisional
 from studies.analysis.summaries import StudySummary
 from studies.confirmation.confirmation_results import Confirmation
+from studies.records import Evidence
 from studies.spec.limits import limits
 from studies.spec.reference_models import paired_reference
 from studies.spec.study_spec import StudySpec, is_measured_here
@@ -56,6 +57,13 @@ def study_limitations(
         )
     if is_measured_here(spec) and RUNNERS[spec.device.runner].is_simulated:
         yield "Latencies are simulated; no device was measured."
+    elif any(_is_simulated(evidence) for evidence in followed.evidence.values()):
+        yield "Latencies on some devices are simulated."
+
+
+def _is_simulated(evidence: Evidence) -> bool:
+    environments = (evidence.environment, *evidence.more_environments)
+    return any(each.runtime_version == RUNNERS["fake"].runtime for each in environments)
 
 
 def _provisional_times(spec: StudySpec, now: StudySummary) -> Iterator[str]:

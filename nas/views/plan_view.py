@@ -17,6 +17,7 @@ from nas.findings.wording import counted, duration, joined, megabytes, number, p
 from nas.views.start_view import start_document, start_lines
 from nas.views.terminal import interval_legend, layout_strip, table
 from nas.workflows.space_samples import SpaceSample
+from nas.workflows.stage_times import StageTimes
 from nas.workflows.study_plan import CorpusUsage, StudyPlan
 from search_space.costs import parameter_counts
 from search_space.space.matching import Matched, MatchedLatency
@@ -54,6 +55,7 @@ def plan_document(plan: StudyPlan) -> dict[str, Any]:
         "parallel": plan.parallel,
         "remark_on_parallel": plan.crowding,
         "latency_seconds": plan.times.latency_seconds,
+        "device_seconds": dict(plan.times.device_seconds),
         "training_seconds": plan.times.training_seconds,
         "network_seconds": plan.times.network_seconds,
         "recall_seconds": plan.times.recall_seconds,
@@ -276,15 +278,23 @@ def _time(plan: StudyPlan) -> str:
         return (
             f"about {duration(plan.seconds)} on a quiet machine: "
             f"{duration(times.network_seconds)} to train the shared network, then per trial "
-            f"{times.latency_seconds:.0f} s of timing{recall} + {times.training_seconds:.0f} s of "
-            f"scoring{_refused(plan)}"
+            f"{_timing(times)}{recall} + {times.training_seconds:.0f} s of scoring{_refused(plan)}"
         )
     models = "; references may take longer" if plan.spec.references else ""
     return (
         f"about {duration(plan.seconds)} on a quiet machine, less if trials are stopped early: per "
-        f"trial {times.latency_seconds:.0f} s of timing{recall} + {times.training_seconds:.0f} s "
-        f"of training{models}{_refused(plan)}"
+        f"trial {_timing(times)}{recall} + {times.training_seconds:.0f} s of training{models}"
+        f"{_refused(plan)}"
     )
+
+
+def _timing(times: StageTimes) -> str:
+    """Return how long the timing of a trial takes: `10 s of timing`, or that on each device."""
+    if not times.device_seconds:
+        return f"{times.latency_seconds:.0f} s of timing"
+    on_devices = [f"{seconds:.0f} s on {name}" for name, seconds in times.device_seconds.items()]
+    here = [f"{times.latency_seconds:.0f} s on this machine"] if times.latency_seconds else []
+    return f"timing ({joined([*here, *on_devices])})"
 
 
 def _refused(plan: StudyPlan) -> str:

@@ -125,13 +125,21 @@ def _examine(check: DeviceCheck, runner: RemoteRunner, say: Say) -> DeviceCheck:
     missing = [name for name in ("numpy", *needed) if state.packages.get(name) is None]
     problems = check.problems
     if missing:
-        python = check.device.definition.python or "python3"
-        problems = (
-            *problems,
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; on the "
-            f"device, run `{python} -m pip install {' '.join(missing)}`",
-        )
+        problems = (*problems, _missing(missing, check.device.definition.python))
     return replace(check, state=state, problems=problems)
+
+
+def _missing(packages: Sequence[str], python: str | None) -> str:
+    """Say which packages are missing, and how to install them."""
+    names = f"{' and '.join(packages)} {'is' if len(packages) == 1 else 'are'} missing"
+    install = f"-m pip install {' '.join(packages)}"
+    if python is not None:
+        return f"{names}; on the device, run `{python} {install}`"
+    # Many systems refuse to install packages for their own Python.
+    return (
+        f"{names}; on the device, run `python3 -m venv ~/nas && ~/nas/bin/python {install}`, and "
+        "set python to '~/nas/bin/python'"
+    )
 
 
 def _time_exchanges(check: DeviceCheck, runner: RemoteRunner, say: Say) -> DeviceCheck:

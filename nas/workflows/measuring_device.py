@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluators.speed.device_file import remote_runner_of
+from evaluators.speed.quiet_device import reserving
 from evaluators.speed.runners import make_runner
 from hardware.cores import idlest_cores
-from hardware.quiet import Reserve
+from hardware.machine_lock import LockWait
+from hardware.progress import Say
+from hardware.quiet import Reservation, Reserve
 from hardware.runner import ModelFormat, Runner
 from nas.inputs.device_argument import NamedDevice
 from nas.inputs.model_argument import Measurable
@@ -44,7 +47,13 @@ def open_device(
     """
     if device is not None:
         with remote_runner_of(device.definition) as runner:
-            yield MeasuringDevice(runners={runner.model_format: runner}, reserve=runner.measuring)
+
+            def reserve(
+                say: Say, *, patience_s: float, lock_wait: LockWait
+            ) -> contextlib.AbstractContextManager[Reservation]:
+                return reserving(runner, patience_s, lock_wait, device.definition.cool)(say)
+
+            yield MeasuringDevice(runners={runner.model_format: runner}, reserve=reserve)
         return
     cores = functools.cache(idlest_cores)  # both runtimes use the same cores
     formats = {format_of(model, conditions) for model in models}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -32,8 +32,9 @@ class SpaceSample:
         size: Its place among the random architectures, by the number of parameters.
         architecture: The architecture.
         scores: Its scores in closed form and, unless it failed, those that were measured.
-        seconds: The time that the measurements on all devices took, without waiting for other
-            processes; None if one failed.
+        seconds: The time that the measurement on this machine took, without waiting for other
+            processes; None if a measurement failed.
+        device_seconds: The times of the measurements on named devices, by their names.
         failure: Why it could not be measured on a device; None if it was measured on all.
     """
 
@@ -42,6 +43,7 @@ class SpaceSample:
     scores: tuple[Score, ...]
     seconds: float | None
     failure: str | None
+    device_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +147,7 @@ def _measured(
     say: Say,
 ) -> SpaceSample:
     known = StaticEvaluator().evaluate(architecture, lambda _: None).scores
-    seconds = 0.0
+    seconds: dict[str | None, float] = {}
     for device, latency in latencies.items():
         topic = f"timing the {size} of the drawn models" + (f" on {device}" if device else "")
         say(topic)
@@ -162,9 +164,14 @@ def _measured(
                 size=size, architecture=architecture, scores=known, seconds=None, failure=reason
             )
         known = (*known, *evaluation.scores)
-        seconds += time.monotonic() - start - waiting_seconds(evaluation.measurements)
+        seconds[device] = time.monotonic() - start - waiting_seconds(evaluation.measurements)
     return SpaceSample(
-        size=size, architecture=architecture, scores=known, seconds=seconds, failure=None
+        size=size,
+        architecture=architecture,
+        scores=known,
+        seconds=seconds.get(None, 0.0),
+        failure=None,
+        device_seconds={name: each for name, each in seconds.items() if name is not None},
     )
 
 

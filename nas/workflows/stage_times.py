@@ -6,8 +6,8 @@ The time in which other processes used the machine does not count, as far as it 
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -30,7 +30,8 @@ class StageTimes:
     """The time of each stage for one architecture, in seconds, without waiting.
 
     Attributes:
-        latency_seconds: Time of the latency stage; None if it failed.
+        latency_seconds: Time of the latency stage on this machine, 0 if nothing is measured on it;
+            None if a measurement failed.
         training_seconds: Time of training the proxy, or of scoring it with inherited weights; None
             if this or an earlier stage failed.
         preparation_seconds: Time of preparing the text for one vocabulary; almost 0 if it is
@@ -38,6 +39,7 @@ class StageTimes:
         failure: Why a stage failed; None if none did.
         network_seconds: Time of training the network that all candidates share; 0 if there is none.
         recall_seconds: Time of training the recall probe; 0 if the study does not use that score.
+        device_seconds: Times of the latency stages on named devices, by their names.
     """
 
     latency_seconds: float | None
@@ -46,6 +48,7 @@ class StageTimes:
     preparation_seconds: float = 0.0
     network_seconds: float = 0.0
     recall_seconds: float = 0.0
+    device_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def time_stages(spec: StudySpec, sample: SpaceSample, corpus: Corpus, say: Say) -> StageTimes:
@@ -70,6 +73,7 @@ def time_stages(spec: StudySpec, sample: SpaceSample, corpus: Corpus, say: Say) 
             training_seconds=None,
             failure=str(reason),
             recall_seconds=recall_seconds,
+            device_seconds=sample.device_seconds,
         )
     return StageTimes(
         latency_seconds=sample.seconds,
@@ -78,6 +82,7 @@ def time_stages(spec: StudySpec, sample: SpaceSample, corpus: Corpus, say: Say) 
         preparation_seconds=training.preparation_seconds,
         network_seconds=training.network_seconds,
         recall_seconds=recall_seconds,
+        device_seconds=sample.device_seconds,
     )
 
 

@@ -117,7 +117,8 @@ class StudyPlan:
 
         Candidates that the limits refuse are not trained. The training time of a reference model is
         estimated from that of `drawn`, in proportion to their FLOPs. Trainings wait while
-        something is measured. None if a stage of `drawn` failed.
+        something is measured on this machine, but not for named devices, which measure at the same
+        time. None if a stage of `drawn` failed.
         """
         times, spec = self.times, self.spec
         if times.latency_seconds is None or times.training_seconds is None:
@@ -127,9 +128,12 @@ class StudyPlan:
             _training_flops(spec, model_of(spec, name)) / _training_flops(spec, self.drawn)
             for name in spec.references
         )
-        return (
+        here = (
             timings * times.latency_seconds
             + runs * (times.training_seconds + times.recall_seconds) / self._effective_parallel
+        )
+        return (
+            max([here, *(timings * each for each in times.device_seconds.values())])
             + len(spec.space.vocab_size) * times.preparation_seconds
             + times.network_seconds
         )

@@ -138,7 +138,7 @@ class TestAFinishedStudy:
         (machine,) = document["environments"]
         assert machine["trials"] == 2 * len(document["trials"]["id"])
         assert "decode@two" in document["trials"]["scores"]
-        assert not any("simulated" in text for text in document["limitations"])
+        assert "Latencies on some devices are simulated." in document["limitations"]
 
     def test_the_report_shows_the_devices(self, nas, finished: Path) -> None:
         assert nas("report", "tiny", "-o", "report.md").returncode == 0
@@ -237,6 +237,8 @@ class TestValidate:
             {"name": "one", "channel": "this machine"},
             {"name": "two", "channel": "env --"},
         ]
+        assert document["latency_seconds"] == 0  # nothing is measured on this machine
+        assert document["device_seconds"].keys() == {"one", "two"}
         for model in document["models"]:
             names = {score["name"] for score in model["scores"]}
             assert {"decode@one", "decode@two", "memory@two"} <= names
@@ -246,18 +248,6 @@ class TestValidate:
         assert "models of this space on one and two, from random draws" in text
         assert "decode@two, ms/token" in text
         assert "memory@two: the limit of 1,000 MB is above all of these models" in text
-
-    def test_every_device_adds_to_the_duration(self, nas, tmp_path: Path) -> None:
-        """A timing on the simulated devices lasts for about as long as it may."""
-        seconds = []
-        for devices in (("one",), ("one", "two")):
-            objectives = ("loss", *(f"decode@{name}" for name in devices))
-            text = device_study(*objectives, devices=devices)
-            timed = 'runner = "fake"\nseconds = 1.0\nprecision = 0.001'
-            write_device_study(tmp_path, text.replace('runner = "fake"', timed))
-            document = json_of(nas("validate", "tiny.toml", "--json"))
-            seconds.append(document["latency_seconds"])
-        assert seconds[1] > 1.5 * seconds[0]
 
     def test_this_machine_is_named_if_it_is_measured(self, nas, tmp_path: Path) -> None:
         write_device_study(tmp_path, device_study("loss", "decode", devices=("one",)))
@@ -347,12 +337,16 @@ class TestALostDevice:
 
     def test_does_not_condemn_the_architecture(self, nas, cut: Path) -> None:
         cut.write_text("always")
-        assert nas("run", "tiny.toml", "--trials", "1").returncode == 0
-        (failure,) = json_of(nas("status", "tiny", "--json"))["failures"]
-        assert failure["trial"] == 0
-        lost = json_of(nas("show", "tiny", "0", "--json"))
-        assert lost["state"] == "failed"
+        stopped = nas("run", "tiny.toml", "--trials", "1")
+        assert stopped.returncode == 2
+        last = stopped.stderr.splitlines()[-1]
+        assert last.startswith("nas: target.devices: 'two' was lost: ")
+        assert last.endswith("run the same command again to resume")
+        assert json_of(nas("status", "tiny", "--json"))["failures"] == []
+        left = json_of(nas("show", "tiny", "0", "--json"))
+        assert left["state"] == "interrupted"
         cut.unlink()
-        assert nas("run", "tiny.toml", "--trials", "2").returncode == 0
-        status = json_of(nas("status", "tiny", "--json"))
-        assert status["trials"]["complete"] >= 1
+        assert nas("run", "tiny.toml", "--trials", "1").returncode == 0
+        ended = json_of(nas("show", "tiny", "0", "--json"))
+        assert (ended["state"], ended["hash"]) == ("complete", left["hash"])
+        assert {each["workload"] for each in ended["measurements"]} == {"tg64@64", "pp16"}

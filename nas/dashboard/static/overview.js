@@ -98,10 +98,12 @@ function runningTrial({ title: name, host, pid, stage, done, text }) {
   return element("li", {}, element("b", {}, name), ` ${activity} `, bar, element("span", { class: "quiet" }, ` ${text}  on ${host}, process ${pid}`));
 }
 
-function settings({ objectives = [], device, proxy }) {
+function settings({ objectives = [], target, device, proxy }) {
   const names = objectives.map(({ name, max }) => (max === null ? name : `${name} (at most ${figure(max)})`));
   const training = proxy?.method === "shared"
     ? ` Losses are inherited from one shared network, trained on ${figure(proxy.shared_token_budget)} tokens.`
     : proxy?.token_budget ? ` Each candidate is trained on up to ${figure(proxy.token_budget)} tokens.` : "";
-  return `Objectives, all minimised: ${names.join(", ")}. Runner: ${device?.runner ?? "unknown"}.${training}`;
+  const devices = target?.devices ?? [];
+  const measured = devices.length ? `Devices: ${devices.join(", ")}` : `Runner: ${device?.runner ?? "unknown"}`;
+  return `Objectives, all minimised: ${names.join(", ")}. ${measured}.${training}`;
 }

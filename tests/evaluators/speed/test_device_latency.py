@@ -215,6 +215,18 @@ def test_a_job_measures_what_the_evaluator_concludes_from(runner: RemoteRunner) 
     assert twice.measurements == (*found.measurements, *measured.measurements)
 
 
+def test_a_job_does_not_measure_on_another_device_of_the_same_name(
+    runner: RemoteRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency_job, "_PAUSES_S", ())
+    job = replace(latency_on(runner).job(MODEL), identity="that of a lost phone")
+    with pytest.raises(EvaluationFailed) as caught:
+        job.run(lambda _: None)
+    assert caught.value.kind == "device lost"
+    assert f"({runner.identity.id} instead of that of a lost phone)" in caught.value.reason
+    assert latency_job._kept == {}
+
+
 def test_a_refinement_survives_a_lost_connection(runner: RemoteRunner) -> None:
     quiet, reservations = counted(runner)
     latency = latency_on(runner, quiet)

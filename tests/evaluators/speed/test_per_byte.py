@@ -6,7 +6,7 @@ import pytest
 
 from evaluators.calibration import CalibrationKey
 from evaluators.evaluator import CalibratedRatio, Evaluation, EvaluationFailed, Score
-from evaluators.speed.per_byte import PerByteEvaluator
+from evaluators.speed.per_byte import PerByteEvaluator, is_text_stage
 from evaluators.text.corpus import Corpus, read_corpus
 from tests.evaluators.conformance import RefinableConformance
 from tests.search_space.strategies import CONV, stack
@@ -65,6 +65,39 @@ class TestPerByte(RefinableConformance):
     @pytest.fixture
     def evaluator(self, corpus):
         return PerByteEvaluator(Latency(), corpus, prompt_length=50)
+
+
+class _OnPhone(Latency):
+    """The same latency on the device `phone`."""
+
+    stage = "latency@phone"
+    fingerprint = "latency 1 on phone"
+    result = replace(
+        LATENCY, scores=tuple(replace(each, name=f"{each.name}@phone") for each in LATENCY.scores)
+    )
+
+
+class TestPerByteOnADevice(RefinableConformance):
+    @pytest.fixture
+    def evaluator(self, corpus):
+        return PerByteEvaluator(_OnPhone(), corpus, 50, "phone")
+
+
+def test_on_a_device_the_values_are_the_same_under_other_names(corpus):
+    evaluator = PerByteEvaluator(_OnPhone(), corpus, 50, "phone")
+    assert evaluator.stage == "text@phone"
+    evaluation = evaluator.evaluate(stack(CONV, vocab_size=300), lambda _: None)
+    here = found(corpus, 300)
+    assert {score.name: score for score in evaluation.scores} == {
+        f"{name}@phone": replace(score, name=f"{name}@phone") for name, score in here.items()
+    }
+    assert evaluator.fingerprint != PerByteEvaluator(Latency(), corpus, 50).fingerprint
+
+
+@pytest.mark.parametrize("stage", ["text", "text@phone"])
+def test_the_stage_is_recognised(stage):
+    assert is_text_stage(stage)
+    assert not is_text_stage(stage.replace("text", "latency"))
 
 
 @pytest.mark.parametrize("vocab_size", [64, 256])

@@ -242,3 +242,26 @@ def _matched_plan(matched: Matched | MatchedLatency | None) -> StudyPlan:
     plan = example_plan()
     space = replace(plan.spec.space, feed_forward=(1.0, 6.0), matched=matched)
     return replace(plan, spec=plan.spec.model_copy(update={"space": space}))
+
+
+@pytest.mark.parametrize(
+    ("latency_seconds", "expected"),
+    [
+        (0.0, "per trial timing (12 s on phone and 7 s on pi5) + 50 s of training"),
+        (
+            10.0,
+            "per trial timing (10 s on this machine, 12 s on phone and 7 s on pi5) + 50 s of "
+            "training",
+        ),
+    ],
+)
+def test_the_time_on_each_device_is_shown(render, latency_seconds: float, expected: str) -> None:
+    times = StageTimes(
+        latency_seconds=latency_seconds,
+        training_seconds=50.0,
+        failure=None,
+        device_seconds={"phone": 12.0, "pi5": 7.0},
+    )
+    plan = replace(example_plan(), times=times)
+    assert expected in " ".join(render(plan_view(plan)).split())
+    assert plan_document(plan)["device_seconds"] == {"phone": 12.0, "pi5": 7.0}

@@ -21,7 +21,7 @@ from search_space.costs import parameter_counts, state_bytes, weight_bytes
 from search_space.preset_models import PRESETS
 from studies.spec.study_file import read_spec
 from studies.spec.study_spec import StudySpec
-from studies.spec.study_tables import Constraint, DeviceSettings
+from studies.spec.study_tables import Constraint, DeviceSettings, Target
 from tests.hardware.measurements import measured
 
 MODELS = tuple(
@@ -152,3 +152,18 @@ class TestRefusedShares:
     ) -> None:
         samples = [sample_with(MODELS[0], name, 5.0)]
         assert refused_shares(limited(spec, name, 1e-6), MODELS, samples).untrained == 0.0
+
+    def test_the_file_on_a_device_is_estimated_from_the_weights_alone(
+        self, spec: StudySpec
+    ) -> None:
+        """The states of these models are not in their files, whose sizes are those of weights."""
+        spec = spec.model_copy(update={"target": Target(devices=("phone",), context_depth=10_000)})
+
+        def size_mb(architecture: Architecture) -> float:
+            return 1e-6 * weight_bytes(architecture, "int4")
+
+        samples = [sample_with(MODELS[n], "size@phone", size_mb(MODELS[n])) for n in (0, 4)]
+        for place, model in enumerate(MODELS):
+            most = 1.001 * size_mb(model)
+            found = refused_shares(limited(spec, "size@phone", most), MODELS, samples)
+            assert found.untrained == sum(size_mb(each) > most for each in MODELS) / 5, place

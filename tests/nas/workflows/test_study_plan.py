@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from evaluators.speed.device_file import parse_devices
 from evaluators.text.corpus import read_corpus
+from nas.inputs.device_argument import NamedDevice
 from nas.views.plan_view import corpus_usage_text
 from nas.workflows.space_samples import RefusedShares
 from nas.workflows.study_plan import CorpusUsage, corpus_usage, inexpressible_mixers
 from search_space.preset_models import PRESETS
 from studies.spec.study_file import read_spec
 from studies.spec.study_spec import StudySpec
-from studies.spec.study_tables import DeviceSettings
+from studies.spec.study_tables import DeviceSettings, Objective, Target
 from tests.nas.example_plan import example_plan
 
 
@@ -41,10 +43,41 @@ def test_refused_candidates_are_not_trained_and_some_are_not_timed() -> None:
     assert unprepared.seconds == pytest.approx(11 * 60 + 3 * 4)
 
 
+def test_named_devices_measure_at_the_same_time() -> None:
+    """Ten candidates and a reference model of their size take 10 + 50 s each on this machine."""
+    alike = replace(example_plan(), drawn=PRESETS["lfm2-350m"])
+
+    def seconds(**device_seconds: float) -> float | None:
+        times = replace(alike.times, device_seconds=device_seconds, preparation_seconds=1.0)
+        return replace(alike, times=times).seconds
+
+    assert seconds() == pytest.approx(11 * 60 + 3)
+    assert seconds(phone=59.0, pi5=20.0) == pytest.approx(11 * 60 + 3)
+    assert seconds(phone=90.0, pi5=20.0) == pytest.approx(11 * 90 + 3)
+
+
 def test_mixers_that_llama_cpp_lacks_are_found() -> None:
     spec = read_spec("edge-350m").model_copy(update={"device": DeviceSettings(runner="llama.cpp")})
     assert set(inexpressible_mixers(spec)) == {"l", "-"}
     assert inexpressible_mixers(read_spec("edge-350m")) == {}
+
+
+def test_every_device_must_express_the_mixers() -> None:
+    def named(name: str, runtime: str) -> NamedDevice:
+        text = f'[{name}]\nchannel = "local"\nruntime = "{runtime}"'
+        return NamedDevice(name=name, definition=parse_devices(text, "devices.toml")[name])
+
+    spec = read_spec("edge-350m").model_copy(
+        update={
+            "target": Target(devices=("phone", "pi5")),
+            "objectives": (Objective(name="loss"), Objective(name="decode@phone")),
+            "constraints": (),
+            "device": DeviceSettings(runner="llama.cpp"),  # this machine is not measured
+        }
+    )
+    onnx, gguf = named("phone", "onnxruntime"), named("pi5", "llama.cpp")
+    assert inexpressible_mixers(spec, [onnx]) == {}
+    assert set(inexpressible_mixers(spec, [onnx, gguf])) == {"l", "-"}
 
 
 @pytest.fixture
