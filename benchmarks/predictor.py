@@ -28,8 +28,9 @@ import numpy as np
 
 from evaluators.calibration import CalibrationsInMemory
 from evaluators.evaluator import EvaluationFailed
-from evaluators.speed.latency import LatencyEvaluator, LatencySettings
+from evaluators.speed.latency import LatencyEvaluator
 from evaluators.speed.latency_model import Accuracy, LatencyModel
+from evaluators.speed.latency_settings import LatencySettings
 from evaluators.speed.workload_parts import Deployment, Parts, parts_of
 from hardware.environment import read_environment
 from hardware.local import LocalRunner

@@ -30,7 +30,8 @@ from ranking import KINDS, kind_of
 
 from evaluators.calibration import CalibrationsInMemory
 from evaluators.evaluator import CurvePoint
-from evaluators.speed.latency import LatencyEvaluator, LatencySettings
+from evaluators.speed.latency import LatencyEvaluator
+from evaluators.speed.latency_settings import LatencySettings
 from hardware.quiet import Reservation
 from nas.assembly import device_runner
 from search_space.architecture import architecture_hash

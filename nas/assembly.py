@@ -15,8 +15,9 @@ from evaluators.quality.recall import Recall, RecallSettings
 from evaluators.scores import RECALL_ERROR, definition_of
 from evaluators.speed.device_file import remote_runner_of
 from evaluators.speed.device_latency import DeviceLatency
-from evaluators.speed.latency import LatencyEvaluator, LatencySettings, Quiet
+from evaluators.speed.latency import LatencyEvaluator, Quiet
 from evaluators.speed.latency_job import DeviceTiming, device_quiet
+from evaluators.speed.latency_settings import LatencySettings
 from evaluators.speed.per_byte import PerByteEvaluator
 from evaluators.speed.runners import RUNNERS, make_runner
 from evaluators.static import StaticEvaluator

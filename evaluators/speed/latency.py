@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import Self, TypeAlias
 
 from evaluators.calibration import CalibrationStore
@@ -18,59 +18,30 @@ from evaluators.evaluator import (
     Score,
     text_reporter,
 )
-from evaluators.scores import definition_of, make_score, measured_names, score_at_depth
+from evaluators.scores import make_score, measured_names
 from evaluators.speed.built_model import build_and_load, unsupported_by_format
-from evaluators.speed.calibrated_times import WITHIN_RUN, CalibratedTimes
+from evaluators.speed.calibrated_times import CalibratedTimes
+from evaluators.speed.latency_settings import (
+    MEDIAN,
+    TAIL,
+    LatencySettings,
+    deeper_names,
+    fingerprint_facts,
+    timing_budgets_of,
+)
 from evaluators.speed.paired_reference import ReferenceModel
-from hardware.machine_lock import LockWait
-from hardware.measurement import Disturbance, Measurement, Workload
+from hardware.measurement import Disturbance, Measurement
 from hardware.progress import Say
 from hardware.quiet import Reservation, measuring
 from hardware.runner import LoadedModel, Runner
-from hardware.stability import TimingBudget, measure_paired
+from hardware.stability import measure_paired
 from search_space.architecture import Architecture, architecture_hash
-from search_space.quantization import Quantization
 
 Quiet: TypeAlias = Callable[[Say], AbstractContextManager[Reservation]]
 """Reserves the machine for one measurement, as `hardware.quiet.measuring` does."""
 
 # Increase this when the graph or the timing changes, so that earlier times are not comparable.
 _VERSION = 3
-_DECODE_TOKENS = 64
-_MEDIAN, _TAIL = 0.5, 0.95
-# For workloads that no requested time needs: as many windows as fit into a short time.
-_ANY_PRECISION = 0.5
-_FEW_SECONDS = 1.0
-_ONE_WINDOW = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencySettings:
-    """The workloads to time, and how precisely.
-
-    Attributes:
-        quantization: The quantisation of the deployed weights.
-        prompt_length: Tokens of the prompt that is timed in prefill.
-        context_depth: Tokens that precede the decoded ones.
-        more_depths: Further context depths at which decoding is timed.
-        asked: The scores that are needed. The times among them are measured with `precision`; other
-            workloads get about a second. If both a median and its `_p95` are asked for, the
-            precision applies to the latter.
-        precision: Half the width of the 95 % confidence interval of the ratio to the reference
-            model, as a fraction, above which a score is provisional.
-        seconds: Time limit for the timing of one architecture. The requested times share it,
-            and a workload that needs less leaves the rest to those that follow.
-        lock_wait: How long to wait for other measurements and for training, and what to do then.
-    """
-
-    quantization: Quantization
-    prompt_length: int
-    context_depth: int
-    more_depths: tuple[int, ...] = ()
-    asked: frozenset[str] = frozenset({"decode", "prefill"})
-    precision: float = 0.05
-    seconds: float = 20.0
-    lock_wait: LockWait = field(default_factory=LockWait)
 
 
 class LatencyEvaluator:
@@ -114,7 +85,7 @@ class LatencyEvaluator:
         # They are read once, because a device that is lost later could not be asked.
         self._device, self._memory_step_bytes = runner.fingerprint, runner.memory_step_bytes
         self._settings = settings
-        self._timing_budgets = _timing_budgets(settings)
+        self._timing_budgets = timing_budgets_of(settings)
         self._capacity = max(
             timing_budget.workload.tokens + timing_budget.workload.depth
             for timing_budget in self._timing_budgets.values()
@@ -133,7 +104,7 @@ class LatencyEvaluator:
         # Databases hold evaluations under these names, so they must not change.
         facts = {
             "efforts": {
-                name: _fingerprint_facts(timing_budget)
+                name: fingerprint_facts(timing_budget)
                 for name, timing_budget in self._timing_budgets.items()
             },
             "quantization": self._settings.quantization,
@@ -263,10 +234,10 @@ class LatencyEvaluator:
             for name, timing_budget in self._timing_budgets.items()
         }
         for name in ("decode", "prefill"):
-            yield self._milliseconds(name, runs[name], _MEDIAN)
-            yield self._milliseconds(f"{name}_p95", runs[name], _TAIL)
-        for name in _deeper(self._settings):
-            yield self._milliseconds(name, runs[name], _MEDIAN)
+            yield self._milliseconds(name, runs[name], MEDIAN)
+            yield self._milliseconds(f"{name}_p95", runs[name], TAIL)
+        for name in deeper_names(self._settings):
+            yield self._milliseconds(name, runs[name], MEDIAN)
         peaks = [
             each.peak_memory_bytes - _recorded(each.empty_memory_bytes) for each in measurements
         ]
@@ -322,59 +293,6 @@ def with_reservation(measurement: Measurement, reservation: Reservation) -> Meas
         disturbance=disturbance,
         reference=None if reference is None else with_reservation(reference, reservation),
     )
-
-
-def _fingerprint_facts(timing_budget: TimingBudget) -> dict[str, object]:
-    """Return the budget under the names that stored fingerprints have, which must not change."""
-    facts = asdict(timing_budget)
-    return facts | {"share": facts.pop("quantile")}
-
-
-def _timing_budgets(settings: LatencySettings) -> dict[str, TimingBudget]:
-    """Return the timing budgets by score.
-
-    Decoding comes first, because it needs little time and leaves the rest to the others.
-    """
-    workloads = {"decode": _decode(settings.context_depth)}
-    workloads |= {
-        name: _decode(depth)
-        for name, depth in zip(_deeper(settings), settings.more_depths, strict=True)
-    }
-    workloads["prefill"] = Workload(phase="prefill", tokens=settings.prompt_length)
-    asked = {_timed_workload(score) for score in settings.asked} & set(workloads)
-    return {
-        name: TimingBudget(
-            workload=workload,
-            precision=WITHIN_RUN * settings.precision,
-            seconds=settings.seconds / len(asked),
-            quantile=_TAIL if f"{name}_p95" in settings.asked else _MEDIAN,
-        )
-        if name in asked
-        else TimingBudget(
-            workload=workload,
-            precision=_ANY_PRECISION,
-            seconds=_FEW_SECONDS,
-            fewest=_ONE_WINDOW,
-        )
-        for name, workload in workloads.items()
-    }
-
-
-def _timed_workload(score: str) -> str | None:
-    """Return the workload that a time is computed from, such as `decode` for `decode_p95`.
-
-    Other scores have none: a longer timing does not make the memory of a workload more precise.
-    """
-    definition = definition_of(score)
-    return definition.workload if definition is not None and definition.kind == "time" else None
-
-
-def _deeper(settings: LatencySettings) -> list[str]:
-    return [score_at_depth(depth) for depth in settings.more_depths]
-
-
-def _decode(depth: int) -> Workload:
-    return Workload(phase="decode", tokens=_DECODE_TOKENS, depth=depth)
 
 
 def _wait_as(settings: LatencySettings) -> Quiet:

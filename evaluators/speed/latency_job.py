@@ -13,7 +13,8 @@ from evaluators.calibration import CalibrationsInMemory
 from evaluators.evaluator import Evaluation, EvaluationFailed, Progress, Report
 from evaluators.speed.built_model import evaluation_failure
 from evaluators.speed.device_file import DeviceDefinition, remote_runner_of
-from evaluators.speed.latency import LatencyEvaluator, LatencySettings, Quiet
+from evaluators.speed.latency import LatencyEvaluator, Quiet
+from evaluators.speed.latency_settings import LatencySettings
 from evaluators.speed.quiet_device import reserving
 from hardware.quiet import Reservation
 from hardware.remote.remote_runner import RemoteRunner

@@ -27,17 +27,17 @@ def users_device_file() -> Path:
     return Path(folder, "nas", _FILE)
 
 
-def find_device_file(given: Path | None, beside: Path = Path()) -> Path:
+def find_device_file(given: Path | None, folder: Path = Path()) -> Path:
     """Return the file of devices: the given one, one in a folder, or that of the user.
 
     Args:
         given: The file that the user names, if any.
-        beside: The folder of the study file, or the current one.
+        folder: The folder of the study file, or the current one.
 
     Raises:
         ValueError: There is no such file.
     """
-    candidates = (beside / _FILE, users_device_file()) if given is None else (given,)
+    candidates = (folder / _FILE, users_device_file()) if given is None else (given,)
     found = next((path for path in candidates if exists(path)), None)
     if found is None:
         places = " and ".join(f"'{path}'" for path in candidates)

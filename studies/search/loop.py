@@ -11,7 +11,6 @@ from evaluators.evaluator import Evaluator
 from evaluators.jobs import JobRunner
 from evaluators.scores import device_of_stage
 from search_space.architecture import Architecture
-from search_space.input_errors import one_of
 from studies.owner import LEASE_S
 from studies.records import END_STATES, Trial
 from studies.search.complete_trials import CompleteTrials
@@ -29,17 +28,17 @@ from studies.search.heartbeat import Heartbeat
 from studies.search.interruptible import interruptible_evaluator
 from studies.search.interrupts import Interrupts
 from studies.search.latency_matching import LatencyMatching, device_matching
+from studies.search.opening import check_scores, open_study
 from studies.search.other_processes import await_others
 from studies.search.proposals import Proposal, Proposals
 from studies.search.rejudgement import rejudge
 from studies.search.remeasurement import Remeasurements, machine_is_quiet
 from studies.search.stages import DeviceLost, Stages
 from studies.search.warm_start import WarmStart, warm_start
-from studies.spec.difference import check_unchanged
 from studies.spec.limits import limits
 from studies.spec.reference_models import model_of, with_reference
-from studies.spec.start_files import first_candidates, with_stored_starts
-from studies.spec.study_spec import StudySpec, from_json, named_scores, to_json
+from studies.spec.start_files import first_candidates
+from studies.spec.study_spec import StudySpec, from_json
 from studies.storage.claims import TrialTaken
 from studies.storage.store import Store
 
@@ -89,10 +88,10 @@ def run_study(
             its scores, or the rules of its space reject too many consecutive draws.
     """
     spec = with_reference(spec)
-    _check_scores(spec, evaluators)
+    check_scores(spec, evaluators)
     total = spec.trials if trials is None else trials
     start = warm_start(spec, evaluators, store)
-    spec = _open_study(start.spec, total, store)
+    spec = open_study(start.spec, total, store)
     ended = len(store.numbers(spec.name, END_STATES))
     parallel = 1 if runner is None else runner.count
     listener(StudyStarted(study=spec.name, total=total, ended=ended, parallel=parallel))
@@ -347,34 +346,3 @@ class _Run:
         self._listener(TrialStarted(trial=trial))
         outcome = yield from self._stages.run(trial, architecture)
         return self._store.end(trial, outcome)
-
-
-def _check_scores(spec: StudySpec, evaluators: Sequence[Evaluator]) -> None:
-    known = [name for evaluator in evaluators for name in evaluator.score_names]
-    for field, name in named_scores(spec).items():
-        if name not in known:
-            raise ValueError(
-                f"{field}: '{name}' is not {one_of(known)}, which the evaluators produce"
-            )
-
-
-def _open_study(spec: StudySpec, total: int, store: Store) -> StudySpec:
-    """Store the study, and return it with the first candidates that are stored with it.
-
-    If two processes start a study at the same time, the first candidates are those of one of them.
-    """
-    text = _stored_text(spec, total)
-    study = store.add_study(spec.name, text)
-    stored = with_reference(from_json(study.spec, study.name))
-    spec = with_stored_starts(spec, stored)
-    check_unchanged(stored, spec)
-    text = _stored_text(spec, total)
-    if study.spec != text:
-        store.update_spec(spec.name, text)
-    return spec
-
-
-def _stored_text(spec: StudySpec, total: int) -> str:
-    # Stored specifications are shown to many, and the URL of a database may contain a password.
-    nowhere = StudySpec.model_fields["storage"].default
-    return to_json(spec.model_copy(update={"storage": nowhere, "trials": total}))

@@ -16,7 +16,8 @@ from evaluators.calibration import CalibrationsInMemory
 from evaluators.quality import proxy_loss, recall
 from evaluators.quality.proxy_loss import ProxyLoss, ProxyTraining
 from evaluators.quality.recall import Recall, RecallSettings
-from evaluators.speed.latency import LatencyEvaluator, LatencySettings
+from evaluators.speed.latency import LatencyEvaluator
+from evaluators.speed.latency_settings import LatencySettings
 from evaluators.speed.operators.paired_timer import PairedTimer, ProfileBudget
 from evaluators.speed.operators.probe_times import Setting
 from evaluators.training.training_settings import TrainingSettings

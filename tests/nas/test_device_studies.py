@@ -262,7 +262,7 @@ class TestMistakes:
         ("study", "devices", "sentence"),
         [
             (BOTH, None, "devices: there is no file 'devices.toml' and '"),
-            (BOTH, DEVICES.partition("[two]")[0], "target.devices: device: 'two' is not in devic"),
+            (BOTH, DEVICES.partition("[two]")[0], "target.devices: device: 'two' is not in "),
             (BOTH, DEVICES.replace('"env"', '"no-such-program"'), "target.devices: 'two' cannot "),
             (BOTH, DEVICES.replace(sys.executable, "/no/python"), "target.devices: 'one' cannot "),
             (BOTH, DEVICES.replace("run =", "host ="), "target.devices: devices.toml: two: "),

@@ -16,8 +16,9 @@ from evaluators.speed import latency_job
 from evaluators.speed.cooling import Cooling
 from evaluators.speed.device_file import parse_devices, remote_runner_of
 from evaluators.speed.device_latency import DeviceLatency
-from evaluators.speed.latency import LatencyEvaluator, LatencySettings, Quiet
+from evaluators.speed.latency import LatencyEvaluator, Quiet
 from evaluators.speed.latency_job import DeviceTiming
+from evaluators.speed.latency_settings import LatencySettings
 from evaluators.speed.quiet_device import reserving
 from hardware.channels.command import CommandChannel
 from hardware.machine_lock import LockWait

@@ -9,7 +9,8 @@ import pytest
 
 from evaluators.calibration import CalibrationsInMemory
 from evaluators.evaluator import Evaluation, EvaluationFailed, Score
-from evaluators.speed.latency import LatencyEvaluator, LatencySettings
+from evaluators.speed.latency import LatencyEvaluator
+from evaluators.speed.latency_settings import LatencySettings
 from hardware.fake import FakeRunner
 from hardware.measurement import Workload
 from hardware.quiet import Reservation

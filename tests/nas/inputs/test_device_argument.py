@@ -52,12 +52,12 @@ def test_without_the_variable_the_folder_is_in_the_home_folder(
 def test_the_given_file_precedes_that_next_to_the_study_and_that_of_the_user(
     tmp_path: Path, configuration: Path
 ) -> None:
-    beside = tmp_path / "study"
+    folder = tmp_path / "study"
     given = written(tmp_path / "given.toml")
-    for path in (configuration, beside / "devices.toml"):
+    for path in (configuration, folder / "devices.toml"):
         written(path)
-        assert find_device_file(None, beside) == path
-    assert find_device_file(given, beside) == given
+        assert find_device_file(None, folder) == path
+    assert find_device_file(given, folder) == given
 
 
 def test_a_given_file_that_does_not_exist_is_not_replaced_by_another(configuration: Path) -> None:

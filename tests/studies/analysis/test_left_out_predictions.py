@@ -106,7 +106,7 @@ def test_an_outcome_has_no_influence_on_its_own_prediction() -> None:
 
 
 def test_length_scales_are_fitted_to_some_of_many_candidates() -> None:
-    """Whichever they are, all candidates are predicted well."""
+    """Any they are, all candidates are predicted well."""
     _, outcomes, earlier = _data(300)
     one, _ = _predictions(300, seed=0, earlier_N=earlier)
     other, _ = _predictions(300, seed=1, earlier_N=earlier)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from evaluators.evaluator import Evaluation, EvaluationFailed
-from evaluators.speed.latency import LatencyEvaluator, LatencySettings
+from evaluators.speed.latency import LatencyEvaluator
 from evaluators.speed.latency_model import MIN_MEASUREMENTS
+from evaluators.speed.latency_settings import LatencySettings
 from hardware.fake import FakeRunner
 from hardware.quiet import Reservation
 from hardware.runner import LoadedModel
