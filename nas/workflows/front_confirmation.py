@@ -18,7 +18,7 @@ from nas.assembly import (
 )
 from nas.inputs.device_argument import NamedDevice
 from nas.training_slots import crowding_remark, parallel_trainings, trainers_of
-from nas.workflows.resumed_conditions import counts_under_other_conditions
+from nas.workflows.resumed_conditions import check_same_devices, counts_under_other_conditions
 from studies.analysis import study_front, summaries
 from studies.analysis.expected_losses import read_expected_losses
 from studies.analysis.study_front import Front
@@ -231,8 +231,13 @@ def _report_other_conditions(
     remeasured: Container[str],
     notify: Say,
 ) -> None:
-    """Report the stages that the study evaluated on another device, corpus or release."""
+    """Report the stages that the study evaluated on another device, corpus or release.
+
+    Raises:
+        ValueError: Another device has the name of one that the study names.
+    """
     with evaluators_of(spec, store, corpus, devices) as evaluators:
+        check_same_devices(spec, store, evaluators)
         for evaluator in evaluators:
             stage = evaluator.stage
             if stage != ProxyLoss.stage and stage not in remeasured:
