@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evaluators.scores import DEVICE_NAME
 from evaluators.speed.cooling import Cooling
@@ -16,6 +16,7 @@ from hardware.channels.command import CommandChannel
 from hardware.channels.ssh import SshChannel
 from hardware.remote.remote_runner import RemoteRunner, RemoteSettings, Runtime
 from hardware.runner import ModelFormat
+from search_space.input_errors import format_value
 from search_space.input_files import read_text
 from search_space.strict import load_toml, parse_strict
 
@@ -52,6 +53,7 @@ class DeviceDefinition(BaseModel):
         cores: The cores to measure on: a list of numbers, or `big` for those of the fastest type.
             None chooses the idlest ones.
         cool: When the device is cool enough; None does not wait.
+        patience_s: Seconds, 0 to 86,400, in which a device that was lost may come back.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -66,6 +68,7 @@ class DeviceDefinition(BaseModel):
     threads: int = Field(default=1, ge=1, le=1_024)
     cores: tuple[int, ...] | Literal["big"] | None = None
     cool: Cooling | None = None
+    patience_s: float = Field(default=600, ge=0, le=86_400)
 
     @property
     def is_simulated(self) -> bool:
@@ -76,6 +79,13 @@ class DeviceDefinition(BaseModel):
     def model_format(self) -> ModelFormat:
         """The format of the model files that its runtime reads."""
         return "gguf" if self.runtime == "llama.cpp" else "onnx"
+
+    @field_validator("cores", mode="before")
+    @classmethod
+    def _check_cores(cls, cores: object) -> object:
+        if cores is None or cores == "big" or isinstance(cores, list | tuple):
+            return cores
+        raise ValueError(f"{format_value(cores)} is not 'big' or a list of numbers, such as [6, 7]")
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

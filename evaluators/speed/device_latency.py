@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from evaluators.evaluator import Evaluation, Report, Score
 from evaluators.scores import score_on_device
+from evaluators.speed.device_file import DeviceDefinition
 from evaluators.speed.latency import LatencyEvaluator
 from evaluators.speed.latency_job import DeviceTiming, LatencyJob, measured_again_if_lost
 from search_space.architecture import Architecture
@@ -12,7 +13,7 @@ from search_space.architecture import Architecture
 class DeviceLatency:
     """The MeasuringEvaluator of the scores of a `LatencyEvaluator` on a named device.
 
-    If the connection is lost, it is opened again once, and everything is measured again.
+    If the connection is lost, it is opened again, and everything is measured again.
 
     Attributes:
         device: The name of the device.
@@ -46,6 +47,11 @@ class DeviceLatency:
         return f"{self._latency.fingerprint} {marked(self.identity)} as {self.device}"
 
     @property
+    def definition(self) -> DeviceDefinition:
+        """How the device is reached, and how it measures."""
+        return self._timing.definition
+
+    @property
     def score_names(self) -> tuple[str, ...]:
         """The names of the wrapped evaluator's scores, each with that of the device."""
         return tuple(score_on_device(name, self.device) for name in self._latency.score_names)
@@ -57,11 +63,15 @@ class DeviceLatency:
             EvaluationFailed: The model cannot be built, loaded or timed, or the device is lost.
             Infeasible: The runtime does not support the architecture.
         """
-        return self._measured(architecture, None, report)
+        patience_s = self._timing.definition.patience_s
+        return self._measured(architecture, None, report, patience_s)
 
     def refine(self, architecture: Architecture, earlier: Evaluation, report: Report) -> Evaluation:
-        """Load and time the architecture again; see `Refinable.refine`."""
-        return self._measured(architecture, earlier, report)
+        """Load and time the architecture again; see `Refinable.refine`.
+
+        A device that is lost is waited for only briefly, because there is an earlier result.
+        """
+        return self._measured(architecture, earlier, report, 0.0)
 
     def rescore(
         self, architecture: Architecture, evaluation: Evaluation, report: Report
@@ -78,10 +88,14 @@ class DeviceLatency:
         return self._named(self._latency.conclude(measured, earlier))
 
     def _measured(
-        self, architecture: Architecture, earlier: Evaluation | None, report: Report
+        self,
+        architecture: Architecture,
+        earlier: Evaluation | None,
+        report: Report,
+        patience_s: float,
     ) -> Evaluation:
         measured = measured_again_if_lost(
-            lambda: self._latency.measure(architecture, report), report
+            lambda: self._latency.measure(architecture, report), report, patience_s
         )
         return self.conclude(measured, earlier)
 

@@ -6,7 +6,7 @@ the job keeps the connection and the reference model for the next one.
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from evaluators.calibration import CalibrationsInMemory
@@ -21,8 +21,7 @@ from hardware.remote.remote_runner import RemoteRunner
 from hardware.runner import RunnerError
 from search_space.architecture import Architecture
 
-# After the third loss, a device is given up for this run.
-_PAUSES_S = (0.0, 20.0)
+_LONGEST_PAUSE_S = 20.0  # between two attempts to connect again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,37 +58,51 @@ class LatencyJob:
         return measured_again_if_lost(
             lambda: _kept_latency(self.timing, self.identity).measure(self.architecture, report),
             report,
-            _PAUSES_S,
+            self.timing.definition.patience_s,
         )
 
 
 def measured_again_if_lost(
     measure: Callable[[], Evaluation],
     report: Report,
-    pauses_s: Sequence[float] = (0.0,),
+    patience_s: float = 0.0,
+    *,
+    clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Evaluation:
     """Call a function that measures, and again if the connection to the device was lost.
 
+    The first time, this happens at once, and then in growing intervals.
+
     Args:
         measure: Measures on a device; it connects again after a loss.
         report: Receives what happened.
-        pauses_s: The seconds to wait after each loss; there is one more attempt than pauses.
+        patience_s: Seconds after the first loss in which the device may come back.
+        clock: Measures the time, in seconds.
         sleep: Waits for that many seconds.
 
     Raises:
-        EvaluationFailed: The measurement failed, or the device was lost after the last pause.
+        EvaluationFailed: The measurement failed, or the device did not come back.
     """
-    for pause_s in pauses_s:
+    lost_at: float | None = None
+    pause_s = 0.0
+    while True:
         try:
             return measure()
         except EvaluationFailed as failure:
             if failure.kind != "device lost":
                 raise
-            again = f"connecting again in {pause_s:g} s" if pause_s else "connecting again"
-            report(Progress(done=0.0, text=f"{failure.reason}; {again}"))
+            now = clock()
+            left_s = patience_s if lost_at is None else lost_at + patience_s - now
+            if lost_at is not None and left_s <= 0:
+                raise
+            lost_at = now if lost_at is None else lost_at
+            text = f"{failure.reason}; connecting again"
+            if pause_s:
+                text += f" in {pause_s:g} s, for up to {left_s:.0f} s"
+            report(Progress(done=0.0, text=text))
             sleep(pause_s)
-    return measure()
+            pause_s = min(max(1.0, 2 * pause_s), _LONGEST_PAUSE_S)
 
 
 def device_quiet(runner: RemoteRunner, timing: DeviceTiming) -> Quiet:

@@ -86,7 +86,7 @@ def pareto(
     show_front(front, argument, confirmation)
     for sentence in compared:
         output().print(f"- {sentence}", soft_wrap=True)
-    for name in front.spec.target.devices if device is None else ():
+    for name in study_front.devices_with_fronts(front.spec) if device is None else ():
         output().print(f"next: nas pareto {argument} --device {name}", soft_wrap=True)
     if asked:
         show_best(front, best, asked, argument)

@@ -26,7 +26,13 @@ def devices_document(devices: Sequence[NamedDevice]) -> list[dict[str, Any]]:
 def devices_view(devices: Sequence[NamedDevice]) -> RenderableType:
     """Return a table of devices."""
     grid = table(
-        "device", "reached by", "runtime", "threads", "cores", left=("device", "reached by")
+        "device",
+        "reached by",
+        "runtime",
+        "threads",
+        "cores",
+        left=("device", "reached by"),
+        fold=("reached by",),
     )
     for device in devices:
         definition = device.definition

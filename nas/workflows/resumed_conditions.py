@@ -45,7 +45,7 @@ def check_same_text(spec: StudySpec, store: Store, corpus: Corpus) -> None:
 
 
 def check_same_devices(spec: StudySpec, store: Store, evaluators: Sequence[Evaluator]) -> None:
-    """Check that the named devices are those on which the study's trials were measured.
+    """Check that the named devices, with their runtime and threads, are those of the study so far.
 
     Args:
         spec: The study.
@@ -53,20 +53,30 @@ def check_same_devices(spec: StudySpec, store: Store, evaluators: Sequence[Evalu
         evaluators: The evaluators of the present run.
 
     Raises:
-        ValueError: Another device has the name now.
+        ValueError: Another device has the name now, or the device has other settings.
     """
     runs = [run for trial in _scored_trials(spec, store) for run in trial.stages]
     for evaluator in evaluators:
         if isinstance(evaluator, DeviceLatency):
-            mark = marked(evaluator.identity)
-            others = [
-                run for run in runs if run.stage == evaluator.stage and mark not in run.fingerprint
-            ]
+            found = [run.fingerprint for run in runs if run.stage == evaluator.stage]
+            others = sum(marked(evaluator.identity) not in each for each in found)
             if others:
                 raise ValueError(
                     f"target.devices: '{evaluator.device}' is another device ({evaluator.identity})"
-                    f" than the one on which '{spec.name}' has measured {len(others):,} models; "
-                    "connect that one, or choose another name for the study"
+                    f" than the one on which '{spec.name}' has measured {others:,} models; connect "
+                    "that one, or choose another name for the study"
+                )
+            definition = evaluator.definition
+            mark = "fake device "
+            if not definition.is_simulated:
+                mark = f" threads {definition.threads} device "
+            others = sum(mark not in each or definition.runtime not in each for each in found)
+            if others:
+                raise ValueError(
+                    f"target.devices: '{evaluator.device}' has other settings ("
+                    f"{definition.runtime}, threads = {definition.threads}) than those with which "
+                    f"'{spec.name}' has measured {others:,} models there; restore them, or choose "
+                    "another name for the study"
                 )
 
 

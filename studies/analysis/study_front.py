@@ -88,22 +88,32 @@ def front(store: Store, study: str, scores: Iterable[str] = (), device: str | No
     )
 
 
+def devices_with_fronts(spec: StudySpec) -> list[str]:
+    """Return the devices of a study for which a front of their own can be computed."""
+    return [name for name in spec.target.devices if _has_front(spec, name)]
+
+
+def _has_front(spec: StudySpec, device: str) -> bool:
+    names = [name for name in objective_names(spec) if _is_kept(name, device)]
+    return len(names) >= 2 and any(device_of(name) == device for name in names)
+
+
+def _is_kept(name: str, device: str) -> bool:
+    return device_of(name) == device or not is_measured(name)
+
+
 def _for_device(spec: StudySpec, device: str) -> StudySpec:
     """Return the study without the objectives and limits that are measured on other devices."""
     if device not in spec.target.devices:
         known = one_of(spec.target.devices) if spec.target.devices else "named by this study"
         raise ValueError(f"device: '{device}' is not {known}")
-
-    def is_kept(name: str) -> bool:
-        return device_of(name) == device or not is_measured(name)
-
-    kept = tuple(each for each in spec.objectives if is_kept(each.name))
-    if len(kept) < 2 or all(device_of(each.name) is None for each in kept):
+    if not _has_front(spec, device):
         raise ValueError(
             f"device: '{spec.name}' has too few objectives for a front of '{device}'; it has "
             f"{', '.join(objective_names(spec))}"
         )
-    constraints = tuple(each for each in spec.constraints if is_kept(each.name))
+    kept = tuple(each for each in spec.objectives if _is_kept(each.name, device))
+    constraints = tuple(each for each in spec.constraints if _is_kept(each.name, device))
     return spec.model_copy(update={"objectives": kept, "constraints": constraints})
 
 

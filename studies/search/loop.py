@@ -191,8 +191,8 @@ class _Run:
         work_concurrently(begin, most, interrupts, closing=self._store.outages.not_waiting)
         if self.lost is not None:
             raise ValueError(
-                f"target.devices: '{device_of_stage(self.lost.stage)}' was lost: "
-                f"{self.lost.reason}; run the same command again to resume"
+                f"the device '{device_of_stage(self.lost.stage)}' was lost: {self.lost.reason}; "
+                "run the same command again to resume"
             )
 
     def _claim(self, references: Iterator[str], total: int) -> Trial | None:
@@ -241,8 +241,8 @@ class _Run:
                 device = device_of_stage(lost.stage)
                 self._listener(
                     Remark(
-                        text=f"{device} was lost three times ({lost.reason}); what does not need "
-                        "it is finished"
+                        text=f"{device} was lost and has not come back ({lost.reason}); what does "
+                        "not need it is finished"
                     )
                 )
             self.lost = lost

@@ -16,6 +16,7 @@ channel = "command"
 run = ["env", "--"]
 python = "{sys.executable}"
 runtime = "fake"
+patience_s = 2
 """
 
 # Without the reference model, whose training is half of a run.

@@ -340,7 +340,7 @@ class TestALostDevice:
         stopped = nas("run", "tiny.toml", "--trials", "1")
         assert stopped.returncode == 2
         last = stopped.stderr.splitlines()[-1]
-        assert last.startswith("nas: target.devices: 'two' was lost: ")
+        assert last.startswith("nas: the device 'two' was lost: ")
         assert last.endswith("run the same command again to resume")
         assert json_of(nas("status", "tiny", "--json"))["failures"] == []
         left = json_of(nas("show", "tiny", "0", "--json"))

@@ -42,6 +42,7 @@ channel = "command"
 run = ["env", "--"]
 python = "{sys.executable}"
 runtime = "fake"
+patience_s = 0
 """,
     "devices.toml",
 )["phone"]
@@ -217,9 +218,8 @@ def test_a_job_measures_what_the_evaluator_concludes_from(runner: RemoteRunner) 
 
 
 def test_a_job_does_not_measure_on_another_device_of_the_same_name(
-    runner: RemoteRunner, monkeypatch: pytest.MonkeyPatch
+    runner: RemoteRunner,
 ) -> None:
-    monkeypatch.setattr(latency_job, "_PAUSES_S", ())
     job = replace(latency_on(runner).job(MODEL), identity="that of a lost phone")
     with pytest.raises(EvaluationFailed) as caught:
         job.run(lambda _: None)

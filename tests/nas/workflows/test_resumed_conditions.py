@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluators.speed.device_file import DeviceDefinition
 from evaluators.speed.device_latency import DeviceLatency, marked
 from evaluators.text.corpus import Corpus
 from nas.workflows.resumed_conditions import (
@@ -141,6 +142,13 @@ class _Device(DeviceLatency):
         self.device, self.identity = name, identity
 
     stage = property(lambda self: f"latency@{self.device}")
+    definition = DeviceDefinition(channel="local", threads=2)
+
+
+def measured(identity: str, name: str, threads: int = 2) -> str:
+    """Return the fingerprint of what a device has measured."""
+    runtime = f"onnxruntime 1.2 threads {threads} device {identity}"
+    return f"latency 3 {runtime} {marked(identity)} as {name}"
 
 
 @pytest.mark.parametrize(
@@ -160,8 +168,8 @@ def test_another_device_of_the_same_name_is_refused(
     evaluators = [latency(), _Device("phone", identity), _Device("pi5", "b2")]
     with Store.open(spec.storage) as store:
         check_same_devices(spec, store, evaluators)  # the study has not begun
-        other = f"latency 3 {marked('c3')} as pi5" if outcome is None else f"{marked('b2')} as pi5"
-        passed = {"latency@phone": f"latency 3 {marked('a1')} as phone", "latency@pi5": other}
+        other = measured("c3" if outcome is None else "b2", "pi5")
+        passed = {"latency@phone": measured("a1", "phone"), "latency@pi5": other}
         add_trial(store, spec, outcome, passed)
         if not is_refused:
             check_same_devices(spec, store, evaluators)
@@ -169,6 +177,16 @@ def test_another_device_of_the_same_name_is_refused(
         with pytest.raises(ValueError, match=r"^target\.devices: 'phone' is another") as caught:
             check_same_devices(spec, store, evaluators)
     assert "(b2) than the one on which 'small' has measured 1 models" in str(caught.value)
+
+
+def test_other_settings_of_a_device_are_refused(spec: StudySpec) -> None:
+    with Store.open(spec.storage) as store:
+        passed = {"latency@phone": measured("a1", "phone", threads=1)}
+        add_trial(store, spec, Outcome(state="complete"), passed)
+        with pytest.raises(
+            ValueError, match=r"'phone' has other settings \(onnxruntime, threads = 2"
+        ):
+            check_same_devices(spec, store, [_Device("phone", "a1")])
 
 
 def test_an_update_on_a_device_is_reported_by_the_stage_of_the_device(spec: StudySpec) -> None:

@@ -142,7 +142,7 @@ def test_a_lost_device_ends_the_run_and_condemns_no_candidate(
 
     device.job = job  # type: ignore[method-assign, assignment]
     with pytest.raises(
-        ValueError, match=r"^target\.devices: 'phone' was lost: no answer within 45 s; run the same"
+        ValueError, match=r"^the device 'phone' was lost: no answer within 45 s; run the same"
     ):
         run(study_of(spec, "phone"), store, [device])
     states = {trial.state for trial in store.trials(spec.name)}
