@@ -83,7 +83,9 @@ class DeviceDefinition(BaseModel):
     @field_validator("cores", mode="before")
     @classmethod
     def _check_cores(cls, cores: object) -> object:
-        if cores is None or cores == "big" or isinstance(cores, list | tuple):
+        if isinstance(cores, list):
+            return tuple(cores)  # a strict check of a value in Python takes no list for a tuple
+        if cores is None or cores == "big" or isinstance(cores, tuple):
             return cores
         raise ValueError(f"{format_value(cores)} is not 'big' or a list of numbers, such as [6, 7]")
 

@@ -26,8 +26,8 @@ _OPTIONS = {
     "LogLevel": "ERROR",
 }
 _HINTS = (
-    ("Host key verification failed", "accept the device's key with `ssh` once"),
-    ("Permission denied", "the device does not accept a key of this user; try `ssh` without it"),
+    ("Host key verification failed", "run `ssh` for this host once, and accept the device's key"),
+    ("Permission denied", "the device accepts no key of this user; `ssh` must need no password"),
 )
 
 

@@ -40,12 +40,10 @@ def find_device_file(given: Path | None, folder: Path = Path()) -> Path:
     candidates = (folder / _FILE, users_device_file()) if given is None else (given,)
     found = next((path for path in candidates if exists(path)), None)
     if found is None:
-        places = " and ".join(f"'{path}'" for path in candidates)
-        raise ValueError(
-            f"devices: there is no file {places}; `nas devices add` creates one"
-            if given is None
-            else f"devices: {places} does not exist"
-        )
+        if given is not None:
+            raise ValueError(f"devices: '{given}' does not exist")
+        places = " nor ".join(f"'{path}'" for path in candidates)
+        raise ValueError(f"devices: neither {places} exists; `nas devices add` creates one")
     return found
 
 
@@ -88,7 +86,7 @@ def study_devices(spec: StudySpec, study: str, given: Path | None) -> list[Named
     try:
         return find_devices(spec.target.devices, path)
     except ValueError as error:
-        raise ValueError(f"target.devices: {error}") from None
+        raise ValueError(f"target.devices: {str(error).removeprefix('device: ')}") from None
 
 
 def devices_to_measure_on(names: Sequence[str], given: Path | None) -> list[NamedDevice | None]:

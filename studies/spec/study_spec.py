@@ -11,6 +11,7 @@ from evaluators.quality.recall_probe import RecallProbe
 from evaluators.scores import (
     PER_BYTE,
     TASK,
+    device_of,
     is_additive,
     is_predictable,
     is_timed,
@@ -148,6 +149,11 @@ class StudySpec(StrictModel):
                 raise ValueError(f"{field}: {model!r} is neither a preset nor a file; {near}")
         known = score_names(self.target.more_depths, self.target.devices)
         for field, name in named_scores(self).items():
+            device = device_of(name)
+            if device is not None and device not in self.target.devices:
+                raise ValueError(
+                    f"{field}: {name!r} is not possible, because target.devices lacks {device!r}"
+                )
             if name not in known:
                 raise ValueError(f"{field}: {name!r} is not a score; {suggest_name(name, known)}")
             if name == TASK and self.proxy.task is None:

@@ -171,7 +171,7 @@ class TestAFinishedStudy:
         finished.with_name("devices.toml").rename(finished.parent / "elsewhere/mine.toml")
         refused = nas("run", "tiny.toml", "--trials", "5")
         assert refused.returncode == 2
-        assert "devices: there is no file 'devices.toml' and " in refused.stderr
+        assert "devices: neither 'devices.toml' nor " in refused.stderr
         more = nas("run", "tiny.toml", "--trials", "5", "--devices", "elsewhere/mine.toml")
         assert more.returncode == 0, more.stderr
         assert len(json_of(nas("show", "tiny", "4", "--json"))["scores"]) > 20
@@ -261,8 +261,8 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("study", "devices", "sentence"),
         [
-            (BOTH, None, "devices: there is no file 'devices.toml' and '"),
-            (BOTH, DEVICES.partition("[two]")[0], "target.devices: device: 'two' is not in "),
+            (BOTH, None, "devices: neither 'devices.toml' nor '"),
+            (BOTH, DEVICES.partition("[two]")[0], "target.devices: 'two' is not in "),
             (BOTH, DEVICES.replace('"env"', '"no-such-program"'), "target.devices: 'two' cannot "),
             (BOTH, DEVICES.replace(sys.executable, "/no/python"), "target.devices: 'one' cannot "),
             (BOTH, DEVICES.replace("run =", "host ="), "target.devices: devices.toml: two: "),
@@ -274,7 +274,7 @@ class TestMistakes:
             (
                 BOTH.replace('"decode@two"', '"decode@three"'),
                 DEVICES,
-                "tiny.toml: objectives[2].name: 'decode@three' is not a score",
+                "tiny.toml: objectives[2].name: 'decode@three' is not possible",
             ),
             (
                 BOTH.replace('["one", "two"]', '["one", "T"]'),

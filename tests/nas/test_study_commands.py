@@ -290,7 +290,8 @@ def test_ctrl_c_says_how_to_resume_and_loses_nothing(nas, study: Path, tmp_path:
     assert "Traceback" not in errors
     kept = _candidates(tmp_path / "nas.db")
     assert nas("run", "tiny.toml").returncode == 0
-    assert _candidates(tmp_path / "nas.db")[: len(kept)] == kept
+    # Two are trained at a time, and either may end first.
+    assert set(kept) <= set(_candidates(tmp_path / "nas.db"))
     assert len(_candidates(tmp_path / "nas.db")) == 4
 
 

@@ -69,7 +69,7 @@ def test_a_given_file_that_does_not_exist_is_not_replaced_by_another(configurati
 def test_without_any_file_both_places_are_named(configuration: Path) -> None:
     with pytest.raises(ValueError, match="nas devices add") as caught:
         find_device_file(None)
-    assert f"'devices.toml' and '{configuration}'" in str(caught.value)
+    assert f"'devices.toml' nor '{configuration}'" in str(caught.value)
 
 
 class TestStudyDevices:
@@ -93,7 +93,7 @@ class TestStudyDevices:
     ) -> None:
         spec = small_spec("sqlite:///nas.db", target=Target(devices=("phon",)))
         file = written(tmp_path / "mine.toml")
-        with pytest.raises(ValueError, match=r"^target\.devices: device: 'phon' ") as caught:
+        with pytest.raises(ValueError, match=r"^target\.devices: 'phon' ") as caught:
             study_devices(spec, "small.toml", file)
         assert "phone" in str(caught.value)
         file.write_text("")

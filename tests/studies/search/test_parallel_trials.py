@@ -162,6 +162,7 @@ class _RestartedJob:
 
 class _RestartingRunner:
     count = 2
+    is_full = False
 
     def start(self, job: Job) -> _RestartedJob:
         return _RestartedJob(job)

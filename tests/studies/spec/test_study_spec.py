@@ -481,7 +481,7 @@ class TestDevices:
     def test_a_score_that_no_named_device_gives_is_refused(self, name):
         data = changed("target.devices", ["phone"])
         data["objectives"][1]["name"] = name
-        assert sentence(data).startswith(f"objectives[1].name: '{name}' is not a score")
+        assert sentence(data).startswith(f"objectives[1].name: '{name}' is not ")
 
     def test_the_runner_of_this_machine_does_not_restrict_devices(self):
         """The runtime of `phone` is unknown here, and may be llama.cpp."""
