@@ -7,7 +7,8 @@ from hardware.channels.channel import (
     COMMAND_NOT_FOUND,
     ChannelError,
     ChannelErrorKind,
-    quoted,
+    check_python,
+    shell_line,
     start_failure,
 )
 from hardware.printable_text import printable
@@ -16,7 +17,6 @@ ANDROID_PYTHON = "/data/local/tmp/nas-python/python3"
 """Where `nas devices add --android` installs Python; programs may run in this folder only."""
 
 _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\[\]-]*")
-_PYTHON = re.compile(r"[A-Za-z0-9_./+-]+")
 _CONFIRM = "confirm this computer's key on the screen of the device"
 _CHOOSE = "set serial to one of those that `adb devices` lists"
 # What adb itself reports, before it starts anything on the device. Older releases begin these lines
@@ -65,10 +65,7 @@ class AdbChannel:
         """
         if serial is not None and not _SERIAL.fullmatch(serial):
             raise ValueError(f"serial: {serial!r} is not a serial number as `adb devices` shows it")
-        if not _PYTHON.fullmatch(python):
-            raise ValueError(
-                f"python: {python!r} is not a path of letters, digits and the characters _ . / + -"
-            )
+        check_python(python)
         self._serial = serial
         self._python = python
         self._program = program
@@ -80,7 +77,7 @@ class AdbChannel:
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """See `Channel.command`."""
-        program = f"exec {self._python} {quoted(arguments)}"
+        program = shell_line(self._python, arguments)
         return self.client("shell", "-e", "none", "-T", program)
 
     def client(self, *arguments: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The interface to ways of reaching a device, and the errors that they have in common."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ _INSTALLATION: Mapping[str, str] = {
     "adb": "install it (Debian and Ubuntu: `sudo apt install adb`), or Google's platform-tools",
     "ssh": "install OpenSSH's client (Debian and Ubuntu: `sudo apt install openssh-client`)",
 }
+
+
+_PYTHON = re.compile(r"[A-Za-z0-9_./+-]+")
 
 
 class ChannelError(Exception):
@@ -74,9 +78,31 @@ class Channel(Protocol):
         ...
 
 
-def quoted(arguments: Sequence[str]) -> str:
-    """Return arguments as one line for a POSIX shell on a device."""
-    return shlex.join(arguments)
+def check_python(python: str, *, may_be_at_home: bool = False) -> None:
+    """Check that a path of Python has only characters that no shell changes.
+
+    Args:
+        python: A name or a path.
+        may_be_at_home: Whether it may start with `~/`, which the shell of the device replaces.
+
+    Raises:
+        ValueError: It has other characters.
+    """
+    path = python.removeprefix("~/") if may_be_at_home else python
+    if not _PYTHON.fullmatch(path):
+        raise ValueError(
+            f"python: {python!r} is not a path of letters, digits and the characters _ . / + -"
+        )
+
+
+def shell_line(python: str, arguments: Sequence[str]) -> str:
+    """Return the line with which a POSIX shell on a device becomes Python.
+
+    Args:
+        python: A path that `check_python` has accepted.
+        arguments: The arguments of Python; see `Channel.command`.
+    """
+    return f"exec {python} {shlex.join(arguments)}"
 
 
 def program_failure(name: str, program: str, error: OSError | ValueError) -> ChannelError:

@@ -3,12 +3,16 @@
 import re
 from collections.abc import Sequence
 
-from hardware.channels.channel import ChannelError, last_lines, quoted, start_failure
+from hardware.channels.channel import (
+    ChannelError,
+    check_python,
+    last_lines,
+    shell_line,
+    start_failure,
+)
 
 # What a host may look like: no leading dash, which ssh would take for an option, and no spaces.
 _HOST = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]*@)?[A-Za-z0-9\[][A-Za-z0-9_.:%\[\]-]*")
-# A path that no shell changes.
-_PYTHON = re.compile(r"(?:~/)?[A-Za-z0-9_./+-]+")
 _FAILED = 255
 _OPTIONS = {
     "BatchMode": "yes",  # asks for no password
@@ -47,10 +51,7 @@ class SshChannel:
         """
         if not _HOST.fullmatch(host):
             raise ValueError(f"host: {host!r} is not a host, with or without USER@")
-        if not _PYTHON.fullmatch(python):
-            raise ValueError(
-                f"python: {python!r} is not a path of letters, digits and the characters _ . / + -"
-            )
+        check_python(python, may_be_at_home=True)
         self._host = host
         self._python = python
         self._program = program
@@ -64,7 +65,7 @@ class SshChannel:
         """See `Channel.command`."""
         options = [part for name, value in _OPTIONS.items() for part in ("-o", f"{name}={value}")]
         # The shell of the device expands ~, and the pattern above leaves nothing else to it.
-        program = f"exec {self._python} {quoted(arguments)}"
+        program = shell_line(self._python, arguments)
         return [self._program, *options, "--", self._host, program]
 
     def failure(self, returncode: int, errors: str) -> ChannelError:
