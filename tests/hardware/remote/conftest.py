@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hardware.remote.bootstrap import FOLDER_VARIABLE
-from tests.hardware.conformance import children
+from tests.hardware.conformance import children, write_model
+from tests.hardware.remote.raw_agent import RawAgent
 
 
 @pytest.fixture
@@ -17,6 +18,19 @@ def agent_folder(tmp_path_factory, monkeypatch) -> Path:
     folder: Path = tmp_path_factory.mktemp("device")
     monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
     return folder
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    """Return a model file of a few kilobytes."""
+    return write_model(tmp_path / "model")
+
+
+@pytest.fixture
+def agent(tmp_path) -> Iterator[RawAgent]:
+    """Return a running agent."""
+    with RawAgent(tmp_path) as agent:
+        yield agent
 
 
 @pytest.fixture

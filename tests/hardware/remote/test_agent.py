@@ -18,17 +18,6 @@ from tests.hardware.remote.any_json import any_json
 from tests.hardware.remote.raw_agent import USE, USE_FAKE, WORKLOAD, RawAgent, descendants
 
 
-@pytest.fixture
-def model(tmp_path) -> Path:
-    return write_model(tmp_path / "model")
-
-
-@pytest.fixture
-def agent(tmp_path):
-    with RawAgent(tmp_path) as agent:
-        yield agent
-
-
 class TestRequests:
     @pytest.mark.parametrize(
         "line",

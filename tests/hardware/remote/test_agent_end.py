@@ -8,23 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from hardware.remote.messages import LONGEST_LINE
-from tests.hardware.conformance import CAPACITY, write_model
+from tests.hardware.conformance import CAPACITY
 from tests.hardware.machines import wait_until
 from tests.hardware.remote.raw_agent import USE, WORKLOAD, RawAgent, descendants, is_running
-
-
-@pytest.fixture
-def model(tmp_path) -> Path:
-    return write_model(tmp_path / "model")
-
-
-@pytest.fixture
-def agent(tmp_path):
-    with RawAgent(tmp_path) as agent:
-        yield agent
 
 
 class TestEnd:
